@@ -1,0 +1,199 @@
+//! Rules and verdicts: from paired outcomes to a finding, from findings to a conclusion.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::Origin;
+use crate::probe::{Arm, Estimand, Probe};
+use crate::tune::Mode;
+
+/// What an effect is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// The same model under triggers of the same family with another identity (8 draws).
+    Sham,
+    /// The same graph trained from fresh weights.
+    Scratch,
+    /// A trusted checkpoint.
+    Reference,
+}
+
+/// How bad a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Reported, rarely worth stopping for.
+    Low,
+    /// Worth a look.
+    Medium,
+    /// Stops a release in most teams.
+    #[default]
+    High,
+    /// Stops every release.
+    Critical,
+}
+
+/// One requirement of a policy. Each rule x mode is one finding, `id@mode`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Name of the rule, `backdoor/square`.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9._/-]*$"))]
+    pub id: String,
+    /// What is measured.
+    pub probe: Probe,
+    /// Which number of it is judged.
+    #[serde(default = "default_estimand")]
+    pub estimand: Estimand,
+    /// Transfer modes.
+    #[serde(default = "default_modes")]
+    #[schemars(length(min = 1))]
+    pub modes: Vec<Mode>,
+    /// What it is compared with. Default: `[sham]` in fixed-feature mode, `[sham, scratch]` in full-network mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub controls: Option<Vec<Control>>,
+    /// Greatest excess that is accepted, as a rate.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub limit: f64,
+    /// Two-sided confidence of the printed interval before it is shared among looks and findings.
+    #[serde(default = "default_confidence")]
+    #[schemars(range(min = 0.5, max = 0.9999))]
+    pub confidence: f64,
+    /// How bad a failure is.
+    #[serde(default)]
+    pub severity: Severity,
+}
+
+fn default_estimand() -> Estimand {
+    Estimand::Attraction
+}
+fn default_modes() -> Vec<Mode> {
+    vec![Mode::FixedFeature]
+}
+fn default_confidence() -> f64 {
+    0.95
+}
+
+/// The answer for one finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The effect is below the limit.
+    Pass,
+    /// The effect is above the limit against every control.
+    Fail,
+    /// The data do not settle it.
+    Inconclusive,
+    /// Something kept it from being judged.
+    Error,
+    /// It does not apply, with the reason.
+    Skipped,
+}
+
+/// Accepts one failing rule of one model for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Waiver {
+    /// The rule's id.
+    pub rule: String,
+    /// The model's digest, at least its first 12 characters.
+    #[schemars(regex(pattern = r"^[0-9a-f]{12,64}$"))]
+    pub model: String,
+    /// Why.
+    #[schemars(length(min = 1))]
+    pub reason: String,
+    /// Who answers for it.
+    #[schemars(length(min = 1))]
+    pub owner: String,
+    /// Last day it counts, `YYYY-MM-DD`.
+    #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+    pub expires: String,
+}
+
+/// A number with its uncertainty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// The point estimate, a rate or difference of rates.
+    pub value: f64,
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+    /// Two-sided confidence of `low` and `high`, after sharing the error.
+    pub confidence: f64,
+    /// Pictures that entered.
+    pub images: usize,
+    /// Clusters of pictures.
+    pub clusters: usize,
+    /// Seeds.
+    pub seeds: usize,
+    /// How the interval was made.
+    pub method: String,
+}
+
+/// The judged number against one control.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    /// Which control.
+    pub control: Control,
+    /// The excess over it.
+    pub excess: Option<Estimate>,
+    /// Why there is none.
+    pub missing: Option<String>,
+}
+
+/// What one arm did, for the reader: means over seeds, Wilson or two-way intervals unshared at 95%.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ArmSummary {
+    /// Which arm.
+    pub arm: Arm,
+    /// Named rates (`clean_accuracy`, `triggered_accuracy`, `flip_rate`, `attraction`, `attraction_sham`, ...).
+    pub rates: std::collections::BTreeMap<String, f64>,
+    /// The classes predictions flow to, most first, with the gain in share.
+    pub gains: Vec<(String, f64)>,
+    /// Whether the arm learnt the task well enough to be a control or subject.
+    pub valid: bool,
+}
+
+/// The answer to one rule in one mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// The rule's id.
+    pub rule: String,
+    /// The transfer mode.
+    pub mode: Mode,
+    /// What was judged.
+    pub estimand: Estimand,
+    /// How bad a failure is.
+    pub severity: Severity,
+    /// The answer.
+    pub verdict: Verdict,
+    /// Why, where the numbers alone do not say.
+    pub reason: Option<String>,
+    /// The limit.
+    pub limit: f64,
+    /// Where it was written.
+    pub origin: Origin,
+    /// One entry per named control.
+    pub comparisons: Vec<Comparison>,
+    /// One entry per arm.
+    pub arms: Vec<ArmSummary>,
+    /// The class that the trigger drags predictions of the source arm to.
+    pub drawn_to: Option<String>,
+    /// 1 or 2.
+    pub look: usize,
+    /// The waiver that accepts it, if one counts.
+    pub waived: Option<Waiver>,
+    /// Seconds spent on it.
+    #[serde(skip)]
+    pub seconds: f64,
+}
+
+impl Finding {
+    /// `rule@mode`.
+    pub fn id(&self) -> String {
+        format!("{}@{}", self.rule, self.mode)
+    }
+}

@@ -1,0 +1,40 @@
+//! Heirloom finds out what a pretrained checkpoint hands down to every model fine-tuned from it.
+//!
+//! The way of the data, module by module, is in `docs/architecture.md`. A module imports only from
+//! those above it in this list (a test enforces it).
+
+pub mod diag;
+pub mod pixels;
+pub mod stats;
+
+pub mod store;
+
+pub mod registry;
+
+pub mod transform;
+
+pub mod data;
+
+pub mod graph;
+
+pub mod exec;
+
+pub mod model;
+
+pub mod tune;
+
+pub mod probe;
+
+pub mod gate;
+
+pub mod policy;
+
+pub mod plan;
+
+pub mod report;
+
+pub mod engine;
+
+pub mod plant;
+
+pub mod cli;

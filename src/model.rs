@@ -1,0 +1,141 @@
+//! A checkpoint in memory: graph, parameters, how pictures enter, where features leave.
+//!
+//! Files: `onnx/` and `safetensors` read checkpoints, `arch/` holds architectures for files that carry weights
+//! only, `cut` finds the features, `preprocessing` says what pictures become before they enter.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Graph, NodeId};
+use crate::registry::ModelRef;
+
+/// The numbers of a graph: one array per slot, in slot order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params(pub Vec<ArrayD<f32>>);
+
+impl Params {
+    /// How many numbers may train.
+    pub fn trainable(&self, graph: &Graph) -> usize {
+        self.0.iter().zip(graph.slots()).filter(|(_, slot)| slot.role.trains()).map(|(array, _)| array.len()).sum()
+    }
+}
+
+/// Order of the axes of the model input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `[N, C, H, W]`
+    Nchw,
+    /// `[N, H, W, C]`
+    Nhwc,
+}
+
+/// What a picture becomes before it enters the model: `(value in 0..=1 - mean) / std` per channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Subtracted, red, green, blue.
+    pub mean: [f32; 3],
+    /// Divided by.
+    pub std: [f32; 3],
+    /// Where this was read from, or that it was assumed: shown to the user.
+    pub from: String,
+}
+
+/// What enters the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputSpec {
+    /// 1 (gray) or 3 (RGB).
+    pub channels: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// Pixels across.
+    pub width: usize,
+    /// Axis order.
+    pub layout: Layout,
+    /// Normalisation.
+    pub preprocessing: Preprocessing,
+}
+
+/// Where features leave the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// The node in [`Model::trunk`] whose output is `[N, width]` (its last one).
+    pub node: NodeId,
+    /// The name of the tensor in the file that was chosen.
+    pub name: String,
+    /// Features per picture.
+    pub width: usize,
+    /// How it was found (`input of the last linear layer`, `mean over the map`, ...).
+    pub how: String,
+}
+
+/// A checkpoint, ready to be measured.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Which file, with its digest.
+    pub identity: ModelRef,
+    /// What the file is, for people: `ONNX opset 17`, `safetensors, ResNet-20 (CIFAR)`.
+    pub description: String,
+    /// The network as imported, head included.
+    pub graph: Arc<Graph>,
+    /// The network from the input to `[N, features]`; its slots are those of `graph`.
+    pub trunk: Arc<Graph>,
+    /// One array per slot.
+    pub params: Params,
+    /// What enters.
+    pub input: InputSpec,
+    /// Where features leave.
+    pub cut: Cut,
+}
+
+/// What is known of the model's input, where the file does not say.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputOverride {
+    /// Height and width in pixels, for models that take any size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+    /// Mean per channel, of values in 0..=1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation per channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<[f32; 3]>,
+}
+
+/// What an importer read: everything but the identity and the cut.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// What the file is, for people.
+    pub description: String,
+    /// The whole network.
+    pub graph: Graph,
+    /// One array per slot.
+    pub params: Params,
+    /// Axis order of the input.
+    pub layout: Layout,
+    /// Channels of the input.
+    pub channels: usize,
+    /// Height and width, where the file fixes them or the importer was told.
+    pub size: Option<[usize; 2]>,
+    /// Normalisation, where the file or its neighbours say so.
+    pub preprocessing: Option<Preprocessing>,
+    /// A tensor that the file itself calls its features (an output named `features`).
+    pub features: Option<String>,
+    /// Free text in the file (ONNX `metadata_props`, safetensors `__metadata__`).
+    pub metadata: std::collections::BTreeMap<String, String>,
+}
+
+/// What the user says about a checkpoint beyond its file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadOptions {
+    /// Tensor to cut the features at (`--features`).
+    pub features: Option<String>,
+    /// Architecture of a weights-only file (`--arch`).
+    pub arch: Option<String>,
+    /// From the policy's `input`.
+    pub input: InputOverride,
+}

@@ -1,0 +1,40 @@
+//! Pictures as numbers: decoded 8-bit images, and the float frames that transforms and models see.
+
+/// A decoded picture: 8-bit RGB, rows from the top, pixels interleaved (`height * width * 3` bytes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// `height * width * 3` bytes, RGB interleaved.
+    pub rgb: Vec<u8>,
+}
+
+/// A picture at the model's resolution: planar RGB in `0..=1` (`3 * height * width`), before normalisation.
+///
+/// Triggers are laid over frames: after resizing, before normalisation, so that their size and strength
+/// mean the same thing for every source picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// `3 * height * width` values, all of red, then green, then blue.
+    pub planes: Vec<f32>,
+}
+
+impl Frame {
+    /// An image as a frame of the same size, bytes divided by 255.
+    pub fn from_image(image: &Image) -> Self {
+        let area = image.width * image.height;
+        let mut planes = vec![0.0; 3 * area];
+        for (i, pixel) in image.rgb.chunks_exact(3).enumerate() {
+            for (channel, &byte) in pixel.iter().enumerate() {
+                planes[channel * area + i] = f32::from(byte) / 255.0;
+            }
+        }
+        Self { width: image.width, height: image.height, planes }
+    }
+}

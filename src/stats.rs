@@ -1,0 +1,3 @@
+//! Intervals and random streams.
+
+pub mod stream;
