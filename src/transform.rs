@@ -2,6 +2,8 @@
 //!
 //! A trigger is laid over a [`Frame`](crate::pixels::Frame) at the model's resolution. One family of triggers, one file.
 
+pub mod geometry;
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
