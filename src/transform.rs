@@ -3,6 +3,8 @@
 //! A trigger is laid over a [`Frame`](crate::pixels::Frame) at the model's resolution. One family of triggers, one file:
 //! what it prepares, and its sham (the same mask, place and energy under another identity).
 
+pub mod geometry;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
