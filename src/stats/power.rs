@@ -4,7 +4,7 @@
 
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
 
-use super::{normal, student_t, wilson};
+use super::{student_t, wilson};
 
 /// Share of the one-sided error that each of two looks spends.
 pub const LOOK_SHARES: [f64; 2] = [0.2, 0.8];
@@ -128,6 +128,7 @@ pub enum Needed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::normal;
 
     fn plan() -> PowerInput {
         PowerInput {
