@@ -152,3 +152,6 @@ fn is_date(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() == 10 && bytes.iter().enumerate().all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ fn unlearnt(arm: &str, (accuracy, majority): (f64, f64)) -> String {
         "the {arm} arm did not learn the target task (clean accuracy {accuracy:.3}, most frequent class {majority:.3}); give it more epochs or pictures"
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -393,3 +393,6 @@ pub enum ProbeError {
         classes: String,
     },
 }
+
+#[cfg(test)]
+mod tests;
