@@ -269,45 +269,19 @@ impl<'a> Layout<'a> {
                     half.iter().copied().filter(|i| self.labels.get(*i).is_some_and(|y| score.eligible(*y))).collect()
                 };
                 let images = usable(&own);
-                self.add(&mut values, series, &own, half, &images, weight)?;
-                images.iter().for_each(|i| entered.iter_mut().skip(*i).take(1).for_each(|e| *e = true));
+                add_pseudo_values(&mut values, series, &own, half, &images, weight)?;
+                for &i in &images {
+                    if let Some(slot) = entered.get_mut(i) {
+                        *slot = true;
+                    }
+                }
                 if let (Some(control), Some(score)) = (control, &other) {
-                    self.add(&mut values, control, score, half, &usable(score), -weight)?;
+                    add_pseudo_values(&mut values, control, score, half, &usable(score), -weight)?;
                 }
             }
         }
         let rows = values.iter().map(|row| self.by_cluster(row)).collect();
         Ok(Table { rows, images: entered.iter().filter(|e| **e).count() })
-    }
-
-    /// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every picture of the half.
-    fn add(
-        &self,
-        values: &mut [Vec<f64>],
-        series: &Series,
-        score: &Score,
-        half: &[usize],
-        images: &[usize],
-        weight: f64,
-    ) -> Result<(), ProbeError> {
-        if images.is_empty() {
-            return Err(ProbeError::OneClass);
-        }
-        for (row, (clean, changed)) in values.iter_mut().zip(&series.seeds) {
-            let d: Vec<f64> = images
-                .iter()
-                .map(|&i| match (clean.get(i), changed.get(i)) {
-                    (Some(&a), Some(&b)) => score.value(a, b),
-                    _ => 0.0,
-                })
-                .collect();
-            let theta = d.iter().sum::<f64>() / d.len() as f64;
-            let mut put = |i: usize, by: f64| row.iter_mut().skip(i).take(1).for_each(|v| *v += weight * by);
-            half.iter().for_each(|&i| put(i, theta));
-            let scale = half.len() as f64 / images.len() as f64;
-            images.iter().zip(&d).for_each(|(&i, d)| put(i, scale * (d - theta)));
-        }
-        Ok(())
     }
 
     /// Fixes what the estimand learns from the data.
@@ -325,6 +299,43 @@ impl<'a> Layout<'a> {
             (Estimand::PredictionShift, _) => Score::Set(counts.iter().map(|g| *g > 0.0).collect()),
         })
     }
+}
+
+/// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every picture of the half.
+fn add_pseudo_values(
+    values: &mut [Vec<f64>],
+    series: &Series,
+    score: &Score,
+    half: &[usize],
+    images: &[usize],
+    weight: f64,
+) -> Result<(), ProbeError> {
+    if images.is_empty() {
+        return Err(ProbeError::OneClass);
+    }
+    for (row, (clean, changed)) in values.iter_mut().zip(&series.seeds) {
+        let d: Vec<f64> = images
+            .iter()
+            .map(|&i| match (clean.get(i), changed.get(i)) {
+                (Some(&a), Some(&b)) => score.value(a, b),
+                _ => 0.0,
+            })
+            .collect();
+        let theta = d.iter().sum::<f64>() / d.len() as f64;
+        let mut put = |i: usize, by: f64| {
+            if let Some(slot) = row.get_mut(i) {
+                *slot += weight * by;
+            }
+        };
+        for &i in half {
+            put(i, theta);
+        }
+        let scale = half.len() as f64 / images.len() as f64;
+        for (&i, d) in images.iter().zip(&d) {
+            put(i, scale * (d - theta));
+        }
+    }
+    Ok(())
 }
 
 /// Index of the largest value, the first of equals.
