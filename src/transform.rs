@@ -173,6 +173,7 @@ impl PreparedTrigger {
     /// The control of the same family: mask, place and energy kept, identity drawn anew.
     ///
     /// `draw` counts from 0 (to [`SHAM_DRAWS`]); the same policy seed and draw give the same sham for every model.
+    #[must_use]
     pub fn sham(&self, draw: usize, policy_seed: u64) -> Self {
         let layer = match self.family {
             Family::Solid => patch::sham_color(&self.layer, draw, policy_seed),
