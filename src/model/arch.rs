@@ -80,9 +80,10 @@ impl Family {
             Ok(Self::ResNetHf)
         } else if plain.starts_with("efficientnet-lite") || plain.starts_with("tf-efficientnet-lite") {
             Ok(Self::EfficientNetLite)
-        } else if ["resnet", "resnext", "wide-resnet"].iter().any(|stem| {
-            plain.strip_prefix(stem).is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_ascii_digit()))
-        }) {
+        } else if ["resnet", "resnext", "wide-resnet"]
+            .iter()
+            .any(|stem| plain.strip_prefix(stem).is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_ascii_digit())))
+        {
             Ok(Self::ResNet)
         } else {
             Err(ArchError::Unknown { name: name.into(), known: known() })

@@ -70,12 +70,7 @@ pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported
 /// Writes a network as safetensors, its slots by name, with what [`load`] needs to read it back in the header:
 /// `heirloom.mean`, `heirloom.std`, `heirloom.size` from `input`, and `metadata`, which should hold `heirloom.arch`.
 /// The same arguments give the same bytes.
-pub fn write(
-    graph: &Graph,
-    params: &Params,
-    input: &InputSpec,
-    metadata: &BTreeMap<String, String>,
-) -> Result<Vec<u8>, SafetensorsError> {
+pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, SafetensorsError> {
     let unwritable = |reason: String| SafetensorsError::Unwritable { reason };
     if params.0.len() != graph.slots().len() {
         return Err(unwritable(format!("{} arrays for {} tensors", params.0.len(), graph.slots().len())));

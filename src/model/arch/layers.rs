@@ -80,14 +80,7 @@ impl<'a> Layers<'a> {
     }
 
     /// A convolution `name.weight`, with `name.bias` where the file has one.
-    pub(super) fn conv(
-        &mut self,
-        name: &str,
-        x: NodeId,
-        stride: usize,
-        groups: Groups,
-        padding: Padding,
-    ) -> Result<NodeId, ArchError> {
+    pub(super) fn conv(&mut self, name: &str, x: NodeId, stride: usize, groups: Groups, padding: Padding) -> Result<NodeId, ArchError> {
         let weight = format!("{name}.weight");
         let Some(found) = self.look(&weight) else { return Ok(x) };
         if self.stopped {
@@ -133,12 +126,8 @@ impl<'a> Layers<'a> {
     /// A batch norm with its four tensors.
     pub(super) fn norm(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
         let channels = self.channels(x);
-        let tensors = [
-            ("weight", Role::Scale),
-            ("bias", Role::Shift),
-            ("running_mean", Role::RunningMean),
-            ("running_var", Role::RunningVar),
-        ];
+        let tensors =
+            [("weight", Role::Scale), ("bias", Role::Shift), ("running_mean", Role::RunningMean), ("running_var", Role::RunningVar)];
         let mut inputs = vec![x];
         for (part, role) in tensors {
             inputs.push(self.vector(&format!("{name}.{part}"), channels, role));

@@ -25,9 +25,10 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchErro
         x = net.linear("fc", x)?;
     }
     let convolutions = if net.has("layer1.0.conv3.weight") { 3 } else { 2 };
-    let grouped = shapes.get("layer1.0.conv2.weight").zip(shapes.get("layer1.0.conv1.weight")).is_some_and(|(second, first)| {
-        second.get(1) != first.first()
-    });
+    let grouped = shapes
+        .get("layer1.0.conv2.weight")
+        .zip(shapes.get("layer1.0.conv1.weight"))
+        .is_some_and(|(second, first)| second.get(1) != first.first());
     let depth = stages.iter().sum::<usize>() * convolutions + 2;
     let kind = if grouped { "ResNeXt" } else { "ResNet" };
     Ok(Built { graph: net.finish(x)?, description: format!("{kind}-{depth}, torchvision names") })

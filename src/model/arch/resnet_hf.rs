@@ -9,7 +9,9 @@ use crate::graph::NodeId;
 pub(super) fn build(shapes: &Shapes, size: [usize; 2], config: Option<&Value>) -> Result<Built, ArchError> {
     let flag = |key: &str| config.and_then(|c| c.get(key)).and_then(Value::as_bool).unwrap_or(false);
     if let Some(act) = config.and_then(|c| c.get("hidden_act")).and_then(Value::as_str).filter(|act| *act != "relu") {
-        return Err(ArchError::Unsupported(format!("config.json: hidden_act `{act}` of a ResNet is not supported, only `relu`; export to ONNX")));
+        return Err(ArchError::Unsupported(format!(
+            "config.json: hidden_act `{act}` of a ResNet is not supported, only `relu`; export to ONNX"
+        )));
     }
     // The base model saved on its own has no `resnet.` in front.
     let base = if shapes.keys().any(|name| name.starts_with("resnet.")) { "resnet." } else { "" };
