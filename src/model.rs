@@ -3,6 +3,8 @@
 //! Files: `onnx/` and `safetensors` read checkpoints, `arch/` holds architectures for files that carry weights
 //! only, `cut` finds the features, `preprocessing` says what pictures become before they enter.
 
+pub mod onnx;
+
 use std::sync::Arc;
 
 use ndarray::ArrayD;
