@@ -104,7 +104,8 @@ impl Lower<'_, '_> {
             "GlobalAveragePool" | "GlobalMaxPool" => {
                 let x = self.node(0)?;
                 let kind = if call.op() == "GlobalMaxPool" { Reduce::Max } else { Reduce::Mean };
-                self.last(Op::Reduce { kind, axes: (2..self.shape(0)?.rank()).collect(), keep: true }, &[x])
+                let axes = (2..self.shape(0)?.rank()).collect();
+                self.last(Op::Reduce { kind, axes, keep: true }, &[x])
             }
             "BatchNormalization" => self.batch_norm(),
             "LayerNormalization" => self.layer_norm(),
