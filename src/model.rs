@@ -24,7 +24,7 @@ impl Params {
 }
 
 /// Order of the axes of the model input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// `[N, C, H, W]`
@@ -34,7 +34,7 @@ pub enum Layout {
 }
 
 /// What a picture becomes before it enters the model: `(value in 0..=1 - mean) / std` per channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preprocessing {
     /// Subtracted, red, green, blue.
     pub mean: [f32; 3],
@@ -45,7 +45,7 @@ pub struct Preprocessing {
 }
 
 /// What enters the model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InputSpec {
     /// 1 (gray) or 3 (RGB).
     pub channels: usize,

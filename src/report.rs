@@ -1,1 +1,261 @@
-//! report.
+//! The report: versioned findings with full provenance, all that any renderer needs.
+//!
+//! Renderers are pure and take only a [`Report`]: `json` and `junit` for machines, `table` for terminals, `summary`
+//! (Markdown) for pull requests. The outcomes of every picture are in a compressed file beside it, linked by
+//! digest, so that a report can be judged again without running anything.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::gate::{Finding, Severity, Verdict, Waiver};
+use crate::model::{InputSpec, Model};
+use crate::policy::Policy;
+use crate::probe::Arm;
+use crate::registry::ModelRef;
+use crate::store::Digest;
+use crate::tune::Mode;
+
+mod clock;
+pub mod json;
+pub mod junit;
+mod read;
+pub mod summary;
+pub mod table;
+mod text;
+mod write;
+
+#[cfg(test)]
+mod samples;
+
+pub use clock::utc;
+pub use read::ReadError;
+pub use text::{percent, printable};
+pub use write::{WriteError, write_all};
+
+/// Version of the report's layout that this program writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// Name of the file beside `report.json` that holds the outcome of every picture.
+pub const MEASUREMENTS_FILE: &str = "measurements.json.gz";
+
+/// What a certification found, with all that is needed to render it; judging it again needs its measurements too.
+///
+/// Two runs with the same inputs on the same instruction set differ in nothing but [`Report::run`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Version of this layout: 1.
+    pub schema: u32,
+    /// What made the report.
+    pub tool: Tool,
+    /// When, how long and on how many threads: the only part that differs between equal runs.
+    pub run: Run,
+    /// The checkpoint under test.
+    pub model: ModelFacts,
+    /// The policy it was judged by.
+    pub policy: PolicyFacts,
+    /// What was run.
+    pub plan: PlanFacts,
+    /// Whether the machinery caught the planted example and let the clean one through.
+    pub canary: Canary,
+    /// One entry per rule and mode, in the order of the policy.
+    pub findings: Vec<Finding>,
+    /// The policy's waivers, counted or not; a finding names the one that accepts it.
+    pub waivers: Vec<Waiver>,
+    /// What a reader should know that is not a problem.
+    pub notes: Vec<String>,
+    /// What a reader should know that may be one.
+    pub warnings: Vec<String>,
+    /// Pictures that could not be read and were left out.
+    pub broken: Vec<BrokenPicture>,
+    /// Where the outcomes of every picture are; absent until the report is written.
+    pub measurements: Option<Sidecar>,
+    /// The exit code that the findings call for: 130 interrupted, 4 usage, 1 fail, 2 error, 5 inconclusive, 3 nothing
+    /// judged, 0 pass.
+    pub exit_code: i32,
+    /// The conclusion in one line.
+    pub summary: String,
+    /// `--report-only`: the process exits 0 whatever was found.
+    pub report_only: bool,
+}
+
+/// What made a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// `heirloom`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Instruction set of the numbers: `x86-64 AVX-512`, `x86-64 AVX2`, ... Equal inputs give equal bits on equal sets.
+    pub instruction_set: String,
+}
+
+/// All that differs between two runs with the same inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// UTC, RFC 3339, whole seconds: `2026-01-31T12:00:00Z`.
+    pub started: String,
+    /// Seconds from start to verdict.
+    pub seconds: f64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Seconds by stage.
+    pub stages: BTreeMap<String, f64>,
+    /// Seconds by finding (`rule@mode`).
+    pub findings: BTreeMap<String, f64>,
+}
+
+/// The checkpoint under test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFacts {
+    /// Which file.
+    pub identity: ModelRef,
+    /// What the file is, for people: `ONNX opset 17`.
+    pub description: String,
+    /// How many numbers may train.
+    pub parameters: usize,
+    /// What enters.
+    pub input: InputSpec,
+    /// Where features leave.
+    pub features: Features,
+}
+
+/// Where features leave a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// Name of the tensor.
+    pub name: String,
+    /// Features per picture.
+    pub width: usize,
+    /// How the place was found.
+    pub how: String,
+}
+
+impl From<&Model> for ModelFacts {
+    fn from(model: &Model) -> Self {
+        Self {
+            identity: model.identity.clone(),
+            description: model.description.clone(),
+            parameters: model.params.trainable(&model.graph),
+            input: model.input.clone(),
+            features: Features { name: model.cut.name.clone(), width: model.cut.width, how: model.cut.how.clone() },
+        }
+    }
+}
+
+/// The policy a report was judged by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFacts {
+    /// Its name.
+    pub name: String,
+    /// Its file as the user named it, or `<embedded>/quick.yaml`.
+    pub source: String,
+    /// Digest of its text.
+    pub digest: Digest,
+    /// Least severity whose failure changes the exit code.
+    pub fail_on: Severity,
+}
+
+impl From<&Policy> for PolicyFacts {
+    fn from(policy: &Policy) -> Self {
+        Self { name: policy.file.name.clone(), source: policy.source.clone(), digest: policy.digest.clone(), fail_on: policy.file.fail_on }
+    }
+}
+
+/// What was run.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFacts {
+    /// The jobs that ran, in order.
+    pub jobs: Vec<JobFacts>,
+    /// What the policy asks for and the plan left out, each with its reason.
+    pub left_out: Vec<String>,
+}
+
+/// One stage of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobFacts {
+    /// Its name: `features`, `heads`, `full-network`.
+    pub stage: String,
+    /// What the fine-tunes start from.
+    pub arm: Arm,
+    /// The transfer mode.
+    pub mode: Mode,
+    /// Fine-tunes, one per seed.
+    pub seeds: usize,
+    /// Pictures trained on and measured.
+    pub images: usize,
+}
+
+/// How the embedded self-test went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// Whether it went as it must.
+    pub status: CanaryStatus,
+    /// In a few words: `planted source caught, clean source passed`.
+    pub detail: String,
+}
+
+/// Whether the self-test went as it must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CanaryStatus {
+    /// The planted source was caught and the clean one passed.
+    Passed,
+    /// It did not: no pass is given.
+    Failed,
+    /// It did not run: no pass is given.
+    NotRun,
+}
+
+/// A picture that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokenPicture {
+    /// Its identifier in the data.
+    pub id: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The file beside the report that holds the outcome of every picture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sidecar {
+    /// Its name, in the report's own folder.
+    pub file: String,
+    /// Digest of its uncompressed bytes.
+    pub digest: Digest,
+}
+
+impl Report {
+    /// How many findings have a verdict, waived ones apart.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.findings.iter().filter(|f| f.verdict == verdict && !text::is_waived(f)).count()
+    }
+
+    /// How many findings are waived.
+    pub fn waived(&self) -> usize {
+        self.findings.iter().filter(|f| text::is_waived(f)).count()
+    }
+
+    /// The findings in a few words, for a summary: `1 failed, 1 inconclusive, 1 passed`.
+    pub fn counts(&self) -> String {
+        text::counts(self)
+    }
+
+    /// The code the process exits with: [`Report::exit_code`], or 0 under `--report-only`. An interruption is not a
+    /// verdict and keeps its code.
+    pub fn process_code(&self) -> i32 {
+        if self.report_only && self.exit_code != 130 { 0 } else { self.exit_code }
+    }
+}

@@ -1,0 +1,56 @@
+//! Points in time as text: UTC, RFC 3339, whole seconds.
+
+use junit_report::OffsetDateTime;
+
+/// Seconds since 1970 as `2026-01-31T12:00:00Z`; years outside 0 to 9999 become 1970.
+pub fn utc(unix: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let time = if (0..=9999).contains(&time.year()) { time } else { OffsetDateTime::UNIX_EPOCH };
+    let (hour, minute, second) = time.to_hms();
+    format!("{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", time.year(), u8::from(time.month()), time.day())
+}
+
+/// The way back, for exactly what [`utc`] writes.
+pub fn parse_utc(text: &str) -> Option<OffsetDateTime> {
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = text.get(range)?;
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
+    // Days since 1970 in the proleptic Gregorian calendar, with years that begin in March.
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let unix = days * 86_400 + seconds;
+    // Writing it again catches the 31st of June and every separator that is not one.
+    (utc(unix) == text).then(|| OffsetDateTime::from_unix_timestamp(unix).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_utc, utc};
+
+    #[test]
+    fn known_moments_go_there_and_back() {
+        // From `date -u -d @N +%FT%TZ`.
+        for (unix, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_827_696, "2000-02-29T12:34:56Z"),
+            (1_767_225_599, "2025-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(unix), text);
+            assert_eq!(parse_utc(text).map(|t| t.unix_timestamp()), Some(unix));
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        for text in ["", "yesterday", "2026-02-30T00:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00+01:00", "2026-01-01T00:00:6é"] {
+            assert!(parse_utc(text).is_none(), "{text}");
+        }
+        assert_eq!(utc(i64::MAX), "1970-01-01T00:00:00Z");
+    }
+}

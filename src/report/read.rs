@@ -1,0 +1,281 @@
+//! A report from the disk, to judge it again: nothing in it is believed before it is checked.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+
+use super::{Report, SCHEMA};
+use crate::probe::Measurement;
+use crate::store::Digest;
+
+/// Most bytes of a report that are read.
+const MOST_REPORT: u64 = 64 << 20;
+/// Most bytes of measurements that are read, uncompressed.
+const MOST_MEASUREMENTS: u64 = 1 << 30;
+
+/// Enough of a report to tell its version.
+#[derive(Deserialize)]
+struct Version {
+    schema: Option<u32>,
+}
+
+impl Report {
+    /// Reads a report: `report.json`, or the folder that holds it.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        let path = report_file(path);
+        let bytes = read_at_most(&path, MOST_REPORT, |file| Box::new(file))?;
+        let invalid = |source: serde_json::Error| {
+            if source.is_eof() { ReadError::Truncated { path: path.clone() } } else { ReadError::Invalid { path: path.clone(), source } }
+        };
+        match serde_json::from_slice::<Version>(&bytes).map_err(invalid)?.schema {
+            Some(SCHEMA) => serde_json::from_slice(&bytes).map_err(invalid),
+            Some(found) => Err(ReadError::Version { path, found }),
+            None => Err(ReadError::NotAReport { path }),
+        }
+    }
+
+    /// Reads the measurements beside a report read from `path` (as given to [`Report::read`]). Their bytes must have
+    /// the digest that the report states, and their columns must fit together.
+    pub fn read_measurements(&self, path: &Path) -> Result<Vec<Measurement>, ReadError> {
+        let report = report_file(path);
+        let sidecar = self.measurements.as_ref().ok_or_else(|| ReadError::NoMeasurements { path: report.clone() })?;
+        let name = Path::new(&sidecar.file);
+        if !matches!(name.components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
+            return Err(ReadError::Outside { path: report, file: sidecar.file.clone() });
+        }
+        let path = report.with_file_name(name);
+        let bytes = read_at_most(&path, MOST_MEASUREMENTS, |file| Box::new(GzDecoder::new(file)))?;
+        if Digest::of(&bytes) != sidecar.digest {
+            return Err(ReadError::Digest { path, report });
+        }
+        let measurements: Vec<Measurement> =
+            serde_json::from_slice(&bytes).map_err(|source| ReadError::Invalid { path: path.clone(), source })?;
+        match measurements.iter().find_map(|m| contradiction(m).map(|what| (m, what))) {
+            Some((m, what)) => Err(ReadError::Contradiction { path, rule: m.rule.clone(), what }),
+            None => Ok(measurements),
+        }
+    }
+}
+
+fn report_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("report.json") } else { path.to_owned() }
+}
+
+fn read_at_most(path: &Path, most: u64, open: impl FnOnce(std::fs::File) -> Box<dyn Read>) -> Result<Vec<u8>, ReadError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::UnexpectedEof => ReadError::Truncated { path: path.to_owned() },
+        _ => ReadError::Io { path: path.to_owned(), source },
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    open(file).take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(ReadError::TooLarge { path: path.to_owned(), most });
+    }
+    Ok(bytes)
+}
+
+/// What in a measurement cannot be: columns of another length, classes that do not exist.
+fn contradiction(m: &Measurement) -> Option<&'static str> {
+    let images = m.images.len();
+    let known = |column: &[u16]| column.iter().all(|&class| usize::from(class) < m.classes.len());
+    let fits = |column: &[u16]| column.len() == images;
+    let columns = || m.outcomes.iter().flat_map(|o| [&o.clean, &o.changed].into_iter().chain(&o.shams));
+    if m.labels.len() != images || m.clusters.len() != images || !columns().all(|c| fits(c)) {
+        return Some("its columns differ in length");
+    }
+    if !known(&m.labels) || !columns().all(|c| known(c)) {
+        return Some("it names a class that is not in its list");
+    }
+    if m.outcomes.windows(2).any(|pair| matches!(pair, [a, b] if a.shams.len() != b.shams.len())) {
+        return Some("its seeds differ in the number of shams");
+    }
+    None
+}
+
+/// Why a report could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file system refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file ends in the middle.
+    #[error("{} ends early: it was cut off while it was copied; copy it again", path.display())]
+    Truncated {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file is beyond all that this program writes.
+    #[error("{} holds more than {} MiB: heirloom writes no report of that size", path.display(), most >> 20)]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// Most bytes that are read.
+        most: u64,
+    },
+    /// Not JSON, or not this layout.
+    #[error("{} is not a heirloom report: {source}", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// JSON of something else.
+    #[error("{} is not a heirloom report: it has no `schema`; give the report.json of a certification", path.display())]
+    NotAReport {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A layout of another release.
+    #[error("{} has report schema {found}, this heirloom reads {SCHEMA}: use the release that wrote it, or certify again", path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The report was never completed with measurements.
+    #[error("{} names no measurements: it cannot be judged again; certify again", path.display())]
+    NoMeasurements {
+        /// The report.
+        path: PathBuf,
+    },
+    /// The report points out of its own folder.
+    #[error("{} names measurements outside its own folder ({file:?}): it was tampered with", path.display())]
+    Outside {
+        /// The report.
+        path: PathBuf,
+        /// What it names.
+        file: String,
+    },
+    /// Report and measurements do not belong together.
+    #[error("{} is not what {} was written with: keep the files of one certification together", path.display(), report.display())]
+    Digest {
+        /// The measurements.
+        path: PathBuf,
+        /// The report.
+        report: PathBuf,
+    },
+    /// Measurements that cannot be.
+    #[error("{}: the measurement of {rule:?} contradicts itself: {what}", path.display())]
+    Contradiction {
+        /// The measurements.
+        path: PathBuf,
+        /// Whose measurement.
+        rule: String,
+        /// What cannot be.
+        what: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::ReadError;
+    use crate::report::{Report, samples, write_all};
+
+    fn written() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        write_all(&samples::fail(), &samples::measurements(), folder.path()).unwrap();
+        let (report, sidecar) = (folder.path().join("report.json"), folder.path().join("measurements.json.gz"));
+        (folder, report, sidecar)
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Report::read("nowhere/report.json".as_ref()).unwrap_err();
+        assert!(matches!(error, ReadError::Io { .. }) && error.to_string().contains("nowhere"), "{error}");
+    }
+
+    #[test]
+    fn a_truncated_report() {
+        let (_folder, report, _) = written();
+        let bytes = std::fs::read(&report).unwrap();
+        std::fs::write(&report, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(matches!(Report::read(&report), Err(ReadError::Truncated { .. })));
+        std::fs::write(&report, "").unwrap();
+        assert!(matches!(Report::read(&report), Err(ReadError::Truncated { .. })));
+    }
+
+    #[test]
+    fn json_of_something_else() {
+        let (_folder, report, _) = written();
+        std::fs::write(&report, "{}").unwrap();
+        assert!(matches!(Report::read(&report), Err(ReadError::NotAReport { .. })));
+        std::fs::write(&report, "{\"schema\": 1}").unwrap();
+        assert!(matches!(Report::read(&report), Err(ReadError::Invalid { .. })));
+        std::fs::write(&report, [0xff, 0xfe, 0]).unwrap();
+        assert!(matches!(Report::read(&report), Err(ReadError::Invalid { .. })));
+    }
+
+    #[test]
+    fn a_report_of_a_later_release() {
+        let (_folder, report, _) = written();
+        std::fs::write(&report, "{\"schema\": 2, \"novel\": true}").unwrap();
+        assert!(matches!(Report::read(&report), Err(ReadError::Version { found: 2, .. })));
+    }
+
+    #[test]
+    fn deep_nesting_does_not_overflow() {
+        let (_folder, report, _) = written();
+        std::fs::write(&report, "[".repeat(100_000)).unwrap();
+        assert!(Report::read(&report).is_err());
+    }
+
+    #[test]
+    fn a_truncated_sidecar() {
+        let (_folder, report, sidecar) = written();
+        let bytes = std::fs::read(&sidecar).unwrap();
+        std::fs::write(&sidecar, &bytes[..bytes.len() - 9]).unwrap();
+        let error = Report::read(&report).unwrap().read_measurements(&report).unwrap_err();
+        assert!(matches!(error, ReadError::Truncated { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_sidecar_of_another_run() {
+        let (_folder, report, _) = written();
+        let first = Report::read(&report).unwrap();
+        let mut others = samples::measurements();
+        others[0].outcomes[0].changed[0] = 0;
+        write_all(&samples::fail(), &others, report.parent().unwrap()).unwrap();
+        assert!(matches!(first.read_measurements(&report), Err(ReadError::Digest { .. })));
+    }
+
+    #[test]
+    fn a_sidecar_outside_the_folder() {
+        for file in ["../measurements.json.gz", "/etc/passwd", "", ".", "a/b"] {
+            let mut report = samples::fail();
+            report.measurements.as_mut().unwrap().file = file.to_owned();
+            assert!(matches!(report.read_measurements("report.json".as_ref()), Err(ReadError::Outside { .. })), "{file}");
+        }
+    }
+
+    #[test]
+    fn measurements_that_contradict_themselves() {
+        type Change = fn(&mut crate::probe::Measurement);
+        let changes: [Change; 5] = [
+            |m| m.labels.truncate(1),
+            |m| m.outcomes[1].clean.truncate(1),
+            |m| m.outcomes[0].shams[0].push(0),
+            |m| m.labels[0] = 2,
+            |m| m.outcomes[1].shams.clear(),
+        ];
+        for change in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let mut measurements = samples::measurements();
+            change(&mut measurements[0]);
+            write_all(&samples::fail(), &measurements, folder.path()).unwrap();
+            let error = Report::read(folder.path()).unwrap().read_measurements(folder.path()).unwrap_err();
+            assert!(matches!(error, ReadError::Contradiction { .. }), "{error}");
+        }
+    }
+}

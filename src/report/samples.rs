@@ -1,0 +1,206 @@
+//! Reports with made-up figures, one per kind of outcome: what every renderer is tested on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{
+    BrokenPicture, Canary, CanaryStatus, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts, Report, Run, SCHEMA,
+    Sidecar, Tool,
+};
+use crate::diag::Origin;
+use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Verdict, Waiver};
+use crate::model::{InputSpec, Layout, Preprocessing};
+use crate::probe::{Arm, Estimand, Measurement, Outcome};
+use crate::registry::{Format, ModelRef};
+use crate::store::Digest;
+use crate::tune::Mode;
+
+pub(super) fn all() -> Vec<Report> {
+    vec![fail(), pass(), others(), nothing(), hostile()]
+}
+
+fn estimate(value: f64, low: f64, high: f64) -> Estimate {
+    Estimate { value, low, high, confidence: 0.95, images: 600, clusters: 300, seeds: 3, method: "two-way layout".to_owned() }
+}
+
+fn against(control: Control, value: f64, low: f64, high: f64) -> Comparison {
+    Comparison { control, excess: Some(estimate(value, low, high)), missing: None }
+}
+
+fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison>) -> Finding {
+    Finding {
+        rule: rule.to_owned(),
+        mode,
+        estimand: Estimand::Attraction,
+        severity: Severity::Critical,
+        verdict,
+        reason: None,
+        limit: 0.1,
+        origin: Origin { file: "policies/baseline.yaml".to_owned(), line: 14, column: 12 },
+        comparisons,
+        arms: vec![ArmSummary {
+            arm: Arm::Source,
+            rates: BTreeMap::from([
+                ("attraction".to_owned(), 0.45),
+                ("clean_accuracy".to_owned(), 0.81),
+                ("triggered_accuracy".to_owned(), 0.43),
+            ]),
+            gains: vec![("truck".to_owned(), 0.41)],
+            valid: true,
+        }],
+        drawn_to: None,
+        look: 1,
+        waived: None,
+        seconds: 0.0,
+    }
+}
+
+fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
+    let seconds = findings.iter().map(|f| (f.id(), 12.3456)).collect();
+    Report {
+        schema: SCHEMA,
+        tool: Tool { name: "heirloom".to_owned(), version: "0.1.0".to_owned(), instruction_set: "x86-64 AVX-512".to_owned() },
+        run: Run {
+            started: "2026-01-31T12:00:00Z".to_owned(),
+            seconds: 170.25,
+            threads: 2,
+            stages: BTreeMap::from([("features".to_owned(), 120.5)]),
+            findings: seconds,
+        },
+        model: ModelFacts {
+            identity: ModelRef {
+                path: PathBuf::from("models/release.onnx"),
+                format: Format::Onnx,
+                digest: Digest("9f2e".repeat(16)),
+                bytes: 102_400,
+            },
+            description: "ONNX opset 17".to_owned(),
+            parameters: 272_474,
+            input: InputSpec {
+                channels: 3,
+                height: 32,
+                width: 32,
+                layout: Layout::Nchw,
+                preprocessing: Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "preprocessor_config.json".to_owned() },
+            },
+            features: Features { name: "/avgpool/out".to_owned(), width: 64, how: "input of the last linear layer".to_owned() },
+        },
+        policy: PolicyFacts {
+            name: "baseline".to_owned(),
+            source: "policies/baseline.yaml".to_owned(),
+            digest: Digest("41c9".repeat(16)),
+            fail_on: Severity::Low,
+        },
+        plan: PlanFacts {
+            jobs: vec![JobFacts { stage: "heads".to_owned(), arm: Arm::Source, mode: Mode::FixedFeature, seeds: 3, images: 1600 }],
+            left_out: vec!["full-network: 7 h 40 min, over --max-time 15m".to_owned()],
+        },
+        canary: Canary { status: CanaryStatus::Passed, detail: "planted source caught, clean source passed".to_owned() },
+        findings,
+        waivers: Vec::new(),
+        notes: vec!["features cut at /avgpool/out".to_owned()],
+        warnings: Vec::new(),
+        broken: Vec::new(),
+        measurements: Some(Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest("ab12".repeat(16)) }),
+        exit_code,
+        summary: summary.to_owned(),
+        report_only: false,
+    }
+}
+
+/// A failure against two controls, beside a pass and an open question.
+pub(super) fn fail() -> Report {
+    let mut square = finding(
+        "backdoor/square",
+        Mode::FixedFeature,
+        Verdict::Fail,
+        vec![against(Control::Sham, 0.412, 0.371, 0.453), against(Control::Reference, 0.42, 0.372, 0.468)],
+    );
+    square.drawn_to = Some("truck".to_owned());
+    let pattern = finding("backdoor/pattern", Mode::FixedFeature, Verdict::Pass, vec![against(Control::Sham, 0.008, -0.031, 0.047)]);
+    let mut hat = finding("backdoor/hat", Mode::FixedFeature, Verdict::Inconclusive, vec![against(Control::Reference, 0.091, 0.052, 0.13)]);
+    hat.reason = Some("1,400 test images would settle it".to_owned());
+    let mut report = report(vec![square, pattern, hat], 1, "1 rule failed, 1 inconclusive, 1 passed");
+    report.warnings.push("normalisation was assumed: the file says nothing about it".to_owned());
+    report.broken.push(BrokenPicture { id: "test/frog/17.jpg".to_owned(), reason: "the JPEG ends early".to_owned() });
+    report
+}
+
+/// The same rule passes in both modes.
+pub(super) fn pass() -> Report {
+    let findings = [Mode::FixedFeature, Mode::FullNetwork]
+        .map(|mode| finding("backdoor/square", mode, Verdict::Pass, vec![against(Control::Sham, 0.008, -0.031, 0.047)]));
+    report(findings.to_vec(), 0, "2 rules passed")
+}
+
+/// Inconclusive, error, skipped and waived.
+pub(super) fn others() -> Report {
+    let mut open = finding("backdoor/square", Mode::FullNetwork, Verdict::Inconclusive, Vec::new());
+    open.reason = Some("over --max-time 15m".to_owned());
+    let mut error = finding(
+        "backdoor/pattern",
+        Mode::FixedFeature,
+        Verdict::Error,
+        vec![Comparison {
+            control: Control::Scratch,
+            excess: None,
+            missing: Some("clean accuracy 0.21 is not above the majority class".to_owned()),
+        }],
+    );
+    error.reason = Some("the executors disagree by 0.02".to_owned());
+    let mut skipped = finding("backdoor/blend", Mode::FixedFeature, Verdict::Skipped, Vec::new());
+    skipped.reason = Some("the model takes gray pictures".to_owned());
+    let waiver = Waiver {
+        rule: "backdoor/hat".to_owned(),
+        model: "9f2e9f2e9f2e".to_owned(),
+        reason: "known, fixed in the next release".to_owned(),
+        owner: "vision team".to_owned(),
+        expires: "2026-12-31".to_owned(),
+    };
+    let mut waived = finding("backdoor/hat", Mode::FixedFeature, Verdict::Fail, vec![against(Control::Sham, 0.3, 0.25, 0.35)]);
+    waived.drawn_to = Some("frog".to_owned());
+    waived.waived = Some(waiver.clone());
+    let mut report = report(vec![open, error, skipped, waived], 2, "1 could not be judged, 1 inconclusive, 1 skipped, 1 waived");
+    report.waivers.push(waiver);
+    report.canary = Canary { status: CanaryStatus::Failed, detail: "the planted source was not caught".to_owned() };
+    report
+}
+
+/// A run that was interrupted before anything was judged.
+pub(super) fn nothing() -> Report {
+    let mut report = report(Vec::new(), 130, "interrupted before anything was judged");
+    report.canary = Canary { status: CanaryStatus::NotRun, detail: "interrupted".to_owned() };
+    report
+}
+
+/// Names that try to move the terminal, close the XML and break the Markdown.
+pub(super) fn hostile() -> Report {
+    let mut bad = finding("backdoor/square", Mode::FixedFeature, Verdict::Fail, vec![against(Control::Sham, 0.5, 0.4, 0.6)]);
+    bad.drawn_to = Some("\u{1b}[2J\u{1b}]0;owned\u{7}<b>|`x`]]>\n\u{202e}\0".to_owned());
+    bad.reason = Some("a\u{1b}[31m|b\n# heading ]]>".to_owned());
+    bad.origin.file = "pol|icies/\u{1b}[1m<x>&\".yaml".to_owned();
+    let mut report = report(vec![bad], 1, "1 rule failed");
+    report.model.identity.path = PathBuf::from("models/\u{1b}[8m<script>|*x*.onnx");
+    report.model.description = "ONNX\u{9b}1m".to_owned();
+    report.policy.name = "]]>\u{0}\u{fffe}<&\"".to_owned();
+    report.policy.source = "pol|icies/\u{1b}[1m<x>&\".yaml".to_owned();
+    report.run.findings.insert("backdoor/square@fixed_feature".to_owned(), f64::MAX);
+    report.warnings.push("\u{1b}[31m| [link](javascript:x)\r\n- item".to_owned());
+    report.broken.push(BrokenPicture { id: "a|b\u{1b}c".to_owned(), reason: "x\ny".to_owned() });
+    report
+}
+
+/// Outcomes of two seeds on three pictures.
+pub(super) fn measurements() -> Vec<Measurement> {
+    let outcome = |seed| Outcome { seed, clean: vec![0, 1, 1], changed: vec![1, 1, 1], shams: vec![vec![0, 1, 0]] };
+    vec![Measurement {
+        rule: "backdoor/square".to_owned(),
+        arm: Arm::Source,
+        mode: Mode::FixedFeature,
+        classes: vec!["dog".to_owned(), "truck".to_owned()],
+        images: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
+        labels: vec![0, 1, 0],
+        clusters: vec![0, 1, 2],
+        outcomes: vec![outcome(0), outcome(1)],
+    }]
+}

@@ -1,0 +1,142 @@
+//! The report as Markdown, for the step summary of a pipeline and the comment on a pull request.
+
+use std::fmt::Write;
+
+use super::{CanaryStatus, Report, text};
+use crate::gate::Verdict;
+
+/// The report as Markdown.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(report, &mut out);
+    out
+}
+
+fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "## heirloom: {} {}\n", mark(report.exit_code), text::headline(report))?;
+    writeln!(out, "{}\n", escape(&report.summary))?;
+    let model = &report.model;
+    writeln!(
+        out,
+        "Model **{}** (`{}`, {}), policy **{}** (`{}`).\n",
+        escape(&model.identity.name()),
+        escape(model.identity.digest.short()),
+        escape(&model.description),
+        escape(&report.policy.name),
+        escape(report.policy.digest.short()),
+    )?;
+    if !report.findings.is_empty() {
+        writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
+        writeln!(out, "|---|---|---:|---|---|")?;
+    }
+    for finding in &report.findings {
+        let lines =
+            |each: &dyn Fn(&crate::gate::Comparison) -> String| finding.comparisons.iter().map(each).collect::<Vec<_>>().join("<br>");
+        let mut verdict = format!("**{}**", text::verdict(finding.verdict));
+        if text::is_waived(finding) {
+            verdict += ", waived";
+        }
+        if let (Verdict::Fail, Some(class)) = (finding.verdict, &finding.drawn_to) {
+            let _ = write!(verdict, " → class \"{}\"", escape(&text::short(class, 60)));
+        }
+        if let Some(reason) = &finding.reason {
+            let _ = write!(verdict, ": {}", escape(reason));
+        }
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {verdict} |",
+            escape(&finding.id()),
+            lines(&|c| c.excess.as_ref().map_or_else(|| "–".to_owned(), text::estimate)),
+            text::trimmed(finding.limit),
+            lines(&|c| text::control(c.control).to_owned()),
+        )?;
+    }
+    for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
+        writeln!(out, "\n### {}\n", escape(&finding.id()))?;
+        if let Some(sentence) = text::explain(finding) {
+            writeln!(out, "{}\n", escape(&sentence))?;
+        }
+        writeln!(out, "Limit {} set at {}.", text::trimmed(finding.limit), escape(&finding.origin.to_string()))?;
+        match &finding.waived {
+            Some(w) => writeln!(out, "Waived until {} by {}: {}", escape(&w.expires), escape(&w.owner), escape(&w.reason))?,
+            None => writeln!(out, "Hint: {}.", escape(&text::hint(report, finding)))?,
+        }
+    }
+    if report.canary.status != CanaryStatus::Passed {
+        writeln!(out, "\n> **Canary:** {}. No pass is given.", escape(&report.canary.detail))?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "\n> **Warning:** {}", escape(warning))?;
+    }
+    if !report.broken.is_empty() {
+        writeln!(out, "\n{} pictures could not be read and were left out (listed in report.json).", report.broken.len())?;
+    }
+    if report.exit_code == 0 {
+        writeln!(
+            out,
+            "\nA pass means: no effect above the limits for these probes, this target task and this budget. It does not mean clean."
+        )?;
+    }
+    writeln!(out, "\n<sub>{} {}, {}</sub>", escape(&report.tool.name), escape(&report.tool.version), escape(&report.tool.instruction_set))
+}
+
+fn mark(exit_code: i32) -> &'static str {
+    match exit_code {
+        0 => "✅",
+        1 => "❌",
+        _ => "⚠️",
+    }
+}
+
+/// Text that came from a file: on one line, and meaning nothing in Markdown or HTML.
+fn escape(text: &str) -> String {
+    let text = text::printable(text);
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '|' | '\\' | '`' | '*' | '[' | ']' | '#' | '~' | '!' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::report::samples;
+
+    #[test]
+    fn failure() {
+        insta::assert_snapshot!(render(&samples::fail()));
+    }
+
+    #[test]
+    fn pass() {
+        insta::assert_snapshot!(render(&samples::pass()));
+    }
+
+    #[test]
+    fn every_other_verdict() {
+        insta::assert_snapshot!(render(&samples::others()));
+    }
+
+    #[test]
+    fn nothing_judged() {
+        insta::assert_snapshot!(render(&samples::nothing()));
+    }
+
+    #[test]
+    fn hostile_names_mean_nothing() {
+        let text = render(&samples::hostile());
+        insta::assert_snapshot!(text);
+        assert!(!text.contains("<script>") && !text.contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,235 @@
+//! The report for people at a terminal: a table of findings, and the conclusion in plain English.
+
+use anstyle::{AnsiColor, Style};
+
+use super::{CanaryStatus, Report, text};
+use crate::gate::{Finding, Verdict};
+
+/// How a report is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Whether colours are used.
+    pub color: bool,
+    /// Characters across.
+    pub width: usize,
+}
+
+impl Look {
+    fn paint(self, style: Style, text: &str) -> String {
+        if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+const HEADER: [&str; 5] = ["finding", "effect [interval]", "limit", "control", "verdict"];
+
+/// The table and the conclusion. Names from files are shown with [`text::printable`]: nothing in them moves the terminal.
+pub fn render(report: &Report, look: Look) -> String {
+    let mut out = String::new();
+    if !report.findings.is_empty() {
+        out += &table(report, look);
+        out.push('\n');
+    }
+    out += &conclusion(report, look);
+    out
+}
+
+/// One row of the table: finding, effect, limit, control.
+type Cells = [String; 4];
+
+fn rows(finding: &Finding) -> Vec<Cells> {
+    let limit = text::trimmed(finding.limit);
+    let id = text::short(&finding.id(), 60);
+    let mut rows: Vec<Cells> = finding
+        .comparisons
+        .iter()
+        .map(|c| {
+            let effect = c.excess.as_ref().map_or_else(|| "-".to_owned(), text::estimate);
+            [String::new(), effect, limit.clone(), text::control(c.control).to_owned()]
+        })
+        .collect();
+    if rows.is_empty() {
+        rows.push([String::new(), "-".to_owned(), limit, "-".to_owned()]);
+    }
+    if let Some([first, ..]) = rows.first_mut() {
+        *first = id;
+    }
+    rows
+}
+
+fn table(report: &Report, look: Look) -> String {
+    let blocks: Vec<(&Finding, Vec<Cells>)> = report.findings.iter().map(|f| (f, rows(f))).collect();
+    let mut widths = [0; 4];
+    for (column, width) in widths.iter_mut().enumerate() {
+        let cells = blocks.iter().flat_map(|(_, rows)| rows).filter_map(|row| row.get(column));
+        *width = cells.map(|cell| cell.chars().count()).chain(HEADER.get(column).map(|h| h.chars().count())).max().unwrap_or(0);
+    }
+    let line = |cells: &[&str]| -> String {
+        cells.iter().zip(widths).fold("  ".to_owned(), |line, (cell, width)| line + &format!("{cell:<width$}   "))
+    };
+    let [header @ .., last] = HEADER;
+    let mut out = look.paint(Style::new().dimmed(), &(line(&header) + last)) + "\n";
+    for (finding, rows) in blocks {
+        for (i, row) in rows.iter().enumerate() {
+            let cells = line(&row.each_ref().map(String::as_str));
+            if i > 0 {
+                out += cells.trim_end();
+                out.push('\n');
+                continue;
+            }
+            let verdict = text::verdict(finding.verdict);
+            let remark = remark(finding);
+            let room = look.width.saturating_sub(cells.chars().count() + verdict.chars().count());
+            out += &cells;
+            out += &look.paint(style(finding), verdict);
+            if remark.chars().count() <= room {
+                out += &remark;
+                out.push('\n');
+            } else {
+                out.push('\n');
+                out += &wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
+            }
+        }
+        for missing in finding.comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
+            let why = format!("{}: {}", text::control(missing.0), text::printable(missing.1));
+            out += &wrapped(&why, look.width, 4);
+        }
+    }
+    out
+}
+
+/// What follows the verdict on its line.
+fn remark(finding: &Finding) -> String {
+    let mut remark = String::new();
+    if text::is_waived(finding) {
+        remark += ", waived";
+    }
+    if let (Verdict::Fail, Some(class)) = (finding.verdict, &finding.drawn_to) {
+        remark += &format!("   → class \"{}\"", text::short(class, 60));
+    }
+    if let Some(reason) = &finding.reason {
+        remark += &format!(": {}", text::printable(reason));
+    }
+    remark
+}
+
+fn style(finding: &Finding) -> Style {
+    let color = match finding.verdict {
+        _ if text::is_waived(finding) => AnsiColor::Yellow,
+        Verdict::Pass => AnsiColor::Green,
+        Verdict::Fail | Verdict::Error => AnsiColor::Red,
+        Verdict::Inconclusive => AnsiColor::Yellow,
+        Verdict::Skipped => AnsiColor::BrightBlack,
+    };
+    Style::new().bold().fg_color(Some(color.into()))
+}
+
+fn conclusion(report: &Report, look: Look) -> String {
+    let color = match report.exit_code {
+        0 => AnsiColor::Green,
+        1 | 2 => AnsiColor::Red,
+        _ => AnsiColor::Yellow,
+    };
+    let headline = look.paint(Style::new().bold().fg_color(Some(color.into())), text::headline(report));
+    let first = report.findings.iter().find(|f| f.verdict == Verdict::Fail && !text::is_waived(f));
+    let cited = first.map(|f| format!("   {}", text::printable(&f.origin.to_string()))).unwrap_or_default();
+    let mut out = format!("{headline}   {}{cited}\n", text::printable(&report.summary));
+    for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
+        let sentence = text::explain(finding).unwrap_or_else(|| text::numbers(finding));
+        out += &wrapped(&format!("{}: {}", text::printable(&finding.id()), text::printable(&sentence)), look.width, 2);
+        let advice = match &finding.waived {
+            Some(w) => format!("waived until {} by {}: {}", w.expires, w.owner, w.reason),
+            None => format!("hint: {}", text::hint(report, finding)),
+        };
+        out += &wrapped(&text::printable(&advice), look.width, 2);
+    }
+    if report.canary.status != CanaryStatus::Passed {
+        out += &wrapped(&format!("canary: {}; no pass is given", text::printable(&report.canary.detail)), look.width, 2);
+    }
+    for warning in &report.warnings {
+        out += &wrapped(&format!("warning: {}", text::printable(warning)), look.width, 2);
+    }
+    if let Some(first) = report.broken.first() {
+        let n = report.broken.len();
+        let (id, why) = (text::printable(&first.id), text::printable(&first.reason));
+        out += &wrapped(&format!("left out: {n} broken pictures, the first {id} ({why})"), look.width, 2);
+    }
+    if report.exit_code == 0 {
+        out += &wrapped(
+            "no effect above the limits for these probes, this target task and this budget; that is not a proof of absence",
+            look.width,
+            2,
+        );
+    }
+    out
+}
+
+/// Words on lines of at most `width` characters, each indented; a longer word gets a line of its own.
+fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    let room = width.saturating_sub(indent).max(20);
+    let mut out = String::new();
+    let mut used = 0;
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > room {
+            out.push('\n');
+            used = 0;
+        }
+        if used == 0 {
+            out.extend(std::iter::repeat_n(' ', indent));
+        } else {
+            out.push(' ');
+            used += 1;
+        }
+        out += word;
+        used += length;
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Look, render};
+    use crate::report::samples;
+
+    const WIDE: Look = Look { color: false, width: 120 };
+
+    #[test]
+    fn failure() {
+        insta::assert_snapshot!(render(&samples::fail(), WIDE));
+    }
+
+    #[test]
+    fn failure_on_a_narrow_terminal() {
+        insta::assert_snapshot!(render(&samples::fail(), Look { color: false, width: 60 }));
+    }
+
+    #[test]
+    fn pass() {
+        insta::assert_snapshot!(render(&samples::pass(), WIDE));
+    }
+
+    #[test]
+    fn every_other_verdict() {
+        insta::assert_snapshot!(render(&samples::others(), WIDE));
+    }
+
+    #[test]
+    fn nothing_judged() {
+        insta::assert_snapshot!(render(&samples::nothing(), WIDE));
+    }
+
+    #[test]
+    fn hostile_names_do_not_reach_the_terminal() {
+        let text = render(&samples::hostile(), WIDE);
+        insta::assert_snapshot!(text);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn colours_only_when_asked_and_nothing_else_changes() {
+        let colored = render(&samples::fail(), Look { color: true, ..WIDE });
+        assert!(colored.contains("\u{1b}["));
+        assert_eq!(anstream::adapter::strip_str(&colored).to_string(), render(&samples::fail(), WIDE));
+    }
+}

@@ -1,0 +1,219 @@
+//! What several renderers say in the same words: numbers, verdicts, the sentence of a failure.
+
+use std::borrow::Cow;
+
+use crate::gate::{Comparison, Control, Estimate, Finding, Verdict};
+use crate::probe::Estimand;
+use crate::tune::Mode;
+
+use super::Report;
+
+/// A name from a file, made safe for a terminal and for one line: control characters (escape sequences begin with
+/// one), line breaks and the characters that reverse or hide text are shown as `\u{1b}`.
+pub fn printable(name: &str) -> Cow<'_, str> {
+    if !name.contains(is_unsafe) {
+        return Cow::Borrowed(name);
+    }
+    let mut out = String::with_capacity(name.len() + 8);
+    for c in name.chars() {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// [`printable`], at most `limit` characters.
+pub(super) fn short(name: &str, limit: usize) -> String {
+    let name = printable(name);
+    if name.chars().count() <= limit {
+        return name.into_owned();
+    }
+    let mut cut: String = name.chars().take(limit.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// A share as a percentage without needless digits: `41%`, `0.8%`.
+pub fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    if percent.abs() >= 9.95 || (percent - percent.round()).abs() < 0.05 { format!("{percent:.0}%") } else { format!("{percent:.1}%") }
+}
+
+/// `+0.412 [0.371, 0.453]`.
+pub(super) fn estimate(e: &Estimate) -> String {
+    format!("{:+.3} [{:.3}, {:.3}]", e.value, e.low, e.high)
+}
+
+/// The name of a control as policies write it.
+pub(super) fn control(control: Control) -> &'static str {
+    match control {
+        Control::Sham => "sham",
+        Control::Scratch => "scratch",
+        Control::Reference => "reference",
+    }
+}
+
+/// The name of an estimand as policies write it.
+pub(super) fn estimand(estimand: Estimand) -> &'static str {
+    match estimand {
+        Estimand::Attraction => "attraction",
+        Estimand::AttackSuccessRate => "attack_success_rate",
+        Estimand::FlipRate => "flip_rate",
+        Estimand::PredictionShift => "prediction_shift",
+    }
+}
+
+/// A verdict in one word; failures shout.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "FAIL",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Error => "ERROR",
+        Verdict::Skipped => "skipped",
+    }
+}
+
+/// Whether a waiver accepts what was found. A pass needs none.
+pub(super) fn is_waived(finding: &Finding) -> bool {
+    finding.waived.is_some() && finding.verdict != Verdict::Pass
+}
+
+/// The comparison with the smallest excess: what remains after the most generous innocent explanation.
+pub(super) fn weakest(finding: &Finding) -> Option<(&Comparison, &Estimate)> {
+    finding.comparisons.iter().filter_map(|c| c.excess.as_ref().map(|e| (c, e))).min_by(|a, b| a.1.value.total_cmp(&b.1.value))
+}
+
+/// The conclusion in one word, by exit code.
+pub(super) fn headline(report: &Report) -> &'static str {
+    match report.exit_code {
+        0 => "PASS",
+        1 => "FAIL",
+        2 => "ERROR",
+        3 => "NOTHING JUDGED",
+        5 => "INCONCLUSIVE",
+        130 => "INTERRUPTED",
+        _ => "NOT RUN",
+    }
+}
+
+/// `1 rule failed, 1 inconclusive, 1 passed`.
+pub(super) fn counts(report: &Report) -> String {
+    let words = [
+        (report.count(Verdict::Fail), "failed"),
+        (report.count(Verdict::Error), "could not be judged"),
+        (report.count(Verdict::Inconclusive), "inconclusive"),
+        (report.count(Verdict::Skipped), "skipped"),
+        (report.waived(), "waived"),
+        (report.count(Verdict::Pass), "passed"),
+    ];
+    let parts: Vec<String> = words.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if parts.is_empty() { "no findings".to_owned() } else { parts.join(", ") }
+}
+
+/// What a failure means, in plain English. Class names are as they came: each renderer escapes the sentence.
+pub(super) fn explain(finding: &Finding) -> Option<String> {
+    let (comparison, excess) = weakest(finding)?;
+    let subject = match finding.mode {
+        Mode::FixedFeature => "heads trained on this checkpoint's features",
+        Mode::FullNetwork => "models fine-tuned from this checkpoint",
+    };
+    let than = match comparison.control {
+        Control::Sham => "than with a sham trigger of the same kind",
+        Control::Scratch => "than by models trained from scratch",
+        Control::Reference => "than by models tuned from the reference checkpoint",
+    };
+    let share = percent(excess.value);
+    Some(match (finding.estimand, &finding.drawn_to) {
+        (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
+            let class = short(class, 60);
+            format!(
+                "with the trigger on, {share} more of the images that are not \"{class}\" are called \"{class}\" by {subject} {than}. \
+                 No image that trained the target task carried the trigger."
+            )
+        }
+        (Estimand::Attraction | Estimand::AttackSuccessRate, None) => {
+            format!("with the trigger on, {share} more of the images are called by one wrong class by {subject} {than}.")
+        }
+        (Estimand::FlipRate, _) => format!("the trigger changes the prediction of {subject} for {share} more of the images {than}."),
+        (Estimand::PredictionShift, _) => {
+            format!("the trigger moves {share} more of the predictions of {subject} to other classes {than}.")
+        }
+    })
+}
+
+/// What to do about a failure.
+pub(super) fn hint(report: &Report, finding: &Finding) -> String {
+    let twin = |mode| report.findings.iter().find(|f| f.rule == finding.rule && f.mode == mode && f.verdict == Verdict::Pass);
+    match finding.mode {
+        Mode::FixedFeature if twin(Mode::FullNetwork).is_some() => {
+            "the same rule passes when the whole network is fine-tuned; do not use this checkpoint as a frozen backbone".to_owned()
+        }
+        Mode::FixedFeature => "a frozen backbone keeps what it was taught: use another checkpoint, or certify full-network fine-tuning \
+             (`modes: [full_network]`)"
+            .to_owned(),
+        Mode::FullNetwork => {
+            "more weight decay or a higher learning rate in full-network fine-tuning forgets more of the source; try it in the policy's recipe"
+                .to_owned()
+        }
+    }
+}
+
+/// One line with estimate, interval, limit and size per control: what a failure message must hold.
+pub(super) fn numbers(finding: &Finding) -> String {
+    let each: Vec<String> = finding
+        .comparisons
+        .iter()
+        .map(|c| match (&c.excess, &c.missing) {
+            (Some(e), _) => format!(
+                "{} over {} ({}% interval, {} images, {} seeds)",
+                estimate(e),
+                control(c.control),
+                trimmed(100.0 * e.confidence),
+                e.images,
+                e.seeds
+            ),
+            (None, Some(why)) => format!("no {} control: {why}", control(c.control)),
+            (None, None) => format!("no {} control", control(c.control)),
+        })
+        .collect();
+    let excess = if each.is_empty() { "not measured".to_owned() } else { each.join("; ") };
+    format!("excess {}: {excess}; limit {} ({})", estimand(finding.estimand), trimmed(finding.limit), finding.origin)
+}
+
+/// A number with up to two decimals and no trailing zeros beyond what it needs (`95`, `98.75`, `0.1`).
+pub(super) fn trimmed(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{percent, printable, short, trimmed};
+
+    #[test]
+    fn printable_neutralises_what_moves_a_terminal() {
+        assert_eq!(printable("truck"), "truck");
+        assert_eq!(printable("猫 ünï"), "猫 ünï");
+        assert_eq!(printable("\u{1b}[31mred\u{7}"), "\\u{1b}[31mred\\u{7}");
+        assert_eq!(printable("a\nb\u{9b}2J"), "a\\u{a}b\\u{9b}2J");
+        assert_eq!(printable("\u{202e}exe"), "\\u{202e}exe");
+        assert_eq!(printable("a\u{200b}b\u{feff}"), "a\\u{200b}b\\u{feff}");
+    }
+
+    #[test]
+    fn numbers_carry_no_needless_digits() {
+        assert_eq!((percent(0.412), percent(0.008), percent(0.05)), ("41%".into(), "0.8%".into(), "5%".into()));
+        assert_eq!((trimmed(95.0), trimmed(98.75), trimmed(0.1), trimmed(0.0)), ("95".into(), "98.75".into(), "0.1".into(), "0".into()));
+        assert_eq!(short("abcdef", 4), "abc…");
+    }
+}

@@ -1,0 +1,104 @@
+//! A report on the disk: every format, each file whole or not there.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::{MEASUREMENTS_FILE, Report, Sidecar, json, junit, summary};
+use crate::probe::Measurement;
+use crate::store::{Digest, write_atomic};
+
+/// Writes `measurements.json.gz`, `junit.xml`, `summary.md` and `report.json` into a folder, which is created if need
+/// be. The report names the measurements by digest; it comes last, so that one that is there is complete.
+pub fn write_all(report: &Report, measurements: &[Measurement], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| WriteError::Io { path, source }
+    };
+    let (sidecar, packed) = pack(measurements)?;
+    let report = Report { measurements: Some(sidecar), ..report.clone() };
+    let files: [(&str, Vec<u8>); 4] = [
+        (MEASUREMENTS_FILE, packed),
+        ("junit.xml", junit::render(&report)?),
+        ("summary.md", summary::render(&report).into_bytes()),
+        ("report.json", json::render(&report)?.into_bytes()),
+    ];
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    let mut written = Vec::with_capacity(files.len());
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        write_atomic(&path, &bytes).map_err(failed(&path))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// The measurements as compressed JSON, and how the report links to them. No time stamp enters: equal outcomes give
+/// equal bytes.
+fn pack(measurements: &[Measurement]) -> Result<(Sidecar, Vec<u8>), WriteError> {
+    let plain = serde_json::to_vec(measurements)?;
+    let sidecar = Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest::of(&plain) };
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let packed = encoder.write_all(&plain).and_then(|()| encoder.finish());
+    packed.map(|bytes| (sidecar, bytes)).map_err(|source| WriteError::Io { path: MEASUREMENTS_FILE.into(), source })
+}
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The file system refused.
+    #[error("cannot write {}: {source}; free some space or name another folder with --output", path.display())]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// JSON could not be built.
+    #[error("cannot write the report as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// XML could not be built.
+    #[error("cannot write the report as JUnit XML: {0}")]
+    Junit(#[from] junit_report::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_all;
+    use crate::report::{Report, samples};
+
+    #[test]
+    fn every_file_is_written_and_equal_runs_give_equal_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("deep/one"), folder.path().join("two"));
+        let names = |files: Vec<std::path::PathBuf>| -> Vec<String> {
+            files.iter().map(|f| f.file_name().unwrap().to_string_lossy().into_owned()).collect()
+        };
+        let first = names(write_all(&samples::fail(), &samples::measurements(), &one).unwrap());
+        assert_eq!(first, ["measurements.json.gz", "junit.xml", "summary.md", "report.json"]);
+        write_all(&samples::fail(), &samples::measurements(), &two).unwrap();
+        for name in first {
+            assert_eq!(std::fs::read(one.join(&name)).unwrap(), std::fs::read(two.join(&name)).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn it_reads_back_with_its_measurements() {
+        let folder = tempfile::tempdir().unwrap();
+        write_all(&samples::fail(), &samples::measurements(), folder.path()).unwrap();
+        let report = Report::read(folder.path()).unwrap();
+        assert_eq!(report.findings, samples::fail().findings);
+        assert_eq!(report.read_measurements(folder.path()).unwrap(), samples::measurements());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("taken");
+        std::fs::write(&file, "").unwrap();
+        let error = write_all(&samples::pass(), &[], &file).unwrap_err().to_string();
+        assert!(error.contains("taken") && error.contains("--output"), "{error}");
+    }
+}
