@@ -83,12 +83,8 @@ impl Checker<'_> {
             Kind::Constant { expected_value } => {
                 Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be {}", shorten(expected_value)))
             }
-            Kind::Minimum { limit } => {
-                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at least {limit}"))
-            }
-            Kind::Maximum { limit } => {
-                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at most {limit}"))
-            }
+            Kind::Minimum { limit } => Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at least {limit}")),
+            Kind::Maximum { limit } => Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at most {limit}")),
             Kind::ExclusiveMinimum { limit } => {
                 Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be more than {limit}"))
             }
@@ -305,7 +301,9 @@ fn type_mistake(name: &str, value: &Value, shown: &str, at: Range<usize>, kind: 
     };
     let diagnostic = Diagnostic::error("policy::type", at, message);
     match value {
-        Value::String(text) if wanted_is(JsonType::Boolean) && ["yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str()) => {
+        Value::String(text)
+            if wanted_is(JsonType::Boolean) && ["yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str()) =>
+        {
             diagnostic.hint("YAML 1.2 knows only `true` and `false`; words such as `yes` and `off` are text")
         }
         Value::String(text) if text.parse::<f64>().is_ok() && (wanted_is(JsonType::Number) || wanted_is(JsonType::Integer)) => {
