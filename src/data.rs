@@ -1,13 +1,28 @@
 //! Labelled pictures from real files, seen through views.
 //!
 //! Reading is lazy: opening a set reads its index (ids, labels, clusters, attributes), pictures are decoded when
-//! asked for. One format, one file.
+//! asked for. Encoded bytes of parquet, IDX and CIFAR files stay in memory, those of folders on disk.
+//! One format, one file.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod attributes;
+mod cifar;
+mod dataset;
+pub mod decode;
+mod embedded;
+mod folder;
+mod idx;
+mod parquet;
+mod source;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use dataset::{Broken, Dataset};
+use source::{Entry, Source, Want};
 
 /// Where labelled pictures come from. Relative paths are relative to the policy's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +36,7 @@ pub enum DataSpec {
     Idx(PathBuf),
     /// The folder of the binary CIFAR-10 or CIFAR-100 files.
     CifarBinary(PathBuf),
-    /// Data inside the program: `emoji`.
+    /// Data inside the program: `emoji` or `canary`.
     Embedded(String),
 }
 
@@ -40,7 +55,7 @@ pub enum Split {
 pub struct Record {
     /// Stable identifier within the set: a path, or `file.parquet:row`.
     pub id: String,
-    /// Index into [`Index::classes`].
+    /// Index into [`Dataset::classes`].
     pub label: usize,
     /// Pictures of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known.
     pub cluster: String,
@@ -92,3 +107,212 @@ pub struct ViewSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub balance: Vec<String>,
 }
+
+/// A target task, opened: both views, ready to be decoded picture by picture.
+#[derive(Clone, Debug)]
+pub struct TargetData {
+    /// Class names by label.
+    pub classes: Vec<String>,
+    /// The pictures that train.
+    pub train: Dataset,
+    /// The pictures that measure.
+    pub test: Dataset,
+    /// Pictures of the views that do not decode; they are left out.
+    pub broken: Vec<Broken>,
+    /// What the user should know, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// What is known of a target task without decoding a picture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DataSummary {
+    /// Class names by label.
+    pub classes: Vec<String>,
+    /// Pictures per class that train.
+    pub train: Vec<usize>,
+    /// Pictures per class that measure.
+    pub test: Vec<usize>,
+    /// What the user should know, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Opens a target task: applies its views and decodes every picture of them once, so that broken ones are known now.
+///
+/// `base` is the folder of the policy; `seed` is the policy's, every draw has a purpose of its own.
+pub fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
+    let Views { classes, train, test, mut warnings } = views(target, base, seed, Want::Pictures)?;
+    let total = train.len() + test.len();
+    let (train, mut broken) = Dataset::checked(&classes, train);
+    let (test, broken_test) = Dataset::checked(&classes, test);
+    broken.extend(broken_test);
+    if broken.len() as f64 > target.broken * total as f64 {
+        let shown = broken.iter().take(3).map(|b| format!("{}: {}", b.id, b.reason)).collect::<Vec<_>>().join("; ");
+        return Err(DataError::TooManyBroken { count: broken.len(), total, share: target.broken, shown });
+    }
+    for (dataset, split) in [(&train, Split::Train), (&test, Split::Test)] {
+        view::check_classes(dataset.records().iter().map(|r| r.label), split, &classes)?;
+    }
+    if !broken.is_empty() {
+        let ids: Vec<String> = broken.iter().map(|b| b.id.clone()).collect();
+        warnings.push(format!("{} of {total} pictures do not decode and are left out: {}", broken.len(), attributes::first(&ids)));
+    }
+    Ok(TargetData { classes, train, test, broken, warnings })
+}
+
+/// Counts the pictures of a target task's views without reading pixels. Where the data has no splits of its own, the
+/// counts are those of seed 0 (another seed may put a cluster of another size into the test half).
+pub fn summary(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
+    let Views { classes, train, test, warnings } = views(target, base, 0, Want::Index)?;
+    let counts = |entries: &[Entry], split| view::check_classes(entries.iter().map(|e| e.record.label), split, &classes);
+    Ok(DataSummary { train: counts(&train, Split::Train)?, test: counts(&test, Split::Test)?, classes, warnings })
+}
+
+/// Opens all of one split. Data without splits of its own is all [`Split::Train`].
+///
+/// Broken pictures are found when they are asked for.
+pub fn open_split(spec: &DataSpec, split: Split, base: &Path) -> Result<Dataset, DataError> {
+    let whole = !source::has_splits(spec);
+    if whole && split == Split::Test {
+        return Err(DataError::NoSplits);
+    }
+    let part = if whole { None } else { Some(split) };
+    let Source { classes, parts, .. } = source::read(spec, &[part], base, Want::Pictures)?;
+    let dataset = Dataset::unchecked(&classes, parts.into_iter().flatten().collect());
+    if dataset.is_empty() { Err(DataError::EmptySplit { split }) } else { Ok(dataset) }
+}
+
+/// Both views of a target task, before any picture is decoded.
+struct Views {
+    classes: Vec<String>,
+    train: Vec<Entry>,
+    test: Vec<Entry>,
+    warnings: Vec<String>,
+}
+
+fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, DataError> {
+    let splits: &[Option<Split>] = match (source::has_splits(&target.data), target.test_share) {
+        (true, None) => &[Some(Split::Train), Some(Split::Test)],
+        (false, Some(_)) => &[None],
+        (true, Some(_)) => return Err(DataError::SplitTwice),
+        (false, None) => return Err(DataError::NoSplits),
+    };
+    let Source { mut classes, mut parts, mut warnings } = source::read(&target.data, splits, base, want)?;
+    if let Some(path) = &target.attributes {
+        warnings.extend(attributes::join(&base.join(path), &mut parts)?);
+    }
+    if let Some(column) = &target.cluster {
+        view::cluster_by(column, &mut parts)?;
+    }
+    if let Some(wanted) = &target.classes {
+        view::select(&mut classes, &mut parts, wanted)?;
+    }
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    let mut parts = parts.into_iter();
+    if let (Some(first), second) = (parts.next(), parts.next()) {
+        (train, test) = match (second, target.test_share) {
+            (Some(second), _) => (first, second),
+            (None, share) => view::split(first, share.unwrap_or_default(), seed),
+        };
+    }
+    let train = view::apply(train, &target.train, Split::Train, &classes, seed)?;
+    let test = view::apply(test, &target.test, Split::Test, &classes, seed)?;
+    view::check_classes(train.iter().map(|e| e.record.label), Split::Train, &classes)?;
+    view::check_classes(test.iter().map(|e| e.record.label), Split::Test, &classes)?;
+    let trained: BTreeSet<&str> = train.iter().map(|e| e.record.cluster.as_str()).collect();
+    let shared: BTreeSet<&str> = test.iter().map(|e| e.record.cluster.as_str()).filter(|c| trained.contains(c)).collect();
+    if !shared.is_empty() {
+        let names: Vec<String> = shared.iter().map(|c| (*c).to_owned()).collect();
+        warnings.push(format!("{} clusters have pictures in both train and test: {}", names.len(), attributes::first(&names)));
+    }
+    Ok(Views { classes, train, test, warnings })
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// Why data cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+pub enum DataError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    /// A pattern matches nothing.
+    #[error("no file matches {path}; relative paths start at the policy's folder, `{{split}}` stands for train or test, `*` for anything")]
+    NoFiles { path: String },
+    /// Not a data set inside the program.
+    #[error("no embedded data set is called `{name}`; there are: {known}")]
+    UnknownEmbedded { name: String, known: String },
+    /// A parquet file that is broken or holds something else.
+    #[error("{file}: not a readable parquet file of pictures: {reason}")]
+    Parquet { file: String, reason: String },
+    /// A parquet file without pictures or labels.
+    #[error("{file}: there is no usable column {wanted}; its columns are: {columns}")]
+    NoColumn { file: String, wanted: String, columns: String },
+    /// A binary file that breaks its format.
+    #[error("{path}: {reason}")]
+    Format { path: String, reason: String },
+    /// An attributes file that cannot be joined.
+    #[error("attributes {path}: {reason}")]
+    Csv { path: String, reason: String },
+    /// A link out of the data folder.
+    #[error("{path} links to a place outside {root}; copy the file into it")]
+    Outside { path: String, root: String },
+    /// A null label.
+    #[error("{id}: its label is null")]
+    NoLabel { id: String },
+    /// A label that is no class.
+    #[error("{id}: its label {label} is none of the {classes} classes (labels count from 0)")]
+    Label { id: String, label: String, classes: usize },
+    /// Numbers in one file, names in another.
+    #[error("{id}: its label is a number, others are names")]
+    MixedLabels { id: String },
+    /// Two lists of class names.
+    #[error("files of one data set name their classes differently: {one} / {other}")]
+    ClassNamesDiffer { one: String, other: String },
+    /// One name for two classes.
+    #[error("the class `{name}` is there twice")]
+    ClassTwice { name: String },
+    /// A class or column that does not exist.
+    #[error("no {what} is called `{name}`{hint}; there are: {known}")]
+    Unknown { what: &'static str, name: String, hint: String, known: String },
+    /// A picture that cannot be put into a group.
+    #[error("{id}: no value in column `{column}`, which `balance` needs")]
+    NoValue { column: String, id: String },
+    /// Balance over a group without pictures.
+    #[error("{split}: no picture has {group}, so that `balance` would leave none")]
+    EmptyGroup { split: Split, group: String },
+    /// Fewer pictures than groups.
+    #[error("{split}: `limit: {limit}` is less than the {groups} groups of `balance`")]
+    LimitTooSmall { split: Split, limit: usize, groups: usize },
+    /// Nothing trains, or nothing measures.
+    #[error("{split}: there are no pictures")]
+    EmptySplit { split: Split },
+    /// Classes without pictures.
+    #[error("{split}: {count} classes have no pictures ({names}); list the classes to use under `classes`")]
+    EmptyClasses { split: Split, count: usize, names: String },
+    /// Neither splits nor a share.
+    #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share`")]
+    NoSplits,
+    /// Both splits and a share.
+    #[error("the data has train and test splits of its own: leave `test_share` out")]
+    SplitTwice,
+    /// More broken pictures than the target puts up with.
+    #[error("{count} of {total} pictures do not decode, more than the share of {share} that `broken` allows: {shown}")]
+    TooManyBroken { count: usize, total: usize, share: f64, shown: String },
+    /// One picture does not decode.
+    #[error("{id}: the picture does not decode: {reason}")]
+    Picture { id: String, reason: String },
+    /// An index beyond the end.
+    #[error("there is no picture {index}: the data set has {len}")]
+    NoSuchPicture { index: usize, len: usize },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,265 @@
-//! exec.
+//! Runs a [`Graph`]: forward, and a reverse pass of our own.
+//!
+//! Tensors are candle's; every gradient is ours (`backward`), because candle's are wrong or missing for the
+//! operators that pretrained networks are made of. On the CPU the heavy operators are kernels on slices (`kernels/`).
+//! The reverse pass starts at the output and goes no deeper than the deepest parameter that trains.
+
+mod backward;
+mod forward;
+mod kernels;
+#[cfg(test)]
+mod tests;
+
+use candle_core::{DType, Device, Tensor};
+use ndarray::ArrayD;
+use thiserror::Error;
+
+use crate::graph::{Graph, NodeId, Op, Role, SlotId};
+
+/// The numbers of a graph as tensors, one per slot.
+#[derive(Clone, Debug)]
+pub struct Weights(pub Vec<Tensor>);
+
+impl Weights {
+    /// Copies arrays into tensors of the given type.
+    pub fn new(arrays: &[ArrayD<f32>], dtype: DType) -> Result<Self, ExecError> {
+        let tensors = arrays.iter().map(|array| {
+            let data: Vec<f32> = array.iter().copied().collect();
+            Tensor::from_vec(data, array.shape(), &Device::Cpu)?.to_dtype(dtype)
+        });
+        Ok(Self(tensors.collect::<Result<_, _>>()?))
+    }
+
+    /// Copies them back.
+    pub fn to_arrays(&self) -> Result<Vec<ArrayD<f32>>, ExecError> {
+        self.0.iter().map(to_array).collect()
+    }
+}
+
+/// A tensor as a plain array.
+pub fn to_array(tensor: &Tensor) -> Result<ArrayD<f32>, ExecError> {
+    let data = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(ArrayD::from_shape_vec(tensor.dims(), data)?)
+}
+
+/// Which statistics batch norms use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// Those of the batch; running statistics are moved towards them. For training.
+    Batch,
+    /// The running ones. For evaluation.
+    Running,
+}
+
+/// The output of a graph for a batch, nothing kept.
+pub fn infer(graph: &Graph, weights: &Weights, input: &Tensor) -> Result<Tensor, ExecError> {
+    let trains = vec![false; graph.slots().len()];
+    Ok(record(graph, weights, &trains, Norm::Running, input)?.output)
+}
+
+/// What a forward pass leaves for the reverse pass.
+pub struct Recording {
+    /// The graph's output.
+    pub output: Tensor,
+    /// New running means and variances.
+    pub running: Vec<(SlotId, Tensor)>,
+    values: Vec<Option<Tensor>>,
+    saved: Vec<Saved>,
+    needs: Vec<bool>,
+    batch: usize,
+}
+
+/// Numbers that an operator keeps for its gradient, beside inputs and output.
+enum Saved {
+    Nothing,
+    /// Where the maxima were.
+    Indices(Vec<u32>),
+    /// Mean and variance that a batch norm used, and whether they were the batch's own.
+    Statistics {
+        mean: Tensor,
+        variance: Tensor,
+        batch: bool,
+    },
+    /// The bracket of a local response normalisation.
+    Bracket(Tensor),
+}
+
+/// Forward, keeping what [`Recording::backward`] needs. `trains` has one entry per slot.
+pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
+    let nodes = graph.nodes();
+    let n = input.dims().first().copied().unwrap_or(0);
+    check_input(graph, input, n)?;
+    let needs = needs_gradient(graph, trains);
+    let keep = kept_values(graph, &needs);
+    let last_use = last_uses(graph);
+    let mut values: Vec<Option<Tensor>> = vec![None; nodes.len()];
+    let mut saved = Vec::with_capacity(nodes.len());
+    let mut running = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let (value, extra) = match node.op {
+            Op::Input => (input.contiguous()?, Saved::Nothing),
+            Op::Param(slot) => (weights.0[slot.0].clone(), Saved::Nothing),
+            _ => {
+                let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
+                let at = |source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source };
+                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm).map_err(at)?;
+                if let Saved::Statistics { mean, variance, batch: true } = &extra {
+                    running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(at)?);
+                }
+                (value, extra)
+            }
+        };
+        values[i] = Some(value);
+        saved.push(if needs[i] { extra } else { Saved::Nothing });
+        for input in &node.inputs {
+            if last_use[input.0] == i && !keep[input.0] {
+                values[input.0] = None;
+            }
+        }
+    }
+    let output = values[graph.output().0].clone().ok_or(ExecError::NoOutput)?;
+    Ok(Recording { output, running, values, saved, needs, batch: n })
+}
+
+impl Recording {
+    /// The gradient of every slot that trains, given that of the output (same shape as the output).
+    pub fn backward(mut self, graph: &Graph, d_output: &Tensor) -> Result<Vec<Option<Tensor>>, ExecError> {
+        let nodes = graph.nodes();
+        let mut gradients: Vec<Option<Tensor>> = vec![None; nodes.len()];
+        let mut by_slot: Vec<Option<Tensor>> = vec![None; graph.slots().len()];
+        gradients[graph.output().0] = Some(d_output.contiguous()?);
+        for (i, node) in nodes.iter().enumerate().rev() {
+            let value = self.values[i].take();
+            let Some(gradient) = gradients[i].take().filter(|_| self.needs[i]) else { continue };
+            if let Op::Param(slot) = node.op {
+                accumulate(&mut by_slot[slot.0], gradient)?;
+                continue;
+            }
+            let wanted: Vec<bool> = node.inputs.iter().map(|id| self.needs[id.0]).collect();
+            let inputs: Vec<Option<&Tensor>> = node.inputs.iter().map(|id| self.values[id.0].as_ref()).collect();
+            let shapes: Vec<Vec<usize>> = node.inputs.iter().map(|id| nodes[id.0].shape.at(self.batch)).collect();
+            let step = backward::Step { inputs: &inputs, shapes: &shapes, output: value.as_ref(), saved: &self.saved[i], wanted: &wanted };
+            let found = backward::gradients(&node.op, &step, &gradient).map_err(|source| ExecError::Node {
+                name: node.name.clone(),
+                op: node.op.name(),
+                source,
+            })?;
+            for (id, gradient) in node.inputs.iter().zip(found) {
+                if let Some(gradient) = gradient
+                    && self.needs[id.0]
+                {
+                    accumulate(&mut gradients[id.0], gradient)?;
+                }
+            }
+        }
+        Ok(by_slot)
+    }
+}
+
+fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
+    *into = Some(match into.take() {
+        Some(sum) => (sum + gradient)?,
+        None => gradient,
+    });
+    Ok(())
+}
+
+fn check_input(graph: &Graph, input: &Tensor, n: usize) -> Result<(), ExecError> {
+    let wanted = &graph.node(graph.input()).shape;
+    if input.dims() == wanted.at(n) && n > 0 {
+        return Ok(());
+    }
+    Err(ExecError::Input { wanted: wanted.to_string(), got: format!("{:?}", input.dims()) })
+}
+
+/// Nodes with a trained parameter underneath.
+fn needs_gradient(graph: &Graph, trains: &[bool]) -> Vec<bool> {
+    let mut needs = vec![false; graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        needs[i] = match node.op {
+            Op::Param(slot) => trains[slot.0],
+            _ => node.inputs.iter().any(|id| needs[id.0]),
+        };
+    }
+    needs
+}
+
+/// Nodes whose value the reverse pass reads: inputs of steps that need a gradient, their own outputs, and parameters.
+fn kept_values(graph: &Graph, needs: &[bool]) -> Vec<bool> {
+    let mut keep = needs.to_vec();
+    for (i, node) in graph.nodes().iter().enumerate() {
+        if needs[i] && backward::reads_inputs(&node.op) {
+            for id in &node.inputs {
+                keep[id.0] = true;
+            }
+        }
+    }
+    keep[graph.output().0] = true;
+    keep
+}
+
+fn last_uses(graph: &Graph) -> Vec<usize> {
+    let mut last = vec![usize::MAX; graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        for id in &node.inputs {
+            last[id.0] = i;
+        }
+    }
+    last
+}
+
+/// The slots that fine-tuning may change and that reach the output.
+pub fn trainable(graph: &Graph) -> Vec<bool> {
+    let mut trains = vec![false; graph.slots().len()];
+    for node in graph.nodes() {
+        if let Op::Param(slot) = node.op {
+            trains[slot.0] = graph.slots()[slot.0].role.trains();
+        }
+    }
+    trains
+}
+
+/// Whether a graph has a batch norm (its batches need at least two values per channel).
+pub fn has_batch_norm(graph: &Graph) -> bool {
+    graph.slots().iter().any(|slot| slot.role == Role::RunningMean)
+}
+
+/// The node a slot is read by.
+pub(crate) fn slot_of(graph: &Graph, id: NodeId) -> Option<SlotId> {
+    match graph.node(id).op {
+        Op::Param(slot) => Some(slot),
+        _ => None,
+    }
+}
+
+/// Why a graph cannot be run.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    /// An operator failed.
+    #[error("node `{name}` ({op}): {source}")]
+    Node {
+        /// Node.
+        name: String,
+        /// Operator.
+        op: &'static str,
+        /// Cause.
+        source: candle_core::Error,
+    },
+    /// Outside any node.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// An array of the wrong shape.
+    #[error(transparent)]
+    Shape(#[from] ndarray::ShapeError),
+    /// The batch does not fit the graph.
+    #[error("the model takes {wanted}, it was given {got}")]
+    Input {
+        /// Expected shape.
+        wanted: String,
+        /// Given shape.
+        got: String,
+    },
+    /// A graph whose output was never computed.
+    #[error("the graph's output was not computed")]
+    NoOutput,
+}

@@ -1,5 +1,345 @@
 //! Fine-tuning: recipes, and the one training loop.
+//!
+//! A head on frozen features and a whole network are the same thing here: a graph, starting weights, what trains,
+//! and a [`Feed`] of inputs. `fresh` draws starting weights, `pictures` and `Features` feed, `loss`, `schedule` and
+//! `optimizer` are PyTorch's definitions.
 
+mod fresh;
+mod loss;
+mod optimizer;
+mod pictures;
 mod recipe;
+mod schedule;
 
+use candle_core::{DType, Device, Tensor};
+use ndarray::Array2;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use fresh::{fresh_head, fresh_weights};
+pub use pictures::{Pictures, Shown};
 pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
+
+use crate::exec::{self, ExecError, Norm, Weights};
+use crate::graph::{Graph, GraphBuilder, GraphError, Op, Role, Shape};
+use crate::stats::stream::stream;
+
+/// Inputs of a graph by index.
+pub trait Feed: Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The inputs at some indices as one batch; with `augment`, randomly changed as the recipe says.
+    fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError>;
+}
+
+/// Features as inputs of a head: `[n, width]`, centred, and scaled by one factor so that their mean variance is 1.
+///
+/// One factor for all keeps the geometry that the checkpoint gave its features, and lets one learning rate serve
+/// networks whose features differ in scale; centre and factor come from the training view.
+#[derive(Clone, Debug)]
+pub struct Features {
+    values: Array2<f32>,
+}
+
+/// Centre and scale of features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standard {
+    mean: Vec<f32>,
+    factor: f32,
+}
+
+impl Standard {
+    /// Measured on training features.
+    pub fn of(features: &Array2<f32>) -> Self {
+        let (n, width) = features.dim();
+        let mut mean = vec![0.0f64; width];
+        for row in features.rows() {
+            row.iter().zip(&mut mean).for_each(|(&v, m)| *m += f64::from(v) / n.max(1) as f64);
+        }
+        let mut variance = 0.0;
+        for row in features.rows() {
+            variance += row.iter().zip(&mean).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>();
+        }
+        variance /= (n * width).max(1) as f64;
+        let factor = if variance > 0.0 { 1.0 / variance.sqrt() } else { 1.0 };
+        Self { mean: mean.into_iter().map(|m| m as f32).collect(), factor: factor as f32 }
+    }
+}
+
+impl Features {
+    /// Features made ready for a head.
+    pub fn new(mut features: Array2<f32>, standard: &Standard) -> Self {
+        for mut row in features.rows_mut() {
+            row.iter_mut().zip(&standard.mean).for_each(|(v, m)| *v = (*v - m) * standard.factor);
+        }
+        Self { values: features }
+    }
+}
+
+impl Feed for Features {
+    fn len(&self) -> usize {
+        self.values.nrows()
+    }
+
+    fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
+        let width = self.values.ncols();
+        let mut data: Vec<f32> = Vec::with_capacity(indices.len() * width);
+        for &i in indices {
+            data.extend(self.values.row(i));
+        }
+        Ok(Tensor::from_vec(data, (indices.len(), width), &Device::Cpu).map_err(ExecError::from)?)
+    }
+}
+
+/// A linear head on `width` features: weight and bias are slots 0 and 1.
+pub fn head_graph(width: usize, classes: usize) -> Result<Graph, GraphError> {
+    let mut builder = GraphBuilder::new();
+    let features = builder.input("features", Shape::batched(&[width]))?;
+    let weight = builder.param("head.weight", &[classes, width], Role::Weight);
+    let bias = builder.param("head.bias", &[classes], Role::Bias);
+    let logits = builder.add("head", Op::Linear, &[features, weight, bias])?;
+    builder.finish(logits)
+}
+
+/// What to train on: inputs by index with their classes.
+pub struct Task<'a> {
+    /// The inputs.
+    pub feed: &'a dyn Feed,
+    /// Class of each input.
+    pub labels: &'a [u16],
+    /// Which of them train.
+    pub pool: &'a [usize],
+}
+
+/// Mean training loss and accuracy of one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of training pictures called right while training.
+    pub accuracy: f64,
+}
+
+/// Trains `weights` where `trains` says so, in place of them; the order and the augmentation are drawn from
+/// `(policy_seed, seed)`. `tick` is told the pictures of every step and answers whether to go on.
+pub fn train(
+    graph: &Graph,
+    mut weights: Weights,
+    trains: &[bool],
+    task: &Task,
+    recipe: &Recipe,
+    (policy_seed, seed): (u64, u64),
+    tick: &mut dyn FnMut(usize) -> bool,
+) -> Result<(Weights, Vec<Epoch>), TuneError> {
+    let mut order = task.pool.to_vec();
+    let mut order_stream = stream(policy_seed, seed, "order");
+    let mut augment_stream = stream(policy_seed, seed, "augment");
+    let mut optimizer = optimizer::State::new(&recipe.optimizer, recipe.weight_decay, trains.len());
+    let least = if exec::has_batch_norm(graph) { 2 } else { 1 };
+    let steps = order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least).count();
+    if steps == 0 {
+        return Err(TuneError::Empty { pictures: order.len() });
+    }
+    let mut log = Vec::with_capacity(recipe.epochs);
+    for epoch in 0..recipe.epochs {
+        order.shuffle(&mut order_stream);
+        let (mut loss_sum, mut right, mut seen) = (0.0, 0usize, 0usize);
+        for (step, batch) in order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least).enumerate() {
+            let input = task.feed.batch(batch, Some((&recipe.augment, &mut augment_stream)))?;
+            let labels: Vec<u16> = batch.iter().map(|&i| task.labels[i]).collect();
+            let recording = exec::record(graph, &weights, trains, Norm::Batch, &input)?;
+            let outcome = loss::cross_entropy(&recording.output, &labels, recipe.label_smoothing)?;
+            if !outcome.loss.is_finite() {
+                return Err(TuneError::Diverged { epoch: epoch + 1, step: step + 1, rate: recipe.learning_rate });
+            }
+            loss_sum += outcome.loss * batch.len() as f64;
+            right += outcome.right;
+            seen += batch.len();
+            let running = recording.running.clone();
+            let gradients = recording.backward(graph, &outcome.gradient)?;
+            let progress = epoch as f64 + (step as f64 + 1.0) / steps as f64;
+            let rate = recipe.learning_rate * schedule::factor(&recipe.schedule, progress, epoch, recipe.epochs);
+            optimizer.step(&mut weights, &gradients, rate)?;
+            for (slot, value) in running {
+                weights.0[slot.0] = value;
+            }
+            if !tick(batch.len()) {
+                return Err(TuneError::Stopped);
+            }
+        }
+        let (loss, accuracy) = (loss_sum / seen as f64, right as f64 / seen as f64);
+        tracing::debug!(epoch, loss, accuracy, "trained an epoch");
+        log.push(Epoch { loss, accuracy });
+    }
+    Ok((weights, log))
+}
+
+/// Pictures per batch when nothing trains.
+const EVALUATION_BATCH: usize = 64;
+
+/// The graph's output for every input, row by row: `[n, outputs]`.
+pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn FnMut(usize) -> bool) -> Result<Array2<f32>, TuneError> {
+    let width = graph.node(graph.output()).shape.elements_per_item();
+    let indices: Vec<usize> = (0..feed.len()).collect();
+    let mut rows = Vec::with_capacity(feed.len() * width);
+    for batch in indices.chunks(EVALUATION_BATCH) {
+        let input = feed.batch(batch, None)?;
+        let output = exec::infer(graph, weights, &input)?;
+        rows.extend(output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?);
+        if !tick(batch.len()) {
+            return Err(TuneError::Stopped);
+        }
+    }
+    Ok(Array2::from_shape_vec((feed.len(), width), rows).map_err(ExecError::from)?)
+}
+
+/// The class of the greatest output per input, the first of equals.
+pub fn classes(outputs: &Array2<f32>) -> Vec<u16> {
+    let best = |row: ndarray::ArrayView1<f32>| {
+        let mut best = 0;
+        for (i, &v) in row.iter().enumerate() {
+            if v > row[best] {
+                best = i;
+            }
+        }
+        best as u16
+    };
+    outputs.rows().into_iter().map(best).collect()
+}
+
+/// The share of the training pool that one seed trains on: so that seeds vary in fixed-feature mode too.
+pub const POOL_SHARE: f64 = 0.8;
+
+/// The pictures that a seed trains on: whole clusters, [`POOL_SHARE`] of them, in ascending order.
+pub fn pool(clusters: &[u32], policy_seed: u64, seed: u64) -> Vec<usize> {
+    let mut names: Vec<u32> = clusters.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    names.shuffle(&mut stream(policy_seed, seed, "pool"));
+    names.truncate(((names.len() as f64 * POOL_SHARE).round() as usize).max(1));
+    names.sort_unstable();
+    (0..clusters.len()).filter(|&i| names.binary_search(&clusters[i]).is_ok()).collect()
+}
+
+/// Why a fine-tune failed.
+#[derive(Debug, Error)]
+pub enum TuneError {
+    /// The network cannot be run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// A picture cannot be read.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// The loss is no number any more.
+    #[error("training diverged in epoch {epoch}, step {step} (peak learning rate {rate}): use a lower learning rate")]
+    Diverged {
+        /// 1-based.
+        epoch: usize,
+        /// 1-based.
+        step: usize,
+        /// The recipe's peak.
+        rate: f64,
+    },
+    /// Too few pictures for a single step.
+    #[error("{pictures} training pictures are too few for one step")]
+    Empty {
+        /// How many there are.
+        pictures: usize,
+    },
+    /// The caller said stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two blobs that a line separates.
+    fn blobs(n: usize) -> (Array2<f32>, Vec<u16>) {
+        let labels: Vec<u16> = (0..n).map(|i| (i % 2) as u16).collect();
+        let values = Array2::from_shape_fn((n, 3), |(i, j)| {
+            let side = if i % 2 == 0 { 1.0 } else { -1.0 };
+            10.0 + 5.0 * side * ((j + 1) as f32) + ((i * 7 + j * 3) % 11) as f32 * 0.2
+        });
+        (values, labels)
+    }
+
+    fn recipe() -> Recipe {
+        Recipe {
+            epochs: 5,
+            learning_rate: 0.1,
+            weight_decay: 1e-4,
+            batch_size: 8,
+            schedule: Schedule::Cyclic,
+            optimizer: Optimizer::default(),
+            label_smoothing: 0.0,
+            augment: Augment::default(),
+        }
+    }
+
+    fn fit(recipe: &Recipe) -> Result<(Vec<u16>, Vec<u16>, Vec<Epoch>), TuneError> {
+        let (values, labels) = blobs(60);
+        let features = Features::new(values.clone(), &Standard::of(&values));
+        let graph = head_graph(3, 2).unwrap();
+        let weights = Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap();
+        let pool: Vec<usize> = (0..60).collect();
+        let task = Task { feed: &features, labels: &labels, pool: &pool };
+        let (weights, log) = train(&graph, weights, &[true, true], &task, recipe, (1, 0), &mut |_| true)?;
+        let predicted = classes(&outputs(&graph, &weights, &features, &mut |_| true)?);
+        Ok((predicted, labels, log))
+    }
+
+    #[test]
+    fn a_head_learns_what_a_line_separates() {
+        for optimizer in [Optimizer::default(), Optimizer::Adamw { beta1: 0.9, beta2: 0.999 }] {
+            let (predicted, labels, log) = fit(&Recipe { optimizer, ..recipe() }).unwrap();
+            assert_eq!(predicted, labels);
+            assert!(log[4].loss < log[0].loss, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn a_learning_rate_that_diverges_is_said_to() {
+        let error = fit(&Recipe { learning_rate: 1e38, schedule: Schedule::Constant, ..recipe() }).unwrap_err();
+        assert!(error.to_string().starts_with("training diverged in epoch"), "{error}");
+    }
+
+    #[test]
+    fn the_caller_can_stop_it() {
+        let (values, labels) = blobs(20);
+        let features = Features::new(values.clone(), &Standard::of(&values));
+        let graph = head_graph(3, 2).unwrap();
+        let weights = Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap();
+        let task = Task { feed: &features, labels: &labels, pool: &[0, 1, 2, 3] };
+        let stopped = train(&graph, weights, &[true, true], &task, &recipe(), (1, 0), &mut |_| false);
+        assert!(matches!(stopped, Err(TuneError::Stopped)));
+    }
+
+    #[test]
+    fn a_pool_keeps_clusters_whole_and_differs_by_seed() {
+        let clusters: Vec<u32> = (0..100).map(|i| i / 2).collect();
+        let one = pool(&clusters, 5, 0);
+        assert_eq!(one.len(), 80);
+        assert!(one.chunks(2).all(|pair| clusters[pair[0]] == clusters[pair[1]]));
+        assert_ne!(one, pool(&clusters, 5, 1));
+        assert_eq!(one, pool(&clusters, 5, 0));
+    }
+
+    #[test]
+    fn features_are_centred_and_scaled_by_one_factor() {
+        let (values, _) = blobs(50);
+        let standard = Standard::of(&values);
+        let scaled = Features::new(values, &standard).values;
+        let mean = scaled.mean_axis(ndarray::Axis(0)).unwrap();
+        assert!(mean.iter().all(|m| m.abs() < 1e-4), "{mean}");
+        let variance = scaled.mapv(|v| v * v).mean().unwrap();
+        assert!((variance - 1.0).abs() < 1e-3, "{variance}");
+    }
+}

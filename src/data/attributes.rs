@@ -1,0 +1,57 @@
+//! A CSV file of attributes, joined to the pictures by id.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::DataError;
+use super::source::Entry;
+
+/// Joins the file's columns to the pictures; says which pictures and which lines found no partner.
+pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
+    let name = path.display().to_string();
+    let broken = |reason: String| DataError::Csv { path: name.clone(), reason };
+    let file = std::fs::File::open(path).map_err(|source| DataError::Read { path: name.clone(), source })?;
+    let mut reader = csv::Reader::from_reader(file);
+    let header = reader.headers().map_err(|e| broken(e.to_string()))?.clone();
+    let id_column = header.iter().position(|column| column == "id").ok_or_else(|| broken("it has no column `id`".to_owned()))?;
+    let mut lines: BTreeMap<String, csv::StringRecord> = BTreeMap::new();
+    for line in reader.records() {
+        let line = line.map_err(|e| broken(e.to_string()))?;
+        let id = line.get(id_column).unwrap_or_default().to_owned();
+        let number = line.position().map_or(0, csv::Position::line);
+        if lines.insert(id.clone(), line).is_some() {
+            return Err(broken(format!("line {number}: the id `{id}` is there twice")));
+        }
+    }
+    let (total, mut missing) = (lines.len(), Vec::new());
+    for record in parts.iter_mut().flatten().map(|entry| &mut entry.record) {
+        let Some(line) = lines.remove(&record.id) else {
+            missing.push(record.id.clone());
+            continue;
+        };
+        for (column, value) in header.iter().zip(&line).filter(|(column, value)| *column != "id" && !value.is_empty()) {
+            if record.attributes.insert(column.to_owned(), value.to_owned()).is_some() {
+                return Err(broken(format!("the data have a column `{column}` already")));
+            }
+        }
+    }
+    if total == lines.len() {
+        let (theirs, ours) = (lines.keys().next().cloned().unwrap_or_default(), missing.first().cloned().unwrap_or_default());
+        return Err(broken(format!("none of its ids is one of the data's (it has `{theirs}`, the data have `{ours}`)")));
+    }
+    let mut warnings = Vec::new();
+    if !missing.is_empty() {
+        warnings.push(format!("{} pictures have no line in {name}: {}", missing.len(), first(&missing)));
+    }
+    if !lines.is_empty() {
+        let ids: Vec<String> = lines.into_keys().collect();
+        warnings.push(format!("{} lines of {name} belong to no picture: {}", ids.len(), first(&ids)));
+    }
+    Ok(warnings)
+}
+
+/// The first few, for people.
+pub(super) fn first(ids: &[String]) -> String {
+    let shown = ids.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if ids.len() > 3 { format!("{shown}, ...") } else { shown }
+}

@@ -1,0 +1,80 @@
+//! The binary CIFAR files: one or two label bytes and 3072 bytes of planes per picture.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::source::{Label, Picture, Row, Rows};
+use super::{DataError, Split};
+
+const SIDE: usize = 32;
+const PIXELS: usize = 3 * SIDE * SIDE;
+/// Most bytes of one file: the largest, CIFAR-100's `train.bin`, has 154 MB.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Reads one split of CIFAR-10 (`data_batch_*.bin`, `test_batch.bin`) or, with fine labels, CIFAR-100 (`train.bin`, `test.bin`).
+pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+    let hundred = folder.join("train.bin").is_file() || folder.join("test.bin").is_file();
+    let (files, names, label_bytes) = match (hundred, split) {
+        (true, Split::Train) => (vec![folder.join("train.bin")], "fine_label_names.txt", 2),
+        (true, Split::Test) => (vec![folder.join("test.bin")], "fine_label_names.txt", 2),
+        (false, Split::Train) => (batches(folder)?, "batches.meta.txt", 1),
+        (false, Split::Test) => (vec![folder.join("test_batch.bin")], "batches.meta.txt", 1),
+    };
+    let mut rows = Rows { classes: class_names(&folder.join(names))?, ..Rows::default() };
+    for file in files {
+        let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        rows.rows.extend(pictures(&load(&file)?, &name, label_bytes).map_err(|reason| broken(&file, reason))?);
+    }
+    Ok(rows)
+}
+
+fn batches(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let files: Vec<PathBuf> = (1..=5).map(|i| folder.join(format!("data_batch_{i}.bin"))).filter(|file| file.is_file()).collect();
+    if files.is_empty() {
+        return Err(broken(folder, "it has neither data_batch_*.bin (CIFAR-10) nor train.bin (CIFAR-100)".to_owned()));
+    }
+    Ok(files)
+}
+
+fn load(file: &Path) -> Result<Arc<[u8]>, DataError> {
+    let unreadable = |source| DataError::Read { path: file.display().to_string(), source };
+    let length = std::fs::metadata(file).map_err(unreadable)?.len();
+    if length > MAX_BYTES {
+        return Err(broken(file, format!("it is {length} bytes long")));
+    }
+    Ok(std::fs::read(file).map_err(unreadable)?.into())
+}
+
+fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
+    let size = label_bytes + PIXELS;
+    if buffer.is_empty() || !buffer.len().is_multiple_of(size) {
+        return Err(format!("its length {} is not a multiple of {size}, the size of one picture", buffer.len()));
+    }
+    let row = |(i, bytes): (usize, &[u8])| {
+        let mut attributes = BTreeMap::new();
+        // CIFAR-100: the coarse label comes first.
+        if let [coarse, _, ..] = bytes
+            && label_bytes == 2
+        {
+            attributes.insert("coarse_label".to_owned(), coarse.to_string());
+        }
+        let label = Label::Number(bytes.get(label_bytes - 1).copied().map_or(-1, i64::from));
+        let picture = Picture::Raw { buffer: buffer.clone(), offset: i * size + label_bytes, width: SIDE, height: SIDE, channels: 3 };
+        Row { id: format!("{name}:{i}"), label, attributes, picture }
+    };
+    Ok(buffer.chunks_exact(size).enumerate().map(row).collect())
+}
+
+/// One name a line; without the file the classes are numbers.
+fn class_names(path: &Path) -> Result<Option<Vec<String>>, DataError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
+    Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+}
+
+fn broken(path: &Path, reason: String) -> DataError {
+    DataError::Format { path: path.display().to_string(), reason }
+}

@@ -1,0 +1,122 @@
+//! An opened view: records at hand, pixels when asked for.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::source::{Entry, Picture};
+use super::{DataError, Record};
+use crate::pixels::Image;
+use crate::store::Digest;
+
+/// Labelled pictures, indexable and lazy: pixels are decoded on request. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    classes: Arc<[String]>,
+    records: Arc<[Record]>,
+    pictures: Arc<[(Picture, blake3::Hash)]>,
+    digest: Digest,
+}
+
+/// A picture that does not decode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Dataset {
+    /// Decodes every picture once, in parallel, and leaves out those that are broken.
+    pub(super) fn checked(classes: &[String], entries: Vec<Entry>) -> (Self, Vec<Broken>) {
+        let read: Vec<_> = entries.par_iter().map(|entry| entry.picture.read().map(|(_, hash)| hash)).collect();
+        let (mut kept, mut broken) = (Vec::new(), Vec::new());
+        for (Entry { record, picture }, result) in entries.into_iter().zip(read) {
+            match result {
+                Ok(hash) => kept.push((record, (picture, hash))),
+                Err(reason) => broken.push(Broken { id: record.id, reason }),
+            }
+        }
+        (Self::new(classes.into(), kept), broken)
+    }
+
+    /// Takes every picture as it is; one without readable bytes is found when it is asked for.
+    pub(super) fn unchecked(classes: &[String], entries: Vec<Entry>) -> Self {
+        let hashed = entries.into_par_iter().map(|Entry { record, picture }| {
+            let hash = picture.hash();
+            (record, (picture, hash))
+        });
+        Self::new(classes.into(), hashed.collect())
+    }
+
+    fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, blake3::Hash))>) -> Self {
+        let (records, pictures): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let digest = digest(&classes, &records, &pictures);
+        Self { classes, records: records.into(), pictures: pictures.into(), digest }
+    }
+
+    /// Class names by label.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What is known of the pictures, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Picture `i`, decoded.
+    pub fn image(&self, i: usize) -> Result<Image, DataError> {
+        let (Some(record), Some((picture, _))) = (self.records.get(i), self.pictures.get(i)) else {
+            return Err(DataError::NoSuchPicture { index: i, len: self.len() });
+        };
+        let picture = picture.read().map_err(|reason| DataError::Picture { id: record.id.clone(), reason })?;
+        Ok(picture.0)
+    }
+
+    /// The digest of class names, ids, labels, clusters, attributes and the pictures' bytes, in order.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The pictures at these places, in this order; places beyond the end are passed over.
+    #[must_use]
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.pictures.get(i)?.clone()));
+        Self::new(self.classes.clone(), indices.iter().filter_map(at).collect())
+    }
+}
+
+fn digest(classes: &[String], records: &[Record], pictures: &[(Picture, blake3::Hash)]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    // Lengths before contents, so that no two views read alike.
+    let mut text = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    text(&classes.len().to_string());
+    classes.iter().for_each(|class| text(class));
+    for (record, (_, hash)) in records.iter().zip(pictures) {
+        text(&record.id);
+        text(&record.label.to_string());
+        text(&record.cluster);
+        text(&record.attributes.len().to_string());
+        for (column, value) in &record.attributes {
+            text(column);
+            text(value);
+        }
+        text(hash.to_hex().as_str());
+    }
+    Digest(hasher.finalize().to_hex().to_string())
+}

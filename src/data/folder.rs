@@ -1,0 +1,80 @@
+//! A folder with one sub-folder per class.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::source::{Label, Picture, Row, Rows, relative_id, resolve};
+use super::{DataError, Split};
+
+const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
+/// Lists the pictures of every class folder, in the order of their names; sub-folders of a class belong to it.
+pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
+    let (root, fixed) = resolve(&base.join(path), split);
+    let unreadable = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| DataError::Read { path, source }
+    };
+    let real = root.canonicalize().map_err(unreadable(&root))?;
+    let mut rows = Rows::default();
+    let mut passed_over = Vec::new();
+    for class in list(&root)? {
+        if hidden(&class) || !inside(&class, &real)?.is_dir() {
+            continue;
+        }
+        let name = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        // A folder that links to one above it would be walked for ever.
+        let mut seen = std::collections::BTreeSet::new();
+        let mut folders = vec![class];
+        while let Some(folder) = folders.pop() {
+            if !seen.insert(folder.canonicalize().map_err(unreadable(&folder))?) {
+                continue;
+            }
+            for file in list(&folder)? {
+                if hidden(&file) {
+                    continue;
+                }
+                let id = relative_id(&file, &fixed);
+                if inside(&file, &real)?.is_dir() {
+                    folders.push(file);
+                } else if file.extension().is_some_and(|e| ENDINGS.contains(&e.to_string_lossy().to_lowercase().as_str())) {
+                    let label = Label::Name(name.clone());
+                    rows.rows.push(Row { id, label, attributes: BTreeMap::new(), picture: Picture::File(file) });
+                } else {
+                    passed_over.push(id);
+                }
+            }
+        }
+    }
+    if rows.rows.is_empty() {
+        let reason = "it has no sub-folders with JPEG, PNG or WebP files (one per class)".to_owned();
+        return Err(DataError::Format { path: root.display().to_string(), reason });
+    }
+    rows.rows.sort_by(|a, b| a.id.cmp(&b.id));
+    if !passed_over.is_empty() {
+        let count = passed_over.len();
+        rows.warnings.push(format!("{count} files are no JPEG, PNG or WebP by name: {}", super::attributes::first(&passed_over)));
+    }
+    Ok(rows)
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let unreadable = |source| DataError::Read { path: folder.display().to_string(), source };
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
+    let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+/// Where the path really is; a link out of the data set is refused, whatever it points at.
+fn inside(path: &Path, root: &Path) -> Result<PathBuf, DataError> {
+    let real = path.canonicalize().map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
+    if real.starts_with(root) {
+        return Ok(real);
+    }
+    Err(DataError::Outside { path: path.display().to_string(), root: root.display().to_string() })
+}

@@ -1,0 +1,74 @@
+//! IDX files, as MNIST and Fashion-MNIST come: `train-images-idx3-ubyte` and the like, plain or gzipped.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::source::{Label, Picture, Row, Rows};
+use super::{DataError, Split};
+
+/// Most bytes of one file, unpacked.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// Reads the pair of files of one split.
+pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+    let prefix = match split {
+        Split::Train => "train",
+        Split::Test => "t10k",
+    };
+    let name = format!("{prefix}-images-idx3-ubyte");
+    let (sizes, images) = load::<3>(folder, &name)?;
+    let ([labels], values) = load::<1>(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
+    let [count, height, width] = sizes;
+    if count != labels {
+        let path = folder.join(&name).display().to_string();
+        return Err(DataError::Format { path, reason: format!("it has {count} pictures, the labels file has {labels}") });
+    }
+    let buffer: Arc<[u8]> = images.into();
+    let area = width * height;
+    let rows = values.iter().enumerate().map(|(i, &label)| Row {
+        id: format!("{name}:{i}"),
+        label: Label::Number(i64::from(label)),
+        attributes: BTreeMap::new(),
+        picture: Picture::Raw { buffer: buffer.clone(), offset: i * area, width, height, channels: 1 },
+    });
+    Ok(Rows { classes: None, rows: rows.collect(), warnings: Vec::new() })
+}
+
+/// The sizes and values of one file of bytes with `N` dimensions.
+fn load<const N: usize>(folder: &Path, name: &str) -> Result<([usize; N], Vec<u8>), DataError> {
+    let (plain, packed) = (folder.join(name), folder.join(format!("{name}.gz")));
+    let path = if plain.is_file() || !packed.is_file() { &plain } else { &packed };
+    let unreadable = |source| DataError::Read { path: path.display().to_string(), source };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    if path == &packed {
+        parse(flate2::read::GzDecoder::new(std::io::BufReader::new(file)), &path.display().to_string())
+    } else {
+        parse(file, &path.display().to_string())
+    }
+}
+
+fn parse<const N: usize>(input: impl Read, path: &str) -> Result<([usize; N], Vec<u8>), DataError> {
+    let broken = |reason: String| DataError::Format { path: path.to_owned(), reason };
+    let mut bytes = Vec::new();
+    input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| broken(format!("it cannot be read: {e}")))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(broken(format!("it unpacks to more than {MAX_BYTES} bytes")));
+    }
+    // Two zeros, the type (8: unsigned bytes), the number of dimensions; then the sizes, big-endian.
+    if bytes.get(..4) != Some(&[0, 0, 8, N as u8]) {
+        return Err(broken(format!("it is no IDX file of bytes with {N} dimensions (its first bytes should be 00 00 08 {N:02})")));
+    }
+    let mut sizes = [0; N];
+    for (size, chunk) in sizes.iter_mut().zip(bytes.get(4..4 + 4 * N).unwrap_or_default().as_chunks::<4>().0) {
+        *size = u32::from_be_bytes(*chunk) as usize;
+    }
+    let needed = sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
+    let held = bytes.len().saturating_sub(4 + 4 * N);
+    if needed != Some(held) {
+        return Err(broken(format!("its header says {sizes:?} values, it holds {held} bytes")));
+    }
+    bytes.drain(..4 + 4 * N);
+    Ok((sizes, bytes))
+}

@@ -1,0 +1,244 @@
+//! What every format hands over: rows with labels and pictures that are not decoded yet.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::decode;
+use super::{DataError, DataSpec, Split, cifar, embedded, folder, idx, parquet};
+use crate::pixels::Image;
+
+/// Most classes that labels without names may count up to.
+const MAX_CLASSES: usize = 100_000;
+
+/// Whether the pictures themselves are wanted, or only what is known about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Ids, labels and attributes.
+    Index,
+    /// The pictures too.
+    Pictures,
+}
+
+/// Where the bytes of one picture are.
+#[derive(Clone, Debug)]
+pub(super) enum Picture {
+    /// Not asked for, or not there: why.
+    Missing(&'static str),
+    /// An encoded file in memory.
+    Encoded(Arc<[u8]>),
+    /// An encoded file on disk.
+    File(PathBuf),
+    /// 8-bit pixels inside a larger buffer, shared by its pictures.
+    Raw {
+        /// The whole buffer.
+        buffer: Arc<[u8]>,
+        /// Where this picture starts.
+        offset: usize,
+        /// Pixels across.
+        width: usize,
+        /// Pixels down.
+        height: usize,
+        /// 1 for gray, 3 for planes of red, green and blue.
+        channels: usize,
+    },
+}
+
+impl Picture {
+    /// The pixels, and the hash of the bytes that they came from.
+    pub(super) fn read(&self) -> Result<(Image, blake3::Hash), String> {
+        let decoded = |bytes: &[u8]| decode::decode(bytes).map(|image| (image, blake3::hash(bytes))).map_err(|e| e.to_string());
+        match self {
+            Self::Missing(why) => Err((*why).to_owned()),
+            Self::Encoded(bytes) => decoded(bytes),
+            Self::File(path) => decoded(&read_bounded(path)?),
+            Self::Raw { buffer, offset, width, height, channels } => {
+                let area = width * height;
+                let bytes = buffer.get(*offset..offset + area * channels).ok_or("its bytes end early")?;
+                if area == 0 {
+                    return Err(format!("it is {width}x{height} pixels"));
+                }
+                let rgb = if *channels == 1 {
+                    bytes.iter().flat_map(|&gray| [gray; 3]).collect()
+                } else {
+                    (0..area).flat_map(|i| (0..3).map(move |plane| bytes.get(plane * area + i).copied().unwrap_or_default())).collect()
+                };
+                Ok((Image { width: *width, height: *height, rgb }, blake3::hash(bytes)))
+            }
+        }
+    }
+}
+
+impl Picture {
+    /// The hash of the bytes, decoded or not; that of nothing where they cannot be read.
+    pub(super) fn hash(&self) -> blake3::Hash {
+        match self {
+            Self::Missing(_) => blake3::hash(&[]),
+            Self::Encoded(bytes) => blake3::hash(bytes),
+            Self::File(path) => blake3::hash(&read_bounded(path).unwrap_or_default()),
+            Self::Raw { buffer, offset, width, height, channels } => {
+                blake3::hash(buffer.get(*offset..offset + width * height * channels).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// An encoded picture of more bytes than its pixels could have is not read.
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if length > 8 * decode::MAX_PIXELS {
+        return Err(format!("it is {length} bytes long"));
+    }
+    std::fs::read(path).map_err(|e| e.to_string())
+}
+
+/// A label as a file gives it.
+#[derive(Clone, Debug)]
+pub(super) enum Label {
+    /// A number, not believed yet.
+    Number(i64),
+    /// The class by name.
+    Name(String),
+}
+
+/// One picture as a file gives it.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) label: Label,
+    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) picture: Picture,
+}
+
+/// One split, or all there is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    /// Class names, where the format declares them.
+    pub(super) classes: Option<Vec<String>>,
+    pub(super) rows: Vec<Row>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// One picture with its label known to be an index into the classes.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) record: super::Record,
+    pub(super) picture: Picture,
+}
+
+/// All parts read from one specification, with one list of classes.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) classes: Vec<String>,
+    pub(super) parts: Vec<Vec<Entry>>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Whether the data itself says what trains and what measures.
+pub(super) fn has_splits(spec: &DataSpec) -> bool {
+    match spec {
+        DataSpec::Parquet(path) | DataSpec::Folder(path) => path.to_string_lossy().contains("{split}"),
+        DataSpec::Idx(_) | DataSpec::CifarBinary(_) | DataSpec::Embedded(_) => true,
+    }
+}
+
+/// Reads the parts named (`None`: data without splits) and gives them one list of classes.
+pub(super) fn read(spec: &DataSpec, splits: &[Option<Split>], base: &Path, want: Want) -> Result<Source, DataError> {
+    let parts = splits
+        .iter()
+        .map(|&split| match spec {
+            DataSpec::Parquet(path) => parquet::read(base, path, split, want),
+            DataSpec::Folder(path) => folder::read(base, path, split),
+            DataSpec::Idx(path) => idx::read(&base.join(path), split.unwrap_or(Split::Train)),
+            DataSpec::CifarBinary(path) => cifar::read(&base.join(path), split.unwrap_or(Split::Train)),
+            DataSpec::Embedded(name) => embedded::read(name, split.unwrap_or(Split::Train), want),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    assemble(parts)
+}
+
+fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
+    let classes = class_names(&parts)?;
+    let indices: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+    let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new() };
+    for part in parts {
+        source.warnings.extend(part.warnings);
+        let entries = part.rows.into_iter().map(|row| {
+            let label = match &row.label {
+                Label::Number(number) => usize::try_from(*number).ok().filter(|&i| i < classes.len()),
+                Label::Name(name) => indices.get(name.as_str()).copied(),
+            };
+            let label =
+                label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
+            let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes: row.attributes };
+            Ok(Entry { record, picture: row.picture })
+        });
+        source.parts.push(entries.collect::<Result<_, DataError>>()?);
+    }
+    Ok(source)
+}
+
+fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
+    let declared: Vec<&Vec<String>> = parts.iter().filter_map(|p| p.classes.as_ref()).collect();
+    if let Some(first) = declared.first() {
+        if let Some(other) = declared.iter().find(|names| names != &first) {
+            return Err(DataError::ClassNamesDiffer { one: first.join(", "), other: other.join(", ") });
+        }
+        let mut sorted: Vec<&String> = first.iter().collect();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(DataError::ClassTwice { name: pair[0].clone() });
+        }
+        return Ok((*first).clone());
+    }
+    let rows = || parts.iter().flat_map(|p| &p.rows);
+    let mut names: Vec<String> = rows().filter_map(|r| if let Label::Name(name) = &r.label { Some(name.clone()) } else { None }).collect();
+    if !names.is_empty() {
+        if let Some(row) = rows().find(|r| matches!(r.label, Label::Number(_))) {
+            return Err(DataError::MixedLabels { id: row.id.clone() });
+        }
+        names.sort_unstable();
+        names.dedup();
+        return Ok(names);
+    }
+    let mut count = 0;
+    for row in rows() {
+        if let Label::Number(number) = row.label {
+            let index = usize::try_from(number).ok().filter(|&i| i < MAX_CLASSES);
+            let error = || DataError::Label { id: row.id.clone(), label: number.to_string(), classes: MAX_CLASSES };
+            count = count.max(index.ok_or_else(error)? + 1);
+        }
+    }
+    Ok((0..count).map(|i| i.to_string()).collect())
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => write!(f, "`{name}`"),
+        }
+    }
+}
+
+/// The path for one split, and the folder that ids are relative to: the part before the first `{split}` or `*`.
+pub(super) fn resolve(path: &Path, split: Option<Split>) -> (PathBuf, PathBuf) {
+    let name = match split {
+        Some(Split::Test) => "test",
+        _ => "train",
+    };
+    let resolved = PathBuf::from(path.to_string_lossy().replace("{split}", name));
+    let varies = |c: &std::path::Component<'_>| {
+        let text = c.as_os_str().to_string_lossy();
+        text.contains("{split}") || text.contains('*')
+    };
+    let fixed: PathBuf = path.components().take_while(|c| !varies(c)).collect();
+    (resolved, fixed)
+}
+
+/// A path inside the data set as an id: relative, with forward slashes on every system.
+pub(super) fn relative_id(file: &Path, root: &Path) -> String {
+    let inside = file.strip_prefix(root).unwrap_or(file);
+    let parts: Vec<_> = inside.components().map(|c| c.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}

@@ -1,0 +1,184 @@
+//! Which pictures are used: classes, splits, balance, limits. Every draw is seeded and by purpose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::Rng;
+
+use super::source::Entry;
+use super::{DataError, Split, ViewSpec};
+use crate::stats::stream::stream;
+
+/// Keeps the named classes, renumbered in the order given.
+pub(super) fn select(classes: &mut Vec<String>, parts: &mut [Vec<Entry>], wanted: &[String]) -> Result<(), DataError> {
+    let mut renumbered = vec![None; classes.len()];
+    for (new, name) in wanted.iter().enumerate() {
+        let old = classes.iter().position(|class| class == name).ok_or_else(|| unknown("class", name, classes))?;
+        if let Some(slot) = renumbered.get_mut(old)
+            && slot.replace(new).is_some()
+        {
+            return Err(DataError::ClassTwice { name: name.clone() });
+        }
+    }
+    for part in parts {
+        part.retain_mut(|entry| match renumbered.get(entry.record.label).copied().flatten() {
+            Some(new) => {
+                entry.record.label = new;
+                true
+            }
+            None => false,
+        });
+    }
+    *classes = wanted.to_vec();
+    Ok(())
+}
+
+/// An error that names what is nearest to the name not found, and all there is.
+pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataError {
+    let nearest = known.iter().map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min();
+    let near = nearest.filter(|(distance, k)| *distance <= 1 + k.chars().count() / 3);
+    let hint = near.map(|(_, k)| format!(" (did you mean `{k}`?)")).unwrap_or_default();
+    let mut list = known.iter().take(50).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if known.len() > 50 {
+        list.push_str(&format!(" and {} more", known.len() - 50));
+    }
+    DataError::Unknown { what, name: name.to_owned(), hint, known: if list.is_empty() { "none".to_owned() } else { list } }
+}
+
+/// Takes the cluster of every picture from a column; a picture without a value there is a cluster of its own.
+pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), DataError> {
+    check_column(column, parts)?;
+    for entry in parts.iter_mut().flatten() {
+        if let Some(value) = entry.record.attributes.get(column) {
+            entry.record.cluster.clone_from(value);
+        }
+    }
+    Ok(())
+}
+
+fn check_column(column: &str, parts: &[Vec<Entry>]) -> Result<(), DataError> {
+    let entries = || parts.iter().flatten();
+    if entries().any(|entry| entry.record.attributes.contains_key(column)) || entries().next().is_none() {
+        return Ok(());
+    }
+    let known: BTreeSet<&String> = entries().flat_map(|entry| entry.record.attributes.keys()).collect();
+    Err(unknown("column", column, &known.into_iter().cloned().collect::<Vec<_>>()))
+}
+
+/// Splits what has no splits: in every class the same share of clusters measures, and a cluster is never torn apart.
+///
+/// A cluster with pictures of several classes counts for that of its first picture.
+pub(super) fn split(entries: Vec<Entry>, test_share: f64, seed: u64) -> (Vec<Entry>, Vec<Entry>) {
+    let mut class_of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut by_class: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for Entry { record, .. } in &entries {
+        class_of.entry(&record.cluster).or_insert_with(|| {
+            by_class.entry(record.label).or_default().push(&record.cluster);
+            record.label
+        });
+    }
+    let mut rng = stream(seed, 0, "data split");
+    let mut test = BTreeSet::new();
+    for clusters in by_class.values() {
+        // Both halves get at least one cluster where there are two.
+        let most = clusters.len().saturating_sub(1);
+        let count = ((clusters.len() as f64 * test_share).round() as usize).clamp(most.min(1), most.max(1).min(clusters.len()));
+        test.extend(drawn(clusters, &mut rng).into_iter().take(count).map(|cluster| (*cluster).to_owned()));
+    }
+    entries.into_iter().partition(|entry| !test.contains(&entry.record.cluster))
+}
+
+/// The items in random order. Sorting by drawn keys keeps the order independent of any library's shuffle.
+fn drawn<'a, T>(items: &'a [T], rng: &mut impl Rng) -> Vec<&'a T> {
+    let mut keyed: Vec<(u64, usize, &T)> = items.iter().enumerate().map(|(i, item)| (rng.next_u64(), i, item)).collect();
+    keyed.sort_unstable_by_key(|&(key, i, _)| (key, i));
+    keyed.into_iter().map(|(_, _, item)| item).collect()
+}
+
+/// Balances and limits one split; what is left keeps its order.
+pub(super) fn apply(entries: Vec<Entry>, view: &ViewSpec, which: Split, classes: &[String], seed: u64) -> Result<Vec<Entry>, DataError> {
+    let keep = if view.balance.is_empty() {
+        match view.limit {
+            Some(limit) if limit < entries.len() => limited(&entries, limit, which, seed),
+            _ => return Ok(entries),
+        }
+    } else {
+        balanced(&entries, view, which, classes, seed)?
+    };
+    Ok(entries.into_iter().enumerate().filter(|(i, _)| keep.contains(i)).map(|(_, entry)| entry).collect())
+}
+
+/// A draw in which every class keeps its share.
+fn limited(entries: &[Entry], limit: usize, which: Split, seed: u64) -> BTreeSet<usize> {
+    let mut by_class: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, entry) in entries.iter().enumerate() {
+        by_class.entry(entry.record.label).or_default().push(i);
+    }
+    let mut rng = stream(seed, 0, &format!("data limit {which}"));
+    // Each class spread evenly over one line, cut where the limit is.
+    let mut line: Vec<(f64, usize, usize)> = Vec::with_capacity(entries.len());
+    for (class, members) in &by_class {
+        let share = 1.0 / members.len() as f64;
+        line.extend(drawn(members, &mut rng).into_iter().enumerate().map(|(k, &i)| ((k as f64 + 0.5) * share, *class, i)));
+    }
+    line.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    line.into_iter().take(limit).map(|(_, _, i)| i).collect()
+}
+
+/// Equally many per combination of the columns' values, as many as the rarest combination and the limit allow.
+fn balanced(entries: &[Entry], view: &ViewSpec, which: Split, classes: &[String], seed: u64) -> Result<BTreeSet<usize>, DataError> {
+    let mut values: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); view.balance.len()];
+    let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+    for (i, Entry { record, .. }) in entries.iter().enumerate() {
+        let mut key = Vec::with_capacity(view.balance.len());
+        for (column, seen) in view.balance.iter().zip(&mut values) {
+            let value = match column.as_str() {
+                "label" => classes.get(record.label).map(String::as_str),
+                _ => record.attributes.get(column).map(String::as_str),
+            };
+            let value = value.ok_or_else(|| DataError::NoValue { column: column.clone(), id: record.id.clone() })?;
+            seen.insert(value);
+            key.push(value);
+        }
+        groups.entry(key).or_default().push(i);
+    }
+    if let Some(missing) = first_missing(&values, &groups) {
+        let named: Vec<String> = view.balance.iter().zip(missing).map(|(column, value)| format!("{column} = {value}")).collect();
+        return Err(DataError::EmptyGroup { split: which, group: named.join(", ") });
+    }
+    let rarest = groups.values().map(Vec::len).min().unwrap_or_default();
+    let per_group = view.limit.map_or(rarest, |limit| rarest.min(limit / groups.len().max(1)));
+    if per_group == 0 && !entries.is_empty() {
+        return Err(DataError::LimitTooSmall { split: which, limit: view.limit.unwrap_or_default(), groups: groups.len() });
+    }
+    let mut rng = stream(seed, 0, &format!("data balance {which}"));
+    Ok(groups.values().flat_map(|members| drawn(members, &mut rng).into_iter().take(per_group).copied().collect::<Vec<_>>()).collect())
+}
+
+/// The first combination of seen values that no picture has: among the first `groups + 1` there is one, or there is none.
+fn first_missing<'a>(values: &[BTreeSet<&'a str>], groups: &BTreeMap<Vec<&'a str>, Vec<usize>>) -> Option<Vec<&'a str>> {
+    let mut combinations: Vec<Vec<&str>> = vec![Vec::new()];
+    for seen in values {
+        combinations =
+            combinations.iter().flat_map(|c| seen.iter().map(move |v| [c.as_slice(), &[*v]].concat())).take(groups.len() + 1).collect();
+    }
+    combinations.into_iter().find(|combination| !groups.contains_key(combination))
+}
+
+/// Counts pictures per class; every class must have some.
+pub(super) fn check_classes(labels: impl Iterator<Item = usize>, which: Split, classes: &[String]) -> Result<Vec<usize>, DataError> {
+    let mut counts = vec![0; classes.len()];
+    for label in labels {
+        if let Some(count) = counts.get_mut(label) {
+            *count += 1;
+        }
+    }
+    let absent: Vec<&str> = classes.iter().zip(&counts).filter(|(_, count)| **count == 0).map(|(name, _)| name.as_str()).collect();
+    if absent.is_empty() && !counts.is_empty() {
+        return Ok(counts);
+    }
+    if absent.len() == classes.len() {
+        return Err(DataError::EmptySplit { split: which });
+    }
+    let shown = absent.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    Err(DataError::EmptyClasses { split: which, count: absent.len(), names: shown })
+}

@@ -1,0 +1,309 @@
+//! The gradients of one operator with respect to its inputs.
+
+use candle_core::{D, DType, Result, Tensor, bail};
+
+use super::Saved;
+use super::forward::{batched, by_dtype, channels, geometry, indices, is_depthwise, tensor};
+use super::kernels::matmul::{self, Mat};
+use super::kernels::{View, conv, depthwise, elementwise, norm, pool};
+use crate::graph::{Binary, Op, Reduce, Window};
+
+/// What the forward pass left for one operator.
+pub(super) struct Step<'a> {
+    /// Input values; `None` where [`reads_inputs`] said that they are not needed.
+    pub inputs: &'a [Option<&'a Tensor>],
+    /// Input shapes.
+    pub shapes: &'a [Vec<usize>],
+    /// Output value.
+    pub output: Option<&'a Tensor>,
+    pub saved: &'a Saved,
+    /// Inputs whose gradient is asked for.
+    pub wanted: &'a [bool],
+}
+
+impl Step<'_> {
+    fn input(&self, i: usize) -> Result<Tensor> {
+        match self.inputs.get(i) {
+            Some(Some(value)) => value.contiguous(),
+            _ => bail!("input {i} was not kept for the reverse pass"),
+        }
+    }
+
+    fn output(&self) -> Result<&Tensor> {
+        match self.output {
+            Some(value) => Ok(value),
+            None => bail!("the output was not kept for the reverse pass"),
+        }
+    }
+}
+
+/// Whether the gradient reads input values (those of other operators need not be kept).
+pub(super) fn reads_inputs(op: &Op) -> bool {
+    !matches!(
+        op,
+        Op::AvgPool { .. }
+            | Op::MaxPool(_)
+            | Op::Binary(Binary::Add | Binary::Sub)
+            | Op::Softmax { .. }
+            | Op::Concat { .. }
+            | Op::Reshape { .. }
+            | Op::Expand { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Select { .. }
+            | Op::Pad { .. }
+            | Op::Reduce { kind: Reduce::Mean | Reduce::Sum, .. }
+    )
+}
+
+/// One entry per input; `None` where it was not asked for.
+pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let dout = &dout.contiguous()?;
+    let first = |gradient: Tensor| Ok(vec![Some(gradient)]);
+    let shape = &step.shapes[0];
+    match op {
+        Op::Input | Op::Param(_) => bail!("it has no inputs"),
+        Op::Conv2d { window, groups } => conv2d(window, *groups, step, dout),
+        Op::Linear => linear(step, dout),
+        Op::MatMul => matmul(step, dout),
+        Op::BatchNorm { eps, .. } => batch_norm(step, *eps, dout),
+        Op::LayerNorm { axis, eps } => layer_norm(step, *axis, *eps, dout),
+        Op::Lrn { size, alpha, beta, .. } => {
+            let Saved::Bracket(bracket) = step.saved else { bail!("its bracket was not kept") };
+            let x = step.input(0)?;
+            by_dtype!(x, T => {
+                let (vx, vb, vd) = (View::of(&x), View::of(bracket), View::of(dout));
+                let sizes = channels(&x)?;
+                first(tensor(norm::lrn_backward::<T>(sizes, vx.slice()?, vb.slice()?, vd.slice()?, *size, [*alpha, *beta]), shape)?)
+            })
+        }
+        Op::MaxPool(window) => {
+            let Saved::Indices(at) = step.saved else { bail!("its maxima were not kept") };
+            let g = geometry(window, shape, dout.dims(), 1)?;
+            by_dtype!(dout, T => first(tensor(pool::max_backward::<T>(&g, at, View::of(dout).slice()?), shape)?))
+        }
+        Op::AvgPool { window, count_include_pad } => {
+            let g = geometry(window, shape, dout.dims(), 1)?;
+            by_dtype!(dout, T => first(tensor(pool::avg_backward::<T>(&g, *count_include_pad, View::of(dout).slice()?), shape)?))
+        }
+        Op::Unary(function) => {
+            let (x, y) = (step.input(0)?, step.output()?);
+            by_dtype!(x, T => {
+                let (vx, vy, vd) = (View::of(&x), View::of(y), View::of(dout));
+                first(tensor(elementwise::backward::<T>(*function, vx.slice()?, vy.slice()?, vd.slice()?), shape)?)
+            })
+        }
+        Op::Binary(kind) => binary(*kind, step, dout),
+        Op::Reduce { kind, axes, .. } => reduce(*kind, axes, step, dout),
+        Op::Softmax { axis } => {
+            let last = shape.len() - 1;
+            let y = step.output()?.transpose(*axis, last)?.contiguous()?;
+            let d = dout.transpose(*axis, last)?.contiguous()?;
+            let width = y.dim(D::Minus1)?;
+            let dx = by_dtype!(y, T => tensor(norm::softmax_backward::<T>(width, View::of(&y).slice()?, View::of(&d).slice()?), y.dims()))?;
+            first(dx.transpose(*axis, last)?.contiguous()?)
+        }
+        Op::Concat { axis } => {
+            let mut start = 0;
+            let mut out = Vec::new();
+            for (shape, wanted) in step.shapes.iter().zip(step.wanted) {
+                out.push(wanted.then(|| dout.narrow(*axis, start, shape[*axis])?.contiguous()).transpose()?);
+                start += shape[*axis];
+            }
+            Ok(out)
+        }
+        Op::Reshape { .. } => first(dout.reshape(shape.as_slice())?),
+        Op::Expand { .. } => first(unbroadcast(dout, shape)?),
+        Op::Transpose { perm } => {
+            let mut inverse = vec![0; perm.len()];
+            for (to, &from) in perm.iter().enumerate() {
+                inverse[from] = to;
+            }
+            first(dout.permute(inverse)?.contiguous()?)
+        }
+        Op::Slice { axis, start, end, step: by } => {
+            if *by == 1 {
+                first(dout.pad_with_zeros(*axis, *start, shape[*axis] - end)?.contiguous()?)
+            } else {
+                first(spread(shape, *axis, (*start..*end).step_by(*by), dout)?)
+            }
+        }
+        Op::Select { axis, indices } => first(spread(shape, *axis, indices.iter().copied(), dout)?),
+        Op::Pad { pads, .. } => {
+            let mut out = dout.clone();
+            for (axis, (before, _)) in pads.iter().enumerate() {
+                out = out.narrow(axis, *before, shape[axis])?;
+            }
+            first(out.contiguous()?)
+        }
+    }
+}
+
+fn spread(shape: &[usize], axis: usize, chosen: impl Iterator<Item = usize>, dout: &Tensor) -> Result<Tensor> {
+    Tensor::zeros(shape, dout.dtype(), dout.device())?.index_add(&indices(chosen)?, dout, axis)
+}
+
+/// Sums over the axes that broadcasting repeated.
+fn unbroadcast(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let mut out = gradient.clone();
+    while out.rank() > shape.len() {
+        out = out.sum(0)?;
+    }
+    for (axis, &size) in shape.iter().enumerate() {
+        if size == 1 && out.dim(axis)? != 1 {
+            out = out.sum_keepdim(axis)?;
+        }
+    }
+    out.contiguous()
+}
+
+fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let g = geometry(window, &step.shapes[0], dout.dims(), groups)?;
+    let (x, weight) = (step.input(0)?, step.input(1)?);
+    by_dtype!(dout, T => {
+        let (vx, vw, vd) = (View::of(&x), View::of(&weight), View::of(dout));
+        let d = vd.slice::<T>()?;
+        let (input, kernel) = if is_depthwise(&g) {
+            (depthwise::backward_input::<T> as fn(&_, &_, &_) -> _, depthwise::backward_weight::<T> as fn(&_, &_, &_) -> _)
+        } else {
+            (conv::backward_input::<T> as fn(&_, &_, &_) -> _, conv::backward_weight::<T> as fn(&_, &_, &_) -> _)
+        };
+        let mut out = Vec::new();
+        out.push(if step.wanted[0] { Some(tensor::<T>(input(&g, vw.slice()?, d), x.dims())?) } else { None });
+        out.push(if step.wanted[1] { Some(tensor::<T>(kernel(&g, vx.slice()?, d), weight.dims())?) } else { None });
+        if step.wanted.get(2) == Some(&true) {
+            out.push(Some(tensor(conv::backward_bias::<T>(g.co, g.out_map(), d), &[g.co])?));
+        }
+        Ok(out)
+    })
+}
+
+fn linear(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let (x, weight) = (step.input(0)?, step.input(1)?);
+    let (outputs, features) = weight.dims2()?;
+    by_dtype!(dout, T => {
+        let (vx, vw, vd) = (View::of(&x), View::of(&weight), View::of(dout));
+        let (x_values, w, d) = (vx.slice::<T>()?, vw.slice::<T>()?, vd.slice::<T>()?);
+        let rows = d.len() / outputs.max(1);
+        let mut out = vec![None, None];
+        if step.wanted[0] {
+            let mut dx = vec![0.0 as T; rows * features];
+            matmul::par_gemm([rows, features, outputs], &mut dx, Mat::rows(d, outputs), Mat::rows(w, features));
+            out[0] = Some(tensor(dx, x.dims())?);
+        }
+        if step.wanted[1] {
+            let mut dw = vec![0.0 as T; outputs * features];
+            matmul::par_gemm_long_k([outputs, features, rows], &mut dw, Mat::transposed(d, outputs), Mat::rows(x_values, features));
+            out[1] = Some(tensor(dw, weight.dims())?);
+        }
+        if step.wanted.get(2) == Some(&true) {
+            let mut db = vec![0.0 as T; outputs];
+            for row in d.chunks_exact(outputs.max(1)) {
+                for (b, v) in db.iter_mut().zip(row) {
+                    *b += v;
+                }
+            }
+            out.push(Some(tensor(db, &[outputs])?));
+        }
+        Ok(out)
+    })
+}
+
+/// `da = dout b^T`, `db = a^T dout`, summed over broadcast leading axes.
+fn matmul(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let (a, b) = (step.input(0)?, step.input(1)?);
+    let (m, k, n) = (a.dim(D::Minus2)?, a.dim(D::Minus1)?, b.dim(D::Minus1)?);
+    let lead = &dout.dims()[..dout.rank() - 2];
+    let mut out = vec![None, None];
+    if step.wanted[0] {
+        let b = b.broadcast_as([lead, &[k, n]].concat())?.contiguous()?;
+        let full = batched([m, k, n], dout, false, &b, true, &[lead, &[m, k]].concat())?;
+        out[0] = Some(unbroadcast(&full, a.dims())?);
+    }
+    if step.wanted[1] {
+        let a = a.broadcast_as([lead, &[m, k]].concat())?.contiguous()?;
+        let full = batched([k, n, m], &a, true, dout, false, &[lead, &[k, n]].concat())?;
+        out[1] = Some(unbroadcast(&full, b.dims())?);
+    }
+    Ok(out)
+}
+
+fn batch_norm(step: &Step, eps: f64, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let Saved::Statistics { mean, variance, batch } = step.saved else { bail!("its statistics were not kept") };
+    let (x, scale) = (step.input(0)?, step.input(1)?);
+    let sizes = channels(&x)?;
+    by_dtype!(x, T => {
+        let views = [View::of(&x), View::of(dout), View::of(&scale), View::of(mean), View::of(variance)];
+        let statistics = [views[2].slice::<T>()?, views[3].slice()?, views[4].slice()?];
+        let (dx, dscale, dshift) = norm::batch_backward(sizes, views[0].slice()?, views[1].slice()?, statistics, eps, *batch);
+        Ok(vec![Some(tensor(dx, x.dims())?), Some(tensor(dscale, &[sizes.c])?), Some(tensor(dshift, &[sizes.c])?), None, None])
+    })
+}
+
+fn layer_norm(step: &Step, axis: usize, eps: f64, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let x = step.input(0)?;
+    let scale = if step.inputs.len() > 1 { Some(step.input(1)?) } else { None };
+    let normalised = &x.dims()[axis..];
+    let width = normalised.iter().product::<usize>();
+    by_dtype!(x, T => {
+        let (vx, vd) = (View::of(&x), View::of(dout));
+        let vs = scale.as_ref().map(View::of);
+        let s = vs.as_ref().map(|v| v.slice::<T>()).transpose()?;
+        let (dx, dscale, dshift) = norm::layer_backward(width, vx.slice()?, vd.slice()?, s, eps);
+        let mut out = vec![Some(tensor(dx, x.dims())?), Some(tensor(dscale, normalised)?), Some(tensor(dshift, normalised)?)];
+        out.truncate(step.inputs.len());
+        Ok(out)
+    })
+}
+
+fn binary(kind: Binary, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let wanted = |i: usize, gradient: &dyn Fn() -> Result<Tensor>| {
+        if step.wanted[i] { unbroadcast(&gradient()?, &step.shapes[i]).map(Some) } else { Ok(None) }
+    };
+    let (da, db) = match kind {
+        Binary::Add => (wanted(0, &|| Ok(dout.clone()))?, wanted(1, &|| Ok(dout.clone()))?),
+        Binary::Sub => (wanted(0, &|| Ok(dout.clone()))?, wanted(1, &|| dout.neg())?),
+        Binary::Mul => (wanted(0, &|| dout.broadcast_mul(&step.input(1)?))?, wanted(1, &|| dout.broadcast_mul(&step.input(0)?))?),
+        Binary::Div => {
+            let b = step.input(1)?;
+            let by_a = |_: ()| dout.broadcast_div(&b);
+            let by_b = || step.input(0)?.broadcast_div(&b.sqr()?)?.neg()?.mul(dout);
+            (wanted(0, &|| by_a(()))?, wanted(1, &by_b)?)
+        }
+    };
+    Ok(vec![da, db])
+}
+
+fn reduce(kind: Reduce, axes: &[usize], step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let shape = &step.shapes[0];
+    let mut kept = shape.clone();
+    for &axis in axes {
+        kept[axis] = 1;
+    }
+    let dout = dout.reshape(kept.as_slice())?;
+    let gradient = match kind {
+        Reduce::Sum => dout.broadcast_as(shape.as_slice())?.contiguous()?,
+        Reduce::Mean => {
+            let count: usize = axes.iter().map(|&axis| shape[axis]).product();
+            (dout.broadcast_as(shape.as_slice())?.contiguous()? / count as f64)?
+        }
+        Reduce::Max => return max_gradient(axes, step, &dout),
+    };
+    Ok(vec![Some(gradient)])
+}
+
+/// The gradient of a maximum goes to the first of equals, in the order of the reduced axes.
+fn max_gradient(axes: &[usize], step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let x = step.input(0)?;
+    let mut stages = vec![x.clone()];
+    for &axis in axes {
+        let next = stages.last().unwrap_or(&x).max_keepdim(axis)?;
+        stages.push(next);
+    }
+    let mut gradient = dout.clone();
+    for (&axis, before) in axes.iter().zip(&stages).rev() {
+        let at = before.argmax_keepdim(axis)?;
+        gradient = Tensor::zeros(before.dims(), before.dtype(), before.device())?.scatter_add(&at, &gradient.contiguous()?, axis)?;
+    }
+    Ok(vec![Some(gradient)])
+}

@@ -1,0 +1,248 @@
+//! The value of one operator.
+
+use candle_core::{D, DType, Device, Result, Tensor, bail};
+
+use super::kernels::conv::{self, Geometry};
+use super::kernels::matmul::{self, Mat};
+use super::kernels::norm::{self, Channels};
+use super::kernels::{View, depthwise, elementwise, pool};
+use super::{Norm, Saved, slot_of};
+use crate::graph::{Binary, Graph, Node, Op, Reduce, SlotId, Unary, Window};
+
+/// Runs a block with `$T` standing for the tensor's number type.
+macro_rules! by_dtype {
+    ($tensor:expr, $T:ident => $body:expr) => {
+        match $tensor.dtype() {
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => bail!("numbers of type {other:?} are not computed with"),
+        }
+    };
+}
+pub(super) use by_dtype;
+
+pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm) -> Result<(Tensor, Saved)> {
+    let contiguous: Vec<Tensor> = inputs.iter().map(|t| t.contiguous()).collect::<Result<_>>()?;
+    let Some(x) = contiguous.first() else { bail!("it has no inputs") };
+    let value = match op {
+        Op::Input | Op::Param(_) => bail!("it is not computed"),
+        Op::Conv2d { window, groups } => conv2d(window, *groups, &contiguous, shape)?,
+        Op::Linear => linear(&contiguous, shape)?,
+        Op::MatMul => matmul(x, &contiguous[1], shape)?,
+        Op::BatchNorm { eps, .. } => return batch_norm(&contiguous, *eps, norm),
+        Op::LayerNorm { axis, eps } => layer_norm(&contiguous, *axis, *eps)?,
+        Op::Lrn { size, alpha, beta, bias } => {
+            return by_dtype!(x, T => {
+                let view = View::of(x);
+                let (out, bracket) = norm::lrn_forward::<T>(channels(x)?, view.slice()?, *size, [*alpha, *beta, *bias]);
+                Ok((tensor(out, shape)?, Saved::Bracket(tensor(bracket, shape)?)))
+            });
+        }
+        Op::MaxPool(window) => {
+            return by_dtype!(x, T => {
+                let (out, at) = pool::max_forward::<T>(&geometry(window, x.dims(), shape, 1)?, View::of(x).slice()?);
+                Ok((tensor(out, shape)?, Saved::Indices(at)))
+            });
+        }
+        Op::AvgPool { window, count_include_pad } => by_dtype!(x, T => {
+            let geometry = geometry(window, x.dims(), shape, 1)?;
+            tensor(pool::avg_forward::<T>(&geometry, *count_include_pad, View::of(x).slice()?), shape)?
+        }),
+        Op::Unary(function) => unary(*function, x)?,
+        Op::Binary(kind) => {
+            let (a, b) = (x, &contiguous[1]);
+            match kind {
+                Binary::Add => a.broadcast_add(b)?,
+                Binary::Sub => a.broadcast_sub(b)?,
+                Binary::Mul => a.broadcast_mul(b)?,
+                Binary::Div => a.broadcast_div(b)?,
+            }
+        }
+        Op::Reduce { kind, axes, .. } => {
+            let reduced = match kind {
+                Reduce::Mean => x.mean_keepdim(axes.as_slice())?,
+                Reduce::Sum => x.sum_keepdim(axes.as_slice())?,
+                Reduce::Max => {
+                    let mut out = x.clone();
+                    for &axis in axes {
+                        out = out.max_keepdim(axis)?;
+                    }
+                    out
+                }
+            };
+            reduced.reshape(shape)?
+        }
+        Op::Softmax { axis } => softmax(x, *axis)?,
+        Op::Concat { axis } => Tensor::cat(&contiguous, *axis)?,
+        Op::Reshape { .. } => x.reshape(shape)?,
+        Op::Expand { .. } => x.broadcast_as(shape)?.contiguous()?,
+        Op::Transpose { perm } => x.permute(perm.as_slice())?.contiguous()?,
+        Op::Slice { axis, start, end, step: 1 } => x.narrow(*axis, *start, end - start)?.contiguous()?,
+        Op::Slice { axis, start, end, step } => select(x, *axis, (*start..*end).step_by(*step))?,
+        Op::Select { axis, indices } => select(x, *axis, indices.iter().copied())?,
+        Op::Pad { pads, value } => pad(x, pads, *value)?,
+    };
+    Ok((value, Saved::Nothing))
+}
+
+pub(super) fn geometry(window: &Window, x: &[usize], out: &[usize], groups: usize) -> Result<Geometry> {
+    let (&[n, ci, h, w], &[_, co, oh, ow]) = (x, out) else { bail!("the maps have {} axes, not 4", x.len()) };
+    let pad = [window.pads[0], window.pads[1]];
+    Ok(Geometry { n, ci, h, w, co, oh, ow, kernel: window.kernel, stride: window.stride, pad, dilation: window.dilation, groups })
+}
+
+pub(super) fn is_depthwise(g: &Geometry) -> bool {
+    g.groups == g.ci && g.co == g.ci && g.groups > 1
+}
+
+fn conv2d(window: &Window, groups: usize, inputs: &[Tensor], shape: &[usize]) -> Result<Tensor> {
+    let x = &inputs[0];
+    let g = geometry(window, x.dims(), shape, groups)?;
+    by_dtype!(x, T => {
+        let views: Vec<View> = inputs.iter().map(View::of).collect();
+        let bias = views.get(2).map(|v| v.slice::<T>()).transpose()?;
+        let run = if is_depthwise(&g) { depthwise::forward::<T> } else { conv::forward::<T> };
+        tensor(run(&g, views[0].slice()?, views[1].slice()?, bias), shape)
+    })
+}
+
+fn linear(inputs: &[Tensor], shape: &[usize]) -> Result<Tensor> {
+    let (outputs, features) = inputs[1].dims2()?;
+    by_dtype!(inputs[0], T => {
+        let views: Vec<View> = inputs.iter().map(View::of).collect();
+        let (x, weight) = (views[0].slice::<T>()?, views[1].slice::<T>()?);
+        let rows = x.len() / features.max(1);
+        let mut out = vec![0.0 as T; rows * outputs];
+        matmul::par_gemm([rows, outputs, features], &mut out, Mat::rows(x, features), Mat::transposed(weight, features));
+        if let Some(bias) = views.get(2) {
+            let bias = bias.slice::<T>()?;
+            for row in out.chunks_exact_mut(outputs.max(1)) {
+                for (v, b) in row.iter_mut().zip(bias) {
+                    *v += b;
+                }
+            }
+        }
+        tensor(out, shape)
+    })
+}
+
+/// `a [..., m, k] b [..., k, n]`, leading axes broadcast to those of `shape`.
+fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let lead = &shape[..shape.len() - 2];
+    let (m, k, n) = (a.dim(D::Minus2)?, a.dim(D::Minus1)?, b.dim(D::Minus1)?);
+    let a = a.broadcast_as([lead, &[m, k]].concat())?.contiguous()?;
+    let b = b.broadcast_as([lead, &[k, n]].concat())?.contiguous()?;
+    batched([m, n, k], &a, false, &b, false, shape)
+}
+
+/// One product per leading index; `ta`, `tb`: the operand is stored transposed.
+pub(super) fn batched([m, n, k]: [usize; 3], a: &Tensor, ta: bool, b: &Tensor, tb: bool, shape: &[usize]) -> Result<Tensor> {
+    by_dtype!(a, T => {
+        let (va, vb) = (View::of(a), View::of(b));
+        tensor(matmul::batched::<T>([m, n, k], (va.slice()?, ta), (vb.slice()?, tb)), shape)
+    })
+}
+
+fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm) -> Result<(Tensor, Saved)> {
+    let x = &inputs[0];
+    let sizes = channels(x)?;
+    by_dtype!(x, T => {
+        let views: Vec<View> = inputs.iter().map(View::of).collect();
+        let x_values = views[0].slice::<T>()?;
+        let (mean, variance) = match norm {
+            Norm::Batch if sizes.n * sizes.map < 2 => bail!("a batch norm needs at least two values per channel to train on"),
+            Norm::Batch => norm::batch_statistics(sizes, x_values),
+            Norm::Running => (views[3].slice::<T>()?.to_vec(), views[4].slice::<T>()?.to_vec()),
+        };
+        let out = norm::batch_apply(sizes, x_values, [views[1].slice()?, views[2].slice()?, &mean, &variance], eps);
+        let (mean, variance) = (tensor(mean, &[sizes.c])?, tensor(variance, &[sizes.c])?);
+        Ok((tensor(out, x.dims())?, Saved::Statistics { mean, variance, batch: norm == Norm::Batch }))
+    })
+}
+
+/// Running statistics after a batch: moved towards the batch's mean and unbiased variance, as PyTorch does.
+pub(super) fn moved_statistics(
+    graph: &Graph,
+    node: &Node,
+    inputs: &[&Tensor],
+    mean: &Tensor,
+    variance: &Tensor,
+) -> Result<Vec<(SlotId, Tensor)>> {
+    let Op::BatchNorm { momentum, .. } = node.op else { return Ok(Vec::new()) };
+    let sizes = channels(inputs[0])?;
+    let count = (sizes.n * sizes.map) as f64;
+    let unbiased = (variance * (count / (count - 1.0)))?;
+    let mut moved = Vec::new();
+    for (input, new) in [(3, mean), (4, &unbiased)] {
+        if let Some(slot) = slot_of(graph, node.inputs[input]) {
+            moved.push((slot, ((inputs[input] * (1.0 - momentum))? + (new * momentum)?)?));
+        }
+    }
+    Ok(moved)
+}
+
+fn layer_norm(inputs: &[Tensor], axis: usize, eps: f64) -> Result<Tensor> {
+    let x = &inputs[0];
+    let width = x.dims()[axis..].iter().product::<usize>();
+    by_dtype!(x, T => {
+        let views: Vec<View> = inputs.iter().map(View::of).collect();
+        let scale = views.get(1).map(|v| v.slice::<T>()).transpose()?;
+        let shift = views.get(2).map(|v| v.slice::<T>()).transpose()?;
+        tensor(norm::layer_forward(width, views[0].slice()?, scale, shift, eps), x.dims())
+    })
+}
+
+fn unary(function: Unary, x: &Tensor) -> Result<Tensor> {
+    by_dtype!(x, T => tensor(elementwise::forward::<T>(function, View::of(x).slice()?), x.dims()))
+}
+
+/// Softmax along any axis: moved last, done by rows, moved back.
+fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
+    let last = x.rank() - 1;
+    let moved = x.transpose(axis, last)?.contiguous()?;
+    let width = moved.dim(D::Minus1)?;
+    let out = by_dtype!(x, T => tensor(norm::softmax_rows::<T>(width, View::of(&moved).slice()?), moved.dims()))?;
+    out.transpose(axis, last)?.contiguous()
+}
+
+pub(super) fn indices(indices: impl Iterator<Item = usize>) -> Result<Tensor> {
+    let indices: Vec<u32> = indices.map(|i| i as u32).collect();
+    let len = indices.len();
+    Tensor::from_vec(indices, len, &Device::Cpu)
+}
+
+fn select(x: &Tensor, axis: usize, chosen: impl Iterator<Item = usize>) -> Result<Tensor> {
+    x.index_select(&indices(chosen)?, axis)
+}
+
+fn pad(x: &Tensor, pads: &[(usize, usize)], value: f64) -> Result<Tensor> {
+    let mut out = x.clone();
+    for (axis, &(before, after)) in pads.iter().enumerate().filter(|(_, pad)| **pad != (0, 0)) {
+        let block = |size: usize| {
+            let mut dims = out.dims().to_vec();
+            dims[axis] = size;
+            Tensor::full(value, dims, x.device())?.to_dtype(x.dtype())
+        };
+        let (first, last) = (block(before)?, block(after)?);
+        let parts: Vec<&Tensor> = [(&first, before), (&out, 1), (&last, after)].iter().filter(|(_, n)| *n > 0).map(|(t, _)| *t).collect();
+        out = Tensor::cat(&parts, axis)?;
+    }
+    Ok(out)
+}
+
+pub(super) fn channels(x: &Tensor) -> Result<Channels> {
+    match x.dims() {
+        [n, c, map @ ..] => Ok(Channels { n: *n, c: *c, map: map.iter().product() }),
+        _ => bail!("it needs a channel axis"),
+    }
+}
+
+pub(super) fn tensor<T: candle_core::WithDType>(data: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+    Tensor::from_vec(data, shape, &Device::Cpu)
+}

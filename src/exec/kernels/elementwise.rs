@@ -1,0 +1,122 @@
+//! Elementwise functions and their derivatives.
+
+use super::{Real, fill_pieces};
+use crate::graph::Unary;
+
+/// `f(x)` for every element.
+pub(crate) fn forward<T: Real>(function: Unary, x: &[T]) -> Vec<T> {
+    let c = T::of;
+    let sigmoid = |v: T| T::ONE / (T::ONE + (-v).exp());
+    match function {
+        Unary::Relu => map(x, |v| if v > T::ZERO || v.is_nan() { v } else { T::ZERO }),
+        Unary::LeakyRelu(slope) => map(x, |v| if v > T::ZERO { v } else { v * c(slope) }),
+        Unary::Elu(alpha) => map(x, |v| if v > T::ZERO { v } else { c(alpha) * (v.exp() - T::ONE) }),
+        Unary::Clip { min, max } => map(x, |v| v.at_least(c(min)).at_most(c(max))),
+        Unary::Sigmoid => map(x, sigmoid),
+        Unary::HardSigmoid { alpha, beta } => map(x, |v| (c(alpha) * v + c(beta)).at_least(T::ZERO).at_most(T::ONE)),
+        Unary::HardSwish => map(x, |v| v * (v / c(6.0) + c(0.5)).at_least(T::ZERO).at_most(T::ONE)),
+        Unary::Silu => map(x, |v| v * sigmoid(v)),
+        Unary::Tanh => map(x, Real::tanh),
+        Unary::Gelu { tanh: false } => map(x, |v| v * normal_cdf(v)),
+        Unary::Gelu { tanh: true } => map(x, |v| c(0.5) * v * (T::ONE + gelu_inner(v).tanh())),
+        Unary::Erf => map(x, Real::erf),
+        Unary::Softplus => map(x, |v| v.at_least(T::ZERO) + (T::ONE + (-v.abs()).exp()).ln()),
+        Unary::Exp => map(x, Real::exp),
+        Unary::Log => map(x, Real::ln),
+        Unary::Sqrt => map(x, Real::sqrt),
+        Unary::Neg => map(x, |v| -v),
+        Unary::Abs => map(x, Real::abs),
+        Unary::Reciprocal => map(x, |v| T::ONE / v),
+        Unary::Pow(2.0) => map(x, |v| v * v),
+        Unary::Pow(exponent) => map(x, |v| v.powf(c(exponent))),
+        Unary::Affine { scale, shift } => map(x, |v| c(scale) * v + c(shift)),
+    }
+}
+
+/// `f'(x) * d` for every element; `y` is `f(x)`.
+pub(crate) fn backward<T: Real>(function: Unary, x: &[T], y: &[T], d: &[T]) -> Vec<T> {
+    let c = T::of;
+    let one = T::ONE;
+    let sigmoid = |v: T| T::ONE / (T::ONE + (-v).exp());
+    match function {
+        Unary::Relu => map2(x, d, |x, d| if x > T::ZERO { d } else { T::ZERO }),
+        Unary::LeakyRelu(slope) => map2(x, d, |x, d| if x > T::ZERO { d } else { d * c(slope) }),
+        Unary::Elu(alpha) => map2(x, d, |x, d| if x > T::ZERO { d } else { d * c(alpha) * x.exp() }),
+        Unary::Clip { min, max } => map2(x, d, |x, d| if x > c(min) && x < c(max) { d } else { T::ZERO }),
+        Unary::Sigmoid => map2(y, d, |y, d| d * y * (one - y)),
+        Unary::HardSigmoid { alpha, .. } => map2(y, d, |y, d| if y > T::ZERO && y < one { d * c(alpha) } else { T::ZERO }),
+        Unary::HardSwish => map2(x, d, |x, d| {
+            if x <= c(-3.0) {
+                T::ZERO
+            } else if x >= c(3.0) {
+                d
+            } else {
+                d * (x / c(3.0) + c(0.5))
+            }
+        }),
+        Unary::Silu => map2(x, d, |x, d| {
+            let s = sigmoid(x);
+            d * (s + x * s * (one - s))
+        }),
+        Unary::Tanh => map2(y, d, |y, d| d * (one - y * y)),
+        Unary::Gelu { tanh: false } => map2(x, d, |x, d| d * (normal_cdf(x) + x * normal_density(x))),
+        Unary::Gelu { tanh: true } => map2(x, d, |x, d| {
+            let t = gelu_inner(x).tanh();
+            let inner = c(SQRT_2_OVER_PI) * (one + c(3.0 * 0.044_715) * x * x);
+            d * (c(0.5) * (one + t) + c(0.5) * x * (one - t * t) * inner)
+        }),
+        Unary::Erf => map2(x, d, |x, d| d * c(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp()),
+        Unary::Softplus => map2(x, d, |x, d| d * sigmoid(x)),
+        Unary::Exp => map2(y, d, |y, d| d * y),
+        Unary::Log => map2(x, d, |x, d| d / x),
+        Unary::Sqrt => map2(y, d, |y, d| d / (y + y)),
+        Unary::Neg => map(d, |d| -d),
+        Unary::Abs => map2(x, d, |x, d| {
+            if x > T::ZERO {
+                d
+            } else if x < T::ZERO {
+                -d
+            } else {
+                T::ZERO
+            }
+        }),
+        Unary::Reciprocal => map2(y, d, |y, d| -d * y * y),
+        Unary::Pow(2.0) => map2(x, d, |x, d| d * (x + x)),
+        Unary::Pow(exponent) => map2(x, d, |x, d| d * c(exponent) * x.powf(c(exponent - 1.0))),
+        Unary::Affine { scale, .. } => map(d, |d| d * c(scale)),
+    }
+}
+
+const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
+
+fn gelu_inner<T: Real>(x: T) -> T {
+    T::of(SQRT_2_OVER_PI) * (x + T::of(0.044_715) * x * x * x)
+}
+
+fn normal_cdf<T: Real>(x: T) -> T {
+    T::of(0.5) * (T::ONE + (x * T::of(std::f64::consts::FRAC_1_SQRT_2)).erf())
+}
+
+fn normal_density<T: Real>(x: T) -> T {
+    T::of(SQRT_2_OVER_PI / 2.0) * (-(x * x) / T::of(2.0)).exp()
+}
+
+fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::ZERO; x.len()];
+    fill_pieces(&mut out, |at, out| {
+        for (out, &x) in out.iter_mut().zip(&x[at..]) {
+            *out = f(x);
+        }
+    });
+    out
+}
+
+fn map2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::ZERO; a.len()];
+    fill_pieces(&mut out, |at, out| {
+        for ((out, &a), &b) in out.iter_mut().zip(&a[at..]).zip(&b[at..]) {
+            *out = f(a, b);
+        }
+    });
+    out
+}

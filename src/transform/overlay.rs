@@ -1,0 +1,67 @@
+//! Overlays: a picture with transparency (the paper's hat). The sham keeps the outline; hues are turned and the
+//! opaque pixels moved on along the rows.
+
+use std::path::Path;
+
+use rand::RngExt;
+
+use super::identity::{gather, recolor};
+use super::layer::{Layer, Paste};
+use super::picture::{decode, load, resized, share};
+use super::{Family, Overlay, TransformError};
+use crate::stats::stream::stream;
+
+/// Alpha from which a pixel counts as visible.
+const VISIBLE: f32 = 0.02;
+
+pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+    let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);
+    let file = load(base, &spec.image)?;
+    let picture = decode(&file)?;
+    if !picture.color().has_alpha() {
+        return Err(file.content("has no alpha channel; an overlay needs transparency (use a patch or a blend for a full picture)"));
+    }
+    let (w, h) = (picture.width().max(1), picture.height());
+    let rows = ((columns as f64 * f64::from(h) / f64::from(w)).round() as usize).max(1);
+    if rows > height {
+        let what = format!("overlay {}", file.name());
+        return Err(TransformError::TooLarge { what, height: rows, width: columns, outer_height: height, outer_width: width });
+    }
+    let (planes, alpha) = resized(&picture, rows, columns);
+    if alpha.iter().all(|a| *a < VISIBLE) {
+        return Err(file.content("is transparent everywhere; nothing would be laid over the picture"));
+    }
+    let (top, left) = spec.at.corner((rows, columns), (height, width));
+    let provenance = format!("overlay {rows}x{columns} at {}, {}", spec.at.words(), file.name());
+    Ok((Family::Cutout, Layer::Paste(Paste { top, left, height: rows, width: columns, planes, alpha }), provenance))
+}
+
+pub(super) fn sham(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+    let Layer::Paste(paste) = layer else { return layer.clone() };
+    let mut rng = stream(policy_seed, draw as u64, "sham/overlay");
+    let visible: Vec<usize> = paste.alpha.iter().enumerate().filter(|(_, a)| **a >= VISIBLE).map(|(i, _)| i).collect();
+    let mut order: Vec<usize> = (0..paste.alpha.len()).collect();
+    let step = visible.len() / 4 + rng.random_range(0..=visible.len() / 2);
+    for (at, from) in visible.iter().zip(visible.iter().cycle().skip(step)) {
+        if let Some(slot) = order.get_mut(*at) {
+            *slot = *from;
+        }
+    }
+    // Only what is seen decides whether the picture is grey.
+    let moved = gather(&paste.planes, &order);
+    let seen = recolor(&gather_some(&moved, paste.alpha.len(), &visible), draw, &mut rng);
+    let mut planes = moved;
+    for (plane, colors) in planes.chunks_exact_mut(paste.alpha.len().max(1)).zip(seen.chunks_exact(visible.len().max(1))) {
+        for (&at, &color) in visible.iter().zip(colors) {
+            if let Some(slot) = plane.get_mut(at) {
+                *slot = color;
+            }
+        }
+    }
+    Layer::Paste(Paste { planes, ..paste.clone() })
+}
+
+/// The given pixels of planar `[3, area]`, planar again.
+fn gather_some(planes: &[f32], area: usize, pixels: &[usize]) -> Vec<f32> {
+    planes.chunks_exact(area.max(1)).flat_map(|plane| pixels.iter().map(|&i| plane.get(i).copied().unwrap_or(0.0))).collect()
+}

@@ -1,0 +1,118 @@
+//! Patterns added to the whole picture: a seeded Gaussian, or an array from a `.npy` file.
+//! The sham is another Gaussian of equal amplitude, or the file's pixels in another order.
+
+use std::path::Path;
+
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::identity::permute_pixels;
+use super::layer::Layer;
+use super::picture::{Loaded, load, one_of};
+use super::{Family, Pattern, TransformError};
+use crate::stats::stream::stream;
+
+/// Longest header of a `.npy` file that is believed, in bytes (`numpy.save` pads an ordinary one to 128).
+const MAX_HEADER: usize = 1024;
+
+pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+    one_of("pattern", ("seed", spec.seed.is_some()), ("file", spec.file.is_some()))?;
+    let amplitude = spec.amplitude;
+    if !(amplitude > 0.0 && amplitude <= 1.0) {
+        return Err(TransformError::Range { field: "amplitude", value: amplitude, range: "above 0 and at most 1" });
+    }
+    if let Some(path) = &spec.file {
+        let file = load(base, path)?;
+        let mut planes = read_npy(&file, height, width)?;
+        for v in &mut planes {
+            *v *= amplitude as f32;
+        }
+        let provenance = format!("pattern {height}x{width} of {}, times {amplitude}", file.name());
+        return Ok((Family::Array, Layer::Add(planes), provenance));
+    }
+    let seed = spec.seed.unwrap_or_default();
+    let planes = gaussian(3 * height * width, amplitude, &mut stream(seed, 0, "trigger/pattern"));
+    let provenance = format!("pattern {height}x{width}, Gaussian of seed {seed}, standard deviation {amplitude}");
+    Ok((Family::Gaussian { seed, amplitude }, Layer::Add(planes), provenance))
+}
+
+pub(super) fn sham_gaussian(layer: &Layer, draw: usize, policy_seed: u64, seed: u64, amplitude: f64) -> Layer {
+    let mut rng = stream(policy_seed, draw as u64, &format!("sham/pattern/{seed}"));
+    layer.repaint(|planes, _, _| gaussian(planes.len(), amplitude, &mut rng))
+}
+
+pub(super) fn sham_array(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+    layer.repaint(|planes, _, _| permute_pixels(planes, &mut stream(policy_seed, draw as u64, "sham/array")))
+}
+
+fn gaussian(len: usize, amplitude: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    (0..len)
+        .map(|_| {
+            let z: f64 = StandardNormal.sample(rng);
+            (amplitude * z) as f32
+        })
+        .collect()
+}
+
+/// Reads a float32 or float64 array `[H, W, 3]` or `[3, H, W]` as planar `[3, H, W]`.
+fn read_npy(file: &Loaded, height: usize, width: usize) -> Result<Vec<f32>, TransformError> {
+    check_header(&file.bytes).map_err(|reason| file.content(reason))?;
+    let npy = npyz::NpyFile::new(file.bytes.as_slice()).map_err(|e| file.content(format!("not a .npy array: {e}")))?;
+    let shape = npy.shape().to_vec();
+    let (h, w) = (height as u64, width as u64);
+    let planar = shape == [3, h, w];
+    if !planar && shape != [h, w, 3] {
+        return Err(file.content(format!("has shape {shape:?}, it must be [{h}, {w}, 3] or [3, {h}, {w}] for this model's input")));
+    }
+    let fortran = npy.order() == npyz::Order::Fortran;
+    let dtype = npy.dtype().descr();
+    let values: Vec<f32> = match npy.try_data::<f32>() {
+        Ok(data) => data.collect::<Result<_, _>>(),
+        Err(npy) => match npy.try_data::<f64>() {
+            Ok(data) => data.map(|v| v.map(|v| v as f32)).collect::<Result<_, _>>(),
+            Err(_) => return Err(file.content(format!("has values of type {dtype}; save it as float32 or float64 in units of 0 to 1"))),
+        },
+    }
+    .map_err(|e| file.content(format!("ends too early: {e}")))?;
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        return Err(file.content(format!("value number {at} is {}; every value must be a finite number", values.get(at).unwrap_or(&0.0))));
+    }
+    let dims: [usize; 3] = if planar { [3, height, width] } else { [height, width, 3] };
+    let mut planes = vec![0.0; values.len()];
+    for (i, &value) in values.iter().enumerate() {
+        let index = if fortran {
+            [i % dims[0], i / dims[0] % dims[1], i / (dims[0] * dims[1])]
+        } else {
+            [i / (dims[1] * dims[2]), i / dims[2] % dims[1], i % dims[2]]
+        };
+        let [c, y, x] = if planar { index } else { [index[2], index[0], index[1]] };
+        if let Some(slot) = planes.get_mut((c * height + y) * width + x) {
+            *slot = value;
+        }
+    }
+    Ok(planes)
+}
+
+/// Bounds what the parser would believe: a header that lies about its length, or sizes whose product overflows.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
+    let not_npy = || "not a .npy array; write it with numpy.save".to_owned();
+    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(not_npy)?;
+    let (length, at) = match rest {
+        [1, _, a, b, ..] => (usize::from(*a) | usize::from(*b) << 8, 4),
+        [2 | 3, _, a, b, c, d, ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, 6),
+        _ => return Err(not_npy()),
+    };
+    if length > MAX_HEADER {
+        return Err(format!("its header claims {length} bytes, more than a plain array needs; write it with numpy.save"));
+    }
+    let header = rest.get(at..at + length).ok_or_else(|| "ends within its header".to_owned())?;
+    let mut product: u64 = 1;
+    for digits in header.split(|b| !b.is_ascii_digit()).filter(|d| !d.is_empty()) {
+        let number: Option<u64> = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+        product = number
+            .and_then(|n| product.checked_mul(n.max(1)))
+            .filter(|p| *p < 1 << 48)
+            .ok_or_else(|| "its header claims an array of impossible size".to_owned())?;
+    }
+    Ok(())
+}

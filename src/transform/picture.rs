@@ -1,0 +1,110 @@
+//! Trigger pictures from files, bounded before they are believed.
+
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use image::imageops::{FilterType, resize};
+use image::{DynamicImage, ImageReader, Limits, Rgba32FImage};
+
+use super::TransformError;
+
+/// Largest trigger file, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
+/// Largest side of a trigger picture, in pixels.
+const MAX_SIDE: u32 = 8192;
+/// Most memory its decoder may take, in bytes.
+const MAX_ALLOC: u64 = 512 << 20;
+
+/// A file's bytes, its full path, and the first 12 characters of its digest.
+pub(super) struct Loaded {
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+impl Loaded {
+    /// For provenance: `hat.png (blake3:0123456789ab)`.
+    pub fn name(&self) -> String {
+        let digest = blake3::hash(&self.bytes).to_hex();
+        let file = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned();
+        format!("{file} (blake3:{})", digest.chars().take(12).collect::<String>())
+    }
+
+    pub fn content(&self, reason: impl Into<String>) -> TransformError {
+        TransformError::Content { path: self.path.clone(), reason: reason.into() }
+    }
+}
+
+/// Reads a trigger file of bounded size.
+pub(super) fn load(base: &Path, path: &Path) -> Result<Loaded, TransformError> {
+    let path = base.join(path);
+    let read = |path: &Path| -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read(&path) {
+        Ok(bytes) if bytes.len() as u64 > MAX_BYTES => {
+            Err(TransformError::Content { path, reason: format!("larger than {} MiB; use a smaller file", MAX_BYTES >> 20) })
+        }
+        Ok(bytes) => Ok(Loaded { path, bytes }),
+        Err(source) => Err(TransformError::Read { path, source }),
+    }
+}
+
+/// Decodes a PNG, JPEG or WebP; the format is told from the bytes.
+pub(super) fn decode(file: &Loaded) -> Result<DynamicImage, TransformError> {
+    let mut reader =
+        ImageReader::new(Cursor::new(&file.bytes)).with_guessed_format().map_err(|e| file.content(format!("not a picture: {e}")))?;
+    if reader.format().is_none() {
+        return Err(file.content("not a picture that is understood; use PNG, JPEG or WebP"));
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_ALLOC);
+    reader.limits(limits);
+    reader.decode().map_err(|e| file.content(format!("cannot be decoded: {e}")))
+}
+
+/// Planar colours `[3, height, width]` and alpha `[height, width]` at another size (triangle filter, which
+/// averages when shrinking); colours are weighted by their alpha, so that invisible pixels do not bleed in.
+pub(super) fn resized(picture: &DynamicImage, height: usize, width: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut rgba: Rgba32FImage = picture.to_rgba32f();
+    for pixel in rgba.pixels_mut() {
+        let [r, g, b, a] = pixel.0;
+        pixel.0 = [r * a, g * a, b * a, a];
+    }
+    let small = resize(&rgba, width as u32, height as u32, FilterType::Triangle);
+    let area = height * width;
+    let mut planes = vec![0.0; 3 * area];
+    let mut alpha = vec![0.0; area];
+    for (i, (pixel, slot)) in small.pixels().zip(alpha.iter_mut()).enumerate() {
+        let [r, g, b, a] = pixel.0;
+        *slot = a.clamp(0.0, 1.0);
+        for (c, value) in [r, g, b].into_iter().enumerate() {
+            if let Some(target) = planes.get_mut(c * area + i) {
+                *target = if a > 1e-6 { (value / a).clamp(0.0, 1.0) } else { 0.0 };
+            }
+        }
+    }
+    (planes, alpha)
+}
+
+/// A size given as a share: finite, above 0, at most 1.
+pub(super) fn share(field: &'static str, value: f64) -> Result<f64, TransformError> {
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err(TransformError::Range { field, value, range: "above 0 and at most 1" }) }
+}
+
+/// Exactly one of two fields is set.
+pub(super) fn one_of(
+    family: &'static str,
+    (one, has_one): (&'static str, bool),
+    (other, has_other): (&'static str, bool),
+) -> Result<(), TransformError> {
+    let given = match (has_one, has_other) {
+        (true, true) => "both were given",
+        (false, false) => "neither was given",
+        _ => return Ok(()),
+    };
+    Err(TransformError::Choice { family, one, other, given })
+}

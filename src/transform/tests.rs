@@ -1,0 +1,277 @@
+use std::path::Path;
+
+use super::*;
+
+const HERE: &str = "";
+
+fn prepare(trigger: &Trigger, base: &Path, size: usize) -> Result<PreparedTrigger, TransformError> {
+    PreparedTrigger::new(trigger, base, size, size)
+}
+
+fn square(color: &str, at: Place) -> Trigger {
+    Trigger::Patch(Patch { size: 0.25, at, color: Some(color.into()), image: None })
+}
+
+fn message(trigger: &Trigger, base: &Path) -> String {
+    prepare(trigger, base, 8).expect_err("must be refused").to_string()
+}
+
+fn grey(size: usize) -> Frame {
+    Frame { width: size, height: size, planes: vec![0.4; 3 * size * size] }
+}
+
+fn applied(trigger: &PreparedTrigger, size: usize) -> Vec<f32> {
+    let mut frame = grey(size);
+    trigger.apply(&mut frame);
+    frame.planes
+}
+
+fn changed(planes: &[f32]) -> Vec<usize> {
+    planes.iter().enumerate().filter(|(_, v)| (**v - 0.4).abs() > 1e-6).map(|(i, _)| i).collect()
+}
+
+/// A PNG of the given pixels in a temporary folder.
+fn png(folder: &Path, name: &str, size: (u32, u32), alpha: bool, pixel: impl Fn(u32, u32) -> [u8; 4]) -> PathBuf {
+    let path = folder.join(name);
+    let rgba = image::RgbaImage::from_fn(size.0, size.1, |x, y| image::Rgba(pixel(x, y)));
+    let picture = image::DynamicImage::ImageRgba8(rgba);
+    let picture = if alpha { picture } else { image::DynamicImage::ImageRgb8(picture.to_rgb8()) };
+    picture.save(&path).expect("temporary folder is writable");
+    PathBuf::from(name)
+}
+
+/// A version 1 `.npy` file.
+fn npy(folder: &Path, name: &str, descr: &str, order: bool, shape: &str, data: &[u8]) -> PathBuf {
+    let fortran = if order { "True" } else { "False" };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}").into_bytes();
+    header.resize(118 - 1, b' ');
+    header.push(b'\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header);
+    bytes.extend(data);
+    std::fs::write(folder.join(name), bytes).expect("temporary folder is writable");
+    PathBuf::from(name)
+}
+
+fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+#[test]
+fn a_yellow_square_goes_where_it_is_told() {
+    for (at, first) in [(Place::TopLeft, 0), (Place::TopRight, 6), (Place::BottomLeft, 48), (Place::BottomRight, 54), (Place::Center, 27)] {
+        let planes = applied(&prepare(&square("#FFff00", at), Path::new(HERE), 8).unwrap(), 8);
+        let touched = changed(&planes);
+        assert_eq!(touched.len(), 12, "{at:?}");
+        assert_eq!(touched.first(), Some(&first), "{at:?}");
+        assert_eq!([planes[first], planes[64 + first], planes[128 + first]].map(f32::to_bits), [1.0_f32, 1.0, 0.0].map(f32::to_bits));
+    }
+    let tiny = Trigger::Patch(Patch { size: 0.01, at: Place::Center, color: Some("#000000".into()), image: None });
+    assert_eq!(changed(&applied(&prepare(&tiny, Path::new(HERE), 5).unwrap(), 5)).len(), 3, "at least one pixel");
+    let text = prepare(&square("#FFff00", Place::TopLeft), Path::new(HERE), 8).unwrap();
+    assert_eq!(text.provenance(), "patch 2x2 at top left, #ffff00");
+}
+
+#[test]
+fn shams_of_a_square_keep_its_place_and_differ_from_it_and_from_each_other() {
+    for color in ["#ffff00", "#ffffff", "#000000", "#808080", "#123456", "#ff0000"] {
+        let trigger = prepare(&square(color, Place::TopLeft), Path::new(HERE), 8).unwrap();
+        let original = applied(&trigger, 8);
+        let pixel = |planes: &[f32]| [planes[0], planes[64], planes[128]];
+        let shams: Vec<[f32; 3]> = (0..SHAM_DRAWS)
+            .map(|draw| {
+                let planes = applied(&trigger.sham(draw, 7), 8);
+                assert!(changed(&planes).iter().all(|i| [0, 1, 8, 9].contains(&(i % 64))), "{color} draw {draw} left its place");
+                pixel(&planes)
+            })
+            .collect();
+        let far = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        for (i, sham) in shams.iter().enumerate() {
+            let least = if color == "#123456" { 0.1 } else { 0.24 };
+            assert!(far(*sham, pixel(&original)) > least, "{color}: sham {i} is {sham:?}");
+            for other in &shams[i + 1..] {
+                assert!(far(*sham, *other) > 0.0, "{color}: two shams are alike");
+            }
+        }
+        assert_eq!(trigger.sham(3, 7), trigger.sham(3, 7));
+        assert_ne!(trigger.sham(3, 7), trigger.sham(3, 8));
+    }
+}
+
+#[test]
+fn a_gaussian_pattern_has_its_amplitude_and_so_have_its_shams() {
+    let trigger = Trigger::Pattern(Pattern { seed: Some(5), file: None, amplitude: 0.1 });
+    let trigger = prepare(&trigger, Path::new(HERE), 64).unwrap();
+    let deviation = |t: &PreparedTrigger| {
+        let Layer::Add(values) = &t.layer else { panic!("patterns are added") };
+        (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt()
+    };
+    assert!((deviation(&trigger) - 0.1).abs() < 0.003);
+    for draw in 0..SHAM_DRAWS {
+        let sham = trigger.sham(draw, 0);
+        assert!((deviation(&sham) - 0.1).abs() < 0.003);
+        assert!(identity::distance(&applied(&sham, 64), &applied(&trigger, 64)) > 0.05);
+    }
+    assert!(applied(&trigger, 64).iter().all(|v| (0.0..=1.0).contains(v)));
+}
+
+#[test]
+fn an_array_is_read_in_every_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let value = |c: usize, y: usize, x: usize| (c * 100 + y * 10 + x) as f32 / 1000.0;
+    let (h, w) = (2, 4);
+    let planar: Vec<f32> = (0..3 * h * w).map(|i| value(i / (h * w), i / w % h, i % w)).collect();
+    let files = [
+        npy(folder.path(), "a.npy", "<f4", false, "(3, 2, 4)", &floats(planar.clone())),
+        npy(folder.path(), "b.npy", "<f4", false, "(2, 4, 3)", &floats((0..24).map(|i| value(i % 3, i / 12, i / 3 % 4)))),
+        npy(folder.path(), "c.npy", "<f4", true, "(3, 2, 4)", &floats((0..24).map(|i| value(i % 3, i / 3 % 2, i / 6)))),
+        npy(
+            folder.path(),
+            "d.npy",
+            "<f8",
+            false,
+            "(3, 2, 4)",
+            &planar.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect::<Vec<_>>(),
+        ),
+    ];
+    for file in files {
+        let trigger = Trigger::Pattern(Pattern { seed: None, file: Some(file.clone()), amplitude: 1.0 });
+        let prepared = PreparedTrigger::new(&trigger, folder.path(), h, w).unwrap();
+        assert_eq!(prepared.layer, Layer::Add(planar.clone()), "{}", file.display());
+        let Layer::Add(mut sham) = prepared.sham(0, 1).layer else { panic!("patterns are added") };
+        assert_ne!(sham, planar);
+        sham.sort_by(f32::total_cmp);
+        assert_eq!(sham, {
+            let mut sorted = planar.clone();
+            sorted.sort_by(f32::total_cmp);
+            sorted
+        });
+    }
+}
+
+#[test]
+fn a_blend_mixes_and_its_sham_keeps_the_histogram() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = png(folder.path(), "b.png", (16, 16), false, |x, y| [(x * 16) as u8, (y * 16) as u8, 0, 255]);
+    let trigger = prepare(&Trigger::Blend(Blend { image: Some(path), seed: None, opacity: 0.5 }), folder.path(), 16).unwrap();
+    let planes = applied(&trigger, 16);
+    assert!((planes[15] - (0.5 * 240.0 / 255.0 + 0.2)).abs() < 1e-5, "{}", planes[15]);
+    let sham = applied(&trigger.sham(0, 0), 16);
+    assert!(identity::distance(&sham, &planes) > 0.05);
+    let sum = |v: &[f32]| v.iter().sum::<f32>();
+    assert!((sum(&sham) - sum(&planes)).abs() < 1e-2);
+
+    let flat = png(folder.path(), "flat.png", (4, 4), false, |_, _| [255, 255, 0, 255]);
+    let flat = prepare(&Trigger::Blend(Blend { image: Some(flat), seed: None, opacity: 0.5 }), folder.path(), 8).unwrap();
+    assert!(identity::distance(&applied(&flat.sham(2, 0), 8), &applied(&flat, 8)) > 0.05, "one colour shuffles to itself");
+
+    let seeded = prepare(&Trigger::Blend(Blend { image: None, seed: Some(1), opacity: 0.3 }), folder.path(), 8).unwrap();
+    assert_ne!(seeded.sham(0, 0), seeded.sham(1, 0));
+}
+
+#[test]
+fn an_overlay_keeps_its_outline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = png(folder.path(), "hat.png", (8, 4), true, |x, y| [200, (x * 20) as u8, 10, if (x + y) % 2 == 0 { 255 } else { 0 }]);
+    let spec = Overlay { image: path, size: 0.5, at: Place::BottomRight };
+    let trigger = PreparedTrigger::new(&Trigger::Overlay(spec), folder.path(), 16, 16).unwrap();
+    let outline = changed(&applied(&trigger, 16));
+    assert_eq!(outline.len(), 3 * 16);
+    assert_eq!(outline.first(), Some(&(12 * 16 + 8)));
+    for draw in 0..SHAM_DRAWS {
+        let sham = applied(&trigger.sham(draw, 3), 16);
+        assert!(changed(&sham).iter().all(|i| outline.contains(i)));
+        assert!(outline.iter().map(|&i| (sham[i] - applied(&trigger, 16)[i]).abs()).sum::<f32>() / 48.0 > 0.1);
+    }
+}
+
+#[test]
+fn a_patch_picture_is_recoloured_even_where_it_is_grey() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, pixel) in [("grey.png", [255, 255, 255, 255]), ("color.png", [255, 200, 0, 255])] {
+        let path = png(folder.path(), name, (5, 5), false, move |_, _| pixel);
+        let spec = Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(path) };
+        let trigger = prepare(&Trigger::Patch(spec), folder.path(), 8).unwrap();
+        assert!(trigger.provenance().starts_with(&format!("patch 4x4 at top left, {name} (blake3:")));
+        for draw in 0..SHAM_DRAWS {
+            assert_ne!(applied(&trigger, 8), applied(&trigger.sham(draw, 0), 8), "{name} {draw}");
+        }
+    }
+}
+
+#[test]
+fn bad_sizes_and_choices_are_named() {
+    let here = Path::new(HERE);
+    for size in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
+        let spec = Patch { size, at: Place::TopLeft, color: Some("#ffffff".into()), image: None };
+        assert!(message(&Trigger::Patch(spec), here).contains("`size`"), "{size}");
+        let spec = Pattern { seed: Some(1), file: None, amplitude: size };
+        assert!(message(&Trigger::Pattern(spec), here).contains("`amplitude`"), "{size}");
+        let spec = Blend { image: None, seed: Some(1), opacity: size };
+        assert!(message(&Trigger::Blend(spec), here).contains("`opacity`"), "{size}");
+        let spec = Overlay { image: "x.png".into(), size, at: Place::TopLeft };
+        assert!(message(&Trigger::Overlay(spec), here).contains("`size`"), "{size}");
+    }
+    for color in ["", "#fff", "ffff00", "#gggggg", "#+12345", "#ffffé"] {
+        assert!(message(&square(color, Place::TopLeft), here).contains("#ffff00"), "{color}");
+    }
+    let neither = Patch { size: 0.2, at: Place::TopLeft, color: None, image: None };
+    assert!(message(&Trigger::Patch(neither.clone()), here).contains("neither was given"));
+    let both = Patch { color: Some("#ffffff".into()), image: Some("x.png".into()), ..neither };
+    assert!(message(&Trigger::Patch(both), here).contains("both were given"));
+    let neither = Trigger::Pattern(Pattern { seed: None, file: None, amplitude: 0.1 });
+    assert!(message(&neither, here).contains("`seed` and `file`"));
+    let both = Trigger::Blend(Blend { image: Some("x.png".into()), seed: Some(1), opacity: 0.1 });
+    assert!(message(&both, here).contains("both were given"));
+    assert!(PreparedTrigger::new(&square("#ffffff", Place::TopLeft), here, 0, 4).is_err());
+}
+
+#[test]
+fn bad_pictures_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let patch = |name: &str| Trigger::Patch(Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(name.into()) });
+    let overlay = |name: &str| Trigger::Overlay(Overlay { image: name.into(), size: 1.0, at: Place::TopLeft });
+    assert!(message(&patch("absent.png"), here).contains("absent.png"));
+    std::fs::write(here.join("text.png"), "hello").unwrap();
+    assert!(message(&patch("text.png"), here).contains("PNG, JPEG or WebP"));
+    png(here, "whole.png", (6, 6), false, |x, _| [x as u8, 0, 0, 255]);
+    let bytes = std::fs::read(here.join("whole.png")).unwrap();
+    std::fs::write(here.join("cut.png"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(message(&patch("cut.png"), here).contains("cannot be decoded"));
+    // Width and height of the header say 1,000,000 x 1,000,000.
+    let mut huge = bytes.clone();
+    huge[16..20].copy_from_slice(&1_000_000_u32.to_be_bytes());
+    huge[20..24].copy_from_slice(&1_000_000_u32.to_be_bytes());
+    std::fs::write(here.join("huge.png"), huge).unwrap();
+    assert!(message(&patch("huge.png"), here).contains("huge.png"));
+    assert!(message(&overlay("whole.png"), here).contains("no alpha channel"));
+    png(here, "tall.png", (2, 9), true, |_, _| [9, 9, 9, 255]);
+    assert!(message(&overlay("tall.png"), here).contains("does not fit"));
+    png(here, "clear.png", (4, 4), true, |_, _| [9, 9, 9, 0]);
+    assert!(message(&overlay("clear.png"), here).contains("transparent everywhere"));
+    assert!(message(&patch("."), here).contains("trigger file"), "a folder");
+}
+
+#[test]
+fn bad_arrays_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let refused = |path: PathBuf| message(&Trigger::Pattern(Pattern { seed: None, file: Some(path), amplitude: 1.0 }), here);
+    let zeros = floats(vec![0.0; 192]);
+    assert!(refused(npy(here, "shape.npy", "<f4", false, "(8, 7, 3)", &zeros)).contains("[8, 7, 3]"));
+    assert!(refused(npy(here, "scalar.npy", "<f4", false, "()", &zeros)).contains("shape []"));
+    assert!(refused(npy(here, "int.npy", "|u1", false, "(8, 8, 3)", &[0; 192])).contains("float32"));
+    assert!(refused(npy(here, "object.npy", "|O", false, "(8, 8, 3)", &[0; 192])).contains("object.npy"));
+    assert!(refused(npy(here, "short.npy", "<f4", false, "(8, 8, 3)", &zeros[..99])).contains("ends too early"));
+    assert!(refused(npy(here, "nan.npy", "<f4", false, "(8, 8, 3)", &floats(vec![f32::NAN; 192]))).contains("finite"));
+    assert!(refused(npy(here, "product.npy", "<f4", false, "(4294967296, 4294967296, 3)", &zeros)).contains("impossible size"));
+    assert!(refused(npy(here, "digits.npy", "<f4", false, "(99999999999999999999999, 3)", &zeros)).contains("impossible size"));
+    std::fs::write(here.join("pickle.npy"), b"\x80\x04").unwrap();
+    assert!(refused("pickle.npy".into()).contains("numpy.save"));
+    std::fs::write(here.join("lie.npy"), b"\x93NUMPY\x02\x00\xff\xff\xff\xff{").unwrap();
+    assert!(refused("lie.npy".into()).contains("header claims"));
+    std::fs::write(here.join("end.npy"), b"\x93NUMPY\x01\x00\x76\x00{").unwrap();
+    assert!(refused("end.npy".into()).contains("within its header"));
+}
