@@ -5,6 +5,7 @@
 
 pub mod arch;
 pub mod cut;
+pub mod onnx;
 pub mod preprocessing;
 pub mod safetensors;
 
