@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level as SnippetLevel, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +24,35 @@ impl std::fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// The place of a byte offset in `text`; an offset outside it, or inside a character, counts as the nearest
+    /// place before it.
+    pub fn of(file: &str, text: &str, offset: usize) -> Self {
+        let before = text.get(..floor(text, offset)).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        }
+    }
+}
+
+/// Whether a diagnostic stops the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing runs until it is put right.
+    Error,
+    /// The run goes on.
+    Warning,
+}
+
 /// One mistake in a text that the user wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// Whether it stops the run.
+    pub level: Level,
     /// A stable identifier such as `policy::unknown-field`.
     pub code: &'static str,
     /// What is wrong, in one sentence without a full stop.
@@ -35,4 +63,106 @@ pub struct Diagnostic {
     pub label: String,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// A mistake without label or hint.
+    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { level: Level::Error, code, message: message.into(), span, label: String::new(), hint: None }
+    }
+
+    /// A remark without label or hint.
+    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::error(code, span, message) }
+    }
+
+    /// The same with words under the marked span.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The machine-readable form, for a text called `source`.
+    pub fn located(&self, text: &str, source: &str) -> Located {
+        let Origin { file, line, column } = Origin::of(source, text, self.span.start);
+        Located {
+            level: self.level,
+            file,
+            line,
+            column,
+            code: self.code.to_owned(),
+            message: self.message.clone(),
+            label: (!self.label.is_empty()).then(|| self.label.clone()),
+            hint: self.hint.clone(),
+        }
+    }
+}
+
+/// A diagnostic with its place spelt out, as `validate --format json` writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Located {
+    /// Whether it stops the run.
+    pub level: Level,
+    /// The file as the user named it.
+    pub file: String,
+    /// 1-based line.
+    pub line: usize,
+    /// 1-based column, in characters.
+    pub column: usize,
+    /// A stable identifier such as `policy::unknown-field`.
+    pub code: String,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// What is said under the marked place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Shows diagnostics beside the lines they are about, in the given order, each followed by an empty line.
+///
+/// Control characters of the text and the messages are shown as visible pictures, so that a policy cannot write to
+/// the terminal.
+pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Unicode);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        let level = match diagnostic.level {
+            Level::Error => SnippetLevel::ERROR,
+            Level::Warning => SnippetLevel::WARNING,
+        };
+        let start = floor(text, diagnostic.span.start);
+        let end = floor(text, diagnostic.span.end).max(start);
+        let annotation =
+            AnnotationKind::Primary.span(start..end).label((!diagnostic.label.is_empty()).then_some(diagnostic.label.as_str()));
+        let mut group: Group<'_> = level
+            .primary_title(diagnostic.message.as_str())
+            .id(diagnostic.code)
+            .element(Snippet::source(text).path(source).annotation(annotation));
+        if let Some(hint) = &diagnostic.hint {
+            group = group.element(SnippetLevel::HELP.message(hint.as_str()));
+        }
+        out.push_str(&renderer.render(&[group]));
+        out.push_str("\n\n");
+    }
+    out
+}
+
+/// The greatest character boundary of `text` that is not above `offset`.
+fn floor(text: &str, offset: usize) -> usize {
+    let mut at = offset.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }

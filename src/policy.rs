@@ -1,13 +1,25 @@
 //! Policies: the declarative file that says what is run and what is accepted.
+//!
+//! Text becomes a tree with places ([`yaml`]), is checked against the generated schema ([`check`]), read into
+//! [`PolicyFile`], checked for what a schema cannot say ([`meaning`], [`files`]), and only then a [`Policy`].
+
+mod check;
+mod schema;
+mod yaml;
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Target;
+pub use self::schema::schema;
+use crate::data::{DataSpec, Target};
+use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
 use crate::model::InputOverride;
+use crate::store::Digest;
 use crate::tune::Recipe;
 
 /// A policy file as it is written; unknown fields are errors. What is checked further is a [`Policy`].
@@ -98,7 +110,7 @@ pub struct Looks {
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Its file, relative to the policy.
-    pub model: std::path::PathBuf,
+    pub model: PathBuf,
     /// Its digest, in full.
     pub digest: String,
 }
@@ -106,12 +118,195 @@ pub struct Reference {
 /// A checked policy: what runs.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The file's contents, defaults filled in, paths made absolute against the policy's folder.
+    /// The file's contents, defaults filled in, paths as they are written.
     pub file: PolicyFile,
+    /// The folder that relative paths start from; see [`Policy::path`].
+    pub base: PathBuf,
     /// Where the text came from, as the user named it.
     pub source: String,
     /// Digest of its text.
-    pub digest: crate::store::Digest,
+    pub digest: Digest,
     /// Where each rule's limit was written, by rule id.
-    pub limits: BTreeMap<String, crate::diag::Origin>,
+    pub limits: BTreeMap<String, Origin>,
 }
+
+impl Policy {
+    /// Where a path of the policy leads: relative ones start from the policy's folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The same policy with its data elsewhere (`--data PATH`), of the same format. A folder in the place of parquet files
+    /// keeps the file names of the policy.
+    #[must_use]
+    pub fn with_data(mut self, path: PathBuf) -> Self {
+        // What the user types is relative to where they are, not to the policy.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        redirect(&mut self.file.target.data, path);
+        self
+    }
+}
+
+fn redirect(data: &mut DataSpec, path: PathBuf) {
+    match data {
+        DataSpec::Parquet(pattern) => match pattern.file_name() {
+            Some(name) if path.is_dir() => *pattern = path.join(name),
+            _ => *pattern = path,
+        },
+        DataSpec::Folder(place) | DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
+        // What is inside the program has no place; a folder of classes is what people have at hand.
+        DataSpec::Embedded(_) => *data = DataSpec::Folder(path),
+    }
+}
+
+/// What else a policy is read with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether files that the policy names are looked for.
+    pub files: bool,
+    /// Data elsewhere, as for [`Policy::with_data`].
+    pub data: Option<PathBuf>,
+    /// Today, as `(year, month, day)`, for the expiry of waivers.
+    pub today: (i64, u8, u8),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { files: true, data: None, today: today() }
+    }
+}
+
+/// The date in UTC.
+fn today() -> (i64, u8, u8) {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    civil((seconds / 86_400) as i64)
+}
+
+/// Days since 1970-01-01 to a date (H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+fn civil(days: i64) -> (i64, u8, u8) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month as u8, day as u8)
+}
+
+/// Largest policy that is read.
+const FILE_LIMIT: usize = 1 << 20;
+
+/// The policy that is run where none is named.
+pub fn embedded() -> Result<Policy, PolicyError> {
+    let text = include_str!("../policies/quick.yaml");
+    parse(text, "<embedded>/quick.yaml", Path::new("."), &Options::default()).map(|(policy, _)| policy)
+}
+
+/// The policy in a file, and remarks on it; the files it names are looked for.
+pub fn load(path: &Path) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
+    load_with(path, &Options::default())
+}
+
+/// [`load`] with options.
+pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|source| PolicyError::Read { name: name.clone(), source })?;
+    if bytes.len() > FILE_LIMIT {
+        return Err(PolicyError::TooLarge { name });
+    }
+    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, &name, base, options),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let diagnostic = Diagnostic::error("policy::syntax", at..at + 3, "not UTF-8").hint("save the file as UTF-8");
+            // What precedes the first bad byte is kept as it is, so the place stays right.
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Err(PolicyError::Invalid { text, name, diagnostics: vec![diagnostic] })
+        }
+    }
+}
+
+/// The policy in a text that came from `name` and whose relative paths start from `base`, and remarks on it.
+pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
+    let mut diagnostics = Vec::new();
+    let policy = if text.len() > FILE_LIMIT {
+        return Err(PolicyError::TooLarge { name: name.to_owned() });
+    } else {
+        build(text, name, base, options, &mut diagnostics)
+    };
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    match policy {
+        Some(policy) if diagnostics.iter().all(|diagnostic| diagnostic.level == Level::Warning) => Ok((policy, diagnostics)),
+        _ => Err(PolicyError::Invalid { text: text.to_owned(), name: name.to_owned(), diagnostics }),
+    }
+}
+
+fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
+    let tree = yaml::read(text, diagnostics)?;
+    let value = tree.value();
+    check::check(&value, &tree, diagnostics);
+    if !diagnostics.is_empty() {
+        return None;
+    }
+    let file: PolicyFile = match serde_json::from_value(value) {
+        Ok(file) => file,
+        Err(error) => {
+            // Numbers that the schema lets through and no field can hold (`seed: 1e300`).
+            diagnostics.push(Diagnostic::error("policy::value", 0..0, format!("the policy cannot be read: {error}")));
+            return None;
+        }
+    };
+    let limits = file
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| {
+            let start = check::find(&tree, &format!("/rules/{index}/limit")).map_or(0, |node| node.span.start);
+            (rule.id.clone(), Origin::of(name, text, start))
+        })
+        .collect();
+    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest: Digest::of(text.as_bytes()), limits };
+    let policy = match &options.data {
+        Some(path) => policy.with_data(path.clone()),
+        None => policy,
+    };
+    Some(policy)
+}
+
+/// Why there is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The file cannot be read.
+    #[error("cannot read the policy {name}: {source}")]
+    Read {
+        /// The file as the user named it.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is too large to be a policy.
+    #[error("{name} is larger than 1 MiB: it is not a policy")]
+    TooLarge {
+        /// The file as the user named it.
+        name: String,
+    },
+    /// The text has mistakes; [`crate::diag::render`] shows them.
+    #[error("{name} is not a valid policy: {} mistakes", .diagnostics.len())]
+    Invalid {
+        /// The text.
+        text: String,
+        /// Where it came from.
+        name: String,
+        /// All that is wrong with it, in the order of the text; at least one is an error.
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::onnx::{self, OnnxError};
 use super::preprocessing::{self, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Model, cut, cut::CutError};
@@ -22,7 +23,7 @@ impl Model {
                 }
                 safetensors::load(&reference.path, &bytes, options)?
             }
-            Format::Onnx => return Err(ModelError::OnnxUnavailable),
+            Format::Onnx => onnx::load(&reference.path, &bytes)?,
         };
         Self::assemble(reference, imported, options)
     }
@@ -88,9 +89,9 @@ pub enum ModelError {
     /// A safetensors file.
     #[error(transparent)]
     Safetensors(#[from] SafetensorsError),
-    /// An ONNX file, in a build without the importer.
-    #[error("this build does not read ONNX files")]
-    OnnxUnavailable,
+    /// An ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// The input's description.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),

@@ -33,7 +33,8 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
         "Where" => choose(call, budget),
         "NonZero" => {
             let x = floats(call.input(0)?, "")?;
-            let hits: Vec<Vec<usize>> = x.array.indexed_iter().filter(|(_, v)| **v != 0.0).map(|(i, _)| i.as_array_view().to_vec()).collect();
+            let hits: Vec<Vec<usize>> =
+                x.array.indexed_iter().filter(|(_, v)| **v != 0.0).map(|(i, _)| i.as_array_view().to_vec()).collect();
             charge(budget, &[hits.len(), x.array.ndim()])?;
             let shape = IxDyn(&[x.array.ndim(), hits.len()]);
             one(Value::int(ArrayD::from_shape_fn(shape, |i| Size::from(hits[i[1]][i[0]] as i64))))

@@ -132,7 +132,9 @@ fn is_default(domain: &str) -> bool {
 
 fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Option<Preprocessing>, OnnxError> {
     let read = |key: &str| {
-        let wrong = |text: &String| OnnxError::Input { reason: format!("metadata `{key}` is `{text}`: it must be three finite numbers, [r, g, b]") };
+        let wrong = |text: &String| OnnxError::Input {
+            reason: format!("metadata `{key}` is `{text}`: it must be three finite numbers, [r, g, b]"),
+        };
         let finite = |v: &[f32; 3]| v.iter().all(|x| x.is_finite());
         let parse = |text: &String| serde_json::from_str::<[f32; 3]>(text).ok().filter(finite).ok_or_else(|| wrong(text));
         metadata.get(key).map(parse).transpose()
@@ -272,8 +274,11 @@ pub(super) fn lower_graph(
             None => Err(structure(format!("node `{}` ({}) reads `{name}`, which nothing computes", title(node), node.op_type))),
         };
         let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset };
-        let outputs = convert(&mut importer, &call, &mut budget, folder)
-            .map_err(|reason| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason })?;
+        let outputs = convert(&mut importer, &call, &mut budget, folder).map_err(|reason| OnnxError::Node {
+            node: title(node).into(),
+            op: node.op_type.clone(),
+            reason,
+        })?;
         for (name, value) in node.output.iter().zip(outputs) {
             values.insert(name.clone(), value);
         }
@@ -333,7 +338,9 @@ fn order(nodes: &[NodeProto], made: &HashMap<&str, usize>, wanted: &[String]) ->
         }
     }
     match (0..nodes.len()).find(|&i| needed[i] && waiting[i] > 0) {
-        Some(i) => Err(OnnxError::Structure { reason: format!("node `{}` ({}) needs its own output: the graph has a cycle", title(&nodes[i]), nodes[i].op_type) }),
+        Some(i) => Err(OnnxError::Structure {
+            reason: format!("node `{}` ({}) needs its own output: the graph has a cycle", title(&nodes[i]), nodes[i].op_type),
+        }),
         None => Ok(out),
     }
 }
@@ -347,7 +354,9 @@ fn supported(order: &[usize], nodes: &[NodeProto]) -> Result<(), OnnxError> {
         } else if !OPERATORS.contains(&node.op_type.as_str()) {
             let what = match node.op_type.as_str() {
                 "If" | "Loop" | "Scan" => format!("{}, control flow", node.op_type),
-                op if op.contains("Quantize") || op.contains("Integer") || op.starts_with("QLinear") => format!("{op}, quantised: use the float model"),
+                op if op.contains("Quantize") || op.contains("Integer") || op.starts_with("QLinear") => {
+                    format!("{op}, quantised: use the float model")
+                }
                 op => op.to_owned(),
             };
             unknown.entry(what).or_default().push(title(node));

@@ -23,10 +23,9 @@ fn unary(call: &Call) -> Result<Option<Unary>> {
         "Relu" => Unary::Relu,
         "LeakyRelu" => Unary::LeakyRelu(float("alpha", 0.01)),
         "Elu" => Unary::Elu(float("alpha", 1.0)),
-        "Clip" => Unary::Clip {
-            min: call.scalar(1, "min")?.unwrap_or(f64::NEG_INFINITY),
-            max: call.scalar(2, "max")?.unwrap_or(f64::INFINITY),
-        },
+        "Clip" => {
+            Unary::Clip { min: call.scalar(1, "min")?.unwrap_or(f64::NEG_INFINITY), max: call.scalar(2, "max")?.unwrap_or(f64::INFINITY) }
+        }
         "Sigmoid" => Unary::Sigmoid,
         "HardSigmoid" => Unary::HardSigmoid { alpha: float("alpha", 0.2), beta: float("beta", 0.5) },
         "HardSwish" => Unary::HardSwish,
@@ -554,10 +553,15 @@ impl Lower<'_, '_> {
 
     /// A linear layer read only here, plus a constant vector: the layer with a bias.
     fn biased(&mut self, x: usize, bias: usize) -> Result<Option<Vec<Value>>> {
-        let (Value::Node(product), Value::Float(c)) = (self.call.input(x)?.clone(), self.call.input(bias)?.clone()) else { return Ok(None) };
+        let (Value::Node(product), Value::Float(c)) = (self.call.input(x)?.clone(), self.call.input(bias)?.clone()) else {
+            return Ok(None);
+        };
         let alone = self.call.node.input.get(x).and_then(|name| self.importer.readers.get(name)) == Some(&1);
         let node = self.importer.builder.node(product);
-        let fits = node.op == Op::Linear && node.inputs.len() == 2 && c.array.ndim() == 1 && node.shape.0.last() == Some(&Dim::Fixed(c.array.len()));
+        let fits = node.op == Op::Linear
+            && node.inputs.len() == 2
+            && c.array.ndim() == 1
+            && node.shape.0.last() == Some(&Dim::Fixed(c.array.len()));
         if !(alone && fits) {
             return Ok(None);
         }

@@ -199,7 +199,9 @@ pub(super) fn split(call: &Call, x: &Shape) -> Result<(usize, Vec<(usize, usize)
     let at = axis(call.int("axis").unwrap_or(0), x.rank())?;
     let size = x.known(at).ok_or("it splits the batch")?;
     let parts = match call.known(1, "split")? {
-        Some(parts) => parts.iter().map(|&p| usize::try_from(p).map_err(|_| format!("part {p} is negative"))).collect::<Result<Vec<_>>>()?,
+        Some(parts) => {
+            parts.iter().map(|&p| usize::try_from(p).map_err(|_| format!("part {p} is negative"))).collect::<Result<Vec<_>>>()?
+        }
         None => {
             let n = call.node.output.len().max(1);
             let each = size.div_ceil(n);
@@ -224,7 +226,11 @@ pub(super) fn indices(value: &Value, size: usize) -> Result<(Vec<usize>, Vec<usi
     let given = super::call::integers(value)?;
     let flat = given
         .iter()
-        .map(|s| s.known().ok_or_else(|| "an index depends on the batch".to_owned()).and_then(|i| axis(i, size).map_err(|_| format!("index {i} is outside an axis of {size}"))))
+        .map(|s| {
+            s.known()
+                .ok_or_else(|| "an index depends on the batch".to_owned())
+                .and_then(|i| axis(i, size).map_err(|_| format!("index {i} is outside an axis of {size}")))
+        })
         .collect::<Result<_>>()?;
     Ok((flat, given.shape().to_vec()))
 }

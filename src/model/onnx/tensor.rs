@@ -28,7 +28,9 @@ pub(super) fn decode(proto: TensorProto, folder: &Path) -> Result<Data, OnnxErro
     let raw = if proto.data_location == Some(1) { Some(external(&proto, folder, count, width)?) } else { proto.raw_data };
     let data = match raw {
         Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => from_raw(kind, &bytes),
-        Some(bytes) => return Err(fail(format!("its shape {shape:?} needs {count} elements of {width} bytes, it has {} bytes", bytes.len()))),
+        Some(bytes) => {
+            return Err(fail(format!("its shape {shape:?} needs {count} elements of {width} bytes, it has {} bytes", bytes.len())));
+        }
         None => from_fields(kind, proto.float_data, proto.double_data, &proto.int32_data, proto.int64_data, &proto.uint64_data),
     };
     let shape = IxDyn(&shape);

@@ -1,0 +1,318 @@
+//! YAML text to a tree of values that know where they were written.
+//!
+//! Built from parser events rather than by a loader: depth, size and the growth through aliases are bounded while the
+//! tree grows, and every repeated key is reported, not only the first.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use saphyr::{Scalar, ScalarStyle, Tag};
+use saphyr_parser::{Event, Parser, ScanError};
+use serde_json::{Map, Number, Value};
+
+use crate::diag::Diagnostic;
+
+/// Deepest nesting; policies need 8.
+const DEPTH: usize = 64;
+/// Most nodes plus scalar bytes, those that aliases copy included.
+const BUDGET: usize = 4 << 20;
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Where its key is, for a field of a map.
+    pub key: Option<Range<usize>>,
+    /// Where it is; of a map or list only its first line.
+    pub span: Range<usize>,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Scalar(Value),
+    Map(Vec<(String, Node)>),
+    List(Vec<Node>),
+}
+
+impl Node {
+    /// The plain value; of repeated keys the first counts.
+    pub fn value(&self) -> Value {
+        match &self.content {
+            Content::Scalar(value) => value.clone(),
+            Content::List(items) => Value::Array(items.iter().map(Node::value).collect()),
+            Content::Map(fields) => {
+                let mut map = Map::new();
+                for (key, node) in fields {
+                    map.entry(key.clone()).or_insert_with(|| node.value());
+                }
+                Value::Object(map)
+            }
+        }
+    }
+
+    /// The field or item called `name`.
+    pub fn child(&self, name: &str) -> Option<&Node> {
+        match &self.content {
+            Content::Scalar(_) => None,
+            Content::List(items) => items.get(name.parse::<usize>().ok()?),
+            Content::Map(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, node)| node),
+        }
+    }
+
+    /// Where to point at for the field as such: its key, or where it starts.
+    pub fn name_span(&self) -> Range<usize> {
+        self.key.clone().unwrap_or_else(|| self.span.clone())
+    }
+
+    /// Where to point at for the value: itself, or its key where nothing is written.
+    pub fn value_span(&self) -> Range<usize> {
+        if self.span.is_empty() { self.name_span() } else { self.span.clone() }
+    }
+
+    fn cost(&self) -> usize {
+        1 + match &self.content {
+            Content::Scalar(Value::String(text)) => text.len(),
+            Content::Scalar(_) => 0,
+            Content::List(items) => items.iter().map(Node::cost).sum(),
+            Content::Map(fields) => fields.iter().map(|(key, node)| key.len() + node.cost()).sum(),
+        }
+    }
+}
+
+/// The tree of the one document in `text`, or nothing where the mistakes leave no tree. Mistakes go to `diagnostics`.
+pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
+    let mut builder = Builder { text, offsets: offsets(text), budget: BUDGET, open: Vec::new(), anchors: HashMap::new(), root: None };
+    match builder.run(diagnostics) {
+        Ok(()) => {}
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            return None;
+        }
+    }
+    if builder.root.is_none() {
+        diagnostics.push(
+            Diagnostic::error("policy::syntax", 0..0, "the policy is empty")
+                .hint("a policy needs at least `version`, `name`, `target`, `transfer` and `rules`"),
+        );
+    }
+    builder.root
+}
+
+/// Byte offset of every character and of the end: the parser counts characters.
+fn offsets(text: &str) -> Vec<usize> {
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).collect()
+}
+
+struct Open {
+    start: usize,
+    anchor: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    List(Vec<Node>),
+    Map { fields: Vec<(String, Node)>, seen: HashSet<String>, key: Option<(String, Range<usize>)> },
+}
+
+struct Builder<'a> {
+    text: &'a str,
+    offsets: Vec<usize>,
+    budget: usize,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    root: Option<Node>,
+}
+
+impl<'a> Builder<'a> {
+    fn run(&mut self, diagnostics: &mut Vec<Diagnostic>) -> Result<(), Diagnostic> {
+        let text = self.text;
+        for event in Parser::new_from_str(text) {
+            let (event, span) = event.map_err(|error| self.syntax(&error))?;
+            let start = self.offset(span.start.index());
+            let end = self.offset(span.end.index()).max(start);
+            match event {
+                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+                Event::DocumentStart(_) => {
+                    if self.root.is_some() {
+                        return Err(Diagnostic::error("policy::syntax", start..end, "a second document begins here")
+                            .hint("a policy is one document: remove the `---` and what follows it, or move it to its own file"));
+                    }
+                }
+                Event::SequenceStart(anchor, tag) => {
+                    self.open(start, anchor, tag.as_deref(), Kind::List(Vec::new()))?;
+                }
+                Event::MappingStart(anchor, tag) => {
+                    self.open(start, anchor, tag.as_deref(), Kind::Map { fields: Vec::new(), seen: HashSet::new(), key: None })?;
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    let Some(open) = self.open.pop() else { continue };
+                    let content = match open.kind {
+                        Kind::List(items) => Content::List(items),
+                        Kind::Map { fields, .. } => Content::Map(fields),
+                    };
+                    let node = Node { key: None, span: self.first_line(open.start, end), content };
+                    self.add(node, open.anchor, diagnostics)?;
+                }
+                Event::Scalar(value, style, anchor, tag) => {
+                    self.scalar(value, style, anchor, tag.as_ref(), start..end, diagnostics)?;
+                }
+                Event::Alias(anchor) => {
+                    let Some(node) = self.anchors.get(&anchor) else {
+                        return Err(Diagnostic::error("policy::syntax", start..end, "this alias stands inside what it repeats"));
+                    };
+                    let mut node = node.clone();
+                    node.key = None;
+                    node.span = start..end;
+                    self.charge(node.cost(), &node.span)?;
+                    self.add(node, 0, diagnostics)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, start: usize, anchor: usize, tag: Option<&Tag>, kind: Kind) -> Result<(), Diagnostic> {
+        let here = self.first_line(start, start + 1);
+        refuse_tag(tag, &here)?;
+        if let Some(Open { kind: Kind::Map { key: None, .. }, .. }) = self.open.last() {
+            return Err(Diagnostic::error("policy::syntax", here, "a map or list cannot be the name of a field"));
+        }
+        if self.open.len() >= DEPTH {
+            return Err(Diagnostic::error("policy::limit", here, format!("nested deeper than {DEPTH} levels")));
+        }
+        self.charge(1, &here)?;
+        self.open.push(Open { start, anchor, kind });
+        Ok(())
+    }
+
+    fn scalar(
+        &mut self,
+        value: Cow<'a, str>,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Cow<'a, Tag>>,
+        span: Range<usize>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Result<(), Diagnostic> {
+        refuse_tag(tag.map(|tag| &**tag), &span)?;
+        self.charge(1 + value.len(), &span)?;
+        if let Some(Open { kind: Kind::Map { seen, key: key @ None, .. }, .. }) = self.open.last_mut() {
+            if value == "<<" && style == ScalarStyle::Plain {
+                return Err(Diagnostic::error("policy::syntax", span, "merge keys (`<<`) are not part of YAML 1.2")
+                    .hint("write the fields out, or repeat a whole value with `&name` and `*name`"));
+            }
+            let name = value.into_owned();
+            if !seen.insert(name.clone()) {
+                diagnostics.push(
+                    Diagnostic::error("policy::duplicate-field", span.clone(), format!("`{name}` is given twice"))
+                        .label("the second one")
+                        .hint("keep one of them"),
+                );
+            }
+            *key = Some((name, span));
+            return Ok(());
+        }
+        let content = match typed(&value, style, tag) {
+            Ok(value) => value,
+            Err(message) => {
+                diagnostics.push(Diagnostic::error("policy::value", span.clone(), message));
+                Value::Null
+            }
+        };
+        self.add(Node { key: None, span, content: Content::Scalar(content) }, anchor, diagnostics)
+    }
+
+    /// Puts a finished node where it belongs.
+    fn add(&mut self, mut node: Node, anchor: usize, diagnostics: &mut Vec<Diagnostic>) -> Result<(), Diagnostic> {
+        if anchor > 0 {
+            self.charge(node.cost(), &node.span)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(node),
+            Some(Open { kind: Kind::List(items), .. }) => items.push(node),
+            Some(Open { kind: Kind::Map { fields, key, .. }, .. }) => match key.take() {
+                Some((name, span)) => {
+                    node.key = Some(span);
+                    fields.push((name, node));
+                }
+                None => {
+                    // An alias in the place of a key; its value follows and would be taken for the next key.
+                    diagnostics.push(Diagnostic::error("policy::syntax", node.span.clone(), "an alias cannot be the name of a field"));
+                    *key = Some((String::new(), node.span));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, cost: usize, span: &Range<usize>) -> Result<(), Diagnostic> {
+        self.budget = self.budget.checked_sub(cost).ok_or_else(|| {
+            Diagnostic::error("policy::limit", span.clone(), "the policy grows too large here")
+                .hint("aliases (`*name`) copy what they name: use fewer of them")
+        })?;
+        Ok(())
+    }
+
+    fn offset(&self, index: usize) -> usize {
+        self.offsets.get(index).copied().unwrap_or(self.text.len())
+    }
+
+    /// `start..end`, cut at the end of the line that `start` is on, without what trails.
+    fn first_line(&self, start: usize, end: usize) -> Range<usize> {
+        let rest = self.text.get(start..end.min(self.text.len())).unwrap_or_default();
+        let line = rest.lines().next().unwrap_or_default().trim_end();
+        start..start + line.len()
+    }
+
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
+        let at = self.offset(error.marker().index());
+        let line_start = self.text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+        let line = self.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line.get(..indent).and_then(|white| white.find('\t')) {
+            let tab = line_start + tab;
+            return Diagnostic::error("policy::syntax", tab..tab + 1, "a tab in the indentation")
+                .label("YAML indents with spaces only")
+                .hint("replace the tab by spaces");
+        }
+        let width = self.text.get(at..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
+        Diagnostic::error("policy::syntax", at..at + width, format!("not valid YAML: {}", error.info()))
+    }
+}
+
+fn refuse_tag(tag: Option<&Tag>, span: &Range<usize>) -> Result<(), Diagnostic> {
+    match tag {
+        Some(tag) if !tag.is_yaml_core_schema() => {
+            Err(Diagnostic::error("policy::syntax", span.clone(), "policies have no tags of their own")
+                .hint("remove the word that begins with `!`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// YAML 1.2 core schema: `no` is text, `5e-4` a number. Whole numbers become integers however they are written
+/// (`20`, `20.0`, `2e1`): JSON Schema counts them as such, and so do the fields that take fractions.
+fn typed(value: &str, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>) -> Result<Value, String> {
+    if style == ScalarStyle::Plain && tag.is_none() {
+        if let Ok(number) = value.parse::<u64>() {
+            return Ok(Value::from(number));
+        }
+    }
+    match Scalar::parse_from_cow_and_metadata(value.into(), style, tag) {
+        None => Err(format!("{value:?} is not what its tag says")),
+        Some(Scalar::Null) => Ok(Value::Null),
+        Some(Scalar::Boolean(value)) => Ok(Value::Bool(value)),
+        Some(Scalar::Integer(value)) => Ok(Value::from(value)),
+        Some(Scalar::String(value)) => Ok(Value::String(value.into_owned())),
+        Some(Scalar::FloatingPoint(number)) => {
+            let number = number.into_inner();
+            // 2^53: beyond it not every whole number is one.
+            if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
+                return Ok(Value::from(number as i64));
+            }
+            Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("{value} is not a finite number"))
+        }
+    }
+}
