@@ -91,9 +91,10 @@ pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node
         }
     }
     if builder.root.is_none() {
-        diagnostics.push(Diagnostic::error("policy::syntax", 0..0, "the policy is empty").hint(
-            "a policy needs at least `version`, `name`, `target`, `transfer` and `rules`",
-        ));
+        diagnostics.push(
+            Diagnostic::error("policy::syntax", 0..0, "the policy is empty")
+                .hint("a policy needs at least `version`, `name`, `target`, `transfer` and `rules`"),
+        );
     }
     builder.root
 }
@@ -284,7 +285,8 @@ impl<'a> Builder<'a> {
 fn refuse_tag(tag: Option<&Tag>, span: &Range<usize>) -> Result<(), Diagnostic> {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(Diagnostic::error("policy::syntax", span.clone(), "policies have no tags of their own").hint("remove the word that begins with `!`"))
+            Err(Diagnostic::error("policy::syntax", span.clone(), "policies have no tags of their own")
+                .hint("remove the word that begins with `!`"))
         }
         _ => Ok(()),
     }
