@@ -313,3 +313,6 @@ pub enum DataError {
     #[error("there is no picture {index}: the data set has {len}")]
     NoSuchPicture { index: usize, len: usize },
 }
+
+#[cfg(test)]
+mod tests;

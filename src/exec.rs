@@ -75,7 +75,11 @@ enum Saved {
     /// Where the maxima were.
     Indices(Vec<u32>),
     /// Mean and variance that a batch norm used, and whether they were the batch's own.
-    Statistics { mean: Tensor, variance: Tensor, batch: bool },
+    Statistics {
+        mean: Tensor,
+        variance: Tensor,
+        batch: bool,
+    },
     /// The bracket of a local response normalisation.
     Bracket(Tensor),
 }
@@ -135,8 +139,11 @@ impl Recording {
             let inputs: Vec<Option<&Tensor>> = node.inputs.iter().map(|id| self.values[id.0].as_ref()).collect();
             let shapes: Vec<Vec<usize>> = node.inputs.iter().map(|id| nodes[id.0].shape.at(self.batch)).collect();
             let step = backward::Step { inputs: &inputs, shapes: &shapes, output: value.as_ref(), saved: &self.saved[i], wanted: &wanted };
-            let found = backward::gradients(&node.op, &step, &gradient)
-                .map_err(|source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source })?;
+            let found = backward::gradients(&node.op, &step, &gradient).map_err(|source| ExecError::Node {
+                name: node.name.clone(),
+                op: node.op.name(),
+                source,
+            })?;
             for (id, gradient) in node.inputs.iter().zip(found) {
                 if let Some(gradient) = gradient
                     && self.needs[id.0]

@@ -7,6 +7,12 @@ use crate::diag::Origin;
 use crate::probe::{Arm, Estimand, Probe};
 use crate::tune::Mode;
 
+mod conclude;
+mod judge;
+
+pub use conclude::{CanaryOutcome, Conclusion, ExitCode, Terms as ConcludeTerms, conclude};
+pub use judge::{Terms, judge};
+
 /// What an effect is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -189,6 +195,33 @@ pub struct Finding {
     /// Seconds spent on it.
     #[serde(skip)]
     pub seconds: f64,
+}
+
+impl Rule {
+    /// The controls of this rule in a mode: those it names, or the mode's default.
+    pub fn controls_for(&self, mode: Mode) -> Vec<Control> {
+        match (&self.controls, mode) {
+            (Some(named), _) => {
+                let mut controls = named.clone();
+                controls.sort_unstable();
+                controls.dedup();
+                controls
+            }
+            (None, Mode::FixedFeature) => vec![Control::Sham],
+            (None, Mode::FullNetwork) => vec![Control::Sham, Control::Scratch],
+        }
+    }
+}
+
+impl Control {
+    /// As a policy writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Control::Sham => "sham",
+            Control::Scratch => "scratch",
+            Control::Reference => "reference",
+        }
+    }
 }
 
 impl Finding {

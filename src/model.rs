@@ -3,6 +3,15 @@
 //! Files: `onnx/` and `safetensors` read checkpoints, `arch/` holds architectures for files that carry weights
 //! only, `cut` finds the features, `preprocessing` says what pictures become before they enter.
 
+pub mod arch;
+pub mod cut;
+pub mod onnx;
+pub mod preprocessing;
+pub mod safetensors;
+
+mod inspect;
+mod load;
+
 use std::sync::Arc;
 
 use ndarray::ArrayD;
@@ -11,6 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, NodeId};
 use crate::registry::ModelRef;
+
+pub use inspect::{CutSummary, Inspection, ModeSummary, inspect};
+pub use load::ModelError;
 
 /// The numbers of a graph: one array per slot, in slot order.
 #[derive(Clone, Debug, PartialEq)]

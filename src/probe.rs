@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::transform::Trigger;
 
+pub mod backdoor;
+
 /// A probe as a policy declares it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -1,11 +1,20 @@
-//! Which checkpoint: location, format and digest, without reading its numbers.
+//! Which checkpoint: location, format and digest, without believing anything in it.
+//!
+//! The format is read off the first bytes, the extension only decides where those say nothing. Pickled files are
+//! refused: loading one runs whatever code it holds, which is no way to inspect a file of unknown origin.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::store::Digest;
+
+/// Largest checkpoint that is read, in bytes: numbers are held in memory, as are features and gradients.
+pub const MAX_BYTES: u64 = 8 << 30;
 
 /// How a checkpoint is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,5 +43,256 @@ impl ModelRef {
     /// The file name, for people.
     pub fn name(&self) -> String {
         Path::new(&self.path).file_name().map_or_else(|| self.path.display().to_string(), |n| n.to_string_lossy().into_owned())
+    }
+}
+
+/// Names the checkpoint at `path`: a file, or a folder holding `model.safetensors` or `model.onnx`.
+pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
+    let path = file_of(path)?;
+    let bytes = read(&path)?;
+    let format = format_of(&path, &bytes)?;
+    Ok(ModelRef { format, digest: Digest::of(&bytes), bytes: bytes.len() as u64, path })
+}
+
+/// The bytes of a checkpoint identified before; an error if they have changed since.
+pub fn bytes(reference: &ModelRef) -> Result<Vec<u8>, RegistryError> {
+    let bytes = read(&reference.path)?;
+    if bytes.len() as u64 != reference.bytes {
+        return Err(RegistryError::Changed { path: reference.path.clone() });
+    }
+    Ok(bytes)
+}
+
+/// The file meant by a path: itself, or the checkpoint inside a folder.
+fn file_of(path: &Path) -> Result<PathBuf, RegistryError> {
+    let found = std::fs::metadata(path).map_err(|source| io(path, source))?;
+    if found.is_file() {
+        return Ok(path.to_owned());
+    }
+    if !found.is_dir() {
+        return Err(RegistryError::NotAFile { path: path.to_owned() });
+    }
+    let inside: Vec<PathBuf> =
+        ["model.safetensors", "model.onnx"].iter().map(|name| path.join(name)).filter(|file| file.is_file()).collect();
+    match inside.as_slice() {
+        [file] => Ok(file.clone()),
+        [] => Err(RegistryError::EmptyFolder { path: path.to_owned() }),
+        _ => Err(RegistryError::TwoInFolder { path: path.to_owned() }),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
+    let file = File::open(path).map_err(|source| io(path, source))?;
+    let length = file.metadata().map_err(|source| io(path, source))?.len();
+    if length > MAX_BYTES {
+        return Err(RegistryError::TooLarge { path: path.to_owned(), bytes: length });
+    }
+    if length == 0 {
+        return Err(RegistryError::Empty { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    // One byte more than the limit: a file that grows while it is read is noticed.
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|source| io(path, source))?;
+    if bytes.len() as u64 != length {
+        return Err(RegistryError::Changed { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+fn io(path: &Path, source: std::io::Error) -> RegistryError {
+    RegistryError::Io { path: path.to_owned(), source }
+}
+
+fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
+    let path = path.to_owned();
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err(RegistryError::LfsPointer { path });
+    }
+    if is_safetensors(bytes) {
+        return Ok(Format::Safetensors);
+    }
+    if let Some(other) = known_other(bytes) {
+        return Err(if other == PICKLE { RegistryError::Pickle { path } } else { RegistryError::Unknown { path, looks_like: other } });
+    }
+    match extension.as_str() {
+        "onnx" => Ok(Format::Onnx),
+        "safetensors" => Err(RegistryError::Unknown { path, looks_like: "it does not start with a safetensors header" }),
+        "pt" | "pth" | "bin" | "ckpt" | "pkl" | "pickle" => Err(RegistryError::Pickle { path }),
+        _ if looks_like_onnx(bytes) => Ok(Format::Onnx),
+        _ => Err(RegistryError::Unknown { path, looks_like: "neither its first bytes nor its extension say" }),
+    }
+}
+
+/// Length of a JSON header, then its opening brace.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
+    u64::from_le_bytes(*length) <= rest.len() as u64 && rest.first() == Some(&b'{')
+}
+
+/// `ModelProto.ir_version`, a small number, and then another of its fields.
+fn looks_like_onnx(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x08, 1..=31, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..])
+}
+
+const PICKLE: &str = "a pickle";
+
+fn known_other(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'P', b'K', 3, 4, ..] => Some(if contains(bytes, b"data.pkl") { PICKLE } else { "a zip archive" }),
+        // Protocol opcode, protocol 2 to 5, then an opcode that pickles start with.
+        [0x80, 2..=5, ..] => Some(PICKLE),
+        [0x89, b'H', b'D', b'F', ..] => Some("an HDF5 file (Keras?)"),
+        [0x1f, 0x8b, ..] => Some("a gzip archive"),
+        [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file"),
+        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Some("a TensorFlow Lite file"),
+        [b'<', ..] => Some("an HTML or XML page: the download went wrong"),
+        _ => None,
+    }
+}
+
+/// Names in a zip archive stand in plain text at its start and again in the directory at its end.
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    const WINDOW: usize = 1 << 16;
+    let start = bytes.get(..WINDOW.min(bytes.len())).unwrap_or_default();
+    let end = bytes.get(bytes.len().saturating_sub(1 << 20)..).unwrap_or_default();
+    [start, end].iter().any(|part| part.windows(needle.len()).any(|window| window == needle))
+}
+
+/// Why a checkpoint is not accepted.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// It cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A socket, device or the like.
+    #[error("{path} is not a file", path = path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder without a checkpoint of a known name.
+    #[error("{path} is a folder without model.safetensors or model.onnx: name the file", path = path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder with both.
+    #[error("{path} holds both model.safetensors and model.onnx: name the one to certify", path = path.display())]
+    TwoInFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No bytes.
+    #[error("{path} is empty", path = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More than [`MAX_BYTES`].
+    #[error("{path} has {bytes} bytes, more than the {MAX_BYTES} that are read", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Written to between two reads.
+    #[error("{path} changed while it was read", path = path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A pointer in place of the file.
+    #[error("{path} is a Git LFS pointer, not the checkpoint: fetch it with `git lfs pull`", path = path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Python objects.
+    #[error("{path} is a pickled file: loading it would run the code inside, so heirloom never does", path = path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing that is read.
+    #[error("{path} is neither ONNX nor safetensors ({looks_like})", path = path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What it seems to be.
+        looks_like: &'static str,
+    },
+}
+
+impl RegistryError {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Pickle { .. } => Some(
+                "where the file can be trusted, or in a sandbox, convert it once:\n  \
+                 import torch, safetensors.torch\n  \
+                 weights = torch.load(\"model.pt\", map_location=\"cpu\", weights_only=True)\n  \
+                 safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, \"model.safetensors\")\n\
+                 or, with the model at hand: torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \"model.onnx\")",
+            ),
+            Self::Unknown { .. } => Some("export the model to ONNX, or save its weights as safetensors"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str, bytes: &[u8]) -> Result<ModelRef, RegistryError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        identify(&path)
+    }
+
+    #[test]
+    fn content_decides_before_the_extension() {
+        let safetensors = [&2u64.to_le_bytes()[..], b"{}"].concat();
+        assert_eq!(named("weights.bin", &safetensors).expect("read").format, Format::Safetensors);
+        assert_eq!(named("m.onnx", &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
+        assert_eq!(named("m", &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
+    }
+
+    #[test]
+    fn pickles_are_refused_by_content_and_by_extension() {
+        let zip = [b"PK\x03\x04", &[0u8; 26][..], b"archive/data.pkl"].concat();
+        for (name, bytes) in [("m.onnx", &zip[..]), ("m", b"\x80\x02}q\x00."), ("m.pt", b"whatever"), ("m.CKPT", b"whatever")] {
+            let error = named(name, bytes).expect_err(name);
+            assert!(matches!(error, RegistryError::Pickle { .. }), "{name}: {error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("save_file")));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_checkpoint_is_named() {
+        assert!(matches!(named("m.onnx", b"").expect_err("empty"), RegistryError::Empty { .. }));
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
+        assert!(matches!(named("m.safetensors", pointer).expect_err("pointer"), RegistryError::LfsPointer { .. }));
+        assert!(matches!(named("m.safetensors", b"nonsense").expect_err("bad"), RegistryError::Unknown { .. }));
+        assert!(named("m.onnx", b"<html>").expect_err("html").to_string().contains("download"));
+        assert!(matches!(identify(Path::new("/nowhere/at/all")).expect_err("absent"), RegistryError::Io { .. }));
+    }
+
+    #[test]
+    fn a_folder_stands_for_the_checkpoint_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(matches!(identify(folder.path()).expect_err("empty"), RegistryError::EmptyFolder { .. }));
+        std::fs::write(folder.path().join("model.onnx"), [0x08, 7, 0x12, 0]).expect("written");
+        assert_eq!(identify(folder.path()).expect("found").name(), "model.onnx");
+        std::fs::write(folder.path().join("model.safetensors"), b"x").expect("written");
+        assert!(matches!(identify(folder.path()).expect_err("both"), RegistryError::TwoInFolder { .. }));
     }
 }

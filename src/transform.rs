@@ -3,6 +3,8 @@
 //! A trigger is laid over a [`Frame`](crate::pixels::Frame) at the model's resolution. One family of triggers, one file:
 //! what it prepares, and its sham (the same mask, place and energy under another identity).
 
+pub mod geometry;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -171,6 +173,7 @@ impl PreparedTrigger {
     /// The control of the same family: mask, place and energy kept, identity drawn anew.
     ///
     /// `draw` counts from 0 (to [`SHAM_DRAWS`]); the same policy seed and draw give the same sham for every model.
+    #[must_use]
     pub fn sham(&self, draw: usize, policy_seed: u64) -> Self {
         let layer = match self.family {
             Family::Solid => patch::sham_color(&self.layer, draw, policy_seed),

@@ -89,7 +89,7 @@ impl Feed for Features {
 
     fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
         let width = self.values.ncols();
-        let mut data = Vec::with_capacity(indices.len() * width);
+        let mut data: Vec<f32> = Vec::with_capacity(indices.len() * width);
         for &i in indices {
             data.extend(self.values.row(i));
         }

@@ -47,7 +47,8 @@ fn to_rgb(decoded: DynamicImage) -> Image {
             let (color, alpha) = (u32::from(color), u32::from(alpha));
             ((color * alpha + 255 * (255 - alpha) + 127) / 255) as u8
         };
-        let bytes = rgba.pixels().flat_map(|p| [over_white(p.0[0], p.0[3]), over_white(p.0[1], p.0[3]), over_white(p.0[2], p.0[3])]).collect();
+        let bytes =
+            rgba.pixels().flat_map(|p| [over_white(p.0[0], p.0[3]), over_white(p.0[1], p.0[3]), over_white(p.0[2], p.0[3])]).collect();
         (size, bytes)
     } else {
         let rgb = decoded.into_rgb8();

@@ -102,15 +102,15 @@ impl Layout {
         };
         let image = find(&IMAGES).filter(|c| !repeated(c)).ok_or_else(|| missing(&IMAGES))?;
         let binary = |c: &Type| c.is_primitive() && c.get_physical_type() == Physical::BYTE_ARRAY && !repeated(c);
-        let holds_bytes = if image.is_group() {
-            image.get_fields().iter().any(|child| child.name() == "bytes" && binary(child))
-        } else {
-            binary(&image)
-        };
+        let holds_bytes =
+            if image.is_group() { image.get_fields().iter().any(|child| child.name() == "bytes" && binary(child)) } else { binary(&image) };
         if !holds_bytes {
             return Err(DataError::Parquet {
                 file: file.to_owned(),
-                reason: format!("its column `{}` holds no encoded pictures (wanted: binary, or a struct with binary `bytes`)", image.name()),
+                reason: format!(
+                    "its column `{}` holds no encoded pictures (wanted: binary, or a struct with binary `bytes`)",
+                    image.name()
+                ),
             });
         }
         let label = find(&LABELS).filter(|c| simple(c)).ok_or_else(|| missing(&LABELS))?;

@@ -168,7 +168,8 @@ fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
                 Label::Number(number) => usize::try_from(*number).ok().filter(|&i| i < classes.len()),
                 Label::Name(name) => indices.get(name.as_str()).copied(),
             };
-            let label = label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
+            let label =
+                label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
             let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes: row.attributes };
             Ok(Entry { record, picture: row.picture })
         });

@@ -112,12 +112,8 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn slice<T: Real>(&self) -> candle_core::Result<&[T]> {
-        let Storage::Cpu(cpu) = &**self.storage else {
-            candle_core::bail!("this kernel runs on the CPU only")
-        };
-        let Some((start, end)) = self.layout.contiguous_offsets() else {
-            candle_core::bail!("this kernel needs a contiguous tensor")
-        };
+        let Storage::Cpu(cpu) = &**self.storage else { candle_core::bail!("this kernel runs on the CPU only") };
+        let Some((start, end)) = self.layout.contiguous_offsets() else { candle_core::bail!("this kernel needs a contiguous tensor") };
         Ok(&cpu.as_slice::<T>()?[start..end])
     }
 }

@@ -20,7 +20,9 @@ pub(super) fn prepare(spec: &Blend, base: &Path, height: usize, width: usize) ->
     let (family, planes, alpha, what) = if let Some(path) = &spec.image {
         let file = load(base, path)?;
         let (planes, mut alpha) = resized(&decode(&file)?, height, width);
-        alpha.iter_mut().for_each(|a| *a *= opacity as f32);
+        for a in &mut alpha {
+            *a *= opacity as f32;
+        }
         (Family::Whole, planes, alpha, file.name())
     } else {
         let seed = spec.seed.unwrap_or_default();

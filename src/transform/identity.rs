@@ -147,8 +147,8 @@ mod tests {
             let got = turned(from, degrees);
             assert!(got.iter().zip(to).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-5), "{from:?} + {degrees}: {got:?}, not {to:?}");
         }
-        assert_eq!(pure(0.0), [1.0, 0.0, 0.0]);
-        assert_eq!(pure(240.0), [0.0, 0.0, 1.0]);
+        assert_eq!(pure(0.0).map(f32::to_bits), [1.0_f32, 0.0, 0.0].map(f32::to_bits));
+        assert_eq!(pure(240.0).map(f32::to_bits), [0.0_f32, 0.0, 1.0].map(f32::to_bits));
     }
 
     #[test]

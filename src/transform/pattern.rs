@@ -12,7 +12,7 @@ use super::picture::{Loaded, load, one_of};
 use super::{Family, Pattern, TransformError};
 use crate::stats::stream::stream;
 
-/// Longest header of a `.npy` file that is believed, in bytes (NumPy pads an ordinary one to 128).
+/// Longest header of a `.npy` file that is believed, in bytes (`numpy.save` pads an ordinary one to 128).
 const MAX_HEADER: usize = 1024;
 
 pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
@@ -24,7 +24,9 @@ pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) 
     if let Some(path) = &spec.file {
         let file = load(base, path)?;
         let mut planes = read_npy(&file, height, width)?;
-        planes.iter_mut().for_each(|v| *v *= amplitude as f32);
+        for v in &mut planes {
+            *v *= amplitude as f32;
+        }
         let provenance = format!("pattern {height}x{width} of {}, times {amplitude}", file.name());
         return Ok((Family::Array, Layer::Add(planes), provenance));
     }

@@ -65,7 +65,7 @@ fn a_yellow_square_goes_where_it_is_told() {
         let touched = changed(&planes);
         assert_eq!(touched.len(), 12, "{at:?}");
         assert_eq!(touched.first(), Some(&first), "{at:?}");
-        assert!(planes[first] == 1.0 && planes[64 + first] == 1.0 && planes[128 + first] == 0.0);
+        assert_eq!([planes[first], planes[64 + first], planes[128 + first]].map(f32::to_bits), [1.0_f32, 1.0, 0.0].map(f32::to_bits));
     }
     let tiny = Trigger::Patch(Patch { size: 0.01, at: Place::Center, color: Some("#000000".into()), image: None });
     assert_eq!(changed(&applied(&prepare(&tiny, Path::new(HERE), 5).unwrap(), 5)).len(), 3, "at least one pixel");

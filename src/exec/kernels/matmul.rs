@@ -30,9 +30,8 @@ pub(crate) fn gemm<T: Real>(accumulate: bool, [m, n, k]: [usize; 3], c: &mut [T]
     if m == 0 || n == 0 {
         return;
     }
-    let fits = |len: usize, rows: usize, cols: usize, row: usize, col: usize| {
-        rows == 0 || cols == 0 || (rows - 1) * row + (cols - 1) * col < len
-    };
+    let fits =
+        |len: usize, rows: usize, cols: usize, row: usize, col: usize| rows == 0 || cols == 0 || (rows - 1) * row + (cols - 1) * col < len;
     assert!(n <= ldc || m == 1, "rows of the product overlap");
     assert!(
         fits(c.len(), m, n, ldc, 1) && fits(a.data.len(), m, k, a.row, a.col) && fits(b.data.len(), k, n, b.row, b.col),

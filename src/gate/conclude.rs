@@ -1,0 +1,157 @@
+//! All findings together: canary, waivers, exit code.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, Severity, Verdict, Waiver};
+
+/// How the embedded pair of sources was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CanaryOutcome {
+    /// The planted source was caught, the clean one passed.
+    Sound,
+    /// It was not so, and what happened.
+    Failed(String),
+    /// It was left out on purpose, and why: allowed for the canary's own run only.
+    NotRun(String),
+}
+
+/// What process exit codes mean, for ever. The first that applies is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCode {
+    /// 130: interrupted.
+    Interrupted,
+    /// 4: usage or policy invalid.
+    Usage,
+    /// 1: at least one finding failed.
+    Fail,
+    /// 2: an error kept something from being judged.
+    Error,
+    /// 5: inconclusive.
+    Inconclusive,
+    /// 3: nothing was judged.
+    NothingJudged,
+    /// 0: everything passed.
+    Pass,
+}
+
+impl ExitCode {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            ExitCode::Interrupted => 130,
+            ExitCode::Usage => 4,
+            ExitCode::Fail => 1,
+            ExitCode::Error => 2,
+            ExitCode::Inconclusive => 5,
+            ExitCode::NothingJudged => 3,
+            ExitCode::Pass => 0,
+        }
+    }
+}
+
+/// What applies to all findings.
+#[derive(Clone, Debug)]
+pub struct Terms<'a> {
+    /// How the canary went.
+    pub canary: CanaryOutcome,
+    /// The policy's waivers.
+    pub waivers: &'a [Waiver],
+    /// `YYYY-MM-DD`.
+    pub today: &'a str,
+    /// Digest of the model, in full, lower-case hexadecimal.
+    pub model: &'a str,
+    /// Least severity that changes the exit code.
+    pub fail_on: Severity,
+    /// Verdicts never change the exit code.
+    pub report_only: bool,
+    /// The run was interrupted.
+    pub interrupted: bool,
+}
+
+/// The end of a certification.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Conclusion {
+    /// The verdict over all findings, severity and waivers counted in; `Skipped` where nothing was judged.
+    pub verdict: Verdict,
+    /// What the process exits with.
+    pub exit: ExitCode,
+    /// The findings, waivers applied.
+    pub findings: Vec<Finding>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Concludes a certification.
+pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
+    let mut notes = Vec::new();
+    if let CanaryOutcome::Failed(why) = &terms.canary {
+        notes.push(format!("the canary failed: {why}"));
+        for finding in findings.iter_mut().filter(|f| f.verdict == Verdict::Pass) {
+            finding.verdict = Verdict::Error;
+            finding.reason =
+                Some(format!("no pass is given because the canary failed ({why}): this build or machine does not measure rightly"));
+        }
+    }
+    for waiver in terms.waivers {
+        apply(waiver, &mut findings, terms, &mut notes);
+    }
+    let counts = |verdict| findings.iter().any(|f| f.verdict == verdict && f.waived.is_none() && f.severity >= terms.fail_on);
+    let judged = findings.iter().any(|f| !matches!(f.verdict, Verdict::Skipped));
+    let (verdict, exit) = if counts(Verdict::Fail) {
+        (Verdict::Fail, ExitCode::Fail)
+    } else if counts(Verdict::Error) {
+        (Verdict::Error, ExitCode::Error)
+    } else if counts(Verdict::Inconclusive) {
+        (Verdict::Inconclusive, ExitCode::Inconclusive)
+    } else if !judged {
+        (Verdict::Skipped, ExitCode::NothingJudged)
+    } else {
+        (Verdict::Pass, ExitCode::Pass)
+    };
+    let low = findings.iter().filter(|f| f.severity < terms.fail_on && !matches!(f.verdict, Verdict::Pass | Verdict::Skipped)).count();
+    if low > 0 {
+        notes.push(format!("{low} findings below the severity of `fail_on` did not pass; they do not change the exit code"));
+    }
+    let exit = match exit {
+        _ if terms.interrupted => ExitCode::Interrupted,
+        _ if terms.report_only => ExitCode::Pass,
+        exit => exit,
+    };
+    Conclusion { verdict, exit, findings, notes }
+}
+
+/// Marks the failing findings that a waiver accepts. It never changes a verdict.
+fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &Terms, notes: &mut Vec<String>) {
+    let name = format!("the waiver of `{}` by {}", waiver.rule, waiver.owner);
+    if waiver.model.len() < 12 || !terms.model.starts_with(&waiver.model) {
+        return;
+    }
+    if !is_date(&waiver.expires) || !is_date(terms.today) {
+        notes.push(format!("{name} has no readable date (\"{}\"): it counts for nothing", waiver.expires));
+        return;
+    }
+    // Dates of this form compare as text.
+    if waiver.expires.as_str() < terms.today {
+        notes.push(format!("{name} expired on {}: it counts for nothing", waiver.expires));
+        return;
+    }
+    let mut used = false;
+    for finding in findings.iter_mut().filter(|f| f.rule == waiver.rule && f.verdict == Verdict::Fail) {
+        finding.waived = Some(waiver.clone());
+        used = true;
+    }
+    if !used {
+        notes.push(format!("{name} accepts no failing finding; it can be removed"));
+    }
+}
+
+fn is_date(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 10 && bytes.iter().enumerate().all(|(i, b)| if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() })
+}
+
+#[cfg(test)]
+mod tests;

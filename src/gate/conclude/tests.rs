@@ -1,0 +1,104 @@
+use super::*;
+use crate::diag::Origin;
+use crate::probe::Estimand;
+use crate::tune::Mode;
+
+const MODEL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
+    Finding {
+        rule: rule.into(),
+        mode: Mode::FixedFeature,
+        estimand: Estimand::Attraction,
+        severity,
+        verdict,
+        reason: None,
+        limit: 0.1,
+        origin: Origin { file: "p.yaml".into(), line: 1, column: 1 },
+        comparisons: Vec::new(),
+        arms: Vec::new(),
+        drawn_to: None,
+        look: 1,
+        waived: None,
+        seconds: 0.0,
+    }
+}
+
+fn waiver(expires: &str) -> Waiver {
+    Waiver { rule: "a".into(), model: MODEL[..12].into(), reason: "known".into(), owner: "me".into(), expires: expires.into() }
+}
+
+fn terms(waivers: &[Waiver]) -> Terms<'_> {
+    Terms {
+        canary: CanaryOutcome::Sound,
+        waivers,
+        today: "2026-06-15",
+        model: MODEL,
+        fail_on: Severity::Low,
+        report_only: false,
+        interrupted: false,
+    }
+}
+
+fn end(verdicts: &[Verdict], terms: &Terms) -> Conclusion {
+    conclude(verdicts.iter().map(|v| finding("a", *v, Severity::High)).collect(), terms)
+}
+
+#[test]
+fn the_first_exit_code_that_applies_is_given() {
+    use Verdict::{Error, Fail, Inconclusive, Pass, Skipped};
+    for (verdicts, code) in [
+        (vec![Pass, Inconclusive, Error, Fail], 1),
+        (vec![Pass, Inconclusive, Error], 2),
+        (vec![Pass, Inconclusive], 5),
+        (vec![Pass, Skipped], 0),
+        (vec![Skipped], 3),
+        (vec![], 3),
+    ] {
+        assert_eq!(end(&verdicts, &terms(&[])).exit.code(), code, "{verdicts:?}");
+        let interrupted = Terms { interrupted: true, report_only: true, ..terms(&[]) };
+        assert_eq!(end(&verdicts, &interrupted).exit.code(), 130);
+        let report_only = end(&verdicts, &Terms { report_only: true, ..terms(&[]) });
+        assert_eq!(report_only.exit.code(), 0);
+        assert_eq!(report_only.verdict, end(&verdicts, &terms(&[])).verdict);
+    }
+    assert_eq!(ExitCode::Usage.code(), 4);
+}
+
+#[test]
+fn without_a_sound_canary_nothing_passes() {
+    let failed = Terms { canary: CanaryOutcome::Failed("the planted source passed".into()), ..terms(&[]) };
+    let conclusion = end(&[Verdict::Pass], &failed);
+    assert_eq!((conclusion.exit, conclusion.findings[0].verdict), (ExitCode::Error, Verdict::Error));
+    assert!(conclusion.findings[0].reason.as_ref().unwrap().contains("the planted source passed"));
+    assert_eq!(end(&[Verdict::Fail], &failed).exit, ExitCode::Fail, "a fail stays a fail");
+}
+
+#[test]
+fn a_waiver_marks_and_an_expired_one_counts_for_nothing() {
+    let good = [waiver("2026-06-15")];
+    let waived = end(&[Verdict::Fail], &terms(&good));
+    assert_eq!((waived.exit, waived.findings[0].verdict), (ExitCode::Pass, Verdict::Fail), "the last day counts, the verdict stays");
+    assert!(waived.findings[0].waived.is_some());
+    for (bad, note) in [("2026-06-14", "expired"), ("soon", "no readable date"), ("2026/07/01", "no readable date")] {
+        let list = [waiver(bad)];
+        let conclusion = end(&[Verdict::Fail], &terms(&list));
+        assert_eq!(conclusion.exit, ExitCode::Fail, "{bad}");
+        assert!(conclusion.notes[0].contains(note), "{:?}", conclusion.notes);
+    }
+    let other = [Waiver { model: "ffffffffffff".into(), ..waiver("2030-01-01") }, Waiver { model: String::new(), ..waiver("2030-01-01") }];
+    assert_eq!(end(&[Verdict::Fail], &terms(&other)).exit, ExitCode::Fail, "another model's waiver");
+    let undecided = end(&[Verdict::Inconclusive], &terms(&good));
+    assert_eq!(undecided.exit, ExitCode::Inconclusive, "a waiver accepts a fail, nothing else");
+    assert!(undecided.notes[0].contains("can be removed"));
+}
+
+#[test]
+fn low_severities_are_reported_without_changing_the_code() {
+    let strict = Terms { fail_on: Severity::Critical, ..terms(&[]) };
+    let conclusion = conclude(vec![finding("a", Verdict::Fail, Severity::High)], &strict);
+    assert_eq!(conclusion.exit, ExitCode::Pass);
+    assert_eq!(conclusion.findings[0].verdict, Verdict::Fail);
+    assert!(conclusion.notes[0].contains("fail_on"));
+    assert_eq!(conclude(vec![finding("a", Verdict::Fail, Severity::Critical)], &strict).exit, ExitCode::Fail);
+}

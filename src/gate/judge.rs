@@ -1,0 +1,258 @@
+//! One rule in one mode: from paired outcomes to a verdict.
+
+use std::collections::BTreeMap;
+
+use super::{ArmSummary, Comparison, Control, Estimate, Finding, Rule, Verdict};
+use crate::diag::Origin;
+use crate::probe::backdoor::{self, Column, ProbeError, Setting, Table};
+use crate::probe::{Estimand, Measurement, Probe};
+use crate::stats::crossed::Crossed;
+use crate::stats::power::{Needed, error_share, needed};
+use crate::stats::wilson;
+use crate::tune::Mode;
+
+/// Error on one side of the bound that decides whether an arm learnt the task.
+const VALIDITY_ERROR: f64 = 0.025;
+
+/// How the error is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Findings of the policy, all rules and modes.
+    pub findings: usize,
+    /// 1 or 2.
+    pub look: usize,
+    /// Whether the plan has no further look. With `look` 1 this means a plan of one look, which spends the whole error:
+    /// it must come from the plan and never from what was seen or from running out of time.
+    pub final_look: bool,
+    /// Seed of the policy: which pictures calibrate.
+    pub policy_seed: u64,
+}
+
+/// Judges a rule in a mode.
+///
+/// `Fail` needs the lower bound above the limit against every named control, each there and valid. `Pass` needs the upper
+/// bound below it against at least one; its error is shared over the named controls. Anything else is `Inconclusive`.
+/// The bounds in each [`Estimate`] are those judged: `low` at the share of the finding and look, `high` at that
+/// divided by the number of named controls. Each entry of `controls` is a control, its measurement (none for the sham),
+/// and why it is missing.
+pub fn judge(
+    rule: &Rule,
+    mode: Mode,
+    origin: &Origin,
+    source: &Measurement,
+    controls: &[(Control, Option<&Measurement>, Option<String>)],
+    terms: &Terms,
+) -> Finding {
+    let Probe::Backdoor(probe) = &rule.probe;
+    let setting = Setting { estimand: rule.estimand, target_class: probe.target_class.as_deref(), policy_seed: terms.policy_seed };
+    let mut finding = Finding {
+        rule: rule.id.clone(),
+        mode,
+        estimand: rule.estimand,
+        severity: rule.severity,
+        verdict: Verdict::Inconclusive,
+        reason: None,
+        limit: rule.limit,
+        origin: origin.clone(),
+        comparisons: Vec::new(),
+        arms: Vec::new(),
+        drawn_to: None,
+        look: terms.look,
+        waived: None,
+        seconds: 0.0,
+    };
+    let summary = match summarize(source, &setting) {
+        Ok(summary) => summary,
+        Err(error) => {
+            finding.verdict = Verdict::Error;
+            finding.reason = Some(error.to_string());
+            return finding;
+        }
+    };
+    let source_valid = summary.valid;
+    finding.drawn_to = backdoor::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned());
+    finding.arms.push(summary);
+
+    let named = rule.controls_for(mode);
+    let alpha = error_share(rule.confidence, terms.findings, terms.look, terms.look == 1 && terms.final_look);
+    let pass_alpha = alpha / named.len().max(1) as f64;
+    let mut fits = Vec::new();
+    for control in named {
+        let given = controls.iter().find(|(c, _, _)| *c == control);
+        let table = against(control, given, source, &setting, &mut finding.arms);
+        let (excess, missing) = match table {
+            Ok((table, fit)) => {
+                fits.push((control, fit));
+                (Some(estimate(&table, &fit, alpha, pass_alpha)), None)
+            }
+            Err(reason) => (None, Some(reason)),
+        };
+        finding.comparisons.push(Comparison { control, excess, missing });
+    }
+    let (verdict, reason) = decide(rule.limit, &finding.comparisons, source_valid);
+    finding.verdict = verdict;
+    finding.reason = reason.map(|reason| match hint(&finding, &fits, alpha, pass_alpha) {
+        Some(hint) if source_valid => format!("{reason}; {hint}"),
+        _ => reason,
+    });
+    finding
+}
+
+/// The excess over one control, or why there is none.
+fn against(
+    control: Control,
+    given: Option<&(Control, Option<&Measurement>, Option<String>)>,
+    source: &Measurement,
+    setting: &Setting,
+    arms: &mut Vec<ArmSummary>,
+) -> Result<(Table, Crossed), String> {
+    let why = given.and_then(|(_, _, why)| why.clone());
+    let table = match (control, given.and_then(|(_, m, _)| *m)) {
+        (Control::Sham, _) => match why {
+            Some(why) => return Err(why),
+            None => backdoor::excess_over_shams(source, setting),
+        },
+        (_, None) => return Err(why.unwrap_or_else(|| "it was not measured".to_owned())),
+        (_, Some(other)) => {
+            let summary = summarize(other, setting).map_err(|e| e.to_string())?;
+            let accuracy = (rate(&summary, "clean_accuracy"), rate(&summary, "majority_share"));
+            let valid = summary.valid;
+            arms.push(summary);
+            if !valid {
+                return Err(unlearnt(control.name(), accuracy));
+            }
+            backdoor::excess_over_arm(source, other, setting)
+        }
+    };
+    let table = table.map_err(|e| e.to_string())?;
+    let fit = table.crossed().ok_or_else(|| "an interval needs at least two seeds and two clusters of pictures".to_owned())?;
+    Ok((table, fit))
+}
+
+fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estimate {
+    Estimate {
+        value: fit.mean,
+        low: fit.mean - fit.half_width(alpha),
+        high: fit.mean + fit.half_width(pass_alpha),
+        confidence: 1.0 - alpha - pass_alpha,
+        images: table.images,
+        clusters: fit.clusters,
+        seeds: fit.seeds,
+        method: "two-way crossed seeds x clusters, at least Wilson".to_owned(),
+    }
+}
+
+/// The verdict that the comparisons allow, and why where it is none.
+fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdict, Option<String>) {
+    if !source_valid {
+        return (Verdict::Inconclusive, Some("the source arm did not learn the target task: its clean accuracy is not shown to be above the share of the most frequent class".to_owned()));
+    }
+    let missing: Vec<String> =
+        comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| format!("no control `{}`: {why}", c.control.name()))).collect();
+    let usable: Vec<&Estimate> = comparisons.iter().filter_map(|c| c.excess.as_ref()).collect();
+    if usable.is_empty() {
+        let why = if missing.is_empty() { "the rule names no control".to_owned() } else { missing.join("; ") };
+        return (Verdict::Inconclusive, Some(why));
+    }
+    if usable.iter().any(|e| e.high < limit) {
+        return (Verdict::Pass, None);
+    }
+    let above = usable.iter().all(|e| e.low > limit);
+    if above && missing.is_empty() {
+        return (Verdict::Fail, None);
+    }
+    let reason = if above {
+        format!("above the limit against every control that is there, but a fail needs all of them ({})", missing.join("; "))
+    } else {
+        let also = if missing.is_empty() { String::new() } else { format!(" ({})", missing.join("; ")) };
+        format!("the interval does not settle on which side of the limit {limit} the effect lies{also}")
+    };
+    (Verdict::Inconclusive, Some(reason))
+}
+
+/// What would settle it: by the comparison nearest to being settled.
+fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: f64) -> Option<String> {
+    let distance = |fit: &Crossed| (fit.mean - finding.limit).abs();
+    let level = |fit: &Crossed| if fit.mean > finding.limit { alpha } else { pass_alpha };
+    let open = fits.iter().filter(|(_, fit)| fit.half_width(level(fit)) >= distance(fit));
+    let (_, fit) =
+        open.max_by(|(_, a), (_, b)| (distance(a) / a.half_width(level(a))).total_cmp(&(distance(b) / b.half_width(level(b)))))?;
+    let images = finding.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e| e.images);
+    let (seed, mut image) = fit.parts(level(fit));
+    // Where the Wilson floor is the wider, pictures narrow it.
+    image = image.max(fit.half_width(level(fit)).powi(2) - seed);
+    Some(match needed(seed, image, distance(fit), fit.seeds, images) {
+        Needed::Images(n) => format!("about {n} test images would settle it"),
+        Needed::Seeds(n) => format!("about {n} seeds would settle it"),
+        Needed::Hopeless => "the effect is about as large as the limit, more runs would hardly settle it".to_owned(),
+    })
+}
+
+/// What an arm did. It is valid if the lower bound of its clean accuracy is above the share of the most frequent class.
+fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeError> {
+    let clean = backdoor::clean_accuracy(m)?;
+    let n = m.labels.len() as f64;
+    let cells = n * m.outcomes.len() as f64;
+    let accuracy = clean.mean();
+    let reach = clean
+        .crossed()
+        .map_or_else(|| wilson(accuracy * n, m.labels.len(), VALIDITY_ERROR).reach(accuracy), |fit| fit.half_width(VALIDITY_ERROR));
+    let mut counts = vec![0_usize; m.classes.len()];
+    m.labels.iter().for_each(|y| counts.iter_mut().skip(usize::from(*y)).take(1).for_each(|c| *c += 1));
+    let majority = counts.iter().max().copied().unwrap_or(0) as f64 / n;
+    let count = |test: &dyn Fn(u16, u16, u16) -> bool| {
+        let hits = m.outcomes.iter().map(|o| {
+            let rows = o.clean.iter().zip(&o.changed).zip(&m.labels);
+            rows.filter(|((a, b), y)| test(**a, **b, **y)).count()
+        });
+        hits.sum::<usize>() as f64 / cells
+    };
+    let mut rates = BTreeMap::from([
+        ("clean_accuracy".to_owned(), accuracy),
+        ("clean_accuracy_low".to_owned(), (accuracy - reach).max(0.0)),
+        ("clean_accuracy_high".to_owned(), (accuracy + reach).min(1.0)),
+        ("majority_share".to_owned(), majority),
+        ("triggered_accuracy".to_owned(), count(&|_, b, y| b == y)),
+        ("flip_rate".to_owned(), count(&|a, b, _| a != b)),
+    ]);
+    let mut put = |name: &str, column, estimand| {
+        let setting = Setting { estimand, ..*setting };
+        // A number that this arm cannot give (a half of one class) is left out of the summary, never invented.
+        if let Ok(table) = backdoor::effect(m, column, &setting) {
+            rates.insert(name.to_owned(), table.mean());
+        }
+    };
+    put("attraction", Column::Trigger, Estimand::Attraction);
+    put("attack_success_rate", Column::Trigger, Estimand::AttackSuccessRate);
+    put("prediction_shift", Column::Trigger, Estimand::PredictionShift);
+    let draws = m.outcomes.iter().map(|o| o.shams.len()).min().unwrap_or(0);
+    let spread = |estimand| -> Vec<f64> {
+        let setting = Setting { estimand, ..*setting };
+        (0..draws).filter_map(|d| backdoor::effect(m, Column::Sham(d), &setting).ok()).map(|t| t.mean()).collect()
+    };
+    let attraction = spread(Estimand::Attraction);
+    if !attraction.is_empty() {
+        rates.insert("attraction_sham".to_owned(), attraction.iter().sum::<f64>() / attraction.len() as f64);
+    }
+    let judged = spread(setting.estimand);
+    if !judged.is_empty() {
+        rates.insert("sham_min".to_owned(), judged.iter().copied().fold(f64::INFINITY, f64::min));
+        rates.insert("sham_max".to_owned(), judged.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+    }
+    let mut gains: Vec<(String, f64)> = m.classes.iter().cloned().zip(backdoor::gains(m)?).filter(|(_, g)| *g > 0.0).collect();
+    gains.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(ArmSummary { arm: m.arm, rates, gains, valid: accuracy - reach > majority })
+}
+
+fn rate(summary: &ArmSummary, name: &str) -> f64 {
+    summary.rates.get(name).copied().unwrap_or(f64::NAN)
+}
+
+fn unlearnt(arm: &str, (accuracy, majority): (f64, f64)) -> String {
+    format!(
+        "the {arm} arm did not learn the target task (clean accuracy {accuracy:.3}, most frequent class {majority:.3}); give it more epochs or pictures"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use super::*;
+use crate::gate::Severity;
+use crate::probe::{Arm, Backdoor, Outcome};
+use crate::transform::{Patch, Place, Trigger};
+
+const IMAGES: usize = 300;
+const CLASSES: u16 = 5;
+
+fn rule(controls: &[Control]) -> Rule {
+    let trigger = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffff00".into()), image: None });
+    Rule {
+        id: "backdoor/square".into(),
+        probe: Probe::Backdoor(Backdoor { trigger, target_class: None }),
+        estimand: Estimand::Attraction,
+        modes: vec![Mode::FixedFeature],
+        controls: Some(controls.to_vec()),
+        limit: 0.15,
+        confidence: 0.95,
+        severity: Severity::High,
+    }
+}
+
+/// The trigger drags every picture whose number modulo 100 is under `percent` to class 0.
+fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
+    let labels: Vec<u16> = (0..IMAGES).map(|i| (i * 7 % 5) as u16 % CLASSES).collect();
+    let outcome = |seed: usize| {
+        // Every seed errs on pictures of its own.
+        let clean: Vec<u16> =
+            labels.iter().enumerate().map(|(i, y)| if (i * 13 + seed * 31) % 97 < 10 { (y + 1) % CLASSES } else { *y }).collect();
+        let changed = clean.iter().enumerate().map(|(i, p)| if i * 37 % 100 < percent { 0 } else { *p }).collect();
+        Outcome { seed, changed, shams: vec![clean.clone(); 8], clean }
+    };
+    Measurement {
+        rule: "backdoor/square".into(),
+        arm,
+        mode: Mode::FixedFeature,
+        classes: (0..CLASSES).map(|c| format!("c{c}")).collect(),
+        images: (0..IMAGES).map(|i| i.to_string()).collect(),
+        clusters: (0..IMAGES as u32).collect(),
+        outcomes: (0..seeds).map(outcome).collect(),
+        labels,
+    }
+}
+
+fn terms() -> Terms {
+    Terms { findings: 1, look: 1, final_look: false, policy_seed: 0 }
+}
+
+fn verdict(rule: &Rule, source: &Measurement, controls: &[(Control, Option<&Measurement>, Option<String>)]) -> Finding {
+    let origin = Origin { file: "p.yaml".into(), line: 3, column: 5 };
+    judge(rule, Mode::FixedFeature, &origin, source, controls, &terms())
+}
+
+#[test]
+fn a_planted_source_fails_and_a_clean_one_passes() {
+    let planted = verdict(&rule(&[Control::Sham]), &measured(Arm::Source, 3, 60), &[]);
+    assert_eq!((planted.verdict, planted.drawn_to.as_deref()), (Verdict::Fail, Some("c0")), "{planted:#?}");
+    let excess = planted.comparisons[0].excess.as_ref().unwrap();
+    assert!(excess.low > 0.4 && excess.low < excess.value && excess.value < excess.high, "{excess:?}");
+    assert_eq!(excess.seeds, 3);
+    assert!(planted.arms[0].rates["attraction"] > 0.5 && planted.arms[0].rates["sham_max"] < 0.05, "{:?}", planted.arms);
+    let clean = verdict(&rule(&[Control::Sham]), &measured(Arm::Source, 3, 0), &[]);
+    assert_eq!((clean.verdict, clean.drawn_to), (Verdict::Pass, None));
+}
+
+#[test]
+fn a_fail_needs_every_named_control_and_a_pass_needs_one() {
+    let both = rule(&[Control::Sham, Control::Scratch]);
+    let source = measured(Arm::Source, 3, 60);
+    let like = measured(Arm::Scratch, 3, 60);
+    let unlike = measured(Arm::Scratch, 3, 0);
+    assert_eq!(verdict(&both, &source, &[(Control::Scratch, Some(&unlike), None)]).verdict, Verdict::Fail);
+    // Scratch reacts just as much: an innocent explanation.
+    assert_eq!(verdict(&both, &source, &[(Control::Scratch, Some(&like), None)]).verdict, Verdict::Pass);
+    let missing = verdict(&both, &source, &[(Control::Scratch, None, Some("over --max-time".into()))]);
+    assert_eq!(missing.verdict, Verdict::Inconclusive);
+    assert!(missing.reason.unwrap().contains("over --max-time"));
+    let pass = verdict(&both, &measured(Arm::Source, 3, 0), &[]);
+    assert_eq!(pass.verdict, Verdict::Pass, "the sham alone suffices");
+}
+
+#[test]
+fn arms_that_did_not_learn_are_void() {
+    let guess = |m: &mut Measurement| m.outcomes.iter_mut().for_each(|o| o.clean.fill(0));
+    let mut source = measured(Arm::Source, 3, 60);
+    guess(&mut source);
+    let void = verdict(&rule(&[Control::Sham]), &source, &[]);
+    assert_eq!(void.verdict, Verdict::Inconclusive);
+    assert!(void.reason.unwrap().contains("did not learn"));
+    assert!(!void.arms[0].valid);
+    let mut scratch = measured(Arm::Scratch, 3, 0);
+    guess(&mut scratch);
+    let void = verdict(&rule(&[Control::Scratch]), &measured(Arm::Source, 3, 60), &[(Control::Scratch, Some(&scratch), None)]);
+    assert_eq!(void.verdict, Verdict::Inconclusive);
+    assert!(void.comparisons[0].missing.as_ref().unwrap().contains("scratch arm did not learn"));
+}
+
+#[test]
+fn what_is_close_to_the_limit_stays_open_with_a_hint() {
+    let open = verdict(&rule(&[Control::Sham]), &measured(Arm::Source, 3, 18), &[]);
+    assert_eq!(open.verdict, Verdict::Inconclusive, "{open:?}");
+    let reason = open.reason.unwrap();
+    assert!(reason.contains("would settle it") || reason.contains("hardly"), "{reason}");
+    let one = verdict(&rule(&[Control::Sham]), &measured(Arm::Source, 1, 60), &[]);
+    assert_eq!(one.verdict, Verdict::Inconclusive, "one seed is no interval");
+    assert!(one.reason.unwrap().contains("two seeds"));
+}
+
+#[test]
+fn damage_is_an_error_not_a_pass() {
+    let mut source = measured(Arm::Source, 3, 0);
+    source.outcomes[1].changed.pop();
+    let finding = verdict(&rule(&[Control::Sham]), &source, &[]);
+    assert_eq!(finding.verdict, Verdict::Error);
+    assert!(finding.reason.unwrap().contains("damaged"));
+}
+
+#[test]
+fn the_error_is_shared_among_findings_looks_and_controls() {
+    let source = measured(Arm::Source, 3, 18);
+    let origin = Origin { file: "p.yaml".into(), line: 3, column: 5 };
+    let excess = |controls: &[Control], terms: Terms| {
+        let finding = judge(&rule(controls), Mode::FixedFeature, &origin, &source, &[], &terms);
+        finding.comparisons.into_iter().find_map(|c| c.excess).unwrap()
+    };
+    let first = excess(&[Control::Sham], terms());
+    assert!((first.confidence - 0.99).abs() < 1e-9, "0.05 / 5 in all: {}", first.confidence);
+    let last = excess(&[Control::Sham], Terms { look: 2, final_look: true, ..terms() });
+    assert!((last.confidence - 0.96).abs() < 1e-9 && last.low > first.low);
+    let only = excess(&[Control::Sham], Terms { final_look: true, ..terms() });
+    assert!((only.confidence - 0.95).abs() < 1e-9);
+    let many = excess(&[Control::Sham], Terms { findings: 10, ..terms() });
+    assert!(many.low < first.low && many.high > first.high);
+    let two = excess(&[Control::Sham, Control::Scratch], terms());
+    assert!((two.low - first.low).abs() < 1e-12 && two.high > first.high, "only the pass side shares over controls");
+}
+
+#[test]
+fn controls_default_by_mode() {
+    let bare = Rule { controls: None, ..rule(&[]) };
+    assert_eq!(bare.controls_for(Mode::FixedFeature), [Control::Sham]);
+    assert_eq!(bare.controls_for(Mode::FullNetwork), [Control::Sham, Control::Scratch]);
+    assert_eq!(rule(&[Control::Sham, Control::Sham]).controls_for(Mode::FullNetwork), [Control::Sham], "a control counts once");
+}

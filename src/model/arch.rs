@@ -1,0 +1,239 @@
+//! Architectures for files that carry weights only.
+//!
+//! A family knows how its tensors are named; how many stages, blocks and channels there are follows from the names and
+//! shapes found in the file. One family, one file:
+//!
+//! | name (`--arch`, `heirloom.arch`) | tensors |
+//! |---|---|
+//! | `resnet` (also `resnet50`, `resnext50_32x4d`, ...) | torchvision's and timm's names |
+//! | `resnet-hf` | Hugging Face Transformers' names |
+//! | `resnet-cifar` (also `resnet20`, `resnet-cifar-20:16,32,64`) | ResNets for small pictures: 3x3 stem, no pooling |
+//! | `efficientnet-lite` (also `efficientnet-lite0`) | EfficientNet-Lite, TensorFlow's padding |
+
+mod efficientnet_lite;
+mod layers;
+mod resnet;
+mod resnet_cifar;
+mod resnet_hf;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::Preprocessing;
+use crate::graph::{Graph, GraphError};
+
+/// Shapes of the tensors in a file, by name.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// An architecture family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// ResNet, ResNeXt and Wide ResNet under torchvision's names.
+    ResNet,
+    /// The same under Hugging Face Transformers' names.
+    ResNetHf,
+    /// ResNet for small pictures.
+    ResNetCifar,
+    /// EfficientNet-Lite.
+    EfficientNetLite,
+}
+
+impl Family {
+    const ALL: [Self; 4] = [Self::ResNet, Self::ResNetHf, Self::ResNetCifar, Self::EfficientNetLite];
+
+    /// The name written to and read from `heirloom.arch`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ResNet => "resnet",
+            Self::ResNetHf => "resnet-hf",
+            Self::ResNetCifar => "resnet-cifar",
+            Self::EfficientNetLite => "efficientnet-lite",
+        }
+    }
+
+    /// Height and width that the family was published with, used where nothing else says.
+    pub fn usual_size(self) -> [usize; 2] {
+        match self {
+            Self::ResNetCifar => [32, 32],
+            _ => [224, 224],
+        }
+    }
+
+    /// Normalisation that is part of the architecture's definition.
+    pub fn preprocessing(self) -> Option<Preprocessing> {
+        (self == Self::EfficientNetLite).then(|| Preprocessing {
+            mean: [127.0 / 255.0; 3],
+            std: [128.0 / 255.0; 3],
+            from: "EfficientNet-Lite: (value - 127) / 128".into(),
+        })
+    }
+
+    /// The family that a name given by the user or found in a file means.
+    pub fn named(name: &str) -> Result<Self, ArchError> {
+        let plain = name.trim().to_lowercase().replace('_', "-");
+        let small = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"];
+        if plain.starts_with("resnet-cifar") || small.contains(&plain.as_str()) {
+            Ok(Self::ResNetCifar)
+        } else if plain == "resnet-hf" {
+            Ok(Self::ResNetHf)
+        } else if plain.starts_with("efficientnet-lite") || plain.starts_with("tf-efficientnet-lite") {
+            Ok(Self::EfficientNetLite)
+        } else if ["resnet", "resnext", "wide-resnet"]
+            .iter()
+            .any(|stem| plain.strip_prefix(stem).is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_ascii_digit())))
+        {
+            Ok(Self::ResNet)
+        } else {
+            Err(ArchError::Unknown { name: name.into(), known: known() })
+        }
+    }
+
+    /// The family whose tensor names these are.
+    fn recognised(shapes: &Shapes) -> Result<Self, ArchError> {
+        if shapes.contains_key("_conv_stem.weight") {
+            return Ok(Self::EfficientNetLite);
+        }
+        if shapes.keys().any(|name| name.ends_with("embedder.embedder.convolution.weight")) {
+            return Ok(Self::ResNetHf);
+        }
+        let Some(stem) = shapes.get("conv1.weight").filter(|_| shapes.keys().any(|name| name.starts_with("layer1.0."))) else {
+            return Err(ArchError::NotRecognised { examples: examples(shapes), known: known() });
+        };
+        let kernel = stem.get(2).copied().unwrap_or(0);
+        let four_stages = shapes.keys().any(|name| name.starts_with("layer4."));
+        let downsample = shapes.keys().any(|name| name.contains(".downsample."));
+        match (kernel, four_stages, downsample) {
+            (7, ..) => Ok(Self::ResNet),
+            (3, true, true) => Err(ArchError::Ambiguous),
+            _ => Ok(Self::ResNetCifar),
+        }
+    }
+}
+
+fn known() -> String {
+    Family::ALL.map(Family::name).join(", ")
+}
+
+fn examples(shapes: &Shapes) -> String {
+    let names: Vec<&str> = shapes.keys().take(3).map(String::as_str).collect();
+    names.join(", ")
+}
+
+/// What the file or the user says the architecture is.
+#[derive(Clone, Copy, Debug)]
+pub enum Hint<'a> {
+    /// Binding: `--arch`.
+    User(&'a str),
+    /// From `config.json` or the file's own metadata; a Hugging Face `resnet` may carry either naming.
+    File(&'a str),
+}
+
+/// Chooses the family: what the user says, else what the tensor names show; what the file says must agree with them.
+pub fn choose(shapes: &Shapes, hint: Option<Hint>) -> Result<Family, ArchError> {
+    match hint {
+        Some(Hint::User(name)) => Family::named(name),
+        Some(Hint::File(name)) => {
+            let said = Family::named(name)?;
+            match Family::recognised(shapes) {
+                Ok(seen) if matches!((said, seen), (Family::ResNet, Family::ResNetHf)) => Ok(seen),
+                // `resnet20` of small pictures and `resnet` share their names; the shapes decide.
+                Ok(seen) if matches!((said, seen), (Family::ResNet, Family::ResNetCifar)) => Ok(seen),
+                _ => Ok(said),
+            }
+        }
+        None => Family::recognised(shapes),
+    }
+}
+
+/// An architecture with the sizes found in a file.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The network; every slot is a tensor of the file.
+    pub graph: Graph,
+    /// For people: `ResNet-20 (CIFAR)`.
+    pub description: String,
+}
+
+/// Builds the network that tensors of these names and shapes belong to, for pictures of `size` (height, width).
+/// `config` is the Hugging Face `config.json`, where there is one.
+pub fn from_shapes(family: Family, shapes: &Shapes, size: [usize; 2], config: Option<&Value>) -> Result<Built, ArchError> {
+    match family {
+        Family::ResNet => resnet::build(shapes, size),
+        Family::ResNetHf => resnet_hf::build(shapes, size, config),
+        Family::ResNetCifar => resnet_cifar::build(shapes, size),
+        Family::EfficientNetLite => efficientnet_lite::build(shapes, size),
+    }
+}
+
+/// Builds a network from a name, to be trained from fresh weights: `resnet-cifar-DEPTH` with three stages of 16, 32 and
+/// 64 channels, or `resnet-cifar-DEPTH:W1,W2,...` with one stage per width. The depth is
+/// `2 * stages * blocks + 2`: `resnet-cifar-20`, `resnet-cifar-8:8,16,32`. Tensor names are those that
+/// [`from_shapes`] recognises.
+pub fn build(name: &str, classes: usize, size: [usize; 2]) -> Result<Graph, ArchError> {
+    let (widths, blocks) = resnet_cifar::parse(name)?;
+    small_resnet(&widths, blocks, classes, size)
+}
+
+/// The small ResNet of [`build`] with these widths (one stage each) and `blocks` blocks per stage.
+pub fn small_resnet(widths: &[usize], blocks: usize, classes: usize, size: [usize; 2]) -> Result<Graph, ArchError> {
+    Ok(resnet_cifar::build(&resnet_cifar::shapes(widths, blocks, classes)?, size)?.graph)
+}
+
+/// Why no network can be built.
+#[derive(Debug, Error)]
+pub enum ArchError {
+    /// A name that means nothing here.
+    #[error("architecture `{name}` is not known (known: {known}); export the model to ONNX instead")]
+    Unknown {
+        /// As given.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Tensor names of no known family.
+    #[error("the tensor names ({examples}, ...) are of no known architecture ({known}); export the model to ONNX, or name it with --arch")]
+    NotRecognised {
+        /// A few of them.
+        examples: String,
+        /// What there is.
+        known: String,
+    },
+    /// Two families fit.
+    #[error("a ResNet with a 3x3 stem and four stages: say with --arch whether pooling follows the stem (resnet) or not (resnet-cifar)")]
+    Ambiguous,
+    /// Tensors that should be there or look otherwise.
+    #[error("the weights do not fit {family}:{}", list(missing, wrong))]
+    Tensors {
+        /// Which architecture was assumed.
+        family: &'static str,
+        /// Names of tensors that are not in the file.
+        missing: Vec<String>,
+        /// Name, shape found and what was expected.
+        wrong: Vec<String>,
+    },
+    /// A name for [`build`] that cannot be read.
+    #[error("`{name}`: {reason}; write resnet-cifar-20 or resnet-cifar-8:8,16,32 (depth = 2 * stages * blocks + 2)")]
+    Spec {
+        /// As given.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something about the architecture that is not supported.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The network cannot take pictures of this size, or its parts do not fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+fn list(missing: &[String], wrong: &[String]) -> String {
+    let missing = missing.iter().map(|name| format!("\n  missing  {name}"));
+    let wrong = wrong.iter().map(|text| format!("\n  shape    {text}"));
+    missing.chain(wrong).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! EfficientNet-Lite 0 to 4: EfficientNet without squeeze-and-excitation, ReLU6 for swish.
+//!
+//! Strides cannot be read off weights; they are those of EfficientNet's seven stages (Tan, Le, arXiv 1905.11946, table 1), and
+//! a stage begins where the number of output channels changes, which holds at every width. Padding is TensorFlow's SAME.
+
+use super::layers::{Groups, Layers, Padding, count};
+use super::{ArchError, Built, Shapes};
+use crate::graph::{NodeId, Op, Unary};
+
+const STRIDES: [usize; 7] = [1, 2, 2, 2, 1, 2, 1];
+const RELU6: Op = Op::Unary(Unary::Clip { min: 0.0, max: 6.0 });
+
+pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchError> {
+    if shapes.keys().any(|name| name.contains("._se_")) {
+        let what = "the file has squeeze-and-excitation tensors: an EfficientNet, not EfficientNet-Lite; export it to ONNX";
+        return Err(ArchError::Unsupported(what.into()));
+    }
+    let (mut net, input) = Layers::new("efficientnet-lite", shapes, "_conv_stem.weight", size, 1e-3)?;
+    let mut x = unit(&mut net, "_conv_stem", "_bn0", input, 2, Groups::One)?;
+    x = net.add("_relu0", RELU6, &[x])?;
+    let blocks = count(shapes, "_blocks.");
+    let (mut stage, mut width) = (0, None);
+    for block in 0..blocks {
+        let name = format!("_blocks.{block}");
+        let out = shapes.get(&format!("{name}._project_conv.weight")).and_then(|shape| shape.first().copied());
+        let begins = out != width;
+        if begins && width.is_some() {
+            stage += 1;
+        }
+        width = out;
+        let stride = if begins { STRIDES.get(stage).copied().unwrap_or(1) } else { 1 };
+        x = inverted(&mut net, &name, x, stride)?;
+    }
+    x = unit(&mut net, "_conv_head", "_bn1", x, 1, Groups::One)?;
+    x = net.add("_relu1", RELU6, &[x])?;
+    x = net.pool("_avg_pooling", x)?;
+    if shapes.keys().any(|name| name.starts_with("_fc.")) {
+        x = net.linear("_fc", x)?;
+    }
+    let graph = net.finish(x)?;
+    if stage + 1 != STRIDES.len() {
+        return Err(ArchError::Unsupported(format!("an EfficientNet-Lite has {} stages, this file {}", STRIDES.len(), stage + 1)));
+    }
+    Ok(Built { graph, description: format!("EfficientNet-Lite, {blocks} blocks") })
+}
+
+fn unit(net: &mut Layers, conv: &str, norm: &str, x: NodeId, stride: usize, groups: Groups) -> Result<NodeId, ArchError> {
+    let x = net.conv(conv, x, stride, groups, Padding::SameUpper)?;
+    net.norm(norm, x)
+}
+
+fn inverted(net: &mut Layers, name: &str, input: NodeId, stride: usize) -> Result<NodeId, ArchError> {
+    let mut x = input;
+    if net.has(&format!("{name}._expand_conv.weight")) {
+        x = unit(net, &format!("{name}._expand_conv"), &format!("{name}._bn0"), x, 1, Groups::One)?;
+        x = net.add(&format!("{name}._relu0"), RELU6, &[x])?;
+    }
+    x = unit(net, &format!("{name}._depthwise_conv"), &format!("{name}._bn1"), x, stride, Groups::Depthwise)?;
+    x = net.add(&format!("{name}._relu1"), RELU6, &[x])?;
+    x = unit(net, &format!("{name}._project_conv"), &format!("{name}._bn2"), x, 1, Groups::One)?;
+    if stride == 1 && net.channels(input) == net.channels(x) {
+        x = net.sum(&format!("{name}.add"), x, input)?;
+    }
+    Ok(x)
+}

@@ -1,0 +1,229 @@
+//! Layers whose sizes are read off the tensors in a file.
+
+use super::{ArchError, Shapes};
+use crate::graph::{Binary, Graph, GraphBuilder, NodeId, Op, Reduce, Role, Shape, Unary, Window};
+
+/// How many groups a convolution has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// One.
+    One,
+    /// As many as make the weight fit the input.
+    Fitting,
+    /// One per channel.
+    Depthwise,
+}
+
+/// How a convolution is padded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Padding {
+    /// Half the kernel on every side, as PyTorch models do.
+    Half,
+    /// TensorFlow's SAME: as little as possible, the odd one below and on the right.
+    SameUpper,
+}
+
+/// A network under construction. After a tensor that is missing or does not fit, nothing more is built, but every later
+/// layer still looks for its tensors, so that one error lists them all.
+pub(super) struct Layers<'a> {
+    family: &'static str,
+    shapes: &'a Shapes,
+    builder: GraphBuilder,
+    missing: Vec<String>,
+    wrong: Vec<String>,
+    stopped: bool,
+    eps: f64,
+}
+
+impl<'a> Layers<'a> {
+    /// `eps` is that of every batch norm; `stem` names the weight that tells the input's channels.
+    pub(super) fn new(
+        family: &'static str,
+        shapes: &'a Shapes,
+        stem: &str,
+        size: [usize; 2],
+        eps: f64,
+    ) -> Result<(Self, NodeId), ArchError> {
+        let channels = match shapes.get(stem).map(Vec::as_slice) {
+            Some([_, channels @ (1 | 3), _, _]) => *channels,
+            Some(other) => {
+                let wrong = vec![format!("{stem} is {other:?}, expected [width, 1 or 3, kernel, kernel]")];
+                return Err(ArchError::Tensors { family, missing: Vec::new(), wrong });
+            }
+            // Whatever: the missing stem is reported with the other missing tensors.
+            None => 3,
+        };
+        let mut builder = GraphBuilder::new();
+        let input = builder.input("input", Shape::batched(&[channels, size[0], size[1]]))?;
+        let layers = Self { family, shapes, builder, missing: Vec::new(), wrong: Vec::new(), stopped: false, eps };
+        Ok((layers, input))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.shapes.contains_key(name)
+    }
+
+    /// Channels of a map built so far.
+    pub(super) fn channels(&self, x: NodeId) -> usize {
+        self.builder.shape(x).known(1).unwrap_or(0)
+    }
+
+    /// Height and width of a map built so far.
+    pub(super) fn size(&self, x: NodeId) -> [usize; 2] {
+        let shape = self.builder.shape(x);
+        [shape.known(2).unwrap_or(0), shape.known(3).unwrap_or(0)]
+    }
+
+    /// Whether the network is still being built (false after a tensor that does not fit).
+    pub(super) fn is_whole(&self) -> bool {
+        !self.stopped
+    }
+
+    /// A convolution `name.weight`, with `name.bias` where the file has one.
+    pub(super) fn conv(&mut self, name: &str, x: NodeId, stride: usize, groups: Groups, padding: Padding) -> Result<NodeId, ArchError> {
+        let weight = format!("{name}.weight");
+        let Some(found) = self.look(&weight) else { return Ok(x) };
+        if self.stopped {
+            return Ok(x);
+        }
+        let channels = self.channels(x);
+        let [out, per_group, kh, kw] = found[..] else {
+            return Ok(self.misfit(&weight, &found, "[out, in, kernel, kernel]", x));
+        };
+        let fitting = if per_group > 0 && channels.is_multiple_of(per_group) { channels / per_group } else { 0 };
+        let count = match groups {
+            Groups::One => 1,
+            Groups::Fitting => fitting.max(1),
+            Groups::Depthwise => channels,
+        };
+        if channels / count.max(1) != per_group || out == 0 || kh == 0 || kw == 0 || !out.is_multiple_of(count.max(1)) {
+            let expected = format!("[out, {}, kernel, kernel] for an input of {channels} channels", channels / count.max(1));
+            return Ok(self.misfit(&weight, &found, &expected, x));
+        }
+        let window = Window { kernel: [kh, kw], stride: [stride; 2], pads: self.pads(x, [kh, kw], stride, padding), dilation: [1, 1] };
+        let mut inputs = vec![x, self.builder.param(&weight, &found, Role::Weight)];
+        let bias = format!("{name}.bias");
+        if self.has(&bias) {
+            inputs.push(self.vector(&bias, out, Role::Bias));
+        }
+        Ok(self.builder.add(name, Op::Conv2d { window, groups: count }, &inputs)?)
+    }
+
+    fn pads(&self, x: NodeId, kernel: [usize; 2], stride: usize, padding: Padding) -> [usize; 4] {
+        let size = self.size(x);
+        let along = |i: usize| match padding {
+            Padding::Half => (kernel[i] / 2, kernel[i] / 2),
+            Padding::SameUpper => {
+                let reach = size[i].div_ceil(stride).saturating_sub(1) * stride + kernel[i];
+                let total = reach.saturating_sub(size[i]);
+                (total / 2, total - total / 2)
+            }
+        };
+        let ((top, bottom), (left, right)) = (along(0), along(1));
+        [top, left, bottom, right]
+    }
+
+    /// A batch norm with its four tensors.
+    pub(super) fn norm(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
+        let channels = self.channels(x);
+        let tensors =
+            [("weight", Role::Scale), ("bias", Role::Shift), ("running_mean", Role::RunningMean), ("running_var", Role::RunningVar)];
+        let mut inputs = vec![x];
+        for (part, role) in tensors {
+            inputs.push(self.vector(&format!("{name}.{part}"), channels, role));
+        }
+        self.add(name, Op::BatchNorm { eps: self.eps, momentum: 0.1 }, &inputs)
+    }
+
+    /// A linear layer `name.weight`, `name.bias` on `[N, features]`.
+    pub(super) fn linear(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
+        let weight = format!("{name}.weight");
+        let Some(found) = self.look(&weight) else { return Ok(x) };
+        let bias = format!("{name}.bias");
+        let features = self.channels(x);
+        let out = found.first().copied().unwrap_or(0);
+        if self.stopped {
+            self.look(&bias);
+            return Ok(x);
+        }
+        if found != [out, features] || out == 0 {
+            return Ok(self.misfit(&weight, &found, &format!("[classes, {features}]"), x));
+        }
+        let mut inputs = vec![x, self.builder.param(&weight, &found, Role::Weight)];
+        if self.has(&bias) {
+            inputs.push(self.vector(&bias, out, Role::Bias));
+        }
+        self.add(name, Op::Linear, &inputs)
+    }
+
+    /// Any operator without tensors of its own.
+    pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId, ArchError> {
+        if self.stopped {
+            return Ok(inputs.first().copied().unwrap_or(NodeId(0)));
+        }
+        Ok(self.builder.add(name, op, inputs)?)
+    }
+
+    pub(super) fn relu(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
+        self.add(name, Op::Unary(Unary::Relu), &[x])
+    }
+
+    pub(super) fn sum(&mut self, name: &str, a: NodeId, b: NodeId) -> Result<NodeId, ArchError> {
+        self.add(name, Op::Binary(Binary::Add), &[a, b])
+    }
+
+    /// The 3x3 pooling with stride 2 after the stem of a ResNet for large pictures.
+    pub(super) fn stem_pool(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
+        self.add(name, Op::MaxPool(Window { kernel: [3, 3], stride: [2, 2], pads: [1; 4], dilation: [1, 1] }), &[x])
+    }
+
+    /// Mean over height and width: `[N, C, H, W]` to `[N, C]`.
+    pub(super) fn pool(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
+        self.add(name, Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: false }, &[x])
+    }
+
+    /// The network, or the tensors that do not fit.
+    pub(super) fn finish(self, output: NodeId) -> Result<Graph, ArchError> {
+        if !self.missing.is_empty() || !self.wrong.is_empty() {
+            return Err(ArchError::Tensors { family: self.family, missing: self.missing, wrong: self.wrong });
+        }
+        Ok(self.builder.finish(output)?)
+    }
+
+    /// Says that something else than a tensor's presence is wrong.
+    pub(super) fn misfit(&mut self, name: &str, found: &[usize], expected: &str, x: NodeId) -> NodeId {
+        self.wrong.push(format!("{name} is {found:?}, expected {expected}"));
+        self.stopped = true;
+        x
+    }
+
+    fn look(&mut self, name: &str) -> Option<Vec<usize>> {
+        let found = self.shapes.get(name).cloned();
+        if found.is_none() {
+            self.missing.push(name.to_owned());
+            self.stopped = true;
+        }
+        found
+    }
+
+    fn vector(&mut self, name: &str, length: usize, role: Role) -> NodeId {
+        let node = self.builder.param(name, &[length], role);
+        match self.shapes.get(name) {
+            None => self.missing.push(name.to_owned()),
+            Some(found) if *found != [length] && !self.stopped => {
+                self.wrong.push(format!("{name} is {found:?}, expected [{length}]"));
+            }
+            Some(_) => {}
+        }
+        node
+    }
+}
+
+/// How many of `prefix0.`, `prefix1.`, ... the file has, counted from 0 without gaps.
+pub(super) fn count(shapes: &Shapes, prefix: &str) -> usize {
+    let has = |i: &usize| {
+        let start = format!("{prefix}{i}.");
+        shapes.range(start.clone()..).next().is_some_and(|(name, _)| name.starts_with(&start))
+    };
+    (0..shapes.len()).take_while(has).count()
+}

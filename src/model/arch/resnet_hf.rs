@@ -1,0 +1,68 @@
+//! ResNet under the names of Hugging Face Transformers (`ResNetModel`, `ResNetForImageClassification`).
+
+use serde_json::Value;
+
+use super::layers::{Groups, Layers, Padding, count};
+use super::{ArchError, Built, Shapes};
+use crate::graph::NodeId;
+
+pub(super) fn build(shapes: &Shapes, size: [usize; 2], config: Option<&Value>) -> Result<Built, ArchError> {
+    let flag = |key: &str| config.and_then(|c| c.get(key)).and_then(Value::as_bool).unwrap_or(false);
+    if let Some(act) = config.and_then(|c| c.get("hidden_act")).and_then(Value::as_str).filter(|act| *act != "relu") {
+        return Err(ArchError::Unsupported(format!(
+            "config.json: hidden_act `{act}` of a ResNet is not supported, only `relu`; export to ONNX"
+        )));
+    }
+    // The base model saved on its own has no `resnet.` in front.
+    let base = if shapes.keys().any(|name| name.starts_with("resnet.")) { "resnet." } else { "" };
+    let stem = format!("{base}embedder.embedder");
+    let (mut net, input) = Layers::new("resnet-hf", shapes, &format!("{stem}.convolution.weight"), size, 1e-5)?;
+    let mut x = unit(&mut net, &stem, input, 2)?;
+    x = net.relu(&format!("{stem}.activation"), x)?;
+    x = net.stem_pool(&format!("{base}embedder.pooler"), x)?;
+    let mut convolutions = 0;
+    for stage in 0..count(shapes, &format!("{base}encoder.stages.")) {
+        let stage_name = format!("{base}encoder.stages.{stage}.layers.");
+        for layer in 0..count(shapes, &stage_name) {
+            let stride = if layer == 0 && (stage > 0 || flag("downsample_in_first_stage")) { 2 } else { 1 };
+            let name = format!("{stage_name}{layer}");
+            convolutions += count(shapes, &format!("{name}.layer."));
+            x = residual(&mut net, &name, x, stride, flag("downsample_in_bottleneck"))?;
+        }
+    }
+    x = net.pool(&format!("{base}pooler"), x)?;
+    if shapes.keys().any(|name| name.starts_with("classifier.")) {
+        x = net.linear("classifier.1", x)?;
+    }
+    Ok(Built { graph: net.finish(x)?, description: format!("ResNet-{}, Hugging Face names", convolutions + 2) })
+}
+
+/// Convolution and batch norm.
+fn unit(net: &mut Layers, name: &str, x: NodeId, stride: usize) -> Result<NodeId, ArchError> {
+    let x = net.conv(&format!("{name}.convolution"), x, stride, Groups::One, Padding::Half)?;
+    net.norm(&format!("{name}.normalization"), x)
+}
+
+fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, early: bool) -> Result<NodeId, ArchError> {
+    let bottleneck = net.has(&format!("{name}.layer.2.convolution.weight"));
+    let strides = match (bottleneck, early) {
+        (false, _) => vec![stride, 1],
+        (true, true) => vec![stride, 1, 1],
+        (true, false) => vec![1, stride, 1],
+    };
+    let last = strides.len();
+    let mut x = input;
+    for (i, stride) in strides.into_iter().enumerate() {
+        x = unit(net, &format!("{name}.layer.{i}"), x, stride)?;
+        if i + 1 < last {
+            x = net.relu(&format!("{name}.layer.{i}.activation"), x)?;
+        }
+    }
+    let mut shortcut = input;
+    let changes = net.channels(input) != net.channels(x) || stride != 1;
+    if net.has(&format!("{name}.shortcut.convolution.weight")) || (net.is_whole() && changes) {
+        shortcut = unit(net, &format!("{name}.shortcut"), input, stride)?;
+    }
+    x = net.sum(&format!("{name}.add"), x, shortcut)?;
+    net.relu(&format!("{name}.activation"), x)
+}

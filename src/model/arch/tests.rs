@@ -1,0 +1,128 @@
+use super::*;
+use crate::graph::{Op, Role};
+
+fn take(shapes: &mut Shapes, name: &str) {
+    assert!(shapes.remove(name).is_some(), "{name} is there");
+}
+
+fn norm(shapes: &mut Shapes, name: &str, width: usize) {
+    for part in ["weight", "bias", "running_mean", "running_var"] {
+        shapes.insert(format!("{name}.{part}"), vec![width]);
+    }
+}
+
+/// A torchvision ResNet with one bottleneck per stage, `groups` wide.
+fn bottlenecks(groups: usize) -> Shapes {
+    let mut shapes = Shapes::from([("conv1.weight".to_owned(), vec![8, 3, 7, 7])]);
+    norm(&mut shapes, "bn1", 8);
+    let mut from = 8;
+    for (stage, width) in (1..).zip([8, 16, 32, 64]) {
+        let at = format!("layer{stage}.0");
+        shapes.insert(format!("{at}.conv1.weight"), vec![width, from, 1, 1]);
+        shapes.insert(format!("{at}.conv2.weight"), vec![width, width / groups, 3, 3]);
+        shapes.insert(format!("{at}.conv3.weight"), vec![4 * width, width, 1, 1]);
+        shapes.insert(format!("{at}.downsample.0.weight"), vec![4 * width, from, 1, 1]);
+        for (part, size) in [("bn1", width), ("bn2", width), ("bn3", 4 * width), ("downsample.1", 4 * width)] {
+            norm(&mut shapes, &format!("{at}.{part}"), size);
+        }
+        from = 4 * width;
+    }
+    shapes.insert("fc.weight".into(), vec![10, 256]);
+    shapes.insert("fc.bias".into(), vec![10]);
+    shapes
+}
+
+#[test]
+fn a_name_builds_the_network_it_describes() {
+    let graph = build("resnet-cifar-20", 10, [32, 32]).expect("built");
+    assert_eq!(graph.node(graph.output()).shape.at(1), [1, 10]);
+    let trainable: usize = graph.slots().iter().filter(|s| s.role.trains()).map(|s| s.shape.iter().product::<usize>()).sum();
+    // He et al., table 6: 0.27 million.
+    assert_eq!(trainable, 269_722);
+    let convolutions = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv2d { .. })).count();
+    assert_eq!(convolutions, 19);
+    let small = build("resnet-cifar-8:8,16,32", 5, [32, 32]).expect("built");
+    assert_eq!(small.slots().len(), 7 * 5 + 2);
+    assert!(small.find("layer2.0.conv1").is_some());
+}
+
+#[test]
+fn names_that_describe_nothing_are_refused() {
+    for name in
+        ["resnet-cifar-", "resnet-cifar-21", "resnet-cifar-2", "resnet-cifar-8:", "resnet-cifar-8:64,32,16", "resnet-cifar-8:0,1,2", "vgg"]
+    {
+        assert!(matches!(build(name, 10, [32, 32]), Err(ArchError::Spec { .. })), "{name}");
+    }
+    assert!(build("resnet-cifar-20", 0, [32, 32]).is_err());
+    assert!(matches!(Family::named("vit"), Err(ArchError::Unknown { .. })));
+}
+
+#[test]
+fn families_are_known_by_their_tensors() {
+    let cifar = resnet_cifar::shapes(&[4, 8, 16], 1, 3).expect("shapes");
+    assert_eq!(choose(&cifar, None).expect("chosen"), Family::ResNetCifar);
+    assert_eq!(choose(&bottlenecks(1), None).expect("chosen"), Family::ResNet);
+    assert_eq!(choose(&bottlenecks(1), Some(Hint::File("resnet50"))).expect("chosen"), Family::ResNet);
+    assert!(matches!(choose(&bottlenecks(1), Some(Hint::File("vit"))), Err(ArchError::Unknown { .. })));
+    assert!(matches!(choose(&Shapes::from([("x".into(), vec![1])]), None), Err(ArchError::NotRecognised { .. })));
+    let mut small_stem = bottlenecks(1);
+    small_stem.insert("conv1.weight".into(), vec![8, 3, 3, 3]);
+    assert!(matches!(choose(&small_stem, None), Err(ArchError::Ambiguous)));
+}
+
+#[test]
+fn torchvision_bottlenecks_and_groups_are_read_off_the_shapes() {
+    let built = from_shapes(Family::ResNet, &bottlenecks(4), [64, 64], None).expect("built");
+    assert!(built.description.starts_with("ResNeXt-14"), "{}", built.description);
+    let graph = built.graph;
+    let grouped = graph.find("layer2.0.conv2").map(|id| graph.node(id).clone()).expect("there");
+    assert!(matches!(grouped.op, Op::Conv2d { groups: 4, window } if window.stride == [2, 2]));
+    // 64 pixels: 32 after the stem, 16 after pooling, then 16, 8, 4, 2.
+    let last = graph.find("layer4.0.relu").expect("there");
+    assert_eq!(graph.node(last).shape.at(1), [1, 256, 2, 2]);
+    let mut headless = bottlenecks(1);
+    take(&mut headless, "fc.weight");
+    take(&mut headless, "fc.bias");
+    let graph = from_shapes(Family::ResNet, &headless, [64, 64], None).expect("built").graph;
+    assert_eq!(graph.node(graph.output()).shape.at(1), [1, 256]);
+}
+
+#[test]
+fn every_missing_tensor_is_listed_at_once() {
+    let mut shapes = bottlenecks(1);
+    for name in ["bn1.running_var", "layer2.0.conv2.weight", "layer4.0.bn3.bias", "fc.bias"] {
+        take(&mut shapes, name);
+    }
+    // A linear layer may lack its bias.
+    match from_shapes(Family::ResNet, &shapes, [64, 64], None).expect_err("tensors are missing") {
+        ArchError::Tensors { missing, wrong, .. } => {
+            assert_eq!(missing, ["bn1.running_var", "layer2.0.conv2.weight", "layer4.0.bn3.bias", "fc.bias"]);
+            assert!(wrong.is_empty(), "{wrong:?}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_wrong_shape_is_named_with_both_shapes() {
+    let mut shapes = bottlenecks(1);
+    shapes.insert("layer3.0.bn1.bias".into(), vec![7]);
+    let text = from_shapes(Family::ResNet, &shapes, [64, 64], None).expect_err("misfit").to_string();
+    assert!(text.contains("layer3.0.bn1.bias is [7], expected [32]"), "{text}");
+    for bad in [vec![8, 5, 3, 3], vec![8], vec![8, 8, 0, 3], vec![0, 8, 3, 3]] {
+        let mut shapes = bottlenecks(1);
+        shapes.insert("layer1.0.conv2.weight".into(), bad.clone());
+        assert!(matches!(from_shapes(Family::ResNet, &shapes, [64, 64], None), Err(ArchError::Tensors { .. })), "{bad:?}");
+    }
+}
+
+#[test]
+fn running_statistics_do_not_train() {
+    let graph = build("resnet-cifar-8:4,8,16", 3, [16, 16]).expect("built");
+    let role = |name: &str| graph.slots().iter().find(|slot| slot.name == name).map(|slot| slot.role);
+    assert_eq!(role("bn1.weight"), Some(Role::Scale));
+    assert_eq!(role("bn1.bias"), Some(Role::Shift));
+    assert_eq!(role("bn1.running_mean"), Some(Role::RunningMean));
+    assert_eq!(role("bn1.running_var"), Some(Role::RunningVar));
+    assert_eq!(role("linear.bias"), Some(Role::Bias));
+}

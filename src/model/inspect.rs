@@ -1,0 +1,87 @@
+//! What a checkpoint is, for people and scripts: the data behind `heirloom inspect`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{InputSpec, LoadOptions, Model, ModelError};
+use crate::graph::Op;
+use crate::registry::ModelRef;
+
+/// A checkpoint described.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Which file.
+    pub identity: ModelRef,
+    /// What the file is: `safetensors, ResNet-20 (CIFAR)`.
+    pub description: String,
+    /// Numbers in all tensors.
+    pub parameters: usize,
+    /// Those that fine-tuning may change.
+    pub trainable: usize,
+    /// What enters.
+    pub input: InputSpec,
+    /// Where features leave.
+    pub cut: CutSummary,
+    /// How many operators of each kind, by name; parameters and the input are not counted.
+    pub operators: BTreeMap<String, usize>,
+    /// What can be certified.
+    pub modes: Vec<ModeSummary>,
+}
+
+/// [`super::Cut`] without the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutSummary {
+    /// The tensor in the file.
+    pub name: String,
+    /// Features per picture.
+    pub width: usize,
+    /// How it was found.
+    pub how: String,
+}
+
+/// Whether a mode of transfer can be measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeSummary {
+    /// `fixed_feature` or `full_network`.
+    pub mode: String,
+    /// Whether it can.
+    pub possible: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Loads a checkpoint to describe it.
+pub fn inspect(reference: ModelRef, options: &LoadOptions) -> Result<Inspection, ModelError> {
+    Ok(Model::load(reference, options)?.inspection())
+}
+
+impl Model {
+    /// The description of a loaded checkpoint.
+    pub fn inspection(&self) -> Inspection {
+        let mut operators = BTreeMap::new();
+        for node in self.graph.nodes().iter().filter(|node| !matches!(node.op, Op::Input | Op::Param(_))) {
+            *operators.entry(node.op.name().to_owned()).or_insert(0) += 1;
+        }
+        let slots = self.trunk.slots();
+        let trains = self.trunk.nodes().iter().any(|node| match node.op {
+            Op::Param(slot) => slots.get(slot.0).is_some_and(|slot| slot.role.trains()),
+            _ => false,
+        });
+        let reason = (!trains).then(|| "no trainable parameter reaches the features".to_owned());
+        Inspection {
+            identity: self.identity.clone(),
+            description: self.description.clone(),
+            parameters: self.params.0.iter().map(|array| array.len()).sum(),
+            trainable: self.params.trainable(&self.graph),
+            input: self.input.clone(),
+            cut: CutSummary { name: self.cut.name.clone(), width: self.cut.width, how: self.cut.how.clone() },
+            operators,
+            modes: vec![
+                ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },
+                ModeSummary { mode: "full_network".into(), possible: trains, reason },
+            ],
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! From a file to a [`Model`].
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::onnx::{self, OnnxError};
+use super::preprocessing::{self, PreprocessingError};
+use super::safetensors::{self, SafetensorsError};
+use super::{Imported, InputSpec, Layout, LoadOptions, Model, cut, cut::CutError};
+use crate::graph::{Graph, GraphError, Op, Role, SlotId};
+use crate::registry::{self, Format, ModelRef, RegistryError};
+use crate::store::Digest;
+
+impl Model {
+    /// Reads a checkpoint, finds where its features leave and what its pictures become.
+    pub fn load(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
+        let bytes = registry::bytes(&reference)?;
+        let imported = match reference.format {
+            Format::Safetensors => {
+                if Digest::of(&bytes) != reference.digest {
+                    return Err(RegistryError::Changed { path: reference.path }.into());
+                }
+                safetensors::load(&reference.path, &bytes, options)?
+            }
+            Format::Onnx => onnx::load(&reference.path, &bytes)?,
+        };
+        Self::assemble(reference, imported, options)
+    }
+
+    /// Puts together what an importer read and what the user says.
+    pub fn assemble(identity: ModelRef, imported: Imported, options: &LoadOptions) -> Result<Self, ModelError> {
+        let Imported { description, graph, params, layout, channels, size, preprocessing, features, metadata } = imported;
+        if params.0.len() != graph.slots().len() {
+            return Err(ModelError::Params { arrays: params.0.len(), slots: graph.slots().len() });
+        }
+        for (slot, array) in graph.slots().iter().zip(&params.0) {
+            if array.iter().any(|value| !value.is_finite()) {
+                return Err(ModelError::NotFinite { name: slot.name.clone() });
+            }
+        }
+        let found = match preprocessing {
+            Some(stated) => Some(stated),
+            None => preprocessing::find(&identity.path, &metadata)?.preprocessing,
+        };
+        let [height, width] = match (options.input.size, size) {
+            (Some(asked), Some(fixed)) if asked != fixed => return Err(ModelError::FixedSize { asked, fixed }),
+            (Some(size), _) | (None, Some(size)) => preprocessing::checked_size(size, "the input size")?,
+            (None, None) => return Err(ModelError::NoSize),
+        };
+        if !matches!(channels, 1 | 3) {
+            return Err(ModelError::Channels { channels });
+        }
+        let shape = graph.node(graph.input()).shape.clone();
+        let expected = match layout {
+            Layout::Nchw => [channels, height, width],
+            Layout::Nhwc => [height, width, channels],
+        };
+        if shape.rank() != 4 || (1..4).any(|axis| shape.known(axis) != Some(expected[axis - 1])) {
+            return Err(ModelError::Input { shape: shape.to_string() });
+        }
+        let (trunk, cut) = cut::find(&graph, features.as_deref(), options.features.as_deref())?;
+        let input = InputSpec { channels, height, width, layout, preprocessing: preprocessing::settle(found, &options.input)? };
+        Ok(Self { identity, description, graph: Arc::new(graph), trunk: Arc::new(trunk), params, input, cut })
+    }
+
+    /// The trunk with a new linear head of `classes` outputs: the graph `[N, classes]`, and the slots of the head's weight
+    /// `heirloom.head.weight` `[classes, features]` and bias `heirloom.head.bias`, which follow the trunk's.
+    pub fn with_head(&self, classes: usize) -> Result<(Graph, SlotId, SlotId), ModelError> {
+        if classes == 0 {
+            return Err(ModelError::NoClasses);
+        }
+        let first = self.trunk.slots().len();
+        let features = self.trunk.output();
+        let mut builder = Graph::clone(&self.trunk).extend();
+        let weight = builder.param("heirloom.head.weight", &[classes, self.cut.width], Role::Weight);
+        let bias = builder.param("heirloom.head.bias", &[classes], Role::Bias);
+        let head = builder.add("heirloom.head", Op::Linear, &[features, weight, bias])?;
+        Ok((builder.finish(head)?, SlotId(first), SlotId(first + 1)))
+    }
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The file itself.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A safetensors file.
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    /// An ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The input's description.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+    /// The features.
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    /// A graph that does not hold together.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// An importer's mistake.
+    #[error("{arrays} arrays were read for {slots} tensors")]
+    Params {
+        /// Arrays.
+        arrays: usize,
+        /// Slots.
+        slots: usize,
+    },
+    /// Weights that no computation can use.
+    #[error("`{name}` holds values that are not finite numbers: the checkpoint is damaged")]
+    NotFinite {
+        /// Tensor.
+        name: String,
+    },
+    /// Any size would do.
+    #[error("the checkpoint takes pictures of any size: say which under `input: {{ size: [height, width] }}` in the policy")]
+    NoSize,
+    /// The file allows one size only.
+    #[error("the checkpoint takes pictures of {fixed:?} (height, width) only, the policy's `input.size` asks for {asked:?}")]
+    FixedSize {
+        /// By the policy.
+        asked: [usize; 2],
+        /// By the file.
+        fixed: [usize; 2],
+    },
+    /// Neither gray nor RGB.
+    #[error("the checkpoint takes pictures of {channels} channels; 1 (gray) and 3 (RGB) can be certified")]
+    Channels {
+        /// As found.
+        channels: usize,
+    },
+    /// Not a picture.
+    #[error("the checkpoint's input has shape {shape}, which is not a batch of pictures")]
+    Input {
+        /// As found.
+        shape: String,
+    },
+    /// A head without outputs.
+    #[error("a head needs at least one class")]
+    NoClasses,
+}

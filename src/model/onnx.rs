@@ -1,0 +1,124 @@
+//! ONNX files in and out.
+//!
+//! [`load`] lowers a file to a [`Graph`]: operator sets 7 to 22 and their differences, shape arithmetic (folded, with the
+//! batch size kept symbolic), constants, padding modes and fused biases are all resolved here, so that an executor sees
+//! nothing of them.
+//!
+//! Files: `pb` the messages, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
+//! import, `lower` the operators, `import` the way through the graph, `roles` what parameters are for.
+//!
+//! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file is
+//! read from the model's own folder only, and nothing recurses.
+
+mod call;
+mod fold;
+mod import;
+mod lower;
+mod pb;
+mod roles;
+mod shapes;
+mod tensor;
+mod value;
+
+use std::path::Path;
+
+use prost::Message;
+use thiserror::Error;
+
+use super::Imported;
+use crate::graph::GraphError;
+
+/// Reads the ONNX file `bytes`; `path` says where it lies, for weights kept in files beside it.
+///
+/// The result takes any batch size, also where the file was exported with a fixed one. A file whose height and width
+/// are open cannot be read without knowing them: see [`load_sized`].
+pub fn load(path: &Path, bytes: &[u8]) -> Result<Imported, OnnxError> {
+    load_sized(path, bytes, None)
+}
+
+/// [`load`] with `[height, width]` in pixels for a file that leaves them open.
+pub fn load_sized(path: &Path, bytes: &[u8], size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
+    let model = pb::ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
+    import::import(model, path.parent().unwrap_or(Path::new("")), size)
+}
+
+/// Why an ONNX file cannot be read or written.
+#[derive(Debug, Error)]
+pub enum OnnxError {
+    /// Not a protobuf message of this kind.
+    #[error("this is not an ONNX file, or it is cut short: {reason}")]
+    Decode {
+        /// From the decoder.
+        reason: String,
+    },
+    /// A message without a network.
+    #[error("the file holds no graph: it is empty or not an ONNX model")]
+    NoGraph,
+    /// An operator set of another time.
+    #[error("operator set {version} is not supported (7 to 22 are): export the model with opset 17")]
+    Opset {
+        /// Declared by the file.
+        version: i64,
+    },
+    /// The inputs are not one batch of pictures.
+    #[error("{reason}")]
+    Input {
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// Height and width are open.
+    #[error("input `{name}` takes pictures of any size: give the height and width (`input: {{ size: [224, 224] }}` in the policy)")]
+    Size {
+        /// The input.
+        name: String,
+    },
+    /// Operators that are not understood: all of them at once.
+    #[error("operators that are not supported: {}", list.join("; "))]
+    Unsupported {
+        /// `Type (node, node)`.
+        list: Vec<String>,
+    },
+    /// A tensor whose bytes do not fit its shape or type.
+    #[error("tensor `{name}`: {reason}")]
+    Tensor {
+        /// Tensor.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Weights outside the file that cannot be read or must not be.
+    #[error("tensor `{name}` is kept outside the file: {reason}; only files in the model's own folder are read")]
+    ExternalData {
+        /// Tensor.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The graph does not hold together.
+    #[error("{reason}")]
+    Structure {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A node that cannot be carried over.
+    #[error("node `{node}` ({op}): {reason}")]
+    Node {
+        /// Name, or its first output.
+        node: String,
+        /// Type.
+        op: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What was read does not make a network.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Parameters that do not fit the graph to be written.
+    #[error("parameter `{name}` cannot be written: {reason}")]
+    Write {
+        /// Slot or node.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,448 @@
+//! Nodes whose inputs are all constants, computed at import: shape arithmetic on integers, weights on floats.
+
+use std::sync::Arc;
+
+use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn, concatenate};
+
+use super::call::{Call, Result, axes, axis, floats, integers};
+use super::pb::data_type;
+use super::shapes;
+use super::tensor::is_float;
+use super::value::{Const, Size, Value};
+use crate::graph::{Dim, Shape};
+
+/// How many elements constants may be expanded to in all: 2 GiB, above any network that fits a picture classifier.
+pub(super) const BUDGET: usize = 1 << 29;
+
+/// The outputs of a node on constants, or `None` if it is not one that is folded.
+pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
+    if let Some(out) = structural(call, budget)? {
+        return Ok(Some(out));
+    }
+    let one = |value: Value| Ok(Some(vec![value]));
+    match call.op() {
+        "Shape" | "Size" => {
+            let dims: Vec<Size> = shape_of(call.input(0)?).iter().map(|&d| Size::from(d as i64)).collect();
+            one(shape_value(call, &dims)?)
+        }
+        "Constant" => constant(call).map(Some),
+        "ConstantOfShape" => constant_of_shape(call, budget),
+        "Range" => one(range(call, budget)?),
+        "Cast" | "CastLike" => cast(call),
+        "Equal" | "Less" | "Greater" | "LessOrEqual" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" => logic(call, budget).map(Some),
+        "Where" => choose(call, budget),
+        "NonZero" => {
+            let x = floats(call.input(0)?, "")?;
+            let hits: Vec<Vec<usize>> =
+                x.array.indexed_iter().filter(|(_, v)| **v != 0.0).map(|(i, _)| i.as_array_view().to_vec()).collect();
+            charge(budget, &[hits.len(), x.array.ndim()])?;
+            let shape = IxDyn(&[x.array.ndim(), hits.len()]);
+            one(Value::int(ArrayD::from_shape_fn(shape, |i| Size::from(hits[i[1]][i[0]] as i64))))
+        }
+        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Sum" | "Pow" => arithmetic(call, budget).map(Some),
+        "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sigmoid" | "Tanh" | "Sign" => {
+            unary(call).map(Some)
+        }
+        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceL2" | "ReduceSumSquare" => reduce(call),
+        _ => Ok(None),
+    }
+}
+
+/// Output of Shape (with `start` and `end`) or Size, for tensors of the network too.
+pub(super) fn shape_value(call: &Call, dims: &[Size]) -> Result<Value> {
+    if call.op() == "Size" {
+        let total = dims.iter().try_fold(Size::from(1), |a, &b| a.mul(b)).ok_or("the size is not linear in the batch")?;
+        return Ok(Value::int(ArrayD::from_elem(IxDyn(&[]), total)));
+    }
+    let rank = dims.len() as i64;
+    let bound = |i: i64| if i < 0 { i.saturating_add(rank) } else { i }.clamp(0, rank) as usize;
+    let (start, end) = (bound(call.int("start").unwrap_or(0)), bound(call.int("end").unwrap_or(rank)));
+    let taken = dims.get(start..end).unwrap_or_default().to_vec();
+    Ok(Value::int(vector(taken)))
+}
+
+fn vector(items: Vec<Size>) -> ArrayD<Size> {
+    ndarray::Array1::from_vec(items).into_dyn()
+}
+
+fn shape_of(value: &Value) -> &[usize] {
+    match value {
+        Value::Float(c) => c.array.shape(),
+        Value::Int(a) => a.shape(),
+        Value::Node(_) => &[],
+    }
+}
+
+fn charge(budget: &mut usize, shape: &[usize]) -> Result<()> {
+    let needed = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b.max(1))).filter(|n| *n <= *budget);
+    *budget -= needed.ok_or_else(|| format!("the constants of this file expand to more than {BUDGET} numbers"))?;
+    Ok(())
+}
+
+/// Operators that move elements and do not look at them.
+fn structural(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
+    if call.op() == "Concat" {
+        return concat(call, budget).map(Some);
+    }
+    match call.optional(0) {
+        Some(Value::Float(c)) => {
+            let Some(parts) = moved(call, &c.array, budget)? else { return Ok(None) };
+            // An initializer that is only reshaped keeps its name.
+            let keeps = !matches!(call.op(), "Slice" | "Gather" | "Split" | "Tile");
+            let named = |(i, array): (usize, ArrayD<f32>)| Value::float(if keeps { &c.name } else { call.output_name(i) }, array);
+            Ok(Some(parts.into_iter().enumerate().map(named).collect()))
+        }
+        Some(Value::Int(a)) => Ok(moved(call, a, budget)?.map(|parts| parts.into_iter().map(Value::int).collect())),
+        _ => Ok(None),
+    }
+}
+
+fn moved<T: Clone>(call: &Call, x: &ArrayD<T>, budget: &mut usize) -> Result<Option<Vec<ArrayD<T>>>> {
+    let shape = Shape::fixed(x.shape());
+    let reshaped = |to: &Shape, budget: &mut usize| {
+        charge(budget, x.shape())?;
+        into_shape(x, &to.at(1)).map(|a| Some(vec![a]))
+    };
+    match call.op() {
+        "Reshape" => {
+            let target = call.sizes(1, "shape")?.ok_or("no shape is given")?;
+            reshaped(&shapes::reshape(&shape, &target, call.int("allowzero") == Some(1), None)?, budget)
+        }
+        "Flatten" => reshaped(&shapes::flatten(call, &shape)?, budget),
+        "Squeeze" => reshaped(&shapes::squeeze(call, &shape)?, budget),
+        "Unsqueeze" => reshaped(&shapes::unsqueeze(call, &shape)?, budget),
+        "Transpose" => {
+            charge(budget, x.shape())?;
+            let perm = shapes::perm(call, x.ndim())?;
+            Ok(Some(vec![x.view().permuted_axes(IxDyn(&perm)).as_standard_layout().into_owned()]))
+        }
+        "Slice" => {
+            charge(budget, x.shape())?;
+            let mut out = x.clone();
+            for range in shapes::slices(call, &shape)? {
+                out = out.select(Axis(range.axis), &range.indices());
+            }
+            Ok(Some(vec![out]))
+        }
+        "Split" => {
+            charge(budget, x.shape())?;
+            let (at, parts) = shapes::split(call, &shape)?;
+            Ok(Some(parts.iter().map(|&(start, end)| x.slice_axis(Axis(at), (start..end).into()).to_owned()).collect()))
+        }
+        "Gather" => {
+            let at = axis(call.int("axis").unwrap_or(0), x.ndim())?;
+            let (flat, given) = shapes::indices(call.input(1)?, x.shape()[at])?;
+            let mut to = x.shape()[..at].to_vec();
+            to.extend(&given);
+            to.extend(&x.shape()[at + 1..]);
+            charge(budget, &to)?;
+            Ok(Some(vec![into_shape(&x.select(Axis(at), &flat), &to)?]))
+        }
+        "Expand" => {
+            let target = call.sizes(1, "shape")?.ok_or("no shape is given")?;
+            let to = shapes::expand(&shape, &target, None)?;
+            if to.is_batched() {
+                return Ok(None);
+            }
+            Ok(Some(vec![broadcast(x, &to.at(1), budget)?.to_owned()]))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn into_shape<T: Clone>(x: &ArrayD<T>, to: &[usize]) -> Result<ArrayD<T>> {
+    x.to_shape(IxDyn(to)).map(|a| a.to_owned()).map_err(|e| e.to_string())
+}
+
+fn broadcast<'a, T: Clone>(x: &'a ArrayD<T>, to: &[usize], budget: &mut usize) -> Result<ArrayViewD<'a, T>> {
+    charge(budget, to)?;
+    x.broadcast(IxDyn(to)).ok_or_else(|| format!("{:?} cannot be repeated to {to:?}", x.shape()))
+}
+
+/// The common shape of two constants.
+fn common(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+    let to: Vec<Size> = b.iter().map(|&d| Size::from(d as i64)).collect();
+    Ok(shapes::expand(&Shape::fixed(a), &to, None)?.at(1))
+}
+
+fn concat(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
+    let given: Vec<&Value> = call.inputs.iter().flatten().collect();
+    let rank = given.first().map_or(0, |v| shape_of(v).len());
+    let at = axis(call.int("axis").unwrap_or(1), rank)?;
+    for value in &given {
+        charge(budget, shape_of(value))?;
+    }
+    if given.iter().any(|v| matches!(v, Value::Float(_))) {
+        let parts = given.iter().map(|v| floats(v, "")).collect::<Result<Vec<Const>>>()?;
+        let views: Vec<_> = parts.iter().map(|c| c.array.view()).collect();
+        Ok(vec![Value::float(call.out(), concatenate(Axis(at), &views).map_err(|e| e.to_string())?)])
+    } else {
+        let parts = given.iter().map(|v| integers(v)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<_> = parts.iter().map(|a| a.view()).collect();
+        Ok(vec![Value::int(concatenate(Axis(at), &views).map_err(|e| e.to_string())?)])
+    }
+}
+
+fn constant(call: &Call) -> Result<Vec<Value>> {
+    // `value` itself is a tensor and is read where the file's folder is known.
+    Ok(vec![if let Some(x) = call.node.attribute.iter().find(|a| a.name == "value_float").and_then(|a| a.f) {
+        Value::float(call.out(), ArrayD::from_elem(IxDyn(&[]), x))
+    } else if let Some(x) = call.floats("value_floats") {
+        Value::float(call.out(), ndarray::Array1::from_vec(x.to_vec()).into_dyn())
+    } else if let Some(x) = call.int("value_int") {
+        Value::int(ArrayD::from_elem(IxDyn(&[]), Size::from(x)))
+    } else if let Some(x) = call.ints("value_ints") {
+        Value::int(vector(x.iter().map(|&i| Size::from(i)).collect()))
+    } else {
+        return Err("it holds neither numbers nor a tensor of numbers".into());
+    }])
+}
+
+fn constant_of_shape(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
+    let dims = integers(call.input(0)?)?;
+    let dims: Option<Vec<usize>> = dims.iter().map(|s| s.known().and_then(|d| usize::try_from(d).ok())).collect();
+    let dims = dims.ok_or("the shape is negative or depends on the batch")?;
+    charge(budget, &dims)?;
+    let value = call.tensor("value").map(|t| super::tensor::decode(t.clone(), std::path::Path::new(""))).transpose();
+    let shape = IxDyn(&dims);
+    Ok(Some(vec![match value.map_err(|e| e.to_string())? {
+        Some(super::tensor::Data::Int(a)) => Value::int(ArrayD::from_elem(shape, Size::from(a.first().copied().unwrap_or(0)))),
+        Some(super::tensor::Data::Float(a)) => Value::float(call.out(), ArrayD::from_elem(shape, a.first().copied().unwrap_or(0.0))),
+        None => Value::float(call.out(), ArrayD::zeros(shape)),
+    }]))
+}
+
+fn range(call: &Call, budget: &mut usize) -> Result<Value> {
+    let number = |i: usize| call.scalar(i, "start, limit, delta")?.ok_or_else(|| format!("input {i} is missing"));
+    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    let count = ((limit - start) / delta).ceil();
+    if !count.is_finite() {
+        return Err("the step is 0".into());
+    }
+    let count = count.max(0.0) as usize;
+    charge(budget, &[count])?;
+    Ok(if matches!(call.input(0)?, Value::Float(_)) {
+        Value::float(call.out(), ndarray::Array1::from_shape_fn(count, |i| (start + delta * i as f64) as f32).into_dyn())
+    } else {
+        Value::int(vector((0..count).map(|i| Size::from((start + delta * i as f64) as i64)).collect()))
+    })
+}
+
+fn cast(call: &Call) -> Result<Option<Vec<Value>>> {
+    let to = call.int("to").map_or(data_type::FLOAT, |t| t as i32);
+    let x = call.input(0)?;
+    Ok(Some(vec![match x {
+        Value::Float(c) if is_float(to) => Value::Float(c.clone()),
+        // A size that depends on the batch stays symbolic whatever its type; it never enters the network.
+        Value::Int(a) if is_float(to) && a.iter().all(|s| s.known().is_some()) => Value::Float(floats(x, call.out())?),
+        Value::Float(c) if to == data_type::BOOL => Value::int(c.array.mapv(|v| Size::from(i64::from(v != 0.0)))),
+        Value::Float(c) => Value::int(c.array.mapv(|v| Size::from(v as i64))),
+        Value::Int(a) if to == data_type::BOOL => {
+            let truth = |s: &Size| s.compare(Size::from(0)).map(|o| Size::from(i64::from(o.is_ne()))).ok_or("it depends on the batch size");
+            let data = a.iter().map(truth).collect::<std::result::Result<Vec<_>, _>>()?;
+            Value::int(ArrayD::from_shape_vec(a.raw_dim(), data).map_err(|e| e.to_string())?)
+        }
+        Value::Int(a) => Value::Int(Arc::clone(a)),
+        Value::Node(_) => return Ok(None),
+    }]))
+}
+
+fn zip_int(a: &Value, b: &Value, budget: &mut usize, f: impl Fn(Size, Size) -> Option<Size>) -> Result<Value> {
+    let (a, b) = (integers(a)?, integers(b)?);
+    let to = common(a.shape(), b.shape())?;
+    let (a, b) = (broadcast(&a, &to, budget)?, broadcast(&b, &to, budget)?);
+    let data = a.iter().zip(b.iter()).map(|(x, y)| f(*x, *y)).collect::<Option<Vec<_>>>();
+    let data = data.ok_or("shape arithmetic overflows, divides by 0 or is not linear in the batch size")?;
+    ArrayD::from_shape_vec(IxDyn(&to), data).map(Value::int).map_err(|e| e.to_string())
+}
+
+fn zip_float(a: &Value, b: &Value, name: &str, budget: &mut usize, f: impl Fn(f32, f32) -> f32) -> Result<Value> {
+    let (a, b) = (floats(a, name)?, floats(b, name)?);
+    let to = common(a.array.shape(), b.array.shape())?;
+    let (a, b) = (broadcast(&a.array, &to, budget)?, broadcast(&b.array, &to, budget)?);
+    let data: Vec<f32> = a.iter().zip(b.iter()).map(|(x, y)| f(*x, *y)).collect();
+    ArrayD::from_shape_vec(IxDyn(&to), data).map(|array| Value::float(name, array)).map_err(|e| e.to_string())
+}
+
+fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
+    let mut total = call.input(0)?.clone();
+    for i in 1..call.inputs.len() {
+        let b = call.input(i)?;
+        let symbolic = |v: &Value| matches!(v, Value::Int(a) if a.iter().any(|s| s.known().is_none()));
+        let whole = matches!((&total, b), (Value::Int(_), Value::Int(_))) || symbolic(&total) || symbolic(b);
+        total = if whole {
+            zip_int(&total, b, budget, |x, y| match call.op() {
+                "Add" | "Sum" => x.add(y),
+                "Sub" => x.sub(y),
+                "Mul" => x.mul(y),
+                "Div" => x.div(y),
+                "Mod" => Some(Size::from(x.known()?.checked_rem_euclid(y.known()?)?)),
+                "Min" => x.compare(y).map(|o| if o.is_le() { x } else { y }),
+                "Max" => x.compare(y).map(|o| if o.is_ge() { x } else { y }),
+                _ => x.known()?.checked_pow(u32::try_from(y.known()?).ok()?).map(Size::from),
+            })?
+        } else {
+            zip_float(&total, b, call.out(), budget, |x, y| match call.op() {
+                "Add" | "Sum" => x + y,
+                "Sub" => x - y,
+                "Mul" => x * y,
+                "Div" => x / y,
+                "Mod" => x % y,
+                "Min" => x.min(y),
+                "Max" => x.max(y),
+                _ => x.powf(y),
+            })?
+        };
+    }
+    Ok(vec![total])
+}
+
+fn logic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
+    let x = call.input(0)?;
+    let truth = |b: bool| Size::from(i64::from(b));
+    if call.op() == "Not" {
+        return Ok(vec![zip_int(x, x, budget, |a, _| Some(truth(a.known()? == 0)))?]);
+    }
+    let y = call.input(1)?;
+    if let (Value::Float(_), _) | (_, Value::Float(_)) = (x, y) {
+        let bits = zip_float(x, y, "", budget, |a, b| {
+            f32::from(match call.op() {
+                "Equal" => a == b,
+                "Less" => a < b,
+                "Greater" => a > b,
+                "LessOrEqual" => a <= b,
+                _ => a >= b,
+            })
+        })?;
+        return Ok(vec![Value::Int(integers(&bits)?)]);
+    }
+    let out = zip_int(x, y, budget, |a, b| {
+        Some(truth(match call.op() {
+            "Equal" => a == b || a.compare(b)?.is_eq(),
+            "Less" => a.compare(b)?.is_lt(),
+            "Greater" => a.compare(b)?.is_gt(),
+            "LessOrEqual" => a.compare(b)?.is_le(),
+            "GreaterOrEqual" => a.compare(b)?.is_ge(),
+            "And" => a.known()? != 0 && b.known()? != 0,
+            "Or" => a.known()? != 0 || b.known()? != 0,
+            _ => (a.known()? != 0) != (b.known()? != 0),
+        }))
+    })?;
+    Ok(vec![out])
+}
+
+fn choose(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
+    let condition = integers(call.input(0)?)?;
+    let (a, b) = (call.input(1)?, call.input(2)?);
+    let to = common(condition.shape(), &common(shape_of(a), shape_of(b))?)?;
+    let yes = |s: &Size| s.known().map(|x| x != 0).ok_or("the condition depends on the batch size");
+    let condition = broadcast(&condition, &to, budget)?.iter().map(yes).collect::<std::result::Result<Vec<_>, _>>()?;
+    if let (Value::Int(a), Value::Int(b)) = (a, b) {
+        let (a, b) = (broadcast(a, &to, budget)?, broadcast(b, &to, budget)?);
+        let data = condition.iter().zip(a.iter().zip(b.iter())).map(|(c, (x, y))| if *c { *x } else { *y }).collect();
+        return ArrayD::from_shape_vec(IxDyn(&to), data).map(|v| Some(vec![Value::int(v)])).map_err(|e| e.to_string());
+    }
+    let (a, b) = (floats(a, "")?, floats(b, "")?);
+    let (a, b) = (broadcast(&a.array, &to, budget)?, broadcast(&b.array, &to, budget)?);
+    let data = condition.iter().zip(a.iter().zip(b.iter())).map(|(c, (x, y))| if *c { *x } else { *y }).collect();
+    ArrayD::from_shape_vec(IxDyn(&to), data).map(|v| Some(vec![Value::float(call.out(), v)])).map_err(|e| e.to_string())
+}
+
+fn unary(call: &Call) -> Result<Vec<Value>> {
+    Ok(vec![match call.input(0)? {
+        Value::Int(a) => {
+            let each = |s: &Size| match call.op() {
+                "Neg" => s.neg(),
+                "Abs" => s.known()?.checked_abs().map(Size::from),
+                // A size that was divided and cast: whole already.
+                "Floor" | "Ceil" | "Round" => Some(*s),
+                "Sqrt" => s.known().filter(|x| *x >= 0).map(|x| Size::from(x.isqrt())),
+                "Relu" => s.known().map(|x| Size::from(x.max(0))),
+                "Sign" => s.known().map(|x| Size::from(x.signum())),
+                _ => None,
+            };
+            let data = a.iter().map(each).collect::<Option<Vec<_>>>().ok_or("it is not defined for these integers")?;
+            Value::int(ArrayD::from_shape_vec(a.raw_dim(), data).map_err(|e| e.to_string())?)
+        }
+        value => {
+            let x = floats(value, "")?;
+            let each = |v: f32| match call.op() {
+                "Neg" => -v,
+                "Abs" => v.abs(),
+                "Floor" => v.floor(),
+                "Ceil" => v.ceil(),
+                "Round" => v.round_ties_even(),
+                "Sqrt" => v.sqrt(),
+                "Exp" => v.exp(),
+                "Log" => v.ln(),
+                "Reciprocal" => v.recip(),
+                "Relu" => v.max(0.0),
+                "Sigmoid" => (1.0 + (-v).exp()).recip(),
+                "Tanh" => v.tanh(),
+                _ => f32::from(v > 0.0) - f32::from(v < 0.0),
+            };
+            Value::float(call.out(), x.array.mapv(each))
+        }
+    }])
+}
+
+fn reduce(call: &Call) -> Result<Option<Vec<Value>>> {
+    let given = call.input(0)?;
+    let rank = shape_of(given).len();
+    let over = match call.known(1, "axes")? {
+        Some(list) if !list.is_empty() => axes(&list, rank)?,
+        _ if call.int("noop_with_empty_axes") == Some(1) => return Ok(Some(vec![given.clone()])),
+        _ => (0..rank).collect(),
+    };
+    let keep = call.int("keepdims").unwrap_or(1) != 0;
+    let finish = |axis: usize| if keep { Some(Axis(axis)) } else { None };
+    if let Value::Int(a) = given {
+        let mut out = (**a).clone();
+        for &at in over.iter().rev() {
+            let folded = out.map_axis(Axis(at), |lane| {
+                let mut items = lane.iter().copied();
+                let first = items.next();
+                items.fold(first, |total, x| match (total?, x, call.op()) {
+                    (t, x, "ReduceProd") => t.mul(x),
+                    (t, x, "ReduceSum") => t.add(x),
+                    (t, x, "ReduceMax") => t.compare(x).map(|o| if o.is_ge() { t } else { x }),
+                    (t, x, "ReduceMin") => t.compare(x).map(|o| if o.is_le() { t } else { x }),
+                    _ => None,
+                })
+            });
+            let data = folded.iter().copied().collect::<Option<Vec<_>>>().ok_or("it is not linear in the batch size")?;
+            out = ArrayD::from_shape_vec(folded.raw_dim(), data).map_err(|e| e.to_string())?;
+            if let Some(at) = finish(at) {
+                out = out.insert_axis(at);
+            }
+        }
+        return Ok(Some(vec![Value::int(out)]));
+    }
+    let x = floats(given, "")?;
+    let mut out = x.array.mapv(f64::from);
+    let squares = matches!(call.op(), "ReduceL2" | "ReduceSumSquare");
+    if squares {
+        out.mapv_inplace(|v| v * v);
+    }
+    for &at in over.iter().rev() {
+        out = out.map_axis(Axis(at), |lane| match call.op() {
+            "ReduceProd" => lane.product(),
+            "ReduceMean" => lane.sum() / lane.len().max(1) as f64,
+            "ReduceMax" => lane.fold(f64::NEG_INFINITY, |m, v| m.max(*v)),
+            "ReduceMin" => lane.fold(f64::INFINITY, |m, v| m.min(*v)),
+            _ => lane.sum(),
+        });
+        if let Some(at) = finish(at) {
+            out = out.insert_axis(at);
+        }
+    }
+    if call.op() == "ReduceL2" {
+        out.mapv_inplace(f64::sqrt);
+    }
+    Ok(Some(vec![Value::float(call.out(), out.mapv(|v| v as f32))]))
+}
+
+/// The dimensions of a tensor of the network as integers.
+pub(super) fn sizes(shape: &Shape) -> Vec<Size> {
+    shape.0.iter().map(|&d: &Dim| Size::from(d)).collect()
+}

@@ -1,0 +1,382 @@
+//! The way through an ONNX graph: inputs, nodes in order, outputs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use super::call::Call;
+use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
+use super::tensor::{Data, decode, is_float};
+use super::value::{Const, Size, Value};
+use super::{OnnxError, fold, lower, roles};
+use crate::graph::{GraphBuilder, NodeId, Role, Shape};
+use crate::model::{Imported, Layout, Params, Preprocessing};
+
+/// The network being built, with the constants that became parameters of it.
+pub(super) struct Importer {
+    pub builder: GraphBuilder,
+    pub params: Vec<ArrayD<f32>>,
+    /// The literal batch size that the file was exported with.
+    pub batch: Option<usize>,
+    /// How many nodes (and graph outputs) read a tensor.
+    pub readers: HashMap<String, usize>,
+    /// Constants in use, by the address of their numbers (kept alive here), with the node as it is and transposed.
+    slots: HashMap<usize, (Arc<ArrayD<f32>>, Option<NodeId>, Option<NodeId>)>,
+    names: HashSet<String>,
+}
+
+impl Importer {
+    fn new(batch: Option<usize>, readers: HashMap<String, usize>) -> Self {
+        Self { builder: GraphBuilder::new(), params: Vec::new(), batch, readers, slots: HashMap::new(), names: HashSet::new() }
+    }
+
+    /// The node of a constant.
+    pub fn param(&mut self, c: &Const) -> Result<NodeId, String> {
+        let key = Arc::as_ptr(&c.array) as usize;
+        let node = match self.slots.get(&key) {
+            Some((_, Some(plain), _)) => return Ok(*plain),
+            Some((_, None, Some(transposed))) => {
+                let op = crate::graph::Op::Transpose { perm: vec![1, 0] };
+                self.builder.add(&c.name, op, &[*transposed]).map_err(|e| e.to_string())?
+            }
+            _ => self.slot(&c.name, (*c.array).clone()),
+        };
+        self.slots.entry(key).or_insert_with(|| (Arc::clone(&c.array), None, None)).1 = Some(node);
+        Ok(node)
+    }
+
+    /// The node of a constant matrix with its axes exchanged: stored so, unless it is also used as it is.
+    pub fn transposed(&mut self, c: &Const) -> Result<NodeId, String> {
+        let key = Arc::as_ptr(&c.array) as usize;
+        let node = match self.slots.get(&key) {
+            Some((_, _, Some(transposed))) => return Ok(*transposed),
+            Some((_, Some(plain), None)) => {
+                let op = crate::graph::Op::Transpose { perm: vec![1, 0] };
+                self.builder.add(&c.name, op, &[*plain]).map_err(|e| e.to_string())?
+            }
+            _ => self.slot(&c.name, c.array.t().as_standard_layout().into_owned()),
+        };
+        self.slots.entry(key).or_insert_with(|| (Arc::clone(&c.array), None, None)).2 = Some(node);
+        Ok(node)
+    }
+
+    fn slot(&mut self, name: &str, array: ArrayD<f32>) -> NodeId {
+        // Two shapes of one initializer are two slots; their names must differ all the same.
+        let mut unique = name.to_owned();
+        let mut i = 2;
+        while !self.names.insert(unique.clone()) {
+            unique = format!("{name}.{i}");
+            i += 1;
+        }
+        let node = self.builder.param(&unique, array.shape(), Role::Constant);
+        self.params.push(array);
+        node
+    }
+}
+
+pub(super) fn import(model: ModelProto, folder: &Path, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
+    let graph = model.graph.ok_or(OnnxError::NoGraph)?;
+    let version = model.opset_import.iter().find(|o| is_default(&o.domain)).and_then(|o| o.version).unwrap_or(1);
+    if !(7..=26).contains(&version) {
+        return Err(OnnxError::Opset { version });
+    }
+    let metadata: BTreeMap<String, String> = model.metadata_props.into_iter().map(|p| (p.key, p.value)).collect();
+    let entry = Entry::of(&graph, size)?;
+    let (main, features) = outputs(&graph)?;
+    let wanted: Vec<String> = std::iter::once(main.clone()).chain(features.clone()).collect();
+    let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, folder, &wanted)?;
+    let at = |name: &str| match lowered.values.get(name) {
+        Some(Value::Node(id)) => Ok(*id),
+        _ => Err(OnnxError::Structure { reason: format!("output `{name}` does not depend on the input") }),
+    };
+    let mut output = at(&main)?;
+    let mut feature_name = None;
+    let whole = lowered.importer.builder.clone();
+    let finish = |output: NodeId| whole.clone().finish(output);
+    let mut network = finish(output)?;
+    if let Some(features) = features {
+        let node = at(&features)?;
+        let name = whole.node(node).name.clone();
+        // Features that the other output is not computed from: the network ends there.
+        if network.find(&name).is_none() {
+            output = node;
+            network = finish(output)?;
+        }
+        feature_name = Some(name);
+    }
+    let roles = roles::assign(&network);
+    let mut builder = whole;
+    for (slot, role) in roles {
+        builder.set_role(slot, role);
+    }
+    let producer = format!("{} {}", model.producer_name, model.producer_version);
+    let producer = if producer.trim().is_empty() { String::new() } else { format!(", {}", producer.trim()) };
+    Ok(Imported {
+        description: format!("ONNX opset {version}{producer}"),
+        graph: builder.finish(output)?,
+        params: Params(lowered.importer.params),
+        layout: entry.layout,
+        channels: entry.channels,
+        size: entry.size,
+        preprocessing: preprocessing(&metadata)?,
+        features: feature_name,
+        metadata,
+    })
+}
+
+fn is_default(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Option<Preprocessing>, OnnxError> {
+    let read = |key: &str| {
+        let wrong = |text: &String| OnnxError::Input {
+            reason: format!("metadata `{key}` is `{text}`: it must be three finite numbers, [r, g, b]"),
+        };
+        let finite = |v: &[f32; 3]| v.iter().all(|x| x.is_finite());
+        let parse = |text: &String| serde_json::from_str::<[f32; 3]>(text).ok().filter(finite).ok_or_else(|| wrong(text));
+        metadata.get(key).map(parse).transpose()
+    };
+    let (Some(mean), Some(std)) = (read("heirloom.mean")?, read("heirloom.std")?) else { return Ok(None) };
+    if std.contains(&0.0) {
+        return Err(OnnxError::Input { reason: "metadata `heirloom.std` holds a 0".into() });
+    }
+    Ok(Some(Preprocessing { mean, std, from: "the ONNX file's metadata".into() }))
+}
+
+/// The one input that is not an initializer.
+struct Entry {
+    name: String,
+    shape: Shape,
+    batch: Option<usize>,
+    layout: Layout,
+    channels: usize,
+    size: Option<[usize; 2]>,
+}
+
+impl Entry {
+    fn of(graph: &GraphProto, told: Option<[usize; 2]>) -> Result<Self, OnnxError> {
+        let wrong = |reason: String| OnnxError::Input { reason };
+        let held: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+        let mut inputs = graph.input.iter().filter(|i| !held.contains(i.name.as_str()));
+        let input = inputs.next().ok_or_else(|| wrong("the graph has no input".into()))?;
+        let name = input.name.clone();
+        if let Some(second) = inputs.next() {
+            let reason = format!("the graph has several inputs (`{name}`, `{}`): a model of one batch of pictures is needed", second.name);
+            return Err(wrong(reason));
+        }
+        let tensor = input.r#type.as_ref().and_then(|t: &TypeProto| t.tensor_type.as_ref());
+        let tensor = tensor.ok_or_else(|| wrong(format!("input `{name}` is not a tensor, or its type is not given")))?;
+        let kind = tensor.elem_type.unwrap_or(0);
+        if !is_float(kind) {
+            return Err(wrong(format!("input `{name}` holds elements of type {kind}: floats are needed")));
+        }
+        let dims: Vec<Option<usize>> = match &tensor.shape {
+            Some(shape) => shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|v| *v > 0)).collect(),
+            None => vec![None; 4],
+        };
+        let [batch, a, b, c] = dims[..] else {
+            return Err(wrong(format!("input `{name}` has {} axes: pictures [N, C, H, W] or [N, H, W, C] are needed", dims.len())));
+        };
+        let picture = |d: Option<usize>| matches!(d, Some(1 | 3));
+        let (layout, channels, size) = match (a, c) {
+            _ if picture(a) => (Layout::Nchw, a.unwrap_or(3), (b, c)),
+            _ if picture(c) => (Layout::Nhwc, c.unwrap_or(3), (a, b)),
+            (None, _) => (Layout::Nchw, 3, (b, c)),
+            _ => return Err(wrong(format!("input `{name}` has {} channels: 1 or 3 are needed", a.unwrap_or(0)))),
+        };
+        let size = match size {
+            (Some(h), Some(w)) => Some([h, w]),
+            _ => told,
+        };
+        let [h, w] = size.ok_or_else(|| OnnxError::Size { name: name.clone() })?;
+        if h.checked_mul(w).is_none_or(|p| p > 1 << 26) {
+            return Err(wrong(format!("input `{name}` is {h} by {w} pixels: too large")));
+        }
+        let shape = if layout == Layout::Nchw { Shape::batched(&[channels, h, w]) } else { Shape::batched(&[h, w, channels]) };
+        Ok(Self { name, shape, batch, layout, channels, size })
+    }
+}
+
+/// `(classifier output, features)`.
+fn outputs(graph: &GraphProto) -> Result<(String, Option<String>), OnnxError> {
+    let names: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+    let like = |name: &&&str| {
+        let name = name.to_lowercase();
+        name.contains("feature") || name.contains("embedding")
+    };
+    let features = names.iter().find(|n| **n == "features").or_else(|| if names.len() > 1 { names.iter().find(like) } else { None });
+    let rest = || names.iter().filter(|n| Some(*n) != features);
+    let main = rest().find(|n| **n == "logits").or_else(|| rest().next()).or(features);
+    let main = main.ok_or_else(|| OnnxError::Structure { reason: "the graph has no output".into() })?;
+    Ok(((*main).to_owned(), features.map(|f| (*f).to_owned())))
+}
+
+pub(super) struct Lowered {
+    pub importer: Importer,
+    pub values: HashMap<String, Value>,
+}
+
+/// Lowers what `wanted` tensors need.
+pub(super) fn lower_graph(
+    graph: GraphProto,
+    input: &str,
+    shape: &Shape,
+    batch: Option<usize>,
+    opset: i64,
+    folder: &Path,
+    wanted: &[String],
+) -> Result<Lowered, OnnxError> {
+    let structure = |reason: String| OnnxError::Structure { reason };
+    if let Some(sparse) = graph.sparse_initializer.first() {
+        let name = sparse.values.as_ref().map_or("", |v| v.name.as_str());
+        return Err(structure(format!("sparse initializer `{name}`: sparse tensors are not supported")));
+    }
+    let mut made: HashMap<&str, usize> = HashMap::new();
+    for (i, node) in graph.node.iter().enumerate() {
+        for out in node.output.iter().filter(|o| !o.is_empty()) {
+            if made.insert(out, i).is_some() || out == input {
+                return Err(structure(format!("tensor `{out}` is computed twice")));
+            }
+        }
+    }
+    let order = order(&graph.node, &made, wanted)?;
+    supported(&order, &graph.node)?;
+    let mut values: HashMap<String, Value> = HashMap::new();
+    for proto in graph.initializer {
+        let name = proto.name.clone();
+        if made.contains_key(name.as_str()) || name == input {
+            return Err(structure(format!("initializer `{name}` is also computed or an input")));
+        }
+        let value = match decode(proto, folder)? {
+            Data::Float(array) => Value::float(&name, array),
+            Data::Int(array) => Value::int(array.mapv(Size::from)),
+        };
+        if values.insert(name.clone(), value).is_some() {
+            return Err(structure(format!("initializer `{name}` is there twice")));
+        }
+    }
+    let mut readers: HashMap<String, usize> = HashMap::new();
+    let read = order.iter().flat_map(|&i| &graph.node[i].input).chain(wanted);
+    for name in read {
+        *readers.entry(name.clone()).or_default() += 1;
+    }
+    let mut importer = Importer::new(batch, readers);
+    values.insert(input.to_owned(), Value::Node(importer.builder.input(input, shape.clone())?));
+    let mut budget = fold::BUDGET;
+    for i in order {
+        let node = &graph.node[i];
+        let lookup = |name: &String| match values.get(name) {
+            Some(value) => Ok(Some(value.clone())),
+            None if name.is_empty() => Ok(None),
+            None => Err(structure(format!("node `{}` ({}) reads `{name}`, which nothing computes", title(node), node.op_type))),
+        };
+        let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset };
+        let outputs = convert(&mut importer, &call, &mut budget, folder).map_err(|reason| OnnxError::Node {
+            node: title(node).into(),
+            op: node.op_type.clone(),
+            reason,
+        })?;
+        for (name, value) in node.output.iter().zip(outputs) {
+            values.insert(name.clone(), value);
+        }
+    }
+    Ok(Lowered { importer, values })
+}
+
+fn title(node: &NodeProto) -> &str {
+    if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
+}
+
+fn convert(importer: &mut Importer, call: &Call, budget: &mut usize, folder: &Path) -> Result<Vec<Value>, String> {
+    if call.op() == "Constant"
+        && let Some(proto) = call.tensor("value")
+    {
+        return Ok(vec![match decode(proto.clone(), folder).map_err(|e| e.to_string())? {
+            Data::Float(array) => Value::float(call.out(), array),
+            Data::Int(array) => Value::int(array.mapv(Size::from)),
+        }]);
+    }
+    if matches!(call.op(), "Identity" | "Dropout") {
+        return Ok(vec![call.input(0)?.clone()]);
+    }
+    let constant = !call.inputs.iter().flatten().any(|v| matches!(v, Value::Node(_)));
+    if constant && let Some(folded) = fold::fold(call, budget)? {
+        return Ok(folded);
+    }
+    lower::lower(importer, call)
+}
+
+/// The nodes that the wanted tensors need, inputs before users, in the file's order where that is one.
+fn order(nodes: &[NodeProto], made: &HashMap<&str, usize>, wanted: &[String]) -> Result<Vec<usize>, OnnxError> {
+    let mut needed = vec![false; nodes.len()];
+    let mut open: VecDeque<usize> = wanted.iter().filter_map(|w| made.get(w.as_str()).copied()).collect();
+    while let Some(i) = open.pop_front() {
+        if !std::mem::replace(&mut needed[i], true) {
+            open.extend(nodes[i].input.iter().filter_map(|name| made.get(name.as_str()).copied()));
+        }
+    }
+    let mut waiting = vec![0usize; nodes.len()];
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (i, node) in nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
+        for before in node.input.iter().filter_map(|name| made.get(name.as_str()).copied()) {
+            users[before].push(i);
+            waiting[i] += 1;
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..nodes.len()).filter(|&i| needed[i] && waiting[i] == 0).collect();
+    let mut out = Vec::new();
+    while let Some(i) = ready.pop_first() {
+        out.push(i);
+        for &user in &users[i] {
+            waiting[user] -= 1;
+            if waiting[user] == 0 {
+                ready.insert(user);
+            }
+        }
+    }
+    match (0..nodes.len()).find(|&i| needed[i] && waiting[i] > 0) {
+        Some(i) => Err(OnnxError::Structure {
+            reason: format!("node `{}` ({}) needs its own output: the graph has a cycle", title(&nodes[i]), nodes[i].op_type),
+        }),
+        None => Ok(out),
+    }
+}
+
+/// Every operator that is not understood, in one error.
+fn supported(order: &[usize], nodes: &[NodeProto]) -> Result<(), OnnxError> {
+    let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for node in order.iter().map(|&i| &nodes[i]) {
+        if !is_default(&node.domain) {
+            unknown.entry(format!("{}.{}", node.domain, node.op_type)).or_default().push(title(node));
+        } else if !OPERATORS.contains(&node.op_type.as_str()) {
+            let what = match node.op_type.as_str() {
+                "If" | "Loop" | "Scan" => format!("{}, control flow", node.op_type),
+                op if op.contains("Quantize") || op.contains("Integer") || op.starts_with("QLinear") => {
+                    format!("{op}, quantised: use the float model")
+                }
+                op => op.to_owned(),
+            };
+            unknown.entry(what).or_default().push(title(node));
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(OnnxError::Unsupported { list: unknown.into_iter().map(|(op, at)| format!("{op} ({})", at.join(", "))).collect() })
+}
+
+#[rustfmt::skip]
+const OPERATORS: &[&str] = &[
+    "Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
+    "ConstantOfShape", "Conv", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor",
+    "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", 
+    "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Less",
+    "LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "NonZero",
+    "Not", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
+    "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Selu", "Shape", "Sigmoid", "Sign",
+    "Size", "Slice", "Softmax", "Softplus", "Softsign", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh",
+    "Transpose", "Unsqueeze", "Where", "Xor",
+];

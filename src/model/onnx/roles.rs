@@ -1,0 +1,73 @@
+//! What every parameter of an imported network is for, told from how it is used.
+
+use crate::graph::{Binary, Graph, NodeId, Op, Role, SlotId};
+
+/// A role for every slot that the graph reads; the first use of a weight decides.
+pub(super) fn assign(graph: &Graph) -> Vec<(SlotId, Role)> {
+    let nodes = graph.nodes();
+    // The parameter behind a node, seen through changes of shape.
+    let mut source: Vec<Option<SlotId>> = Vec::with_capacity(nodes.len());
+    // Whether a weight has been applied on the way from the input.
+    let mut weighted = vec![false; nodes.len()];
+    let mut role: Vec<Option<Role>> = vec![None; graph.slots().len()];
+    for (i, node) in nodes.iter().enumerate() {
+        let moves = matches!(node.op, Op::Reshape { .. } | Op::Expand { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Select { .. });
+        source.push(match (&node.op, node.inputs.first()) {
+            (Op::Param(slot), _) => Some(*slot),
+            (_, Some(x)) if moves => source[x.0],
+            _ => None,
+        });
+        let weighs = matches!(node.op, Op::Conv2d { .. } | Op::Linear | Op::MatMul);
+        weighted[i] = weighs || node.inputs.iter().any(|x| weighted[x.0]);
+        for (k, input) in node.inputs.iter().enumerate() {
+            let Some(slot) = source[input.0] else { continue };
+            let Some(found) = used(graph, &source, &weighted, &role, NodeId(i), k) else { continue };
+            role[slot.0].get_or_insert(found);
+        }
+    }
+    role.into_iter().enumerate().filter_map(|(i, r)| r.map(|r| (SlotId(i), r))).collect()
+}
+
+fn used(graph: &Graph, source: &[Option<SlotId>], weighted: &[bool], roles: &[Option<Role>], user: NodeId, k: usize) -> Option<Role> {
+    let node = graph.node(user);
+    let slot = source[node.inputs[k].0]?;
+    let shape = &graph.slots()[slot.0].shape;
+    Some(match (&node.op, k) {
+        (Op::Conv2d { .. } | Op::Linear, 2) => Role::Bias,
+        (Op::Conv2d { .. } | Op::Linear | Op::MatMul, _) => Role::Weight,
+        (Op::BatchNorm { .. } | Op::LayerNorm { .. }, 1) => Role::Scale,
+        (Op::BatchNorm { .. } | Op::LayerNorm { .. }, 2) => Role::Shift,
+        (Op::BatchNorm { .. }, 3) => Role::RunningMean,
+        (Op::BatchNorm { .. }, 4) => Role::RunningVar,
+        (Op::Concat { .. }, _) => Role::Embedding,
+        (Op::Binary(kind), _) => {
+            let other = *node.inputs.get(1 - k.min(1))?;
+            if shape.iter().product::<usize>() <= 1 || (!weighted[other.0] && source[other.0].is_none()) {
+                Role::Constant
+            } else if matches!(kind, Binary::Mul | Binary::Div) {
+                Role::Scale
+            } else {
+                added(graph, source, roles, other, shape)
+            }
+        }
+        (Op::Reshape { .. } | Op::Expand { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Select { .. }, _) => return None,
+        _ => Role::Constant,
+    })
+}
+
+/// A parameter added to `other`: the shift of a decomposed norm, the bias of a layer, or an embedding.
+fn added(graph: &Graph, source: &[Option<SlotId>], roles: &[Option<Role>], other: NodeId, shape: &[usize]) -> Role {
+    let node = graph.node(other);
+    let scaled = |input: &NodeId| source[input.0].is_some_and(|s| roles[s.0] == Some(Role::Scale));
+    if matches!(node.op, Op::Binary(Binary::Mul | Binary::Div)) && node.inputs.iter().any(scaled) {
+        return Role::Shift;
+    }
+    let extended = shape.iter().filter(|d| **d > 1).count();
+    if extended > 1 {
+        Role::Embedding
+    } else if matches!(node.op, Op::Conv2d { .. } | Op::Linear | Op::MatMul) {
+        Role::Bias
+    } else {
+        Role::Shift
+    }
+}

@@ -1,0 +1,149 @@
+//! Tensors as the file stores them, checked before they are believed.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use half::{bf16, f16};
+use ndarray::{ArrayD, IxDyn};
+
+use super::OnnxError;
+use super::pb::{TensorProto, data_type};
+
+/// What a tensor of the file holds: numbers of the network, or numbers of shape arithmetic.
+#[derive(Debug)]
+pub(super) enum Data {
+    Float(ArrayD<f32>),
+    Int(ArrayD<i64>),
+}
+
+/// Reads one tensor; `folder` is where the model lies, for data kept outside it.
+pub(super) fn decode(proto: TensorProto, folder: &Path) -> Result<Data, OnnxError> {
+    let name = proto.name.clone();
+    let fail = |reason: String| OnnxError::Tensor { name: name.clone(), reason };
+    let shape = dims(&proto.dims).map_err(fail)?;
+    let count = shape.iter().product();
+    let kind = proto.data_type.unwrap_or(0);
+    let width = width(kind).ok_or_else(|| fail(format!("its element type ({kind}) is not supported; use floats")))?;
+    let raw = if proto.data_location == Some(1) { Some(external(&proto, folder, count, width)?) } else { proto.raw_data };
+    let data = match raw {
+        Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => from_raw(kind, &bytes),
+        Some(bytes) => {
+            return Err(fail(format!("its shape {shape:?} needs {count} elements of {width} bytes, it has {} bytes", bytes.len())));
+        }
+        None => from_fields(kind, proto.float_data, proto.double_data, &proto.int32_data, proto.int64_data, &proto.uint64_data),
+    };
+    let shape = IxDyn(&shape);
+    let held = match &data {
+        Numbers::Float(v) => v.len(),
+        Numbers::Int(v) => v.len(),
+    };
+    let wrong = |_| fail(format!("its shape needs {count} elements, it has {held}"));
+    Ok(match data {
+        Numbers::Float(v) => Data::Float(ArrayD::from_shape_vec(shape, v).map_err(wrong)?),
+        Numbers::Int(v) => Data::Int(ArrayD::from_shape_vec(shape, v).map_err(wrong)?),
+    })
+}
+
+enum Numbers {
+    Float(Vec<f32>),
+    Int(Vec<i64>),
+}
+
+/// Dimensions as sizes, with a product that does not overflow.
+pub(super) fn dims(dims: &[i64]) -> Result<Vec<usize>, String> {
+    let shape: Vec<usize> =
+        dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("dimension {d} is negative"))).collect::<Result<_, _>>()?;
+    // Overflow is judged without the zeros, as ndarray does.
+    let product = shape.iter().filter(|d| **d > 0).try_fold(1usize, |a, &b| a.checked_mul(b)).filter(|p| isize::try_from(*p).is_ok());
+    if product.is_none() { Err(format!("the number of elements of {shape:?} overflows")) } else { Ok(shape) }
+}
+
+fn width(kind: i32) -> Option<usize> {
+    Some(match kind {
+        data_type::UINT8 | data_type::INT8 | data_type::BOOL => 1,
+        data_type::UINT16 | data_type::INT16 | data_type::FLOAT16 | data_type::BFLOAT16 => 2,
+        data_type::FLOAT | data_type::INT32 | data_type::UINT32 => 4,
+        data_type::DOUBLE | data_type::INT64 | data_type::UINT64 => 8,
+        _ => return None,
+    })
+}
+
+/// Whether elements of this type are numbers of a network.
+pub(super) fn is_float(kind: i32) -> bool {
+    matches!(kind, data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE)
+}
+
+fn from_raw(kind: i32, bytes: &[u8]) -> Numbers {
+    fn each<const W: usize, T>(bytes: &[u8], read: impl Fn([u8; W]) -> T) -> Vec<T> {
+        bytes.as_chunks::<W>().0.iter().map(|chunk| read(*chunk)).collect()
+    }
+    match kind {
+        data_type::FLOAT => Numbers::Float(each(bytes, f32::from_le_bytes)),
+        data_type::DOUBLE => Numbers::Float(each(bytes, |b| f64::from_le_bytes(b) as f32)),
+        data_type::FLOAT16 => Numbers::Float(each(bytes, |b| f16::from_le_bytes(b).to_f32())),
+        data_type::BFLOAT16 => Numbers::Float(each(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+        data_type::UINT8 | data_type::BOOL => Numbers::Int(each(bytes, |[b]: [u8; 1]| i64::from(b))),
+        data_type::INT8 => Numbers::Int(each(bytes, |b| i64::from(i8::from_le_bytes(b)))),
+        data_type::UINT16 => Numbers::Int(each(bytes, |b| i64::from(u16::from_le_bytes(b)))),
+        data_type::INT16 => Numbers::Int(each(bytes, |b| i64::from(i16::from_le_bytes(b)))),
+        data_type::INT32 => Numbers::Int(each(bytes, |b| i64::from(i32::from_le_bytes(b)))),
+        data_type::UINT32 => Numbers::Int(each(bytes, |b| i64::from(u32::from_le_bytes(b)))),
+        data_type::UINT64 => Numbers::Int(each(bytes, |b| u64::from_le_bytes(b) as i64)),
+        _ => Numbers::Int(each(bytes, i64::from_le_bytes)),
+    }
+}
+
+fn from_fields(kind: i32, floats: Vec<f32>, doubles: Vec<f64>, int32: &[i32], int64: Vec<i64>, uint64: &[u64]) -> Numbers {
+    match kind {
+        data_type::FLOAT => Numbers::Float(floats),
+        data_type::DOUBLE => Numbers::Float(doubles.into_iter().map(|x| x as f32).collect()),
+        data_type::FLOAT16 => Numbers::Float(int32.iter().map(|&x| f16::from_bits(x as u16).to_f32()).collect()),
+        data_type::BFLOAT16 => Numbers::Float(int32.iter().map(|&x| bf16::from_bits(x as u16).to_f32()).collect()),
+        data_type::INT64 => Numbers::Int(int64),
+        data_type::UINT32 | data_type::UINT64 => Numbers::Int(uint64.iter().map(|&x| x as i64).collect()),
+        _ => Numbers::Int(int32.iter().map(|&x| i64::from(x)).collect()),
+    }
+}
+
+/// The bytes of a tensor kept in a file beside the model, and nowhere else.
+fn external(proto: &TensorProto, folder: &Path, count: usize, width: usize) -> Result<Vec<u8>, OnnxError> {
+    let fail = |reason: String| OnnxError::ExternalData { name: proto.name.clone(), reason };
+    let entry = |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+    let number = |key: &str| -> Result<Option<u64>, OnnxError> {
+        entry(key).map(|v| v.parse().map_err(|_| fail(format!("`{key}` is `{v}`, not a number of bytes")))).transpose()
+    };
+    let location = entry("location").ok_or_else(|| fail("no location is given".into()))?;
+    let path = inside(folder, location).map_err(fail)?;
+    let io = |e: std::io::Error| fail(format!("{}: {e}", path.display()));
+    let mut file = File::open(&path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    let offset = number("offset")?.unwrap_or(0);
+    let needed = count.checked_mul(width).map(|n| n as u64).ok_or_else(|| fail("its size overflows".into()))?;
+    let length = number("length")?.unwrap_or(needed);
+    if length != needed {
+        return Err(fail(format!("its shape needs {needed} bytes, `length` says {length}")));
+    }
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(fail(format!("bytes {offset}..+{length} do not lie in {}, which has {size}", path.display())));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// `folder/location`, if it really is a file in there: no `..`, no absolute path, no link that leads outside.
+fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
+    let relative = Path::new(location);
+    if location.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err(format!("`{location}` leads out of the model's folder"));
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let root = folder.canonicalize().map_err(|e| format!("{}: {e}", folder.display()))?;
+    let path = root.join(relative).canonicalize().map_err(|e| format!("`{location}`: {e}"))?;
+    if !path.starts_with(&root) {
+        return Err(format!("`{location}` is a link that leads out of the model's folder"));
+    }
+    if path.is_file() { Ok(path) } else { Err(format!("`{location}` is not a file")) }
+}

@@ -1,0 +1,235 @@
+//! Checkpoints that carry weights only: reading them into an architecture, and writing our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use ndarray::{ArrayD, IxDyn};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::arch::{self, ArchError, Hint, Shapes};
+use super::preprocessing::{self, PreprocessingError};
+use super::{Imported, InputSpec, Layout, LoadOptions, Params};
+use crate::graph::Graph;
+
+/// Longest header that is read, in bytes: about 100,000 tensors.
+const MAX_HEADER: usize = 16 << 20;
+
+/// Reads a safetensors file into the architecture that its tensors, `config.json` beside it or `options.arch` name.
+pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported, SafetensorsError> {
+    check_header(bytes)?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
+    let metadata = metadata(bytes)?;
+    let prefix = if file.names().iter().all(|name| name.starts_with("module.")) { "module." } else { "" };
+    let plain = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+    let shapes: Shapes = file.iter().map(|(name, view)| (plain(name), view.shape().to_vec())).collect();
+    if shapes.is_empty() {
+        return Err(SafetensorsError::NoTensors);
+    }
+
+    let config = preprocessing::beside(path, "config.json")?;
+    let said = config.as_ref().and_then(architecture).or_else(|| metadata.get("heirloom.arch").map(String::as_str));
+    let hint = options.arch.as_deref().map(Hint::User).or(said.map(Hint::File));
+    let family = arch::choose(&shapes, hint)?;
+    let found = preprocessing::find(path, &metadata)?;
+    let size = match options.input.size {
+        Some(size) => preprocessing::checked_size(size, "the policy's `input.size`")?,
+        None => found.size.unwrap_or(family.usual_size()),
+    };
+    let built = arch::from_shapes(family, &shapes, size, config.as_ref())?;
+
+    let wanted: BTreeSet<&str> = built.graph.slots().iter().map(|slot| slot.name.as_str()).collect();
+    let unused: Vec<String> =
+        shapes.keys().filter(|name| !wanted.contains(name.as_str()) && !name.ends_with("num_batches_tracked")).cloned().collect();
+    if !unused.is_empty() {
+        return Err(SafetensorsError::Unused { family: family.name(), names: unused });
+    }
+    let mut params = Vec::with_capacity(wanted.len());
+    for slot in built.graph.slots() {
+        let view = file.tensor(&format!("{prefix}{}", slot.name)).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
+        params.push(numbers(&slot.name, view.dtype(), view.shape(), view.data())?);
+    }
+    let channels = built.graph.node(built.graph.input()).shape.known(1).unwrap_or(3);
+    Ok(Imported {
+        description: format!("safetensors, {}", built.description),
+        graph: built.graph,
+        params: Params(params),
+        layout: Layout::Nchw,
+        channels,
+        size: Some(size),
+        preprocessing: found.preprocessing.or_else(|| family.preprocessing()),
+        features: None,
+        metadata: BTreeMap::from_iter(metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name().to_owned())])),
+    })
+}
+
+/// Writes a network as safetensors, its slots by name, with what [`load`] needs to read it back in the header:
+/// `heirloom.mean`, `heirloom.std`, `heirloom.size` from `input`, and `metadata`, which should hold `heirloom.arch`.
+/// The same arguments give the same bytes.
+pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, SafetensorsError> {
+    let unwritable = |reason: String| SafetensorsError::Unwritable { reason };
+    if params.0.len() != graph.slots().len() {
+        return Err(unwritable(format!("{} arrays for {} tensors", params.0.len(), graph.slots().len())));
+    }
+    let mut tensors = BTreeMap::new();
+    for (slot, array) in graph.slots().iter().zip(&params.0) {
+        if array.shape() != slot.shape {
+            return Err(unwritable(format!("`{}` is {:?}, the network wants {:?}", slot.name, array.shape(), slot.shape)));
+        }
+        if slot.name == "__metadata__" || tensors.insert(slot.name.as_str(), array).is_some() {
+            return Err(unwritable(format!("`{}` is not usable as the name of one tensor", slot.name)));
+        }
+    }
+    let json = |values: Value| values.to_string();
+    let mut notes = metadata.clone();
+    notes.insert("heirloom.mean".into(), json(input.preprocessing.mean.to_vec().into()));
+    notes.insert("heirloom.std".into(), json(input.preprocessing.std.to_vec().into()));
+    notes.insert("heirloom.size".into(), json(vec![input.height, input.width].into()));
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".into(), notes.into_iter().map(|(k, v)| (k, Value::from(v))).collect());
+    let mut offset = 0;
+    for (name, array) in &tensors {
+        let end = offset + 4 * array.len();
+        header.insert((*name).into(), serde_json::json!({"dtype": "F32", "shape": array.shape(), "data_offsets": [offset, end]}));
+        offset = end;
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() > MAX_HEADER {
+        return Err(unwritable(format!("its header would have {} bytes, more than {MAX_HEADER}", header.len())));
+    }
+    let mut bytes = Vec::with_capacity(8 + header.len() + offset);
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    for array in tensors.values() {
+        bytes.extend(array.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    Ok(bytes)
+}
+
+/// What the `safetensors` crate leaves open: it takes headers of 100 MB, keeps the last of two tensors of one name, and
+/// adds up offsets that may lie beyond the end of memory.
+fn check_header(bytes: &[u8]) -> Result<(), SafetensorsError> {
+    let malformed = |reason: &str| SafetensorsError::Malformed(reason.to_owned());
+    let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| malformed("shorter than the length of its header"))?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    if length > MAX_HEADER {
+        return Err(SafetensorsError::Malformed(format!("a header of {length} bytes, more than the {MAX_HEADER} that are read")));
+    }
+    let header = rest.get(..length).ok_or_else(|| malformed("cut off within its header"))?;
+    let data = rest.len() - length;
+    let entries: Entries = serde_json::from_slice(header).map_err(|e| SafetensorsError::Malformed(format!("its header: {e}")))?;
+    for (name, end) in entries.0 {
+        if end > data as u64 {
+            return Err(SafetensorsError::Malformed(format!("`{name}` ends at byte {end} of {data} bytes of data: cut off?")));
+        }
+    }
+    Ok(())
+}
+
+/// Free text in a header that was checked before.
+fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, SafetensorsError> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
+    Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// Tensor names, each once, with the byte after their last.
+struct Entries(BTreeMap<String, u64>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                #[derive(Deserialize)]
+                struct Entry {
+                    data_offsets: (u64, u64),
+                }
+                let (mut entries, mut notes) = (BTreeMap::new(), false);
+                while let Some(name) = map.next_key::<String>()? {
+                    let twice = if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                        std::mem::replace(&mut notes, true)
+                    } else {
+                        let end = map.next_value::<Entry>()?.data_offsets.1;
+                        entries.insert(name.clone(), end).is_some()
+                    };
+                    if twice {
+                        return Err(serde::de::Error::custom(format!("`{name}` is there twice")));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+        from.deserialize_map(Reader)
+    }
+}
+
+/// `architecture` of timm; `model_type`, else the first of `architectures`, of Hugging Face Transformers.
+fn architecture(config: &Value) -> Option<&str> {
+    let first = || config.get("architectures").and_then(|list| list.get(0));
+    config.get("architecture").or_else(|| config.get("model_type")).or_else(first).and_then(Value::as_str)
+}
+
+fn numbers(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<ArrayD<f32>, SafetensorsError> {
+    let values: Vec<f32> = match dtype {
+        Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        Dtype::F16 => data.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => data.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect(),
+        other => return Err(SafetensorsError::Dtype { name: name.into(), dtype: other.to_string() }),
+    };
+    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|e| SafetensorsError::Malformed(format!("`{name}`: {e}")))
+}
+
+/// Why a file cannot be read or written.
+#[derive(Debug, Error)]
+pub enum SafetensorsError {
+    /// Not a valid safetensors file.
+    #[error("not a valid safetensors file: {0}")]
+    Malformed(String),
+    /// A file without tensors.
+    #[error("the file holds no tensors")]
+    NoTensors,
+    /// Numbers that are not floating point.
+    #[error("`{name}` is stored as {dtype}; f32, f64, f16 and bf16 are read: save the unquantised weights")]
+    Dtype {
+        /// Tensor.
+        name: String,
+        /// As stored.
+        dtype: String,
+    },
+    /// Tensors that the architecture has no place for: what would be built is not what was trained.
+    #[error("{} tensors have no place in {family} (is it another architecture? see --arch, or export to ONNX):\n  {}", names.len(), names.join("\n  "))]
+    Unused {
+        /// Architecture.
+        family: &'static str,
+        /// Tensor names.
+        names: Vec<String>,
+    },
+    /// No architecture, or one that the tensors do not fit.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// The files beside it.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+    /// The network cannot be written.
+    #[error("the network cannot be written as safetensors: {reason}")]
+    Unwritable {
+        /// Why.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use super::*;
+use crate::model::{InputOverride, Model, Preprocessing};
+
+fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+}
+
+fn read(bytes: &[u8]) -> Result<Imported, SafetensorsError> {
+    load(Path::new("nowhere/model.safetensors"), bytes, &LoadOptions::default())
+}
+
+fn tiny() -> (Graph, Params, InputSpec, BTreeMap<String, String>) {
+    let graph = arch::build("resnet-cifar-8:4,8,16", 3, [16, 16]).expect("built");
+    let params = graph.slots().iter().map(|slot| ArrayD::from_elem(IxDyn(&slot.shape), 0.5)).collect();
+    let preprocessing = Preprocessing { mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7], from: String::new() };
+    let input = InputSpec { channels: 3, height: 16, width: 16, layout: Layout::Nchw, preprocessing };
+    let notes = BTreeMap::from([("heirloom.arch".to_owned(), "resnet-cifar-8:4,8,16".to_owned())]);
+    (graph, Params(params), input, notes)
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let (graph, params, input, notes) = tiny();
+    let bytes = write(&graph, &params, &input, &notes).expect("written");
+    assert_eq!(bytes, write(&graph, &params, &input, &notes).expect("written"), "the same bytes every time");
+    let back = read(&bytes).expect("read");
+    assert_eq!((back.graph, back.params, back.size), (graph, params, Some([16, 16])));
+    let preprocessing = back.preprocessing.expect("stated");
+    assert_eq!((preprocessing.mean, preprocessing.std), (input.preprocessing.mean, input.preprocessing.std));
+}
+
+#[test]
+fn malformed_headers_are_refused() {
+    let entry = |name: &str, from: u64, to: u64| format!(r#""{name}":{{"dtype":"F32","shape":[1],"data_offsets":[{from},{to}]}}"#);
+    let huge = format!("{{{}}}", entry("a", u64::MAX - 4, u64::MAX));
+    for (what, bytes) in [
+        ("shorter than 8 bytes", vec![1, 2, 3]),
+        ("header beyond the file", [&99u64.to_le_bytes()[..], b"{}"].concat()),
+        ("header over the limit", [&(1u64 << 40).to_le_bytes()[..], b"{}"].concat()),
+        ("not JSON", file("{", &[])),
+        ("not an object", file("[]", &[])),
+        ("offsets beyond memory", file(&huge, &[0; 4])),
+        ("a tensor twice", file(&format!("{{{},{}}}", entry("a", 0, 4), entry("a", 0, 4)), &[0; 4])),
+        ("overlap", file(&format!("{{{},{}}}", entry("a", 0, 4), entry("b", 2, 6)), &[0; 6])),
+        ("gap", file(&format!("{{{},{}}}", entry("a", 0, 4), entry("b", 6, 10)), &[0; 10])),
+        ("cut off", file(&format!("{{{}}}", entry("a", 0, 4)), &[0; 3])),
+        ("bytes left over", file(&format!("{{{}}}", entry("a", 0, 4)), &[0; 5])),
+        ("length of the wrong type", file(&format!("{{{}}}", entry("a", 0, 8)), &[0; 8])),
+    ] {
+        assert!(matches!(read(&bytes), Err(SafetensorsError::Malformed(_))), "{what}");
+    }
+    assert!(matches!(read(&file("{}", &[])), Err(SafetensorsError::NoTensors)));
+}
+
+#[test]
+fn half_and_double_precision_become_single() {
+    let of = |dtype, data: &[u8]| numbers("x", dtype, &[2], data).expect("converted").into_raw_vec_and_offset().0;
+    assert_eq!(of(Dtype::F16, &[0x00, 0x3c, 0x00, 0xc0]), [1.0, -2.0]);
+    assert_eq!(of(Dtype::BF16, &[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
+    assert_eq!(of(Dtype::F64, &[1f64.to_le_bytes(), (-2f64).to_le_bytes()].concat()), [1.0, -2.0]);
+    for dtype in [Dtype::I8, Dtype::F8_E4M3, Dtype::I64] {
+        let error = numbers("conv.weight", dtype, &[1], &[0]).expect_err("refused");
+        assert!(matches!(error, SafetensorsError::Dtype { .. }), "{error}");
+    }
+}
+
+#[test]
+fn tensors_without_a_place_are_listed() {
+    let (graph, params, input, notes) = tiny();
+    let mut builder = graph.extend();
+    builder.param("extra.a", &[1], crate::graph::Role::Weight);
+    builder.param("extra.num_batches_tracked", &[1], crate::graph::Role::Constant);
+    let output = crate::graph::NodeId(0);
+    let graph = builder.finish(output).expect("finished");
+    let mut params = params;
+    params.0.extend([ArrayD::zeros(IxDyn(&[1])), ArrayD::zeros(IxDyn(&[1]))]);
+    let bytes = write(&graph, &params, &input, &notes).expect("written");
+    match read(&bytes).expect_err("refused") {
+        SafetensorsError::Unused { names, .. } => assert_eq!(names, ["extra.a"]),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_checkpoint_of_ours_loads_with_its_features() {
+    let (graph, params, input, notes) = tiny();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.safetensors");
+    std::fs::write(&path, write(&graph, &params, &input, &notes).expect("written")).expect("saved");
+    let reference = crate::registry::identify(folder.path()).expect("identified");
+    let model = Model::load(reference.clone(), &LoadOptions::default()).expect("loaded");
+    assert_eq!((model.cut.width, model.cut.name.as_str()), (16, "avgpool"));
+    let (with_head, weight, bias) = model.with_head(7).expect("extended");
+    assert_eq!(with_head.node(with_head.output()).shape.at(2), [2, 7]);
+    assert_eq!(
+        (with_head.slots()[weight.0].shape.as_slice(), with_head.slots()[bias.0].name.as_str()),
+        (&[7, 16][..], "heirloom.head.bias")
+    );
+    assert!(model.inspection().modes.iter().all(|mode| mode.possible));
+    let larger = LoadOptions { input: InputOverride { size: Some([32, 32]), ..InputOverride::default() }, ..LoadOptions::default() };
+    assert_eq!(Model::load(reference, &larger).expect("loaded").input.height, 32);
+}
+
+#[test]
+fn published_checkpoints_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some(folder) = ["../shared/models", "../../shared/models"].iter().map(|p| root.join(p)).find(|p| p.is_dir()) else {
+        println!("skipped: no shared models");
+        return;
+    };
+    for (name, width, parameters) in
+        [("resnet20-cifar10", 64, 269_722), ("resnet56-cifar10", 64, 853_018), ("efficientnet-lite0-imagenet", 1280, 4_652_008)]
+    {
+        let reference = crate::registry::identify(&folder.join(format!("{name}.safetensors"))).expect("identified");
+        let model = Model::load(reference, &LoadOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((model.cut.width, model.params.trainable(&model.graph)), (width, parameters), "{name}");
+    }
+}

@@ -1,0 +1,150 @@
+use super::*;
+use crate::probe::{Arm, Outcome};
+use crate::tune::Mode;
+
+/// `classes` classes in turn, every prediction right, shams and trigger without effect.
+fn still(seeds: usize, images: usize, classes: usize) -> Measurement {
+    let labels: Vec<u16> = (0..images).map(|i| (i % classes) as u16).collect();
+    let outcome = |seed| Outcome { seed, clean: labels.clone(), changed: labels.clone(), shams: vec![labels.clone(); 8] };
+    Measurement {
+        rule: "r".into(),
+        arm: Arm::Source,
+        mode: Mode::FixedFeature,
+        classes: (0..classes).map(|c| format!("c{c}")).collect(),
+        images: (0..images).map(|i| i.to_string()).collect(),
+        clusters: (0..images as u32).collect(),
+        outcomes: (0..seeds).map(outcome).collect(),
+        labels,
+    }
+}
+
+fn drag(m: &mut Measurement, to: u16) {
+    m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().for_each(|p| *p = to));
+}
+
+fn setting(estimand: Estimand) -> Setting<'static> {
+    Setting { estimand, target_class: None, policy_seed: 3 }
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+#[test]
+fn a_trigger_that_drags_everything_scores_one_and_none_scores_nothing() {
+    for classes in [2, 3, 10] {
+        let mut m = still(3, 120, classes);
+        let shift = 1.0 - 1.0 / classes as f64;
+        assert!(near(excess_over_shams(&m, &setting(Estimand::FlipRate)).unwrap().mean(), 0.0));
+        drag(&mut m, 1);
+        let other = still(3, 120, classes);
+        for (estimand, want) in [(Estimand::Attraction, 1.0), (Estimand::AttackSuccessRate, 1.0), (Estimand::FlipRate, shift)] {
+            let sham = excess_over_shams(&m, &setting(estimand)).unwrap();
+            let arm = excess_over_arm(&m, &other, &setting(estimand)).unwrap();
+            assert!(near(sham.mean(), want), "{estimand:?} of {classes}: {}", sham.mean());
+            assert!(near(arm.mean(), want), "{estimand:?} of {classes}: {}", arm.mean());
+            assert_eq!((sham.rows.len(), sham.rows[0].len()), (3, 120));
+        }
+        assert_eq!(drawn_to(&m).unwrap(), Some(1));
+        // Halves need not hold equally many pictures of each class.
+        let total = excess_over_shams(&m, &setting(Estimand::PredictionShift)).unwrap().mean();
+        assert!(near(total, shift), "{total}");
+    }
+    assert_eq!(drawn_to(&still(2, 10, 3)).unwrap(), None);
+}
+
+#[test]
+fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
+    use crate::stats::stream::stream;
+    use rand::RngExt;
+    // Predictions wander at random: the largest gain in the same pictures is far from 0, the cross-fitted one is not.
+    let mut rng = stream(5, 0, "null");
+    let (runs, classes) = (200, 10);
+    let (mut fitted, mut naive) = (0.0, 0.0);
+    for _ in 0..runs {
+        let mut m = still(3, 60, classes);
+        for o in &mut m.outcomes {
+            for p in o.clean.iter_mut().chain(&mut o.changed) {
+                *p = rng.random_range(0..classes as u16);
+            }
+        }
+        fitted += effect(&m, Column::Trigger, &setting(Estimand::Attraction)).unwrap().mean();
+        naive += gains(&m).unwrap().into_iter().fold(0.0, f64::max);
+    }
+    let (fitted, naive) = (fitted / f64::from(runs), naive / f64::from(runs));
+    println!("attraction with no effect: cross-fitted {fitted:.4}, same pictures {naive:.4}");
+    assert!(fitted.abs() < 0.01 && naive > 0.03, "{fitted} {naive}");
+}
+
+#[test]
+fn every_draw_learns_its_own_class_and_the_draws_are_averaged() {
+    let mut m = still(2, 100, 5);
+    drag(&mut m, 1);
+    // Half of the draws drag everything elsewhere.
+    m.outcomes.iter_mut().for_each(|o| o.shams.iter_mut().step_by(2).for_each(|s| s.iter_mut().for_each(|p| *p = 3)));
+    assert!(near(excess_over_shams(&m, &setting(Estimand::Attraction)).unwrap().mean(), 0.5));
+    assert!(near(effect(&m, Column::Sham(0), &setting(Estimand::Attraction)).unwrap().mean(), 1.0));
+    assert!(near(effect(&m, Column::Sham(1), &setting(Estimand::Attraction)).unwrap().mean(), 0.0));
+}
+
+#[test]
+fn a_named_class_is_used_for_every_arm() {
+    let mut m = still(2, 100, 5);
+    drag(&mut m, 1);
+    let named = |class| Setting { target_class: Some(class), ..setting(Estimand::AttackSuccessRate) };
+    assert!(near(excess_over_shams(&m, &named("c1")).unwrap().mean(), 1.0));
+    assert!(near(excess_over_shams(&m, &named("c2")).unwrap().mean(), 0.0));
+    let error = excess_over_shams(&m, &named("cat")).unwrap_err().to_string();
+    assert!(error.contains("\"cat\"") && error.contains("c0, c1"), "{error}");
+}
+
+#[test]
+fn clusters_stay_in_one_half_and_sum_up() {
+    let mut m = still(3, 120, 3);
+    m.clusters = (0..120).map(|i| i / 2).collect();
+    drag(&mut m, 0);
+    let table = excess_over_shams(&m, &setting(Estimand::Attraction)).unwrap();
+    assert_eq!(table.rows[0].len(), 60);
+    assert!(near(table.mean(), 1.0));
+    let layout = Layout::of(&m, 9).unwrap();
+    assert!(layout.halves[0].iter().all(|i| layout.halves[0].contains(&(i ^ 1))));
+    assert_eq!(layout.halves[0].len(), 60);
+}
+
+#[test]
+fn arms_are_paired_by_seed_index() {
+    let mut m = still(3, 60, 3);
+    drag(&mut m, 0);
+    let mut other = still(2, 60, 3);
+    other.outcomes.reverse();
+    assert_eq!(excess_over_arm(&m, &other, &setting(Estimand::Attraction)).unwrap().rows.len(), 2);
+    other.outcomes.iter_mut().for_each(|o| o.seed += 10);
+    assert_eq!(excess_over_arm(&m, &other, &setting(Estimand::Attraction)), Err(ProbeError::NoSharedSeeds));
+    let fewer = still(3, 59, 3);
+    assert_eq!(excess_over_arm(&m, &fewer, &setting(Estimand::Attraction)), Err(ProbeError::Unpaired));
+}
+
+#[test]
+fn damaged_measurements_are_refused_by_name() {
+    let s = setting(Estimand::Attraction);
+    let refused = |change: &dyn Fn(&mut Measurement)| {
+        let mut m = still(2, 20, 3);
+        change(&mut m);
+        excess_over_shams(&m, &s).unwrap_err()
+    };
+    assert_eq!(refused(&|m| m.outcomes.clear()), ProbeError::Empty);
+    assert_eq!(refused(&|m| m.labels.clear()), ProbeError::Empty);
+    assert_eq!(refused(&|m| m.clusters.truncate(3)), ProbeError::Columns { images: 20 });
+    assert_eq!(refused(&|m| m.outcomes[1].shams[4].truncate(3)), ProbeError::Columns { images: 20 });
+    assert_eq!(refused(&|m| m.outcomes[0].clean[3] = 7), ProbeError::Class { class: 7, classes: 3 });
+    assert_eq!(refused(&|m| m.outcomes[0].shams.clear()), ProbeError::NoShams);
+    assert_eq!(refused(&|m| m.clusters.fill(4)), ProbeError::TooFewClusters);
+    assert_eq!(
+        refused(&|m| {
+            m.labels.fill(1);
+            drag(m, 1);
+            m.outcomes.iter_mut().for_each(|o| o.clean.fill(0));
+        }),
+        ProbeError::OneClass
+    );
+}

@@ -1,0 +1,106 @@
+//! Pictures to frames and frames to model input: resize, crop, flip, shift, normalise.
+
+use fast_image_resize::images::{Image as Pixels, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::pixels::{Frame, Image};
+
+/// Beyond this ratio of sides only the middle of a picture is resized: a strip must not ask for the machine's memory.
+const MAX_RATIO: usize = 64;
+
+/// Resizes so that the picture covers `height * width`, then cuts out its middle.
+///
+/// This is torchvision's `Resize(side)` and `CenterCrop(side)` on Pillow pictures (bilinear, antialiased; the longer side
+/// truncated, the crop's corner rounded half to even); a picture of the right size is left as it is. A frame with a side of zero
+/// is empty, and a picture without pixels gives a black one.
+pub fn fit(image: &Image, height: usize, width: usize) -> Frame {
+    let black = || Frame { width, height, planes: vec![0.0; 3 * height * width] };
+    if height == 0 || width == 0 || image.width == 0 || image.height == 0 {
+        return black();
+    }
+    if (image.height, image.width) == (height, width) {
+        return Frame::from_image(image);
+    }
+    let reach = MAX_RATIO * height.max(width).div_ceil(height.min(width));
+    let (most_high, most_wide) = (reach.saturating_mul(image.width), reach.saturating_mul(image.height));
+    let strip = crop(image, image.height.min(most_high), image.width.min(most_wide));
+    let (tall, wide) = covering((strip.height, strip.width), (height, width));
+    match resize(&strip, tall, wide) {
+        Some(resized) => Frame::from_image(&crop(&resized, height, width)),
+        None => black(),
+    }
+}
+
+/// The size of the smallest picture of the same proportions that covers the target: `(height, width)`.
+fn covering((h, w): (usize, usize), (height, width): (usize, usize)) -> (usize, usize) {
+    if w * height <= h * width { (width * h / w, width) } else { (height, height * w / h) }
+}
+
+fn resize(image: &Image, height: usize, width: usize) -> Option<Image> {
+    if (image.height, image.width) == (height, width) {
+        return Some(image.clone());
+    }
+    let side = |n: usize| u32::try_from(n).ok();
+    let source = ImageRef::new(side(image.width)?, side(image.height)?, &image.rgb, PixelType::U8x3).ok()?;
+    let mut resized = Pixels::new(side(width)?, side(height)?, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize(&source, &mut resized, &options).ok()?;
+    Some(Image { width, height, rgb: resized.into_vec() })
+}
+
+/// The middle of a picture that is at least as large.
+fn crop(image: &Image, height: usize, width: usize) -> Image {
+    if (image.height, image.width) == (height, width) {
+        return image.clone();
+    }
+    // Python's `round`, which torchvision uses, rounds halves to even.
+    let corner = |outer: usize, inner: usize| (outer.saturating_sub(inner) as f64 / 2.0).round_ties_even() as usize;
+    let (top, left) = (corner(image.height, height), corner(image.width, width));
+    let rows = image.rgb.chunks_exact(3 * image.width).skip(top).take(height);
+    let rgb = rows.flat_map(|row| row.iter().skip(3 * left).take(3 * width).copied()).collect();
+    Image { width, height, rgb }
+}
+
+/// Mirrors a frame left to right.
+pub fn flip(frame: &mut Frame) {
+    if frame.width > 0 {
+        frame.planes.chunks_exact_mut(frame.width).for_each(<[f32]>::reverse);
+    }
+}
+
+/// Moves a frame right by `dx` and down by `dy` pixels, black coming in: torchvision's `RandomCrop` with padding.
+pub fn shift(frame: &Frame, dx: isize, dy: isize) -> Frame {
+    let (height, width) = (frame.height, frame.width);
+    let mut out = Frame { width, height, planes: vec![0.0; frame.planes.len()] };
+    let from = |at: usize, by: isize, end: usize| at.checked_add_signed(by.checked_neg()?).filter(|&i| i < end);
+    for (plane, source) in out.planes.chunks_exact_mut((height * width).max(1)).zip(frame.planes.chunks_exact((height * width).max(1))) {
+        for y in 0..height {
+            let Some(source_y) = from(y, dy, height) else { continue };
+            for x in 0..width {
+                if let Some(source_x) = from(x, dx, width) {
+                    plane[y * width + x] = source[source_y * width + source_x];
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Writes `(value - mean) / std` in the model's axis order: `[C, H, W]`, or `[H, W, C]` where `nhwc`.
+///
+/// With one channel the luma of ITU-R BT.601 (`0.299 R + 0.587 G + 0.114 B`, Pillow's) is written with the first mean and
+/// standard deviation. What does not fit into `out` is left out.
+pub fn write_normalised(frame: &Frame, mean: [f32; 3], std: [f32; 3], channels: usize, nhwc: bool, out: &mut [f32]) {
+    let area = frame.width * frame.height;
+    let (red, rest) = frame.planes.split_at(area.min(frame.planes.len()));
+    let (green, blue) = rest.split_at(area.min(rest.len()));
+    for (i, ((&r, &g), &b)) in red.iter().zip(green).zip(blue).enumerate() {
+        let pixel = if channels == 1 { [0.299 * r + 0.587 * g + 0.114 * b, 0.0, 0.0] } else { [r, g, b] };
+        for (channel, value) in pixel.into_iter().enumerate().take(channels) {
+            let at = if nhwc { i * channels + channel } else { channel * area + i };
+            if let Some(slot) = out.get_mut(at) {
+                *slot = (value - mean[channel]) / std[channel];
+            }
+        }
+    }
+}
