@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level as SnippetLevel, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level as SnippetLevel, Renderer, Snippet, normalize_untrusted_str};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +150,8 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
             .id(diagnostic.code)
             .element(Snippet::source(text).path(source).annotation(annotation));
         if let Some(hint) = &diagnostic.hint {
-            group = group.element(SnippetLevel::HELP.message(hint.as_str()));
+            // Unlike titles and labels, messages are not cleaned by the renderer.
+            group = group.element(SnippetLevel::HELP.message(normalize_untrusted_str(hint)));
         }
         out.push_str(&renderer.render(&[group]));
         out.push_str("\n\n");

@@ -4,7 +4,11 @@
 //! [`PolicyFile`], checked for what a schema cannot say ([`meaning`], [`files`]), and only then a [`Policy`].
 
 mod check;
+mod docs;
+mod files;
+mod meaning;
 mod schema;
+mod starter;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -14,7 +18,9 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::docs::docs;
 pub use self::schema::schema;
+pub use self::starter::starter;
 use crate::data::{DataSpec, Target};
 use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
@@ -22,7 +28,7 @@ use crate::model::InputOverride;
 use crate::store::Digest;
 use crate::tune::Recipe;
 
-/// A policy file as it is written; unknown fields are errors. What is checked further is a [`Policy`].
+/// A policy file. Unknown fields are mistakes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
@@ -240,12 +246,11 @@ pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnost
 
 /// The policy in a text that came from `name` and whose relative paths start from `base`, and remarks on it.
 pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
-    let mut diagnostics = Vec::new();
-    let policy = if text.len() > FILE_LIMIT {
+    if text.len() > FILE_LIMIT {
         return Err(PolicyError::TooLarge { name: name.to_owned() });
-    } else {
-        build(text, name, base, options, &mut diagnostics)
-    };
+    }
+    let mut diagnostics = Vec::new();
+    let policy = build(text, name, base, options, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     match policy {
         Some(policy) if diagnostics.iter().all(|diagnostic| diagnostic.level == Level::Warning) => Ok((policy, diagnostics)),
@@ -282,6 +287,10 @@ fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &m
         Some(path) => policy.with_data(path.clone()),
         None => policy,
     };
+    meaning::check(&policy.file, &tree, options, diagnostics);
+    if options.files {
+        files::check(&policy, &tree, options, diagnostics);
+    }
     Some(policy)
 }
 

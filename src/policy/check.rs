@@ -28,13 +28,8 @@ pub(super) fn check(value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic
 }
 
 fn collect(validator: &Validator, value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic>) {
-    let mut checker = Checker { tree, diagnostics, presumed: BTreeSet::new() };
     let errors: Vec<_> = validator.iter_errors(value).collect();
-    // Unknown fields first: a missing field that is only misspelt is not reported a second time.
-    let (unknown, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| matches!(error.kind(), Kind::AdditionalProperties { .. }));
-    for error in unknown.into_iter().chain(others) {
-        checker.report(error);
-    }
+    Checker { tree, diagnostics, presumed: BTreeSet::new() }.report_all(&errors);
 }
 
 struct Checker<'a> {
@@ -45,6 +40,15 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    fn report_all(&mut self, errors: &[ValidationError<'_>]) {
+        // Unknown fields first: a missing field that is only misspelt is not reported a second time.
+        let (unknown, others): (Vec<_>, Vec<_>) =
+            errors.iter().partition(|error| matches!(error.kind(), Kind::AdditionalProperties { .. }));
+        for error in unknown.into_iter().chain(others) {
+            self.report(error);
+        }
+    }
+
     fn report(&mut self, error: &ValidationError<'_>) {
         let path = error.instance_path().as_str();
         let value: &Value = error.instance();
@@ -83,21 +87,28 @@ impl Checker<'_> {
             Kind::Constant { expected_value } => {
                 Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be {}", shorten(expected_value)))
             }
-            Kind::Minimum { limit } => Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at least {limit}")),
-            Kind::Maximum { limit } => Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at most {limit}")),
+            Kind::Minimum { .. } | Kind::Maximum { .. } if path == "/version" => {
+                Diagnostic::error("policy::value", at, format!("{name} is {shown}, this program reads version 1"))
+            }
+            Kind::Minimum { limit } => {
+                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at least {}", number(limit)))
+            }
+            Kind::Maximum { limit } => {
+                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be at most {}", number(limit)))
+            }
             Kind::ExclusiveMinimum { limit } => {
-                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be more than {limit}"))
+                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be more than {}", number(limit)))
             }
             Kind::ExclusiveMaximum { limit } => {
-                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be less than {limit}"))
+                Diagnostic::error("policy::value", at, format!("{name} is {shown}, it must be less than {}", number(limit)))
             }
             Kind::MinItems { limit } => {
                 let count = value.as_array().map_or(0, Vec::len);
-                Diagnostic::error("policy::value", at, format!("{name} has {count} entries, it needs at least {limit}"))
+                Diagnostic::error("policy::value", at, format!("{name} has {}, it needs at least {limit}", entries(count)))
             }
             Kind::MaxItems { limit } => {
                 let count = value.as_array().map_or(0, Vec::len);
-                Diagnostic::error("policy::value", at, format!("{name} has {count} entries, it may have at most {limit}"))
+                Diagnostic::error("policy::value", at, format!("{name} has {}, it may have at most {limit}", entries(count)))
             }
             Kind::MinLength { limit: 1 } => Diagnostic::error("policy::value", at, format!("{name} is empty")),
             Kind::Pattern { pattern } => {
@@ -149,9 +160,7 @@ impl Checker<'_> {
 
         // An optional field: what is wrong with the value itself.
         if let Some(position) = branches.iter().position(|branch| matches!(branch, Branch::Other)) {
-            for inner in context.get(position).into_iter().flatten() {
-                self.report(inner);
-            }
+            self.report_all(context.get(position).map_or(&[], Vec::as_slice));
             return;
         }
         let words: Vec<&str> = branches.iter().filter_map(Branch::word).collect();
@@ -162,9 +171,7 @@ impl Checker<'_> {
                 let mut unknown: Vec<&String> = fields.keys().filter(|field| !known.contains(&field.as_str())).collect();
                 if let (1, Some(field)) = (fields.len(), fields.keys().next()) {
                     if let Some(position) = branches.iter().position(|branch| branch.key() == Some(field)) {
-                        for inner in context.get(position).into_iter().flatten() {
-                            self.report(inner);
-                        }
+                        self.report_all(context.get(position).map_or(&[], Vec::as_slice));
                         return;
                     }
                     if words.contains(&field.as_str()) {
@@ -274,18 +281,12 @@ fn description(error: &ValidationError<'_>, field: &str) -> Option<String> {
     let schema = object_of(error)?.get("properties")?.get(field)?;
     let text = schema.get("description").or_else(|| follow(schema).get("description"))?.as_str()?;
     let sentence = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-    Some(sentence.trim_end_matches('.').to_lowercase_first())
+    Some(uncapitalised(sentence.trim_end_matches('.')))
 }
 
-trait LowercaseFirst {
-    fn to_lowercase_first(&self) -> String;
-}
-
-impl LowercaseFirst for str {
-    fn to_lowercase_first(&self) -> String {
-        let mut chars = self.chars();
-        chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-    }
+fn uncapitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 fn type_mistake(name: &str, value: &Value, shown: &str, at: Range<usize>, kind: &TypeKind) -> Diagnostic {
@@ -340,6 +341,20 @@ fn shape(pattern: &str) -> Option<&'static str> {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn entries(count: usize) -> String {
+    match count {
+        0 => "no entries".to_owned(),
+        1 => "1 entry".to_owned(),
+        _ => format!("{count} entries"),
+    }
+}
+
+/// A bound without the `.0` that fractions are generated with.
+fn number(limit: &Value) -> String {
+    let text = limit.to_string();
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
 /// A value as a message shows it: short, collections only by their kind.

@@ -1,0 +1,79 @@
+//! Whether the files that a policy names are there.
+
+use std::path::Path;
+
+use super::check::find;
+use super::yaml::Node;
+use super::{Options, Policy};
+use crate::data::DataSpec;
+use crate::diag::Diagnostic;
+use crate::probe::Probe;
+use crate::transform::Trigger;
+
+/// Adds the files that are missing to `diagnostics`.
+pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+    let mut seek = |path: &Path, pointer: &str, directory: bool| {
+        let redirected = options.data.is_some() && pointer.starts_with("/target/data");
+        let from = if redirected { "`--data` leads to".to_owned() } else { String::new() };
+        let span = find(tree, pointer).or_else(|| find(tree, "/target/data")).map_or(0..0, Node::value_span);
+        for (place, split) in expand(path) {
+            let full = policy.path(Path::new(&place));
+            let what = if directory { "folder" } else { "file" };
+            let found = if place.contains('*') { matches(&full) } else { full.exists() };
+            let message = match split {
+                _ if found && directory && !full.is_dir() => format!("{from} {} is not a folder", full.display()),
+                _ if found => continue,
+                Some(split) => format!("{from} no {what} {} for the split `{split}`", full.display()),
+                None => format!("{from} no {what} {}", full.display()),
+            };
+            let diagnostic = Diagnostic::error("policy::missing-file", span.clone(), message.trim_start());
+            diagnostics.push(if redirected {
+                diagnostic.hint("name the place of the data after `--data`")
+            } else {
+                diagnostic.hint(format!("paths start from the policy's folder, {}", policy.base.display()))
+            });
+        }
+    };
+    let target = &policy.file.target;
+    match &target.data {
+        DataSpec::Parquet(path) => seek(path, "/target/data/parquet", false),
+        DataSpec::Folder(path) => seek(path, "/target/data/folder", true),
+        DataSpec::Idx(path) => seek(path, "/target/data/idx", true),
+        DataSpec::CifarBinary(path) => seek(path, "/target/data/cifar_binary", true),
+        DataSpec::Embedded(_) => {}
+    }
+    if let Some(path) = &target.attributes {
+        seek(path, "/target/attributes", false);
+    }
+    for (index, rule) in policy.file.rules.iter().enumerate() {
+        let Probe::Backdoor(probe) = &rule.probe;
+        let (path, field) = match &probe.trigger {
+            Trigger::Patch(patch) => (patch.image.as_deref(), "patch/image"),
+            Trigger::Pattern(pattern) => (pattern.file.as_deref(), "pattern/file"),
+            Trigger::Blend(blend) => (blend.image.as_deref(), "blend/image"),
+            Trigger::Overlay(overlay) => (Some(overlay.image.as_path()), "overlay/image"),
+        };
+        if let Some(path) = path {
+            seek(path, &format!("/rules/{index}/probe/backdoor/trigger/{field}"), false);
+        }
+    }
+    if let Some(reference) = &policy.file.reference {
+        seek(&reference.model, "/reference/model", false);
+    }
+}
+
+/// The path for each split, where it has `{split}`.
+fn expand(path: &Path) -> Vec<(String, Option<&'static str>)> {
+    let path = path.to_string_lossy();
+    if path.contains("{split}") {
+        ["train", "test"].map(|split| (path.replace("{split}", split), Some(split))).to_vec()
+    } else {
+        vec![(path.into_owned(), None)]
+    }
+}
+
+/// Whether any file fits; only `*` has a meaning, as where the data is read.
+fn matches(pattern: &Path) -> bool {
+    let pattern = pattern.to_string_lossy().split('*').map(glob::Pattern::escape).collect::<Vec<_>>().join("*");
+    glob::glob(&pattern).is_ok_and(|paths| paths.flatten().any(|path| path.is_file()))
+}

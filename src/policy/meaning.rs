@@ -1,0 +1,314 @@
+//! What a schema cannot say about a policy: names that must match, fields that exclude each other, dates.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::check::{find, list, nearest};
+use super::yaml::Node;
+use super::{Options, PolicyFile};
+use crate::data::DataSpec;
+use crate::diag::Diagnostic;
+use crate::gate::{Control, Rule};
+use crate::probe::{Backdoor, Estimand, Probe};
+use crate::transform::Trigger;
+use crate::tune::{Augment, Mode};
+
+/// Data sets inside the program.
+const EMBEDDED: [&str; 2] = ["emoji", "canary"];
+
+/// Adds what is wrong with or remarkable about `file`, whose text is `tree`, to `diagnostics`.
+pub(super) fn check(file: &PolicyFile, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+    let mut checker = Checker { file, tree, diagnostics };
+    checker.target();
+    checker.transfer();
+    checker.seeds();
+    checker.reference();
+    let mut ids = BTreeSet::new();
+    for (index, rule) in file.rules.iter().enumerate() {
+        let at = format!("/rules/{index}");
+        if !ids.insert(rule.id.as_str()) {
+            let message = format!("two rules are called `{}`", rule.id);
+            checker.add(
+                Diagnostic::error("policy::duplicate-rule", checker.value(&format!("{at}/id")), message)
+                    .label("the second one")
+                    .hint("findings are told apart by the rule's id: give each rule its own"),
+            );
+        }
+        checker.rule(rule, &at);
+    }
+    checker.waivers(options.today);
+}
+
+struct Checker<'a> {
+    file: &'a PolicyFile,
+    tree: &'a Node,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn add(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The value at a pointer; what holds it where the value is a default.
+    fn value(&self, pointer: &str) -> Range<usize> {
+        place(self.tree, pointer, Node::value_span)
+    }
+
+    /// The field at a pointer.
+    fn field(&self, pointer: &str) -> Range<usize> {
+        place(self.tree, pointer, Node::name_span)
+    }
+
+    fn target(&mut self) {
+        let target = &self.file.target;
+        let splits = match &target.data {
+            DataSpec::Parquet(path) | DataSpec::Folder(path) => path.to_string_lossy().contains("{split}"),
+            DataSpec::Idx(_) | DataSpec::CifarBinary(_) => true,
+            DataSpec::Embedded(name) => {
+                if !EMBEDDED.contains(&name.as_str()) {
+                    let at = self.value("/target/data/embedded");
+                    let message = format!("no data set inside the program is called `{name}`");
+                    let diagnostic = Diagnostic::error("policy::unknown-variant", at, message);
+                    let hint = format!("there are {}", list(&EMBEDDED).replace(" or ", " and "));
+                    self.add(match nearest(name, &EMBEDDED) {
+                        Some(near) => diagnostic.label(format!("did you mean `{near}`?")).hint(hint),
+                        None => diagnostic.hint(hint),
+                    });
+                }
+                true
+            }
+        };
+        match (splits, target.test_share) {
+            (true, Some(_)) => {
+                let at = self.field("/target/test_share");
+                let message = "`test_share` is given, but the data has train and test splits of its own";
+                self.add(Diagnostic::error("policy::conflict", at, message).hint("remove `test_share`"));
+            }
+            (false, None) => {
+                let at = self.value("/target/data");
+                let message = "the data has no train and test splits";
+                let hint = "put `{split}` into the path where `train` and `test` differ, or give `test_share`, such as 0.3";
+                self.add(Diagnostic::error("policy::missing-field", at, message).hint(hint));
+            }
+            _ => {}
+        }
+        if let Some(classes) = &target.classes {
+            self.repeats(classes, "/target/classes", "class");
+        }
+    }
+
+    fn transfer(&mut self) {
+        let transfer = &self.file.transfer;
+        if transfer.fixed_feature.as_ref().is_some_and(|recipe| recipe.augment != Augment::default()) {
+            let at = self.field("/transfer/fixed_feature/augment");
+            let message = "`augment` does nothing in fixed-feature mode";
+            self.add(
+                Diagnostic::warning("policy::no-effect", at, message)
+                    .hint("features are extracted once, from the pictures as they are: remove it"),
+            );
+        }
+    }
+
+    fn seeds(&mut self) {
+        let seeds = &self.file.seeds;
+        for (mode, looks) in [("fixed_feature", seeds.fixed_feature), ("full_network", seeds.full_network)] {
+            if let Some(looks) = looks.filter(|looks| looks.first > looks.most) {
+                let at = self.value(&format!("/seeds/{mode}/first"));
+                let message = format!("`first` is {}, more than `most`, which is {}", looks.first, looks.most);
+                self.add(Diagnostic::error("policy::value", at, message).hint("`most` counts the seeds of the first look too"));
+            }
+        }
+    }
+
+    fn reference(&mut self) {
+        let used = self.file.rules.iter().any(|rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference));
+        let Some(reference) = &self.file.reference else { return };
+        let hexadecimal = reference.digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if reference.digest.len() != 64 || !hexadecimal {
+            let at = self.value("/reference/digest");
+            let message = "`digest` is not a digest";
+            let hint = "give all 64 lower-case hexadecimal digits, as `heirloom inspect` prints them for the trusted file";
+            self.add(Diagnostic::error("policy::value", at, message).hint(hint));
+        }
+        if !used {
+            let at = self.field("/reference");
+            let message = "no rule uses `reference`";
+            self.add(Diagnostic::warning("policy::no-effect", at, message).hint("add `reference` to the `controls` of a rule"));
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule, at: &str) {
+        self.repeats(&rule.modes, &format!("{at}/modes"), "mode");
+        for (index, mode) in rule.modes.iter().enumerate() {
+            let (present, name) = match mode {
+                Mode::FixedFeature => (self.file.transfer.fixed_feature.is_some(), "fixed_feature"),
+                Mode::FullNetwork => (self.file.transfer.full_network.is_some(), "full_network"),
+            };
+            if !present && !rule.modes[..index].contains(mode) {
+                let place = self.value(&format!("{at}/modes/{index}"));
+                let message = format!("the rule `{}` runs in mode `{name}`, for which there is no recipe", rule.id);
+                let hint = format!("add `{name}: {{ epochs: 15, learning_rate: 0.01 }}` under `transfer`, or name other `modes`");
+                self.add(Diagnostic::error("policy::missing-recipe", place, message).hint(hint));
+            }
+        }
+        if let Some(controls) = &rule.controls {
+            self.repeats(controls, &format!("{at}/controls"), "control");
+            for (index, control) in controls.iter().enumerate() {
+                let place = self.value(&format!("{at}/controls/{index}"));
+                let transfer = &self.file.transfer;
+                if *control == Control::Reference && self.file.reference.is_none() {
+                    let message = format!("the rule `{}` is compared with a reference, but the policy names none", rule.id);
+                    let hint = "add `reference: { model: trusted.onnx, digest: ... }` to the policy, or remove the control";
+                    self.add(Diagnostic::error("policy::missing-reference", place, message).hint(hint));
+                } else if *control == Control::Scratch && transfer.scratch.is_none() && transfer.full_network.is_none() {
+                    let message = format!("the rule `{}` is compared with a network from scratch, for which there is no recipe", rule.id);
+                    let hint = "add `scratch: { epochs: 15, learning_rate: 0.01 }` under `transfer`, or remove the control";
+                    self.add(Diagnostic::error("policy::missing-recipe", place, message).hint(hint));
+                }
+            }
+        }
+        if rule.limit <= 0.0 {
+            let place = self.value(&format!("{at}/limit"));
+            let message = "`limit` is 0, which no measurement can show to be kept";
+            let hint = "an interval is never without width: accept a small excess, such as 0.05";
+            self.add(Diagnostic::error("policy::value", place, message).hint(hint));
+        }
+        let Probe::Backdoor(probe) = &rule.probe;
+        self.backdoor(rule, probe, &format!("{at}/probe/backdoor"));
+    }
+
+    fn backdoor(&mut self, rule: &Rule, probe: &Backdoor, at: &str) {
+        match &probe.trigger {
+            Trigger::Patch(patch) => {
+                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/trigger/patch"));
+            }
+            Trigger::Pattern(pattern) => {
+                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/trigger/pattern"));
+            }
+            Trigger::Blend(blend) => {
+                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/trigger/blend"));
+            }
+            Trigger::Overlay(_) => {}
+        }
+        let Some(class) = &probe.target_class else { return };
+        let place = self.value(&format!("{at}/target_class"));
+        if let Some(classes) = &self.file.target.classes {
+            if !classes.contains(class) {
+                let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+                let message = format!("the target task has no class `{class}`");
+                let diagnostic = Diagnostic::error("policy::unknown-class", place.clone(), message);
+                self.add(match nearest(class, &names) {
+                    Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+                    None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
+                });
+            }
+        }
+        if rule.estimand != Estimand::AttackSuccessRate {
+            let message = "`target_class` matters only to `attack_success_rate`";
+            let hint = "remove it, or set `estimand: attack_success_rate`";
+            self.add(Diagnostic::warning("policy::no-effect", place, message).hint(hint));
+        }
+    }
+
+    /// Reports where both or neither of two fields are given.
+    fn one_of(&mut self, (first, has_first): (&str, bool), (second, has_second): (&str, bool), at: &str) {
+        if has_first && has_second {
+            let place = self.field(&format!("{at}/{second}"));
+            let message = format!("both `{first}` and `{second}` are given");
+            self.add(Diagnostic::error("policy::conflict", place, message).hint("keep one of them"));
+        } else if !has_first && !has_second {
+            let place = self.field(at);
+            let message = format!("neither `{first}` nor `{second}` is given");
+            self.add(Diagnostic::error("policy::missing-field", place, message).hint(format!("give one of `{first}` and `{second}`")));
+        }
+    }
+
+    fn repeats<T: PartialEq>(&mut self, entries: &[T], at: &str, what: &str) {
+        // Quadratic, and so only for lists that people write.
+        for (index, entry) in entries.iter().enumerate().take(1000) {
+            if entries.iter().take(index).any(|earlier| earlier == entry) {
+                let place = self.value(&format!("{at}/{index}"));
+                let message = format!("this {what} is listed twice");
+                self.add(Diagnostic::error("policy::duplicate-entry", place, message).label("the second one").hint("remove it"));
+            }
+        }
+    }
+
+    fn waivers(&mut self, today: (i64, u8, u8)) {
+        let ids: Vec<&str> = self.file.rules.iter().map(|rule| rule.id.as_str()).collect();
+        for (index, waiver) in self.file.waivers.iter().enumerate() {
+            if !ids.contains(&waiver.rule.as_str()) {
+                let place = self.value(&format!("/waivers/{index}/rule"));
+                let diagnostic = Diagnostic::error("policy::unknown-rule", place, format!("no rule is called `{}`", waiver.rule));
+                let without_mode = waiver.rule.split('@').next().filter(|id| ids.contains(id));
+                self.add(match without_mode.or_else(|| nearest(&waiver.rule, &ids)) {
+                    Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+                    None => diagnostic.hint(format!("the rules are {}", list(&ids).replace(" or ", " and "))),
+                });
+            }
+            let place = self.value(&format!("/waivers/{index}/expires"));
+            match date(&waiver.expires) {
+                None => {
+                    let message = format!("`{}` is no day of any calendar", waiver.expires);
+                    self.add(
+                        Diagnostic::error("policy::value", place, message).hint("write the date as year-month-day, such as 2027-01-31"),
+                    );
+                }
+                Some(day) if day < today => {
+                    let message = format!("the waiver of `{}` has expired and counts for nothing", waiver.rule);
+                    let hint = "remove it, or have its owner look at the finding again and set a later day";
+                    self.add(Diagnostic::warning("policy::expired-waiver", place, message).hint(hint));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// The place of a pointer, or of the nearest thing around it that is written.
+fn place(tree: &Node, pointer: &str, of: impl Fn(&Node) -> Range<usize>) -> Range<usize> {
+    if let Some(node) = find(tree, pointer) {
+        return of(node);
+    }
+    let mut around = pointer;
+    while let Some((parent, _)) = around.rsplit_once('/') {
+        if let Some(node) = find(tree, parent) {
+            return node.name_span();
+        }
+        around = parent;
+    }
+    0..0
+}
+
+/// `YYYY-MM-DD` as a date of the Gregorian calendar.
+fn date(text: &str) -> Option<(i64, u8, u8)> {
+    let mut parts = text.splitn(3, '-');
+    let year: i64 = parts.next()?.parse().ok()?;
+    let month: u8 = parts.next()?.parse().ok()?;
+    let day: u8 = parts.next()?.parse().ok()?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        _ => return None,
+    };
+    (1..=days).contains(&day).then_some((year, month, day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date("2028-02-29"), Some((2028, 2, 29)));
+        assert_eq!(date("2000-02-29"), Some((2000, 2, 29)));
+        for bad in ["2027-02-29", "1900-02-29", "2027-13-01", "2027-00-10", "2027-04-31", "2027-01-00", "2027-01", "", "٢٠٢٧-٠١-٠١"]
+        {
+            assert_eq!(date(bad), None, "{bad}");
+        }
+    }
+}
