@@ -258,6 +258,20 @@ pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(
     }
 }
 
+/// A YAML text as a JSON value, or its first mistake with line and column: for specifications that are no policies.
+pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
+    let mut diagnostics = Vec::new();
+    let tree = if text.len() > FILE_LIMIT { None } else { yaml::read(text, &mut diagnostics) };
+    match (tree, diagnostics.first()) {
+        (Some(tree), None) => Ok(tree.value()),
+        (_, Some(first)) => {
+            let place = Origin::of("", text, first.span.start);
+            Err(format!("line {}, column {}: {}", place.line, place.column, first.message))
+        }
+        (None, None) => Err("it is larger than 1 MiB, or empty".into()),
+    }
+}
+
 fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
     let tree = yaml::read(text, diagnostics)?;
     let value = tree.value();
