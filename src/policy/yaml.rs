@@ -312,6 +312,9 @@ fn typed(value: &str, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>) -> Result<
             if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
                 return Ok(Value::from(number as i64));
             }
+            if number.is_finite() && number.fract() == 0.0 {
+                return Err(format!("{value} is too large a number"));
+            }
             Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("{value} is not a finite number"))
         }
     }
