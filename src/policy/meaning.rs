@@ -199,16 +199,16 @@ impl Checker<'_> {
         }
         let Some(class) = &probe.target_class else { return };
         let place = self.value(&format!("{at}/target_class"));
-        if let Some(classes) = &self.file.target.classes {
-            if !classes.contains(class) {
-                let names: Vec<&str> = classes.iter().map(String::as_str).collect();
-                let message = format!("the target task has no class `{class}`");
-                let diagnostic = Diagnostic::error("policy::unknown-class", place.clone(), message);
-                self.add(match nearest(class, &names) {
-                    Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-                    None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
-                });
-            }
+        if let Some(classes) = &self.file.target.classes
+            && !classes.contains(class)
+        {
+            let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+            let message = format!("the target task has no class `{class}`");
+            let diagnostic = Diagnostic::error("policy::unknown-class", place.clone(), message);
+            self.add(match nearest(class, &names) {
+                Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+                None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
+            });
         }
         if rule.estimand != Estimand::AttackSuccessRate {
             let message = "`target_class` matters only to `attack_success_rate`";

@@ -172,7 +172,7 @@ fn waiver(rule: &str, expires: &str) -> String {
 fn bomb() -> String {
     let mut text = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, before) in ('b'..='i').zip('a'..) {
-        text += &format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 9].join(", "));
+        text.push_str(&[&format!("{name}: &{name} ["), &*vec![format!("*{before}"); 9].join(", "), "]\n"].concat());
     }
     text
 }
