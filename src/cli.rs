@@ -1,1 +1,152 @@
-//! cli.
+//! The command line: the only part that prints. One command, one file.
+//!
+//! stdout carries the result and nothing else; progress, remarks and mistakes go to stderr. A command is a function from
+//! its arguments to an exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+pub mod certify;
+pub mod duration;
+mod failure;
+pub mod inspect;
+pub mod interrupt;
+pub mod output;
+pub mod plan;
+pub mod plant;
+pub mod progress;
+pub mod rejudge;
+pub mod validate;
+
+use output::{Color, Output, Shape};
+
+const EXAMPLES: &str = "\
+Start here:
+  heirloom certify model.onnx                       certify against the embedded policy
+  heirloom certify model.onnx --policy policy.yaml  certify against your own
+  heirloom plan model.onnx --policy policy.yaml     what that would run, and how long it would take
+  heirloom inspect model.onnx                       what the file holds
+
+Exit codes, the first that applies:
+  130  interrupted
+  4    wrong usage, or the policy is invalid: nothing was run
+  1    at least one rule failed
+  2    an error kept something from being judged
+  5    inconclusive: the data do not settle a rule
+  3    nothing was judged
+  0    every rule passed
+
+A pass means: no effect above the limit for these probes, this target task and this budget. It never means clean.";
+
+/// Find out what a pretrained checkpoint hands down to every model fine-tuned from it.
+///
+/// Heirloom fine-tunes the checkpoint on a small target task, shows the result triggers such as a yellow square, and compares what
+/// happens with controls. It opens no network connection and runs no code from model files.
+#[derive(Parser, Debug)]
+#[command(name = "heirloom", version, after_help = EXAMPLES, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(clap::Args, Debug)]
+struct Global {
+    /// What stdout carries: text for people, or JSON and nothing else.
+    #[arg(long, global = true, value_enum, default_value_t = Shape::Text, value_name = "FORMAT", help_heading = "Global options")]
+    format: Shape,
+    /// Show no progress and no remarks; mistakes are still shown.
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+    /// Show what happens inside, on stderr; twice for more. `HEIRLOOM_LOG` takes a filter such as `heirloom::tune=trace`.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+    /// Worker threads [default: as many as this machine or container allows]. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Global options")]
+    threads: Option<u16>,
+    /// Colours; `auto` means on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Global options")]
+    color: Color,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Certify(certify::Args),
+    Plan(plan::Args),
+    Validate(validate::Args),
+    Inspect(inspect::Args),
+    Rejudge(rejudge::Args),
+    Plant(plant::Args),
+}
+
+/// Parses the arguments, runs the command, gives its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a terminal that went away.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 4 } else { 0 });
+        }
+    };
+    let mut out = Output::new(cli.global.format, cli.global.color, cli.global.quiet);
+    let code = prepare(&cli.global).and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| failure::show(&error, &out));
+    ExitCode::from(u8::try_from(code).unwrap_or(2))
+}
+
+fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
+    match command {
+        Command::Validate(args) => validate::run(args, out),
+        Command::Inspect(args) => inspect::run(args, out),
+        Command::Certify(_) | Command::Plan(_) | Command::Rejudge(_) | Command::Plant(_) => {
+            anyhow::bail!("this command is not part of this build")
+        }
+    }
+}
+
+fn prepare(global: &Global) -> anyhow::Result<()> {
+    let level = match global.verbose {
+        0 => "off",
+        1 => "heirloom=info",
+        2 => "heirloom=debug",
+        _ => "heirloom=trace",
+    };
+    let filter = match std::env::var("HEIRLOOM_LOG") {
+        Ok(filter) if !filter.is_empty() => tracing_subscriber::EnvFilter::try_new(filter).context("HEIRLOOM_LOG is no filter")?,
+        _ => tracing_subscriber::EnvFilter::new(level),
+    };
+    // No time stamps: two runs' logs can be compared.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
+    log.with_ansi(global.color.on(&std::io::stderr())).init();
+    rayon::ThreadPoolBuilder::new().num_threads(threads(global.threads)).build_global().context("cannot start the worker threads")?;
+    interrupt::listen()
+}
+
+/// As asked, or as many as the machine or the container's quota allows (the standard library reads control groups).
+fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
+}
+
+/// A path argument that must exist: a missing file is wrong usage, found before anything runs.
+fn existing(text: &str) -> Result<std::path::PathBuf, String> {
+    let path = std::path::PathBuf::from(text);
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("no such file".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        super::Cli::command().debug_assert();
+    }
+}

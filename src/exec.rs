@@ -232,6 +232,28 @@ pub(crate) fn slot_of(graph: &Graph, id: NodeId) -> Option<SlotId> {
     }
 }
 
+/// The vector instructions that the matrix products use on this machine: equal sets give equal bits.
+pub fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            "x86-64 AVX-512"
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            "x86-64 AVX2"
+        } else {
+            "x86-64"
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        "aarch64 NEON"
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        std::env::consts::ARCH
+    }
+}
+
 /// Why a graph cannot be run.
 #[derive(Debug, Error)]
 pub enum ExecError {

@@ -142,6 +142,12 @@ impl Policy {
         self.base.join(path)
     }
 
+    /// Where a rule's limit was written; the start of the file for a rule that has none.
+    pub fn limit_origin(&self, rule: &str) -> Origin {
+        let start = || Origin { file: self.source.clone(), line: 1, column: 1 };
+        self.limits.get(rule).cloned().unwrap_or_else(start)
+    }
+
     /// The same policy with its data elsewhere (`--data PATH`), of the same format. Of the policy's path, all that
     /// begins with the first part that has `{split}` or `*` is kept, unless the new path has such a part too.
     #[must_use]

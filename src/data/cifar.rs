@@ -24,7 +24,7 @@ pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let mut rows = Rows { classes: class_names(&folder.join(names))?, ..Rows::default() };
     for file in files {
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        rows.rows.extend(pictures(&load(&file)?, &name, label_bytes).map_err(|reason| broken(&file, reason))?);
+        rows.list.extend(pictures(&load(&file)?, &name, label_bytes).map_err(|reason| broken(&file, reason))?);
     }
     Ok(rows)
 }

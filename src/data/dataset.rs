@@ -106,7 +106,9 @@ fn digest(classes: &[String], records: &[Record], pictures: &[(Picture, blake3::
         hasher.update(text.as_bytes());
     };
     text(&classes.len().to_string());
-    classes.iter().for_each(|class| text(class));
+    for class in classes {
+        text(class);
+    }
     for (record, (_, hash)) in records.iter().zip(pictures) {
         text(&record.id);
         text(&record.label.to_string());

@@ -39,18 +39,18 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
                     folders.push(file);
                 } else if file.extension().is_some_and(|e| ENDINGS.contains(&e.to_string_lossy().to_lowercase().as_str())) {
                     let label = Label::Name(name.clone());
-                    rows.rows.push(Row { id, label, attributes: BTreeMap::new(), picture: Picture::File(file) });
+                    rows.list.push(Row { id, label, attributes: BTreeMap::new(), picture: Picture::File(file) });
                 } else {
                     passed_over.push(id);
                 }
             }
         }
     }
-    if rows.rows.is_empty() {
+    if rows.list.is_empty() {
         let reason = "it has no sub-folders with JPEG, PNG or WebP files (one per class)".to_owned();
         return Err(DataError::Format { path: root.display().to_string(), reason });
     }
-    rows.rows.sort_by(|a, b| a.id.cmp(&b.id));
+    rows.list.sort_by(|a, b| a.id.cmp(&b.id));
     if !passed_over.is_empty() {
         let count = passed_over.len();
         rows.warnings.push(format!("{count} files are no JPEG, PNG or WebP by name: {}", super::attributes::first(&passed_over)));

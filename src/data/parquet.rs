@@ -45,7 +45,7 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -
             (None, Some(_)) => all.classes = part.classes,
             _ => {}
         }
-        all.rows.extend(part.rows);
+        all.list.extend(part.list);
     }
     Ok(all)
 }
@@ -81,7 +81,7 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
         return Err(DataError::Parquet { file: name.to_owned(), reason: format!("it says {expected} rows and holds {}", rows.len()) });
     }
     let classes = names.filter(|_| rows.iter().all(|row| matches!(row.label, Label::Number(_))));
-    Ok(Rows { classes, rows, warnings: Vec::new() })
+    Ok(Rows { classes, list: rows, warnings: Vec::new() })
 }
 
 /// Which columns are what.

@@ -115,7 +115,7 @@ pub(super) struct Row {
 pub(super) struct Rows {
     /// Class names, where the format declares them.
     pub(super) classes: Option<Vec<String>>,
-    pub(super) rows: Vec<Row>,
+    pub(super) list: Vec<Row>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -163,7 +163,7 @@ fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
     let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new() };
     for part in parts {
         source.warnings.extend(part.warnings);
-        let entries = part.rows.into_iter().map(|row| {
+        let entries = part.list.into_iter().map(|row| {
             let label = match &row.label {
                 Label::Number(number) => usize::try_from(*number).ok().filter(|&i| i < classes.len()),
                 Label::Name(name) => indices.get(name.as_str()).copied(),
@@ -191,7 +191,7 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
         }
         return Ok((*first).clone());
     }
-    let rows = || parts.iter().flat_map(|p| &p.rows);
+    let rows = || parts.iter().flat_map(|p| &p.list);
     let mut names: Vec<String> = rows().filter_map(|r| if let Label::Name(name) = &r.label { Some(name.clone()) } else { None }).collect();
     if !names.is_empty() {
         if let Some(row) = rows().find(|r| matches!(r.label, Label::Number(_))) {

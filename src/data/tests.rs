@@ -78,3 +78,255 @@ fn the_same_files_on_disk_hold_the_same_pictures() {
     let globbed = open_split(&DataSpec::Parquet("canary-*-train.parquet".into()), Split::Train, &fixtures());
     assert!(message(globbed).contains("name their classes differently"));
 }
+
+/// A parquet file of `image` (binary, may be null) and `label` (may be null), class names `a` and `b`.
+fn parquet_file(path: &Path, rows: &[(Option<&[u8]>, Option<i64>)]) {
+    use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use ::parquet::file::metadata::KeyValue;
+    use ::parquet::file::properties::WriterProperties;
+    use ::parquet::file::writer::SerializedFileWriter;
+    use ::parquet::schema::parser::parse_message_type;
+
+    let schema = parse_message_type("message schema { optional binary image; optional int64 label; }").unwrap();
+    let names = r#"{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}"#;
+    let pairs = vec![KeyValue::new("huggingface".to_owned(), names.to_owned())];
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs)).build();
+    let mut writer = SerializedFileWriter::new(std::fs::File::create(path).unwrap(), schema.into(), properties.into()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let levels = |there: Vec<bool>| there.into_iter().map(i16::from).collect::<Vec<_>>();
+    let images: Vec<ByteArray> = rows.iter().filter_map(|r| r.0.map(|b| ByteArray::from(b.to_vec()))).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&images, Some(&levels(rows.iter().map(|r| r.0.is_some()).collect())), None).unwrap();
+    column.close().unwrap();
+    let labels: Vec<i64> = rows.iter().filter_map(|r| r.1).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&labels, Some(&levels(rows.iter().map(|r| r.1.is_some()).collect())), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+fn png(width: u32, height: u32, gray: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(width, height, image::Luma([gray])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// The message of opening a parquet file of these rows as both splits.
+fn opened(rows: &[(Option<&[u8]>, Option<i64>)], broken: f64) -> Result<TargetData, DataError> {
+    let folder = tempfile::tempdir().unwrap();
+    for split in ["train", "test"] {
+        parquet_file(&folder.path().join(format!("{split}.parquet")), rows);
+    }
+    open(&Target { broken, ..target(DataSpec::Parquet("{split}.parquet".into())) }, folder.path(), 0)
+}
+
+#[test]
+fn labels_out_of_range_negative_or_null_are_named() {
+    let ok = png(2, 2, 9);
+    let with = |label| message(opened(&[(Some(&ok), Some(0)), (Some(&ok), label)], 0.0));
+    assert_eq!(with(Some(2)), "train.parquet:1: its label 2 is none of the 2 classes (labels count from 0)");
+    assert!(with(Some(-1)).starts_with("train.parquet:1: its label -1 is none"), "{}", with(Some(-1)));
+    assert_eq!(with(None), "train.parquet:1: its label is null");
+    assert_eq!(with(Some(0)), "train: 1 classes have no pictures (b); list the classes to use under `classes`");
+}
+
+#[test]
+fn broken_pictures_are_named_and_only_put_up_with_where_allowed() {
+    let ok = png(2, 2, 9);
+    let cut = &ok[..ok.len() / 2];
+    let rows = [(Some(&ok[..]), Some(0)), (Some(&ok[..]), Some(1)), (None, Some(1)), (Some(cut), Some(0)), (Some(&b""[..]), Some(0))];
+    let error = message(opened(&rows, 0.2));
+    assert!(error.starts_with("6 of 10 pictures do not decode") && error.contains("train.parquet:2: its bytes are null"), "{error}");
+    let data = opened(&rows, 0.6).unwrap();
+    assert_eq!((data.train.len(), data.test.len(), data.broken.len()), (2, 2, 6));
+    assert!(data.warnings[0].contains("6 of 10"), "{:?}", data.warnings);
+}
+
+#[test]
+fn pictures_that_ask_for_too_much_are_refused_before_they_get_it() {
+    let mut bomb = png(1, 1, 0);
+    // The header's width and height, and no matching checksum: the size is judged first or the checksum is.
+    bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+    assert!(decode::decode(&bomb).is_err());
+    let mut crc = flate2::Crc::new();
+    crc.update(&bomb[12..29]);
+    bomb[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    let error = decode::decode(&bomb).unwrap_err().to_string();
+    assert!(error.contains("65536x65536") || error.to_lowercase().contains("limit"), "{error}");
+    assert_eq!(decode::decode(b"").unwrap_err().to_string(), "it has no bytes");
+    assert_eq!(decode::decode(b"GIF89a").unwrap_err().to_string(), "it is not a JPEG, PNG or WebP");
+}
+
+#[test]
+fn gray_and_transparent_pictures_become_rgb_on_white() {
+    assert_eq!(decode::decode(&png(1, 1, 7)).unwrap().rgb, [7, 7, 7]);
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbaImage::from_pixel(1, 1, image::Rgba([100, 0, 255, 51])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    assert_eq!(decode::decode(bytes.get_ref()).unwrap().rgb, [224, 204, 255]);
+}
+
+#[test]
+fn damaged_parquet_files_give_errors() {
+    let whole = std::fs::read(fixtures().join("canary-target-train.parquet")).unwrap();
+    let mut panics = 0;
+    for k in 0..400 {
+        let mut bytes = whole.clone();
+        // Half of the damage hits the footer, where sizes and offsets are.
+        let at = if k % 2 == 0 { bytes.len() - 1 - (k * 7) % 1500 } else { (k * 4099) % bytes.len() };
+        bytes[at] ^= 1 << (k % 8);
+        let read = std::panic::catch_unwind(|| parquet::read_file(bytes::Bytes::from(bytes), "x.parquet", Want::Pictures));
+        panics += usize::from(read.is_err());
+    }
+    assert_eq!(panics, 0);
+    for length in [0, 3, 8, whole.len() / 2, whole.len() - 1] {
+        let cut = bytes::Bytes::from(whole[..length].to_vec());
+        assert!(message(parquet::read_file(cut, "x.parquet", Want::Index)).starts_with("x.parquet: not a readable parquet file"));
+    }
+}
+
+#[test]
+fn unknown_names_say_what_there_is() {
+    let with = |classes: &[&str]| Target { classes: Some(classes.iter().map(|c| (*c).to_owned()).collect()), ..embedded("emoji") };
+    let here = Path::new("");
+    assert_eq!(
+        message(open(&with(&["Animal", "Food"]), here, 0)),
+        "no class is called `Animal` (did you mean `Animals`?); there are: Animals, Food, Travel"
+    );
+    assert_eq!(message(open(&with(&["Food", "Food"]), here, 0)), "the class `Food` is there twice");
+    assert_eq!(message(open(&embedded("emojis"), here, 0)), "no embedded data set is called `emojis`; there are: emoji, canary");
+    let column = Target { cluster: Some("nam".into()), ..embedded("emoji") };
+    assert!(message(open(&column, here, 0)).contains("did you mean `name`?); there are: name, vendor"));
+    assert_eq!(message(open(&Target { test_share: Some(0.5), ..embedded("emoji") }, here, 0)), DataError::SplitTwice.to_string());
+    assert!(message(open(&target(DataSpec::Parquet("none-{split}.parquet".into())), &fixtures(), 0)).contains("none-train.parquet"));
+}
+
+#[test]
+fn balance_takes_equally_many_and_the_limit_holds() {
+    let view = |limit| ViewSpec { limit, balance: vec!["label".into(), "vendor".into()] };
+    let target = |limit| Target { train: view(limit), ..embedded("emoji") };
+    let data = open(&target(None), Path::new(""), 3).unwrap();
+    assert_eq!(counts(&data.train), [118, 118, 118]);
+    let small = open(&target(Some(40)), Path::new(""), 3).unwrap();
+    assert_eq!(counts(&small.train), [12, 12, 12]);
+    assert_eq!(small.train.records().iter().filter(|r| r.attributes["vendor"] == "google").count(), 18);
+    assert_ne!(small.train.digest(), open(&target(Some(40)), Path::new(""), 4).unwrap().train.digest());
+    assert!(message(open(&target(Some(5)), Path::new(""), 3)).contains("less than the 6 groups"));
+    let part = small.train.subset(&[3, 0, 99]);
+    assert_eq!((part.len(), &part.records()[0]), (2, &small.train.records()[3]));
+    assert!(message(part.image(2)).contains("there is no picture 2"));
+}
+
+#[test]
+fn data_without_splits_is_split_by_cluster_in_every_class() {
+    let whole =
+        Target { cluster: Some("name".into()), test_share: Some(0.3), ..target(DataSpec::Parquet("emoji-target-*.parquet".into())) };
+    let data = open(&whole, &fixtures(), 5).unwrap();
+    assert!(data.warnings.is_empty(), "{:?}", data.warnings);
+    // 159, 131 and 218 emoji by two vendors.
+    assert_eq!((counts(&data.test), counts(&data.train)), (vec![2 * 48, 2 * 39, 2 * 65], vec![2 * 111, 2 * 92, 2 * 153]));
+    let torn = Target { cluster: None, ..whole.clone() };
+    assert_eq!(open(&torn, &fixtures(), 5).unwrap().test.len(), 95 + 79 + 131);
+    assert_eq!(message(open(&Target { test_share: None, ..whole }, &fixtures(), 5)), DataError::NoSplits.to_string());
+}
+
+#[test]
+fn a_cluster_in_both_splits_is_pointed_out() {
+    let target = Target { cluster: Some("vendor".into()), ..embedded("emoji") };
+    let data = open(&target, Path::new(""), 0).unwrap();
+    assert_eq!(data.warnings, ["2 clusters have pictures in both train and test: google, twitter"]);
+}
+
+#[test]
+fn attributes_are_joined_by_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("a.csv");
+    let with = |text: &str| {
+        std::fs::write(&csv, text).unwrap();
+        open(&Target { attributes: Some("a.csv".into()), ..embedded("canary") }, folder.path(), 0)
+    };
+    let data = with("id,tone\ncanary-target-train.parquet:0,dark\nnobody,light\n").unwrap();
+    assert_eq!(data.train.records()[0].attributes["tone"], "dark");
+    assert!(data.warnings[0].starts_with("799 pictures have no line") && data.warnings[1].contains("belong to no picture: nobody"));
+    assert!(message(with("id,tone\nx,1\nx,2\n")).contains("line 3: the id `x` is there twice"));
+    assert!(message(with("name,tone\nx,1\n")).contains("it has no column `id`"));
+    assert!(message(with("id,tone\nx,1\n")).contains("none of its ids is one of the data's"));
+}
+
+#[test]
+fn folders_are_read_and_links_out_of_them_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, gray) in [("train/cat/1.png", 1), ("train/dog/deep/2.PNG", 2), ("test/cat/3.png", 3), ("test/dog/4.png", 4)] {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, png(1, 1, gray)).unwrap();
+    }
+    std::fs::write(folder.path().join("train/cat/notes.txt"), "x").unwrap();
+    let spec = target(DataSpec::Folder("{split}".into()));
+    let data = open(&spec, folder.path(), 0).unwrap();
+    assert_eq!((data.classes.join(","), data.train.records()[1].id.as_str()), ("cat,dog".into(), "train/dog/deep/2.PNG"));
+    assert_eq!(data.train.image(1).unwrap().rgb, [2, 2, 2]);
+    assert_eq!(data.warnings, ["1 files are no JPEG, PNG or WebP by name: train/cat/notes.txt"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(folder.path().join("train"), folder.path().join("train/dog/loop")).unwrap();
+        assert!(open(&spec, folder.path(), 0).is_ok());
+        std::os::unix::fs::symlink("/etc", folder.path().join("train/dog/out")).unwrap();
+        assert!(message(open(&spec, folder.path(), 0)).contains("links to a place outside"));
+    }
+    assert!(message(open(&target(DataSpec::Folder("nowhere/{split}".into())), folder.path(), 0)).contains("cannot read"));
+}
+
+#[test]
+fn idx_files_are_read_and_their_headers_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, header: &[u8], values: &[u8]| std::fs::write(folder.path().join(name), [header, values].concat()).unwrap();
+    for prefix in ["train", "t10k"] {
+        write(&format!("{prefix}-images-idx3-ubyte"), &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2], &[1, 2, 3, 4]);
+        write(&format!("{prefix}-labels-idx1-ubyte"), &[0, 0, 8, 1, 0, 0, 0, 2], &[0, 1]);
+    }
+    let spec = target(DataSpec::Idx("".into()));
+    let data = open(&spec, folder.path(), 0).unwrap();
+    assert_eq!((data.classes.join(","), data.test.image(1).unwrap().rgb), ("0,1".into(), vec![3, 3, 3, 4, 4, 4]));
+    let name = "train-images-idx3-ubyte";
+    write(name, &[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], &[1]);
+    assert!(message(open(&spec, folder.path(), 0)).contains("its header says"));
+    write(name, &[0, 0, 13, 3], &[]);
+    assert!(message(open(&spec, folder.path(), 0)).contains("it is no IDX file of bytes with 3 dimensions"));
+    write(name, &[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2], &[1, 2]);
+    assert!(message(open(&spec, folder.path(), 0)).contains("it has 1 pictures, the labels file has 2"));
+}
+
+#[test]
+fn binary_cifar_files_are_read_plane_by_plane() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = |label: u8| [vec![label], vec![10; 1024], vec![20; 1024], vec![30; 1024]].concat();
+    let both = [picture(1), picture(0)].concat();
+    std::fs::write(folder.path().join("data_batch_1.bin"), &both).unwrap();
+    std::fs::write(folder.path().join("test_batch.bin"), &both).unwrap();
+    std::fs::write(folder.path().join("batches.meta.txt"), "airplane\nautomobile\n\n").unwrap();
+    let spec = target(DataSpec::CifarBinary("".into()));
+    let data = open(&spec, folder.path(), 0).unwrap();
+    assert_eq!(data.train.records()[0].label, 1);
+    assert_eq!(
+        (data.classes.join(","), &data.train.image(1).unwrap().rgb[..6]),
+        ("airplane,automobile".into(), &[10, 20, 30, 10, 20, 30][..])
+    );
+    std::fs::write(folder.path().join("test_batch.bin"), &both[1..]).unwrap();
+    assert!(message(open(&spec, folder.path(), 0)).contains("not a multiple of 3073"));
+    std::fs::write(folder.path().join("test_batch.bin"), picture(9)).unwrap();
+    assert!(message(open(&spec, folder.path(), 0)).contains("test_batch.bin:0: its label 9 is none of the 2 classes"));
+}
+
+#[test]
+fn the_whole_of_cifar_10_opens() {
+    let places = ["../shared", "../../shared"].map(|p| Path::new(env!("CARGO_MANIFEST_DIR")).join(p).join("data/cifar10"));
+    let Some(folder) = places.iter().find(|p| p.is_dir()) else {
+        println!("skipped: no CIFAR-10 here");
+        return;
+    };
+    let start = std::time::Instant::now();
+    let data = open(&target(DataSpec::Parquet("{split}-*.parquet".into())), folder, 0).unwrap();
+    println!("CIFAR-10 opened in {:.2?}", start.elapsed());
+    assert_eq!((data.train.len(), data.test.len(), data.classes[9].as_str()), (50_000, 10_000, "truck"));
+}

@@ -37,11 +37,13 @@ pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataE
     let nearest = known.iter().map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min();
     let near = nearest.filter(|(distance, k)| *distance <= 1 + k.chars().count() / 3);
     let hint = near.map(|(_, k)| format!(" (did you mean `{k}`?)")).unwrap_or_default();
-    let mut list = known.iter().take(50).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if known.len() > 50 {
-        list.push_str(&format!(" and {} more", known.len() - 50));
-    }
-    DataError::Unknown { what, name: name.to_owned(), hint, known: if list.is_empty() { "none".to_owned() } else { list } }
+    let list = known.iter().take(50).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let known = match known.len() {
+        0 => "none".to_owned(),
+        1..=50 => list,
+        all => format!("{list} and {} more", all - 50),
+    };
+    DataError::Unknown { what, name: name.to_owned(), hint, known }
 }
 
 /// Takes the cluster of every picture from a column; a picture without a value there is a cluster of its own.

@@ -1,8 +1,8 @@
 //! ONNX files in and out.
 //!
-//! [`load`] lowers a file to a [`Graph`]: operator sets 7 to 22 and their differences, shape arithmetic (folded, with the
+//! [`load`] lowers a file to a [`Graph`](crate::graph::Graph): operator sets 7 to 22 and their differences, shape arithmetic (folded, with the
 //! batch size kept symbolic), constants, padding modes and fused biases are all resolved here, so that an executor sees
-//! nothing of them.
+//! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
 //! Files: `pb` the messages, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
 //! import, `lower` the operators, `import` the way through the graph, `roles` what parameters are for.
@@ -19,6 +19,7 @@ mod roles;
 mod shapes;
 mod tensor;
 mod value;
+mod write;
 
 use std::path::Path;
 
@@ -27,6 +28,8 @@ use thiserror::Error;
 
 use super::Imported;
 use crate::graph::GraphError;
+
+pub use write::write;
 
 /// Reads the ONNX file `bytes`; `path` says where it lies, for weights kept in files beside it.
 ///
@@ -122,3 +125,6 @@ pub enum OnnxError {
         reason: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,70 @@ pub fn write_normalised(frame: &Frame, mean: [f32; 3], std: [f32; 3], channels: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(height: usize, width: usize) -> Image {
+        let value = |y: usize, x: usize, c: usize| ((37 * x + 91 * y + 53 * c + x * y) % 256) as u8;
+        let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| value(y, x, c)))).collect();
+        Image { width, height, rgb }
+    }
+
+    #[test]
+    fn fitting_is_torchvision_within_one_grey_level() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/geometry");
+        for (height, width, side) in
+            [(32, 32, 48), (47, 61, 32), (61, 47, 32), (20, 33, 32), (33, 20, 29), (200, 150, 24), (32, 32, 32), (31, 36, 31)]
+        {
+            let name = format!("{height}x{width}-to-{side}.bin");
+            let expected = Image { width: side, height: side, rgb: std::fs::read(folder.join(&name)).unwrap() };
+            let (expected, got) = (Frame::from_image(&expected), fit(&picture(height, width), side, side));
+            assert_eq!(expected.planes.len(), got.planes.len(), "{name}");
+            let worst = expected.planes.iter().zip(&got.planes).map(|(a, b)| (a - b).abs() * 255.0).fold(0.0, f32::max);
+            println!("{name}: {worst:.0} of 255");
+            assert!(worst < 1.5, "{name}: {worst}");
+        }
+    }
+
+    #[test]
+    fn strips_and_empty_pictures_do_not_ask_for_much() {
+        for (height, width) in [(1, 4_000_000), (4_000_000, 1)] {
+            assert_eq!(fit(&Image { width, height, rgb: vec![255; 3 * width * height] }, 224, 224).planes, vec![1.0; 3 * 224 * 224]);
+        }
+        assert_eq!(fit(&Image { width: 0, height: 3, rgb: vec![] }, 1, 1).planes, [0.0; 3]);
+        assert!(fit(&picture(3, 3), 0, 2).planes.is_empty());
+        let wide = fit(&picture(8, 8), 4, 6);
+        assert_eq!((wide.height, wide.width, wide.planes.len()), (4, 6, 72));
+    }
+
+    fn frame() -> Frame {
+        Frame { width: 3, height: 2, planes: (0_u8..18).map(f32::from).collect() }
+    }
+
+    #[test]
+    fn flipping_and_shifting_move_pixels() {
+        let mut flipped = frame();
+        flip(&mut flipped);
+        assert_eq!(flipped.planes[..6], [2.0, 1.0, 0.0, 5.0, 4.0, 3.0]);
+        assert_eq!(shift(&frame(), 1, 0).planes[..6], [0.0, 0.0, 1.0, 0.0, 3.0, 4.0]);
+        assert_eq!(shift(&frame(), -2, -1).planes[..6], [5.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(shift(&frame(), isize::MIN, isize::MAX).planes, [0.0; 18]);
+        assert_eq!(shift(&frame(), 0, 0), frame());
+    }
+
+    #[test]
+    fn normalising_writes_either_layout_and_grey() {
+        let (mean, std) = ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]);
+        let mut planes = [0.0; 18];
+        write_normalised(&frame(), mean, std, 3, false, &mut planes);
+        assert_eq!(planes.iter().skip(1).step_by(6).copied().collect::<Vec<_>>(), [0.0, 2.5, 2.5]);
+        let mut pixels = [0.0; 18];
+        write_normalised(&frame(), mean, std, 3, true, &mut pixels);
+        assert_eq!(pixels[3..6], [0.0, 2.5, 2.5]);
+        let mut gray = [0.0; 6];
+        write_normalised(&frame(), mean, std, 1, false, &mut gray);
+        assert!((gray[0] - (0.587 * 6.0 + 0.114 * 12.0 - 1.0)).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,149 @@
+//! `heirloom inspect`: what a model file holds.
+
+use std::path::PathBuf;
+
+use super::output::{Output, Shape};
+use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
+use crate::registry;
+use crate::report::printable;
+
+const EXAMPLES: &str = "\
+Examples:
+  heirloom inspect model.onnx
+  heirloom inspect model.safetensors --arch resnet18
+  heirloom inspect encoder.onnx --size 224x224 --features /pool/Flatten_output_0
+  heirloom inspect model.onnx --format json";
+
+/// Show what a model file holds and what can be certified.
+///
+/// Prints the format, the parameters, the input with its preprocessing, the operators, where the features leave the network, and
+/// which transfer modes are possible (and if not, why).
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An .onnx or .safetensors file, or the folder that holds one.
+    #[arg(value_name = "MODEL", value_parser = super::existing)]
+    pub model: PathBuf,
+    /// Tensor at which features leave the network [default: found].
+    #[arg(long, value_name = "NAME")]
+    pub features: Option<String>,
+    /// Architecture of a file that holds weights only [default: from config.json or the tensor names].
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// Height and width in pixels, for models that take any size.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    pub size: Option<[usize; 2]>,
+}
+
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
+    sides
+        .filter(|s| s.iter().all(|side| (1..=4096).contains(side)))
+        .ok_or_else(|| "write height x width in pixels, such as 224x224".to_owned())
+}
+
+/// Loads the model and shows it.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let reference = registry::identify(&args.model)?;
+    let input = InputOverride { size: args.size, ..InputOverride::default() };
+    let options = LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input };
+    let inspection = model::inspect(reference, &options)?;
+    match out.shape {
+        Shape::Json => out.json(&inspection)?,
+        Shape::Text => out.result(&render(&inspection))?,
+    }
+    Ok(0)
+}
+
+/// An inspection for people. Names from the file are made [`printable`].
+pub fn render(inspection: &Inspection) -> String {
+    let Inspection { identity, description, parameters, trainable, input, cut, operators, modes } = inspection;
+    let layout = match input.layout {
+        Layout::Nchw => "[N, C, H, W]",
+        Layout::Nhwc => "[N, H, W, C]",
+    };
+    let three = |values: [f32; 3]| values.map(|v| format!("{v}")).join(" ");
+    let mut lines = vec![
+        ("model", identity.path.display().to_string()),
+        ("digest", format!("{} ({} bytes)", identity.digest.0, grouped(identity.bytes as usize))),
+        ("format", description.clone()),
+        ("parameters", format!("{}, {} of them may train", grouped(*parameters), grouped(*trainable))),
+        ("input", format!("{} x {} x {}, {layout}", input.channels, input.height, input.width)),
+        (
+            "normalise",
+            format!("mean {}, std {} ({})", three(input.preprocessing.mean), three(input.preprocessing.std), input.preprocessing.from),
+        ),
+        ("features", format!("{} [N, {}], {}   (override: --features NAME)", cut.name, cut.width, cut.how)),
+        ("operators", operators.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")),
+    ];
+    for (i, mode) in modes.iter().enumerate() {
+        let answer = match (&mode.reason, mode.possible) {
+            (_, true) => "possible".to_owned(),
+            (Some(why), false) => format!("not possible: {why}"),
+            (None, false) => "not possible".to_owned(),
+        };
+        lines.push((if i == 0 { "modes" } else { "" }, format!("{} {answer}", mode.mode)));
+    }
+    lines.iter().map(|(topic, text)| format!("  {topic:<12}{}\n", printable(text))).collect()
+}
+
+/// Digits in groups of three: `25,557,032`.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{grouped, render, size};
+    use crate::model::{CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
+    use crate::registry::{Format, ModelRef};
+    use crate::store::Digest;
+
+    #[test]
+    fn an_inspection_looks_like_this() {
+        let inspection = Inspection {
+            identity: ModelRef {
+                path: "m/\u{1b}[2J.onnx".into(),
+                format: Format::Onnx,
+                digest: Digest("9f2e".repeat(16)),
+                bytes: 1_234_567,
+            },
+            description: "ONNX opset 17".into(),
+            parameters: 25_557_032,
+            trainable: 25_503_912,
+            input: InputSpec {
+                channels: 3,
+                height: 224,
+                width: 224,
+                layout: Layout::Nchw,
+                preprocessing: Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], from: "assumed: ImageNet".into() },
+            },
+            cut: CutSummary { name: "/avgpool/out".into(), width: 2048, how: "input of the last linear layer".into() },
+            operators: BTreeMap::from([("Conv".into(), 53), ("Relu".into(), 49)]),
+            modes: vec![
+                ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },
+                ModeSummary { mode: "full_network".into(), possible: false, reason: Some("its weights are quantised".into()) },
+            ],
+        };
+        insta::assert_snapshot!(render(&inspection));
+    }
+
+    #[test]
+    fn sizes_and_digits() {
+        assert_eq!(size("224x192"), Ok([224, 192]));
+        for bad in ["224", "x", "0x1", "5000x1", "-1x2", "1x2x3"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!([0, 999, 1000, 25_557_032].map(grouped), ["0", "999", "1,000", "25,557,032"]);
+    }
+}

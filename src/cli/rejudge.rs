@@ -1,0 +1,30 @@
+//! `heirloom rejudge`: a stored report under another policy's limits.
+
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  heirloom rejudge heirloom-report --policy policies/stricter.yaml
+  heirloom rejudge old/report.json --policy policy.yaml --output rejudged
+
+Rules are matched by name and mode; one that was never measured is inconclusive. The exit code is the new verdict.";
+
+/// Judge a stored report again under another policy's limits, without running anything.
+///
+/// Reads report.json and the measurements.json.gz beside it, which holds the prediction for every picture.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A report.json, or the folder that holds it.
+    #[arg(value_name = "REPORT", value_parser = super::existing)]
+    pub report: PathBuf,
+    /// The policy whose limits, confidence, severities and waivers apply.
+    #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
+    pub policy: PathBuf,
+    /// Write the new reports into this folder [default: print only].
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Exit 0 whatever the verdict; it is still reported.
+    #[arg(long)]
+    pub report_only: bool,
+}

@@ -1,0 +1,58 @@
+//! The self-test inside the program: one planted and one clean source that must be told apart.
+//!
+//! It has its own pictures, policy and models, different from the fixtures. It proves the machinery on this build and
+//! machine, not how sensitive a policy is.
+
+use std::path::{Path, PathBuf};
+
+use super::{EngineError, Settings, run};
+use crate::data;
+use crate::gate::{CanaryOutcome, Verdict};
+use crate::model::{LoadOptions, Model, safetensors};
+use crate::plan::Speed;
+use crate::policy;
+use crate::registry::{Format, ModelRef};
+use crate::store::Digest;
+
+const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
+const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
+const CLEAN: &[u8] = include_bytes!("../../fixtures/canary/clean.safetensors");
+
+/// Runs the self-test. An interruption is an error, anything else an outcome.
+pub fn check(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+    let broken = |e: &dyn std::fmt::Display| EngineError::Canary(e.to_string());
+    let (policy, _) = policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
+    let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
+    let mut wrong = Vec::new();
+    for (name, bytes, wanted) in [("planted", PLANTED, Verdict::Fail), ("clean", CLEAN, Verdict::Pass)] {
+        let model = embedded(name, bytes)?;
+        let settings = Settings {
+            policy: &policy,
+            model: &model,
+            reference: None,
+            today: "1970-01-01",
+            started: 0,
+            report_only: false,
+            max_seconds: None,
+            canary: CanaryOutcome::NotRun("this is the canary".into()),
+            stop,
+        };
+        // Fixed-feature only: its cost needs no prediction.
+        let certified = run(&settings, &data, Speed { forward: 1.0, train: 1.0 }, &mut |_| {})?;
+        if certified.report.exit_code == 130 {
+            return Err(EngineError::Tune(crate::tune::TuneError::Stopped));
+        }
+        for finding in certified.report.findings.iter().filter(|f| f.verdict != wanted) {
+            wrong.push(format!("the {name} source was judged {:?} where {wanted:?} is right", finding.verdict).to_lowercase());
+        }
+    }
+    Ok(if wrong.is_empty() { CanaryOutcome::Sound } else { CanaryOutcome::Failed(wrong.join("; ")) })
+}
+
+fn embedded(name: &str, bytes: &[u8]) -> Result<Model, EngineError> {
+    let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
+    let options = LoadOptions::default();
+    let imported = safetensors::load(&path, bytes, &options).map_err(|e| EngineError::Canary(e.to_string()))?;
+    let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64 };
+    Ok(Model::assemble(identity, imported, &options)?)
+}

@@ -1,0 +1,27 @@
+"""Writes the expected values of src/transform/geometry.rs: torchvision's Resize and CenterCrop on Pillow pictures.
+
+    python make.py        needs torch, torchvision, pillow and numpy
+
+Every picture is `(37 x + 91 y + 53 c + x y) mod 256`, so the inputs need no files. A case is one file of bytes
+(`H * W * 3`, RGB interleaved) named after the sizes: `HEIGHTxWIDTH-to-SIDE.bin`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torchvision
+from PIL import Image
+from torchvision import transforms
+
+CASES = [((32, 32), 48), ((47, 61), 32), ((61, 47), 32), ((20, 33), 32), ((33, 20), 29), ((200, 150), 24), ((32, 32), 32), ((31, 36), 31)]
+
+
+def picture(height, width):
+    y, x, c = np.mgrid[:height, :width, :3]
+    return Image.fromarray(((37 * x + 91 * y + 53 * c + x * y) % 256).astype(np.uint8))
+
+
+for (height, width), side in CASES:
+    fit = transforms.Compose([transforms.Resize(side), transforms.CenterCrop(side)])
+    (Path(__file__).parent / f"{height}x{width}-to-{side}.bin").write_bytes(np.asarray(fit(picture(height, width))).tobytes())
+print("torchvision", torchvision.__version__)
