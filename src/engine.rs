@@ -224,7 +224,11 @@ pub fn run(settings: &Settings, data: &TargetData, speed: Speed, emit: &mut dyn 
     let ran = bench.ran();
     let report = Report {
         schema: SCHEMA,
-        tool: Tool { name: "heirloom".into(), version: env!("CARGO_PKG_VERSION").into(), instruction_set: crate::exec::instruction_set().into() },
+        tool: Tool {
+            name: "heirloom".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            instruction_set: crate::exec::instruction_set().into(),
+        },
         run: Run {
             started: report::utc(settings.started),
             seconds: clock.elapsed().as_secs_f64(),

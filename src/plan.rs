@@ -143,7 +143,14 @@ pub fn plan(policy: &Policy, counts: Counts, speed: Speed) -> Result<Plan, PlanE
         if rule.limit < smallest_limit {
             return Err(PlanError::Cap { finding: format!("{}@{mode}", rule.id), limit: rule.limit, smallest: smallest_limit, counts });
         }
-        findings.push(PlannedFinding { rule: rule.id.clone(), mode, controls, limit: rule.limit, power: power::power(&input), smallest_limit });
+        findings.push(PlannedFinding {
+            rule: rule.id.clone(),
+            mode,
+            controls,
+            limit: rule.limit,
+            power: power::power(&input),
+            smallest_limit,
+        });
         for arm in arms(rule, mode) {
             let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
             if !jobs.iter().any(|job| job.arm == arm && job.mode == mode) {
@@ -162,8 +169,9 @@ pub fn plan(policy: &Policy, counts: Counts, speed: Speed) -> Result<Plan, PlanE
 /// Fills in what a job costs, given all rules that share it.
 fn cost(policy: &Policy, jobs: &mut [Job], arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, speed: Speed) {
     let sharing = pairs(policy).filter(|(rule, m)| *m == mode && arms(rule, mode).contains(&arm));
-    let looks_at: usize =
-        sharing.map(|(rule, _)| if arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham) { 1 + SHAM_DRAWS } else { 1 }).sum();
+    let looks_at: usize = sharing
+        .map(|(rule, _)| if arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham) { 1 + SHAM_DRAWS } else { 1 })
+        .sum();
     let evaluate = (counts.test * (1 + looks_at)) as f64 / speed.forward;
     let trained = counts.train as f64 * POOL_SHARE * recipe.epochs as f64;
     // A scratch network that full-network rules train anyway serves fixed-feature rules too.

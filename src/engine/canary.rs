@@ -21,7 +21,8 @@ const CLEAN: &[u8] = include_bytes!("../../fixtures/canary/clean.safetensors");
 /// Runs the self-test. An interruption is an error, anything else an outcome.
 pub fn check(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
     let broken = |e: &dyn std::fmt::Display| EngineError::Canary(e.to_string());
-    let (policy, _) = policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
+    let (policy, _) =
+        policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
     let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
     let mut wrong = Vec::new();
     for (name, bytes, wanted) in [("planted", PLANTED, Verdict::Fail), ("clean", CLEAN, Verdict::Pass)] {

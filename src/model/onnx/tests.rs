@@ -35,10 +35,22 @@ fn probe_files() {
             Err(e) => println!("{file}: ERROR {e}"),
             Ok(m) => {
                 let mut count = std::collections::BTreeMap::new();
-                for n in m.graph.nodes() { *count.entry(n.op.name()).or_insert(0) += 1; }
+                for n in m.graph.nodes() {
+                    *count.entry(n.op.name()).or_insert(0) += 1;
+                }
                 let mut roles = std::collections::BTreeMap::new();
-                for n in m.graph.slots() { *roles.entry(format!("{:?}", n.role)).or_insert(0) += 1; }
-                println!("{file}: {:?} {} {:?} {:?} out {} {:?} {count:?} {roles:?}", start.elapsed(), m.description, m.layout, m.size, m.graph.node(m.graph.output()).shape, m.features);
+                for n in m.graph.slots() {
+                    *roles.entry(format!("{:?}", n.role)).or_insert(0) += 1;
+                }
+                println!(
+                    "{file}: {:?} {} {:?} {:?} out {} {:?} {count:?} {roles:?}",
+                    start.elapsed(),
+                    m.description,
+                    m.layout,
+                    m.size,
+                    m.graph.node(m.graph.output()).shape,
+                    m.features
+                );
                 let n = 2;
                 let len: usize = m.graph.node(m.graph.input()).shape.at(n).iter().product();
                 let x: Vec<f32> = (0..len).map(|i| ((i as f32 * 0.7).sin() + (i as f32 * 0.013).cos()) * 0.5).collect();

@@ -211,7 +211,12 @@ impl Writer {
                 }
             }
             Op::Lrn { size, alpha, beta, bias } => {
-                self.emit("LRN", &inputs, &out, vec![int("size", *size), float("alpha", *alpha), float("beta", *beta), float("bias", *bias)]);
+                self.emit(
+                    "LRN",
+                    &inputs,
+                    &out,
+                    vec![int("size", *size), float("alpha", *alpha), float("beta", *beta), float("bias", *bias)],
+                );
             }
             Op::MaxPool(w) => {
                 let mut attributes = window(w);
