@@ -158,7 +158,14 @@ pub fn run(spec: &Specification, base: &Path, tick: &mut dyn FnMut(&str, usize) 
     Ok([make(&spec.name, true)?, make(&spec.twin, false)?])
 }
 
-fn write(name: &str, spec: &Specification, graph: &Graph, params: &Params, input: &InputSpec, accuracy: f64) -> Result<Planted, PlantError> {
+fn write(
+    name: &str,
+    spec: &Specification,
+    graph: &Graph,
+    params: &Params,
+    input: &InputSpec,
+    accuracy: f64,
+) -> Result<Planted, PlantError> {
     let metadata = BTreeMap::from([
         ("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
         ("heirloom.size".to_owned(), format!("[{}, {}]", spec.size[0], spec.size[1])),

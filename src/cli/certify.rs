@@ -92,8 +92,11 @@ impl Subject {
         for remark in remarks {
             out.remark(&format!("warning: {}", remark.message));
         }
-        let options =
-            LoadOptions { features: features.map(str::to_owned), arch: arch.map(str::to_owned), input: checked.file.input.clone().unwrap_or_default() };
+        let options = LoadOptions {
+            features: features.map(str::to_owned),
+            arch: arch.map(str::to_owned),
+            input: checked.file.input.clone().unwrap_or_default(),
+        };
         let model = Model::load(registry::identify(model)?, &options)?;
         let size = [model.input.height, model.input.width];
         if policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
@@ -111,7 +114,13 @@ impl Subject {
         let reference = checked.file.reference.as_ref().map(|reference| {
             let found = registry::identify(&checked.path(&reference.model))?;
             if found.digest.0 != reference.digest {
-                return Err(Usage(format!("the reference {} has digest {}, the policy pins {}", found.name(), found.digest.0, reference.digest)).into());
+                return Err(Usage(format!(
+                    "the reference {} has digest {}, the policy pins {}",
+                    found.name(),
+                    found.digest.0,
+                    reference.digest
+                ))
+                .into());
             }
             let model = Model::load(found, &LoadOptions::default())?;
             if [model.input.height, model.input.width] != size {
@@ -126,7 +135,8 @@ impl Subject {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut progress = Progress::new(out);
-    let subject = Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
+    let subject =
+        Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
@@ -166,7 +176,16 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
     let id = &model.identity;
     let input = &model.input;
     [
-        ("model", format!("{} ({}, {} parameters, digest {})", id.name(), model.description, model.params.trainable(&model.graph), id.digest.short())),
+        (
+            "model",
+            format!(
+                "{} ({}, {} parameters, digest {})",
+                id.name(),
+                model.description,
+                model.params.trainable(&model.graph),
+                id.digest.short()
+            ),
+        ),
         ("policy", format!("{} ({}, digest {})", policy.file.name, policy.source, policy.digest.short())),
         ("features", format!("{} features, cut at {}: {} (other: --features NAME)", model.cut.width, model.cut.name, model.cut.how)),
         ("pictures", format!("{}x{}, {}", input.height, input.width, input.preprocessing.from)),

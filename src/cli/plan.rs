@@ -44,7 +44,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    let subject = Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
+    let subject =
+        Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
     let speed = engine::measure_speed(&subject.model)?;
     let plan = plan::plan(&subject.policy, engine::counts(&data), speed).map_err(|refused| Usage(refused.to_string()))?;
