@@ -36,7 +36,7 @@ pub enum DataSpec {
     Idx(PathBuf),
     /// The folder of the binary CIFAR-10 or CIFAR-100 files.
     CifarBinary(PathBuf),
-    /// Data inside the program: `emoji` or `canary`.
+    /// Data inside the program: `emoji` or `fashion`.
     Embedded(String),
 }
 

@@ -20,7 +20,7 @@ macro_rules! file {
 /// Emoji of three classes by two vendors (column `vendor`; `name` is the cluster), and five classes of Fashion-MNIST.
 const SETS: [Set; 2] = [
     Set { name: "emoji", train: file!("emoji-target-train.parquet"), test: file!("emoji-target-test.parquet") },
-    Set { name: "canary", train: file!("canary-target-train.parquet"), test: file!("canary-target-test.parquet") },
+    Set { name: "fashion", train: file!("canary-target-train.parquet"), test: file!("canary-target-test.parquet") },
 ];
 
 pub(super) fn read(name: &str, split: Split, want: Want) -> Result<Rows, DataError> {

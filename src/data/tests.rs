@@ -60,7 +60,7 @@ fn the_summary_agrees_with_what_opens() {
         classes: Some(vec!["Boot".into(), "Bag".into()]),
         train: ViewSpec { limit: Some(25), balance: vec![] },
         test: ViewSpec { limit: Some(31), balance: vec!["label".into()] },
-        ..embedded("canary")
+        ..embedded("fashion")
     };
     let data = open(&target, Path::new(""), 4).unwrap();
     let summary = summary(&target, Path::new("")).unwrap();
@@ -194,7 +194,7 @@ fn unknown_names_say_what_there_is() {
         "no class is called `Animal` (did you mean `Animals`?); there are: Animals, Food, Travel"
     );
     assert_eq!(message(open(&with(&["Food", "Food"]), here, 0)), "the class `Food` is there twice");
-    assert_eq!(message(open(&embedded("emojis"), here, 0)), "no embedded data set is called `emojis`; there are: emoji, canary");
+    assert_eq!(message(open(&embedded("emojis"), here, 0)), "no embedded data set is called `emojis`; there are: emoji, fashion");
     let column = Target { cluster: Some("nam".into()), ..embedded("emoji") };
     assert!(message(open(&column, here, 0)).contains("did you mean `name`?); there are: name, vendor"));
     assert_eq!(message(open(&Target { test_share: Some(0.5), ..embedded("emoji") }, here, 0)), DataError::SplitTwice.to_string());
@@ -243,7 +243,7 @@ fn attributes_are_joined_by_id() {
     let csv = folder.path().join("a.csv");
     let with = |text: &str| {
         std::fs::write(&csv, text).unwrap();
-        open(&Target { attributes: Some("a.csv".into()), ..embedded("canary") }, folder.path(), 0)
+        open(&Target { attributes: Some("a.csv".into()), ..embedded("fashion") }, folder.path(), 0)
     };
     let data = with("id,tone\ncanary-target-train.parquet:0,dark\nnobody,light\n").unwrap();
     assert_eq!(data.train.records()[0].attributes["tone"], "dark");

@@ -14,7 +14,7 @@ use crate::transform::Trigger;
 use crate::tune::{Augment, Mode};
 
 /// Data sets inside the program.
-const EMBEDDED: [&str; 2] = ["emoji", "canary"];
+const EMBEDDED: [&str; 2] = ["emoji", "fashion"];
 
 /// Adds what is wrong with or remarkable about `file`, whose text is `tree`, to `diagnostics`.
 pub(super) fn check(file: &PolicyFile, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
