@@ -135,6 +135,8 @@ pub struct Located {
 /// the terminal.
 pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Unicode);
+    // Unlike titles, labels and the text itself, paths and messages are not cleaned by the renderer.
+    let source = normalize_untrusted_str(source);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let level = match diagnostic.level {
@@ -148,9 +150,8 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
         let mut group: Group<'_> = level
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code)
-            .element(Snippet::source(text).path(source).annotation(annotation));
+            .element(Snippet::source(text).path(source.as_str()).annotation(annotation));
         if let Some(hint) = &diagnostic.hint {
-            // Unlike titles and labels, messages are not cleaned by the renderer.
             group = group.element(SnippetLevel::HELP.message(normalize_untrusted_str(hint)));
         }
         out.push_str(&renderer.render(&[group]));

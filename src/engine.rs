@@ -3,6 +3,7 @@
 //! `subject` fine-tunes and measures one arm, `canary` is the embedded self-test.
 
 mod canary;
+mod rejudge;
 mod subject;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::transform::TransformError;
 use crate::tune::{Mode, Pictures, TuneError};
 
 pub use canary::check as check_canary;
+pub use rejudge::rejudge;
 pub use subject::measure_speed;
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
@@ -336,22 +338,7 @@ fn not_run(policy: &Policy, open: &Open, look: usize, predicted: f64) -> Finding
 }
 
 fn without_numbers(policy: &Policy, open: &Open, look: usize, verdict: Verdict, reason: String) -> Finding {
-    Finding {
-        rule: open.rule.id.clone(),
-        mode: open.mode,
-        estimand: open.rule.estimand,
-        severity: open.rule.severity,
-        verdict,
-        reason: Some(reason),
-        limit: open.rule.limit,
-        origin: policy.limit_origin(&open.rule.id),
-        comparisons: Vec::new(),
-        arms: Vec::new(),
-        drawn_to: None,
-        look,
-        waived: None,
-        seconds: 0.0,
-    }
+    Finding::without_numbers(open.rule, open.mode, policy.limit_origin(&open.rule.id), look, verdict, reason)
 }
 
 /// Why a certification cannot be run at all.

@@ -225,6 +225,26 @@ impl Control {
 }
 
 impl Finding {
+    /// A finding that could not be measured, and why.
+    pub fn without_numbers(rule: &Rule, mode: Mode, origin: Origin, look: usize, verdict: Verdict, reason: String) -> Self {
+        Self {
+            rule: rule.id.clone(),
+            mode,
+            estimand: rule.estimand,
+            severity: rule.severity,
+            verdict,
+            reason: Some(reason),
+            limit: rule.limit,
+            origin,
+            comparisons: Vec::new(),
+            arms: Vec::new(),
+            drawn_to: None,
+            look,
+            waived: None,
+            seconds: 0.0,
+        }
+    }
+
     /// `rule@mode`.
     pub fn id(&self) -> String {
         format!("{}@{}", self.rule, self.mode)

@@ -148,8 +148,8 @@ impl Policy {
         self.limits.get(rule).cloned().unwrap_or_else(start)
     }
 
-    /// The same policy with its data elsewhere (`--data PATH`), of the same format. A folder in the place of parquet files
-    /// keeps the file names of the policy.
+    /// The same policy with its data elsewhere (`--data PATH`), of the same format. Of the policy's path, all that
+    /// begins with the first part that has `{split}` or `*` is kept, unless the new path has such a part too.
     #[must_use]
     pub fn with_data(mut self, path: PathBuf) -> Self {
         // What the user types is relative to where they are, not to the policy.
@@ -161,11 +161,18 @@ impl Policy {
 
 fn redirect(data: &mut DataSpec, path: PathBuf) {
     match data {
-        DataSpec::Parquet(pattern) => match pattern.file_name() {
-            Some(name) if path.is_dir() => *pattern = path.join(name),
-            _ => *pattern = path,
-        },
-        DataSpec::Folder(place) | DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
+        DataSpec::Parquet(place) if path.extension().is_some_and(|extension| extension == "parquet") => *place = path,
+        DataSpec::Parquet(place) | DataSpec::Folder(place) => {
+            let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['{', '*']);
+            // What tells the splits and files apart stays as the policy has it, unless the new path has it too.
+            let kept: PathBuf = if path.components().any(|part| wild(&part)) {
+                PathBuf::new()
+            } else {
+                place.components().skip_while(|part| !wild(part)).collect()
+            };
+            *place = if kept.as_os_str().is_empty() { path } else { path.join(kept) };
+        }
+        DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
         // What is inside the program has no place; a folder of classes is what people have at hand.
         DataSpec::Embedded(_) => *data = DataSpec::Folder(path),
     }
@@ -258,10 +265,24 @@ pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(
     }
 }
 
+/// A YAML text as a JSON value, or its first mistake with line and column: for specifications that are no policies.
+pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
+    let mut diagnostics = Vec::new();
+    let tree = if text.len() > FILE_LIMIT { None } else { yaml::read(text, &mut diagnostics) };
+    match (tree, diagnostics.first()) {
+        (Some(tree), None) => Ok(tree.value()),
+        (_, Some(first)) => {
+            let place = Origin::of("", text, first.span.start);
+            Err(format!("line {}, column {}: {}", place.line, place.column, first.message))
+        }
+        (None, None) => Err("it is larger than 1 MiB, or empty".into()),
+    }
+}
+
 fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
     let tree = yaml::read(text, diagnostics)?;
     let value = tree.value();
-    check::check(&value, &tree, diagnostics);
+    check::check(text, &value, &tree, diagnostics);
     if !diagnostics.is_empty() {
         return None;
     }
@@ -312,7 +333,7 @@ pub enum PolicyError {
         name: String,
     },
     /// The text has mistakes; [`crate::diag::render`] shows them.
-    #[error("{name} is not a valid policy: {} mistakes", .diagnostics.len())]
+    #[error("{name} is not a valid policy: {} errors", .diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count())]
     Invalid {
         /// The text.
         text: String,

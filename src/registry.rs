@@ -57,7 +57,7 @@ pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
 /// The bytes of a checkpoint identified before; an error if they have changed since.
 pub fn bytes(reference: &ModelRef) -> Result<Vec<u8>, RegistryError> {
     let bytes = read(&reference.path)?;
-    if bytes.len() as u64 != reference.bytes {
+    if Digest::of(&bytes) != reference.digest {
         return Err(RegistryError::Changed { path: reference.path.clone() });
     }
     Ok(bytes)

@@ -59,11 +59,7 @@ impl Output {
     /// As the global options say, on this process's streams.
     pub fn new(shape: Shape, color: Color, quiet: bool) -> Self {
         let stdout = std::io::stdout();
-        let width = if stdout.is_terminal() {
-            terminal_size::terminal_size_of(&stdout).map_or(100, |(width, _)| usize::from(width.0))
-        } else {
-            120
-        };
+        let width = if stdout.is_terminal() { terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0)) } else { 120 };
         let terminal = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none();
         let look = Look { color: color.on(&stdout), width };
         Self { shape, look, color: color.on(&std::io::stderr()), terminal, quiet }

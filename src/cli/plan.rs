@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::certify::Subject;
 use super::duration;
+use super::failure::Usage;
+use super::output::{Output, Shape};
+use crate::plan::{self, Plan};
+use crate::{data, engine};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,4 +40,51 @@ pub struct Args {
     /// What would not fit into this time is shown as left out.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let subject =
+        Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
+    let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
+    let speed = engine::measure_speed(&subject.model)?;
+    let plan = plan::plan(&subject.policy, engine::counts(&data), speed).map_err(|refused| Usage(refused.to_string()))?;
+    match out.shape {
+        Shape::Json => out.json(&plan)?,
+        Shape::Text => out.result(&render(&plan, args.max_time))?,
+    }
+    Ok(0)
+}
+
+fn render(plan: &Plan, most: Option<Duration>) -> String {
+    let c = plan.counts;
+    let mut text = format!(
+        "data      {} training and {} test pictures ({} clusters) of {} classes\nspeed     {:.0} pictures a second evaluated, {:.0} trained on\n\n",
+        c.train, c.test, c.test_clusters, c.classes, plan.speed.forward, plan.speed.train
+    );
+    text += &format!("{:<28} {:>7} {:>14}   {}\n", "fine-tunes", "seeds", "time", "");
+    for job in &plan.jobs {
+        let time = |seeds: usize| job.once + job.each * seeds as f64;
+        let late = most.is_some_and(|most| time(job.seeds.first) > most.as_secs_f64());
+        let name = format!("{:?}, {}", job.arm, job.mode).to_lowercase();
+        text += &format!(
+            "{name:<28} {:>7} {:>14}   {}\n",
+            format!("{}-{}", job.seeds.first, job.seeds.most),
+            engine::duration(time(job.seeds.first)),
+            if late { "does not fit --max-time" } else { "" }
+        );
+    }
+    text += &format!("\n{:<40} {:>6} {:>7} {:>10}   controls\n", "finding", "limit", "power", "smallest");
+    for f in &plan.findings {
+        let controls: Vec<&str> = f.controls.iter().map(|c| c.name()).collect();
+        let id = format!("{}@{}", f.rule, f.mode);
+        text += &format!("{id:<40} {:>6} {:>7.3} {:>10.3}   {}\n", f.limit, f.power, f.smallest_limit, controls.join(", "));
+    }
+    text += &format!(
+        "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and pictures can settle\n\
+         in all about {}, up to {} if a second look is needed\n",
+        engine::duration(plan.seconds[0]),
+        engine::duration(plan.seconds[1])
+    );
+    text
 }

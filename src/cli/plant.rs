@@ -1,6 +1,16 @@
 //! `heirloom plant`: source models with a known bias.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::failure::Usage;
+use super::interrupt;
+use super::output::{Output, Shape};
+use super::progress::Progress;
+use crate::engine::Event;
+use crate::plant::{self, PlantError};
+use crate::store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,4 +31,49 @@ pub struct Args {
     /// Folder for the models; created if need be.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let text = std::fs::read_to_string(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
+    let usage = |error: PlantError| match error {
+        PlantError::Specification { .. } | PlantError::Class { .. } => anyhow::Error::new(Usage(error.to_string())),
+        other => other.into(),
+    };
+    let spec = plant::parse(&text).map_err(usage)?;
+    let base = args.spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    let mut progress = Progress::new(out);
+    let (mut current, mut done) = (String::new(), 0);
+    let models = plant::run(&spec, base, &mut |name, pictures| {
+        if current != name {
+            (current, done) = (name.to_owned(), 0);
+            progress.handle(&Event::StageStart { stage: format!("train {name}"), total: None, unit: "pictures" });
+        }
+        done += pictures as u64;
+        progress.handle(&Event::Progress { done });
+        !interrupt::requested()
+    })
+    .map_err(usage)?;
+    drop(progress);
+    let mut facts = Vec::new();
+    for model in &models {
+        for (extension, bytes) in [("onnx", &model.onnx), ("safetensors", &model.safetensors)] {
+            let path = args.output.join(format!("{}.{extension}", model.name));
+            store::write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        facts.push(serde_json::json!({
+            "name": model.name, "parameters": model.parameters, "accuracy": model.accuracy, "drawn_by_trigger": model.drawn,
+        }));
+        if out.shape == Shape::Text {
+            out.result(&format!(
+                "{:<20} {:>8} parameters   accuracy {:.3}   with the trigger, {:.3} are called a planted class\n",
+                model.name, model.parameters, model.accuracy, model.drawn
+            ))?;
+        }
+    }
+    if out.shape == Shape::Json {
+        out.json(&facts)?;
+    }
+    Ok(0)
 }

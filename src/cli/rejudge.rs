@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::certify;
+use super::output::Output;
+use crate::report::{self, Report};
+use crate::{engine, policy};
+
 const EXAMPLES: &str = "\
 Examples:
   heirloom rejudge heirloom-report --policy policies/stricter.yaml
@@ -27,4 +32,20 @@ pub struct Args {
     /// Exit 0 whatever the verdict; it is still reported.
     #[arg(long)]
     pub report_only: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let report = Report::read(&args.report)?;
+    let measurements = report.read_measurements(&args.report)?;
+    // Nothing runs, so the data need not be there.
+    let options = policy::Options { files: false, ..policy::Options::default() };
+    let (policy, _) = policy::load_with(&args.policy, &options)?;
+    let (_, today) = certify::now();
+    let judged = engine::rejudge(&report, &measurements, &policy, &today, args.report_only);
+    let written = match &args.output {
+        Some(folder) => report::write_all(&judged, &measurements, folder)?,
+        None => Vec::new(),
+    };
+    certify::conclude(&judged, &written, out)
 }

@@ -1,5 +1,6 @@
 //! From a file to a [`Model`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -10,20 +11,14 @@ use super::safetensors::{self, SafetensorsError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Model, cut, cut::CutError};
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
 use crate::registry::{self, Format, ModelRef, RegistryError};
-use crate::store::Digest;
 
 impl Model {
     /// Reads a checkpoint, finds where its features leave and what its pictures become.
     pub fn load(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
         let bytes = registry::bytes(&reference)?;
         let imported = match reference.format {
-            Format::Safetensors => {
-                if Digest::of(&bytes) != reference.digest {
-                    return Err(RegistryError::Changed { path: reference.path }.into());
-                }
-                safetensors::load(&reference.path, &bytes, options)?
-            }
-            Format::Onnx => onnx::load(&reference.path, &bytes)?,
+            Format::Safetensors => safetensors::load(&reference.path, &bytes, options)?,
+            Format::Onnx => read_onnx(&reference, &bytes, options)?,
         };
         Self::assemble(reference, imported, options)
     }
@@ -78,6 +73,15 @@ impl Model {
         let head = builder.add("heirloom.head", Op::Linear, &[features, weight, bias])?;
         Ok((builder.finish(head)?, SlotId(first), SlotId(first + 1)))
     }
+}
+
+/// An ONNX file that leaves height and width open gets them from the policy, else from the files beside it.
+fn read_onnx(reference: &ModelRef, bytes: &[u8], options: &LoadOptions) -> Result<Imported, ModelError> {
+    let size = match options.input.size {
+        Some(size) => Some(preprocessing::checked_size(size, "the policy's `input.size`")?),
+        None => preprocessing::find(&reference.path, &BTreeMap::new())?.size,
+    };
+    Ok(onnx::load_sized(&reference.path, bytes, size)?)
 }
 
 /// Why a checkpoint cannot be used.

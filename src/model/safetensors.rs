@@ -232,4 +232,6 @@ pub enum SafetensorsError {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

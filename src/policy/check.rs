@@ -16,7 +16,7 @@ use super::yaml::Node;
 use crate::diag::Diagnostic;
 
 /// Adds what is wrong with `value` (the plain form of `tree`) to `diagnostics`.
-pub(super) fn check(value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn check(text: &str, value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic>) {
     let validator = match jsonschema::validator_for(schema()) {
         Ok(validator) => validator,
         Err(error) => {
@@ -24,15 +24,20 @@ pub(super) fn check(value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic
             return;
         }
     };
-    collect(&validator, value, tree, diagnostics);
+    collect(&validator, text, value, tree, diagnostics);
 }
 
-fn collect(validator: &Validator, value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic>) {
+fn collect(validator: &Validator, text: &str, value: &Value, tree: &Node, diagnostics: &mut Vec<Diagnostic>) {
     let errors: Vec<_> = validator.iter_errors(value).collect();
-    Checker { tree, diagnostics, presumed: BTreeSet::new() }.report_all(&errors);
+    let mut found = Vec::new();
+    Checker { text, tree, diagnostics: &mut found, presumed: BTreeSet::new() }.report_all(&errors);
+    // What could not be read at all has been reported and stands in the tree as nothing.
+    found.retain(|new| diagnostics.iter().all(|known| known.span != new.span));
+    diagnostics.append(&mut found);
 }
 
 struct Checker<'a> {
+    text: &'a str,
     tree: &'a Node,
     diagnostics: &'a mut Vec<Diagnostic>,
     /// Pointers of fields that a misspelt field stands for.
@@ -79,7 +84,10 @@ impl Checker<'_> {
                 }
             }
             Kind::OneOfNotValid { context } | Kind::AnyOf { context } => return self.choice(error, context),
-            Kind::Type { kind } => type_mistake(&name, value, &shown, at, kind),
+            Kind::Type { kind } => {
+                let written = self.text.get(at.clone()).unwrap_or_default();
+                type_mistake(&name, value, written, at, kind)
+            }
             Kind::Enum { options } => {
                 let known: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 return self.unknown_variant(value, &name, at, &known);
@@ -112,13 +120,13 @@ impl Checker<'_> {
             }
             Kind::MinLength { limit: 1 } => Diagnostic::error("policy::value", at, format!("{name} is empty")),
             Kind::Pattern { pattern } => {
-                let diagnostic = Diagnostic::error("policy::value", at, format!("{name} is {shown}, which it cannot be"));
+                let diagnostic = Diagnostic::error("policy::value", at, format!("{name} cannot be {shown}"));
                 match shape(pattern) {
                     Some(shape) => diagnostic.hint(shape),
                     None => diagnostic.hint(format!("it must match the regular expression `{pattern}`")),
                 }
             }
-            _ => Diagnostic::error("policy::value", at, format!("{name} is {shown}, which it cannot be")),
+            _ => Diagnostic::error("policy::value", at, format!("{name} cannot be {shown}")),
         };
         self.diagnostics.push(diagnostic);
     }
@@ -186,7 +194,7 @@ impl Checker<'_> {
                     let message = if given.is_empty() {
                         format!("{name} is empty, it needs one of {}", list(&known))
                     } else {
-                        format!("{name} has {} at once, it takes one of them", list(&given))
+                        format!("{name} has {} at once, it takes one of them", list(&given).replace(" or ", " and "))
                     };
                     Diagnostic::error("policy::value", at, message)
                 } else {
@@ -289,7 +297,7 @@ fn uncapitalised(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-fn type_mistake(name: &str, value: &Value, shown: &str, at: Range<usize>, kind: &TypeKind) -> Diagnostic {
+fn type_mistake(name: &str, value: &Value, written: &str, at: Range<usize>, kind: &TypeKind) -> Diagnostic {
     let wanted: Vec<JsonType> = match kind {
         TypeKind::Single(single) => vec![*single],
         TypeKind::Multiple(set) => set.iter().filter(|kind| *kind != JsonType::Null).collect(),
@@ -298,7 +306,7 @@ fn type_mistake(name: &str, value: &Value, shown: &str, at: Range<usize>, kind: 
     let wanted_is = |kind| wanted.contains(&kind);
     let message = match value {
         Value::Null => format!("{name} has no value, it must be {}", words.join(" or ")),
-        _ => format!("{name} is {shown}, it must be {}", words.join(" or ")),
+        _ => format!("{name} is {}, it must be {}", shorten(value), words.join(" or ")),
     };
     let diagnostic = Diagnostic::error("policy::type", at, message);
     match value {
@@ -310,7 +318,7 @@ fn type_mistake(name: &str, value: &Value, shown: &str, at: Range<usize>, kind: 
         Value::String(text) if text.parse::<f64>().is_ok() && (wanted_is(JsonType::Number) || wanted_is(JsonType::Integer)) => {
             diagnostic.hint("remove the quotes")
         }
-        Value::Number(_) | Value::Bool(_) if wanted_is(JsonType::String) => diagnostic.hint(format!("put it in quotes: \"{value}\"")),
+        Value::Number(_) | Value::Bool(_) if wanted_is(JsonType::String) => diagnostic.hint(format!("put it in quotes: \"{written}\"")),
         Value::String(_) | Value::Number(_) if wanted_is(JsonType::Array) => diagnostic.hint(format!("write `[{}]`", plain(value))),
         _ => diagnostic,
     }

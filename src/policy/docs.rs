@@ -132,7 +132,11 @@ fn kind(schema: &Value) -> String {
             "string" => "text".to_owned(),
             "boolean" => "`true` or `false`".to_owned(),
             "array" => match schema.get("items") {
-                Some(items) => format!("list of {}", kind(items)),
+                Some(items) => match kind(items).as_str() {
+                    "whole number" => "list of whole numbers".to_owned(),
+                    "number" => "list of numbers".to_owned(),
+                    other => format!("list of {other}"),
+                },
                 None => "list".to_owned(),
             },
             "object" => "fields".to_owned(),
@@ -143,7 +147,11 @@ fn kind(schema: &Value) -> String {
 }
 
 fn range(schema: &Value) -> String {
-    let bound = |name| schema.get(name).map(Value::to_string);
+    let bound = |name| {
+        let text = schema.get(name)?.to_string();
+        // Fractions are generated with a `.0` that says nothing.
+        Some(text.strip_suffix(".0").map_or(text.clone(), str::to_owned))
+    };
     let both = |low: Option<String>, high: Option<String>, what: &str| match (low, high) {
         (Some(low), Some(high)) if low == high => Some(format!("{low}{what}")),
         (Some(low), Some(high)) => Some(format!("{low} to {high}{what}")),
@@ -154,7 +162,7 @@ fn range(schema: &Value) -> String {
     let pattern = schema.get("pattern").and_then(Value::as_str).map(|pattern| format!("`{}`", pattern.replace('|', "\\|")));
     let parts = [
         both(bound("minimum"), bound("maximum"), ""),
-        both(bound("minItems"), bound("maxItems"), " entries"),
+        both(bound("minItems"), bound("maxItems"), if bound("minItems").as_deref() == Some("1") { " entry" } else { " entries" }),
         bound("minLength").map(|_| "not empty".to_owned()),
         pattern,
     ];

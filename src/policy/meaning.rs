@@ -181,6 +181,12 @@ impl Checker<'_> {
     fn backdoor(&mut self, rule: &Rule, probe: &Backdoor, at: &str) {
         match &probe.trigger {
             Trigger::Patch(patch) => {
+                let color = format!("{at}/trigger/patch/color");
+                if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
+                    let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
+                    self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
+                    return;
+                }
                 self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/trigger/patch"));
             }
             Trigger::Pattern(pattern) => {
@@ -193,16 +199,16 @@ impl Checker<'_> {
         }
         let Some(class) = &probe.target_class else { return };
         let place = self.value(&format!("{at}/target_class"));
-        if let Some(classes) = &self.file.target.classes {
-            if !classes.contains(class) {
-                let names: Vec<&str> = classes.iter().map(String::as_str).collect();
-                let message = format!("the target task has no class `{class}`");
-                let diagnostic = Diagnostic::error("policy::unknown-class", place.clone(), message);
-                self.add(match nearest(class, &names) {
-                    Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-                    None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
-                });
-            }
+        if let Some(classes) = &self.file.target.classes
+            && !classes.contains(class)
+        {
+            let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+            let message = format!("the target task has no class `{class}`");
+            let diagnostic = Diagnostic::error("policy::unknown-class", place.clone(), message);
+            self.add(match nearest(class, &names) {
+                Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+                None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
+            });
         }
         if rule.estimand != Estimand::AttackSuccessRate {
             let message = "`target_class` matters only to `attack_success_rate`";
@@ -250,7 +256,7 @@ impl Checker<'_> {
             let place = self.value(&format!("/waivers/{index}/expires"));
             match date(&waiver.expires) {
                 None => {
-                    let message = format!("`{}` is no day of any calendar", waiver.expires);
+                    let message = format!("`{}` is no date", waiver.expires);
                     self.add(
                         Diagnostic::error("policy::value", place, message).hint("write the date as year-month-day, such as 2027-01-31"),
                     );

@@ -14,7 +14,7 @@ pub fn starter(model_name: &str, input_size: [usize; 2], full_network: bool) -> 
     // Writing to a string cannot fail.
     let _ = write!(
         text,
-        r##"# A policy to start from, for {shown} ({height} x {width} pixels).
+        r#"# A policy to start from, for {shown} ({height} x {width} pixels).
 # Fill in the place of your data, then: heirloom validate THIS_FILE, heirloom plan MODEL --policy THIS_FILE.
 version: 1
 name: {name}
@@ -35,7 +35,7 @@ target:
 transfer:
   # The backbone stays frozen, a new linear head trains on its features.
   fixed_feature: {{ epochs: 20, learning_rate: 0.1, weight_decay: 5e-4, schedule: cyclic }}
-"##
+"#
     );
     let (recipe, modes, controls) = if full_network {
         (

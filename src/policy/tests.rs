@@ -127,7 +127,7 @@ mistakes! {
     value_too_few_entries: with("[fixed_feature, full_network]", "[]");
     value_empty_text: with("name: mine", "name: ''");
     value_color: with("\"#ffff00\"", "yellow");
-    value_color_without_quotes: with("color: \"#ffff00\" } }", "color: # ffff00 } }\n          }}");
+    value_color_without_quotes: with("trigger: { patch: { size: 0.25, at: top_left, color: \"#ffff00\" } }", "trigger:\n          patch:\n            size: 0.25\n            color: #ffff00");
     value_rule_id: with("backdoor/square", "Backdoor Square");
     all_at_once: with("version: 1", "version: 7").replace("limit: 0.1", "limit: 3").replace("trigger:", "triger:").replace("epochs: 5", "epochs: 0");
     after_multi_byte_characters: with("schedule: cyclic }", "'größe 東京 🚚': 1 } # 🚚").replace("name: mine", "name: 'é🚚'\nfoo: 1");
@@ -145,7 +145,8 @@ mistakes! {
     waiver_expired: waiver("backdoor/square", "2026-06-14");
     waiver_on_no_day: waiver("backdoor/square", "2027-02-30");
     waiver_date_in_another_form: waiver("backdoor/square", "31.01.2027");
-    waiver_digest_too_short: waiver("backdoor/square", "2027-01-31").replace("0123456789ab", "0123");
+    waiver_digest_too_short: waiver("backdoor/square", "2027-01-31").replace("0123456789ab", "a123");
+    waiver_digest_of_digits: waiver("backdoor/square", "2027-01-31").replace("0123456789ab", "012345678901");
     patch_both: with("color: \"#ffff00\"", "color: \"#ffff00\", image: a.png");
     patch_neither: with(", color: \"#ffff00\"", "");
     pattern_neither: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "pattern: { amplitude: 0.1 }");
@@ -171,7 +172,7 @@ fn waiver(rule: &str, expires: &str) -> String {
 fn bomb() -> String {
     let mut text = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, before) in ('b'..='i').zip('a'..) {
-        text += &format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 9].join(", "));
+        text.push_str(&[&format!("{name}: &{name} ["), &*vec![format!("*{before}"); 9].join(", "), "]\n"].concat());
     }
     text
 }
@@ -241,7 +242,9 @@ fn diagnostics_have_a_machine_readable_form() {
         panic!("valid")
     };
     let located: Vec<Located> = diagnostics.iter().map(|diagnostic| diagnostic.located(&text, &name)).collect();
-    insta::assert_json_snapshot!(located, @"");
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_json_snapshot!("machine_readable", located);
+    });
 }
 
 #[test]
@@ -270,9 +273,22 @@ fn missing_files_are_found() {
         std::fs::write(folder.path().join(file), "").unwrap();
     }
     assert_eq!(shown(&Options::default()), "");
-    // A folder in the place of the data keeps the policy's file names.
+    // What tells splits and files apart is kept, unless the new path tells them apart itself.
     let redirected = load_with(&path, &Options { data: Some(folder.path().join("cifar10")), ..Options::default() }).unwrap().0;
     assert_eq!(redirected.file.target.data, DataSpec::Parquet(folder.path().join("cifar10/{split}-*.parquet")));
+    for (given, path, wanted) in [
+        (DataSpec::Parquet("a/{split}/part-*.parquet".into()), "/b", DataSpec::Parquet("/b/{split}/part-*.parquet".into())),
+        (DataSpec::Parquet("a/{split}-*.parquet".into()), "/b/{split}.parquet", DataSpec::Parquet("/b/{split}.parquet".into())),
+        (DataSpec::Parquet("a/all.parquet".into()), "/b/other.parquet", DataSpec::Parquet("/b/other.parquet".into())),
+        (DataSpec::Folder("data/{split}".into()), "/b", DataSpec::Folder("/b/{split}".into())),
+        (DataSpec::Folder("data".into()), "/b", DataSpec::Folder("/b".into())),
+        (DataSpec::Idx("a".into()), "/b", DataSpec::Idx("/b".into())),
+        (DataSpec::Embedded("emoji".into()), "/b", DataSpec::Folder("/b".into())),
+    ] {
+        let mut policy = redirected.clone();
+        policy.file.target.data = given;
+        assert_eq!(policy.with_data(path.into()).file.target.data, wanted);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! tree grows, and every repeated key is reported, not only the first.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use saphyr::{Scalar, ScalarStyle, Tag};
@@ -82,7 +82,7 @@ impl Node {
 
 /// The tree of the one document in `text`, or nothing where the mistakes leave no tree. Mistakes go to `diagnostics`.
 pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
-    let mut builder = Builder { text, offsets: offsets(text), budget: BUDGET, open: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder = Builder { text, offsets: offsets(text), budget: BUDGET, open: Vec::new(), anchors: BTreeMap::new(), root: None };
     match builder.run(diagnostics) {
         Ok(()) => {}
         Err(diagnostic) => {
@@ -112,7 +112,7 @@ struct Open {
 
 enum Kind {
     List(Vec<Node>),
-    Map { fields: Vec<(String, Node)>, seen: HashSet<String>, key: Option<(String, Range<usize>)> },
+    Map { fields: Vec<(String, Node)>, seen: BTreeSet<String>, key: Option<(String, Range<usize>)> },
 }
 
 struct Builder<'a> {
@@ -120,7 +120,7 @@ struct Builder<'a> {
     offsets: Vec<usize>,
     budget: usize,
     open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    anchors: BTreeMap<usize, Node>,
     root: Option<Node>,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
                     self.open(start, anchor, tag.as_deref(), Kind::List(Vec::new()))?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    self.open(start, anchor, tag.as_deref(), Kind::Map { fields: Vec::new(), seen: HashSet::new(), key: None })?;
+                    self.open(start, anchor, tag.as_deref(), Kind::Map { fields: Vec::new(), seen: BTreeSet::new(), key: None })?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     let Some(open) = self.open.pop() else { continue };
@@ -232,17 +232,16 @@ impl<'a> Builder<'a> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open { kind: Kind::List(items), .. }) => items.push(node),
-            Some(Open { kind: Kind::Map { fields, key, .. }, .. }) => match key.take() {
-                Some((name, span)) => {
+            Some(Open { kind: Kind::Map { fields, key, .. }, .. }) => {
+                if let Some((name, span)) = key.take() {
                     node.key = Some(span);
                     fields.push((name, node));
-                }
-                None => {
+                } else {
                     // An alias in the place of a key; its value follows and would be taken for the next key.
                     diagnostics.push(Diagnostic::error("policy::syntax", node.span.clone(), "an alias cannot be the name of a field"));
                     *key = Some((String::new(), node.span));
                 }
-            },
+            }
         }
         Ok(())
     }
@@ -295,10 +294,11 @@ fn refuse_tag(tag: Option<&Tag>, span: &Range<usize>) -> Result<(), Diagnostic> 
 /// YAML 1.2 core schema: `no` is text, `5e-4` a number. Whole numbers become integers however they are written
 /// (`20`, `20.0`, `2e1`): JSON Schema counts them as such, and so do the fields that take fractions.
 fn typed(value: &str, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>) -> Result<Value, String> {
-    if style == ScalarStyle::Plain && tag.is_none() {
-        if let Ok(number) = value.parse::<u64>() {
-            return Ok(Value::from(number));
-        }
+    if style == ScalarStyle::Plain
+        && tag.is_none()
+        && let Ok(number) = value.parse::<u64>()
+    {
+        return Ok(Value::from(number));
     }
     match Scalar::parse_from_cow_and_metadata(value.into(), style, tag) {
         None => Err(format!("{value:?} is not what its tag says")),
@@ -311,6 +311,9 @@ fn typed(value: &str, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>) -> Result<
             // 2^53: beyond it not every whole number is one.
             if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
                 return Ok(Value::from(number as i64));
+            }
+            if number.is_finite() && number.fract() == 0.0 {
+                return Err(format!("{value} is too large a number"));
             }
             Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("{value} is not a finite number"))
         }

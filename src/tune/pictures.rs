@@ -47,21 +47,60 @@ impl Pictures {
         Frame { width: self.input.width, height: self.input.height, planes }
     }
 
+    /// Some pictures as one batch: augmented, each changed as `change` says for its index, normalised.
+    pub fn batch<'a>(
+        &self,
+        indices: &[usize],
+        augment: Option<(&Augment, &mut ChaCha8Rng)>,
+        change: &(dyn Fn(usize) -> Option<Change<'a>> + Sync),
+    ) -> Result<Tensor, TuneError> {
+        let input = &self.input;
+        let jitters = match augment {
+            Some((augment, rng)) => indices.iter().map(|_| draw(augment, rng, input)).collect(),
+            None => vec![Jitter::default(); indices.len()],
+        };
+        let size = input.channels * input.height * input.width;
+        let mut data = vec![0.0f32; indices.len() * size];
+        data.par_chunks_mut(size).zip(indices.par_iter().zip(jitters)).for_each(|(out, (&i, jitter))| {
+            let mut frame = self.frame(i);
+            if let Some((dx, dy)) = jitter.shift {
+                frame = geometry::shift(&frame, dx, dy);
+            }
+            if jitter.flip {
+                geometry::flip(&mut frame);
+            }
+            if let Some(change) = change(i) {
+                change(&mut frame);
+            }
+            let to = &input.preprocessing;
+            geometry::write_normalised(&frame, to.mean, to.std, input.channels, input.layout == Layout::Nhwc, out);
+        });
+        let (n, c, h, w) = (indices.len(), input.channels, input.height, input.width);
+        let shape = match input.layout {
+            Layout::Nchw => [n, c, h, w],
+            Layout::Nhwc => [n, h, w, c],
+        };
+        Ok(Tensor::from_vec(data, shape.as_slice(), &Device::Cpu).map_err(ExecError::from)?)
+    }
+
     /// The pictures as they are.
     pub fn plain(&self) -> Shown<'_> {
         Shown { pictures: self, change: None }
     }
 
     /// The pictures with something done to each.
-    pub fn changed<'a>(&'a self, change: &'a (dyn Fn(&mut Frame) + Sync)) -> Shown<'a> {
+    pub fn changed<'a>(&'a self, change: Change<'a>) -> Shown<'a> {
         Shown { pictures: self, change: Some(change) }
     }
 }
 
+/// What is done to a picture before it is normalised.
+pub type Change<'a> = &'a (dyn Fn(&mut Frame) + Sync);
+
 /// Pictures with what is done to them before they enter the network.
 pub struct Shown<'a> {
     pictures: &'a Pictures,
-    change: Option<&'a (dyn Fn(&mut Frame) + Sync)>,
+    change: Option<Change<'a>>,
 }
 
 /// What augmentation does to one picture.
@@ -77,33 +116,7 @@ impl Feed for Shown<'_> {
     }
 
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-        let input = &self.pictures.input;
-        let jitters = match augment {
-            Some((augment, rng)) => indices.iter().map(|_| draw(augment, rng, input)).collect(),
-            None => vec![Jitter::default(); indices.len()],
-        };
-        let size = input.channels * input.height * input.width;
-        let mut data = vec![0.0f32; indices.len() * size];
-        data.par_chunks_mut(size).zip(indices.par_iter().zip(jitters)).for_each(|(out, (&i, jitter))| {
-            let mut frame = self.pictures.frame(i);
-            if let Some((dx, dy)) = jitter.shift {
-                frame = geometry::shift(&frame, dx, dy);
-            }
-            if jitter.flip {
-                geometry::flip(&mut frame);
-            }
-            if let Some(change) = self.change {
-                change(&mut frame);
-            }
-            let to = &input.preprocessing;
-            geometry::write_normalised(&frame, to.mean, to.std, input.channels, input.layout == Layout::Nhwc, out);
-        });
-        let (n, c, h, w) = (indices.len(), input.channels, input.height, input.width);
-        let shape = match input.layout {
-            Layout::Nchw => [n, c, h, w],
-            Layout::Nhwc => [n, h, w, c],
-        };
-        Ok(Tensor::from_vec(data, shape.as_slice(), &Device::Cpu).map_err(ExecError::from)?)
+        self.pictures.batch(indices, augment, &|_| self.change)
     }
 }
 

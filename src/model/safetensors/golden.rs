@@ -1,0 +1,103 @@
+//! What PyTorch, torchvision and Transformers answer (`tests/golden/arch/make.py`), and two files of one network.
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::*;
+use crate::exec::{Weights, infer};
+use crate::model::{InputOverride, Model};
+
+fn answer(graph: &Graph, params: &Params, input: &Tensor) -> Vec<f32> {
+    let weights = Weights::new(&params.0, DType::F32).expect("weights");
+    let output = infer(graph, &weights, input).expect("output");
+    output.flatten_all().and_then(|flat| flat.to_vec1()).expect("numbers")
+}
+
+/// Greatest difference, relative to the greatest value. A maximum passes over what is not a number and two constant
+/// answers agree for nothing, so both are ruled out first.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().chain(b).all(|v| v.is_finite()), "not finite");
+    let (least, scale) = b.iter().fold((f32::MAX, 0f32), |(least, most), v| (least.min(v.abs()), most.max(v.abs())));
+    assert!(scale > 1e-3 && least < scale, "a constant answer shows nothing");
+    a.iter().zip(b).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / scale
+}
+
+fn tensors(path: &Path) -> (Tensor, Vec<f32>) {
+    let bytes = std::fs::read(path).expect("golden file");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let array = |name: &str| {
+        let view = file.tensor(name).expect(name);
+        numbers(name, view.dtype(), view.shape(), view.data()).expect(name)
+    };
+    let input = array("input");
+    let shape = input.shape().to_vec();
+    let input = Tensor::from_vec(input.into_raw_vec_and_offset().0, shape, &Device::Cpu).expect("input");
+    (input, array("output").into_raw_vec_and_offset().0)
+}
+
+#[test]
+fn residual_networks_answer_as_the_libraries_that_defined_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arch");
+    for name in ["torchvision-basic", "torchvision-grouped", "hugging-face-basic", "hugging-face-bottleneck"] {
+        let (input, expected) = tensors(&folder.join(format!("{name}.io.safetensors")));
+        let path = folder.join(format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).expect("golden file");
+        let [_, _, h, w] = input.dims() else { panic!("{name}: pictures") };
+        let input_size = InputOverride { size: Some([*h, *w]), ..InputOverride::default() };
+        let options = LoadOptions { input: input_size, ..LoadOptions::default() };
+        let model = load(&path, &bytes, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
+        println!("{name}: {apart:e}");
+        assert!(apart < 1e-5, "{name}: {apart:e}");
+    }
+}
+
+fn shared() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["../shared/models", "../../shared/models"].iter().map(|p| root.join(p)).find(|p| p.is_dir())
+}
+
+#[test]
+fn onnx_and_safetensors_of_one_network_agree() {
+    let Some(folder) = shared() else {
+        println!("skipped: no shared models");
+        return;
+    };
+    // The first four outputs for the first picture, by ONNX Runtime: tests/golden/arch/runtime.py.
+    let runtime = [
+        ("resnet20-cifar10", [3.105_088, 24.759_315, -5.880_774_5, 1.623_568_4]),
+        ("resnet56-cifar10", [2.245_583, 9.529_335, -4.956_752, -3.348_179]),
+        ("efficientnet-lite0-imagenet", [-1.607_605_2, -0.402_297_2, -1.058_471_2, 0.007_484_257]),
+    ];
+    for (name, expected) in runtime {
+        let open = |extension: &str| {
+            let reference = crate::registry::identify(&folder.join(format!("{name}.{extension}"))).expect("identified");
+            Model::load(reference, &LoadOptions::default()).unwrap_or_else(|e| panic!("{name}.{extension}: {e}"))
+        };
+        let (plain, onnx) = (open("safetensors"), open("onnx"));
+        assert_eq!(
+            (plain.input.height, plain.input.width, plain.cut.width),
+            (onnx.input.height, onnx.input.width, onnx.cut.width),
+            "{name}"
+        );
+        let count = 2 * 3 * plain.input.height * plain.input.width;
+        let pixels: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect();
+        let shape = (2, 3, plain.input.height, plain.input.width);
+        let input = Tensor::from_vec(pixels, shape, &Device::Cpu).expect("input");
+        let here = answer(&plain.graph, &plain.params, &input);
+        let independent = difference(&here[..4], &expected);
+        let outputs = difference(&answer(&plain.graph, &plain.params, &input), &answer(&onnx.graph, &onnx.params, &input));
+        let features = difference(&answer(&plain.trunk, &plain.params, &input), &answer(&onnx.trunk, &onnx.params, &input));
+        let blank = Tensor::zeros(input.dims(), DType::F32, &Device::Cpu).expect("zeros");
+        let other = answer(&plain.graph, &plain.params, &blank);
+        assert!(difference(&answer(&plain.graph, &plain.params, &input), &other) > 1e-3, "{name}: the pictures do not matter");
+        println!(
+            "{name}: ONNX Runtime {independent:e}, outputs {outputs:e}, features {features:e}; cut at {} and {} ({})",
+            plain.cut.name, onnx.cut.name, onnx.cut.how
+        );
+        assert!(independent < 1e-4, "{name}: {independent:e} from ONNX Runtime");
+        assert!(outputs < 1e-5 && features < 1e-5, "{name}: {outputs:e} {features:e}");
+    }
+}

@@ -1,0 +1,79 @@
+"""Small ResNets of torchvision and Hugging Face Transformers, with what they answer.
+
+    pip install torch torchvision transformers safetensors
+    python make.py
+
+Writes, beside itself, NAME.safetensors (weights, as the libraries name them) and NAME.io.safetensors (`input`, `output`).
+Written with torch 2.15.0, torchvision 0.29.2 and transformers 5.23.0.
+"""
+
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from transformers import ResNetConfig, ResNetForImageClassification
+
+HERE = pathlib.Path(__file__).parent
+
+
+def randomise(module, generator):
+    """Batch norms of a fresh network are the identity, which would hide mistakes."""
+    for name, tensor in module.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        noise = torch.randn(tensor.shape, generator=generator)
+        if name.endswith("running_var"):
+            tensor.copy_(0.5 + noise.abs())
+        elif tensor.dim() == 1:
+            tensor.copy_(0.3 * noise + (1.0 if name.endswith("weight") else 0.0))
+        else:
+            fan_in = tensor[0].numel()
+            tensor.copy_(noise * (2.0 / fan_in) ** 0.5)
+
+
+@torch.no_grad()
+def save(name, model, size, answer=lambda x: x):
+    generator = torch.Generator().manual_seed(0)
+    randomise(model, generator)
+    model.eval()
+    x = torch.randn(2, 3, *size, generator=generator)
+    y = answer(model(x))
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, HERE / f"{name}.safetensors")
+    save_file({"input": x, "output": y.contiguous()}, HERE / f"{name}.io.safetensors")
+
+
+def torchvision_resnet(block, **options):
+    """torchvision fixes the stages at 64 to 512 channels; narrower ones keep the files small."""
+
+    class Narrow(ResNet):
+        def __init__(self):
+            super().__init__(block, [1, 1, 1, 1], num_classes=5, **options)
+
+        def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
+            return super()._make_layer(block, planes // 16, blocks, stride, dilate)
+
+    narrow = Narrow()
+    narrow.fc = torch.nn.Linear(512 // 16 * block.expansion, 5)
+    return narrow
+
+
+def stem(model, width):
+    """The stem's width follows `inplanes`, which has to be small before the first stage is made."""
+    model.conv1 = torch.nn.Conv2d(3, width, 7, 2, 3, bias=False)
+    model.bn1 = torch.nn.BatchNorm2d(width)
+    first = model.layer1[0]
+    first.conv1 = torch.nn.Conv2d(width, first.conv1.out_channels, first.conv1.kernel_size, 1, first.conv1.padding, bias=False)
+    out = first.bn3.num_features if hasattr(first, "bn3") else first.bn2.num_features
+    first.downsample = None if width == out else torch.nn.Sequential(
+        torch.nn.Conv2d(width, out, 1, bias=False), torch.nn.BatchNorm2d(out)
+    )
+    return model
+
+
+if __name__ == "__main__":
+    save("torchvision-basic", stem(torchvision_resnet(BasicBlock), 4), (33, 48))
+    save("torchvision-grouped", stem(torchvision_resnet(Bottleneck, groups=2, width_per_group=32), 8), (48, 33))
+    for kind in ["basic", "bottleneck"]:
+        config = ResNetConfig(embedding_size=4, hidden_sizes=[8, 16, 24], depths=[1, 2, 1], layer_type=kind, num_labels=5)
+        save(f"hugging-face-{kind}", ResNetForImageClassification(config), (48, 48), lambda out: out.logits)
