@@ -68,7 +68,7 @@ struct Global {
     /// Worker threads [default: as many as this machine or container allows]. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Global options")]
     threads: Option<u16>,
-    /// Colours; `auto` means on a terminal, unless NO_COLOR is set.
+    /// Colours; `auto` means on a terminal, unless `NO_COLOR` is set.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Global options")]
     color: Color,
 }

@@ -44,7 +44,7 @@ pub fn show(seconds: f64) -> String {
     match whole {
         0 if seconds > 0.0 => "under 1 s".to_owned(),
         0..60 => format!("{whole} s"),
-        60..3600 if whole % 60 == 0 => format!("{} min", whole / 60),
+        60..3600 if whole.is_multiple_of(60) => format!("{} min", whole / 60),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }

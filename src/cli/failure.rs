@@ -1,5 +1,7 @@
 //! An error that ends a command: one clear message, what to do, and the exit code.
 
+use std::path::Path;
+
 use anstyle::{AnsiColor, Style};
 
 use super::output::{Output, say};
@@ -31,6 +33,14 @@ pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
     }
     let usage = error.is::<PolicyError>() || error.is::<Usage>();
     i32::from(if usage { ExitCode::Usage } else { ExitCode::Error }.code())
+}
+
+/// An error about a file, which names the file where its own message does not.
+pub(super) fn about(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    let name = path.display().to_string();
+    let named = error.to_string().contains(&name);
+    let error = anyhow::Error::new(error);
+    if named { error } else { error.context(name) }
 }
 
 /// The chain of causes on one line, each said once: many errors quote their cause themselves.
@@ -69,6 +79,15 @@ mod tests {
         assert_eq!(message(&plain), "cannot write x: disk full");
         let quoted = Err::<(), _>(anyhow::anyhow!("disk full")).context("cannot write x: disk full").unwrap_err();
         assert_eq!(message(&quoted), "cannot write x: disk full");
+    }
+
+    #[test]
+    fn files_are_named_once_and_the_error_is_still_known() {
+        let error = || crate::model::ModelError::NoClasses;
+        let named = super::about("m.onnx".as_ref(), error());
+        assert_eq!(message(&named), format!("m.onnx: {}", error()));
+        assert!(named.downcast_ref::<crate::model::ModelError>().is_some());
+        assert_eq!(message(&super::about("head".as_ref(), error())), error().to_string());
     }
 
     #[test]

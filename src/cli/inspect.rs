@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::failure;
 use super::output::{Output, Shape};
 use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
 use crate::registry;
@@ -47,7 +48,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let reference = registry::identify(&args.model)?;
     let input = InputOverride { size: args.size, ..InputOverride::default() };
     let options = LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input };
-    let inspection = model::inspect(reference, &options)?;
+    let inspection = model::inspect(reference, &options).map_err(|error| failure::about(&args.model, error))?;
     match out.shape {
         Shape::Json => out.json(&inspection)?,
         Shape::Text => out.result(&render(&inspection))?,
@@ -84,7 +85,8 @@ pub fn render(inspection: &Inspection) -> String {
         };
         lines.push((if i == 0 { "modes" } else { "" }, format!("{} {answer}", mode.mode)));
     }
-    lines.iter().map(|(topic, text)| format!("  {topic:<12}{}\n", printable(text))).collect()
+    let shown: Vec<String> = lines.iter().map(|(topic, text)| format!("  {topic:<12}{}", printable(text))).collect();
+    shown.join("\n") + "\n"
 }
 
 /// Digits in groups of three: `25,557,032`.
@@ -92,7 +94,7 @@ fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);

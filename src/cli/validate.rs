@@ -30,7 +30,7 @@ pub struct Args {
 /// Checks the files.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut located: Vec<Located> = Vec::new();
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     let mut valid = true;
     for file in &args.files {
         let name = file.display().to_string();
@@ -41,7 +41,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
                     report(&text, &name, &remarks, &mut located, out);
                 }
                 let rules = policy.file.rules.len();
-                lines += &format!("{}: valid, {rules} rule{}\n", printable(&name), if rules == 1 { "" } else { "s" });
+                lines.push(format!("{}: valid, {rules} rule{}", printable(&name), if rules == 1 { "" } else { "s" }));
             }
             Err(PolicyError::Invalid { text, name, diagnostics }) => {
                 valid = false;
@@ -52,7 +52,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     }
     match out.shape {
         Shape::Json => out.json(&located)?,
-        Shape::Text if valid => out.result(&lines)?,
+        Shape::Text if valid => out.result(&(lines.join("\n") + "\n"))?,
         Shape::Text => {
             let errors = located.iter().filter(|l| l.level == Level::Error).count();
             say(&format!("{errors} error{}. Nothing was run.", if errors == 1 { "" } else { "s" }));

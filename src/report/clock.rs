@@ -42,7 +42,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(utc(unix), text);
-            assert_eq!(parse_utc(text).map(|t| t.unix_timestamp()), Some(unix));
+            assert_eq!(parse_utc(text).map(junit_report::OffsetDateTime::unix_timestamp), Some(unix));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{CanaryStatus, Report, text};
+use super::{CanaryStatus, Report, printable, text};
 use crate::gate::{Finding, Verdict};
 
 /// How a report is shown.
@@ -22,7 +22,7 @@ impl Look {
 
 const HEADER: [&str; 5] = ["finding", "effect [interval]", "limit", "control", "verdict"];
 
-/// The table and the conclusion. Names from files are shown with [`text::printable`]: nothing in them moves the terminal.
+/// The table and the conclusion. Names from files are shown with [`printable`]: nothing in them moves the terminal.
 pub fn render(report: &Report, look: Look) -> String {
     let mut out = String::new();
     if !report.findings.is_empty() {
@@ -90,7 +90,7 @@ fn table(report: &Report, look: Look) -> String {
             }
         }
         for missing in finding.comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
-            let why = format!("{}: {}", text::control(missing.0), text::printable(missing.1));
+            let why = format!("{}: {}", text::control(missing.0), printable(missing.1));
             out += &wrapped(&why, look.width, 4);
         }
     }
@@ -99,17 +99,11 @@ fn table(report: &Report, look: Look) -> String {
 
 /// What follows the verdict on its line.
 fn remark(finding: &Finding) -> String {
-    let mut remark = String::new();
-    if text::is_waived(finding) {
-        remark += ", waived";
-    }
-    if let (Verdict::Fail, Some(class)) = (finding.verdict, &finding.drawn_to) {
-        remark += &format!("   → class \"{}\"", text::short(class, 60));
-    }
-    if let Some(reason) = &finding.reason {
-        remark += &format!(": {}", text::printable(reason));
-    }
-    remark
+    let waived = if text::is_waived(finding) { ", waived" } else { "" };
+    let class = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail);
+    let drawn = class.map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
+    let reason = finding.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+    format!("{waived}{drawn}{reason}")
 }
 
 fn style(finding: &Finding) -> Style {
@@ -131,26 +125,26 @@ fn conclusion(report: &Report, look: Look) -> String {
     };
     let headline = look.paint(Style::new().bold().fg_color(Some(color.into())), text::headline(report));
     let first = report.findings.iter().find(|f| f.verdict == Verdict::Fail && !text::is_waived(f));
-    let cited = first.map(|f| format!("   {}", text::printable(&f.origin.to_string()))).unwrap_or_default();
-    let mut out = format!("{headline}   {}{cited}\n", text::printable(&report.summary));
+    let cited = first.map(|f| format!("   {}", printable(&f.origin.to_string()))).unwrap_or_default();
+    let mut out = format!("{headline}   {}{cited}\n", printable(&report.summary));
     for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
         let sentence = text::explain(finding).unwrap_or_else(|| text::numbers(finding));
-        out += &wrapped(&format!("{}: {}", text::printable(&finding.id()), text::printable(&sentence)), look.width, 2);
+        out += &wrapped(&format!("{}: {}", printable(&finding.id()), printable(&sentence)), look.width, 2);
         let advice = match &finding.waived {
             Some(w) => format!("waived until {} by {}: {}", w.expires, w.owner, w.reason),
             None => format!("hint: {}", text::hint(report, finding)),
         };
-        out += &wrapped(&text::printable(&advice), look.width, 2);
+        out += &wrapped(&printable(&advice), look.width, 2);
     }
     if report.canary.status != CanaryStatus::Passed {
-        out += &wrapped(&format!("canary: {}; no pass is given", text::printable(&report.canary.detail)), look.width, 2);
+        out += &wrapped(&format!("canary: {}; no pass is given", printable(&report.canary.detail)), look.width, 2);
     }
     for warning in &report.warnings {
-        out += &wrapped(&format!("warning: {}", text::printable(warning)), look.width, 2);
+        out += &wrapped(&format!("warning: {}", printable(warning)), look.width, 2);
     }
     if let Some(first) = report.broken.first() {
         let n = report.broken.len();
-        let (id, why) = (text::printable(&first.id), text::printable(&first.reason));
+        let (id, why) = (printable(&first.id), printable(&first.reason));
         out += &wrapped(&format!("left out: {n} broken pictures, the first {id} ({why})"), look.width, 2);
     }
     if report.exit_code == 0 {
