@@ -30,7 +30,7 @@ pub type Shapes = BTreeMap<String, Vec<usize>>;
 /// An architecture family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// ResNet, ResNeXt and Wide ResNet under torchvision's names.
+    /// ResNet, `ResNeXt` and Wide ResNet under torchvision's names.
     ResNet,
     /// The same under Hugging Face Transformers' names.
     ResNetHf,

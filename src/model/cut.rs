@@ -28,8 +28,8 @@ fn named(graph: &Graph, name: &str) -> Result<NodeId, CutError> {
             .map(|node| (strsim::jaro_winkler(name, &node.name), node.name.as_str()))
             .collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        let near = near.iter().take(5).map(|(_, name)| format!("\n  {name}")).collect();
-        CutError::NotFound { name: name.into(), near }
+        let near: Vec<&str> = near.iter().take(5).map(|(_, name)| *name).collect();
+        CutError::NotFound { name: name.into(), near: near.join("\n  ") }
     })
 }
 
@@ -47,8 +47,8 @@ fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), CutError> {
         },
         several if several.iter().filter(|id| is_linear(id)).count() > 1 => {
             let inputs = several.iter().filter_map(|id| graph.node(*id).inputs.first());
-            let names = inputs.map(|id| format!("\n  {}", graph.node(*id).name)).collect();
-            return Err(CutError::SeveralHeads { names });
+            let names: Vec<&str> = inputs.map(|id| graph.node(*id).name.as_str()).collect();
+            return Err(CutError::SeveralHeads { names: names.join("\n  ") });
         }
         _ => {}
     }
@@ -74,9 +74,15 @@ fn walk(graph: &Graph, from: NodeId, pooled: bool, constant: &[bool], heads: &mu
         }
         let node = graph.node(at);
         let passes = match &node.op {
-            Op::Softmax { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Select { .. } | Op::Binary(_) => true,
-            Op::Unary(Unary::Sigmoid | Unary::Log | Unary::Exp | Unary::Neg | Unary::Affine { .. }) => true,
-            Op::Reduce { .. } | Op::AvgPool { .. } => true,
+            Op::Softmax { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Select { .. }
+            | Op::Binary(_)
+            | Op::Reduce { .. }
+            | Op::AvgPool { .. }
+            | Op::Unary(Unary::Sigmoid | Unary::Log | Unary::Exp | Unary::Neg | Unary::Affine { .. }) => true,
             // Between a convolution used as a head and its pooling (SqueezeNet); else an activation marks features.
             Op::Unary(Unary::Relu) => pooled,
             _ => false,
@@ -159,7 +165,7 @@ fn has_class_token(graph: &Graph, width: usize) -> bool {
 #[derive(Debug, Error)]
 pub enum CutError {
     /// No tensor of that name.
-    #[error("no tensor `{name}` is computed in this network; nearest:{near}")]
+    #[error("no tensor `{name}` is computed in this network; nearest:\n  {near}")]
     NotFound {
         /// As given.
         name: String,
@@ -167,7 +173,7 @@ pub enum CutError {
         near: String,
     },
     /// More than one head.
-    #[error("the output comes from several linear layers: say with --features which of their inputs holds the features:{names}")]
+    #[error("the output comes from several linear layers: say with --features which of their inputs holds the features:\n  {names}")]
     SeveralHeads {
         /// Names of their inputs.
         names: String,

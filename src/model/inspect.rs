@@ -73,7 +73,7 @@ impl Model {
         Inspection {
             identity: self.identity.clone(),
             description: self.description.clone(),
-            parameters: self.params.0.iter().map(|array| array.len()).sum(),
+            parameters: self.params.0.iter().map(ndarray::ArrayBase::len).sum(),
             trainable: self.params.trainable(&self.graph),
             input: self.input.clone(),
             cut: CutSummary { name: self.cut.name.clone(), width: self.cut.width, how: self.cut.how.clone() },

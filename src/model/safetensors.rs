@@ -63,7 +63,7 @@ pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported
         size: Some(size),
         preprocessing: found.preprocessing.or_else(|| family.preprocessing()),
         features: None,
-        metadata: BTreeMap::from_iter(metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name().to_owned())])),
+        metadata: metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name().to_owned())]).collect(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! EfficientNet-Lite 0 to 4: EfficientNet without squeeze-and-excitation, ReLU6 for swish.
+//! EfficientNet-Lite 0 to 4: EfficientNet without squeeze-and-excitation, `ReLU6` for swish.
 //!
 //! Strides cannot be read off weights; they are those of EfficientNet's seven stages (Tan, Le, arXiv 1905.11946, table 1), and
 //! a stage begins where the number of output channels changes, which holds at every width. Padding is TensorFlow's SAME.

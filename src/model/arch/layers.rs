@@ -227,3 +227,9 @@ pub(super) fn count(shapes: &Shapes, prefix: &str) -> usize {
     };
     (0..shapes.len()).take_while(has).count()
 }
+
+/// Blocks in each of the stages `layer1.`, `layer2.`, ...
+pub(super) fn stages(shapes: &Shapes) -> Vec<usize> {
+    let blocks = (1..=shapes.len()).map(|stage| count(shapes, &format!("layer{stage}.")));
+    blocks.take_while(|&blocks| blocks > 0).collect()
+}

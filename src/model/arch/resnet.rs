@@ -1,9 +1,9 @@
-//! ResNet, ResNeXt and Wide ResNet under torchvision's and timm's names.
+//! ResNet, `ResNeXt` and Wide ResNet under torchvision's and timm's names.
 //!
 //! He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (arXiv 1512.03385); the stride of a bottleneck is in its
 //! 3x3 convolution, as in torchvision. Blocks are basic (two convolutions) or bottlenecks (three), by their tensors.
 
-use super::layers::{Groups, Layers, Padding, count};
+use super::layers::{Groups, Layers, Padding, stages};
 use super::{ArchError, Built, Shapes};
 use crate::graph::NodeId;
 
@@ -13,7 +13,7 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchErro
     x = net.norm("bn1", x)?;
     x = net.relu("relu", x)?;
     x = net.stem_pool("maxpool", x)?;
-    let stages: Vec<usize> = (1..).map(|stage| count(shapes, &format!("layer{stage}."))).take_while(|&blocks| blocks > 0).collect();
+    let stages = stages(shapes);
     for (stage, &blocks) in stages.iter().enumerate() {
         for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };

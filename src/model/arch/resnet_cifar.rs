@@ -1,10 +1,10 @@
-//! ResNets for small pictures: a 3x3 stem with stride 1 and no pooling after it.
+//! `ResNet`s for small pictures: a 3x3 stem with stride 1 and no pooling after it.
 //!
 //! He et al. (arXiv 1512.03385), section 4.2. Where a block changes the width and the file has no tensors for its shortcut,
 //! the shortcut is theirs too (option A): every `stride`-th pixel, and zeros for the new channels, half of them before and
 //! half behind the old ones. Else it is a 1x1 convolution with a batch norm (`shortcut.0` or `downsample.0`).
 
-use super::layers::{Groups, Layers, Padding, count};
+use super::layers::{Groups, Layers, Padding, stages};
 use super::{ArchError, Built, Shapes};
 use crate::graph::{NodeId, Op};
 
@@ -14,7 +14,7 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchErro
     x = net.norm("bn1", x)?;
     x = net.relu("relu", x)?;
     let mut convolutions = 0;
-    let stages: Vec<usize> = (1..).map(|stage| count(shapes, &format!("layer{stage}."))).take_while(|&blocks| blocks > 0).collect();
+    let stages = stages(shapes);
     for (stage, &blocks) in stages.iter().enumerate() {
         for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
