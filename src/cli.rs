@@ -13,11 +13,13 @@ pub mod duration;
 mod failure;
 pub mod inspect;
 pub mod interrupt;
+mod machine;
 pub mod output;
 pub mod plan;
 pub mod plant;
 pub mod progress;
 pub mod rejudge;
+pub mod subject;
 pub mod validate;
 
 use output::{Color, Output, Shape};
@@ -123,13 +125,11 @@ fn prepare(global: &Global) -> anyhow::Result<()> {
     // No time stamps: two runs' logs can be compared.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
     log.with_ansi(global.color.on(&std::io::stderr())).init();
-    rayon::ThreadPoolBuilder::new().num_threads(threads(global.threads)).build_global().context("cannot start the worker threads")?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(machine::threads(global.threads))
+        .build_global()
+        .context("cannot start the worker threads")?;
     interrupt::listen()
-}
-
-/// As asked, or as many as the machine or the container's quota allows (the standard library reads control groups).
-fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
 }
 
 /// A path argument that must exist: a missing file is wrong usage, found before anything runs.

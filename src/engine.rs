@@ -1,30 +1,35 @@
 //! Runs a certification and reports through events: the only module that orchestrates.
 //!
-//! `subject` fine-tunes and measures one arm, `canary` is the embedded self-test.
+//! `subject` fine-tunes and measures the arms, `docket` judges what rests on them, `means` measures
+//! the machine, `canary` is the embedded self-test.
 
 mod canary;
+mod docket;
+mod means;
 mod rejudge;
 mod subject;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use thiserror::Error;
 
 use crate::data::{self, DataError, TargetData};
-use crate::gate::{self, CanaryOutcome, ConcludeTerms, Control, Finding, Rule, Terms, Verdict};
+use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
 use crate::graph::GraphError;
 use crate::model::{Model, ModelError};
-use crate::plan::{self, Counts, Plan, PlanError, Speed};
+use crate::plan::{self, Counts, Means, Plan, PlanError};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
-use crate::report::{self, BrokenPicture, Canary, CanaryStatus, JobFacts, PlanFacts, Report, Run, SCHEMA, Tool};
+use crate::report::{self, BrokenPicture, Canary, CanaryStatus, JobFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Tool};
 use crate::transform::TransformError;
 use crate::tune::{Mode, Pictures, TuneError};
 
+use docket::{Docket, Missing};
+
 pub use canary::check as check_canary;
+pub use means::means;
 pub use rejudge::rejudge;
-pub use subject::measure_speed;
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
 #[derive(Clone, Debug)]
@@ -81,6 +86,10 @@ pub struct Settings<'a> {
     pub report_only: bool,
     /// Seconds that may be spent.
     pub max_seconds: Option<f64>,
+    /// Bytes of memory that may be used, where known.
+    pub memory: Option<u64>,
+    /// Whether sample pictures are wanted.
+    pub pictures: bool,
     /// How the embedded pair was judged.
     pub canary: CanaryOutcome,
     /// Asked between steps: whether to stop now.
@@ -93,6 +102,8 @@ pub struct Certified {
     pub report: Report,
     /// Outcomes per rule, arm and mode.
     pub measurements: Vec<Measurement>,
+    /// Sample pictures per rule, where wanted.
+    pub sheets: Vec<Sheet>,
 }
 
 /// The target task of a policy at a model's resolution.
@@ -139,75 +150,59 @@ pub fn counts(data: &TargetData) -> Counts {
     Counts { train: data.train.len(), test: data.test.len(), test_clusters, classes: data.classes.len() }
 }
 
-/// A finding that waits for its verdict.
-struct Open<'a> {
-    rule: &'a Rule,
-    mode: Mode,
-    decided: Option<Finding>,
-}
-
-/// Runs every look until all findings are decided, and concludes.
-pub fn run(settings: &Settings, data: &TargetData, speed: Speed, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
+/// Runs every look until all findings are settled, and concludes.
+pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
     let clock = Instant::now();
     let Settings { policy, model, .. } = settings;
-    let plan = plan::plan(policy, counts(data), speed)?;
+    let plan = plan::plan(policy, counts(data), means)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
     let mut warnings = data.warnings.clone();
     let task = Task::open(data, model)?;
-    let total = plan.findings.len();
-    let mut open: Vec<Open> = plan::pairs(policy).map(|(rule, mode)| Open { rule, mode, decided: None }).collect();
-    let mut bench = subject::Bench::new(settings, &task)?;
+    let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
+    let stop = || (settings.stop)() || late();
+    let mut bench = subject::Bench::new(settings, &task, &stop)?;
     let mut stages = BTreeMap::new();
-    let mut interrupted = false;
+    let mut docket = Docket::new(policy);
+    let mut missing: BTreeMap<(Arm, Mode), Missing> = BTreeMap::new();
     'looks: for look in [1, 2] {
+        let mut through = BTreeSet::new();
         for job in &plan.jobs {
-            let needed = |o: &&Open| o.decided.is_none() && o.mode == job.mode && plan::arms(o.rule, o.mode).contains(&job.arm);
-            if !open.iter().any(|o| needed(&o)) {
-                continue;
-            }
-            let seeds = if look == 1 { job.seeds.first } else { job.seeds.most };
-            let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
-            let predicted = job.once + job.each * seeds as f64;
-            if left.is_some_and(|left| look == 1 && predicted > left || left <= 0.0) {
-                for waiting in open.iter_mut().filter(|o| needed(&&**o)) {
-                    waiting.decided = Some(not_run(policy, waiting, look, predicted));
-                }
-                continue;
-            }
-            match bench.fill(job.arm, job.mode, seeds, emit, &mut stages) {
-                Ok(()) => {}
-                Err(EngineError::Tune(TuneError::Stopped)) => {
-                    interrupted = true;
-                    break 'looks;
-                }
-                // What one arm cannot do voids the findings that need it; the others go on.
-                Err(EngineError::Tune(error)) => {
-                    for waiting in open.iter_mut().filter(|o| needed(&&**o)) {
-                        let reason = format!("{:?} arm: {error}", job.arm).to_lowercase();
-                        waiting.decided = Some(without_numbers(policy, waiting, look, Verdict::Error, reason));
+            if docket.needs(job) {
+                let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
+                let needed = job.seconds(job.seeds_at(look)) - if look == 2 { job.seconds(job.seeds.first) } else { 0.0 };
+                let result = match left {
+                    Some(left) if needed > left => Err(EngineError::Tune(TuneError::Stopped)),
+                    _ => bench.fill(job, look, emit, &mut stages),
+                };
+                let name = stage_name(job.arm, job.mode);
+                match result {
+                    Ok(()) => {}
+                    Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
+                    Err(EngineError::Tune(TuneError::Stopped)) => {
+                        let reason = format!("{name}: about {} do not fit into --max-time", duration(needed));
+                        emit(Event::Warning(reason.clone()));
+                        missing.insert((job.arm, job.mode), Missing::NotRun(reason));
                     }
+                    // What one arm cannot do voids what rests on it; the others go on.
+                    Err(EngineError::Tune(error)) => {
+                        missing.insert((job.arm, job.mode), Missing::Failed(format!("{name}: {error}")));
+                    }
+                    Err(other) => return Err(other),
                 }
-                Err(other) => return Err(other),
             }
-        }
-        for waiting in open.iter_mut().filter(|o| o.decided.is_none()) {
-            let seeds = Plan::looks(policy, waiting.mode);
-            let only_look = seeds.most <= seeds.first;
-            let terms = Terms { findings: total, look, final_look: only_look || look == 2, policy_seed: policy.file.seed };
-            let finding = judge(policy, &bench, waiting, &terms);
-            if finding.verdict != Verdict::Inconclusive || terms.final_look {
-                emit(Event::Judged(Box::new(finding.clone())));
-                waiting.decided = Some(finding);
-            }
+            through.insert((job.arm, job.mode));
+            let measured = |rule: &str, arm, mode| {
+                bench.measurement(&plan, rule, arm, mode).ok_or_else(|| {
+                    let unknown = || Missing::Failed(format!("{} was not measured", stage_name(arm, mode)));
+                    missing.get(&(arm, mode)).cloned().unwrap_or_else(unknown)
+                })
+            };
+            docket.judge(look, &through, &measured, emit);
         }
     }
-    let findings = open
-        .iter_mut()
-        .map(|o| match o.decided.take() {
-            Some(finding) => finding,
-            None => without_numbers(policy, o, 1, Verdict::Inconclusive, "the run was interrupted".into()),
-        })
-        .collect();
+    let interrupted = (settings.stop)();
+    let findings = docket.close(if interrupted { "the run was interrupted" } else { "the run ended before it was judged" });
+    let left_out = missing.values().map(|missing| missing.reason().to_owned()).collect();
     let conclusion = gate::conclude(
         findings,
         &ConcludeTerms {
@@ -249,7 +244,7 @@ pub fn run(settings: &Settings, data: &TargetData, speed: Speed, emit: &mut dyn 
                     images: plan.counts.train + plan.counts.test,
                 })
                 .collect(),
-            left_out: Vec::new(),
+            left_out,
         },
         canary: canary_facts(&settings.canary),
         exit_code: i32::from(conclusion.exit.code()),
@@ -260,10 +255,12 @@ pub fn run(settings: &Settings, data: &TargetData, speed: Speed, emit: &mut dyn 
         warnings,
         broken: data.broken.iter().map(|b| BrokenPicture { id: b.id.clone(), reason: b.reason.clone() }).collect(),
         measurements: None,
+        pictures: Vec::new(),
         report_only: settings.report_only,
     };
     let summary = report.counts();
-    Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements() })
+    let sheets = if settings.pictures { bench.sheets() } else { Vec::new() };
+    Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
 }
 
 fn describe(plan: &Plan) -> String {
@@ -288,12 +285,20 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-pub(crate) fn stage_name(arm: Arm, mode: Mode) -> String {
-    let arm = format!("{arm:?}").to_lowercase();
-    match mode {
-        _ if arm == "scratch" => "from scratch".into(),
-        Mode::FixedFeature => format!("{arm}, fixed features"),
-        Mode::FullNetwork => format!("{arm}, full network"),
+fn arm_name(arm: Arm) -> &'static str {
+    match arm {
+        Arm::Source => "source",
+        Arm::Scratch => "scratch",
+        Arm::Reference => "reference",
+    }
+}
+
+/// The name of what an arm does in a mode, for people.
+pub fn stage_name(arm: Arm, mode: Mode) -> String {
+    match (arm, mode) {
+        (Arm::Scratch, _) => "from scratch".into(),
+        (_, Mode::FixedFeature) => format!("{}, fixed features", arm_name(arm)),
+        (_, Mode::FullNetwork) => format!("{}, full network", arm_name(arm)),
     }
 }
 
@@ -304,41 +309,6 @@ fn canary_facts(outcome: &CanaryOutcome) -> Canary {
         CanaryOutcome::NotRun(why) => (CanaryStatus::NotRun, why.clone()),
     };
     Canary { status, detail }
-}
-
-fn judge(policy: &Policy, bench: &subject::Bench, open: &Open, terms: &Terms) -> Finding {
-    let clock = Instant::now();
-    let origin = policy.limit_origin(&open.rule.id);
-    let Some(source) = bench.measurement(&open.rule.id, Arm::Source, open.mode) else {
-        return without_numbers(policy, open, terms.look, Verdict::Error, "the source arm was not measured".into());
-    };
-    let controls: Vec<_> = open
-        .rule
-        .controls_for(open.mode)
-        .iter()
-        .map(|&control| {
-            let arm = match control {
-                Control::Sham => return (control, None, None),
-                Control::Scratch => Arm::Scratch,
-                Control::Reference => Arm::Reference,
-            };
-            let measured = bench.measurement(&open.rule.id, arm, open.mode);
-            let missing = measured.is_none().then(|| format!("the {} arm was not measured", control.name()));
-            (control, measured, missing)
-        })
-        .collect();
-    let mut finding = gate::judge(open.rule, open.mode, &origin, source, &controls, terms);
-    finding.seconds = clock.elapsed().as_secs_f64();
-    finding
-}
-
-fn not_run(policy: &Policy, open: &Open, look: usize, predicted: f64) -> Finding {
-    let reason = format!("it does not fit --max-time: about {} are needed", duration(predicted));
-    without_numbers(policy, open, look, Verdict::Inconclusive, reason)
-}
-
-fn without_numbers(policy: &Policy, open: &Open, look: usize, verdict: Verdict, reason: String) -> Finding {
-    Finding::without_numbers(open.rule, open.mode, policy.limit_origin(&open.rule.id), look, verdict, reason)
 }
 
 /// Why a certification cannot be run at all.

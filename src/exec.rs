@@ -14,7 +14,9 @@ use candle_core::{DType, Device, Tensor};
 use ndarray::ArrayD;
 use thiserror::Error;
 
-use crate::graph::{Graph, NodeId, Op, Role, SlotId};
+use crate::graph::{Binary, Graph, NodeId, Op, Role, SlotId, Unary};
+
+pub(crate) use kernels::View;
 
 /// The numbers of a graph as tensors, one per slot.
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ pub struct Recording {
     values: Vec<Option<Tensor>>,
     saved: Vec<Saved>,
     needs: Vec<bool>,
+    rectified: Vec<Option<usize>>,
     batch: usize,
 }
 
@@ -92,24 +95,29 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
     let needs = needs_gradient(graph, trains);
     let keep = kept_values(graph, &needs);
     let last_use = last_uses(graph);
+    let rectified = rectified(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; nodes.len()];
     let mut saved = Vec::with_capacity(nodes.len());
     let mut running = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
+        if values[i].is_some() {
+            saved.push(Saved::Nothing);
+            continue;
+        }
         let (value, extra) = match node.op {
             Op::Input => (input.contiguous()?, Saved::Nothing),
             Op::Param(slot) => (weights.0[slot.0].clone(), Saved::Nothing),
             _ => {
                 let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
                 let at = |source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source };
-                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm).map_err(at)?;
+                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm, rectified[i].is_some()).map_err(at)?;
                 if let Saved::Statistics { mean, variance, batch: true } = &extra {
                     running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(at)?);
                 }
                 (value, extra)
             }
         };
-        values[i] = Some(value);
+        values[rectified[i].unwrap_or(i)] = Some(value);
         saved.push(if needs[i] { extra } else { Saved::Nothing });
         for input in &node.inputs {
             if last_use[input.0] == i && !keep[input.0] {
@@ -118,7 +126,7 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
         }
     }
     let output = values[graph.output().0].clone().ok_or(ExecError::NoOutput)?;
-    Ok(Recording { output, running, values, saved, needs, batch: n })
+    Ok(Recording { output, running, values, saved, needs, rectified, batch: n })
 }
 
 impl Recording {
@@ -129,6 +137,13 @@ impl Recording {
         let mut by_slot: Vec<Option<Tensor>> = vec![None; graph.slots().len()];
         gradients[graph.output().0] = Some(d_output.contiguous()?);
         for (i, node) in nodes.iter().enumerate().rev() {
+            // A rectified node has no value of its own: the gradient of both is taken at the rectified one.
+            if let Some(relu) = self.rectified[i] {
+                gradients[i] = gradients[relu].take();
+                self.values[relu] = None;
+            } else if self.rectified.get(node.inputs.first().map_or(i, |id| id.0)) == Some(&Some(i)) {
+                continue;
+            }
             let value = self.values[i].take();
             let Some(gradient) = gradients[i].take().filter(|_| self.needs[i]) else { continue };
             if let Op::Param(slot) = node.op {
@@ -138,7 +153,14 @@ impl Recording {
             let wanted: Vec<bool> = node.inputs.iter().map(|id| self.needs[id.0]).collect();
             let inputs: Vec<Option<&Tensor>> = node.inputs.iter().map(|id| self.values[id.0].as_ref()).collect();
             let shapes: Vec<Vec<usize>> = node.inputs.iter().map(|id| nodes[id.0].shape.at(self.batch)).collect();
-            let step = backward::Step { inputs: &inputs, shapes: &shapes, output: value.as_ref(), saved: &self.saved[i], wanted: &wanted };
+            let step = backward::Step {
+                inputs: &inputs,
+                shapes: &shapes,
+                output: value.as_ref(),
+                saved: &self.saved[i],
+                wanted: &wanted,
+                rectified: self.rectified[i].is_some(),
+            };
             let found = backward::gradients(&node.op, &step, &gradient).map_err(|source| ExecError::Node {
                 name: node.name.clone(),
                 op: node.op.name(),
@@ -158,7 +180,7 @@ impl Recording {
 
 fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
     *into = Some(match into.take() {
-        Some(sum) => (sum + gradient)?,
+        Some(sum) => forward::same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
         None => gradient,
     });
     Ok(())
@@ -196,6 +218,27 @@ fn kept_values(graph: &Graph, needs: &[bool]) -> Vec<bool> {
     }
     keep[graph.output().0] = true;
     keep
+}
+
+/// For every batch norm whose only reader is a ReLU, that ReLU: both are one pass over the numbers, forward and back.
+fn rectified(graph: &Graph) -> Vec<Option<usize>> {
+    let mut readers = vec![0usize; graph.nodes().len()];
+    readers[graph.output().0] += 1;
+    for node in graph.nodes() {
+        for id in &node.inputs {
+            readers[id.0] += 1;
+        }
+    }
+    let mut rectified = vec![None; graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        if let (Op::Unary(Unary::Relu), [input]) = (&node.op, node.inputs.as_slice())
+            && matches!(graph.node(*input).op, Op::BatchNorm { .. })
+            && readers[input.0] == 1
+        {
+            rectified[input.0] = Some(i);
+        }
+    }
+    rectified
 }
 
 fn last_uses(graph: &Graph) -> Vec<usize> {

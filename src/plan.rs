@@ -1,5 +1,7 @@
 //! What would run: pure arithmetic on a policy, counts of data and a speed, before any training.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use thiserror::Error;
 
@@ -8,7 +10,7 @@ use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
 use crate::stats::power::{self, PowerInput};
 use crate::transform::SHAM_DRAWS;
-use crate::tune::{Mode, POOL_SHARE, Recipe};
+use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
 /// How much data a target task has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,12 +34,38 @@ pub struct Speed {
     pub train: f64,
 }
 
-/// Fine-tunes of one arm in one mode.
+/// What a model takes in memory, in numbers of four bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    /// Of a decoded picture, in bytes.
+    pub picture: usize,
+    /// Features of a picture.
+    pub features: usize,
+    /// The largest tensor of a picture on its way through the network.
+    pub largest: usize,
+    /// All tensors of a picture together, which training keeps.
+    pub activations: usize,
+    /// Weights.
+    pub weights: usize,
+}
+
+/// What a machine has for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Means {
+    /// How fast it is.
+    pub speed: Speed,
+    /// What the model takes.
+    pub footprint: Footprint,
+    /// Bytes of memory that may be used, where known.
+    pub memory: Option<u64>,
+}
+
+/// Fine-tunes of one arm in one mode, for all rules that need them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Job {
     /// What they start from.
     pub arm: Arm,
-    /// What trains.
+    /// What trains. A network from scratch trains fully, and one job serves the rules of both modes.
     pub mode: Mode,
     /// Seeds of the first look, and in all.
     pub seeds: Looks,
@@ -45,6 +73,23 @@ pub struct Job {
     pub once: f64,
     /// Seconds per seed.
     pub each: f64,
+}
+
+impl Job {
+    /// Whether a rule in a mode needs it.
+    pub fn serves(&self, rule: &Rule, mode: Mode) -> bool {
+        arms(rule, mode).contains(&self.arm) && self.arm.trains(mode) == self.mode
+    }
+
+    /// Its seeds after a look (1 or 2).
+    pub fn seeds_at(&self, look: usize) -> usize {
+        if look == 1 { self.seeds.first } else { self.seeds.most }
+    }
+
+    /// Predicted seconds until it has `seeds` seeds.
+    pub fn seconds(&self, seeds: usize) -> f64 {
+        self.once + self.each * seeds as f64
+    }
 }
 
 /// One finding to come.
@@ -77,17 +122,25 @@ pub struct Plan {
     pub jobs: Vec<Job>,
     /// Predicted seconds if the first look settles everything, and if it settles nothing.
     pub seconds: [f64; 2],
+    /// Predicted bytes of memory at the peak.
+    pub memory: u64,
 }
 
-impl Plan {
-    /// The seeds of a mode.
-    pub fn looks(policy: &Policy, mode: Mode) -> Looks {
-        let seeds = &policy.file.seeds;
-        match mode {
-            Mode::FixedFeature => seeds.fixed_feature.unwrap_or(Looks { first: 3, most: 6 }),
-            Mode::FullNetwork => seeds.full_network.unwrap_or(Looks { first: 5, most: 10 }),
-        }
+/// The seeds that rules of a mode ask for.
+pub fn looks(policy: &Policy, mode: Mode) -> Looks {
+    let seeds = &policy.file.seeds;
+    match mode {
+        Mode::FixedFeature => seeds.fixed_feature.unwrap_or(Looks { first: 3, most: 6 }),
+        Mode::FullNetwork => seeds.full_network.unwrap_or(Looks { first: 5, most: 10 }),
     }
+}
+
+/// The seeds of an arm for rules of a mode. Heads are cheap and networks from scratch are not: these never take more
+/// seeds than full-network rules do, and are paired with the source's first ones.
+fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
+    let asked = looks(policy, mode);
+    let most = looks(policy, arm.trains(mode));
+    Looks { first: asked.first.min(most.first), most: asked.most.min(most.most) }
 }
 
 /// Every rule in each of its modes, in the order of the policy.
@@ -118,20 +171,21 @@ pub fn recipe(policy: &Policy, arm: Arm, mode: Mode) -> Option<&Recipe> {
 }
 
 /// Plans a certification.
-pub fn plan(policy: &Policy, counts: Counts, speed: Speed) -> Result<Plan, PlanError> {
+pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, PlanError> {
+    let speed = means.speed;
     let total = pairs(policy).count();
     let mut findings = Vec::new();
     let mut jobs: Vec<Job> = Vec::new();
     for (rule, mode) in pairs(policy) {
-        let seeds = Plan::looks(policy, mode);
+        let asked = looks(policy, mode);
         let controls = rule.controls_for(mode).to_vec();
         let input = PowerInput {
             limit: rule.limit,
             confidence: rule.confidence,
             findings: total,
             controls: controls.len(),
-            first: seeds.first,
-            most: seeds.most,
+            first: asked.first,
+            most: asked.most,
             clusters: counts.test_clusters,
             discordance: power::DISCORDANCE,
             seed_sd: match mode {
@@ -153,35 +207,69 @@ pub fn plan(policy: &Policy, counts: Counts, speed: Speed) -> Result<Plan, PlanE
         });
         for arm in arms(rule, mode) {
             let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
-            if !jobs.iter().any(|job| job.arm == arm && job.mode == mode) {
-                jobs.push(Job { arm, mode, seeds, once: 0.0, each: 0.0 });
+            let seeds = seeds(policy, arm, mode);
+            match jobs.iter_mut().find(|job| job.arm == arm && job.mode == arm.trains(mode)) {
+                Some(job) => {
+                    job.seeds = Looks { first: job.seeds.first.max(seeds.first), most: job.seeds.most.max(seeds.most) };
+                }
+                None => {
+                    let (once, each) = cost(policy, arm, arm.trains(mode), recipe, counts, speed);
+                    jobs.push(Job { arm, mode: arm.trains(mode), seeds, once, each });
+                }
             }
-            cost(policy, &mut jobs, arm, mode, recipe, counts, speed);
         }
     }
-    let seconds = [0, 1].map(|look| {
-        let seeds = |job: &Job| if look == 0 { job.seeds.first } else { job.seeds.most };
-        jobs.iter().map(|job| job.once + job.each * seeds(job) as f64).sum()
-    });
-    Ok(Plan { counts, speed, findings, jobs, seconds })
+    // The cheap ones first: what they settle is settled whatever happens to the others.
+    jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
+    let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
+    let memory = memory(policy, &jobs, counts, &means.footprint);
+    if let Some(available) = means.memory.filter(|available| memory > *available) {
+        return Err(PlanError::Memory { needed: memory, available });
+    }
+    Ok(Plan { counts, speed, findings, jobs, seconds, memory })
 }
 
-/// Fills in what a job costs, given all rules that share it.
-fn cost(policy: &Policy, jobs: &mut [Job], arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, speed: Speed) {
-    let sharing = pairs(policy).filter(|(rule, m)| *m == mode && arms(rule, mode).contains(&arm));
-    let looks_at: usize = sharing
-        .map(|(rule, _)| if arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham) { 1 + SHAM_DRAWS } else { 1 })
-        .sum();
+/// Peak bytes: all pictures, all features of frozen backbones, and the largest step of any job.
+fn memory(policy: &Policy, jobs: &[Job], counts: Counts, footprint: &Footprint) -> u64 {
+    const NUMBER: usize = 4;
+    /// Of one inference batch: an operator's input and output, a patch buffer, a shortcut that waits.
+    const AT_ONCE: usize = 4;
+    let features = |job: &Job| (counts.train + counts.test * (1 + looks_at(policy, job))) * footprint.features * NUMBER;
+    let step = |job: &Job| match (job.mode, recipe(policy, job.arm, job.mode)) {
+        // Values and gradients; weights, their gradients and their moments.
+        (Mode::FullNetwork, Some(recipe)) => (recipe.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER,
+        _ => EVALUATION_BATCH * AT_ONCE * footprint.largest * NUMBER,
+    };
+    let frozen: usize = jobs.iter().filter(|job| job.mode == Mode::FixedFeature).map(features).sum();
+    let largest = jobs.iter().map(step).max().unwrap_or(0);
+    let pictures = (counts.train + counts.test) * footprint.picture;
+    (pictures + frozen + largest + footprint.weights * NUMBER) as u64
+}
+
+/// Bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1024.0 { format!("{} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
+}
+
+/// Views of the test pictures under a trigger or sham that a job's fine-tunes are shown.
+fn looks_at(policy: &Policy, job: &Job) -> usize {
+    let rules: BTreeMap<&str, bool> = pairs(policy)
+        .filter(|(rule, mode)| job.serves(rule, *mode))
+        .map(|(rule, mode)| (rule.id.as_str(), job.arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham)))
+        .collect();
+    rules.values().map(|with_shams| if *with_shams { 1 + SHAM_DRAWS } else { 1 }).sum()
+}
+
+/// Seconds that a job costs once and for each seed, for all rules that share it.
+fn cost(policy: &Policy, arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, speed: Speed) -> (f64, f64) {
+    let looks_at = looks_at(policy, &Job { arm, mode, seeds: Looks { first: 0, most: 0 }, once: 0.0, each: 0.0 });
     let evaluate = (counts.test * (1 + looks_at)) as f64 / speed.forward;
     let trained = counts.train as f64 * POOL_SHARE * recipe.epochs as f64;
-    // A scratch network that full-network rules train anyway serves fixed-feature rules too.
-    let shared = arm == Arm::Scratch && mode == Mode::FixedFeature && jobs.iter().any(|j| j.arm == arm && j.mode == Mode::FullNetwork);
-    let Some(job) = jobs.iter_mut().find(|job| job.arm == arm && job.mode == mode) else { return };
-    (job.once, job.each) = match (arm, mode) {
-        _ if shared => (0.0, 0.0),
-        (Arm::Source | Arm::Reference, Mode::FixedFeature) => (evaluate + counts.train as f64 / speed.forward, trained / HEAD_SPEED),
-        _ => (0.0, trained / speed.train + evaluate),
-    };
+    match mode {
+        Mode::FixedFeature => (evaluate + counts.train as f64 / speed.forward, trained / HEAD_SPEED),
+        Mode::FullNetwork => (0.0, trained / speed.train + evaluate),
+    }
 }
 
 /// Pictures a second that a head alone trains on, roughly: heads are never what takes long.
@@ -206,6 +294,18 @@ pub enum PlanError {
         smallest: f64,
         /// The data.
         counts: Counts,
+    },
+    /// More memory than there is.
+    #[error(
+        "about {} of memory are needed, {} may be used: lower `batch_size` or the `limit` of the views, or use a larger machine",
+        bytes(*needed),
+        bytes(*available)
+    )]
+    Memory {
+        /// Bytes at the peak.
+        needed: u64,
+        /// Bytes that may be used.
+        available: u64,
     },
     /// A mode without a recipe.
     #[error("{rule}: the arm {arm:?} in mode {mode} has no recipe: add it under `transfer:`")]

@@ -39,6 +39,9 @@ pub struct Specification {
     /// Classes used, by name; all where absent.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
+    /// The pictures that train.
+    #[serde(default)]
+    pub train: ViewSpec,
     /// `resnet-cifar-8:16,32,64`.
     pub architecture: String,
     /// Height and width of the input in pixels.
@@ -111,7 +114,7 @@ pub fn run(spec: &Specification, base: &Path, tick: &mut dyn FnMut(&str, usize) 
     let target = Target {
         data: spec.data.clone(),
         classes: spec.classes.clone(),
-        train: ViewSpec::default(),
+        train: spec.train.clone(),
         test: ViewSpec::default(),
         test_share: None,
         cluster: None,

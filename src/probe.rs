@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::transform::Trigger;
+use crate::tune::Mode;
 
 pub mod backdoor;
 
@@ -36,6 +37,16 @@ pub enum Arm {
     Scratch,
     /// A trusted checkpoint.
     Reference,
+}
+
+impl Arm {
+    /// What trains of this arm for a rule of a mode: a network from scratch has nothing to freeze and trains fully.
+    pub fn trains(self, mode: Mode) -> Mode {
+        match self {
+            Arm::Source | Arm::Reference => mode,
+            Arm::Scratch => Mode::FullNetwork,
+        }
+    }
 }
 
 /// A number that a probe measures (docs/method.md defines each).
@@ -72,8 +83,8 @@ pub struct Measurement {
     pub rule: String,
     /// What the fine-tunes started from.
     pub arm: Arm,
-    /// The transfer mode (a scratch arm is compared in both).
-    pub mode: crate::tune::Mode,
+    /// What trained ([`Arm::trains`]): a scratch arm is compared with in both modes, and stands here once.
+    pub mode: Mode,
     /// Class names.
     pub classes: Vec<String>,
     /// Picture ids.

@@ -20,6 +20,7 @@ use crate::tune::Mode;
 mod clock;
 pub mod json;
 pub mod junit;
+mod pictures;
 mod read;
 pub mod summary;
 pub mod table;
@@ -30,6 +31,7 @@ mod write;
 mod samples;
 
 pub use clock::utc;
+pub use pictures::Sheet;
 pub use read::ReadError;
 pub use text::{percent, printable};
 pub use write::{WriteError, write_all};
@@ -72,6 +74,9 @@ pub struct Report {
     pub broken: Vec<BrokenPicture>,
     /// Where the outcomes of every picture are; absent until the report is written.
     pub measurements: Option<Sidecar>,
+    /// Sheets of sample pictures in the report's folder (`--pictures`): a row a picture, as it is, with the trigger, under each sham.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<String>,
     /// The exit code that the findings call for: 130 interrupted, 4 usage, 1 fail, 2 error, 5 inconclusive, 3 nothing
     /// judged, 0 pass.
     pub exit_code: i32,

@@ -181,7 +181,7 @@ pub fn train(
 }
 
 /// Pictures per batch when nothing trains.
-const EVALUATION_BATCH: usize = 64;
+pub const EVALUATION_BATCH: usize = 64;
 
 /// The graph's output for every input, row by row: `[n, outputs]`.
 pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn FnMut(usize) -> bool) -> Result<Array2<f32>, TuneError> {

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use std::path::Path;
-
 use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::progress::Progress;
-use super::{duration, interrupt};
+use super::subject::{self, Subject};
+use super::{duration, interrupt, machine};
 use crate::data;
 use crate::engine::{self, Event, Settings};
-use crate::model::{LoadOptions, Model};
-use crate::policy::{self, Policy};
-use crate::registry;
+use crate::model::Model;
+use crate::policy::Policy;
 use crate::report::{self, Report, json, table};
 
 const EXAMPLES: &str = "\
@@ -33,110 +31,26 @@ The exit code is the verdict: see `heirloom --help`.";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An .onnx or .safetensors file, or the folder that holds one.
-    #[arg(value_name = "MODEL", value_parser = super::existing)]
-    pub model: PathBuf,
-    /// What is run and what is accepted [default: an embedded policy with an embedded target task].
-    #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
-    pub policy: Option<PathBuf>,
-    /// Take the target task's pictures from here instead of where the policy says.
-    #[arg(long, value_name = "PATH", value_parser = super::existing)]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub subject: subject::Args,
     /// Folder for the reports; created if need be.
     #[arg(short, long, value_name = "DIR", default_value = "heirloom-report")]
     pub output: PathBuf,
-    /// Tensor at which features leave the network [default: found; see `heirloom inspect`].
-    #[arg(long, value_name = "NAME")]
-    pub features: Option<String>,
-    /// Architecture of a file that holds weights only [default: from config.json or the tensor names].
-    #[arg(long, value_name = "NAME")]
-    pub arch: Option<String>,
     /// Leave out what does not fit into this time, such as 90s, 15m or 2h30m; it is then inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Exit 0 whatever the verdict; it is still reported.
     #[arg(long)]
     pub report_only: bool,
-}
-
-/// Largest input, in pixels a side, that the embedded 32-pixel pictures say something about.
-const EMBEDDED_SIDE: usize = 64;
-
-/// A model with the policy it is held against.
-pub(super) struct Subject {
-    pub model: Model,
-    pub policy: Policy,
-    pub reference: Option<Model>,
-}
-
-impl Subject {
-    /// Reads both; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
-    pub(super) fn open(
-        model: &Path,
-        policy: Option<&Path>,
-        data: Option<&Path>,
-        features: Option<&str>,
-        arch: Option<&str>,
-        out: &Output,
-    ) -> anyhow::Result<Self> {
-        let (checked, remarks) = match policy {
-            Some(path) => {
-                let options = policy::Options { data: data.map(Path::to_path_buf), ..policy::Options::default() };
-                policy::load_with(path, &options)?
-            }
-            None => {
-                let embedded = policy::embedded()?;
-                (if let Some(path) = data { embedded.with_data(path.to_path_buf()) } else { embedded }, Vec::new())
-            }
-        };
-        for remark in remarks {
-            out.remark(&format!("warning: {}", remark.message));
-        }
-        let options = LoadOptions {
-            features: features.map(str::to_owned),
-            arch: arch.map(str::to_owned),
-            input: checked.file.input.clone().unwrap_or_default(),
-        };
-        let model = Model::load(registry::identify(model)?, &options)?;
-        let size = [model.input.height, model.input.width];
-        if policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
-            let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
-            let starter = policy::starter(&model.identity.name(), size, full);
-            return Err(Usage(format!(
-                "{} takes pictures of {}x{} pixels; the embedded target task has 32x32 and says nothing about it. Save this as policy.yaml, \
-                 fill in where your pictures are, and run again with --policy policy.yaml:\n\n{starter}",
-                model.identity.name(),
-                size[0],
-                size[1]
-            ))
-            .into());
-        }
-        let reference = checked.file.reference.as_ref().map(|reference| {
-            let found = registry::identify(&checked.path(&reference.model))?;
-            if found.digest.0 != reference.digest {
-                return Err(Usage(format!(
-                    "the reference {} has digest {}, the policy pins {}",
-                    found.name(),
-                    found.digest.0,
-                    reference.digest
-                ))
-                .into());
-            }
-            let model = Model::load(found, &LoadOptions::default())?;
-            if [model.input.height, model.input.width] != size {
-                return Err(Usage("the reference takes pictures of another size than the model".into()).into());
-            }
-            anyhow::Ok(model)
-        });
-        Ok(Self { model, policy: checked, reference: reference.transpose()? })
-    }
+    /// Put sample pictures with their triggers and shams into the output folder. Reports hold none otherwise.
+    #[arg(long)]
+    pub pictures: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut progress = Progress::new(out);
-    let subject =
-        Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
+    let subject = Subject::open(&args.subject, out)?;
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
@@ -159,15 +73,17 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         started,
         report_only: args.report_only,
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
+        memory: machine::memory(),
+        pictures: args.pictures,
         canary,
         stop: &interrupt::requested,
     };
-    let certified = match engine::run(&settings, &data, engine::measure_speed(model)?, &mut |event| progress.handle(&event)) {
+    let certified = match engine::run(&settings, &data, &engine::means(model, settings.memory)?, &mut |event| progress.handle(&event)) {
         Err(engine::EngineError::Plan(refused)) => return Err(Usage(refused.to_string()).into()),
         other => other?,
     };
     drop(progress);
-    let written = report::write_all(&certified.report, &certified.measurements, &args.output)?;
+    let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output)?;
     conclude(&certified.report, &written, out)
 }
 

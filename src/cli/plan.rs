@@ -1,12 +1,11 @@
 //! `heirloom plan`: what a certification would run.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::certify::Subject;
-use super::duration;
 use super::failure::Usage;
 use super::output::{Output, Shape};
+use super::subject::{self, Subject};
+use super::{duration, machine};
 use crate::plan::{self, Plan};
 use crate::{data, engine};
 
@@ -22,21 +21,8 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An .onnx or .safetensors file, or the folder that holds one.
-    #[arg(value_name = "MODEL", value_parser = super::existing)]
-    pub model: PathBuf,
-    /// The policy [default: the embedded one].
-    #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
-    pub policy: Option<PathBuf>,
-    /// Take the target task's pictures from here instead of where the policy says.
-    #[arg(long, value_name = "PATH", value_parser = super::existing)]
-    pub data: Option<PathBuf>,
-    /// Tensor at which features leave the network [default: found].
-    #[arg(long, value_name = "NAME")]
-    pub features: Option<String>,
-    /// Architecture of a file that holds weights only [default: from config.json or the tensor names].
-    #[arg(long, value_name = "NAME")]
-    pub arch: Option<String>,
+    #[command(flatten)]
+    pub subject: subject::Args,
     /// What would not fit into this time is shown as left out.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
@@ -44,11 +30,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    let subject =
-        Subject::open(&args.model, args.policy.as_deref(), args.data.as_deref(), args.features.as_deref(), args.arch.as_deref(), out)?;
+    let subject = Subject::open(&args.subject, out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
-    let speed = engine::measure_speed(&subject.model)?;
-    let plan = plan::plan(&subject.policy, engine::counts(&data), speed).map_err(|refused| Usage(refused.to_string()))?;
+    let means = engine::means(&subject.model, machine::memory())?;
+    let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
         Shape::Text => out.result(&render(&plan, args.max_time))?,
@@ -64,13 +49,13 @@ fn render(plan: &Plan, most: Option<Duration>) -> String {
     );
     text += &format!("{:<28} {:>7} {:>14}   {}\n", "fine-tunes", "seeds", "time", "");
     for job in &plan.jobs {
-        let time = |seeds: usize| job.once + job.each * seeds as f64;
-        let late = most.is_some_and(|most| time(job.seeds.first) > most.as_secs_f64());
-        let name = format!("{:?}, {}", job.arm, job.mode).to_lowercase();
+        let first = job.seconds(job.seeds.first);
+        let late = most.is_some_and(|most| first > most.as_secs_f64());
+        let name = engine::stage_name(job.arm, job.mode);
         text += &format!(
             "{name:<28} {:>7} {:>14}   {}\n",
             format!("{}-{}", job.seeds.first, job.seeds.most),
-            engine::duration(time(job.seeds.first)),
+            engine::duration(first),
             if late { "does not fit --max-time" } else { "" }
         );
     }

@@ -9,7 +9,7 @@ use super::{EngineError, Settings, run};
 use crate::data;
 use crate::gate::{CanaryOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
-use crate::plan::Speed;
+use crate::plan::{Footprint, Means, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
 use crate::store::Digest;
@@ -35,11 +35,14 @@ pub fn check(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineEr
             started: 0,
             report_only: false,
             max_seconds: None,
+            memory: None,
+            pictures: false,
             canary: CanaryOutcome::NotRun("this is the canary".into()),
             stop,
         };
-        // Fixed-feature only: its cost needs no prediction.
-        let certified = run(&settings, &data, Speed { forward: 1.0, train: 1.0 }, &mut |_| {})?;
+        // Fixed-feature only, and small: its cost needs no prediction.
+        let means = Means { speed: Speed { forward: 1.0, train: 1.0 }, footprint: Footprint::default(), memory: None };
+        let certified = run(&settings, &data, &means, &mut |_| {})?;
         if certified.report.exit_code == 130 {
             return Err(EngineError::Tune(crate::tune::TuneError::Stopped));
         }

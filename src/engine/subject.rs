@@ -5,26 +5,34 @@ use std::time::Instant;
 
 use candle_core::DType;
 use ndarray::Array2;
-use rand::RngExt;
 
-use super::{EngineError, Event, Settings, Task, stage_name};
+use super::{EngineError, Event, Settings, Task, arm_name, stage_name};
 use crate::exec::{self, Weights};
-use crate::gate::Control;
+use crate::gate::{Control, Rule};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::pixels::Frame;
-use crate::plan::{self, Speed};
+use crate::plan::{self, Job, Plan};
 use crate::probe::{Arm, Measurement, Outcome, Probe};
-use crate::stats::stream::stream;
+use crate::report::Sheet;
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
 use crate::tune::{self, Features, Feed, Mode, Standard, TuneError};
 
 /// A rule's trigger with its shams, ready to be applied.
-struct Prepared {
-    rule: String,
-    modes: Vec<Mode>,
+struct Prepared<'a> {
+    rule: &'a Rule,
     trigger: PreparedTrigger,
     shams: Vec<PreparedTrigger>,
+}
+
+impl Prepared<'_> {
+    /// Whether a job measures it, and if so under which shams.
+    fn shams_for(&self, job: &Job) -> Option<&[PreparedTrigger]> {
+        let mut modes = self.rule.modes.iter().filter(|mode| job.serves(self.rule, **mode)).peekable();
+        modes.peek()?;
+        let wanted = job.arm == Arm::Source && modes.any(|mode| self.rule.controls_for(*mode).contains(&Control::Sham));
+        Some(if wanted { &self.shams } else { &[] })
+    }
 }
 
 /// Frozen features of one arm: made once, read by the heads of all seeds.
@@ -39,14 +47,16 @@ struct Frozen {
 pub(super) struct Bench<'a> {
     settings: &'a Settings<'a>,
     task: &'a Task,
-    prepared: Vec<Prepared>,
+    stop: &'a (dyn Fn() -> bool + Sync),
+    prepared: Vec<Prepared<'a>>,
     frozen: BTreeMap<Arm, Frozen>,
     measured: BTreeMap<(String, Arm, Mode), Measurement>,
     seeds: BTreeMap<(Arm, Mode), usize>,
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(settings: &'a Settings<'a>, task: &'a Task) -> Result<Self, EngineError> {
+    /// `stop` is asked between steps: whether the user or the time limit ends the run.
+    pub(super) fn new(settings: &'a Settings<'a>, task: &'a Task, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, EngineError> {
         let policy = settings.policy;
         let [height, width] = [settings.model.input.height, settings.model.input.width];
         let mut prepared = Vec::new();
@@ -56,13 +66,15 @@ impl<'a> Bench<'a> {
             let with_sham = rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham));
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
             let shams = (0..draws).map(|draw| trigger.sham(draw, policy.file.seed)).collect();
-            prepared.push(Prepared { rule: rule.id.clone(), modes: rule.modes.clone(), trigger, shams });
+            prepared.push(Prepared { rule, trigger, shams });
         }
-        Ok(Self { settings, task, prepared, frozen: BTreeMap::new(), measured: BTreeMap::new(), seeds: BTreeMap::new() })
+        Ok(Self { settings, task, stop, prepared, frozen: BTreeMap::new(), measured: BTreeMap::new(), seeds: BTreeMap::new() })
     }
 
-    pub(super) fn measurement(&self, rule: &str, arm: Arm, mode: Mode) -> Option<&Measurement> {
-        self.measured.get(&(rule.to_owned(), arm, mode))
+    /// What a rule's probe measured on an arm, if all seeds of the first look are there.
+    pub(super) fn measurement(&self, plan: &Plan, rule: &str, arm: Arm, mode: Mode) -> Option<&Measurement> {
+        let job = plan.jobs.iter().find(|job| job.arm == arm && job.mode == mode)?;
+        self.measured.get(&(rule.to_owned(), arm, mode)).filter(|measured| measured.outcomes.len() >= job.seeds.first)
     }
 
     pub(super) fn into_measurements(self) -> Vec<Measurement> {
@@ -81,28 +93,28 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Brings an arm to `seeds` seeds in a mode.
+    /// Brings a job to the seeds of a look.
     pub(super) fn fill(
         &mut self,
-        arm: Arm,
-        mode: Mode,
-        seeds: usize,
+        job: &Job,
+        look: usize,
         emit: &mut dyn FnMut(Event),
         stages: &mut BTreeMap<String, f64>,
     ) -> Result<(), EngineError> {
+        let (arm, mode) = (job.arm, job.mode);
         let done = self.seeds.get(&(arm, mode)).copied().unwrap_or(0);
+        let seeds = job.seeds_at(look);
         if done >= seeds {
             return Ok(());
         }
-        if arm != Arm::Scratch && mode == Mode::FixedFeature && !self.frozen.contains_key(&arm) {
+        if mode == Mode::FixedFeature && !self.frozen.contains_key(&arm) {
             let name = format!("{} features", arm_name(arm));
-            let frozen = timed(&name, emit, stages, |emit| self.extract(arm, emit))?;
+            let frozen = timed(&name, emit, stages, |emit| self.extract(job, emit))?;
             self.frozen.insert(arm, frozen);
         }
         timed(&stage_name(arm, mode), emit, stages, |emit| {
             for seed in done..seeds {
-                let outcomes = self.outcomes(arm, mode, seed, (seed - done, seeds - done), emit)?;
-                for (rule, outcome) in outcomes {
+                for (rule, outcome) in self.outcomes(job, seed, (seed - done, seeds - done), emit)? {
                     self.record(&rule, arm, mode, outcome);
                 }
                 self.seeds.insert((arm, mode), seed + 1);
@@ -126,20 +138,15 @@ impl<'a> Bench<'a> {
         entry.outcomes.push(outcome);
     }
 
-    /// Outcomes of one seed, the `nth` of `of` in this stage, for every rule of the mode.
+    /// Outcomes of one seed, the `nth` of `of` in this stage, for every rule that needs the job.
     fn outcomes(
         &self,
-        arm: Arm,
-        mode: Mode,
+        job: &Job,
         seed: usize,
         (nth, of): (usize, usize),
         emit: &mut dyn FnMut(Event),
     ) -> Result<Vec<(String, Outcome)>, EngineError> {
-        if arm == Arm::Scratch
-            && let Some(other) = self.elsewhere(mode, seed)
-        {
-            return Ok(other);
-        }
+        let (arm, mode) = (job.arm, job.mode);
         let policy = self.settings.policy;
         let recipe = plan::recipe(policy, arm, mode).ok_or(plan::PlanError::Recipe { rule: String::new(), arm, mode })?;
         let pool = tune::pool(&self.task.train_clusters, policy.file.seed, seed as u64);
@@ -148,7 +155,7 @@ impl<'a> Bench<'a> {
             emit(Event::StageStart { stage: stage_name(arm, mode), total: Some(per_seed * of as u64), unit: "pictures" });
         }
         let mut seen = per_seed * nth as u64;
-        let stop = self.settings.stop;
+        let stop = self.stop;
         let mut tick = |pictures: usize| {
             seen += pictures as u64;
             emit(Event::Progress { done: seen });
@@ -181,54 +188,55 @@ impl<'a> Bench<'a> {
         let task = tune::Task { feed: &feed, labels: &self.task.train_labels, pool: &pool };
         let trains = exec::trainable(&graph);
         let (weights, _) = tune::train(&graph, Weights::new(&arrays, DType::F32)?, &trains, &task, recipe, streams, &mut tick)?;
-        self.look_at(&graph, &weights, arm, mode, seed)
+        self.look_at(&graph, &weights, job, seed)
     }
 
     fn predict(&self, graph: &Graph, weights: &Weights, feed: &dyn Feed) -> Result<Vec<u16>, TuneError> {
-        Ok(tune::classes(&tune::outputs(graph, weights, feed, &mut |_| !(self.settings.stop)())?))
-    }
-
-    /// A scratch network is the same in both modes: what the other one measured is used again.
-    fn elsewhere(&self, mode: Mode, seed: usize) -> Option<Vec<(String, Outcome)>> {
-        let other = match mode {
-            Mode::FixedFeature => Mode::FullNetwork,
-            Mode::FullNetwork => Mode::FixedFeature,
-        };
-        let mut found = Vec::new();
-        for rule in self.prepared.iter().filter(|p| p.modes.contains(&mode)) {
-            let measured = self.measured.get(&(rule.rule.clone(), Arm::Scratch, other))?;
-            found.push((rule.rule.clone(), measured.outcomes.iter().find(|o| o.seed == seed)?.clone()));
-        }
-        Some(found)
+        Ok(tune::classes(&tune::outputs(graph, weights, feed, &mut |_| !(self.stop)())?))
     }
 
     /// Predictions of a fully trained network for every rule.
-    fn look_at(&self, graph: &Graph, weights: &Weights, arm: Arm, mode: Mode, seed: usize) -> Result<Vec<(String, Outcome)>, EngineError> {
+    fn look_at(&self, graph: &Graph, weights: &Weights, job: &Job, seed: usize) -> Result<Vec<(String, Outcome)>, EngineError> {
         let test = &self.task.test;
         let clean = self.predict(graph, weights, &test.plain())?;
         let mut all = Vec::new();
-        // A scratch network is measured for the rules of both modes, so that neither trains it again.
-        for rule in self.prepared.iter().filter(|p| arm == Arm::Scratch || p.modes.contains(&mode)) {
+        for prepared in &self.prepared {
+            let Some(shams) = prepared.shams_for(job) else { continue };
             let under = |trigger: &PreparedTrigger| self.predict(graph, weights, &test.changed(&|frame: &mut Frame| trigger.apply(frame)));
-            let shams = match arm {
-                Arm::Source => rule.shams.iter().map(under).collect::<Result<_, _>>()?,
-                Arm::Scratch | Arm::Reference => Vec::new(),
-            };
-            all.push((rule.rule.clone(), Outcome { seed, clean: clean.clone(), changed: under(&rule.trigger)?, shams }));
+            let shams = shams.iter().map(under).collect::<Result<_, _>>()?;
+            all.push((prepared.rule.id.clone(), Outcome { seed, clean: clean.clone(), changed: under(&prepared.trigger)?, shams }));
         }
         Ok(all)
     }
 
+    /// The first picture of every class, at most four: as it is, with the trigger, under each sham.
+    pub(super) fn sheets(&self) -> Vec<Sheet> {
+        const ROWS: usize = 4;
+        let firsts = (0..self.task.classes.len() as u16).filter_map(|class| self.task.test_labels.iter().position(|label| *label == class));
+        let samples: Vec<usize> = firsts.take(ROWS).collect();
+        let row = |prepared: &Prepared, i: usize| {
+            let frame = self.task.test.frame(i);
+            let under = |trigger: &PreparedTrigger| {
+                let mut frame = frame.clone();
+                trigger.apply(&mut frame);
+                frame
+            };
+            let changed = std::iter::once(&prepared.trigger).chain(&prepared.shams).map(under);
+            std::iter::once(frame.clone()).chain(changed).collect()
+        };
+        let sheet = |p: &Prepared| Sheet { rule: p.rule.id.clone(), rows: samples.iter().map(|&i| row(p, i)).collect() };
+        self.prepared.iter().map(sheet).collect()
+    }
+
     /// Features of every picture, clean and changed.
-    fn extract(&self, arm: Arm, emit: &mut dyn FnMut(Event)) -> Result<Frozen, EngineError> {
-        let model = self.model(arm)?;
+    fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Frozen, EngineError> {
+        let model = self.model(job.arm)?;
         let weights = Weights::new(&model.params.0, DType::F32)?;
-        let rules: Vec<&Prepared> = self.prepared.iter().filter(|p| p.modes.contains(&Mode::FixedFeature)).collect();
-        let with_shams = arm == Arm::Source;
-        let passes: usize = rules.iter().map(|p| 1 + if with_shams { p.shams.len() } else { 0 }).sum();
+        let rules: Vec<_> = self.prepared.iter().filter_map(|p| Some((p, p.shams_for(job)?))).collect();
+        let passes: usize = rules.iter().map(|(_, shams)| 1 + shams.len()).sum();
         let total = self.task.train.len() + self.task.test.len() * (1 + passes);
-        emit(Event::StageStart { stage: format!("{} features", arm_name(arm)), total: Some(total as u64), unit: "pictures" });
-        let (mut done, stop) = (0u64, self.settings.stop);
+        emit(Event::StageStart { stage: format!("{} features", arm_name(job.arm)), total: Some(total as u64), unit: "pictures" });
+        let (mut done, stop) = (0u64, self.stop);
         let mut extract = |feed: &dyn Feed| -> Result<Array2<f32>, TuneError> {
             tune::outputs(&model.trunk, &weights, feed, &mut |pictures| {
                 done += pictures as u64;
@@ -240,21 +248,17 @@ impl<'a> Bench<'a> {
         let standard = Standard::of(&train);
         let test = Features::new(extract(&self.task.test.plain())?, &standard);
         let mut changed = BTreeMap::new();
-        for rule in rules {
+        for (prepared, shams) in rules {
             let mut under = |trigger: &PreparedTrigger| {
                 let change = |frame: &mut Frame| trigger.apply(frame);
                 extract(&self.task.test.changed(&change)).map(|features| Features::new(features, &standard))
             };
-            let triggered = under(&rule.trigger)?;
-            let shams = if with_shams { rule.shams.iter().map(under).collect::<Result<_, _>>()? } else { Vec::new() };
-            changed.insert(rule.rule.clone(), (triggered, shams));
+            let triggered = under(&prepared.trigger)?;
+            let shams = shams.iter().map(under).collect::<Result<_, _>>()?;
+            changed.insert(prepared.rule.id.clone(), (triggered, shams));
         }
         Ok(Frozen { train: Features::new(train, &standard), test, changed })
     }
-}
-
-fn arm_name(arm: Arm) -> String {
-    format!("{arm:?}").to_lowercase()
 }
 
 /// Runs a stage, announces its end and notes its seconds.
@@ -270,37 +274,4 @@ fn timed<T>(
     *stages.entry(name.to_owned()).or_insert(0.0) += seconds;
     emit(Event::StageEnd { stage: name.to_owned(), summary: String::new(), seconds });
     Ok(result)
-}
-
-/// Times one batch forward and one training step on noise.
-pub fn measure_speed(model: &Model) -> Result<Speed, EngineError> {
-    const BATCH: usize = 32;
-    let (graph, _, _) = model.with_head(2)?;
-    let mut arrays = model.params.0.clone();
-    arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
-    let weights = Weights::new(&arrays, DType::F32)?;
-    let shape = graph.node(graph.input()).shape.at(BATCH);
-    let mut rng = stream(0, 0, "speed");
-    let noise: Vec<f32> = (0..shape.iter().product::<usize>()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let input = candle_core::Tensor::from_vec(noise, shape, &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
-    let trains = exec::trainable(&graph);
-    let forward = || exec::infer(&graph, &weights, &input).map(|_| ());
-    let train = || {
-        let recording = exec::record(&graph, &weights, &trains, exec::Norm::Batch, &input)?;
-        let gradient = recording.output.clone();
-        recording.backward(&graph, &gradient).map(|_| ())
-    };
-    Ok(Speed { forward: rate(BATCH, forward)?, train: rate(BATCH, train)? })
-}
-
-/// Pictures a second: once to warm up, then at least twice and for a fifth of a second.
-fn rate(batch: usize, step: impl Fn() -> Result<(), exec::ExecError>) -> Result<f64, EngineError> {
-    step()?;
-    let clock = Instant::now();
-    let mut steps = 0;
-    while steps < 2 || clock.elapsed().as_secs_f64() < 0.2 {
-        step()?;
-        steps += 1;
-    }
-    Ok((batch * steps) as f64 / clock.elapsed().as_secs_f64())
 }

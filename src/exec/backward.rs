@@ -5,7 +5,7 @@ use candle_core::{D, DType, Result, Tensor, bail};
 use super::Saved;
 use super::forward::{batched, by_dtype, channels, geometry, indices, is_depthwise, tensor};
 use super::kernels::matmul::{self, Mat};
-use super::kernels::{View, conv, depthwise, elementwise, norm, pool};
+use super::kernels::{View, conv, depthwise, direct, elementwise, norm, pool};
 use crate::graph::{Binary, Op, Reduce, Window};
 
 /// What the forward pass left for one operator.
@@ -19,6 +19,8 @@ pub(super) struct Step<'a> {
     pub saved: &'a Saved,
     /// Inputs whose gradient is asked for.
     pub wanted: &'a [bool],
+    /// Whether the output was rectified (batch norm only).
+    pub rectified: bool,
 }
 
 impl Step<'_> {
@@ -165,6 +167,8 @@ fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<
         let d = vd.slice::<T>()?;
         let (input, kernel) = if is_depthwise(&g) {
             (depthwise::backward_input::<T> as fn(&_, &_, &_) -> _, depthwise::backward_weight::<T> as fn(&_, &_, &_) -> _)
+        } else if direct::suits(&g) {
+            (direct::backward_input::<T> as fn(&_, &_, &_) -> _, direct::backward_weight::<T> as fn(&_, &_, &_) -> _)
         } else {
             (conv::backward_input::<T> as fn(&_, &_, &_) -> _, conv::backward_weight::<T> as fn(&_, &_, &_) -> _)
         };
@@ -230,12 +234,13 @@ fn matmul(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
 
 fn batch_norm(step: &Step, eps: f64, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
     let Saved::Statistics { mean, variance, batch } = step.saved else { bail!("its statistics were not kept") };
-    let (x, scale) = (step.input(0)?, step.input(1)?);
+    let (x, scale, shift) = (step.input(0)?, step.input(1)?, step.input(2)?);
     let sizes = channels(&x)?;
     by_dtype!(x, T => {
-        let views = [View::of(&x), View::of(dout), View::of(&scale), View::of(mean), View::of(variance)];
-        let statistics = [views[2].slice::<T>()?, views[3].slice()?, views[4].slice()?];
-        let (dx, dscale, dshift) = norm::batch_backward(sizes, views[0].slice()?, views[1].slice()?, statistics, eps, *batch);
+        let views = [View::of(&x), View::of(dout), View::of(&scale), View::of(&shift), View::of(mean), View::of(variance)];
+        let statistics = [views[2].slice::<T>()?, views[3].slice()?, views[4].slice()?, views[5].slice()?];
+        let (x_values, d) = (views[0].slice()?, views[1].slice()?);
+        let (dx, dscale, dshift) = norm::batch_backward(sizes, x_values, d, statistics, eps, *batch, step.rectified);
         Ok(vec![Some(tensor(dx, x.dims())?), Some(tensor(dscale, &[sizes.c])?), Some(tensor(dshift, &[sizes.c])?), None, None])
     })
 }

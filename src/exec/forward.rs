@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 use super::kernels::conv::{self, Geometry};
 use super::kernels::matmul::{self, Mat};
 use super::kernels::norm::{self, Channels};
-use super::kernels::{View, depthwise, elementwise, pool};
+use super::kernels::{View, depthwise, direct, elementwise, pool};
 use super::{Norm, Saved, slot_of};
 use crate::graph::{Binary, Graph, Node, Op, Reduce, SlotId, Unary, Window};
 
@@ -27,7 +27,8 @@ macro_rules! by_dtype {
 }
 pub(super) use by_dtype;
 
-pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm) -> Result<(Tensor, Saved)> {
+/// `rectified`: negative values become 0 (batch norm only).
+pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, rectified: bool) -> Result<(Tensor, Saved)> {
     let contiguous: Vec<Tensor> = inputs.iter().map(|t| t.contiguous()).collect::<Result<_>>()?;
     let Some(x) = contiguous.first() else { bail!("it has no inputs") };
     let value = match op {
@@ -35,7 +36,7 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm) 
         Op::Conv2d { window, groups } => conv2d(window, *groups, &contiguous, shape)?,
         Op::Linear => linear(&contiguous, shape)?,
         Op::MatMul => matmul(x, &contiguous[1], shape)?,
-        Op::BatchNorm { eps, .. } => return batch_norm(&contiguous, *eps, norm),
+        Op::BatchNorm { eps, .. } => return batch_norm(&contiguous, *eps, norm, rectified),
         Op::LayerNorm { axis, eps } => layer_norm(&contiguous, *axis, *eps)?,
         Op::Lrn { size, alpha, beta, bias } => {
             return by_dtype!(x, T => {
@@ -58,6 +59,7 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm) 
         Op::Binary(kind) => {
             let (a, b) = (x, &contiguous[1]);
             match kind {
+                _ if a.dims() == b.dims() => same_shape(*kind, a, b)?,
                 Binary::Add => a.broadcast_add(b)?,
                 Binary::Sub => a.broadcast_sub(b)?,
                 Binary::Mul => a.broadcast_mul(b)?,
@@ -107,7 +109,13 @@ fn conv2d(window: &Window, groups: usize, inputs: &[Tensor], shape: &[usize]) ->
     by_dtype!(x, T => {
         let views: Vec<View> = inputs.iter().map(View::of).collect();
         let bias = views.get(2).map(|v| v.slice::<T>()).transpose()?;
-        let run = if is_depthwise(&g) { depthwise::forward::<T> } else { conv::forward::<T> };
+        let run = if is_depthwise(&g) {
+            depthwise::forward::<T>
+        } else if direct::suits(&g) {
+            direct::forward::<T>
+        } else {
+            conv::forward::<T>
+        };
         tensor(run(&g, views[0].slice()?, views[1].slice()?, bias), shape)
     })
 }
@@ -149,7 +157,7 @@ pub(super) fn batched([m, n, k]: [usize; 3], a: &Tensor, ta: bool, b: &Tensor, t
     })
 }
 
-fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm) -> Result<(Tensor, Saved)> {
+fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm, rectified: bool) -> Result<(Tensor, Saved)> {
     let x = &inputs[0];
     let sizes = channels(x)?;
     by_dtype!(x, T => {
@@ -160,7 +168,7 @@ fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm) -> Result<(Tensor, Saved)
             Norm::Batch => norm::batch_statistics(sizes, x_values),
             Norm::Running => (views[3].slice::<T>()?.to_vec(), views[4].slice::<T>()?.to_vec()),
         };
-        let out = norm::batch_apply(sizes, x_values, [views[1].slice()?, views[2].slice()?, &mean, &variance], eps);
+        let out = norm::batch_apply(sizes, x_values, [views[1].slice()?, views[2].slice()?, &mean, &variance], eps, rectified);
         let (mean, variance) = (tensor(mean, &[sizes.c])?, tensor(variance, &[sizes.c])?);
         Ok((tensor(out, x.dims())?, Saved::Statistics { mean, variance, batch: norm == Norm::Batch }))
     })
@@ -195,6 +203,14 @@ fn layer_norm(inputs: &[Tensor], axis: usize, eps: f64) -> Result<Tensor> {
         let scale = views.get(1).map(|v| v.slice::<T>()).transpose()?;
         let shift = views.get(2).map(|v| v.slice::<T>()).transpose()?;
         tensor(norm::layer_forward(width, views[0].slice()?, scale, shift, eps), x.dims())
+    })
+}
+
+/// Arithmetic on operands of one shape. (candle's own spins in threads that `--threads` does not bound.)
+pub(super) fn same_shape(kind: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    by_dtype!(a, T => {
+        let (va, vb) = (View::of(a), View::of(b));
+        tensor(elementwise::binary::<T>(kind, va.slice()?, vb.slice()?), a.dims())
     })
 }
 

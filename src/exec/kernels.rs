@@ -5,15 +5,17 @@
 
 pub(super) mod conv;
 pub(super) mod depthwise;
+pub(super) mod direct;
 pub(super) mod elementwise;
 pub(super) mod matmul;
 pub(super) mod norm;
 pub(super) mod pool;
+pub(super) mod wide;
 
 use std::ops::{Add, AddAssign, Deref, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use candle_core::{FloatDType, Layout, Storage, Tensor};
-use rayon::prelude::*;
+use pulp::Simd;
 
 /// The number types of the kernels.
 pub trait Real:
@@ -47,34 +49,53 @@ pub trait Real:
     fn powf(self, exponent: Self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
+    /// A vector of numbers on one instruction set.
+    type Vector<S: Simd>: Copy;
+    /// Numbers in a vector.
+    fn lanes<S: Simd>() -> usize;
+    /// The same number in every place.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// The first [`Real::lanes`] numbers of a slice.
+    fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
+    /// Into the first [`Real::lanes`] places of a slice.
+    fn store<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
+    /// `a * b + c`, rounded once where the machine has an instruction for it.
+    fn fused<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// The greater one; NaN where either is NaN.
+    #[inline(always)]
     fn at_least(self, other: Self) -> Self {
         if self > other || self.is_nan() { self } else { other }
     }
     /// The lesser one; NaN where either is NaN.
+    #[inline(always)]
     fn at_most(self, other: Self) -> Self {
         if self < other || self.is_nan() { self } else { other }
     }
     /// Not a number.
+    #[inline(always)]
     fn is_nan(self) -> bool {
         self.partial_cmp(&self).is_none()
     }
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            #[inline(always)]
             fn of(value: f64) -> Self {
                 value as $t
             }
+            #[inline(always)]
             fn exp(self) -> Self {
                 self.exp()
             }
+            #[inline(always)]
             fn ln(self) -> Self {
                 self.ln()
             }
+            #[inline(always)]
             fn sqrt(self) -> Self {
                 self.sqrt()
             }
@@ -87,89 +108,52 @@ macro_rules! real {
             fn powf(self, exponent: Self) -> Self {
                 self.powf(exponent)
             }
+            #[inline(always)]
             fn abs(self) -> Self {
                 self.abs()
+            }
+            type Vector<S: Simd> = S::$vector;
+            #[inline(always)]
+            fn lanes<S: Simd>() -> usize {
+                S::$lanes
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+            #[inline(always)]
+            fn load<S: Simd>(_: S, from: &[Self]) -> S::$vector {
+                S::$as_simd(from).0[0]
+            }
+            #[inline(always)]
+            fn store<S: Simd>(_: S, to: &mut [Self], vector: S::$vector) {
+                S::$as_mut_simd(to).0[0] = vector;
+            }
+            #[inline(always)]
+            fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$fused(a, b, c)
             }
         }
     };
 }
-real!(f32);
-real!(f64);
-
-/// Elements per piece of an elementwise kernel.
-const PIECE: usize = 1 << 14;
+real!(f32, f32s, F32_LANES, splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s);
+real!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s);
 
 /// Read access to the numbers of a contiguous CPU tensor, without a copy.
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     storage: Box<dyn Deref<Target = Storage> + 'a>,
     layout: &'a Layout,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(tensor: &'a Tensor) -> Self {
+    pub(crate) fn of(tensor: &'a Tensor) -> Self {
         let (storage, layout) = tensor.storage_and_layout();
         Self { storage: Box::new(storage), layout }
     }
 
-    pub(super) fn slice<T: Real>(&self) -> candle_core::Result<&[T]> {
+    pub(crate) fn slice<T: Real>(&self) -> candle_core::Result<&[T]> {
         let Storage::Cpu(cpu) = &**self.storage else { candle_core::bail!("this kernel runs on the CPU only") };
         let Some((start, end)) = self.layout.contiguous_offsets() else { candle_core::bail!("this kernel needs a contiguous tensor") };
         Ok(&cpu.as_slice::<T>()?[start..end])
     }
-}
-
-/// Fills `out` piece by piece in parallel; `fill` gets the offset of its piece.
-pub(super) fn fill_pieces<T: Real>(out: &mut [T], fill: impl Fn(usize, &mut [T]) + Sync) {
-    if out.len() <= PIECE {
-        fill(0, out);
-    } else {
-        out.par_chunks_mut(PIECE).enumerate().for_each(|(i, piece)| fill(i * PIECE, piece));
-    }
-}
-
-/// The sum in sixteen interleaved partial sums: vectorises, and loses less than one running sum.
-pub(super) fn sum<T: Real>(values: &[T]) -> T {
-    sum_by(values, |v| v)
-}
-
-/// The sum of `f(v)`, as [`sum`].
-#[inline]
-pub(super) fn sum_by<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
-    let mut lanes = [T::ZERO; 16];
-    let mut chunks = values.chunks_exact(16);
-    for chunk in &mut chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += f(v);
-        }
-    }
-    for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane += f(v);
-    }
-    fold(lanes)
-}
-
-/// The sum of `f(a, b)` over pairs, as [`sum`].
-#[inline]
-pub(super) fn sum_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    let mut lanes = [T::ZERO; 16];
-    let (mut xs, mut ys) = (a.chunks_exact(16), b.chunks_exact(16));
-    for (x, y) in (&mut xs).zip(&mut ys) {
-        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
-            *lane += f(x, y);
-        }
-    }
-    for ((lane, &x), &y) in lanes.iter_mut().zip(xs.remainder()).zip(ys.remainder()) {
-        *lane += f(x, y);
-    }
-    fold(lanes)
-}
-
-#[inline]
-fn fold<T: Real>(mut lanes: [T; 16]) -> T {
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] = lanes[i] + lanes[i + half];
-        }
-    }
-    lanes[0]
 }

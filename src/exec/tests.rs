@@ -109,6 +109,38 @@ fn convolution_of_large_maps_in_bands() {
 }
 
 #[test]
+fn convolution_straight_on_the_maps() {
+    // Wide enough for the 3x3 kernels without patches; widths and channels that fill no vector or block.
+    let cases: [(&str, [usize; 4], [usize; 4], [usize; 4]); 4] = [
+        ("one vector", [2, 3, 4, 8], [4, 3, 3, 3], [1, 1, 1, 1]),
+        ("an odd map", [1, 2, 5, 11], [5, 2, 3, 3], [1, 1, 1, 1]),
+        ("no padding", [1, 2, 6, 19], [3, 2, 3, 3], [0, 0, 0, 0]),
+        ("one-sided padding", [1, 1, 7, 9], [1, 1, 3, 3], [2, 0, 0, 2]),
+    ];
+    for (name, x, weight, pads) in cases {
+        let window = window([3, 3], [1, 1], pads, [1, 1]);
+        check(name, &[&x, &weight, &[weight[0]]], |b, p| b.add("conv", Op::Conv2d { window, groups: 1 }, p));
+    }
+}
+
+#[test]
+fn batch_norm_and_relu_in_one_pass() {
+    let shapes: [&[usize]; 5] = [&[3, 2, 3, 5], &[2], &[2], &[2], &[2]];
+    for norm in [Norm::Batch, Norm::Running] {
+        check_all("batch norm, ReLU", &shapes, 2, (0.2, 1.0), norm, |b, p| {
+            let bn = b.add("bn", Op::BatchNorm { eps: 1e-3, momentum: 0.1 }, p)?;
+            b.add("relu", Op::Unary(Unary::Relu), &[bn])
+        });
+        // Read by another node too, the batch norm keeps a value of its own.
+        check_all("batch norm read twice", &shapes, 2, (0.2, 1.0), norm, |b, p| {
+            let bn = b.add("bn", Op::BatchNorm { eps: 1e-3, momentum: 0.1 }, p)?;
+            let relu = b.add("relu", Op::Unary(Unary::Relu), &[bn])?;
+            b.add("sum", Op::Binary(Binary::Add), &[relu, bn])
+        });
+    }
+}
+
+#[test]
 fn products() {
     check("linear", &[&[5, 3], &[4, 3], &[4]], |b, p| b.add("fc", Op::Linear, p));
     check("linear on tokens", &[&[2, 3, 4], &[5, 4]], |b, p| b.add("fc", Op::Linear, p));

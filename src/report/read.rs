@@ -185,7 +185,7 @@ mod tests {
 
     fn written() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        write_all(&samples::fail(), &samples::measurements(), folder.path()).unwrap();
+        write_all(&samples::fail(), &samples::measurements(), &[], folder.path()).unwrap();
         let (report, sidecar) = (folder.path().join("report.json"), folder.path().join("measurements.json.gz"));
         (folder, report, sidecar)
     }
@@ -246,7 +246,7 @@ mod tests {
         let first = Report::read(&report).unwrap();
         let mut others = samples::measurements();
         others[0].outcomes[0].changed[0] = 0;
-        write_all(&samples::fail(), &others, report.parent().unwrap()).unwrap();
+        write_all(&samples::fail(), &others, &[], report.parent().unwrap()).unwrap();
         assert!(matches!(first.read_measurements(&report), Err(ReadError::Digest { .. })));
     }
 
@@ -273,7 +273,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut measurements = samples::measurements();
             change(&mut measurements[0]);
-            write_all(&samples::fail(), &measurements, folder.path()).unwrap();
+            write_all(&samples::fail(), &measurements, &[], folder.path()).unwrap();
             let error = Report::read(folder.path()).unwrap().read_measurements(folder.path()).unwrap_err();
             assert!(matches!(error, ReadError::Contradiction { .. }), "{error}");
         }

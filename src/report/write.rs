@@ -6,29 +6,31 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{MEASUREMENTS_FILE, Report, Sidecar, json, junit, summary};
+use super::{MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary};
 use crate::probe::Measurement;
 use crate::store::{Digest, write_atomic};
 
-/// Writes `measurements.json.gz`, `junit.xml`, `summary.md` and `report.json` into a folder, which is created if need
-/// be. The report names the measurements by digest; it comes last, so that one that is there is complete.
-pub fn write_all(report: &Report, measurements: &[Measurement], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
+/// Writes `measurements.json.gz`, the sheets of pictures, `junit.xml`, `summary.md` and `report.json` into a folder, which is
+/// created if need be. The report names the measurements by digest; it comes last, so that one that is there is complete.
+pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| WriteError::Io { path, source }
     };
     let (sidecar, packed) = pack(measurements)?;
-    let report = Report { measurements: Some(sidecar), ..report.clone() };
-    let files: [(&str, Vec<u8>); 4] = [
-        (MEASUREMENTS_FILE, packed),
-        ("junit.xml", junit::render(&report)?),
-        ("summary.md", summary::render(&report).into_bytes()),
-        ("report.json", json::render(&report)?.into_bytes()),
-    ];
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    let report = Report { measurements: Some(sidecar), pictures: sheets.iter().map(Sheet::file).collect(), ..report.clone() };
+    let mut files = vec![(MEASUREMENTS_FILE.to_owned(), packed)];
+    for sheet in sheets {
+        files.push((sheet.file(), sheet.png()?));
+    }
+    files.push(("junit.xml".to_owned(), junit::render(&report)?));
+    files.push(("summary.md".to_owned(), summary::render(&report).into_bytes()));
+    files.push(("report.json".to_owned(), json::render(&report)?.into_bytes()));
     let mut written = Vec::with_capacity(files.len());
     for (name, bytes) in files {
         let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(failed(parent))?;
         write_atomic(&path, &bytes).map_err(failed(&path))?;
         written.push(path);
     }
@@ -56,6 +58,9 @@ pub enum WriteError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A sheet of pictures could not be encoded.
+    #[error("cannot encode the sample pictures: {0}")]
+    Picture(#[from] image::ImageError),
     /// JSON could not be built.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -76,9 +81,9 @@ mod tests {
         let names = |files: Vec<std::path::PathBuf>| -> Vec<String> {
             files.iter().map(|f| f.file_name().unwrap().to_string_lossy().into_owned()).collect()
         };
-        let first = names(write_all(&samples::fail(), &samples::measurements(), &one).unwrap());
+        let first = names(write_all(&samples::fail(), &samples::measurements(), &[], &one).unwrap());
         assert_eq!(first, ["measurements.json.gz", "junit.xml", "summary.md", "report.json"]);
-        write_all(&samples::fail(), &samples::measurements(), &two).unwrap();
+        write_all(&samples::fail(), &samples::measurements(), &[], &two).unwrap();
         for name in first {
             assert_eq!(std::fs::read(one.join(&name)).unwrap(), std::fs::read(two.join(&name)).unwrap(), "{name}");
         }
@@ -87,7 +92,7 @@ mod tests {
     #[test]
     fn it_reads_back_with_its_measurements() {
         let folder = tempfile::tempdir().unwrap();
-        write_all(&samples::fail(), &samples::measurements(), folder.path()).unwrap();
+        write_all(&samples::fail(), &samples::measurements(), &[], folder.path()).unwrap();
         let report = Report::read(folder.path()).unwrap();
         assert_eq!(report.findings, samples::fail().findings);
         assert_eq!(report.read_measurements(folder.path()).unwrap(), samples::measurements());
@@ -98,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("taken");
         std::fs::write(&file, "").unwrap();
-        let error = write_all(&samples::pass(), &[], &file).unwrap_err().to_string();
+        let error = write_all(&samples::pass(), &[], &[], &file).unwrap_err().to_string();
         assert!(error.contains("taken") && error.contains("--output"), "{error}");
     }
 }

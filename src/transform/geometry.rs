@@ -1,7 +1,8 @@
 //! Pictures to frames and frames to model input: resize, crop, flip, shift, normalise.
 
-use fast_image_resize::images::{Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::pixels::{Frame, Image};
 
@@ -41,11 +42,13 @@ fn resize(image: &Image, height: usize, width: usize) -> Option<Image> {
         return Some(image.clone());
     }
     let side = |n: usize| u32::try_from(n).ok();
-    let source = ImageRef::new(side(image.width)?, side(image.height)?, &image.rgb, PixelType::U8x3).ok()?;
-    let mut resized = Pixels::new(side(width)?, side(height)?, PixelType::U8x3);
+    let source = TypedImageRef::<U8x3>::from_buffer(side(image.width)?, side(image.height)?, &image.rgb).ok()?;
+    let mut rgb = vec![0; height.checked_mul(width)?.checked_mul(3)?];
+    let mut resized = TypedImage::<U8x3>::from_buffer(side(width)?, side(height)?, &mut rgb).ok()?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut resized, &options).ok()?;
-    Some(Image { width, height, rgb: resized.into_vec() })
+    // Typed: the untyped call would compile the resizer anew for every pixel type there is.
+    Resizer::new().resize_typed(&source, &mut resized, &options).ok()?;
+    Some(Image { width, height, rgb })
 }
 
 /// The middle of a picture that is at least as large.

@@ -1,22 +1,25 @@
 //! Steps of gradient descent, as PyTorch's `SGD` and `AdamW` take them.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::Optimizer;
-use crate::exec::{ExecError, Weights};
+use crate::exec::{ExecError, View, Weights};
 
-/// An optimizer with its moments.
+/// Numbers per piece of a parallel step.
+const PIECE: usize = 1 << 15;
+
+/// An optimizer with its moments, one vector per slot that trains.
 pub(super) struct State<'a> {
     kind: &'a Optimizer,
-    weight_decay: f64,
-    first: Vec<Option<Tensor>>,
-    second: Vec<Option<Tensor>>,
+    weight_decay: f32,
+    moments: Vec<[Vec<f32>; 2]>,
     steps: i32,
 }
 
 impl<'a> State<'a> {
     pub(super) fn new(kind: &'a Optimizer, weight_decay: f64, slots: usize) -> Self {
-        Self { kind, weight_decay, first: vec![None; slots], second: vec![None; slots], steps: 0 }
+        Self { kind, weight_decay: weight_decay as f32, moments: vec![Default::default(); slots], steps: 0 }
     }
 
     /// One step at a learning rate; slots without a gradient stay as they are.
@@ -24,41 +27,52 @@ impl<'a> State<'a> {
         self.steps += 1;
         for (slot, gradient) in gradients.iter().enumerate() {
             let Some(gradient) = gradient else { continue };
-            let weight = &weights.0[slot];
-            weights.0[slot] = match *self.kind {
-                Optimizer::Sgd { momentum, nesterov } => {
-                    let gradient = if self.weight_decay > 0.0 { (gradient + (weight * self.weight_decay)?)? } else { gradient.clone() };
-                    let velocity = match &self.first[slot] {
-                        Some(velocity) => ((velocity * momentum)? + &gradient)?,
-                        None => gradient.clone(),
-                    };
-                    let direction = if nesterov { (gradient + (&velocity * momentum)?)? } else { velocity.clone() };
-                    self.first[slot] = Some(velocity);
-                    (weight - (direction * rate)?)?
-                }
-                Optimizer::Adamw { beta1, beta2 } => {
-                    const EPS: f64 = 1e-8;
-                    let mix = |old: &Option<Tensor>, new: Tensor, beta: f64| match old {
-                        Some(old) => (old * beta)? + (new * (1.0 - beta))?,
-                        None => new * (1.0 - beta),
-                    };
-                    let first = mix(&self.first[slot], gradient.clone(), beta1)?;
-                    let second = mix(&self.second[slot], gradient.sqr()?, beta2)?;
-                    let (bias1, bias2) = (1.0 - beta1.powi(self.steps), 1.0 - beta2.powi(self.steps));
-                    let direction = (&first / bias1)?.div(&((&second / bias2)?.sqrt()? + EPS)?)?;
-                    (self.first[slot], self.second[slot]) = (Some(first), Some(second));
-                    ((weight * (1.0 - rate * self.weight_decay))? - (direction * rate)?)?
-                }
-            };
+            let moved = self.moved(slot, &weights.0[slot], &gradient.contiguous()?, rate as f32)?;
+            weights.0[slot] = Tensor::from_vec(moved, gradient.dims(), &Device::Cpu)?;
         }
         Ok(())
+    }
+
+    /// The weight after a step, all in one pass over the numbers.
+    fn moved(&mut self, slot: usize, weight: &Tensor, gradient: &Tensor, rate: f32) -> Result<Vec<f32>, ExecError> {
+        let (weight, gradient) = (View::of(weight), View::of(gradient));
+        let (weight, gradient) = (weight.slice::<f32>()?, gradient.slice::<f32>()?);
+        let mut moved = weight.to_vec();
+        let decay = self.weight_decay;
+        let [first, second] = &mut self.moments[slot];
+        first.resize(weight.len(), 0.0);
+        let pieces = moved.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(first.par_chunks_mut(PIECE));
+        match *self.kind {
+            Optimizer::Sgd { momentum, nesterov } => {
+                let momentum = momentum as f32;
+                pieces.for_each(|((moved, gradient), velocity)| {
+                    for ((w, &g), v) in moved.iter_mut().zip(gradient).zip(velocity) {
+                        let g = g + decay * *w;
+                        *v = momentum * *v + g;
+                        *w -= rate * if nesterov { g + momentum * *v } else { *v };
+                    }
+                });
+            }
+            Optimizer::Adamw { beta1, beta2 } => {
+                const EPS: f32 = 1e-8;
+                let bias = [beta1, beta2].map(|beta| (1.0 - beta.powi(self.steps)) as f32);
+                let (beta1, beta2) = (beta1 as f32, beta2 as f32);
+                second.resize(weight.len(), 0.0);
+                pieces.zip(second.par_chunks_mut(PIECE)).for_each(|(((moved, gradient), mean), square)| {
+                    for (((w, &g), m), s) in moved.iter_mut().zip(gradient).zip(mean).zip(square) {
+                        *m = beta1 * *m + (1.0 - beta1) * g;
+                        *s = beta2 * *s + (1.0 - beta2) * g * g;
+                        *w = *w * (1.0 - rate * decay) - rate * (*m / bias[0]) / ((*s / bias[1]).sqrt() + EPS);
+                    }
+                });
+            }
+        }
+        Ok(moved)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     /// Three steps on `w = [1, -2]` with gradients `[0.5, w0, -1]`-like values; wanted values from torch.optim.

@@ -5,13 +5,14 @@
 
 use rayon::prelude::*;
 
+use super::Real;
 use super::matmul::{Mat, add_in_order, gemm};
-use super::{Real, sum};
+use super::wide::sum;
 
 /// Columns of one product.
 const COLUMNS: usize = 512;
 /// Pieces of a batch whose weight gradients are summed apart, then added in order.
-const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
 
 /// Sizes of a convolution. Maps are `[n, channels, height, width]`, weights `[co, ci / groups, kh, kw]`.
 #[derive(Clone, Copy, Debug)]

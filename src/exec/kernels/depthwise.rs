@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
+use super::Real;
 use super::conv::Geometry;
 use super::matmul::add_in_order;
-use super::{Real, sum_pairs};
+use super::wide::sum_pairs;
 
 /// Forward; `weight` is `[c, kh, kw]`.
 pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {

@@ -1,7 +1,8 @@
 //! Elementwise functions and their derivatives.
 
-use super::{Real, fill_pieces};
-use crate::graph::Unary;
+use super::Real;
+use super::wide::{map, map2};
+use crate::graph::{Binary, Unary};
 
 /// `f(x)` for every element.
 pub(crate) fn forward<T: Real>(function: Unary, x: &[T]) -> Vec<T> {
@@ -30,6 +31,16 @@ pub(crate) fn forward<T: Real>(function: Unary, x: &[T]) -> Vec<T> {
         Unary::Pow(2.0) => map(x, |v| v * v),
         Unary::Pow(exponent) => map(x, |v| v.powf(c(exponent))),
         Unary::Affine { scale, shift } => map(x, |v| c(scale) * v + c(shift)),
+    }
+}
+
+/// Elementwise arithmetic on two operands of one shape.
+pub(crate) fn binary<T: Real>(kind: Binary, a: &[T], b: &[T]) -> Vec<T> {
+    match kind {
+        Binary::Add => map2(a, b, |a, b| a + b),
+        Binary::Sub => map2(a, b, |a, b| a - b),
+        Binary::Mul => map2(a, b, |a, b| a * b),
+        Binary::Div => map2(a, b, |a, b| a / b),
     }
 }
 
@@ -99,24 +110,4 @@ fn normal_cdf<T: Real>(x: T) -> T {
 
 fn normal_density<T: Real>(x: T) -> T {
     T::of(SQRT_2_OVER_PI / 2.0) * (-(x * x) / T::of(2.0)).exp()
-}
-
-fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    fill_pieces(&mut out, |at, out| {
-        for (out, &x) in out.iter_mut().zip(&x[at..]) {
-            *out = f(x);
-        }
-    });
-    out
-}
-
-fn map2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::ZERO; a.len()];
-    fill_pieces(&mut out, |at, out| {
-        for ((out, &a), &b) in out.iter_mut().zip(&a[at..]).zip(&b[at..]) {
-            *out = f(a, b);
-        }
-    });
-    out
 }

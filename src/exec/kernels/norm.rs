@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{Real, sum, sum_by, sum_pairs};
+use super::Real;
+use super::wide::{map_into, map2_into, sum, sum_by, sum_pairs};
 
 /// `[n, c, map]`, flattened.
 #[derive(Clone, Copy, Debug)]
@@ -35,38 +36,58 @@ pub(crate) fn batch_statistics<T: Real>(s: Channels, x: &[T]) -> (Vec<T>, Vec<T>
         .unzip()
 }
 
-/// `scale (x - mean) / sqrt(variance + eps) + shift`.
-pub(crate) fn batch_apply<T: Real>(s: Channels, x: &[T], [scale, shift, mean, variance]: [&[T]; 4], eps: f64) -> Vec<T> {
+/// `scale (x - mean) / sqrt(variance + eps) + shift`; with `rectified`, negative values become 0.
+pub(crate) fn batch_apply<T: Real>(s: Channels, x: &[T], [scale, shift, mean, variance]: [&[T]; 4], eps: f64, rectified: bool) -> Vec<T> {
     let mut out = vec![T::ZERO; x.len()];
     out.par_chunks_mut(s.map.max(1)).zip(x.par_chunks(s.map.max(1))).enumerate().for_each(|(plane, (out, x))| {
         let c = plane % s.c;
-        let factor = scale[c] / (variance[c] + T::of(eps)).sqrt();
-        let offset = shift[c] - mean[c] * factor;
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = x * factor + offset;
+        let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
+        if rectified {
+            map_into(out, x, |x| relu(x * factor + offset));
+        } else {
+            map_into(out, x, |x| x * factor + offset);
         }
     });
     out
 }
 
-/// Gradients of input, scale and shift. With `batch`, mean and variance are those of this batch and depend on the
-/// input (Ioffe and Szegedy 2015, section 3); without, they are constants.
+/// A batch norm of known statistics as `factor x + offset`.
+fn folded<T: Real>(scale: T, shift: T, mean: T, variance: T, eps: f64) -> (T, T) {
+    let factor = scale / (variance + T::of(eps)).sqrt();
+    (factor, shift - mean * factor)
+}
+
+/// `max(x, 0)`; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn relu<T: Real>(x: T) -> T {
+    if x > T::ZERO || x.is_nan() { x } else { T::ZERO }
+}
+
+/// Gradients of input, scale and shift. With `batch`, mean and variance are those of this batch and depend on the input
+/// (Ioffe and Szegedy 2015, section 3); without, they are constants. With `rectified`, gradients count only where the output
+/// was positive, which the input tells.
 pub(crate) fn batch_backward<T: Real>(
     s: Channels,
     x: &[T],
     dout: &[T],
-    [scale, mean, variance]: [&[T]; 3],
+    [scale, shift, mean, variance]: [&[T]; 4],
     eps: f64,
     batch: bool,
+    rectified: bool,
 ) -> (Vec<T>, Vec<T>, Vec<T>) {
     let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / (v + T::of(eps)).sqrt()).collect();
+    let passed = |c: usize| {
+        let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
+        move |x: T, d: T| if !rectified || x * factor + offset > T::ZERO { d } else { T::ZERO }
+    };
     let (dscale, dshift): (Vec<T>, Vec<T>) = (0..s.c)
         .into_par_iter()
         .map(|c| {
+            let (passed, mean) = (passed(c), mean[c]);
             let (mut with_x, mut total) = (T::ZERO, T::ZERO);
             for (x, d) in s.planes(x, c).zip(s.planes(dout, c)) {
-                with_x += sum_pairs(x, d, |x, d| (x - mean[c]) * d);
-                total += sum(d);
+                with_x += sum_pairs(x, d, |x, d| (x - mean) * passed(x, d));
+                total += if rectified { sum_pairs(x, d, &passed) } else { sum(d) };
             }
             (with_x * inverse[c], total)
         })
@@ -76,16 +97,14 @@ pub(crate) fn batch_backward<T: Real>(
     dx.par_chunks_mut(map).zip(x.par_chunks(map).zip(dout.par_chunks(map))).enumerate().for_each(|(plane, (dx, (x, d)))| {
         let c = plane % s.c;
         let factor = scale[c] * inverse[c];
+        let passed = passed(c);
         if batch {
             let shared = dshift[c] / s.count();
             let slope = dscale[c] * inverse[c] / s.count();
-            for ((dx, &x), &d) in dx.iter_mut().zip(x).zip(d) {
-                *dx = factor * (d - shared - (x - mean[c]) * slope);
-            }
+            let mean = mean[c];
+            map2_into(dx, x, d, |x, d| factor * (passed(x, d) - shared - (x - mean) * slope));
         } else {
-            for (dx, &d) in dx.iter_mut().zip(d) {
-                *dx = factor * d;
-            }
+            map2_into(dx, x, d, |x, d| factor * passed(x, d));
         }
     });
     (dx, dscale, dshift)

@@ -1,0 +1,89 @@
+//! What `certify` and `plan` are about: a model, and the policy it is held against.
+
+use std::path::PathBuf;
+
+use super::failure::Usage;
+use super::output::Output;
+use crate::model::{LoadOptions, Model};
+use crate::policy::{self, Policy};
+use crate::registry;
+
+/// Largest input, in pixels a side, that the embedded 32-pixel pictures say something about.
+const EMBEDDED_SIDE: usize = 64;
+
+/// The model, the policy and the data of a certification.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// An .onnx or .safetensors file, or the folder that holds one.
+    #[arg(value_name = "MODEL", value_parser = super::existing)]
+    pub model: PathBuf,
+    /// What is run and what is accepted [default: an embedded policy with an embedded target task].
+    #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
+    pub policy: Option<PathBuf>,
+    /// Take the target task's pictures from here instead of where the policy says.
+    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    pub data: Option<PathBuf>,
+    /// Tensor at which features leave the network [default: found; see `heirloom inspect`].
+    #[arg(long, value_name = "NAME")]
+    pub features: Option<String>,
+    /// Architecture of a file that holds weights only [default: from config.json or the tensor names].
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+}
+
+/// A model with the policy it is held against.
+pub(super) struct Subject {
+    pub model: Model,
+    pub policy: Policy,
+    pub reference: Option<Model>,
+}
+
+impl Subject {
+    /// Reads both; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
+    pub(super) fn open(args: &Args, out: &Output) -> anyhow::Result<Self> {
+        let (checked, remarks) = match &args.policy {
+            Some(path) => policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?,
+            None => {
+                let embedded = policy::embedded()?;
+                (if let Some(path) = &args.data { embedded.with_data(path.clone()) } else { embedded }, Vec::new())
+            }
+        };
+        for remark in remarks {
+            out.remark(&format!("warning: {}", remark.message));
+        }
+        let options =
+            LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input: checked.file.input.clone().unwrap_or_default() };
+        let model = Model::load(registry::identify(&args.model)?, &options)?;
+        let size = [model.input.height, model.input.width];
+        if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
+            let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
+            let starter = policy::starter(&model.identity.name(), size, full);
+            return Err(Usage(format!(
+                "{} takes pictures of {}x{} pixels; the embedded target task has 32x32 and says nothing about it. Save this as policy.yaml, \
+                 fill in where your pictures are, and run again with --policy policy.yaml:\n\n{starter}",
+                model.identity.name(),
+                size[0],
+                size[1]
+            ))
+            .into());
+        }
+        let reference = checked.file.reference.as_ref().map(|reference| {
+            let found = registry::identify(&checked.path(&reference.model))?;
+            if found.digest.0 != reference.digest {
+                return Err(Usage(format!(
+                    "the reference {} has digest {}, the policy pins {}",
+                    found.name(),
+                    found.digest.0,
+                    reference.digest
+                ))
+                .into());
+            }
+            let model = Model::load(found, &LoadOptions::default())?;
+            if [model.input.height, model.input.width] != size {
+                return Err(Usage("the reference takes pictures of another size than the model".into()).into());
+            }
+            anyhow::Ok(model)
+        });
+        Ok(Self { model, policy: checked, reference: reference.transpose()? })
+    }
+}

@@ -1,0 +1,59 @@
+//! What this machine has for a model: its speed, and the memory that the model takes.
+
+use std::time::Instant;
+
+use candle_core::DType;
+use ndarray::ArrayD;
+use rand::RngExt;
+
+use super::EngineError;
+use crate::exec::{self, Weights};
+use crate::graph::Op;
+use crate::model::Model;
+use crate::plan::{Footprint, Means, Speed};
+use crate::stats::stream::stream;
+use crate::tune;
+
+/// Times one batch forward and one training step on noise, and adds up what the model takes. `memory`: bytes that may be used.
+pub fn means(model: &Model, memory: Option<u64>) -> Result<Means, EngineError> {
+    const BATCH: usize = 32;
+    let (graph, _, _) = model.with_head(2)?;
+    let mut arrays = model.params.0.clone();
+    arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
+    let weights = Weights::new(&arrays, DType::F32)?;
+    let shape = graph.node(graph.input()).shape.at(BATCH);
+    let mut rng = stream(0, 0, "speed");
+    let noise: Vec<f32> = (0..shape.iter().product::<usize>()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let input = candle_core::Tensor::from_vec(noise, shape, &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
+    let trains = exec::trainable(&graph);
+    let forward = || exec::infer(&graph, &weights, &input).map(|_| ());
+    let train = || {
+        let recording = exec::record(&graph, &weights, &trains, exec::Norm::Batch, &input)?;
+        let gradient = recording.output.clone();
+        recording.backward(&graph, &gradient).map(|_| ())
+    };
+    let sizes = || {
+        let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
+        computed.map(|node| node.shape.elements_per_item())
+    };
+    let footprint = Footprint {
+        picture: model.input.channels * model.input.height * model.input.width,
+        features: model.cut.width,
+        largest: sizes().max().unwrap_or(0),
+        activations: sizes().sum(),
+        weights: arrays.iter().map(ArrayD::len).sum(),
+    };
+    Ok(Means { speed: Speed { forward: rate(BATCH, forward)?, train: rate(BATCH, train)? }, footprint, memory })
+}
+
+/// Pictures a second: once to warm up, then at least twice and for a fifth of a second.
+fn rate(batch: usize, step: impl Fn() -> Result<(), exec::ExecError>) -> Result<f64, EngineError> {
+    step()?;
+    let clock = Instant::now();
+    let mut steps = 0;
+    while steps < 2 || clock.elapsed().as_secs_f64() < 0.2 {
+        step()?;
+        steps += 1;
+    }
+    Ok((batch * steps) as f64 / clock.elapsed().as_secs_f64())
+}

@@ -1,0 +1,311 @@
+//! Convolution with 3x3 kernels at stride 1, straight on the maps.
+//!
+//! Patches would hold every pixel nine times, and with few channels a matrix product hardly earns that back. Here the
+//! maps are copied once, with zeros around them, and a block of [`OUTPUTS`] channels by [`TILES`] vectors of positions stays in
+//! registers while all taps are added up.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Real;
+use super::conv::{Geometry, PARTS};
+use super::matmul::add_in_order;
+use super::wide::wide;
+
+/// Output channels of a block.
+const OUTPUTS: usize = 4;
+/// Vectors of output positions of a block.
+const TILES: usize = 3;
+/// Kernel height and width.
+const SIDE: usize = 3;
+const TAPS: usize = SIDE * SIDE;
+/// Numbers in the longest vector of any machine.
+const LONGEST: usize = 16;
+
+/// Whether these kernels do a convolution.
+pub(crate) fn suits(g: &Geometry) -> bool {
+    let large = |height: usize, width: usize| width >= 7 && height * width.div_ceil(LONGEST) >= TILES;
+    g.kernel == [SIDE, SIDE]
+        && g.stride == [1, 1]
+        && g.dilation == [1, 1]
+        && g.groups == 1
+        && g.pad[0] < SIDE
+        && g.pad[1] < SIDE
+        && large(g.oh, g.ow)
+        && large(g.h, g.w)
+}
+
+/// Numbers in a vector of this machine.
+fn lanes<T: Real>() -> usize {
+    struct Lanes<T>(std::marker::PhantomData<T>);
+    impl<T: Real> WithSimd for Lanes<T> {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            T::lanes::<S>()
+        }
+    }
+    wide(Lanes::<T>(std::marker::PhantomData))
+}
+
+/// Maps with zeros around: a row is `pitch` long, its first element `pad` left of the map.
+struct Padded {
+    pitch: usize,
+    plane: usize,
+}
+
+impl Padded {
+    /// For reading `SIDE` taps at every position of an output of `oh * ow`, whole vectors at a time.
+    fn around<T: Real>(oh: usize, ow: usize) -> Self {
+        let pitch = ow.next_multiple_of(lanes::<T>()) + SIDE - 1;
+        Self { pitch, plane: pitch * (oh + SIDE - 1) }
+    }
+
+    /// Copies `channels` maps of `h * w` so that the map begins at row and column `pad`.
+    fn fill<T: Real>(&self, to: &mut Vec<T>, x: &[T], channels: usize, [h, w]: [usize; 2], pad: [usize; 2]) {
+        // The zeros stay where they are from one image to the next.
+        if to.len() != channels * self.plane {
+            *to = vec![T::ZERO; channels * self.plane];
+        }
+        let rows = (self.plane / self.pitch).saturating_sub(pad[0]).min(h);
+        let columns = (self.pitch - pad[1]).min(w);
+        for (to, x) in to.chunks_exact_mut(self.plane).zip(x.chunks_exact(h * w)) {
+            for (to, x) in to.chunks_exact_mut(self.pitch).skip(pad[0]).zip(x.chunks_exact(w)).take(rows) {
+                to[pad[1]..pad[1] + columns].copy_from_slice(&x[..columns]);
+            }
+        }
+    }
+}
+
+/// Weights in the order they are read: block of outputs, input, tap, output.
+fn packed<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize, usize) -> T) -> Vec<T> {
+    let mut packed = vec![T::ZERO; outputs.div_ceil(OUTPUTS) * inputs * TAPS * OUTPUTS];
+    for (block, packed) in packed.chunks_exact_mut(inputs * TAPS * OUTPUTS).enumerate() {
+        for (at, packed) in packed.chunks_exact_mut(OUTPUTS).enumerate() {
+            for (o, to) in packed.iter_mut().enumerate().filter(|(o, _)| block * OUTPUTS + o < outputs) {
+                *to = weight(block * OUTPUTS + o, at / TAPS, at % TAPS);
+            }
+        }
+    }
+    packed
+}
+
+/// Forward.
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+    let packed = packed(g.co, g.ci, |o, c, tap| weight[(o * g.ci + c) * TAPS + tap]);
+    let run = Run { channels: [g.ci, g.co], input: [g.h, g.w], output: [g.oh, g.ow], pad: g.pad };
+    run.over_batch(g.n, x, &packed, bias)
+}
+
+/// Gradient of the input: the convolution of the output's gradient with the kernels turned by 180 degrees.
+pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
+    let packed = packed(g.ci, g.co, |c, o, tap| weight[(o * g.ci + c) * TAPS + TAPS - 1 - tap]);
+    let pad = [SIDE - 1 - g.pad[0], SIDE - 1 - g.pad[1]];
+    Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &packed, None)
+}
+
+/// One convolution: `[from, to]` channels, heights and widths, zeros above and left of the input.
+#[derive(Clone, Copy)]
+struct Run {
+    channels: [usize; 2],
+    input: [usize; 2],
+    output: [usize; 2],
+    pad: [usize; 2],
+}
+
+impl Run {
+    fn over_batch<T: Real>(&self, n: usize, x: &[T], packed: &[T], bias: Option<&[T]>) -> Vec<T> {
+        let [from, to] = self.channels;
+        let [oh, ow] = self.output;
+        let (in_image, out_image) = (from * self.input[0] * self.input[1], to * oh * ow);
+        let around = Padded::around::<T>(oh, ow);
+        let mut out = vec![T::ZERO; n * out_image];
+        let images = out.par_chunks_exact_mut(out_image).zip(x.par_chunks_exact(in_image));
+        images.for_each_init(Vec::new, |maps, (out, x)| {
+            around.fill(maps, x, from, self.input, self.pad);
+            wide(Image { run: *self, around: &around, maps, packed, bias, out });
+        });
+        out
+    }
+}
+
+/// One image of a [`Run`].
+struct Image<'a, T> {
+    run: Run,
+    around: &'a Padded,
+    maps: &'a [T],
+    packed: &'a [T],
+    bias: Option<&'a [T]>,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Image<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Image { run, around: &Padded { pitch, plane }, maps, packed, bias, out } = self;
+        let [from, to] = run.channels;
+        let [oh, ow] = run.output;
+        let lanes = T::lanes::<S>();
+        let across = ow.div_ceil(lanes);
+        let vectors = oh * across;
+        let zero = T::splat(simd, T::ZERO);
+        for (block, packed) in packed.chunks_exact(from * TAPS * OUTPUTS).enumerate() {
+            let mut first = 0;
+            while first < vectors {
+                // The last block is moved back so that it is whole: some positions are computed twice, to the same bits.
+                let start = first.min(vectors - TILES);
+                let place = |t: usize| ((start + t) / across, (start + t) % across * lanes);
+                let at: [usize; TILES] = std::array::from_fn(|t| place(t).0 * pitch + place(t).1);
+                let mut sums = [[zero; TILES]; OUTPUTS];
+                for (maps, packed) in maps.chunks_exact(plane).zip(packed.chunks_exact(TAPS * OUTPUTS)) {
+                    for ky in 0..SIDE {
+                        let weights = &packed[ky * SIDE * OUTPUTS..][..SIDE * OUTPUTS];
+                        let row = |t: usize| &maps[at[t] + ky * pitch..][..lanes + SIDE - 1];
+                        let (row0, row1, row2) = (row(0), row(1), row(2));
+                        for kx in 0..SIDE {
+                            let load = |row: &[T]| T::load(simd, &row[kx..kx + lanes]);
+                            let (x0, x1, x2) = (load(row0), load(row1), load(row2));
+                            for o in 0..OUTPUTS {
+                                let weight = T::splat(simd, weights[kx * OUTPUTS + o]);
+                                sums[o][0] = T::fused(simd, weight, x0, sums[o][0]);
+                                sums[o][1] = T::fused(simd, weight, x1, sums[o][1]);
+                                sums[o][2] = T::fused(simd, weight, x2, sums[o][2]);
+                            }
+                        }
+                    }
+                }
+                for o in 0..OUTPUTS.min(to - block * OUTPUTS) {
+                    let channel = block * OUTPUTS + o;
+                    let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
+                    for t in 0..TILES {
+                        let (y, x) = place(t);
+                        let row = &mut out[(channel * oh + y) * ow..][x..ow.min(x + lanes)];
+                        let mut whole = [T::ZERO; LONGEST];
+                        T::store(simd, &mut whole[..lanes], sums[o][t]);
+                        for (out, sum) in row.iter_mut().zip(&whole) {
+                            *out = *sum + bias;
+                        }
+                    }
+                }
+                first += TILES;
+            }
+        }
+    }
+}
+
+/// Gradient of the weight.
+pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
+    let per_part = g.n.div_ceil(PARTS).max(1);
+    let (in_image, out_image) = (g.ci * g.in_map(), g.co * g.out_map());
+    let around = Padded::around::<T>(g.oh, g.ow);
+    // The gradient's rows end in zeros up to a whole vector, which then adds nothing.
+    let across = g.ow.next_multiple_of(lanes::<T>());
+    let parts: Vec<Vec<T>> = x
+        .par_chunks(per_part * in_image)
+        .zip(dout.par_chunks(per_part * out_image))
+        .map(|(x, dout)| {
+            let mut dw = vec![T::ZERO; g.co * g.ci * TAPS];
+            let mut maps = Vec::new();
+            let mut rows = vec![T::ZERO; g.co.next_multiple_of(OUTPUTS) * g.oh * across];
+            for (x, dout) in x.chunks_exact(in_image).zip(dout.chunks_exact(out_image)) {
+                around.fill(&mut maps, x, g.ci, [g.h, g.w], g.pad);
+                for (to, from) in rows.chunks_exact_mut(across).zip(dout.chunks_exact(g.ow)) {
+                    to[..g.ow].copy_from_slice(from);
+                }
+                wide(Weights { g, around: &around, maps: &maps, rows: &rows, dw: &mut dw });
+            }
+            dw
+        })
+        .collect();
+    let mut dw = vec![T::ZERO; g.co * g.ci * TAPS];
+    add_in_order(&mut dw, &parts);
+    dw
+}
+
+/// The weight gradient of one image, added to `dw`.
+struct Weights<'a, T> {
+    g: &'a Geometry,
+    around: &'a Padded,
+    maps: &'a [T],
+    rows: &'a [T],
+    dw: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Weights<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Weights { g, around: &Padded { pitch, plane }, maps, rows, dw } = self;
+        let Geometry { ci, co, oh, ow, .. } = *g;
+        let lanes = T::lanes::<S>();
+        let across = ow.next_multiple_of(lanes);
+        let zero = T::splat(simd, T::ZERO);
+        for (block, rows) in rows.chunks_exact(OUTPUTS * oh * across).enumerate() {
+            for (c, maps) in maps.chunks_exact(plane).enumerate() {
+                for ky in 0..SIDE {
+                    let mut sums = [[zero; SIDE]; OUTPUTS];
+                    for y in 0..oh {
+                        let line = &maps[(y + ky) * pitch..][..across + SIDE - 1];
+                        let output = |o: usize| &rows[(o * oh + y) * across..][..across];
+                        let outputs: [&[T]; OUTPUTS] = [output(0), output(1), output(2), output(3)];
+                        let mut at = 0;
+                        while at < across {
+                            let load = |kx: usize| T::load(simd, &line[at + kx..at + kx + lanes]);
+                            let (x0, x1, x2) = (load(0), load(1), load(2));
+                            for o in 0..OUTPUTS {
+                                let d = T::load(simd, &outputs[o][at..at + lanes]);
+                                sums[o][0] = T::fused(simd, d, x0, sums[o][0]);
+                                sums[o][1] = T::fused(simd, d, x1, sums[o][1]);
+                                sums[o][2] = T::fused(simd, d, x2, sums[o][2]);
+                            }
+                            at += lanes;
+                        }
+                    }
+                    for o in 0..OUTPUTS.min(co - block * OUTPUTS) {
+                        for kx in 0..SIDE {
+                            let mut whole = [T::ZERO; LONGEST];
+                            T::store(simd, &mut whole[..lanes], sums[o][kx]);
+                            let total = whole.iter().fold(T::ZERO, |total, &v| total + v);
+                            dw[((block * OUTPUTS + o) * ci + c) * TAPS + ky * SIDE + kx] += total;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::super::conv;
+    use super::*;
+    use crate::stats::stream::stream;
+
+    /// Both ways of computing a convolution, on sizes around those of vectors and blocks.
+    #[test]
+    fn agrees_with_products_of_patches() {
+        let mut rng = stream(1, 0, "direct");
+        for (n, ci, co, h, w, pad) in
+            [(3, 3, 16, 32, 32, 1), (2, 5, 7, 7, 7, 1), (1, 4, 4, 9, 16, 0), (2, 1, 1, 8, 17, 1), (9, 2, 3, 12, 33, 2), (1, 6, 2, 7, 15, 1)]
+        {
+            let (oh, ow) = (h + 2 * pad - 2, w + 2 * pad - 2);
+            let g = Geometry { n, ci, h, w, co, oh, ow, kernel: [3, 3], stride: [1, 1], pad: [pad, pad], dilation: [1, 1], groups: 1 };
+            assert!(suits(&g), "{g:?}");
+            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
+            let (x, weight, bias, dout) = (draw(n * ci * h * w), draw(co * ci * 9), draw(co), draw(n * co * oh * ow));
+            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
+                assert_eq!(a.len(), b.len());
+                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
+            };
+            same("output", forward(&g, &x, &weight, Some(&bias)), conv::forward(&g, &x, &weight, Some(&bias)));
+            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
+            same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
+        }
+    }
+}

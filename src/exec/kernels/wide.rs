@@ -1,0 +1,134 @@
+//! Loops compiled for the widest vectors that the machine has.
+//!
+//! A program for every x86-64 machine uses 128-bit vectors; here the same plain loops are compiled for AVX2 and AVX-512
+//! too and chosen at run time (`pulp`). No sum here changes its order with the width of the vectors.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Real;
+
+/// Elements per piece of an elementwise loop.
+const PIECE: usize = 1 << 14;
+
+/// Runs a loop on the widest vectors.
+#[inline]
+pub(super) fn wide<Op: WithSimd>(op: Op) -> Op::Output {
+    Arch::new().dispatch(op)
+}
+
+/// `out[i] = f(x[i])`.
+#[inline]
+pub(super) fn map_into<T: Real>(out: &mut [T], x: &[T], f: impl Fn(T) -> T) {
+    struct Map<'a, T, F>(&'a mut [T], &'a [T], F);
+    impl<T: Real, F: Fn(T) -> T> WithSimd for Map<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            for (out, &x) in self.0.iter_mut().zip(self.1) {
+                *out = self.2(x);
+            }
+        }
+    }
+    wide(Map(out, x, f));
+}
+
+/// `out[i] = f(a[i], b[i])`.
+#[inline]
+pub(super) fn map2_into<T: Real>(out: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
+    struct Map<'a, T, F>(&'a mut [T], &'a [T], &'a [T], F);
+    impl<T: Real, F: Fn(T, T) -> T> WithSimd for Map<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            for ((out, &a), &b) in self.0.iter_mut().zip(self.1).zip(self.2) {
+                *out = self.3(a, b);
+            }
+        }
+    }
+    wide(Map(out, a, b, f));
+}
+
+/// [`map_into`] a new vector, in parallel.
+pub(super) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::ZERO; x.len()];
+    out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| map_into(out, x, &f));
+    out
+}
+
+/// [`map2_into`] a new vector, in parallel.
+pub(super) fn map2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::ZERO; a.len()];
+    let pieces = out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE)));
+    pieces.for_each(|(out, (a, b))| map2_into(out, a, b, &f));
+    out
+}
+
+/// Interleaved partial sums: they vectorise, and lose less than one running sum.
+const LANES: usize = 32;
+
+/// The sum.
+#[inline]
+pub(super) fn sum<T: Real>(values: &[T]) -> T {
+    sum_by(values, |v| v)
+}
+
+/// The sum of `f(v)`.
+#[inline]
+pub(super) fn sum_by<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
+    struct Sum<'a, T, F>(&'a [T], F);
+    impl<T: Real, F: Fn(T) -> T> WithSimd for Sum<'_, T, F> {
+        type Output = T;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> T {
+            let mut lanes = [T::ZERO; LANES];
+            let (chunks, rest) = self.0.as_chunks::<LANES>();
+            for chunk in chunks {
+                for i in 0..LANES {
+                    lanes[i] += self.1(chunk[i]);
+                }
+            }
+            for (lane, &v) in lanes.iter_mut().zip(rest) {
+                *lane += self.1(v);
+            }
+            fold(lanes)
+        }
+    }
+    wide(Sum(values, f))
+}
+
+/// The sum of `f(a, b)` over pairs.
+#[inline]
+pub(super) fn sum_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    struct Sum<'a, T, F>(&'a [T], &'a [T], F);
+    impl<T: Real, F: Fn(T, T) -> T> WithSimd for Sum<'_, T, F> {
+        type Output = T;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> T {
+            let mut lanes = [T::ZERO; LANES];
+            let ((xs, x_rest), (ys, y_rest)) = (self.0.as_chunks::<LANES>(), self.1.as_chunks::<LANES>());
+            for (x, y) in xs.iter().zip(ys) {
+                for i in 0..LANES {
+                    lanes[i] += self.2(x[i], y[i]);
+                }
+            }
+            for ((lane, &x), &y) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
+                *lane += self.2(x, y);
+            }
+            fold(lanes)
+        }
+    }
+    wide(Sum(a, b, f))
+}
+
+#[inline(always)]
+fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = lanes[i] + lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
