@@ -31,6 +31,7 @@ The exit code is the verdict: see `heirloom --help`.";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// The model and the policy.
     #[command(flatten)]
     pub subject: subject::Args,
     /// Folder for the reports; created if need be.

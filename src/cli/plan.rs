@@ -21,6 +21,7 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// The model and the policy.
     #[command(flatten)]
     pub subject: subject::Args,
     /// What would not fit into this time is shown as left out.
@@ -44,8 +45,15 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 fn render(plan: &Plan, most: Option<Duration>) -> String {
     let c = plan.counts;
     let mut text = format!(
-        "data      {} training and {} test pictures ({} clusters) of {} classes\nspeed     {:.0} pictures a second evaluated, {:.0} trained on\n\n",
-        c.train, c.test, c.test_clusters, c.classes, plan.speed.forward, plan.speed.train
+        "data      {} training and {} test pictures ({} clusters) of {} classes\nspeed     {:.0} pictures a second evaluated, {:.0} trained on\n\
+         memory    about {}\n\n",
+        c.train,
+        c.test,
+        c.test_clusters,
+        c.classes,
+        plan.speed.forward,
+        plan.speed.train,
+        plan::bytes(plan.memory)
     );
     text += &format!("{:<28} {:>7} {:>14}   {}\n", "fine-tunes", "seeds", "time", "");
     for job in &plan.jobs {

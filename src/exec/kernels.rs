@@ -55,6 +55,10 @@ pub trait Real:
     fn lanes<S: Simd>() -> usize;
     /// The same number in every place.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// A slice as vectors, less what fills none at its end.
+    fn vectors<S: Simd>(from: &[Self]) -> &[Self::Vector<S>];
+    /// The sum of a vector.
+    fn total<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
     /// The first [`Real::lanes`] numbers of a slice.
     fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
     /// Into the first [`Real::lanes`] places of a slice.
@@ -79,7 +83,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident) => {
+    ($t:ty, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident, $total:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -122,6 +126,14 @@ macro_rules! real {
                 simd.$splat(value)
             }
             #[inline(always)]
+            fn vectors<S: Simd>(from: &[Self]) -> &[S::$vector] {
+                S::$as_simd(from).0
+            }
+            #[inline(always)]
+            fn total<S: Simd>(simd: S, vector: S::$vector) -> Self {
+                simd.$total(vector)
+            }
+            #[inline(always)]
             fn load<S: Simd>(_: S, from: &[Self]) -> S::$vector {
                 S::$as_simd(from).0[0]
             }
@@ -136,8 +148,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32, f32s, F32_LANES, splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s);
-real!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s);
+real!(f32, f32s, F32_LANES, splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s, reduce_sum_f32s);
+real!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s, reduce_sum_f64s);
 
 /// Read access to the numbers of a contiguous CPU tensor, without a copy.
 pub(crate) struct View<'a> {

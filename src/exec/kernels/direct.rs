@@ -61,6 +61,12 @@ impl Padded {
         Self { pitch, plane: pitch * (oh + SIDE - 1) }
     }
 
+    /// For running over a whole map as one row: the zeros between rows take the place of their ends.
+    fn flat<T: Real>(oh: usize, ow: usize) -> Self {
+        let pitch = ow + SIDE - 1;
+        Self { pitch, plane: pitch * (oh + SIDE - 1) + lanes::<T>() + SIDE - 1 }
+    }
+
     /// Copies `channels` maps of `h * w` so that the map begins at row and column `pad`.
     fn fill<T: Real>(&self, to: &mut Vec<T>, x: &[T], channels: usize, [h, w]: [usize; 2], pad: [usize; 2]) {
         // The zeros stay where they are from one image to the next.
@@ -199,22 +205,24 @@ impl<T: Real> WithSimd for Image<'_, T> {
 pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
     let per_part = g.n.div_ceil(PARTS).max(1);
     let (in_image, out_image) = (g.ci * g.in_map(), g.co * g.out_map());
-    let around = Padded::around::<T>(g.oh, g.ow);
-    // The gradient's rows end in zeros up to a whole vector, which then adds nothing.
-    let across = g.ow.next_multiple_of(lanes::<T>());
+    let around = Padded::flat::<T>(g.oh, g.ow);
+    // Between the gradient's rows, and after the last up to a whole vector, there are zeros, which add nothing.
+    let plane = (g.oh * around.pitch).next_multiple_of(lanes::<T>());
     let parts: Vec<Vec<T>> = x
         .par_chunks(per_part * in_image)
         .zip(dout.par_chunks(per_part * out_image))
         .map(|(x, dout)| {
             let mut dw = vec![T::ZERO; g.co * g.ci * TAPS];
             let mut maps = Vec::new();
-            let mut rows = vec![T::ZERO; g.co.next_multiple_of(OUTPUTS) * g.oh * across];
+            let mut rows = vec![T::ZERO; g.co.next_multiple_of(OUTPUTS) * plane];
             for (x, dout) in x.chunks_exact(in_image).zip(dout.chunks_exact(out_image)) {
                 around.fill(&mut maps, x, g.ci, [g.h, g.w], g.pad);
-                for (to, from) in rows.chunks_exact_mut(across).zip(dout.chunks_exact(g.ow)) {
-                    to[..g.ow].copy_from_slice(from);
+                for (to, from) in rows.chunks_exact_mut(plane).zip(dout.chunks_exact(g.out_map())) {
+                    for (to, from) in to.chunks_mut(around.pitch).zip(from.chunks_exact(g.ow)) {
+                        to[..g.ow].copy_from_slice(from);
+                    }
                 }
-                wide(Weights { g, around: &around, maps: &maps, rows: &rows, dw: &mut dw });
+                wide(Weights { g, around: &around, maps: &maps, rows: &rows, plane, dw: &mut dw });
             }
             dw
         })
@@ -224,12 +232,13 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
     dw
 }
 
-/// The weight gradient of one image, added to `dw`.
+/// The weight gradient of one image, added to `dw`. `rows` holds the output's gradient, `plane` numbers a channel.
 struct Weights<'a, T> {
     g: &'a Geometry,
     around: &'a Padded,
     maps: &'a [T],
     rows: &'a [T],
+    plane: usize,
     dw: &'a mut [T],
 }
 
@@ -238,38 +247,28 @@ impl<T: Real> WithSimd for Weights<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Weights { g, around: &Padded { pitch, plane }, maps, rows, dw } = self;
-        let Geometry { ci, co, oh, ow, .. } = *g;
-        let lanes = T::lanes::<S>();
-        let across = ow.next_multiple_of(lanes);
+        let Weights { g, around, maps, rows, plane, dw } = self;
+        let Geometry { ci, co, .. } = *g;
         let zero = T::splat(simd, T::ZERO);
-        for (block, rows) in rows.chunks_exact(OUTPUTS * oh * across).enumerate() {
-            for (c, maps) in maps.chunks_exact(plane).enumerate() {
+        for (block, rows) in rows.chunks_exact(OUTPUTS * plane).enumerate() {
+            let output = |o: usize| T::vectors::<S>(&rows[o * plane..][..plane]);
+            for (c, maps) in maps.chunks_exact(around.plane).enumerate() {
                 for ky in 0..SIDE {
+                    let tap = |kx: usize| T::vectors::<S>(&maps[ky * around.pitch + kx..][..plane]);
+                    let taps = tap(0).iter().zip(tap(1)).zip(tap(2));
+                    let outputs = output(0).iter().zip(output(1)).zip(output(2).iter().zip(output(3)));
                     let mut sums = [[zero; SIDE]; OUTPUTS];
-                    for y in 0..oh {
-                        let line = &maps[(y + ky) * pitch..][..across + SIDE - 1];
-                        let output = |o: usize| &rows[(o * oh + y) * across..][..across];
-                        let outputs: [&[T]; OUTPUTS] = [output(0), output(1), output(2), output(3)];
-                        let mut at = 0;
-                        while at < across {
-                            let load = |kx: usize| T::load(simd, &line[at + kx..at + kx + lanes]);
-                            let (x0, x1, x2) = (load(0), load(1), load(2));
-                            for o in 0..OUTPUTS {
-                                let d = T::load(simd, &outputs[o][at..at + lanes]);
-                                sums[o][0] = T::fused(simd, d, x0, sums[o][0]);
-                                sums[o][1] = T::fused(simd, d, x1, sums[o][1]);
-                                sums[o][2] = T::fused(simd, d, x2, sums[o][2]);
-                            }
-                            at += lanes;
+                    for (((&x0, &x1), &x2), ((&d0, &d1), (&d2, &d3))) in taps.zip(outputs) {
+                        let d = [d0, d1, d2, d3];
+                        for o in 0..OUTPUTS {
+                            sums[o][0] = T::fused(simd, d[o], x0, sums[o][0]);
+                            sums[o][1] = T::fused(simd, d[o], x1, sums[o][1]);
+                            sums[o][2] = T::fused(simd, d[o], x2, sums[o][2]);
                         }
                     }
                     for o in 0..OUTPUTS.min(co - block * OUTPUTS) {
                         for kx in 0..SIDE {
-                            let mut whole = [T::ZERO; LONGEST];
-                            T::store(simd, &mut whole[..lanes], sums[o][kx]);
-                            let total = whole.iter().fold(T::ZERO, |total, &v| total + v);
-                            dw[((block * OUTPUTS + o) * ci + c) * TAPS + ky * SIDE + kx] += total;
+                            dw[((block * OUTPUTS + o) * ci + c) * TAPS + ky * SIDE + kx] += T::total(simd, sums[o][kx]);
                         }
                     }
                 }
