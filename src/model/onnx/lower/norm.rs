@@ -1,0 +1,85 @@
+//! Normalisations.
+
+use super::super::call::{Result, axis};
+use super::super::shapes;
+use super::super::value::Value;
+use super::Lower;
+use crate::graph::{Binary, Dim, Op, Reduce, Shape, Unary};
+
+impl Lower<'_, '_> {
+    pub(super) fn batch_norm(&mut self) -> Result<Vec<Value>> {
+        let call = self.call;
+        if call.int("training_mode") == Some(1) {
+            return Err("it is in training mode: export the model after `model.eval()`".into());
+        }
+        if call.opset < 9 && call.int("spatial") == Some(0) {
+            return Err("normalisation per position (`spatial` 0) is not supported".into());
+        }
+        let inputs = (0..5).map(|i| self.node(i)).collect::<Result<Vec<_>>>()?;
+        let momentum = 1.0 - call.float("momentum").unwrap_or(0.9);
+        // 1 - 0.9 is 0.1 to the digits a file can hold.
+        let momentum = (momentum * 1e6).round() / 1e6;
+        self.last(Op::BatchNorm { eps: call.float("epsilon").unwrap_or(1e-5), momentum }, &inputs)
+    }
+
+    pub(super) fn layer_norm(&mut self) -> Result<Vec<Value>> {
+        let call = self.call;
+        let at = axis(call.int("axis").unwrap_or(-1), self.shape(0)?.rank())?;
+        let mut inputs = vec![self.node(0)?];
+        for i in 1..3 {
+            if call.optional(i).is_some() {
+                inputs.push(self.node(i)?);
+            }
+        }
+        self.last(Op::LayerNorm { axis: at, eps: call.float("epsilon").unwrap_or(1e-5) }, &inputs)
+    }
+
+    pub(super) fn instance_norm(&mut self) -> Result<Vec<Value>> {
+        let x = self.node(0)?;
+        let rank = self.shape(0)?.rank();
+        let norm = self.add("norm", Op::LayerNorm { axis: 2, eps: self.call.float("epsilon").unwrap_or(1e-5) }, &[x])?;
+        let per_channel = |lower: &mut Self, i: usize| {
+            let p = lower.node(i)?;
+            let mut dims = lower.shape(i)?.0;
+            dims.resize(rank.saturating_sub(1), Dim::Fixed(1));
+            lower.add("channels", Op::Reshape { shape: Shape(dims) }, &[p])
+        };
+        let scale = per_channel(self, 1)?;
+        let scaled = self.add("scaled", Op::Binary(Binary::Mul), &[norm, scale])?;
+        let shift = per_channel(self, 2)?;
+        self.last(Op::Binary(Binary::Add), &[scaled, shift])
+    }
+
+    pub(super) fn softmax(&mut self) -> Result<Vec<Value>> {
+        let call = self.call;
+        let mut x = self.node(0)?;
+        let shape = self.shape(0)?;
+        let rank = shape.rank();
+        let at = axis(call.int("axis").unwrap_or(if call.opset < 13 { 1 } else { -1 }), rank)?;
+        // Before operator set 13 everything from the axis on is one axis.
+        let merged = call.opset < 13 && at + 1 < rank;
+        if merged {
+            let mut dims = shape.0[..at].to_vec();
+            dims.push(shapes::product(&shape.0[at..])?);
+            x = self.add("merged", Op::Reshape { shape: Shape(dims) }, &[x])?;
+        }
+        let out = if call.op() == "Softmax" {
+            if !merged {
+                return self.last(Op::Softmax { axis: at }, &[x]);
+            }
+            self.add("softmax", Op::Softmax { axis: at }, &[x])?
+        } else {
+            let over = |kind: Reduce| Op::Reduce { kind, axes: vec![at], keep: true };
+            let top = self.add("top", over(Reduce::Max), &[x])?;
+            let below = self.add("below", Op::Binary(Binary::Sub), &[x, top])?;
+            let exp = self.add("exp", Op::Unary(Unary::Exp), &[below])?;
+            let sum = self.add("sum", over(Reduce::Sum), &[exp])?;
+            let log = self.add("log", Op::Unary(Unary::Log), &[sum])?;
+            if !merged {
+                return self.last(Op::Binary(Binary::Sub), &[below, log]);
+            }
+            self.add("logs", Op::Binary(Binary::Sub), &[below, log])?
+        };
+        self.last(Op::Reshape { shape }, &[out])
+    }
+}
