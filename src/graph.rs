@@ -11,7 +11,7 @@ mod shape;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use shape::{Dim, Shape};
+pub use shape::{Dim, MOST_AXES, MOST_ELEMENTS, Shape};
 
 /// Index of a node in [`Graph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
