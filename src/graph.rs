@@ -115,7 +115,7 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// Step down and across.
     pub stride: [usize; 2],
-    /// Padding `[top, left, bottom, right]`; may differ side by side (SAME_UPPER, ceiling mode).
+    /// Padding `[top, left, bottom, right]`; may differ side by side (`SAME_UPPER`, ceiling mode).
     pub pads: [usize; 4],
     /// Distance between kernel taps.
     pub dilation: [usize; 2],

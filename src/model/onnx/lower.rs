@@ -52,12 +52,17 @@ fn unary(call: &Call) -> Result<Option<Unary>> {
     }))
 }
 
+fn scaled(scale: f64) -> Op {
+    Op::Unary(Unary::Affine { scale, shift: 0.0 })
+}
+
 struct Lower<'a, 'b> {
     importer: &'a mut Importer,
     call: &'a Call<'b>,
 }
 
 impl Lower<'_, '_> {
+    #[expect(clippy::float_cmp, reason = "1 is the file's own or the default, not computed")]
     fn one(&mut self) -> Result<Vec<Value>> {
         let call = self.call;
         match call.op() {
@@ -103,6 +108,8 @@ impl Lower<'_, '_> {
             }
             "Slice" => self.slice(),
             "Split" => self.split(),
+            "Tile" => self.tile(),
+            "DepthToSpace" | "SpaceToDepth" => self.space(),
             "Gather" => self.gather(),
             "Concat" => self.concat(),
             "Pad" => self.pad(),
@@ -117,6 +124,7 @@ impl Lower<'_, '_> {
             "BatchNormalization" => self.batch_norm(),
             "LayerNormalization" => self.layer_norm(),
             "InstanceNormalization" => self.instance_norm(),
+            "GroupNormalization" => self.group_norm(),
             "LRN" => {
                 let x = self.node(0)?;
                 let size = call.int("size").and_then(|s| usize::try_from(s).ok()).ok_or("the size is missing")?;
@@ -128,7 +136,7 @@ impl Lower<'_, '_> {
             "Softmax" | "LogSoftmax" => self.softmax(),
             "Add" | "Sub" | "Mul" | "Div" => self.binary(),
             "Sum" | "Mean" | "Max" | "Min" => self.several(),
-            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceL2" | "ReduceSumSquare" => self.reduce(),
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare" => self.reduce(),
             "PRelu" => {
                 let (x, slope) = (self.node(0)?, self.node(1)?);
                 let positive = self.add("relu", Op::Unary(Unary::Relu), &[x])?;
@@ -139,8 +147,25 @@ impl Lower<'_, '_> {
             "Selu" => {
                 let x = self.node(0)?;
                 let elu = self.add("elu", Op::Unary(Unary::Elu(call.float("alpha").unwrap_or(1.673_263_242_354_377_2))), &[x])?;
-                let scale = call.float("gamma").unwrap_or(1.050_700_987_355_480_5);
-                self.last(Op::Unary(Unary::Affine { scale, shift: 0.0 }), &[elu])
+                self.last(scaled(call.float("gamma").unwrap_or(1.050_700_987_355_480_5)), &[elu])
+            }
+            "Celu" => {
+                let (x, alpha) = (self.node(0)?, call.float("alpha").unwrap_or(1.0));
+                if alpha <= 0.0 {
+                    return Err(format!("`alpha` is {alpha}: it must be positive"));
+                }
+                let inner = self.add("inner", scaled(1.0 / alpha), &[x])?;
+                let elu = self.add("elu", Op::Unary(Unary::Elu(1.0)), &[inner])?;
+                self.last(scaled(alpha), &[elu])
+            }
+            "Swish" => {
+                let (x, alpha) = (self.node(0)?, call.float("alpha").unwrap_or(1.0));
+                if alpha == 1.0 {
+                    return self.last(Op::Unary(Unary::Silu), &[x]);
+                }
+                let inner = self.add("inner", scaled(alpha), &[x])?;
+                let gate = self.add("gate", Op::Unary(Unary::Sigmoid), &[inner])?;
+                self.last(Op::Binary(Binary::Mul), &[x, gate])
             }
             "Softsign" => {
                 let x = self.node(0)?;
@@ -181,11 +206,11 @@ impl Lower<'_, '_> {
 
     fn add(&mut self, step: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId> {
         let name = format!("{}/{step}", self.call.out());
-        self.importer.builder.add(&name, op, inputs).map_err(|e| e.to_string())
+        self.importer.add(&name, op, inputs)
     }
 
     fn named(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<Value> {
-        self.importer.builder.add(name, op, inputs).map(Value::Node).map_err(|e| e.to_string())
+        self.importer.add(name, op, inputs).map(Value::Node)
     }
 
     fn last(&mut self, op: Op, inputs: &[NodeId]) -> Result<Vec<Value>> {

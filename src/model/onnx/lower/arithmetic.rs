@@ -117,21 +117,26 @@ impl Lower<'_, '_> {
             _ if call.int("noop_with_empty_axes") == Some(1) => return Ok(vec![Value::Node(x)]),
             _ => (0..rank).collect(),
         };
-        if over.iter().any(|&a| self.importer.builder.shape(x).known(a).is_none()) {
-            return Err("it reduces over the batch, which would mix pictures".into());
-        }
         let kind = match call.op() {
             "ReduceMean" => Reduce::Mean,
-            "ReduceMax" => Reduce::Max,
+            "ReduceMax" | "ReduceMin" => Reduce::Max,
             _ => Reduce::Sum,
         };
         let op = Op::Reduce { kind, axes: over, keep: call.int("keepdims").unwrap_or(1) != 0 };
-        if matches!(call.op(), "ReduceL2" | "ReduceSumSquare") {
-            x = self.add("square", Op::Unary(Unary::Pow(2.0)), &[x])?;
+        // What is done to every number before, and to the result.
+        let (before, after) = match call.op() {
+            "ReduceMin" => (Some(Unary::Neg), Some(Unary::Neg)),
+            "ReduceL1" => (Some(Unary::Abs), None),
+            "ReduceL2" => (Some(Unary::Pow(2.0)), Some(Unary::Sqrt)),
+            "ReduceSumSquare" => (Some(Unary::Pow(2.0)), None),
+            _ => (None, None),
+        };
+        if let Some(function) = before {
+            x = self.add("each", Op::Unary(function), &[x])?;
         }
-        if call.op() == "ReduceL2" {
-            let sum = self.add("sum", op, &[x])?;
-            return self.last(Op::Unary(Unary::Sqrt), &[sum]);
+        if let Some(function) = after {
+            let reduced = self.add("reduced", op, &[x])?;
+            return self.last(Op::Unary(function), &[reduced]);
         }
         self.last(op, &[x])
     }

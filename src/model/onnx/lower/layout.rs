@@ -31,7 +31,7 @@ impl Lower<'_, '_> {
                 Op::Select { axis: range.axis, indices: range.indices() }
             };
             let name = if i == last { self.call.out().to_owned() } else { format!("{}/axis{}", self.call.out(), range.axis) };
-            x = self.importer.builder.add(&name, op, &[x]).map_err(|e| e.to_string())?;
+            x = self.importer.add(&name, op, &[x])?;
         }
         Ok(vec![Value::Node(x)])
     }
@@ -81,9 +81,6 @@ impl Lower<'_, '_> {
 
     pub(super) fn pad(&mut self) -> Result<Vec<Value>> {
         let call = self.call;
-        if let Some(mode) = call.text("mode").filter(|m| *m != "constant") {
-            return Err(format!("padding mode `{mode}` is not supported"));
-        }
         let x = self.node(0)?;
         let rank = self.shape(0)?.rank();
         let given = call.known(1, "pads")?.ok_or("no pads are given")?;
@@ -103,6 +100,64 @@ impl Lower<'_, '_> {
         if pads.iter().all(|p| *p == (0, 0)) {
             return Ok(vec![Value::Node(x)]);
         }
-        self.last(Op::Pad { pads, value }, &[x])
+        match call.text("mode").unwrap_or("constant") {
+            "constant" => self.last(Op::Pad { pads, value }, &[x]),
+            mode => self.pad_with_own(x, &pads, mode),
+        }
+    }
+
+    /// Padding with entries of the tensor itself, which is a selection along each axis.
+    fn pad_with_own(&mut self, mut x: NodeId, pads: &[(usize, usize)], mode: &str) -> Result<Vec<Value>> {
+        let shape = self.importer.builder.shape(x).clone();
+        for (at, &(before, after)) in pads.iter().enumerate().filter(|(_, pad)| **pad != (0, 0)) {
+            let size = shape.known(at).filter(|s| *s > 0).ok_or("it pads the batch")? as i64;
+            let source = |i: i64| match mode {
+                "edge" => Ok(i.clamp(0, size - 1)),
+                "wrap" => Ok(i.rem_euclid(size)),
+                // There and back without repeating the ends.
+                "reflect" => {
+                    let period = (2 * size - 2).max(1);
+                    let i = i.rem_euclid(period);
+                    Ok(i.min(period - i) % size)
+                }
+                _ => Err(format!("padding mode `{mode}` is not supported")),
+            };
+            let (before, after) = (before as i64, after as i64);
+            let indices = (-before..size + after).map(|i| source(i).map(|i| i as usize)).collect::<Result<_>>()?;
+            x = self.add(&format!("axis{at}"), Op::Select { axis: at, indices }, &[x])?;
+        }
+        Ok(vec![Value::Node(x)])
+    }
+
+    pub(super) fn tile(&mut self) -> Result<Vec<Value>> {
+        let mut x = self.node(0)?;
+        let shape = self.shape(0)?;
+        for (at, repeats) in shapes::repeats(self.call, shape.rank())?.into_iter().enumerate().filter(|(_, r)| *r != 1) {
+            let size = shape.known(at).ok_or("it repeats the batch")?;
+            let indices = shapes::tiled(size, repeats)?;
+            x = self.add(&format!("axis{at}"), Op::Select { axis: at, indices }, &[x])?;
+        }
+        Ok(vec![Value::Node(x)])
+    }
+
+    /// Blocks of pixels to channels and back.
+    pub(super) fn space(&mut self) -> Result<Vec<Value>> {
+        let call = self.call;
+        let x = self.node(0)?;
+        let shape = self.shape(0)?;
+        let [n, Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)] = shape.0[..] else { return Err(format!("{shape} is no [N, C, H, W]")) };
+        let b = call.int("blocksize").and_then(|b| usize::try_from(b).ok()).filter(|b| (1..1 << 10).contains(b));
+        let b = b.ok_or("`blocksize` is missing or not a size")?;
+        let (split, perm, to) = match (call.op(), call.text("mode").unwrap_or("DCR")) {
+            ("SpaceToDepth", "DCR") => ([c, h / b, b, w / b, b], [0, 3, 5, 1, 2, 4], [c * b * b, h / b, w / b]),
+            ("SpaceToDepth", "CRD") => ([c, h / b, b, w / b, b], [0, 1, 3, 5, 2, 4], [c * b * b, h / b, w / b]),
+            (_, "DCR") => ([b, b, c / (b * b), h, w], [0, 3, 4, 1, 5, 2], [c / (b * b), h * b, w * b]),
+            (_, "CRD") => ([c / (b * b), b, b, h, w], [0, 1, 4, 2, 5, 3], [c / (b * b), h * b, w * b]),
+            (_, mode) => return Err(format!("mode `{mode}` is not supported")),
+        };
+        let with_batch = |sizes: &[usize]| Shape(std::iter::once(n).chain(sizes.iter().map(|&s| Dim::Fixed(s))).collect());
+        let blocks = self.add("blocks", Op::Reshape { shape: with_batch(&split) }, &[x])?;
+        let moved = self.add("moved", Op::Transpose { perm: perm.to_vec() }, &[blocks])?;
+        self.last(Op::Reshape { shape: with_batch(&to) }, &[moved])
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::call::Result;
 use super::super::value::{Const, Value};
-use super::Lower;
-use crate::graph::{Binary, NodeId, Op, Shape, Unary};
+use super::{Lower, scaled};
+use crate::graph::{Binary, NodeId, Op, Shape};
 
 impl Lower<'_, '_> {
     pub(super) fn flipped(&mut self, i: usize) -> Result<NodeId> {
@@ -11,6 +11,7 @@ impl Lower<'_, '_> {
         self.add("transpose", Op::Transpose { perm: vec![1, 0] }, &[x])
     }
 
+    #[expect(clippy::float_cmp, reason = "1 is the file's own or the default, not computed")]
     pub(super) fn gemm(&mut self) -> Result<Vec<Value>> {
         let call = self.call;
         let factor = |name: &str| call.float(name).unwrap_or(1.0);
@@ -35,7 +36,6 @@ impl Lower<'_, '_> {
             return self.last(Op::Linear, &[x, weight]);
         }
         let product = self.add("product", Op::Linear, &[x, weight])?;
-        let scaled = |by: f64| Op::Unary(Unary::Affine { scale: by, shift: 0.0 });
         let Some(bias) = bias else { return self.last(scaled(alpha), &[product]) };
         let product = if alpha == 1.0 { product } else { self.add("alpha", scaled(alpha), &[product])? };
         let bias = if beta == 1.0 { bias } else { self.add("beta", scaled(beta), &[bias])? };

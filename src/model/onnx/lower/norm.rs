@@ -82,4 +82,37 @@ impl Lower<'_, '_> {
         };
         self.last(Op::Reshape { shape }, &[out])
     }
+
+    /// Groups of channels normalised together; scale and shift per channel, before operator set 21 per group.
+    pub(super) fn group_norm(&mut self) -> Result<Vec<Value>> {
+        let call = self.call;
+        let x = self.node(0)?;
+        let shape = self.shape(0)?;
+        let groups = call.int("num_groups").and_then(|g| usize::try_from(g).ok()).filter(|g| *g > 0).ok_or("`num_groups` is missing")?;
+        let (Some(&n), Some(channels)) = (shape.0.first(), shape.known(1)) else { return Err(format!("{shape} has no channels")) };
+        if channels % groups != 0 {
+            return Err(format!("{groups} groups do not divide {channels} channels"));
+        }
+        let Dim::Fixed(elements) = shapes::product(&shape.0[1..])? else { return Err("it reduces over the batch".into()) };
+        let grouped = Shape(vec![n, Dim::Fixed(groups), Dim::Fixed(elements / groups)]);
+        let grouped = self.add("groups", Op::Reshape { shape: grouped }, &[x])?;
+        let norm = Op::LayerNorm { axis: 2, eps: call.float("epsilon").unwrap_or(1e-5) };
+        let mut out = self.add("norm", norm, &[grouped])?;
+        let per_group = call.opset < 21;
+        let trailing = if per_group { 1 } else { shape.rank() - 2 };
+        if !per_group {
+            out = self.add("channels", Op::Reshape { shape: shape.clone() }, &[out])?;
+        }
+        for (i, kind) in [(1, Binary::Mul), (2, Binary::Add)] {
+            let p = self.node(i)?;
+            let mut dims = self.shape(i)?.0;
+            dims.extend(vec![Dim::Fixed(1); trailing]);
+            let p = self.add("parameter", Op::Reshape { shape: Shape(dims) }, &[p])?;
+            if i == 2 && !per_group {
+                return self.last(Op::Binary(kind), &[out, p]);
+            }
+            out = self.add("applied", Op::Binary(kind), &[out, p])?;
+        }
+        self.last(Op::Reshape { shape }, &[out])
+    }
 }

@@ -27,8 +27,8 @@ impl Lower<'_, '_> {
             Some(mode @ ("SAME_UPPER" | "SAME_LOWER")) => {
                 for i in 0..2 {
                     let size = shape.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
-                    let reach = dilation[i] * kernel[i].saturating_sub(1) + 1;
-                    let total = ((size.div_ceil(stride[i])).saturating_sub(1) * stride[i] + reach).saturating_sub(size);
+                    let reach = dilation[i].saturating_mul(kernel[i].saturating_sub(1)).saturating_add(1);
+                    let total = ((size.div_ceil(stride[i])).saturating_sub(1) * stride[i]).saturating_add(reach).saturating_sub(size);
                     let less = total / 2;
                     (pads[i], pads[i + 2]) = if mode == "SAME_UPPER" { (less, total - less) } else { (total - less, less) };
                 }
@@ -44,6 +44,9 @@ impl Lower<'_, '_> {
         let [_, _, Dim::Fixed(h), Dim::Fixed(w)] = shape.0[..] else {
             return Err(format!("its weight is {shape}: convolutions over pictures have [out, in, height, width]"));
         };
+        if !(1..1 << 16).contains(&h) || !(1..1 << 16).contains(&w) {
+            return Err(format!("a window of {h} by {w} is not supported"));
+        }
         let window = self.window([h, w])?;
         let groups = usize::try_from(self.call.int("group").unwrap_or(1)).map_err(|_| "`group` is negative")?;
         let mut inputs = vec![x, weight];
