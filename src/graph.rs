@@ -11,7 +11,7 @@ mod shape;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use shape::{Dim, Shape};
+pub use shape::{Dim, MOST_AXES, MOST_ELEMENTS, Shape};
 
 /// Index of a node in [`Graph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// Step down and across.
     pub stride: [usize; 2],
-    /// Padding `[top, left, bottom, right]`; may differ side by side (SAME_UPPER, ceiling mode).
+    /// Padding `[top, left, bottom, right]`; may differ side by side (`SAME_UPPER`, ceiling mode).
     pub pads: [usize; 4],
     /// Distance between kernel taps.
     pub dilation: [usize; 2],

@@ -3,6 +3,8 @@
 //! The format is read off the first bytes, the extension only decides where those say nothing. Pickled files are
 //! refused: loading one runs whatever code it holds, which is no way to inspect a file of unknown origin.
 
+mod beside;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,9 @@ use thiserror::Error;
 
 use crate::store::Digest;
 
-/// Largest checkpoint that is read, in bytes: numbers are held in memory, as are features and gradients.
+pub use beside::Beside;
+
+/// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
 pub const MAX_BYTES: u64 = 8 << 30;
 
 /// How a checkpoint is stored.
@@ -33,9 +37,9 @@ pub struct ModelRef {
     pub path: PathBuf,
     /// Its format.
     pub format: Format,
-    /// Digest of its bytes (external data included).
+    /// Digest of its bytes; those of files beside it that hold its weights (ONNX external data) are included.
     pub digest: Digest,
-    /// Size in bytes.
+    /// Size in bytes, files beside it included.
     pub bytes: u64,
 }
 
@@ -46,21 +50,58 @@ impl ModelRef {
     }
 }
 
+/// A checkpoint in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// The files beside it that hold its weights.
+    pub beside: Beside,
+}
+
+impl Contents {
+    fn read(path: &Path, format: Format, bytes: Vec<u8>) -> Result<Self, RegistryError> {
+        let beside = match format {
+            Format::Onnx => beside::read(path, &bytes)?,
+            Format::Safetensors => Beside::new(),
+        };
+        Ok(Self { bytes, beside })
+    }
+
+    /// That of the file alone where there is nothing beside it; else of a list of all digests, lengths and names.
+    fn digest(&self) -> Digest {
+        let own = Digest::of(&self.bytes);
+        if self.beside.is_empty() {
+            return own;
+        }
+        let mut list = vec![format!("heirloom checkpoint\n{} {}", own.0, self.bytes.len())];
+        let line = |(name, bytes): (&String, &Vec<u8>)| format!("{} {} {} {name}", Digest::of(bytes).0, bytes.len(), name.len());
+        list.extend(self.beside.iter().map(line));
+        Digest::of(list.join("\n").as_bytes())
+    }
+
+    fn size(&self) -> u64 {
+        self.beside.values().map(Vec::len).fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
+    }
+}
+
 /// Names the checkpoint at `path`: a file, or a folder holding `model.safetensors` or `model.onnx`.
 pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
     let path = file_of(path)?;
-    let bytes = read(&path)?;
+    let bytes = read_at_most(&path, MAX_BYTES)?;
     let format = format_of(&path, &bytes)?;
-    Ok(ModelRef { format, digest: Digest::of(&bytes), bytes: bytes.len() as u64, path })
+    let contents = Contents::read(&path, format, bytes)?;
+    Ok(ModelRef { format, digest: contents.digest(), bytes: contents.size(), path })
 }
 
 /// The bytes of a checkpoint identified before; an error if they have changed since.
-pub fn bytes(reference: &ModelRef) -> Result<Vec<u8>, RegistryError> {
-    let bytes = read(&reference.path)?;
-    if Digest::of(&bytes) != reference.digest {
-        return Err(RegistryError::Changed { path: reference.path.clone() });
+pub fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> {
+    let path = &reference.path;
+    let contents = Contents::read(path, reference.format, read_at_most(path, MAX_BYTES)?)?;
+    if contents.digest() != reference.digest {
+        return Err(RegistryError::Changed { path: path.clone() });
     }
-    Ok(bytes)
+    Ok(contents)
 }
 
 /// The file meant by a path: itself, or the checkpoint inside a folder.
@@ -81,10 +122,11 @@ fn file_of(path: &Path) -> Result<PathBuf, RegistryError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
+/// A whole file of 1 to `most` bytes.
+fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, RegistryError> {
     let file = File::open(path).map_err(|source| io(path, source))?;
     let length = file.metadata().map_err(|source| io(path, source))?.len();
-    if length > MAX_BYTES {
+    if length > most {
         return Err(RegistryError::TooLarge { path: path.to_owned(), bytes: length });
     }
     if length == 0 {
@@ -92,7 +134,7 @@ fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
     }
     let mut bytes = Vec::new();
     // One byte more than the limit: a file that grows while it is read is noticed.
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|source| io(path, source))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|source| io(path, source))?;
     if bytes.len() as u64 != length {
         return Err(RegistryError::Changed { path: path.to_owned() });
     }
@@ -194,16 +236,29 @@ pub enum RegistryError {
         /// The file.
         path: PathBuf,
     },
-    /// More than [`MAX_BYTES`].
-    #[error("{path} has {bytes} bytes, more than the {MAX_BYTES} that are read", path = path.display())]
+    /// More than [`MAX_BYTES`], alone or with what else belongs to the checkpoint.
+    #[error("{path} has {bytes} bytes: a checkpoint of more than {MAX_BYTES} is not read", path = path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
     },
+    /// Weights beside the file that are not there or must not be read.
+    #[error(
+        "{path} keeps weights in `{location}`: {reason}; only files in the model's own folder are read",
+        path = path.display()
+    )]
+    Beside {
+        /// The file.
+        path: PathBuf,
+        /// As given there.
+        location: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Written to between two reads.
-    #[error("{path} changed while it was read", path = path.display())]
+    #[error("{path} or a file that holds its weights changed while it was read", path = path.display())]
     Changed {
         /// The file.
         path: PathBuf,
@@ -240,6 +295,9 @@ impl RegistryError {
                  weights = torch.load(\"model.pt\", map_location=\"cpu\", weights_only=True)\n  \
                  safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, \"model.safetensors\")\n\
                  or, with the model at hand: torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \"model.onnx\")",
+            ),
+            Self::Beside { .. } => Some(
+                "copy the model together with the files beside it, or save it as one file: onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")",
             ),
             Self::Unknown { .. } => Some("export the model to ONNX, or save its weights as safetensors"),
             _ => None,

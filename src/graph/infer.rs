@@ -5,6 +5,15 @@ use super::{Dim, Op, Shape, Window};
 type Result<T> = std::result::Result<T, String>;
 
 pub(super) fn infer(op: &Op, inputs: &[&Shape]) -> Result<Shape> {
+    if let Op::Reshape { shape } | Op::Expand { shape } = op {
+        shape.bounded()?;
+    }
+    let shape = computed(op, inputs)?;
+    shape.bounded()?;
+    Ok(shape)
+}
+
+fn computed(op: &Op, inputs: &[&Shape]) -> Result<Shape> {
     match op {
         Op::Input | Op::Param(_) => Err("it is declared, not computed".into()),
         Op::Conv2d { window, groups } => conv(window, *groups, inputs),

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// Most numbers per picture in one tensor (1 GiB): a file that asks for more is wrong or means harm.
+pub const MOST_ELEMENTS: usize = 1 << 28;
+
+/// Most axes of a tensor.
+pub const MOST_AXES: usize = 16;
+
 /// One dimension of a [`Shape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dim {
@@ -57,6 +63,19 @@ impl Shape {
     /// Whether any axis depends on the batch.
     pub fn is_batched(&self) -> bool {
         self.0.iter().any(|dim| matches!(dim, Dim::Batch(_)))
+    }
+
+    /// Why a tensor of this shape is not computed, if it has too many axes or elements.
+    pub(super) fn bounded(&self) -> Result<(), String> {
+        if self.rank() > MOST_AXES {
+            return Err(format!("{} axes are more than the {MOST_AXES} supported", self.rank()));
+        }
+        // Zeros are left out, so that no partial product overflows later.
+        let product = self.0.iter().try_fold(1usize, |product, dim| product.checked_mul(dim.at(1).max(1)));
+        match product.filter(|p| *p <= MOST_ELEMENTS) {
+            Some(_) => Ok(()),
+            None => Err(format!("{self} holds more than {MOST_ELEMENTS} numbers per picture")),
+        }
     }
 
     /// Number of elements per item of the batch (of the whole, if not batched).

@@ -45,7 +45,9 @@ fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), CutError> {
             (Op::Conv2d { .. }, Some(input)) => return Ok((*input, "input of the last 1x1 convolution")),
             _ => {}
         },
-        several if several.iter().filter(|id| is_linear(id)).count() > 1 => {
+        // Heads and nothing else: were there other ways to the output, it would be that of an encoder whose last blocks add up
+        // (a residual stream), and its linear layers no heads.
+        several if !several.contains(&graph.input()) && several.iter().filter(|id| is_linear(id)).count() > 1 => {
             let inputs = several.iter().filter_map(|id| graph.node(*id).inputs.first());
             let names: Vec<&str> = inputs.map(|id| graph.node(*id).name.as_str()).collect();
             return Err(CutError::SeveralHeads { names: names.join("\n  ") });

@@ -10,15 +10,15 @@ use super::preprocessing::{self, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Model, cut, cut::CutError};
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
-use crate::registry::{self, Format, ModelRef, RegistryError};
+use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
 
 impl Model {
     /// Reads a checkpoint, finds where its features leave and what its pictures become.
     pub fn load(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
-        let bytes = registry::bytes(&reference)?;
+        let contents = registry::contents(&reference)?;
         let imported = match reference.format {
-            Format::Safetensors => safetensors::load(&reference.path, &bytes, options)?,
-            Format::Onnx => read_onnx(&reference, &bytes, options)?,
+            Format::Safetensors => safetensors::load(&reference.path, &contents.bytes, options)?,
+            Format::Onnx => read_onnx(&reference, &contents, options)?,
         };
         Self::assemble(reference, imported, options)
     }
@@ -76,12 +76,12 @@ impl Model {
 }
 
 /// An ONNX file that leaves height and width open gets them from the policy, else from the files beside it.
-fn read_onnx(reference: &ModelRef, bytes: &[u8], options: &LoadOptions) -> Result<Imported, ModelError> {
+fn read_onnx(reference: &ModelRef, contents: &Contents, options: &LoadOptions) -> Result<Imported, ModelError> {
     let size = match options.input.size {
         Some(size) => Some(preprocessing::checked_size(size, "the policy's `input.size`")?),
         None => preprocessing::find(&reference.path, &BTreeMap::new())?.size,
     };
-    Ok(onnx::load_sized(&reference.path, bytes, size)?)
+    Ok(onnx::load_sized(&contents.bytes, &contents.beside, size)?)
 }
 
 /// Why a checkpoint cannot be used.

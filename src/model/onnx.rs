@@ -1,15 +1,16 @@
 //! ONNX files in and out.
 //!
-//! [`load`] lowers a file to a [`Graph`](crate::graph::Graph): operator sets 7 to 22 and their differences, shape arithmetic (folded, with the
+//! [`load`] lowers a file to a [`Graph`](crate::graph::Graph): operator sets 7 to 26 and their differences, shape arithmetic (folded, with the
 //! batch size kept symbolic), constants, padding modes and fused biases are all resolved here, so that an executor sees
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
 //! Files: `pb` the messages, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
-//! import, `lower` the operators, `import` the way through the graph, `roles` what parameters are for.
+//! import, `lower` the operators, `batch` what mixes pictures, `import` the way through the graph, `roles` what parameters are for.
 //!
-//! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file is
-//! read from the model's own folder only, and nothing recurses.
+//! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
+//! comes from [`registry`](crate::registry), which reads the model's own folder only, and nothing recurses.
 
+mod batch;
 mod call;
 mod fold;
 mod import;
@@ -21,28 +22,27 @@ mod tensor;
 mod value;
 mod write;
 
-use std::path::Path;
-
 use prost::Message;
 use thiserror::Error;
 
 use super::Imported;
 use crate::graph::GraphError;
+use crate::registry::Beside;
 
 pub use write::write;
 
-/// Reads the ONNX file `bytes`; `path` says where it lies, for weights kept in files beside it.
+/// Reads the ONNX file `bytes`; `beside` are the files that it keeps weights in (see [`Contents`](crate::registry::Contents)).
 ///
 /// The result takes any batch size, also where the file was exported with a fixed one. A file whose height and width
 /// are open cannot be read without knowing them: see [`load_sized`].
-pub fn load(path: &Path, bytes: &[u8]) -> Result<Imported, OnnxError> {
-    load_sized(path, bytes, None)
+pub fn load(bytes: &[u8], beside: &Beside) -> Result<Imported, OnnxError> {
+    load_sized(bytes, beside, None)
 }
 
 /// [`load`] with `[height, width]` in pixels for a file that leaves them open.
-pub fn load_sized(path: &Path, bytes: &[u8], size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
+pub fn load_sized(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
     let model = pb::ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
-    import::import(model, path.parent().unwrap_or(Path::new("")), size)
+    import::import(model, beside, size)
 }
 
 /// Why an ONNX file cannot be read or written.
@@ -58,7 +58,7 @@ pub enum OnnxError {
     #[error("the file holds no graph: it is empty or not an ONNX model")]
     NoGraph,
     /// An operator set of another time.
-    #[error("operator set {version} is not supported (7 to 22 are): export the model with opset 17")]
+    #[error("operator set {version} is not supported (7 to 26 are): export the model with opset 17")]
     Opset {
         /// Declared by the file.
         version: i64,
@@ -90,7 +90,7 @@ pub enum OnnxError {
         reason: String,
     },
     /// Weights outside the file that cannot be read or must not be.
-    #[error("tensor `{name}` is kept outside the file: {reason}; only files in the model's own folder are read")]
+    #[error("tensor `{name}` is kept outside the file: {reason}")]
     ExternalData {
         /// Tensor.
         name: String,

@@ -83,3 +83,23 @@ fn two_heads_are_not_chosen_between() {
     assert!(matches!(find(&graph, None, None), Err(CutError::SeveralHeads { .. })));
     assert_eq!(find(&graph, None, Some("body")).expect("found").1.width, 6);
 }
+
+#[test]
+fn an_encoder_that_ends_in_a_residual_stream_has_no_heads() {
+    let mut b = GraphBuilder::new();
+    let x = b.input("x", Shape::batched(&[6])).expect("input");
+    let mut stream = linear(&mut b, "embed", x, 6, 6);
+    for name in ["mlp0", "mlp1"] {
+        let inner = b.add("gelu", Op::Unary(Unary::Gelu { tanh: false }), &[stream]).expect("gelu");
+        let out = linear(&mut b, name, inner, 6, 6);
+        stream = b.add("residual", Op::Binary(Binary::Add), &[stream, out]).expect("sum");
+    }
+    // A layer norm as older exporters write it.
+    let mean = b.add("mean", Op::Reduce { kind: Reduce::Mean, axes: vec![1], keep: true }, &[stream]).expect("mean");
+    let centred = b.add("centred", Op::Binary(Binary::Sub), &[stream, mean]).expect("difference");
+    let square = b.add("square", Op::Unary(Unary::Pow(2.0)), &[centred]).expect("square");
+    let variance = b.add("variance", Op::Reduce { kind: Reduce::Mean, axes: vec![1], keep: true }, &[square]).expect("mean");
+    let deviation = b.add("deviation", Op::Unary(Unary::Sqrt), &[variance]).expect("root");
+    let output = b.add("norm", Op::Binary(Binary::Div), &[centred, deviation]).expect("quotient");
+    assert_eq!(at(&b.finish(output).expect("finished")), ("norm".into(), 6, "the output (there is no linear head)".into()));
+}

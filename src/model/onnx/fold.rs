@@ -1,22 +1,26 @@
 //! Nodes whose inputs are all constants, computed at import: shape arithmetic on integers, weights on floats.
 
+mod moves;
+mod resize;
+
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn, concatenate};
+use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn};
 
-use super::call::{Call, Result, axes, axis, floats, integers};
+use super::call::{Call, Result, axes, floats, integers};
 use super::pb::data_type;
 use super::shapes;
-use super::tensor::is_float;
-use super::value::{Const, Size, Value};
+use super::tensor::{Data, decode, is_float};
+use super::value::{Size, Value};
 use crate::graph::{Dim, Shape};
+use crate::registry::Beside;
 
-/// How many elements constants may be expanded to in all: 2 GiB, above any network that fits a picture classifier.
+/// How many floats constants may be expanded to in all: 2 GiB, above any network that fits a picture classifier.
 pub(super) const BUDGET: usize = 1 << 29;
 
 /// The outputs of a node on constants, or `None` if it is not one that is folded.
 pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
-    if let Some(out) = structural(call, budget)? {
+    if let Some(out) = moves::structural(call, budget)? {
         return Ok(Some(out));
     }
     let one = |value: Value| Ok(Some(vec![value]));
@@ -28,22 +32,31 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
         "Constant" => constant(call).map(Some),
         "ConstantOfShape" => constant_of_shape(call, budget),
         "Range" => one(range(call, budget)?),
-        "Cast" | "CastLike" => cast(call),
+        "Cast" | "CastLike" => {
+            charge_input(call, budget)?;
+            cast(call)
+        }
+        "Resize" | "Upsample" => resize::resize(call, budget).map(|value| Some(vec![value])),
         "Equal" | "Less" | "Greater" | "LessOrEqual" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" => logic(call, budget).map(Some),
         "Where" => choose(call, budget),
         "NonZero" => {
+            charge_input(call, budget)?;
             let x = floats(call.input(0)?, "")?;
             let hits: Vec<Vec<usize>> =
                 x.array.indexed_iter().filter(|(_, v)| **v != 0.0).map(|(i, _)| i.as_array_view().to_vec()).collect();
-            charge(budget, &[hits.len(), x.array.ndim()])?;
+            charge::<Size>(budget, &[hits.len(), x.array.ndim()])?;
             let shape = IxDyn(&[x.array.ndim(), hits.len()]);
             one(Value::int(ArrayD::from_shape_fn(shape, |i| Size::from(hits[i[1]][i[0]] as i64))))
         }
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Sum" | "Pow" => arithmetic(call, budget).map(Some),
         "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sigmoid" | "Tanh" | "Sign" => {
+            charge_input(call, budget)?;
             unary(call).map(Some)
         }
-        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceL2" | "ReduceSumSquare" => reduce(call),
+        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceL2" | "ReduceSumSquare" => {
+            charge_input(call, budget)?;
+            reduce(call)
+        }
         _ => Ok(None),
     }
 }
@@ -73,89 +86,24 @@ fn shape_of(value: &Value) -> &[usize] {
     }
 }
 
-fn charge(budget: &mut usize, shape: &[usize]) -> Result<()> {
-    let needed = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b.max(1))).filter(|n| *n <= *budget);
+/// For results of the size of the first input.
+fn charge_input(call: &Call, budget: &mut usize) -> Result<()> {
+    match call.input(0)? {
+        Value::Int(a) => charge::<Size>(budget, a.shape()),
+        value => charge::<f32>(budget, shape_of(value)),
+    }
+}
+
+/// Takes what an array of `T` needs off the budget, before it is made.
+fn charge<T>(budget: &mut usize, shape: &[usize]) -> Result<()> {
+    let each = size_of::<T>().div_ceil(size_of::<f32>());
+    let needed = shape.iter().try_fold(each, |a, &b| a.checked_mul(b.max(1))).filter(|n| *n <= *budget);
     *budget -= needed.ok_or_else(|| format!("the constants of this file expand to more than {BUDGET} numbers"))?;
     Ok(())
 }
 
-/// Operators that move elements and do not look at them.
-fn structural(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
-    if call.op() == "Concat" {
-        return concat(call, budget).map(Some);
-    }
-    match call.optional(0) {
-        Some(Value::Float(c)) => {
-            let Some(parts) = moved(call, &c.array, budget)? else { return Ok(None) };
-            // An initializer that is only reshaped keeps its name.
-            let keeps = !matches!(call.op(), "Slice" | "Gather" | "Split" | "Tile");
-            let named = |(i, array): (usize, ArrayD<f32>)| Value::float(if keeps { &c.name } else { call.output_name(i) }, array);
-            Ok(Some(parts.into_iter().enumerate().map(named).collect()))
-        }
-        Some(Value::Int(a)) => Ok(moved(call, a, budget)?.map(|parts| parts.into_iter().map(Value::int).collect())),
-        _ => Ok(None),
-    }
-}
-
-fn moved<T: Clone>(call: &Call, x: &ArrayD<T>, budget: &mut usize) -> Result<Option<Vec<ArrayD<T>>>> {
-    let shape = Shape::fixed(x.shape());
-    let reshaped = |to: &Shape, budget: &mut usize| {
-        charge(budget, x.shape())?;
-        into_shape(x, &to.at(1)).map(|a| Some(vec![a]))
-    };
-    match call.op() {
-        "Reshape" => {
-            let target = call.sizes(1, "shape")?.ok_or("no shape is given")?;
-            reshaped(&shapes::reshape(&shape, &target, call.int("allowzero") == Some(1), None)?, budget)
-        }
-        "Flatten" => reshaped(&shapes::flatten(call, &shape)?, budget),
-        "Squeeze" => reshaped(&shapes::squeeze(call, &shape)?, budget),
-        "Unsqueeze" => reshaped(&shapes::unsqueeze(call, &shape)?, budget),
-        "Transpose" => {
-            charge(budget, x.shape())?;
-            let perm = shapes::perm(call, x.ndim())?;
-            Ok(Some(vec![x.view().permuted_axes(IxDyn(&perm)).as_standard_layout().into_owned()]))
-        }
-        "Slice" => {
-            charge(budget, x.shape())?;
-            let mut out = x.clone();
-            for range in shapes::slices(call, &shape)? {
-                out = out.select(Axis(range.axis), &range.indices());
-            }
-            Ok(Some(vec![out]))
-        }
-        "Split" => {
-            charge(budget, x.shape())?;
-            let (at, parts) = shapes::split(call, &shape)?;
-            Ok(Some(parts.iter().map(|&(start, end)| x.slice_axis(Axis(at), (start..end).into()).to_owned()).collect()))
-        }
-        "Gather" => {
-            let at = axis(call.int("axis").unwrap_or(0), x.ndim())?;
-            let (flat, given) = shapes::indices(call.input(1)?, x.shape()[at])?;
-            let mut to = x.shape()[..at].to_vec();
-            to.extend(&given);
-            to.extend(&x.shape()[at + 1..]);
-            charge(budget, &to)?;
-            Ok(Some(vec![into_shape(&x.select(Axis(at), &flat), &to)?]))
-        }
-        "Expand" => {
-            let target = call.sizes(1, "shape")?.ok_or("no shape is given")?;
-            let to = shapes::expand(&shape, &target, None)?;
-            if to.is_batched() {
-                return Ok(None);
-            }
-            Ok(Some(vec![broadcast(x, &to.at(1), budget)?.to_owned()]))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn into_shape<T: Clone>(x: &ArrayD<T>, to: &[usize]) -> Result<ArrayD<T>> {
-    x.to_shape(IxDyn(to)).map(|a| a.to_owned()).map_err(|e| e.to_string())
-}
-
 fn broadcast<'a, T: Clone>(x: &'a ArrayD<T>, to: &[usize], budget: &mut usize) -> Result<ArrayViewD<'a, T>> {
-    charge(budget, to)?;
+    charge::<T>(budget, to)?;
     x.broadcast(IxDyn(to)).ok_or_else(|| format!("{:?} cannot be repeated to {to:?}", x.shape()))
 }
 
@@ -163,24 +111,6 @@ fn broadcast<'a, T: Clone>(x: &'a ArrayD<T>, to: &[usize], budget: &mut usize) -
 fn common(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let to: Vec<Size> = b.iter().map(|&d| Size::from(d as i64)).collect();
     Ok(shapes::expand(&Shape::fixed(a), &to, None)?.at(1))
-}
-
-fn concat(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
-    let given: Vec<&Value> = call.inputs.iter().flatten().collect();
-    let rank = given.first().map_or(0, |v| shape_of(v).len());
-    let at = axis(call.int("axis").unwrap_or(1), rank)?;
-    for value in &given {
-        charge(budget, shape_of(value))?;
-    }
-    if given.iter().any(|v| matches!(v, Value::Float(_))) {
-        let parts = given.iter().map(|v| floats(v, "")).collect::<Result<Vec<Const>>>()?;
-        let views: Vec<_> = parts.iter().map(|c| c.array.view()).collect();
-        Ok(vec![Value::float(call.out(), concatenate(Axis(at), &views).map_err(|e| e.to_string())?)])
-    } else {
-        let parts = given.iter().map(|v| integers(v)).collect::<Result<Vec<_>>>()?;
-        let views: Vec<_> = parts.iter().map(|a| a.view()).collect();
-        Ok(vec![Value::int(concatenate(Axis(at), &views).map_err(|e| e.to_string())?)])
-    }
 }
 
 fn constant(call: &Call) -> Result<Vec<Value>> {
@@ -202,13 +132,18 @@ fn constant_of_shape(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value
     let dims = integers(call.input(0)?)?;
     let dims: Option<Vec<usize>> = dims.iter().map(|s| s.known().and_then(|d| usize::try_from(d).ok())).collect();
     let dims = dims.ok_or("the shape is negative or depends on the batch")?;
-    charge(budget, &dims)?;
-    let value = call.tensor("value").map(|t| super::tensor::decode(t.clone(), std::path::Path::new(""))).transpose();
-    let shape = IxDyn(&dims);
-    Ok(Some(vec![match value.map_err(|e| e.to_string())? {
-        Some(super::tensor::Data::Int(a)) => Value::int(ArrayD::from_elem(shape, Size::from(a.first().copied().unwrap_or(0)))),
-        Some(super::tensor::Data::Float(a)) => Value::float(call.out(), ArrayD::from_elem(shape, a.first().copied().unwrap_or(0.0))),
-        None => Value::float(call.out(), ArrayD::zeros(shape)),
+    shapes::few_axes(dims.len())?;
+    let value = call.tensor("value").map(|t| decode(t.clone(), &Beside::new())).transpose().map_err(|e| e.to_string())?;
+    Ok(Some(vec![match value {
+        Some(Data::Int(a)) => {
+            charge::<Size>(budget, &dims)?;
+            Value::int(ArrayD::from_elem(dims, Size::from(a.first().copied().unwrap_or(0))))
+        }
+        other => {
+            charge::<f32>(budget, &dims)?;
+            let fill = if let Some(Data::Float(a)) = other { a.first().copied().unwrap_or(0.0) } else { 0.0 };
+            Value::float(call.out(), ArrayD::from_elem(dims, fill))
+        }
     }]))
 }
 
@@ -220,7 +155,7 @@ fn range(call: &Call, budget: &mut usize) -> Result<Value> {
         return Err("the step is 0".into());
     }
     let count = count.max(0.0) as usize;
-    charge(budget, &[count])?;
+    charge::<Size>(budget, &[count])?;
     Ok(if matches!(call.input(0)?, Value::Float(_)) {
         Value::float(call.out(), ndarray::Array1::from_shape_fn(count, |i| (start + delta * i as f64) as f32).into_dyn())
     } else {
@@ -264,7 +199,19 @@ fn zip_float(a: &Value, b: &Value, name: &str, budget: &mut usize, f: impl Fn(f3
     ArrayD::from_shape_vec(IxDyn(&to), data).map(|array| Value::float(name, array)).map_err(|e| e.to_string())
 }
 
+/// The remainder with the sign of the dividend (`fmod`, as in C) or of the divisor (as in Python).
+fn remainder(a: i64, b: i64, fmod: bool) -> Option<i64> {
+    let rest = a.checked_rem(b)?;
+    Some(if fmod || rest == 0 || (rest < 0) == (b < 0) { rest } else { rest + b })
+}
+
+fn float_remainder(a: f32, b: f32, fmod: bool) -> f32 {
+    let rest = a % b;
+    if fmod || rest == 0.0 || (rest < 0.0) == (b < 0.0) { rest } else { rest + b }
+}
+
 fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
+    let fmod = call.int("fmod") == Some(1);
     let mut total = call.input(0)?.clone();
     for i in 1..call.inputs.len() {
         let b = call.input(i)?;
@@ -276,7 +223,7 @@ fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
                 "Sub" => x.sub(y),
                 "Mul" => x.mul(y),
                 "Div" => x.div(y),
-                "Mod" => Some(Size::from(x.known()?.checked_rem_euclid(y.known()?)?)),
+                "Mod" => remainder(x.known()?, y.known()?, fmod).map(Size::from),
                 "Min" => x.compare(y).map(|o| if o.is_le() { x } else { y }),
                 "Max" => x.compare(y).map(|o| if o.is_ge() { x } else { y }),
                 _ => x.known()?.checked_pow(u32::try_from(y.known()?).ok()?).map(Size::from),
@@ -287,7 +234,7 @@ fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
                 "Sub" => x - y,
                 "Mul" => x * y,
                 "Div" => x / y,
-                "Mod" => x % y,
+                "Mod" => float_remainder(x, y, fmod),
                 "Min" => x.min(y),
                 "Max" => x.max(y),
                 _ => x.powf(y),
@@ -297,6 +244,7 @@ fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
     Ok(vec![total])
 }
 
+#[expect(clippy::float_cmp, reason = "that is what the operator asks")]
 fn logic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
     let x = call.input(0)?;
     let truth = |b: bool| Size::from(i64::from(b));

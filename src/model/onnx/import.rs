@@ -1,7 +1,6 @@
 //! The way through an ONNX graph: inputs, nodes in order, outputs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ndarray::ArrayD;
@@ -10,9 +9,10 @@ use super::call::Call;
 use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
 use super::tensor::{Data, decode, is_float};
 use super::value::{Const, Size, Value};
-use super::{OnnxError, fold, lower, roles};
-use crate::graph::{GraphBuilder, NodeId, Role, Shape};
+use super::{OnnxError, batch, fold, lower, roles};
+use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
 use crate::model::{Imported, Layout, Params, Preprocessing};
+use crate::registry::Beside;
 
 /// The network being built, with the constants that became parameters of it.
 pub(super) struct Importer {
@@ -21,45 +21,60 @@ pub(super) struct Importer {
     /// The literal batch size that the file was exported with.
     pub batch: Option<usize>,
     /// How many nodes (and graph outputs) read a tensor.
-    pub readers: HashMap<String, usize>,
-    /// Constants in use, by the address of their numbers (kept alive here), with the node as it is and transposed.
-    slots: HashMap<usize, (Arc<ArrayD<f32>>, Option<NodeId>, Option<NodeId>)>,
-    names: HashSet<String>,
+    pub readers: BTreeMap<String, usize>,
+    /// Constants in use, by the address of their numbers.
+    slots: BTreeMap<usize, Used>,
+    names: BTreeSet<String>,
+}
+
+/// Where a constant is in the network already.
+struct Used {
+    /// Kept alive, so that its address stays its own.
+    _array: Arc<ArrayD<f32>>,
+    plain: Option<NodeId>,
+    transposed: Option<NodeId>,
 }
 
 impl Importer {
-    fn new(batch: Option<usize>, readers: HashMap<String, usize>) -> Self {
-        Self { builder: GraphBuilder::new(), params: Vec::new(), batch, readers, slots: HashMap::new(), names: HashSet::new() }
+    fn new(batch: Option<usize>, readers: BTreeMap<String, usize>) -> Self {
+        Self { builder: GraphBuilder::new(), params: Vec::new(), batch, readers, slots: BTreeMap::new(), names: BTreeSet::new() }
+    }
+
+    /// An operator on earlier nodes, unless it mixes the pictures of a batch.
+    pub fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId, String> {
+        let node = self.builder.add(name, op, inputs).map_err(|e| e.to_string())?;
+        let Node { op, inputs, shape, .. } = self.builder.node(node);
+        let inputs: Vec<&Shape> = inputs.iter().map(|id| self.builder.shape(*id)).collect();
+        batch::mixes(op, &inputs, shape).map_or(Ok(node), |reason| Err(reason.into()))
     }
 
     /// The node of a constant.
     pub fn param(&mut self, c: &Const) -> Result<NodeId, String> {
-        let key = Arc::as_ptr(&c.array) as usize;
-        let node = match self.slots.get(&key) {
-            Some((_, Some(plain), _)) => return Ok(*plain),
-            Some((_, None, Some(transposed))) => {
-                let op = crate::graph::Op::Transpose { perm: vec![1, 0] };
-                self.builder.add(&c.name, op, &[*transposed]).map_err(|e| e.to_string())?
-            }
-            _ => self.slot(&c.name, (*c.array).clone()),
+        let used = self.used(c);
+        let node = match (used.plain, used.transposed) {
+            (Some(plain), _) => return Ok(plain),
+            (None, Some(transposed)) => self.add(&c.name, Op::Transpose { perm: vec![1, 0] }, &[transposed])?,
+            (None, None) => self.slot(&c.name, (*c.array).clone()),
         };
-        self.slots.entry(key).or_insert_with(|| (Arc::clone(&c.array), None, None)).1 = Some(node);
+        self.used(c).plain = Some(node);
         Ok(node)
     }
 
     /// The node of a constant matrix with its axes exchanged: stored so, unless it is also used as it is.
     pub fn transposed(&mut self, c: &Const) -> Result<NodeId, String> {
-        let key = Arc::as_ptr(&c.array) as usize;
-        let node = match self.slots.get(&key) {
-            Some((_, _, Some(transposed))) => return Ok(*transposed),
-            Some((_, Some(plain), None)) => {
-                let op = crate::graph::Op::Transpose { perm: vec![1, 0] };
-                self.builder.add(&c.name, op, &[*plain]).map_err(|e| e.to_string())?
-            }
-            _ => self.slot(&c.name, c.array.t().as_standard_layout().into_owned()),
+        let used = self.used(c);
+        let node = match (used.transposed, used.plain) {
+            (Some(transposed), _) => return Ok(transposed),
+            (None, Some(plain)) => self.add(&c.name, Op::Transpose { perm: vec![1, 0] }, &[plain])?,
+            (None, None) => self.slot(&c.name, c.array.t().as_standard_layout().into_owned()),
         };
-        self.slots.entry(key).or_insert_with(|| (Arc::clone(&c.array), None, None)).2 = Some(node);
+        self.used(c).transposed = Some(node);
         Ok(node)
+    }
+
+    fn used(&mut self, c: &Const) -> &mut Used {
+        let fresh = || Used { _array: Arc::clone(&c.array), plain: None, transposed: None };
+        self.slots.entry(Arc::as_ptr(&c.array) as usize).or_insert_with(fresh)
     }
 
     fn slot(&mut self, name: &str, array: ArrayD<f32>) -> NodeId {
@@ -76,7 +91,7 @@ impl Importer {
     }
 }
 
-pub(super) fn import(model: ModelProto, folder: &Path, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
+pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let version = model.opset_import.iter().find(|o| is_default(&o.domain)).and_then(|o| o.version).unwrap_or(1);
     if !(7..=26).contains(&version) {
@@ -86,7 +101,7 @@ pub(super) fn import(model: ModelProto, folder: &Path, size: Option<[usize; 2]>)
     let entry = Entry::of(&graph, size)?;
     let (main, features) = outputs(&graph)?;
     let wanted: Vec<String> = std::iter::once(main.clone()).chain(features.clone()).collect();
-    let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, folder, &wanted)?;
+    let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, beside, &wanted)?;
     let at = |name: &str| match lowered.values.get(name) {
         Some(Value::Node(id)) => Ok(*id),
         _ => Err(OnnxError::Structure { reason: format!("output `{name}` does not depend on the input") }),
@@ -159,7 +174,7 @@ struct Entry {
 impl Entry {
     fn of(graph: &GraphProto, told: Option<[usize; 2]>) -> Result<Self, OnnxError> {
         let wrong = |reason: String| OnnxError::Input { reason };
-        let held: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+        let held: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         let mut inputs = graph.input.iter().filter(|i| !held.contains(i.name.as_str()));
         let input = inputs.next().ok_or_else(|| wrong("the graph has no input".into()))?;
         let name = input.name.clone();
@@ -216,7 +231,7 @@ fn outputs(graph: &GraphProto) -> Result<(String, Option<String>), OnnxError> {
 
 pub(super) struct Lowered {
     pub importer: Importer,
-    pub values: HashMap<String, Value>,
+    pub values: BTreeMap<String, Value>,
 }
 
 /// Lowers what `wanted` tensors need.
@@ -226,7 +241,7 @@ pub(super) fn lower_graph(
     shape: &Shape,
     batch: Option<usize>,
     opset: i64,
-    folder: &Path,
+    beside: &Beside,
     wanted: &[String],
 ) -> Result<Lowered, OnnxError> {
     let structure = |reason: String| OnnxError::Structure { reason };
@@ -234,7 +249,7 @@ pub(super) fn lower_graph(
         let name = sparse.values.as_ref().map_or("", |v| v.name.as_str());
         return Err(structure(format!("sparse initializer `{name}`: sparse tensors are not supported")));
     }
-    let mut made: HashMap<&str, usize> = HashMap::new();
+    let mut made: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         for out in node.output.iter().filter(|o| !o.is_empty()) {
             if made.insert(out, i).is_some() || out == input {
@@ -243,25 +258,30 @@ pub(super) fn lower_graph(
         }
     }
     let order = order(&graph.node, &made, wanted)?;
-    supported(&order, &graph.node)?;
-    let mut values: HashMap<String, Value> = HashMap::new();
+    supported(&order, &graph.node, input)?;
+    let mut readers: BTreeMap<String, usize> = BTreeMap::new();
+    let read = order.iter().flat_map(|&i| &graph.node[i].input).chain(wanted);
+    for name in read {
+        *readers.entry(name.clone()).or_default() += 1;
+    }
+    let mut values: BTreeMap<String, Value> = BTreeMap::new();
+    let mut held: BTreeSet<String> = BTreeSet::new();
     for proto in graph.initializer {
         let name = proto.name.clone();
         if made.contains_key(name.as_str()) || name == input {
             return Err(structure(format!("initializer `{name}` is also computed or an input")));
         }
-        let value = match decode(proto, folder)? {
+        if !held.insert(name.clone()) {
+            return Err(structure(format!("initializer `{name}` is there twice")));
+        }
+        if !readers.contains_key(&name) {
+            continue;
+        }
+        let value = match decode(proto, beside)? {
             Data::Float(array) => Value::float(&name, array),
             Data::Int(array) => Value::int(array.mapv(Size::from)),
         };
-        if values.insert(name.clone(), value).is_some() {
-            return Err(structure(format!("initializer `{name}` is there twice")));
-        }
-    }
-    let mut readers: HashMap<String, usize> = HashMap::new();
-    let read = order.iter().flat_map(|&i| &graph.node[i].input).chain(wanted);
-    for name in read {
-        *readers.entry(name.clone()).or_default() += 1;
+        values.insert(name, value);
     }
     let mut importer = Importer::new(batch, readers);
     values.insert(input.to_owned(), Value::Node(importer.builder.input(input, shape.clone())?));
@@ -274,7 +294,7 @@ pub(super) fn lower_graph(
             None => Err(structure(format!("node `{}` ({}) reads `{name}`, which nothing computes", title(node), node.op_type))),
         };
         let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset };
-        let outputs = convert(&mut importer, &call, &mut budget, folder).map_err(|reason| OnnxError::Node {
+        let outputs = convert(&mut importer, &call, &mut budget, beside).map_err(|reason| OnnxError::Node {
             node: title(node).into(),
             op: node.op_type.clone(),
             reason,
@@ -290,14 +310,21 @@ fn title(node: &NodeProto) -> &str {
     if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
 }
 
-fn convert(importer: &mut Importer, call: &Call, budget: &mut usize, folder: &Path) -> Result<Vec<Value>, String> {
+fn convert(importer: &mut Importer, call: &Call, budget: &mut usize, beside: &Beside) -> Result<Vec<Value>, String> {
     if call.op() == "Constant"
         && let Some(proto) = call.tensor("value")
     {
-        return Ok(vec![match decode(proto.clone(), folder).map_err(|e| e.to_string())? {
+        return Ok(vec![match decode(proto.clone(), beside).map_err(|e| e.to_string())? {
             Data::Float(array) => Value::float(call.out(), array),
             Data::Int(array) => Value::int(array.mapv(Size::from)),
         }]);
+    }
+    let training = match call.optional(2) {
+        Some(Value::Int(a)) => a.iter().any(|s| *s != Size::from(0)),
+        other => other.is_some(),
+    };
+    if call.op() == "Dropout" && training {
+        return Err("it is in training mode: export the model after `model.eval()`".into());
     }
     if matches!(call.op(), "Identity" | "Dropout") {
         return Ok(vec![call.input(0)?.clone()]);
@@ -310,7 +337,7 @@ fn convert(importer: &mut Importer, call: &Call, budget: &mut usize, folder: &Pa
 }
 
 /// The nodes that the wanted tensors need, inputs before users, in the file's order where that is one.
-fn order(nodes: &[NodeProto], made: &HashMap<&str, usize>, wanted: &[String]) -> Result<Vec<usize>, OnnxError> {
+fn order(nodes: &[NodeProto], made: &BTreeMap<&str, usize>, wanted: &[String]) -> Result<Vec<usize>, OnnxError> {
     let mut needed = vec![false; nodes.len()];
     let mut open: VecDeque<usize> = wanted.iter().filter_map(|w| made.get(w.as_str()).copied()).collect();
     while let Some(i) = open.pop_front() {
@@ -346,15 +373,24 @@ fn order(nodes: &[NodeProto], made: &HashMap<&str, usize>, wanted: &[String]) ->
 }
 
 /// Every operator that is not understood, in one error.
-fn supported(order: &[usize], nodes: &[NodeProto]) -> Result<(), OnnxError> {
+fn supported(order: &[usize], nodes: &[NodeProto], input: &str) -> Result<(), OnnxError> {
     let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut depends = BTreeSet::from([input]);
     for node in order.iter().map(|&i| &nodes[i]) {
+        let op = node.op_type.as_str();
+        let from_input = !matches!(op, "Shape" | "Size") && node.input.iter().any(|name| depends.contains(name.as_str()));
+        if from_input {
+            // An output left out has no name, as an input left out.
+            depends.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        }
         if !is_default(&node.domain) {
-            unknown.entry(format!("{}.{}", node.domain, node.op_type)).or_default().push(title(node));
-        } else if !OPERATORS.contains(&node.op_type.as_str()) {
-            let what = match node.op_type.as_str() {
-                "If" | "Loop" | "Scan" => format!("{}, control flow", node.op_type),
-                op if op.contains("Quantize") || op.contains("Integer") || op.starts_with("QLinear") => {
+            unknown.entry(format!("{}.{op}", node.domain)).or_default().push(title(node));
+        } else if from_input && ON_CONSTANTS.contains(&op) {
+            unknown.entry(format!("{op}, on what depends on the picture")).or_default().push(title(node));
+        } else if !OPERATORS.contains(&op) && !ON_CONSTANTS.contains(&op) {
+            let what = match op {
+                "If" | "Loop" | "Scan" => format!("{op}, control flow"),
+                op if op.to_lowercase().contains("quantize") || op.contains("Integer") || op.starts_with("QLinear") => {
                     format!("{op}, quantised: use the float model")
                 }
                 op => op.to_owned(),
@@ -370,13 +406,18 @@ fn supported(order: &[usize], nodes: &[NodeProto]) -> Result<(), OnnxError> {
 
 #[rustfmt::skip]
 const OPERATORS: &[&str] = &[
-    "Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
-    "ConstantOfShape", "Conv", "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor",
-    "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", 
-    "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Less",
-    "LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "NonZero",
-    "Not", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Selu", "Shape", "Sigmoid", "Sign",
-    "Size", "Slice", "Softmax", "Softplus", "Softsign", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh",
-    "Transpose", "Unsqueeze", "Where", "Xor",
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Concat", "Constant", "Conv", "DepthToSpace",
+    "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
+    "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Log",
+    "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceL1",
+    "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Selu", "Shape", "Sigmoid",
+    "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tanh", "Tile",
+    "Transpose", "Unsqueeze",
+];
+
+/// Operators of shape arithmetic: computed at import, never on a picture.
+#[rustfmt::skip]
+const ON_CONSTANTS: &[&str] = &[
+    "And", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "Or",
+    "Range", "ReduceProd", "Resize", "Round", "Sign", "Upsample", "Where", "Xor",
 ];

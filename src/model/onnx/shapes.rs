@@ -2,7 +2,7 @@
 
 use super::call::{Call, Result, axes, axis};
 use super::value::{Size, Value};
-use crate::graph::{Dim, Shape};
+use crate::graph::{Dim, MOST_AXES, Shape};
 
 /// The product of dimensions, of which one at most may depend on the batch.
 pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
@@ -18,9 +18,14 @@ pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
     Ok(total)
 }
 
+pub(super) fn few_axes(rank: usize) -> Result<()> {
+    if rank > MOST_AXES { Err(format!("{rank} axes are more than the {MOST_AXES} supported")) } else { Ok(()) }
+}
+
 /// Reshape's target for an input of shape `x`. `batch` is the batch size the file was exported with, if that was a number:
 /// a literal batch in the target then stands for `N`.
 pub(super) fn reshape(x: &Shape, target: &[Size], allow_zero: bool, batch: Option<usize>) -> Result<Shape> {
+    few_axes(target.len())?;
     let mut dims: Vec<Option<Dim>> = Vec::new();
     for (i, size) in target.iter().enumerate() {
         dims.push(match size.known() {
@@ -80,6 +85,7 @@ pub(super) fn display(target: &[Size]) -> String {
 /// The shape that Expand broadcasts `x` to.
 pub(super) fn expand(x: &Shape, target: &[Size], batch: Option<usize>) -> Result<Shape> {
     let rank = x.rank().max(target.len());
+    few_axes(rank)?;
     let mut out = Vec::with_capacity(rank);
     for i in 0..rank {
         let from = (i + x.rank()).checked_sub(rank).and_then(|j| x.0.get(j)).copied().unwrap_or(Dim::Fixed(1));
@@ -99,6 +105,7 @@ pub(super) fn expand(x: &Shape, target: &[Size], batch: Option<usize>) -> Result
 /// Unsqueeze: the new shape.
 pub(super) fn unsqueeze(call: &Call, x: &Shape) -> Result<Shape> {
     let given = call.known(1, "axes")?.ok_or("no axes are given")?;
+    few_axes(x.rank().saturating_add(given.len()))?;
     let at = axes(&given, x.rank() + given.len())?;
     let mut dims = x.0.clone();
     for a in at {
@@ -198,15 +205,12 @@ pub(super) fn slices(call: &Call, x: &Shape) -> Result<Vec<Range>> {
 pub(super) fn split(call: &Call, x: &Shape) -> Result<(usize, Vec<(usize, usize)>)> {
     let at = axis(call.int("axis").unwrap_or(0), x.rank())?;
     let size = x.known(at).ok_or("it splits the batch")?;
-    let parts = match call.known(1, "split")? {
-        Some(parts) => {
-            parts.iter().map(|&p| usize::try_from(p).map_err(|_| format!("part {p} is negative"))).collect::<Result<Vec<_>>>()?
-        }
-        None => {
-            let n = call.node.output.len().max(1);
-            let each = size.div_ceil(n);
-            (0..n).map(|i| each.min(size.saturating_sub(i * each))).collect()
-        }
+    let parts = if let Some(parts) = call.known(1, "split")? {
+        parts.iter().map(|&p| usize::try_from(p).map_err(|_| format!("part {p} is negative"))).collect::<Result<Vec<_>>>()?
+    } else {
+        let n = call.node.output.len().max(1);
+        let each = size.div_ceil(n);
+        (0..n).map(|i| each.min(size.saturating_sub(i * each))).collect()
     };
     let mut start = 0usize;
     let mut out = Vec::new();
@@ -233,4 +237,19 @@ pub(super) fn indices(value: &Value, size: usize) -> Result<(Vec<usize>, Vec<usi
         })
         .collect::<Result<_>>()?;
     Ok((flat, given.shape().to_vec()))
+}
+
+/// Tile: how often every axis is repeated.
+pub(super) fn repeats(call: &Call, rank: usize) -> Result<Vec<usize>> {
+    let given = call.known(1, "repeats")?.ok_or("no repeats are given")?;
+    if given.len() != rank {
+        return Err(format!("{} repeats for {rank} axes", given.len()));
+    }
+    given.iter().map(|&r| usize::try_from(r).ok().filter(|r| *r > 0).ok_or_else(|| format!("it repeats {r} times"))).collect()
+}
+
+/// The entries of an axis of `size`, again and again.
+pub(super) fn tiled(size: usize, repeats: usize) -> Result<Vec<usize>> {
+    let total = size.checked_mul(repeats).filter(|t| *t <= 1 << 24).ok_or_else(|| format!("{size} entries repeated {repeats} times"))?;
+    Ok((0..total).map(|i| i % size).collect())
 }

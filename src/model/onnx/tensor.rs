@@ -1,14 +1,12 @@
 //! Tensors as the file stores them, checked before they are believed.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path, PathBuf};
-
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 
 use super::OnnxError;
 use super::pb::{TensorProto, data_type};
+use super::shapes::few_axes;
+use crate::registry::Beside;
 
 /// What a tensor of the file holds: numbers of the network, or numbers of shape arithmetic.
 #[derive(Debug)]
@@ -17,17 +15,17 @@ pub(super) enum Data {
     Int(ArrayD<i64>),
 }
 
-/// Reads one tensor; `folder` is where the model lies, for data kept outside it.
-pub(super) fn decode(proto: TensorProto, folder: &Path) -> Result<Data, OnnxError> {
+/// Reads one tensor; `beside` holds the files that the model keeps weights in.
+pub(super) fn decode(proto: TensorProto, beside: &Beside) -> Result<Data, OnnxError> {
     let name = proto.name.clone();
     let fail = |reason: String| OnnxError::Tensor { name: name.clone(), reason };
     let shape = dims(&proto.dims).map_err(fail)?;
     let count = shape.iter().product();
     let kind = proto.data_type.unwrap_or(0);
     let width = width(kind).ok_or_else(|| fail(format!("its element type ({kind}) is not supported; use floats")))?;
-    let raw = if proto.data_location == Some(1) { Some(external(&proto, folder, count, width)?) } else { proto.raw_data };
+    let raw = if proto.data_location == Some(1) { Some(external(&proto, beside, count, width)?) } else { proto.raw_data.as_deref() };
     let data = match raw {
-        Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => from_raw(kind, &bytes),
+        Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => from_raw(kind, bytes),
         Some(bytes) => {
             return Err(fail(format!("its shape {shape:?} needs {count} elements of {width} bytes, it has {} bytes", bytes.len())));
         }
@@ -52,6 +50,7 @@ enum Numbers {
 
 /// Dimensions as sizes, with a product that does not overflow.
 pub(super) fn dims(dims: &[i64]) -> Result<Vec<usize>, String> {
+    few_axes(dims.len())?;
     let shape: Vec<usize> =
         dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("dimension {d} is negative"))).collect::<Result<_, _>>()?;
     // Overflow is judged without the zeros, as ndarray does.
@@ -106,44 +105,21 @@ fn from_fields(kind: i32, floats: Vec<f32>, doubles: Vec<f64>, int32: &[i32], in
     }
 }
 
-/// The bytes of a tensor kept in a file beside the model, and nowhere else.
-fn external(proto: &TensorProto, folder: &Path, count: usize, width: usize) -> Result<Vec<u8>, OnnxError> {
+/// The bytes of a tensor kept in a file beside the model.
+fn external<'a>(proto: &TensorProto, beside: &'a Beside, count: usize, width: usize) -> Result<&'a [u8], OnnxError> {
     let fail = |reason: String| OnnxError::ExternalData { name: proto.name.clone(), reason };
     let entry = |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-    let number = |key: &str| -> Result<Option<u64>, OnnxError> {
+    let number = |key: &str| -> Result<Option<usize>, OnnxError> {
         entry(key).map(|v| v.parse().map_err(|_| fail(format!("`{key}` is `{v}`, not a number of bytes")))).transpose()
     };
     let location = entry("location").ok_or_else(|| fail("no location is given".into()))?;
-    let path = inside(folder, location).map_err(fail)?;
-    let io = |e: std::io::Error| fail(format!("{}: {e}", path.display()));
-    let mut file = File::open(&path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
+    let file = beside.get(location).ok_or_else(|| fail(format!("`{location}` was not read")))?;
     let offset = number("offset")?.unwrap_or(0);
-    let needed = count.checked_mul(width).map(|n| n as u64).ok_or_else(|| fail("its size overflows".into()))?;
+    let needed = count.checked_mul(width).ok_or_else(|| fail("its size overflows".into()))?;
     let length = number("length")?.unwrap_or(needed);
     if length != needed {
         return Err(fail(format!("its shape needs {needed} bytes, `length` says {length}")));
     }
-    if offset.checked_add(length).is_none_or(|end| end > size) {
-        return Err(fail(format!("bytes {offset}..+{length} do not lie in {}, which has {size}", path.display())));
-    }
-    file.seek(SeekFrom::Start(offset)).map_err(io)?;
-    let mut bytes = vec![0; length as usize];
-    file.read_exact(&mut bytes).map_err(io)?;
-    Ok(bytes)
-}
-
-/// `folder/location`, if it really is a file in there: no `..`, no absolute path, no link that leads outside.
-fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
-    let relative = Path::new(location);
-    if location.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err(format!("`{location}` leads out of the model's folder"));
-    }
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let root = folder.canonicalize().map_err(|e| format!("{}: {e}", folder.display()))?;
-    let path = root.join(relative).canonicalize().map_err(|e| format!("`{location}`: {e}"))?;
-    if !path.starts_with(&root) {
-        return Err(format!("`{location}` is a link that leads out of the model's folder"));
-    }
-    if path.is_file() { Ok(path) } else { Err(format!("`{location}` is not a file")) }
+    let bytes = offset.checked_add(length).and_then(|end| file.get(offset..end));
+    bytes.ok_or_else(|| fail(format!("bytes {offset}..+{length} do not lie in `{location}`, which has {}", file.len())))
 }

@@ -1,6 +1,6 @@
 //! A [`Graph`] as an ONNX file: operator set 17, IR version 8, any batch size.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::ArrayD;
 use prost::Message;
@@ -19,7 +19,7 @@ const MOST_BYTES: usize = (1 << 31) - (1 << 24);
 /// The bytes of an ONNX file that computes what `graph` does. Mean and standard deviation of `input` are kept as metadata
 /// (`heirloom.mean`, `heirloom.std`); nothing of them is put into the network.
 pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, OnnxError> {
-    let mut writer = Writer { nodes: Vec::new(), initializers: Vec::new(), names: Vec::new(), taken: HashSet::new(), bytes: 0 };
+    let mut writer = Writer { nodes: Vec::new(), initializers: Vec::new(), names: Vec::new(), taken: BTreeSet::new(), bytes: 0 };
     for (i, node) in graph.nodes().iter().enumerate() {
         let mut name = node.name.clone();
         let mut n = 2;
@@ -107,7 +107,7 @@ struct Writer {
     initializers: Vec<TensorProto>,
     /// The tensor name of every node of the graph.
     names: Vec<String>,
-    taken: HashSet<String>,
+    taken: BTreeSet<String>,
     bytes: usize,
 }
 

@@ -62,7 +62,7 @@ fn shared() -> Option<PathBuf> {
 #[test]
 fn onnx_and_safetensors_of_one_network_agree() {
     let Some(folder) = shared() else {
-        println!("skipped: no shared models");
+        eprintln!("skipped: no shared models beside the checkout");
         return;
     };
     // The first four outputs for the first picture, by ONNX Runtime: tests/golden/arch/runtime.py.

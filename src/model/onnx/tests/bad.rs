@@ -1,0 +1,234 @@
+//! Files that are wrong, one mistake each.
+
+use prost::Message;
+
+use super::super::pb::{NodeProto, OperatorSetIdProto, TensorProto};
+use super::build::{classifier, integers, model, node, read, refusal, refused, tensor, value, with_int, with_ints};
+use crate::model::onnx::load;
+use crate::model::{LoadOptions, Model};
+use crate::registry::{self, Beside};
+
+fn with_weight(weight: TensorProto) -> String {
+    refused_graph(|graph| graph.initializer[0] = weight)
+}
+
+fn refused_graph(change: impl FnOnce(&mut super::super::pb::GraphProto)) -> String {
+    let mut model = classifier();
+    change(model.graph.as_mut().expect("a graph"));
+    refusal(&model)
+}
+
+#[test]
+fn the_classifier_that_the_mistakes_are_made_in_is_right() {
+    assert_eq!(read(&classifier()).expect("read").graph.slots().len(), 2);
+}
+
+#[test]
+fn a_truncated_file_is_refused_at_every_length() {
+    let bytes = classifier().encode_to_vec();
+    for end in 0..bytes.len() {
+        assert!(load(&bytes[..end], &Beside::new()).is_err(), "{end} of {} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn raw_data_shorter_than_the_shape() {
+    let told = with_weight(tensor("w", &[12, 2], &[1.0; 23]));
+    assert_eq!(told, "tensor `w`: its shape [12, 2] needs 24 elements of 4 bytes, it has 92 bytes");
+}
+
+#[test]
+fn fewer_numbers_than_the_shape() {
+    let told = with_weight(TensorProto { raw_data: None, float_data: vec![1.0; 5], ..tensor("w", &[12, 2], &[]) });
+    assert_eq!(told, "tensor `w`: its shape needs 24 elements, it has 5");
+}
+
+#[test]
+fn a_negative_dimension() {
+    assert_eq!(with_weight(tensor("w", &[-12, -2], &[1.0; 24])), "tensor `w`: dimension -12 is negative");
+}
+
+#[test]
+fn dimensions_whose_product_overflows() {
+    let told = with_weight(tensor("w", &[1 << 40, 1 << 40], &[1.0; 24]));
+    assert!(told.contains("tensor `w`") && told.contains("overflows"), "{told}");
+    let told = with_weight(tensor("w", &[1 << 40, 1 << 40, 0], &[]));
+    assert!(told.contains("overflows"), "{told}");
+}
+
+#[test]
+fn more_axes_than_any_tensor_has() {
+    let told = with_weight(tensor("w", &[1; 1000], &[1.0]));
+    assert!(told.contains("1000 axes are more than the 16 supported"), "{told}");
+}
+
+#[test]
+fn an_element_type_of_strings() {
+    let told = with_weight(TensorProto { data_type: Some(8), ..tensor("w", &[12, 2], &[1.0; 24]) });
+    assert!(told.contains("tensor `w`") && told.contains("(8) is not supported"), "{told}");
+}
+
+#[test]
+fn weights_that_are_not_numbers_are_named_on_loading() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.onnx");
+    for damage in [f32::NAN, f32::INFINITY] {
+        let mut model = classifier();
+        model.graph.as_mut().expect("a graph").initializer[1] = tensor("b", &[2], &[0.0, damage]);
+        std::fs::write(&path, model.encode_to_vec()).expect("written");
+        let error = Model::load(registry::identify(&path).expect("identified"), &LoadOptions::default()).expect_err("damaged");
+        assert_eq!(error.to_string(), "`b` holds values that are not finite numbers: the checkpoint is damaged");
+    }
+}
+
+#[test]
+fn a_cycle() {
+    let nodes = vec![node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")];
+    refused(nodes, vec![], "node `node_a` (Add) needs its own output: the graph has a cycle");
+}
+
+#[test]
+fn a_node_that_reads_itself() {
+    refused(vec![node("Add", "x y", "y")], vec![], "the graph has a cycle");
+}
+
+#[test]
+fn a_tensor_that_nothing_computes() {
+    refused(vec![node("Add", "x absent", "y")], vec![], "node `node_y` (Add) reads `absent`, which nothing computes");
+}
+
+#[test]
+fn an_output_that_nothing_computes() {
+    refused(vec![node("Relu", "x", "z")], vec![], "output `y`");
+}
+
+#[test]
+fn an_output_that_does_not_depend_on_the_input() {
+    refused(vec![node("Neg", "c", "y")], vec![tensor("c", &[1, 2], &[1.0, 2.0])], "output `y` does not depend on the input");
+}
+
+#[test]
+fn one_tensor_written_by_two_nodes() {
+    refused(vec![node("Relu", "x", "y"), node("Neg", "x", "y")], vec![], "tensor `y` is computed twice");
+    refused(vec![node("Relu", "x", "x")], vec![], "tensor `x` is computed twice");
+    refused(vec![node("Relu", "x", "y")], vec![tensor("y", &[], &[1.0])], "initializer `y` is also computed");
+    let twice = vec![tensor("c", &[], &[1.0]), tensor("c", &[], &[2.0])];
+    refused(vec![node("Add", "x c", "y")], twice, "initializer `c` is there twice");
+}
+
+#[test]
+fn all_unknown_operators_are_listed_with_their_nodes() {
+    let foreign = NodeProto { domain: "com.example".into(), ..node("Relu", "c", "d") };
+    let nodes = vec![node("Rope", "x", "a"), node("Einsum", "a", "b"), node("Rope", "b", "c"), foreign, node("Loop", "d", "y")];
+    let told = refusal(&model(nodes, vec![]));
+    assert_eq!(
+        told,
+        "operators that are not supported: Einsum (node_b); Loop, control flow (node_y); Rope (node_a, node_c); com.example.Relu (node_d)"
+    );
+}
+
+#[test]
+fn decisions_on_what_is_in_the_picture_are_listed_too() {
+    let nodes = vec![node("Greater", "x c", "m"), node("Where", "m x c", "a"), node("Where", "m a c", "y")];
+    let told = refusal(&model(nodes, vec![tensor("c", &[], &[0.0])]));
+    let where_it_is = "Greater, on what depends on the picture (node_m); Where, on what depends on the picture (node_a, node_y)";
+    assert_eq!(told, format!("operators that are not supported: {where_it_is}"));
+}
+
+#[test]
+fn networks_that_leave_the_floats() {
+    let cast = |to: i64| vec![with_int(node("Cast", "x", "a"), "to", to), node("Relu", "a", "y")];
+    assert!(read(&model(cast(10), vec![])).is_ok(), "half precision is computed in single");
+    refused(cast(7), vec![], "node `node_a` (Cast): it turns the network's numbers into type 7");
+}
+
+#[test]
+fn networks_exported_for_training() {
+    let mode = TensorProto { data_type: Some(9), raw_data: Some(vec![1]), ..tensor("mode", &[], &[]) };
+    refused(vec![node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5]), mode], "model.eval()");
+    let norm = with_int(node("BatchNormalization", "x c c c c", "y"), "training_mode", 1);
+    refused(vec![norm], vec![tensor("c", &[3], &[1.0; 3])], "model.eval()");
+}
+
+#[test]
+fn quantised_weights_are_named_as_such() {
+    let nodes = vec![node("DequantizeLinear", "q s z", "w"), node("ConvInteger", "x w", "a"), node("QLinearConv", "a", "y")];
+    let weights = TensorProto { data_type: Some(3), raw_data: Some(vec![1, 2]), ..tensor("q", &[2], &[]) };
+    let told = refusal(&model(nodes, vec![weights, tensor("s", &[], &[0.1]), tensor("z", &[], &[0.0])]));
+    for op in ["DequantizeLinear, quantised: use the float model (node_w)", "ConvInteger, quantised", "QLinearConv, quantised"] {
+        assert!(told.contains(op), "{told}");
+    }
+}
+
+#[test]
+fn operator_sets_of_another_time() {
+    for version in [None, Some(-1), Some(0), Some(6), Some(27), Some(i64::MAX)] {
+        let mut model = classifier();
+        model.opset_import = vec![OperatorSetIdProto { domain: String::new(), version }];
+        let told = refusal(&model);
+        assert!(told.contains("operator set") && told.contains("opset 17"), "{told}");
+    }
+}
+
+#[test]
+fn no_graph_at_all() {
+    let mut model = classifier();
+    model.graph = None;
+    assert!(refusal(&model).contains("no graph"));
+}
+
+#[test]
+fn no_input() {
+    assert_eq!(refused_graph(|graph| graph.input.clear()), "the graph has no input");
+    // An initializer is none, though older files list it.
+    assert_eq!(refused_graph(|graph| graph.input = vec![value("w", &[12, 2])]), "the graph has no input");
+}
+
+#[test]
+fn two_inputs() {
+    let told = refused_graph(|graph| graph.input.push(value("mask", &[0, 3, 2, 2])));
+    assert!(told.contains("several inputs (`x`, `mask`)"), "{told}");
+}
+
+#[test]
+fn an_input_that_is_no_picture() {
+    let told = refused_graph(|graph| graph.input = vec![value("x", &[0, 12])]);
+    assert!(told.contains("input `x` has 2 axes"), "{told}");
+    let told = refused_graph(|graph| graph.input = vec![value("x", &[0, 5, 2, 2])]);
+    assert!(told.contains("5 channels"), "{told}");
+}
+
+#[test]
+fn no_output() {
+    assert_eq!(refused_graph(|graph| graph.output.clear()), "the graph has no output");
+}
+
+#[test]
+fn reductions_over_the_batch() {
+    let over = |op: &str, axes: &[i64]| vec![with_ints(node(op, "x", "y"), "axes", axes)];
+    for op in ["ReduceMean", "ReduceMax", "ReduceL2"] {
+        refused(over(op, &[0]), vec![], "over the batch, which would mix pictures");
+        refused(over(op, &[]), vec![], "over the batch, which would mix pictures");
+    }
+    refused(vec![with_int(node("Softmax", "x", "y"), "axis", 0)], vec![], "over the batch");
+    refused(vec![with_int(node("LogSoftmax", "x", "y"), "axis", 0)], vec![], "over the batch");
+}
+
+#[test]
+fn pictures_multiplied_with_each_other() {
+    let flipped = || vec![node("Flatten", "x", "flat"), node("Transpose", "flat", "flipped")];
+    refused([flipped(), vec![node("MatMul", "flipped flat", "y")]].concat(), vec![], "over the batch");
+    refused([flipped(), vec![node("MatMul", "flat flipped", "y")]].concat(), vec![], "with each other");
+    // Fewer numbers than a batch may have pictures: told apart by being the batch, not by size.
+    refused([flipped(), vec![node("Reshape", "flipped to", "y")]].concat(), vec![integers("to", &[-1, 12])], "other pictures");
+}
+
+#[test]
+fn a_batch_cut_padded_or_picked_from() {
+    let slice = vec![node("Slice", "x from to axis", "y")];
+    refused(slice, vec![integers("from", &[1]), integers("to", &[2]), integers("axis", &[0])], "along the batch");
+    refused(vec![node("Gather", "x at", "y")], vec![integers("at", &[0])], "picks from the batch");
+    refused(vec![node("Pad", "x pads", "y")], vec![integers("pads", &[1, 0, 0, 0, 0, 0, 0, 0])], "depends on the batch");
+    refused(vec![with_int(node("Concat", "x x", "y"), "axis", 0)], vec![], "depends on the batch");
+    refused(vec![with_int(node("Split", "x", "y z"), "axis", 0)], vec![], "splits the batch");
+}

@@ -1,0 +1,169 @@
+//! Weights that an ONNX file keeps in files beside it (`external_data`): which, and their bytes.
+//!
+//! They belong to the checkpoint as its own bytes do, so they are found and read here, where the digest is made, and an
+//! importer is handed them: what was hashed is what is loaded. Only files in the model's own folder are read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use prost::Message;
+
+use super::{MAX_BYTES, RegistryError, read_at_most};
+
+/// Contents of the files beside a checkpoint, by the location that it gives for them.
+pub type Beside = BTreeMap<String, Vec<u8>>;
+
+/// Reads the files that the ONNX file `bytes` at `path` refers to. Bytes that are no ONNX file refer to none: the importer
+/// says what is wrong with them.
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
+    let mut left = MAX_BYTES.saturating_sub(bytes.len() as u64);
+    let mut beside = Beside::new();
+    for location in locations(bytes) {
+        let fail = |reason: String| RegistryError::Beside { path: path.to_owned(), location: location.clone(), reason };
+        let file = inside(path.parent().unwrap_or(Path::new("")), &location).map_err(fail)?;
+        let content = read_at_most(&file, left)?;
+        left -= content.len() as u64;
+        beside.insert(location, content);
+    }
+    Ok(beside)
+}
+
+/// The locations of all tensors that are kept outside the file.
+fn locations(bytes: &[u8]) -> BTreeSet<String> {
+    let graph = ModelProto::decode(bytes).ok().and_then(|model| model.graph).unwrap_or_default();
+    let constants = graph.node.into_iter().flat_map(|node| node.attribute).filter_map(|attribute| attribute.t);
+    let outside = graph.initializer.into_iter().chain(constants).filter(|tensor| tensor.data_location == Some(OUTSIDE));
+    // A key given twice counts once, the first time: as on reading the tensor.
+    let location = |tensor: TensorProto| tensor.external_data.into_iter().find(|entry| entry.key == "location");
+    outside.filter_map(location).map(|entry| entry.value).collect()
+}
+
+/// `folder/location`, if it really is a file in there: no `..`, no absolute path, no link that leads outside.
+fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
+    let relative = Path::new(location);
+    if location.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err("that leads out of the model's folder".into());
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let root = folder.canonicalize().map_err(|e| format!("{}: {e}", folder.display()))?;
+    let path = root.join(relative).canonicalize().map_err(|e| e.to_string())?;
+    if !path.starts_with(&root) {
+        return Err("that is a link that leads out of the model's folder".into());
+    }
+    if path.is_file() { Ok(path) } else { Err("that is not a file".into()) }
+}
+
+/// `TensorProto.DataLocation.EXTERNAL`.
+const OUTSIDE: i32 = 1;
+
+// The few fields of `onnx.proto` that lead to a location; the decoder skips all others, weights among them.
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelProto {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeProto {
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<AttributeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AttributeProto {
+    #[prost(message, optional, tag = "5")]
+    t: Option<TensorProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorProto {
+    #[prost(message, repeated, tag = "13")]
+    external_data: Vec<EntryProto>,
+    #[prost(int32, optional, tag = "14")]
+    data_location: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryProto {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{contents, identify};
+
+    /// An ONNX file of weights at these locations.
+    fn write(folder: &Path, locations: &[&str]) -> PathBuf {
+        let entry = |location: &&str| TensorProto {
+            external_data: vec![EntryProto { key: "location".into(), value: (*location).into() }],
+            data_location: Some(OUTSIDE),
+        };
+        let (first, rest) = locations.split_at(1);
+        let constant = NodeProto { attribute: vec![AttributeProto { t: Some(entry(&first[0])) }] };
+        let graph = GraphProto { node: vec![constant], initializer: rest.iter().map(entry).collect() };
+        let path = folder.join("m.onnx");
+        std::fs::write(&path, ModelProto { graph: Some(graph) }.encode_to_vec()).expect("written");
+        path
+    }
+
+    #[test]
+    fn files_beside_are_part_of_the_identity() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).expect("written");
+        put("a.bin", b"1234");
+        put("b.bin", b"5678");
+        let path = write(folder.path(), &["b.bin", "a.bin", "b.bin"]);
+        let before = identify(&path).expect("identified");
+        let read = contents(&before).expect("read");
+        assert_eq!(read.beside.keys().collect::<Vec<_>>(), ["a.bin", "b.bin"]);
+        assert_eq!(before.bytes, read.bytes.len() as u64 + 8);
+        // Bytes that move from one file to the other are another checkpoint.
+        put("a.bin", b"12345");
+        put("b.bin", b"678");
+        let after = identify(&path).expect("identified");
+        assert!(before.digest != after.digest && before.bytes == after.bytes);
+        let error = contents(&before).expect_err("changed");
+        assert!(matches!(error, RegistryError::Changed { .. }), "{error}");
+        assert!(contents(&after).is_ok());
+    }
+
+    #[test]
+    fn a_checkpoint_in_one_file_has_the_digest_of_that_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, [0x08, 7, 0x12, 0]).expect("written");
+        assert_eq!(identify(&path).expect("identified").digest, crate::store::Digest::of(&[0x08, 7, 0x12, 0]));
+    }
+
+    #[test]
+    fn only_files_in_the_own_folder_are_read() {
+        let outer = tempfile::tempdir().expect("a folder");
+        std::fs::write(outer.path().join("secret"), b"1234").expect("written");
+        let folder = outer.path().join("model");
+        std::fs::create_dir(&folder).expect("made");
+        let absolute = outer.path().join("secret").display().to_string();
+        for location in ["../secret", "./../secret", absolute.as_str(), "absent", ".", ""] {
+            let error = identify(&write(&folder, &[location])).expect_err(location).to_string();
+            assert!(error.contains("the model's own folder") && error.contains(&format!("`{location}`")), "{error}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("../secret", folder.join("link")).expect("linked");
+            let error = identify(&write(&folder, &["link"])).expect_err("a link").to_string();
+            assert!(error.contains("a link that leads out"), "{error}");
+        }
+    }
+}
