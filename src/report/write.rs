@@ -1,6 +1,6 @@
 //! A report on the disk: every format, each file whole or not there.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -8,10 +8,11 @@ use flate2::write::GzEncoder;
 
 use super::{MEASUREMENTS_FILE, Report, Sidecar, json, junit, summary};
 use crate::probe::Measurement;
-use crate::store::{Digest, write_atomic};
+use crate::store::{Digest, Staged, stage};
 
 /// Writes `measurements.json.gz`, `junit.xml`, `summary.md` and `report.json` into a folder, which is created if need
-/// be. The report names the measurements by digest; it comes last, so that one that is there is complete.
+/// be. None is changed unless all could be written: a full disk leaves an earlier report as it was. The report names the measurements by
+/// digest; it comes last, so that one that is there is complete.
 pub fn write_all(report: &Report, measurements: &[Measurement], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -25,14 +26,20 @@ pub fn write_all(report: &Report, measurements: &[Measurement], folder: &Path) -
         ("summary.md", summary::render(&report).into_bytes()),
         ("report.json", json::render(&report)?.into_bytes()),
     ];
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let mut written = Vec::with_capacity(files.len());
-    for (name, bytes) in files {
-        let path = folder.join(name);
-        write_atomic(&path, &bytes).map_err(failed(&path))?;
-        written.push(path);
+    if folder.exists() && !folder.is_dir() {
+        return Err(WriteError::NotAFolder { path: folder.to_owned() });
     }
-    Ok(written)
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    let stage = |(name, bytes): (&str, Vec<u8>)| {
+        let path = folder.join(name);
+        Ok((stage(&path, &bytes).map_err(failed(&path))?, path))
+    };
+    let staged = files.into_iter().map(stage).collect::<Result<Vec<_>, WriteError>>()?;
+    let commit = |(file, path): (Staged, PathBuf)| {
+        file.commit().map_err(failed(&path))?;
+        Ok(path)
+    };
+    staged.into_iter().map(commit).collect()
 }
 
 /// The measurements as compressed JSON, and how the report links to them. No time stamp enters: equal outcomes give
@@ -49,12 +56,18 @@ fn pack(measurements: &[Measurement]) -> Result<(Sidecar, Vec<u8>), WriteError> 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The file system refused.
-    #[error("cannot write {}: {source}; free some space or name another folder with --output", path.display())]
+    #[error("cannot write {}: {source}", path.display())]
     Io {
         /// Which file or folder.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A file where the folder should be.
+    #[error("{} is not a folder: reports are written into a folder, name another with --output", path.display())]
+    NotAFolder {
+        /// What is there.
+        path: PathBuf,
     },
     /// JSON could not be built.
     #[error("cannot write the report as JSON: {0}")]
@@ -62,6 +75,20 @@ pub enum WriteError {
     /// XML could not be built.
     #[error("cannot write the report as JUnit XML: {0}")]
     Junit(#[from] junit_report::Error),
+}
+
+impl WriteError {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<&'static str> {
+        let Self::Io { source, .. } = self else { return None };
+        Some(match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                "free some space, or name a folder on another disk with --output"
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "name a folder that you may write to with --output",
+            _ => "name another folder with --output",
+        })
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +109,18 @@ mod tests {
         for name in first {
             assert_eq!(std::fs::read(one.join(&name)).unwrap(), std::fs::read(two.join(&name)).unwrap(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_is_no_folder_for_reports() {
+        let folder = tempfile::tempdir().unwrap();
+        write_all(&samples::fail(), &samples::measurements(), folder.path()).unwrap();
+        let before = std::fs::read(folder.path().join("report.json")).unwrap();
+        let blocked = folder.path().join("file");
+        std::fs::write(&blocked, "x").unwrap();
+        assert!(matches!(write_all(&samples::fail(), &[], &blocked), Err(super::WriteError::NotAFolder { .. })));
+        assert_eq!(std::fs::read(folder.path().join("report.json")).unwrap(), before);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
     }
 
     #[test]
