@@ -142,6 +142,16 @@ fn existing(text: &str) -> Result<std::path::PathBuf, String> {
     }
 }
 
+/// A path argument for a folder that is written into: a file of that name is wrong usage, found before anything runs.
+fn folder(text: &str) -> Result<std::path::PathBuf, String> {
+    let path = std::path::PathBuf::from(text);
+    // The nearest part of the path that is there decides.
+    match path.ancestors().find(|part| part.exists()) {
+        Some(part) if !part.is_dir() => Err(format!("{} is a file; name a folder", part.display())),
+        _ => Ok(path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -140,6 +140,10 @@ pub struct DataSummary {
 ///
 /// `base` is the folder of the policy; `seed` is the policy's, every draw has a purpose of its own.
 pub fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
+    checked(target, base, seed).map_err(|error| error.about(&target.data))
+}
+
+fn checked(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
     let Views { classes, train, test, mut warnings } = views(target, base, seed, Want::Pictures)?;
     let total = train.len() + test.len();
     let (train, mut broken) = Dataset::checked(&classes, train);
@@ -162,6 +166,10 @@ pub fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataE
 /// Counts the pictures of a target task's views without reading pixels. Where the data has no splits of its own, the
 /// counts are those of seed 0 (another seed may put a cluster of another size into the test half).
 pub fn summary(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
+    counted(target, base).map_err(|error| error.about(&target.data))
+}
+
+fn counted(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
     let Views { classes, train, test, warnings } = views(target, base, 0, Want::Index)?;
     let counts = |entries: &[Entry], split| view::check_classes(entries.iter().map(|e| e.record.label), split, &classes);
     Ok(DataSummary { train: counts(&train, Split::Train)?, test: counts(&test, Split::Test)?, classes, warnings })
@@ -206,6 +214,9 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
     if let Some(wanted) = &target.classes {
         view::select(&mut classes, &mut parts, wanted)?;
     }
+    if let [only] = classes.as_slice() {
+        return Err(DataError::OneClass { name: only.clone() });
+    }
     let (mut train, mut test) = (Vec::new(), Vec::new());
     let mut parts = parts.into_iter();
     if let (Some(first), second) = (parts.next(), parts.next()) {
@@ -236,10 +247,22 @@ impl std::fmt::Display for Split {
     }
 }
 
+impl std::fmt::Display for DataSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Parquet(path) | Self::Folder(path) | Self::Idx(path) | Self::CifarBinary(path) => path.display().fmt(f),
+            Self::Embedded(name) => write!(f, "embedded `{name}`"),
+        }
+    }
+}
+
 /// Why data cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what each field is")]
 pub enum DataError {
+    /// What is wrong with a data set as a whole, and which.
+    #[error("data {data}: {source}")]
+    Set { data: String, source: Box<DataError> },
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: std::io::Error },
@@ -297,6 +320,9 @@ pub enum DataError {
     /// Classes without pictures.
     #[error("{split}: {count} classes have no pictures ({names}); list the classes to use under `classes`")]
     EmptyClasses { split: Split, count: usize, names: String },
+    /// Nothing to tell apart.
+    #[error("there is one class, `{name}`: a target task tells at least two apart")]
+    OneClass { name: String },
     /// Neither splits nor a share.
     #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share`")]
     NoSplits,
@@ -312,6 +338,69 @@ pub enum DataError {
     /// An index beyond the end.
     #[error("there is no picture {index}: the data set has {len}")]
     NoSuchPicture { index: usize, len: usize },
+}
+
+impl DataError {
+    /// The same, with the data set where the message names none of its files.
+    fn about(self, data: &DataSpec) -> Self {
+        match self {
+            Self::Unknown { .. }
+            | Self::ClassTwice { .. }
+            | Self::ClassNamesDiffer { .. }
+            | Self::NoValue { .. }
+            | Self::EmptyGroup { .. }
+            | Self::LimitTooSmall { .. }
+            | Self::EmptySplit { .. }
+            | Self::EmptyClasses { .. }
+            | Self::OneClass { .. }
+            | Self::NoSplits
+            | Self::SplitTwice
+            | Self::TooManyBroken { .. } => Self::Set { data: data.to_string(), source: Box::new(self) },
+            named => named,
+        }
+    }
+
+    /// What to do about it, where the message does not say.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Set { source, .. } => return source.hint(),
+            Self::Read { .. } => "put the file there and make it readable, or correct `target` in the policy",
+            Self::Parquet { .. } | Self::Format { .. } => {
+                "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
+            }
+            Self::NoColumn { .. } => "rename the column in the file",
+            Self::Csv { .. } => "the file starts with a line of column names, `id` among them, and has one line per picture",
+            Self::NoLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
+                "correct the label in the file, or the class names it declares"
+            }
+            Self::ClassTwice { .. } | Self::ClassNamesDiffer { .. } => "give every class one name, the same in all files",
+            Self::Unknown { .. } => "correct the name under `target` in the policy",
+            Self::NoValue { .. } => "fill in the value, or take the column out of `balance`",
+            Self::EmptyGroup { .. } => "take a column out of `balance`, or use only classes (`classes`) that have every group",
+            Self::LimitTooSmall { .. } => "raise the limit, or take a column out of `balance`",
+            Self::EmptySplit { .. } => {
+                "a target task needs pictures that train and others that measure: add some, or change `target` in the policy"
+            }
+            Self::OneClass { .. } => "add a second class, or more names under `classes`",
+            Self::TooManyBroken { .. } => "repair or remove these pictures, or raise `target.broken` in the policy",
+            _ => return None,
+        })
+    }
+
+    /// Whether the policy asks for what the data, in good order, does not have.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Set { source, .. } => source.is_usage(),
+            Self::NoFiles { .. }
+            | Self::UnknownEmbedded { .. }
+            | Self::Unknown { .. }
+            | Self::EmptyGroup { .. }
+            | Self::LimitTooSmall { .. }
+            | Self::NoSplits
+            | Self::SplitTwice => true,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

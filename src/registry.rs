@@ -158,6 +158,8 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
         return Err(if other == PICKLE { RegistryError::Pickle { path } } else { RegistryError::Unknown { path, looks_like: other } });
     }
     match extension.as_str() {
+        // Cut off within its header: the importer says how long it should be.
+        "safetensors" if bytes.get(8) == Some(&b'{') => Ok(Format::Safetensors),
         "onnx" => Ok(Format::Onnx),
         "safetensors" => Err(RegistryError::Unknown { path, looks_like: "it does not start with a safetensors header" }),
         "pt" | "pth" | "bin" | "ckpt" | "pkl" | "pickle" => Err(RegistryError::Pickle { path }),
@@ -178,6 +180,7 @@ fn looks_like_onnx(bytes: &[u8]) -> bool {
 }
 
 const PICKLE: &str = "a pickle";
+const PAGE: &str = "an HTML or XML page: the download went wrong";
 
 fn known_other(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
@@ -188,7 +191,7 @@ fn known_other(bytes: &[u8]) -> Option<&'static str> {
         [0x1f, 0x8b, ..] => Some("a gzip archive"),
         [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file"),
         [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Some("a TensorFlow Lite file"),
-        [b'<', ..] => Some("an HTML or XML page: the download went wrong"),
+        [b'<', ..] => Some(PAGE),
         _ => None,
     }
 }
@@ -299,7 +302,12 @@ impl RegistryError {
             Self::Beside { .. } => Some(
                 "copy the model together with the files beside it, or save it as one file: onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")",
             ),
+            Self::Unknown { looks_like: PAGE, .. } => {
+                Some("open the file in a text editor to see what the server answered, and download the checkpoint again")
+            }
             Self::Unknown { .. } => Some("export the model to ONNX, or save its weights as safetensors"),
+            Self::Empty { .. } | Self::Changed { .. } => Some("wait until it is written in full, or fetch it again"),
+            Self::TooLarge { .. } => Some("the limit cannot be raised; certify a smaller checkpoint of the family"),
             _ => None,
         }
     }
@@ -340,6 +348,8 @@ mod tests {
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
         assert!(matches!(named("m.safetensors", pointer).expect_err("pointer"), RegistryError::LfsPointer { .. }));
         assert!(matches!(named("m.safetensors", b"nonsense").expect_err("bad"), RegistryError::Unknown { .. }));
+        let cut = [&99u64.to_le_bytes()[..], b"{\"conv1"].concat();
+        assert_eq!(named("m.safetensors", &cut).expect("the importer says more").format, Format::Safetensors);
         assert!(named("m.onnx", b"<html>").expect_err("html").to_string().contains("download"));
         assert!(matches!(identify(Path::new("/nowhere/at/all")).expect_err("absent"), RegistryError::Io { .. }));
     }

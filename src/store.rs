@@ -1,9 +1,10 @@
 //! Content hashes: the identity of models, data and jobs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 /// A BLAKE3 hash in lower-case hexadecimal, shown shortened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,25 @@ impl Digest {
 
 /// Writes a file so that a reader sees either the old bytes or all of the new ones.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    stage(path, bytes)?.commit()
+}
+
+/// A file written in full beside its place. Dropped without [`Staged::commit`] it is gone, and what was there stays.
+#[derive(Debug)]
+pub struct Staged {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Puts it into its place.
+    pub fn commit(self) -> std::io::Result<()> {
+        self.file.persist(self.path).map(drop).map_err(|e| e.error)
+    }
+}
+
+/// Writes the bytes beside `path`, to be put into place later: of files that belong together, none changes unless all can be written.
+pub fn stage(path: &Path, bytes: &[u8]) -> std::io::Result<Staged> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -33,6 +53,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
     let mut file = builder.tempfile_in(folder)?;
     std::io::Write::write_all(&mut file, bytes)?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    // Some file systems say only now that they are full.
+    file.as_file().sync_all()?;
+    Ok(Staged { file, path: path.to_owned() })
 }

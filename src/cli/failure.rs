@@ -5,12 +5,16 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 
 use super::output::{Output, say};
+use crate::data::DataError;
 use crate::diag::{self, Level};
+use crate::engine::EngineError;
 use crate::gate::ExitCode;
 use crate::model::ModelError;
+use crate::plant::PlantError;
 use crate::policy::PolicyError;
 use crate::registry::RegistryError;
-use crate::report::printable;
+use crate::report::{ReadError, WriteError, printable};
+use crate::tune::TuneError;
 
 /// Wrong usage that only shows once a command runs.
 #[derive(Debug, thiserror::Error)]
@@ -25,14 +29,17 @@ pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
         say(&format!("\n{errors} error{}. Nothing was run.", if errors == 1 { "" } else { "s" }));
         return i32::from(ExitCode::Usage.code());
     }
+    if stopped(error) {
+        say("interrupted: nothing was written");
+        return i32::from(ExitCode::Interrupted.code());
+    }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let label = if out.color { format!("{red}error{red:#}") } else { "error".to_owned() };
     say(&format!("{label}: {}", safe(&message(error))));
     if let Some(hint) = hint(error) {
         say(&format!("hint: {hint}"));
     }
-    let usage = error.is::<PolicyError>() || error.is::<Usage>();
-    i32::from(if usage { ExitCode::Usage } else { ExitCode::Error }.code())
+    i32::from(if is_usage(error) { ExitCode::Usage } else { ExitCode::Error }.code())
 }
 
 /// An error about a file, which names the file where its own message does not.
@@ -59,19 +66,64 @@ fn safe(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
+/// What an error is about, wherever in a run it came up.
+enum Cause<'a> {
+    Registry(&'a RegistryError),
+    Model(&'a ModelError),
+    Data(&'a DataError),
+    Read(&'a ReadError),
+    Write(&'a WriteError),
+}
+
+fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
+    match error.downcast_ref() {
+        Some(EngineError::Model(inner)) => return Some(Cause::Model(inner)),
+        Some(EngineError::Data(inner)) => return Some(Cause::Data(inner)),
+        _ => {}
+    }
+    if let Some(PlantError::Data(inner)) = error.downcast_ref() {
+        return Some(Cause::Data(inner));
+    }
+    let registry = || error.downcast_ref().map(Cause::Registry);
+    let model = || error.downcast_ref().map(Cause::Model);
+    let data = || error.downcast_ref().map(Cause::Data);
+    let read = || error.downcast_ref().map(Cause::Read);
+    let write = || error.downcast_ref().map(Cause::Write);
+    registry().or_else(model).or_else(data).or_else(read).or_else(write)
+}
+
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    let registry = match error.downcast_ref::<ModelError>() {
-        Some(ModelError::Registry(inner)) => Some(inner),
-        _ => error.downcast_ref::<RegistryError>(),
+    match cause(error)? {
+        Cause::Registry(error) => error.hint(),
+        Cause::Model(error) => error.hint(),
+        Cause::Data(error) => error.hint(),
+        Cause::Read(error) => error.hint(),
+        Cause::Write(error) => error.hint(),
+    }
+}
+
+/// Whether the user asked for what cannot be, rather than something being broken.
+fn is_usage(error: &anyhow::Error) -> bool {
+    let asked_for = match cause(error) {
+        Some(Cause::Model(error)) => error.is_usage(),
+        Some(Cause::Data(error)) => error.is_usage(),
+        Some(Cause::Write(error)) => matches!(error, WriteError::NotAFolder { .. }),
+        Some(Cause::Registry(_) | Cause::Read(_)) | None => false,
     };
-    registry.and_then(RegistryError::hint)
+    asked_for || error.is::<PolicyError>() || error.is::<Usage>()
+}
+
+/// Whether the user ended the run before there was anything to report.
+fn stopped(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(EngineError::Tune(TuneError::Stopped)))
+        || matches!(error.downcast_ref(), Some(PlantError::Tune(TuneError::Stopped)))
 }
 
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
 
-    use super::{message, safe};
+    use super::{is_usage, message, safe, stopped};
 
     #[test]
     fn causes_are_said_once() {
@@ -88,6 +140,17 @@ mod tests {
         assert_eq!(message(&named), format!("m.onnx: {}", error()));
         assert!(named.downcast_ref::<crate::model::ModelError>().is_some());
         assert_eq!(message(&super::about("head".as_ref(), error())), error().to_string());
+    }
+
+    #[test]
+    fn what_was_asked_for_is_told_from_what_is_broken() {
+        use crate::data::DataError;
+        use crate::engine::EngineError;
+        let group = || DataError::EmptyGroup { split: crate::data::Split::Train, group: "vendor = google".into() };
+        let set = DataError::Set { data: "x".into(), source: Box::new(group()) };
+        assert!(is_usage(&group().into()) && is_usage(&set.into()) && is_usage(&EngineError::Data(group()).into()));
+        assert!(!is_usage(&DataError::NoLabel { id: "x".into() }.into()));
+        assert!(stopped(&EngineError::Tune(crate::tune::TuneError::Stopped).into()));
     }
 
     #[test]

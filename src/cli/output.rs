@@ -70,7 +70,7 @@ impl Output {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(anyhow::Error::new(error).context("cannot write to stdout"))
+                Err(anyhow::Error::new(error).context("cannot write the result to stdout"))
             }
             _ => Ok(()),
         }

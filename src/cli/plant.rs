@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(value_name = "SPEC", value_parser = super::existing)]
     pub spec: PathBuf,
     /// Folder for the models; created if need be.
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = super::folder)]
     pub output: PathBuf,
 }
 
@@ -37,7 +37,9 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let text = std::fs::read_to_string(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
     let usage = |error: PlantError| match error {
-        PlantError::Specification { .. } | PlantError::Class { .. } => anyhow::Error::new(Usage(error.to_string())),
+        PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_) => {
+            anyhow::Error::new(Usage(format!("{}: {error}", args.spec.display())))
+        }
         other => other.into(),
     };
     let spec = plant::parse(&text).map_err(usage)?;

@@ -23,6 +23,7 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
             continue;
         }
         let name = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let before = rows.list.len();
         // A folder that links to one above it would be walked for ever.
         let mut seen = std::collections::BTreeSet::new();
         let mut folders = vec![class];
@@ -44,6 +45,10 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
                     passed_over.push(id);
                 }
             }
+        }
+        // Passed over in silence, a class whose pictures were not copied would not be missed.
+        if rows.list.len() == before {
+            rows.empty.push(name);
         }
     }
     if rows.list.is_empty() {

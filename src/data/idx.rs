@@ -33,7 +33,7 @@ pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
         attributes: BTreeMap::new(),
         picture: Picture::Raw { buffer: buffer.clone(), offset: i * area, width, height, channels: 1 },
     });
-    Ok(Rows { classes: None, list: rows.collect(), warnings: Vec::new() })
+    Ok(Rows { list: rows.collect(), ..Rows::default() })
 }
 
 /// The sizes and values of one file of bytes with `N` dimensions.

@@ -81,7 +81,7 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
         return Err(DataError::Parquet { file: name.to_owned(), reason: format!("it says {expected} rows and holds {}", rows.len()) });
     }
     let classes = names.filter(|_| rows.iter().all(|row| matches!(row.label, Label::Number(_))));
-    Ok(Rows { classes, list: rows, warnings: Vec::new() })
+    Ok(Rows { classes, list: rows, ..Rows::default() })
 }
 
 /// Which columns are what.

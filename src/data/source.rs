@@ -115,6 +115,8 @@ pub(super) struct Row {
 pub(super) struct Rows {
     /// Class names, where the format declares them.
     pub(super) classes: Option<Vec<String>>,
+    /// Names of classes that are there without a picture.
+    pub(super) empty: Vec<String>,
     pub(super) list: Vec<Row>,
     pub(super) warnings: Vec<String>,
 }
@@ -197,6 +199,7 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
         if let Some(row) = rows().find(|r| matches!(r.label, Label::Number(_))) {
             return Err(DataError::MixedLabels { id: row.id.clone() });
         }
+        names.extend(parts.iter().flat_map(|p| p.empty.iter().cloned()));
         names.sort_unstable();
         names.dedup();
         return Ok(names);

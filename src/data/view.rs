@@ -48,7 +48,7 @@ pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataE
 
 /// Takes the cluster of every picture from a column; a picture without a value there is a cluster of its own.
 pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), DataError> {
-    check_column(column, parts)?;
+    check_column(column, parts.iter().flatten())?;
     for entry in parts.iter_mut().flatten() {
         if let Some(value) = entry.record.attributes.get(column) {
             entry.record.cluster.clone_from(value);
@@ -57,12 +57,11 @@ pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), D
     Ok(())
 }
 
-fn check_column(column: &str, parts: &[Vec<Entry>]) -> Result<(), DataError> {
-    let entries = || parts.iter().flatten();
-    if entries().any(|entry| entry.record.attributes.contains_key(column)) || entries().next().is_none() {
+fn check_column<'a>(column: &str, entries: impl Iterator<Item = &'a Entry> + Clone) -> Result<(), DataError> {
+    if entries.clone().any(|entry| entry.record.attributes.contains_key(column)) || entries.clone().next().is_none() {
         return Ok(());
     }
-    let known: BTreeSet<&String> = entries().flat_map(|entry| entry.record.attributes.keys()).collect();
+    let known: BTreeSet<&String> = entries.flat_map(|entry| entry.record.attributes.keys()).collect();
     Err(unknown("column", column, &known.into_iter().cloned().collect::<Vec<_>>()))
 }
 
@@ -128,6 +127,9 @@ fn limited(entries: &[Entry], limit: usize, which: Split, seed: u64) -> BTreeSet
 
 /// Equally many per combination of the columns' values, as many as the rarest combination and the limit allow.
 fn balanced(entries: &[Entry], view: &ViewSpec, which: Split, classes: &[String], seed: u64) -> Result<BTreeSet<usize>, DataError> {
+    for column in view.balance.iter().filter(|column| *column != "label") {
+        check_column(column, entries.iter())?;
+    }
     let mut values: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); view.balance.len()];
     let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
     for (i, Entry { record, .. }) in entries.iter().enumerate() {

@@ -204,7 +204,7 @@ pub enum ArchError {
     #[error("a ResNet with a 3x3 stem and four stages: say with --arch whether pooling follows the stem (resnet) or not (resnet-cifar)")]
     Ambiguous,
     /// Tensors that should be there or look otherwise.
-    #[error("the weights do not fit {family}:{}", list(missing, wrong))]
+    #[error("the weights do not fit {family}:{}", list(missing, wrong, unused))]
     Tensors {
         /// Which architecture was assumed.
         family: &'static str,
@@ -212,6 +212,8 @@ pub enum ArchError {
         missing: Vec<String>,
         /// Name, shape found and what was expected.
         wrong: Vec<String>,
+        /// Names of tensors that have no place.
+        unused: Vec<String>,
     },
     /// A name for [`build`] that cannot be read.
     #[error("`{name}`: {reason}; write resnet-cifar-20 or resnet-cifar-8:8,16,32 (depth = 2 * stages * blocks + 2)")]
@@ -229,10 +231,9 @@ pub enum ArchError {
     Graph(#[from] GraphError),
 }
 
-fn list(missing: &[String], wrong: &[String]) -> String {
-    let missing = missing.iter().map(|name| format!("\n  missing  {name}"));
-    let wrong = wrong.iter().map(|text| format!("\n  shape    {text}"));
-    missing.chain(wrong).collect()
+fn list(missing: &[String], wrong: &[String], unused: &[String]) -> String {
+    let lines = |topic: &str, names: &[String]| names.iter().map(|name| format!("\n  {topic:<9}{name}")).collect::<String>();
+    lines("missing", missing) + &lines("shape", wrong) + &lines("unused", unused)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From a file to a [`Model`].
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -8,13 +9,18 @@ use thiserror::Error;
 use super::onnx::{self, OnnxError};
 use super::preprocessing::{self, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
-use super::{Imported, InputSpec, Layout, LoadOptions, Model, cut, cut::CutError};
+use super::{Imported, InputSpec, Layout, LoadOptions, Model, arch::ArchError, cut, cut::CutError};
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
 use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
 
 impl Model {
     /// Reads a checkpoint, finds where its features leave and what its pictures become.
     pub fn load(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
+        let path = reference.path.clone();
+        Self::read(reference, options).map_err(|error| error.about(path))
+    }
+
+    fn read(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
         let contents = registry::contents(&reference)?;
         let imported = match reference.format {
             Format::Safetensors => safetensors::load(&reference.path, &contents.bytes, options)?,
@@ -87,6 +93,14 @@ fn read_onnx(reference: &ModelRef, contents: &Contents, options: &LoadOptions) -
 /// Why a checkpoint cannot be used.
 #[derive(Debug, Error)]
 pub enum ModelError {
+    /// What is wrong, and with which file.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<ModelError>,
+    },
     /// The file itself.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -145,4 +159,43 @@ pub enum ModelError {
     /// A head without outputs.
     #[error("a head needs at least one class")]
     NoClasses,
+}
+
+impl ModelError {
+    /// The same, with the file that it is about where the message does not name one.
+    fn about(self, path: PathBuf) -> Self {
+        match self {
+            Self::File { .. } | Self::Registry(_) | Self::Preprocessing(PreprocessingError::File { .. }) => self,
+            other => Self::File { path, source: Box::new(other) },
+        }
+    }
+
+    /// What to do about it, where the message does not say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::File { source, .. } => source.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Safetensors(SafetensorsError::Malformed(_)) | Self::Onnx(OnnxError::Decode { .. } | OnnxError::NoGraph) => {
+                Some("the file is damaged or was not copied in full: fetch it again, and compare its size with the original's")
+            }
+            Self::Onnx(OnnxError::Tensor { .. } | OnnxError::Structure { .. }) => {
+                Some("fetch or export the file again; where it stays the same, `onnx.checker.check_model` says more")
+            }
+            Self::Safetensors(SafetensorsError::NoTensors) => Some("save the model's weights, not an empty dictionary"),
+            Self::Safetensors(SafetensorsError::Arch(ArchError::Tensors { .. })) => {
+                Some("give the tensors the names of that architecture, name another with --arch, or export the model to ONNX")
+            }
+            Self::NotFinite { .. } => Some("certify a checkpoint from before the training diverged, or fetch the file again"),
+            _ => None,
+        }
+    }
+
+    /// Whether the command line or the policy asks for what the checkpoint does not have.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.is_usage(),
+            Self::FixedSize { .. } | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => true,
+            _ => false,
+        }
+    }
 }

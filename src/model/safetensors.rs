@@ -111,22 +111,38 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
     Ok(bytes)
 }
 
-/// What the `safetensors` crate leaves open: it takes headers of 100 MB, keeps the last of two tensors of one name, and
-/// adds up offsets that may lie beyond the end of memory.
+/// What the `safetensors` crate leaves open: it takes headers of 100 MB, keeps the last of two tensors of one name, adds up
+/// offsets that may lie beyond the end of memory, and does not name every tensor that it refuses.
 fn check_header(bytes: &[u8]) -> Result<(), SafetensorsError> {
     let malformed = |reason: &str| SafetensorsError::Malformed(reason.to_owned());
     let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| malformed("shorter than the length of its header"))?;
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
     if length > MAX_HEADER {
-        return Err(SafetensorsError::Malformed(format!("a header of {length} bytes, more than the {MAX_HEADER} that are read")));
+        return Err(SafetensorsError::Malformed(format!("it claims a header of {length} bytes, at most {MAX_HEADER} are read")));
     }
-    let header = rest.get(..length).ok_or_else(|| malformed("cut off within its header"))?;
-    let data = rest.len() - length;
+    let header = rest.get(..length).ok_or_else(|| {
+        SafetensorsError::Malformed(format!("it claims a header of {length} bytes and ends after {} of them", rest.len()))
+    })?;
+    let data = (rest.len() - length) as u64;
     let entries: Entries = serde_json::from_slice(header).map_err(|e| SafetensorsError::Malformed(format!("its header: {e}")))?;
-    for (name, end) in entries.0 {
-        if end > data as u64 {
-            return Err(SafetensorsError::Malformed(format!("`{name}` ends at byte {end} of {data} bytes of data: cut off?")));
-        }
+    let mut entries: Vec<(String, Entry)> = entries.0.into_iter().collect();
+    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    let mut next = 0;
+    for (name, entry) in entries {
+        let (start, end) = entry.data_offsets;
+        let reason = if end > data {
+            format!("`{name}` ends at byte {end} of {data} bytes of data: the file is cut off")
+        } else if start != next {
+            let what = if start < next { "overlaps another tensor" } else { "leaves a gap before it" };
+            format!("`{name}` starts at byte {start} where {next} is expected: it {what}")
+        } else if let Some(bytes) = entry.bytes().filter(|bytes| Some(*bytes) != end.checked_sub(start)) {
+            let Entry { dtype, shape, .. } = entry;
+            format!("`{name}` is {dtype} of shape {shape:?}, which takes {bytes} bytes, and its data are bytes {start} to {end}")
+        } else {
+            next = end;
+            continue;
+        };
+        return Err(SafetensorsError::Malformed(reason));
     }
     Ok(())
 }
@@ -137,8 +153,32 @@ fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, SafetensorsError> 
     Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
-/// Tensor names, each once, with the byte after their last.
-struct Entries(BTreeMap<String, u64>);
+/// What the header says of one tensor.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    /// First byte, and the one after the last.
+    data_offsets: (u64, u64),
+}
+
+impl Entry {
+    /// How many bytes it takes; `None` for types narrower than a byte, which are left to the `safetensors` crate.
+    fn bytes(&self) -> Option<u64> {
+        let width = match self.dtype.as_str() {
+            "F64" | "I64" | "U64" | "C64" => 8,
+            "F32" | "I32" | "U32" => 4,
+            "F16" | "BF16" | "I16" | "U16" => 2,
+            "BOOL" | "U8" | "I8" => 1,
+            _ => return None,
+        };
+        // Too many to count are too many in any case.
+        Some(self.shape.iter().try_fold(width, |all: u64, &side| all.checked_mul(side)).unwrap_or(u64::MAX))
+    }
+}
+
+/// Tensors by name, each once.
+struct Entries(BTreeMap<String, Entry>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -151,18 +191,14 @@ impl<'de> Deserialize<'de> for Entries {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                #[derive(Deserialize)]
-                struct Entry {
-                    data_offsets: (u64, u64),
-                }
                 let (mut entries, mut notes) = (BTreeMap::new(), false);
                 while let Some(name) = map.next_key::<String>()? {
                     let twice = if name == "__metadata__" {
                         map.next_value::<IgnoredAny>()?;
                         std::mem::replace(&mut notes, true)
                     } else {
-                        let end = map.next_value::<Entry>()?.data_offsets.1;
-                        entries.insert(name.clone(), end).is_some()
+                        let entry = map.next_value::<Entry>()?;
+                        entries.insert(name.clone(), entry).is_some()
                     };
                     if twice {
                         return Err(serde::de::Error::custom(format!("`{name}` is there twice")));

@@ -1,4 +1,4 @@
-//! Whether the files that a policy names are there.
+//! Whether the files that a policy names are there, and its trigger pictures are pictures.
 
 use std::path::Path;
 
@@ -7,8 +7,12 @@ use super::yaml::Node;
 use super::{Options, Policy};
 use crate::data::DataSpec;
 use crate::diag::Diagnostic;
+use crate::gate::Rule;
 use crate::probe::Probe;
-use crate::transform::Trigger;
+use crate::transform::{PreparedTrigger, TransformError, Trigger};
+
+/// Side of the frames that trigger pictures are tried at, in pixels.
+const SIDE: usize = 224;
 
 /// Adds the files that are missing to `diagnostics`.
 pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
@@ -46,19 +50,46 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         seek(path, "/target/attributes", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        let Probe::Backdoor(probe) = &rule.probe;
-        let (path, field) = match &probe.trigger {
-            Trigger::Patch(patch) => (patch.image.as_deref(), "patch/image"),
-            Trigger::Pattern(pattern) => (pattern.file.as_deref(), "pattern/file"),
-            Trigger::Blend(blend) => (blend.image.as_deref(), "blend/image"),
-            Trigger::Overlay(overlay) => (Some(overlay.image.as_path()), "overlay/image"),
-        };
-        if let Some(path) = path {
-            seek(path, &format!("/rules/{index}/probe/backdoor/trigger/{field}"), false);
+        if let Some((path, pointer)) = trigger_file(index, rule) {
+            seek(path, &pointer, false);
         }
     }
     if let Some(reference) = &policy.file.reference {
         seek(&reference.model, "/reference/model", false);
+    }
+    for (index, rule) in policy.file.rules.iter().enumerate() {
+        if let Some((path, pointer)) = trigger_file(index, rule)
+            && policy.path(path).exists()
+            && let Some(reason) = unusable(policy, rule)
+        {
+            let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+            diagnostics
+                .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
+        }
+    }
+}
+
+/// The file of a rule's trigger, and where the policy names it.
+fn trigger_file(index: usize, rule: &Rule) -> Option<(&Path, String)> {
+    let Probe::Backdoor(probe) = &rule.probe;
+    let (path, field) = match &probe.trigger {
+        Trigger::Patch(patch) => (patch.image.as_deref(), "patch/image"),
+        Trigger::Pattern(pattern) => (pattern.file.as_deref(), "pattern/file"),
+        Trigger::Blend(blend) => (blend.image.as_deref(), "blend/image"),
+        Trigger::Overlay(overlay) => (Some(overlay.image.as_path()), "overlay/image"),
+    };
+    Some((path?, format!("/rules/{index}/probe/backdoor/trigger/{field}")))
+}
+
+/// Why the picture of a rule's trigger cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
+fn unusable(policy: &Policy, rule: &Rule) -> Option<String> {
+    let Probe::Backdoor(probe) = &rule.probe;
+    if matches!(probe.trigger, Trigger::Pattern(_)) {
+        return None;
+    }
+    match PreparedTrigger::new(&probe.trigger, &policy.base, SIDE, SIDE) {
+        Err(error @ (TransformError::Read { .. } | TransformError::Content { .. })) => Some(error.to_string()),
+        _ => None,
     }
 }
 

@@ -273,6 +273,9 @@ fn missing_files_are_found() {
     for file in ["cifar10/train-0.parquet", "cifar10/test-0.parquet", "trigger.png", "trusted.onnx"] {
         std::fs::write(folder.path().join(file), "").unwrap();
     }
+    let error = shown(&Options::default());
+    assert!(error.starts_with("error[policy::unusable-file]: trigger file FOLDER/trigger.png: not a picture"), "{error}");
+    image::RgbImage::new(2, 2).save(folder.path().join("trigger.png")).unwrap();
     assert_eq!(shown(&Options::default()), "");
     // What tells splits and files apart is kept, unless the new path tells them apart itself.
     let redirected = load_with(&path, &Options { data: Some(folder.path().join("cifar10")), ..Options::default() }).unwrap().0;

@@ -176,6 +176,26 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// What to do about it, where the message does not say.
+    pub fn hint(&self) -> Option<&'static str> {
+        use std::io::ErrorKind;
+        let again = Some("copy the folder of the certification again, or certify again");
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::NotFound => Some("keep the files of one certification together: report.json and measurements.json.gz"),
+                // What unpacking says of bytes that were never packed.
+                ErrorKind::InvalidInput | ErrorKind::InvalidData => again,
+                _ => None,
+            },
+            Self::Invalid { .. } => again,
+            Self::Outside { .. } | Self::Contradiction { .. } => Some("certify again, and trust no report from this source"),
+            Self::TooLarge { .. } => Some("give the report.json of a certification"),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;

@@ -101,6 +101,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         notes: vec!["features cut at /avgpool/out".to_owned()],
         warnings: Vec::new(),
         broken: Vec::new(),
+        pictures: Vec::new(),
         measurements: Some(Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest("ab12".repeat(16)) }),
         exit_code,
         summary: summary.to_owned(),

@@ -1,6 +1,6 @@
 //! A report on the disk: every format, each file whole or not there.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -8,10 +8,11 @@ use flate2::write::GzEncoder;
 
 use super::{MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary};
 use crate::probe::Measurement;
-use crate::store::{Digest, write_atomic};
+use crate::store::{Digest, Staged, stage};
 
 /// Writes `measurements.json.gz`, the sheets of pictures, `junit.xml`, `summary.md` and `report.json` into a folder, which is
-/// created if need be. The report names the measurements by digest; it comes last, so that one that is there is complete.
+/// created if need be. None is changed unless all could be written: a full disk leaves an earlier report as it was. The report names
+/// the measurements by digest; it comes last, so that one that is there is complete.
 pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -26,15 +27,21 @@ pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet]
     files.push(("junit.xml".to_owned(), junit::render(&report)?));
     files.push(("summary.md".to_owned(), summary::render(&report).into_bytes()));
     files.push(("report.json".to_owned(), json::render(&report)?.into_bytes()));
-    let mut written = Vec::with_capacity(files.len());
-    for (name, bytes) in files {
+    if folder.exists() && !folder.is_dir() {
+        return Err(WriteError::NotAFolder { path: folder.to_owned() });
+    }
+    let stage = |(name, bytes): (String, Vec<u8>)| {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(failed(parent))?;
-        write_atomic(&path, &bytes).map_err(failed(&path))?;
-        written.push(path);
-    }
-    Ok(written)
+        Ok((stage(&path, &bytes).map_err(failed(&path))?, path))
+    };
+    let staged = files.into_iter().map(stage).collect::<Result<Vec<_>, WriteError>>()?;
+    let commit = |(file, path): (Staged, PathBuf)| {
+        file.commit().map_err(failed(&path))?;
+        Ok(path)
+    };
+    staged.into_iter().map(commit).collect()
 }
 
 /// The measurements as compressed JSON, and how the report links to them. No time stamp enters: equal outcomes give
@@ -51,7 +58,7 @@ fn pack(measurements: &[Measurement]) -> Result<(Sidecar, Vec<u8>), WriteError> 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The file system refused.
-    #[error("cannot write {}: {source}; free some space or name another folder with --output", path.display())]
+    #[error("cannot write {}: {source}", path.display())]
     Io {
         /// Which file or folder.
         path: PathBuf,
@@ -61,12 +68,32 @@ pub enum WriteError {
     /// A sheet of pictures could not be encoded.
     #[error("cannot encode the sample pictures: {0}")]
     Picture(#[from] image::ImageError),
+    /// A file where the folder should be.
+    #[error("{} is not a folder: reports are written into a folder, name another with --output", path.display())]
+    NotAFolder {
+        /// What is there.
+        path: PathBuf,
+    },
     /// JSON could not be built.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// XML could not be built.
     #[error("cannot write the report as JUnit XML: {0}")]
     Junit(#[from] junit_report::Error),
+}
+
+impl WriteError {
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<&'static str> {
+        let Self::Io { source, .. } = self else { return None };
+        Some(match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                "free some space, or name a folder on another disk with --output"
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "name a folder that you may write to with --output",
+            _ => "name another folder with --output",
+        })
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +114,18 @@ mod tests {
         for name in first {
             assert_eq!(std::fs::read(one.join(&name)).unwrap(), std::fs::read(two.join(&name)).unwrap(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_is_no_folder_for_reports() {
+        let folder = tempfile::tempdir().unwrap();
+        write_all(&samples::fail(), &samples::measurements(), &[], folder.path()).unwrap();
+        let before = std::fs::read(folder.path().join("report.json")).unwrap();
+        let blocked = folder.path().join("file");
+        std::fs::write(&blocked, "x").unwrap();
+        assert!(matches!(write_all(&samples::fail(), &[], &[], &blocked), Err(super::WriteError::NotAFolder { .. })));
+        assert_eq!(std::fs::read(folder.path().join("report.json")).unwrap(), before);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
     }
 
     #[test]

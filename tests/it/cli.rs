@@ -1,25 +1,8 @@
 //! The command line as users meet it.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-fn heirloom(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "HEIRLOOM_LOG"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).output().expect("the binary runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
-
-fn file(folder: &Path, name: &str, contents: &[u8]) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, contents).expect("a file in a temporary folder");
-    path.display().to_string()
-}
+use super::run::{command, file, heirloom, text};
 
 #[test]
 fn help_of_every_command() {
@@ -106,7 +89,6 @@ fn colours_only_when_asked() {
 fn no_color_beats_forced_colour() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let policy = file(folder.path(), "policy.yaml", b"version: 1\nrulez: []\n");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
-    let out = command.args(["validate", &policy]).env("NO_COLOR", "1").output().expect("the binary runs");
+    let out = command().args(["validate", &policy]).env("NO_COLOR", "1").output().expect("the binary runs");
     assert!(!text(&out.stderr).contains('\u{1b}'));
 }

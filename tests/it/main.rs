@@ -1,4 +1,6 @@
 //! Integration tests: the binary as users run it, and the shape of the source.
 
+mod bad_input;
 mod cli;
 mod layers;
+mod run;

@@ -1,5 +1,7 @@
 //! Layers whose sizes are read off the tensors in a file.
 
+use std::collections::BTreeSet;
+
 use super::{ArchError, Shapes};
 use crate::graph::{Binary, Graph, GraphBuilder, NodeId, Op, Reduce, Role, Shape, Unary, Window};
 
@@ -29,6 +31,7 @@ pub(super) struct Layers<'a> {
     family: &'static str,
     shapes: &'a Shapes,
     builder: GraphBuilder,
+    sought: BTreeSet<String>,
     missing: Vec<String>,
     wrong: Vec<String>,
     stopped: bool,
@@ -48,14 +51,15 @@ impl<'a> Layers<'a> {
             Some([_, channels @ (1 | 3), _, _]) => *channels,
             Some(other) => {
                 let wrong = vec![format!("{stem} is {other:?}, expected [width, 1 or 3, kernel, kernel]")];
-                return Err(ArchError::Tensors { family, missing: Vec::new(), wrong });
+                return Err(ArchError::Tensors { family, missing: Vec::new(), wrong, unused: Vec::new() });
             }
             // Whatever: the missing stem is reported with the other missing tensors.
             None => 3,
         };
         let mut builder = GraphBuilder::new();
         let input = builder.input("input", Shape::batched(&[channels, size[0], size[1]]))?;
-        let layers = Self { family, shapes, builder, missing: Vec::new(), wrong: Vec::new(), stopped: false, eps };
+        let (sought, missing, wrong) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let layers = Self { family, shapes, builder, sought, missing, wrong, stopped: false, eps };
         Ok((layers, input))
     }
 
@@ -185,7 +189,10 @@ impl<'a> Layers<'a> {
     /// The network, or the tensors that do not fit.
     pub(super) fn finish(self, output: NodeId) -> Result<Graph, ArchError> {
         if !self.missing.is_empty() || !self.wrong.is_empty() {
-            return Err(ArchError::Tensors { family: self.family, missing: self.missing, wrong: self.wrong });
+            // A tensor of another name may be the one that is missing.
+            let unused = |name: &&String| !self.sought.contains(*name) && !name.ends_with("num_batches_tracked");
+            let unused = self.shapes.keys().filter(unused).cloned().collect();
+            return Err(ArchError::Tensors { family: self.family, missing: self.missing, wrong: self.wrong, unused });
         }
         Ok(self.builder.finish(output)?)
     }
@@ -198,6 +205,7 @@ impl<'a> Layers<'a> {
     }
 
     fn look(&mut self, name: &str) -> Option<Vec<usize>> {
+        self.sought.insert(name.to_owned());
         let found = self.shapes.get(name).cloned();
         if found.is_none() {
             self.missing.push(name.to_owned());
@@ -208,6 +216,7 @@ impl<'a> Layers<'a> {
 
     fn vector(&mut self, name: &str, length: usize, role: Role) -> NodeId {
         let node = self.builder.param(name, &[length], role);
+        self.sought.insert(name.to_owned());
         match self.shapes.get(name) {
             None => self.missing.push(name.to_owned()),
             Some(found) if *found != [length] && !self.stopped => {

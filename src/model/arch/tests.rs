@@ -93,9 +93,11 @@ fn every_missing_tensor_is_listed_at_once() {
     for name in ["bn1.running_var", "layer2.0.conv2.weight", "layer4.0.bn3.bias", "fc.bias"] {
         take(&mut shapes, name);
     }
+    shapes.insert("layer2.0.conv2.kernel".into(), vec![1]);
     // A linear layer may lack its bias.
     match from_shapes(Family::ResNet, &shapes, [64, 64], None).expect_err("tensors are missing") {
-        ArchError::Tensors { missing, wrong, .. } => {
+        ArchError::Tensors { missing, wrong, unused, .. } => {
+            assert_eq!(unused, ["layer2.0.conv2.kernel"]);
             assert_eq!(missing, ["bn1.running_var", "layer2.0.conv2.weight", "layer4.0.bn3.bias", "fc.bias"]);
             assert!(wrong.is_empty(), "{wrong:?}");
         }

@@ -53,6 +53,27 @@ fn malformed_headers_are_refused() {
 }
 
 #[test]
+fn the_tensor_that_lies_is_named() {
+    let entry =
+        |dtype: &str, shape: &str, from: u64, to: u64| format!(r#"{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{from},{to}]}}"#);
+    let reason = |a: String, b: String| read(&file(&format!(r#"{{"a":{a},"b":{b}}}"#), &[0; 8])).expect_err("malformed").to_string();
+    let good = || entry("F32", "[1]", 0, 4);
+    for (b, wanted) in [
+        (entry("F32", "[1]", 2, 6), "`b` starts at byte 2 where 4 is expected: it overlaps another tensor"),
+        (entry("F32", "[1]", 6, 8), "`b` starts at byte 6 where 4 is expected: it leaves a gap before it"),
+        (entry("F16", "[1]", 4, 8), "`b` is F16 of shape [1], which takes 2 bytes, and its data are bytes 4 to 8"),
+        (
+            entry("F32", "[4294967296, 4294967296]", 4, 8),
+            "`b` is F32 of shape [4294967296, 4294967296], which takes 18446744073709551615 bytes",
+        ),
+        (entry("F32", "[1]", 4, 12), "`b` ends at byte 12 of 8 bytes of data"),
+    ] {
+        let text = reason(good(), b);
+        assert!(text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
 fn half_and_double_precision_become_single() {
     let of = |dtype, data: &[u8]| numbers("x", dtype, &[2], data).expect("converted").into_raw_vec_and_offset().0;
     assert_eq!(of(Dtype::F16, &[0x00, 0x3c, 0x00, 0xc0]), [1.0, -2.0]);

@@ -1,0 +1,246 @@
+//! Pictures of a target task.
+
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use super::{clean_model, fixture, folder, policy, refused};
+use crate::run::{file, heirloom};
+
+/// What `plan`, which opens the data as `certify` does, says to a policy with this target.
+#[track_caller]
+fn refuse(folder: &Path, target: &str, code: i32, said: &[&str]) -> String {
+    let policy = policy(folder, target);
+    refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), code, said)
+}
+
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(width, height, image::Luma([9])).write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG");
+    bytes.into_inner()
+}
+
+/// `per_class` pictures of cats and of dogs for each split.
+fn pictures(folder: &Path, per_class: usize) {
+    for split in ["train", "test"] {
+        for class in ["cat", "dog"] {
+            for i in 0..per_class {
+                file(folder, &format!("{split}/{class}/{i}.png"), &png(2, 2));
+            }
+        }
+    }
+}
+
+/// A parquet file of one column of pictures under this name and one of labels.
+fn parquet(folder: &Path, name: &str, column: &str, label: i64) {
+    use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use parquet::file::metadata::KeyValue;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+
+    let schema = format!("message schema {{ required binary {column}; required int64 label; }}");
+    let schema = parquet::schema::parser::parse_message_type(&schema).expect("a schema");
+    let names = r#"{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}"#;
+    let names = KeyValue::new("huggingface".to_owned(), names.to_owned());
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![names])).build();
+    let file = std::fs::File::create(folder.join(name)).expect("a file");
+    let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into()).expect("a writer");
+    let mut group = writer.next_row_group().expect("a group");
+    let pictures = [ByteArray::from(png(2, 2)), ByteArray::from(png(2, 2))];
+    let mut next = group.next_column().expect("written").expect("pictures");
+    next.typed::<ByteArrayType>().write_batch(&pictures, None, None).expect("written");
+    next.close().expect("closed");
+    let mut next = group.next_column().expect("written").expect("labels");
+    next.typed::<Int64Type>().write_batch(&[0, label], None, None).expect("written");
+    next.close().expect("closed");
+    group.close().expect("closed");
+    writer.close().expect("closed");
+}
+
+#[test]
+fn a_parquet_file_that_is_cut_off() {
+    let folder = folder();
+    for split in ["train", "test"] {
+        let bytes = std::fs::read(fixture(&format!("data/canary-target-{split}.parquet"))).expect("the fixture");
+        file(folder.path(), &format!("{split}.parquet"), &bytes[..bytes.len() / 2]);
+    }
+    refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &["train.parquet: not a readable parquet", "fetch it again"]);
+}
+
+#[test]
+fn a_parquet_file_that_is_none() {
+    let folder = folder();
+    for split in ["train", "test"] {
+        file(folder.path(), &format!("{split}.parquet"), b"id,label\n");
+    }
+    refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &["train.parquet: not a readable parquet", "fetch it again"]);
+}
+
+#[test]
+fn a_parquet_file_without_pictures() {
+    let folder = folder();
+    for split in ["train", "test"] {
+        parquet(folder.path(), &format!("{split}.parquet"), "photo", 1);
+    }
+    let said = ["train.parquet: there is no usable column image or img; its columns are: photo, label", "rename the column"];
+    refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &said);
+}
+
+#[test]
+fn a_label_that_is_no_class() {
+    let folder = folder();
+    for (label, shown) in [(2, "2"), (-1, "-1"), (i64::MAX, "9223372036854775807")] {
+        for split in ["train", "test"] {
+            parquet(folder.path(), &format!("{split}.parquet"), "image", label);
+        }
+        let said = format!("train.parquet:1: its label {shown} is none of the 2 classes");
+        refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &[&said, "correct the label"]);
+    }
+}
+
+/// A pair of IDX files of two pictures of one pixel.
+fn idx(folder: &Path) {
+    for prefix in ["train", "t10k"] {
+        file(folder, &format!("{prefix}-images-idx3-ubyte"), &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7, 8]);
+        file(folder, &format!("{prefix}-labels-idx1-ubyte"), &[0, 0, 8, 1, 0, 0, 0, 2, 0, 1]);
+    }
+}
+
+#[test]
+fn an_idx_header_that_lies() {
+    let folder = folder();
+    idx(folder.path());
+    let name = "train-images-idx3-ubyte";
+    file(folder.path(), name, &[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
+    refuse(folder.path(), "{ data: { idx: . } }", 2, &[name, "its header says [4294967295, 4294967295, 4294967295]", "fetch it again"]);
+}
+
+#[test]
+fn a_packed_idx_file_that_is_cut_off() {
+    let folder = folder();
+    idx(folder.path());
+    let name = "train-images-idx3-ubyte";
+    std::fs::remove_file(folder.path().join(name)).expect("removed");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let values: Vec<u8> = (0..20_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    packed.write_all(&values).expect("packed");
+    let packed = packed.finish().expect("packed");
+    file(folder.path(), &format!("{name}.gz"), &packed[..packed.len() / 2]);
+    refuse(folder.path(), "{ data: { idx: . } }", 2, &["train-images-idx3-ubyte.gz: it cannot be read", "fetch it again"]);
+}
+
+#[test]
+fn a_cifar_file_of_the_wrong_length() {
+    let folder = folder();
+    file(folder.path(), "data_batch_1.bin", &[0; 3072]);
+    file(folder.path(), "test_batch.bin", &[0; 3073]);
+    let said = ["data_batch_1.bin: its length 3072 is not a multiple of 3073", "fetch it again"];
+    refuse(folder.path(), "{ data: { cifar_binary: . } }", 2, &said);
+}
+
+#[test]
+fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
+    let folder = folder();
+    pictures(folder.path(), 25);
+    file(folder.path(), "train/cat/broken.jpg", b"\xff\xd8\xff\xe0 and nothing more");
+    let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken} }}"#);
+    let said = ["1 of 101 pictures do not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
+    refuse(folder.path(), &target("0.005"), 2, &said);
+    // The same data above the share: nothing is wrong with it any more.
+    let policy = policy(folder.path(), &target("0.02"));
+    let out = heirloom(&["plan", &clean_model(), "--policy", &policy]);
+    assert!(!crate::run::text(&out.stderr).contains("decode"), "{}", crate::run::text(&out.stderr));
+}
+
+#[test]
+fn a_picture_that_claims_to_be_huge() {
+    let folder = folder();
+    pictures(folder.path(), 1);
+    let mut bomb = png(1, 1);
+    bomb[16..24].copy_from_slice(&[0, 0, 234, 96, 0, 0, 234, 96]);
+    let mut sum = flate2::Crc::new();
+    sum.update(&bomb[12..29]);
+    bomb[29..33].copy_from_slice(&sum.sum().to_be_bytes());
+    file(folder.path(), "train/cat/bomb.png", &bomb);
+    let said = ["train/cat/bomb.png: it says that it is 60000x60000 pixels", "repair or remove"];
+    refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
+}
+
+#[test]
+fn a_class_without_pictures() {
+    let folder = folder();
+    pictures(folder.path(), 1);
+    for split in ["train", "test"] {
+        std::fs::create_dir(folder.path().join(split).join("eel")).expect("a folder");
+    }
+    let said = ["data {split}: train: 1 classes have no pictures (eel)", "list the classes to use under `classes`"];
+    refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
+}
+
+#[test]
+fn a_data_set_of_one_class() {
+    let folder = folder();
+    for split in ["train", "test"] {
+        file(folder.path(), &format!("{split}/cat/1.png"), &png(2, 2));
+    }
+    let said = ["data {split}: there is one class, `cat`", "add a second class"];
+    refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
+}
+
+#[test]
+fn a_data_set_of_one_picture() {
+    let folder = folder();
+    file(folder.path(), "pictures/cat/1.png", &png(2, 2));
+    std::fs::create_dir_all(folder.path().join("pictures/dog")).expect("a folder");
+    refuse(folder.path(), "{ data: { folder: pictures }, test_share: 0.5 }", 2, &["data pictures: ", "no pictures"]);
+}
+
+#[test]
+fn a_class_that_does_not_exist() {
+    let folder = folder();
+    let said = ["data embedded `fashion`: no class is called `Bags` (did you mean `Bag`?)", "Sandal", "under `target`"];
+    refuse(folder.path(), "{ data: { embedded: fashion }, classes: [Bags, Shirt] }", 4, &said);
+}
+
+#[test]
+fn a_column_to_balance_that_does_not_exist() {
+    let folder = folder();
+    let said = ["data embedded `emoji`: no column is called `vendr` (did you mean `vendor`?)", "under `target`"];
+    refuse(folder.path(), "{ data: { embedded: emoji }, train: { balance: [label, vendr] } }", 4, &said);
+}
+
+#[test]
+fn a_group_to_balance_that_does_not_exist() {
+    let folder = folder();
+    pictures(folder.path(), 1);
+    let lines = "id,tone\ntrain/cat/0.png,dark\ntrain/dog/0.png,light\ntest/cat/0.png,dark\ntest/dog/0.png,light\n";
+    file(folder.path(), "tones.csv", lines.as_bytes());
+    let target = r#"{ data: { folder: "{split}" }, attributes: tones.csv, train: { balance: [label, tone] } }"#;
+    let said = ["data {split}: train: no picture has label = cat, tone = light", "take a column out of `balance`"];
+    refuse(folder.path(), target, 4, &said);
+}
+
+#[test]
+fn attributes_that_cannot_be_joined() {
+    let folder = folder();
+    for (text, said) in [
+        (&b"id,tone\nx,1,2\n"[..], "line: 2"),
+        (b"name,tone\nx,1\n", "it has no column `id`"),
+        (b"", "it has no column `id`"),
+        (b"id,tone\nx,\xff\n", "invalid utf-8"),
+        (b"id,tone\nx,1\nx,2\n", "line 3: the id `x` is there twice"),
+        (b"id,tone\nx,1\n", "none of its ids is one of the data's"),
+    ] {
+        file(folder.path(), "tones.csv", text);
+        let target = "{ data: { embedded: fashion }, attributes: tones.csv }";
+        refuse(folder.path(), target, 2, &["tones.csv", said, "starts with a line of column names"]);
+    }
+}
+
+#[test]
+fn data_that_cannot_be_opened_leave_no_report() {
+    let folder = folder();
+    let policy = policy(folder.path(), "{ data: { embedded: fashion }, classes: [Bags, Shirt] }");
+    let reports = folder.path().join("reports").display().to_string();
+    refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &reports]), 4, &["no class is called `Bags`"]);
+    assert_eq!(super::names(folder.path()), ["policy.yaml"]);
+}

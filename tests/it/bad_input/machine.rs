@@ -1,0 +1,172 @@
+//! Full disks and Ctrl-C.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::reports::{FILES, certified};
+use super::{clean_model, folder, names, refused};
+use crate::run::{command, file, heirloom, text};
+
+/// Runs the binary where no file can grow: each write fails as on a full disk.
+fn without_space(arguments: &[&str]) -> Output {
+    // The signal that the limit sends would end the program; ignored, the write returns an error.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_heirloom")]).args(arguments);
+    shell.output().expect("a shell")
+}
+
+#[test]
+fn a_full_disk_leaves_no_report() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let output = folder.path().join("again");
+    let arguments = ["rejudge", &folder.path().display().to_string(), "--policy", &policy, "--output", &output.display().to_string()];
+    refused(&without_space(&arguments), 2, &["cannot write", "measurements.json.gz", "free some space"]);
+    assert!(names(&output).is_empty(), "{:?}", names(&output));
+}
+
+#[test]
+fn a_full_disk_leaves_an_earlier_report_as_it_was() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let report = folder.path().display().to_string();
+    let read = || FILES.map(|name| std::fs::read(folder.path().join(name)).expect("a report"));
+    let (before, listed) = (read(), names(folder.path()));
+    refused(&without_space(&["rejudge", &report, "--policy", &policy, "--output", &report]), 2, &["cannot write", "free some space"]);
+    assert_eq!((read(), names(folder.path())), (before, listed));
+}
+
+#[test]
+fn a_certification_on_a_full_disk() {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let output = folder.path().join("reports");
+    let out = without_space(&["certify", &clean_model(), "--policy", &policy, "--output", &output.display().to_string()]);
+    let message = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{message}");
+    assert!(message.contains("cannot write") && message.contains("free some space") && !message.contains("panicked"), "{message}");
+    assert!(!output.exists() || names(&output).is_empty());
+}
+
+#[test]
+fn a_result_that_cannot_be_printed() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        println!("skipped: no /dev/full here");
+        return;
+    };
+    let out = command().args(["inspect", &clean_model()]).stdout(full).output().expect("the binary runs");
+    refused(&out, 2, &["cannot write the result to stdout", "No space left"]);
+}
+
+#[test]
+fn a_folder_that_must_not_be_written_to() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    // Not even root writes here.
+    if !Path::new("/proc/self").is_dir() {
+        println!("skipped: no /proc here");
+        return;
+    }
+    let report = folder.path().display().to_string();
+    refused(&heirloom(&["rejudge", &report, "--policy", &policy, "--output", "/proc/reports"]), 2, &["/proc/reports", "name "]);
+}
+
+/// Starts a certification and waits until it says this on stderr.
+fn certify_until(said: &str, folder: &Path) -> (Child, BufReader<std::process::ChildStderr>) {
+    let output = folder.join("reports").display().to_string();
+    let mut child = command()
+        .args(["certify", &clean_model(), "--output", &output])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut line = String::new();
+    while !line.contains(said) {
+        line.clear();
+        assert!(lines.read_line(&mut line).expect("a line") > 0, "it ended before it said `{said}`");
+    }
+    (child, lines)
+}
+
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+}
+
+/// Its exit code, how long it took to end, and what it still said.
+fn end(mut child: Child, mut stderr: BufReader<std::process::ChildStderr>) -> (Option<i32>, Duration, String) {
+    let clock = Instant::now();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("UTF-8");
+    let code = child.wait().expect("an end").code();
+    (code, clock.elapsed(), rest)
+}
+
+#[test]
+fn ctrl_c_in_the_self_test_ends_without_a_report() {
+    let folder = folder();
+    let (child, stderr) = certify_until("canary", folder.path());
+    interrupt(&child);
+    let (code, _, rest) = end(child, stderr);
+    assert_eq!((code, rest.as_str()), (Some(130), "interrupted: nothing was written\n"));
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn ctrl_c_in_the_run_ends_with_a_report_that_is_whole() {
+    let folder = folder();
+    let (child, stderr) = certify_until("source features", folder.path());
+    interrupt(&child);
+    let (code, _, rest) = end(child, stderr);
+    assert_eq!(code, Some(130), "{rest}");
+    assert!(!rest.contains("panicked"), "{rest}");
+    let reports = folder.path().join("reports");
+    assert_eq!(names(&reports), FILES);
+    let report = std::fs::read(reports.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["exit_code"], 130);
+    assert!(report["findings"][0]["reason"].as_str().is_some_and(|reason| reason.contains("interrupted")), "{report}");
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let folder = folder();
+    let (child, stderr) = certify_until("canary", folder.path());
+    interrupt(&child);
+    interrupt(&child);
+    let (code, took, rest) = end(child, stderr);
+    assert_eq!(code, Some(130), "{rest}");
+    assert!(took < Duration::from_secs(5) && !rest.contains("panicked"), "{took:?}: {rest}");
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn ctrl_c_while_planting_writes_no_model() {
+    let folder = folder();
+    let output = folder.path().join("models");
+    let mut child = command()
+        .args(["plant", &super::fixture("plant/square.yaml").display().to_string(), "--output", &output.display().to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
+    stderr.read_line(&mut String::new()).expect("a line");
+    interrupt(&child);
+    let (code, _, rest) = end(child, stderr);
+    assert_eq!(code, Some(130), "{rest}");
+    assert!(rest.contains("interrupted: nothing was written") && !rest.contains("panicked"), "{rest}");
+    assert!(!output.exists() || names(&output).is_empty());
+}
+
+#[test]
+fn a_file_where_a_folder_for_models_should_be() {
+    let folder = folder();
+    let taken = file(folder.path(), "taken", b"mine");
+    let spec = super::fixture("plant/square.yaml").display().to_string();
+    refused(&heirloom(&["plant", &spec, "--output", &taken]), 4, &["taken is a file; name a folder"]);
+}

@@ -1,0 +1,156 @@
+//! Checkpoints.
+
+use serde_json::{Map, Value, json};
+
+use super::{clean_model, fixture, folder, names, refused};
+use crate::run::{file, heirloom};
+
+/// Both commands that read a checkpoint refuse it in the same words, and no report folder appears.
+#[track_caller]
+fn refuse(name: &str, bytes: &[u8], said: &[&str]) -> String {
+    let folder = folder();
+    let model = file(folder.path(), name, bytes);
+    let said: Vec<&str> = said.iter().copied().chain([name]).collect();
+    let message = refused(&heirloom(&["inspect", &model]), 2, &said);
+    let reports = folder.path().join("reports").display().to_string();
+    assert_eq!(refused(&heirloom(&["certify", &model, "--output", &reports]), 2, &said), message);
+    assert_eq!(names(folder.path()), [name]);
+    message
+}
+
+/// The clean fixture's weights: header and data.
+fn weights() -> (Map<String, Value>, Vec<u8>) {
+    let bytes = std::fs::read(fixture("models/clean.safetensors")).expect("the fixture");
+    let (length, rest) = bytes.split_first_chunk::<8>().expect("a header");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    (serde_json::from_slice(header).expect("JSON"), data.to_vec())
+}
+
+fn safetensors(header: &Map<String, Value>, data: &[u8]) -> Vec<u8> {
+    let header = serde_json::to_vec(header).expect("JSON");
+    [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
+}
+
+/// The clean fixture with a change to its header.
+fn with_header(change: impl FnOnce(&mut Map<String, Value>)) -> Vec<u8> {
+    let (mut header, data) = weights();
+    change(&mut header);
+    safetensors(&header, &data)
+}
+
+#[test]
+fn an_onnx_file_that_is_cut_off() {
+    let bytes = std::fs::read(clean_model()).expect("the fixture");
+    for length in [10, bytes.len() / 2, bytes.len() - 100] {
+        refuse("cut.onnx", &bytes[..length], &["error: "]);
+    }
+    refuse("cut.onnx", &bytes[..bytes.len() / 2], &["cut short", "hint: the file is damaged or was not copied in full: fetch it again"]);
+}
+
+#[test]
+fn an_onnx_file_of_noise() {
+    let noise: Vec<u8> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    refuse("noise.onnx", &noise, &["not an ONNX file", "hint: "]);
+}
+
+#[test]
+fn a_safetensors_file_that_is_cut_off() {
+    let bytes = std::fs::read(fixture("models/clean.safetensors")).expect("the fixture");
+    refuse("cut.safetensors", &bytes[..bytes.len() / 2], &["the file is cut off", "fetch it again"]);
+    refuse("cut.safetensors", &bytes[..100], &["ends after 92 of them", "fetch it again"]);
+    refuse("cut.safetensors", &bytes[..5], &["neither ONNX nor safetensors", "hint: "]);
+}
+
+#[test]
+fn a_safetensors_header_that_claims_to_be_huge() {
+    let mut bytes = std::fs::read(fixture("models/clean.safetensors")).expect("the fixture");
+    for length in [u64::MAX, 1 << 60, 1 << 34] {
+        bytes[..8].copy_from_slice(&length.to_le_bytes());
+        refuse("huge.safetensors", &bytes, &[&format!("claims a header of {length} bytes"), "fetch it again"]);
+    }
+}
+
+#[test]
+fn safetensors_whose_data_overlap() {
+    let bytes = with_header(|header| header["bn1.running_mean"]["data_offsets"] = json!([28, 60]));
+    refuse("overlap.safetensors", &bytes, &["`bn1.running_mean` starts at byte 28 where 32 is expected: it overlaps", "fetch it again"]);
+}
+
+#[test]
+fn safetensors_whose_type_does_not_fit_their_data() {
+    let bytes = with_header(|header| header["bn1.bias"]["dtype"] = json!("F16"));
+    refuse("type.safetensors", &bytes, &["`bn1.bias` is F16 of shape [8], which takes 16 bytes, and its data are bytes 0 to 32"]);
+}
+
+#[test]
+fn safetensors_whose_shape_does_not_fit_their_data() {
+    let bytes = with_header(|header| header["bn1.bias"]["shape"] = json!([9]));
+    refuse("shape.safetensors", &bytes, &["`bn1.bias` is F32 of shape [9], which takes 36 bytes, and its data are bytes 0 to 32"]);
+}
+
+#[test]
+fn weights_that_are_quantised() {
+    let bytes = with_header(|header| header["bn1.bias"]["dtype"] = json!("I32"));
+    refuse("int.safetensors", &bytes, &["`bn1.bias` is stored as I32", "save the unquantised weights"]);
+}
+
+#[test]
+fn weights_of_the_wrong_shape() {
+    let bytes = with_header(|header| header["conv1.weight"]["shape"] = json!([3, 8, 3, 3]));
+    refuse("wrong.safetensors", &bytes, &["the weights do not fit", "shape    conv1.weight is [3, 8, 3, 3]", "--arch"]);
+}
+
+#[test]
+fn weights_that_are_not_numbers() {
+    let (header, mut data) = weights();
+    for value in [f32::NAN, f32::INFINITY] {
+        data[..4].copy_from_slice(&value.to_le_bytes());
+        let bytes = safetensors(&header, &data);
+        refuse("nan.safetensors", &bytes, &["`bn1.bias` holds values that are not finite", "before the training diverged"]);
+    }
+}
+
+#[test]
+fn a_missing_tensor_and_one_left_over() {
+    let bytes = with_header(|header| {
+        let bias = header.remove("bn1.bias").expect("there");
+        header.insert("bn1.beta".into(), bias);
+    });
+    refuse("renamed.safetensors", &bytes, &["missing  bn1.bias", "unused   bn1.beta", "give the tensors the names"]);
+}
+
+#[test]
+fn a_pickle() {
+    for (name, bytes) in [("model.pt", &b"\x80\x02}q\x00."[..]), ("model.bin", b"PK\x03\x04 archive/data.pkl"), ("model.ckpt", b"x")] {
+        refuse(name, bytes, &["loading it would run the code inside", "safetensors.torch.save_file", "torch.onnx.export"]);
+    }
+}
+
+#[test]
+fn a_git_lfs_pointer() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
+    refuse("model.onnx", pointer, &["Git LFS pointer", "`git lfs pull`"]);
+}
+
+#[test]
+fn a_web_page_saved_as_a_model() {
+    refuse("model.onnx", b"<!DOCTYPE html><html>404</html>", &["HTML", "download the checkpoint again"]);
+}
+
+#[test]
+fn an_empty_file() {
+    refuse("model.safetensors", b"", &["is empty", "fetch it again"]);
+}
+
+#[test]
+fn a_folder_without_a_model() {
+    let folder = folder();
+    let path = folder.path().display().to_string();
+    refused(&heirloom(&["inspect", &path]), 2, &[&path, "name the file"]);
+}
+
+#[test]
+fn a_tensor_of_features_that_is_not_there() {
+    let message = refused(&heirloom(&["inspect", &clean_model(), "--features", "nowhere"]), 4, &["clean.onnx", "no tensor `nowhere`"]);
+    assert!(message.contains("nearest"), "{message}");
+}

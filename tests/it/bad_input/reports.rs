@@ -1,0 +1,105 @@
+//! Stored reports, to be judged again.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use super::{clean_model, folder, names, refused};
+use crate::run::{file, heirloom, text};
+
+pub const FILES: [&str; 4] = ["junit.xml", "measurements.json.gz", "report.json", "summary.md"];
+
+/// The files of one certification, shared by the tests.
+static CERTIFIED: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let reports = folder.path().join("reports");
+    let out = heirloom(&["certify", &clean_model(), "--policy", &policy, "--report-only", "--output", &reports.display().to_string()]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(names(&reports), FILES);
+    FILES.iter().map(|name| (*name, std::fs::read(reports.join(name)).expect("a report"))).collect()
+});
+
+/// Copies the certification, and the policy to judge it by, whose path is given.
+pub fn certified(folder: &Path) -> String {
+    for (name, bytes) in CERTIFIED.iter() {
+        file(folder, name, bytes);
+    }
+    let apart = folder.join("policy");
+    std::fs::create_dir_all(&apart).expect("a folder");
+    super::policy(&apart, "{ data: { embedded: fashion } }")
+}
+
+#[track_caller]
+fn refuse(folder: &Path, policy: &str, said: &[&str]) {
+    let output = folder.join("again").display().to_string();
+    refused(&heirloom(&["rejudge", &folder.display().to_string(), "--policy", policy, "--output", &output]), 2, said);
+    assert!(!folder.join("again").exists());
+}
+
+#[test]
+fn measurements_that_were_tampered_with() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let path = folder.path().join("measurements.json.gz");
+    let mut plain = String::new();
+    let file = std::fs::File::open(&path).expect("measurements");
+    flate2::read::GzDecoder::new(file).read_to_string(&mut plain).expect("unpacked");
+    let (before, after) = plain.split_once("\"changed\":[").expect("outcomes");
+    let other = if after.starts_with('0') { "1" } else { "0" };
+    let changed = format!("{before}\"changed\":[{other}{}", &after[1..]);
+    let file = std::fs::File::create(&path).expect("a file");
+    let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    packed.write_all(changed.as_bytes()).and_then(|()| packed.try_finish()).expect("packed");
+    refuse(folder.path(), &policy, &["measurements.json.gz is not what", "keep the files of one certification together"]);
+}
+
+#[test]
+fn measurements_that_are_cut_off_or_missing() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let path = folder.path().join("measurements.json.gz");
+    let bytes = std::fs::read(&path).expect("measurements");
+    for length in [0, bytes.len() / 2, bytes.len() - 5] {
+        std::fs::write(&path, &bytes[..length]).expect("written");
+        refuse(folder.path(), &policy, &["measurements.json.gz ends early", "copy it again"]);
+    }
+    std::fs::write(&path, b"this is no gzip file at all").expect("written");
+    refuse(folder.path(), &policy, &["measurements.json.gz", "hint: "]);
+    std::fs::remove_file(&path).expect("removed");
+    refuse(folder.path(), &policy, &["measurements.json.gz", "keep the files of one certification together"]);
+}
+
+#[test]
+fn a_report_that_is_cut_off_or_something_else() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let path = folder.path().join("report.json");
+    let bytes = std::fs::read(&path).expect("a report");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+    refuse(folder.path(), &policy, &["report.json ends early", "copy it again"]);
+    for (text, said) in [
+        ("{}", "give the report.json of a certification"),
+        ("{\"schema\": 99}", "use the release that wrote it, or certify again"),
+        ("{\"schema\": 1}", "certify again"),
+        ("<html>", "certify again"),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        refuse(folder.path(), &policy, &["report.json", said]);
+    }
+    std::fs::remove_file(&path).expect("removed");
+    refuse(folder.path(), &policy, &["report.json", "hint: "]);
+}
+
+#[test]
+fn a_folder_for_reports_that_is_a_file() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let taken = file(folder.path(), "taken", b"mine");
+    let deeper = folder.path().join("taken/reports").display().to_string();
+    let report = folder.path().display().to_string();
+    for output in [&taken, &deeper] {
+        refused(&heirloom(&["rejudge", &report, "--policy", &policy, "--output", output]), 4, &["taken is a file; name a folder"]);
+    }
+    assert_eq!(std::fs::read(folder.path().join("taken")).expect("still there"), b"mine");
+}

@@ -1,0 +1,31 @@
+//! The binary, run as a user runs it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The binary with no setting of the surrounding shell.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "HEIRLOOM_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What it says to these arguments.
+pub fn heirloom(arguments: &[&str]) -> Output {
+    command().args(arguments).output().expect("the binary runs")
+}
+
+/// What it wrote, as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// A file in a temporary folder; its path.
+pub fn file(folder: &Path, name: &str, contents: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
+    std::fs::write(&path, contents).expect("a file in a temporary folder");
+    path.display().to_string()
+}
