@@ -40,6 +40,31 @@ pub enum DataSpec {
     Embedded(String),
 }
 
+impl DataSpec {
+    /// Takes the pictures from `path` instead (`--data PATH`), in the same format. Of the old path, all that begins with the first
+    /// part that has `{split}` or `*` is kept, unless the new path has such a part too.
+    pub fn redirect(&mut self, path: PathBuf) {
+        // What the user types is relative to where they are, not to the policy.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        match self {
+            DataSpec::Parquet(place) if path.extension().is_some_and(|extension| extension == "parquet") => *place = path,
+            DataSpec::Parquet(place) | DataSpec::Folder(place) => {
+                let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['{', '*']);
+                // What tells the splits and files apart stays as the policy has it, unless the new path has it too.
+                let kept: PathBuf = if path.components().any(|part| wild(&part)) {
+                    PathBuf::new()
+                } else {
+                    place.components().skip_while(|part| !wild(part)).collect()
+                };
+                *place = if kept.as_os_str().is_empty() { path } else { path.join(kept) };
+            }
+            DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
+            // What is inside the program has no place; a folder of classes is what people have at hand.
+            DataSpec::Embedded(_) => *self = DataSpec::Folder(path),
+        }
+    }
+}
+
 /// One half of a target task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -178,7 +178,7 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
     let mut jobs: Vec<Job> = Vec::new();
     for (rule, mode) in pairs(policy) {
         let asked = looks(policy, mode);
-        let controls = rule.controls_for(mode).to_vec();
+        let controls = rule.controls_for(mode);
         let input = PowerInput {
             limit: rule.limit,
             confidence: rule.confidence,
@@ -208,14 +208,11 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
         for arm in arms(rule, mode) {
             let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
             let seeds = seeds(policy, arm, mode);
-            match jobs.iter_mut().find(|job| job.arm == arm && job.mode == arm.trains(mode)) {
-                Some(job) => {
-                    job.seeds = Looks { first: job.seeds.first.max(seeds.first), most: job.seeds.most.max(seeds.most) };
-                }
-                None => {
-                    let (once, each) = cost(policy, arm, arm.trains(mode), recipe, counts, speed);
-                    jobs.push(Job { arm, mode: arm.trains(mode), seeds, once, each });
-                }
+            if let Some(job) = jobs.iter_mut().find(|job| job.arm == arm && job.mode == arm.trains(mode)) {
+                job.seeds = Looks { first: job.seeds.first.max(seeds.first), most: job.seeds.most.max(seeds.most) };
+            } else {
+                let (once, each) = cost(policy, arm, arm.trains(mode), recipe, counts, speed);
+                jobs.push(Job { arm, mode: arm.trains(mode), seeds, once, each });
             }
         }
     }
@@ -317,4 +314,73 @@ pub enum PlanError {
         /// The mode.
         mode: Mode,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::{Options, parse};
+
+    const COUNTS: Counts = Counts { train: 1000, test: 500, test_clusters: 500, classes: 5 };
+
+    fn means(memory: Option<u64>) -> Means {
+        let footprint = Footprint { picture: 3072, features: 64, largest: 16_384, activations: 500_000, weights: 270_000 };
+        Means { speed: Speed { forward: 1000.0, train: 100.0 }, footprint, memory }
+    }
+
+    fn policy(rules: &str) -> Policy {
+        let text = format!(
+            "version: 1\nname: p\ntarget: {{ data: {{ embedded: fashion }} }}\ntransfer:\n  fixed_feature: {{ epochs: 10, learning_rate: 0.1 }}\n  \
+             full_network: {{ epochs: 10, learning_rate: 0.01, batch_size: 100 }}\nseeds:\n  fixed_feature: {{ first: 8, most: 12 }}\n  \
+             full_network: {{ first: 4, most: 6 }}\nrules:\n{rules}"
+        );
+        parse(&text, "p.yaml", Path::new("."), &Options::default()).unwrap().0
+    }
+
+    fn rule(id: &str, modes: &str, controls: &str) -> String {
+        let trigger = "backdoor: { trigger: { patch: { size: 0.25, color: \"#ffff00\" } } }";
+        format!("  - {{ id: {id}, probe: {{ {trigger} }}, modes: [{modes}], controls: [{controls}], limit: 0.5 }}\n")
+    }
+
+    #[test]
+    fn one_network_from_scratch_serves_both_modes_and_is_paid_for() {
+        let policy = policy(&(rule("a", "fixed_feature, full_network", "sham, scratch") + &rule("b", "fixed_feature", "scratch")));
+        let plan = plan(&policy, COUNTS, &means(None)).unwrap();
+        let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.arm, job.mode, job.seeds.first, job.seeds.most)).collect();
+        // The cheapest first; no more seeds from scratch than full-network rules ask for.
+        let wanted =
+            [(Arm::Source, Mode::FixedFeature, 8, 12), (Arm::Scratch, Mode::FullNetwork, 4, 6), (Arm::Source, Mode::FullNetwork, 4, 6)];
+        assert_eq!(jobs, wanted);
+        // From scratch: 800 pictures, 10 epochs at 100 a second; 500 seen as they are and under both rules' triggers at 1000.
+        assert!((plan.jobs[1].each - (80.0 + 1.5)).abs() < 1e-9, "{:?}", plan.jobs[1]);
+        // The source, frozen: training pictures once; test pictures as they are, under two triggers, and under the shams of one rule.
+        assert!((plan.jobs[0].once - (1.0 + 0.5 * (1.0 + 2.0 + SHAM_DRAWS as f64))).abs() < 1e-9, "{:?}", plan.jobs[0]);
+        assert!((plan.seconds[0] - plan.jobs.iter().map(|job| job.seconds(job.seeds.first)).sum::<f64>()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_rule_of_fixed_features_alone_needs_no_full_training() {
+        let plan = plan(&policy(&rule("a", "fixed_feature", "sham")), COUNTS, &means(None)).unwrap();
+        assert_eq!(plan.jobs.len(), 1);
+    }
+
+    #[test]
+    fn what_the_memory_does_not_hold_is_refused_before_anything_runs() {
+        let policy = policy(&rule("a", "full_network", "sham"));
+        let needed = plan(&policy, COUNTS, &means(None)).unwrap().memory;
+        // 100 pictures of 500,000 values and their gradients, at least.
+        assert!(needed > 400_000_000, "{needed}");
+        assert!(plan(&policy, COUNTS, &means(Some(needed))).is_ok());
+        let refused = plan(&policy, COUNTS, &means(Some(needed - 1))).unwrap_err().to_string();
+        assert!(refused.contains("batch_size"), "{refused}");
+    }
+
+    #[test]
+    fn limits_that_cannot_be_shown_are_refused() {
+        let few = Counts { test: 20, test_clusters: 20, ..COUNTS };
+        let strict = policy(&rule("a", "fixed_feature", "sham").replace("0.5", "0.01"));
+        assert!(matches!(plan(&strict, few, &means(None)), Err(PlanError::Cap { .. })));
+    }
 }

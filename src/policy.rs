@@ -1,7 +1,7 @@
 //! Policies: the declarative file that says what is run and what is accepted.
 //!
-//! Text becomes a tree with places ([`yaml`]), is checked against the generated schema ([`check`]), read into
-//! [`PolicyFile`], checked for what a schema cannot say ([`meaning`], [`files`]), and only then a [`Policy`].
+//! Text becomes a tree with places (`yaml`), is checked against the generated schema (`check`), read into
+//! [`PolicyFile`], checked for what a schema cannot say (`meaning`, `files`), and only then a [`Policy`].
 
 mod check;
 mod docs;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::docs::docs;
 pub use self::schema::schema;
 pub use self::starter::starter;
-use crate::data::{DataSpec, Target};
+use crate::data::Target;
 use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
 use crate::model::InputOverride;
@@ -148,33 +148,11 @@ impl Policy {
         self.limits.get(rule).cloned().unwrap_or_else(start)
     }
 
-    /// The same policy with its data elsewhere (`--data PATH`), of the same format. Of the policy's path, all that
-    /// begins with the first part that has `{split}` or `*` is kept, unless the new path has such a part too.
+    /// The same policy with its data elsewhere: see [`crate::data::DataSpec::redirect`].
     #[must_use]
     pub fn with_data(mut self, path: PathBuf) -> Self {
-        // What the user types is relative to where they are, not to the policy.
-        let path = std::path::absolute(&path).unwrap_or(path);
-        redirect(&mut self.file.target.data, path);
+        self.file.target.data.redirect(path);
         self
-    }
-}
-
-fn redirect(data: &mut DataSpec, path: PathBuf) {
-    match data {
-        DataSpec::Parquet(place) if path.extension().is_some_and(|extension| extension == "parquet") => *place = path,
-        DataSpec::Parquet(place) | DataSpec::Folder(place) => {
-            let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['{', '*']);
-            // What tells the splits and files apart stays as the policy has it, unless the new path has it too.
-            let kept: PathBuf = if path.components().any(|part| wild(&part)) {
-                PathBuf::new()
-            } else {
-                place.components().skip_while(|part| !wild(part)).collect()
-            };
-            *place = if kept.as_os_str().is_empty() { path } else { path.join(kept) };
-        }
-        DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
-        // What is inside the program has no place; a folder of classes is what people have at hand.
-        DataSpec::Embedded(_) => *data = DataSpec::Folder(path),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is done to a picture: triggers with their shams, and the geometry before them.
 //!
-//! A trigger is laid over a [`Frame`](crate::pixels::Frame) at the model's resolution. One family of triggers, one file:
+//! A trigger is laid over a [`Frame`] at the model's resolution. One family of triggers, one file:
 //! what it prepares, and its sham (the same mask, place and energy under another identity).
 
 pub mod geometry;

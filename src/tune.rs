@@ -284,7 +284,10 @@ mod tests {
         }
     }
 
-    fn fit(recipe: &Recipe) -> Result<(Vec<u16>, Vec<u16>, Vec<Epoch>), TuneError> {
+    /// Predictions, labels, training log.
+    type Fit = (Vec<u16>, Vec<u16>, Vec<Epoch>);
+
+    fn fit(recipe: &Recipe) -> Result<Fit, TuneError> {
         let (values, labels) = blobs(60);
         let features = Features::new(values.clone(), &Standard::of(&values));
         let graph = head_graph(3, 2).unwrap();

@@ -110,7 +110,6 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
 }
 
 /// Seconds since 1970 and the date, UTC.
-#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
 pub(super) fn now() -> (i64, String) {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let date = report::utc(since as i64).chars().take(10).collect();

@@ -1,5 +1,6 @@
 //! `heirloom plan`: what a certification would run.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::failure::Usage;
@@ -43,41 +44,34 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 }
 
 fn render(plan: &Plan, most: Option<Duration>) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(plan, most, &mut text);
+    text
+}
+
+fn write(plan: &Plan, most: Option<Duration>, out: &mut String) -> std::fmt::Result {
     let c = plan.counts;
-    let mut text = format!(
-        "data      {} training and {} test pictures ({} clusters) of {} classes\nspeed     {:.0} pictures a second evaluated, {:.0} trained on\n\
-         memory    about {}\n\n",
-        c.train,
-        c.test,
-        c.test_clusters,
-        c.classes,
-        plan.speed.forward,
-        plan.speed.train,
-        plan::bytes(plan.memory)
-    );
-    text += &format!("{:<28} {:>7} {:>14}   {}\n", "fine-tunes", "seeds", "time", "");
+    writeln!(out, "data      {} training and {} test pictures ({} clusters) of {} classes", c.train, c.test, c.test_clusters, c.classes)?;
+    writeln!(out, "speed     {:.0} pictures a second evaluated, {:.0} trained on", plan.speed.forward, plan.speed.train)?;
+    writeln!(out, "memory    about {}\n", plan::bytes(plan.memory))?;
+    writeln!(out, "{:<28} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
     for job in &plan.jobs {
         let first = job.seconds(job.seeds.first);
-        let late = most.is_some_and(|most| first > most.as_secs_f64());
-        let name = engine::stage_name(job.arm, job.mode);
-        text += &format!(
-            "{name:<28} {:>7} {:>14}   {}\n",
-            format!("{}-{}", job.seeds.first, job.seeds.most),
-            engine::duration(first),
-            if late { "does not fit --max-time" } else { "" }
-        );
+        let late = if most.is_some_and(|most| first > most.as_secs_f64()) { "   does not fit --max-time" } else { "" };
+        let seeds = format!("{}-{}", job.seeds.first, job.seeds.most);
+        writeln!(out, "{:<28} {seeds:>7} {:>14}{late}", engine::stage_name(job.arm, job.mode), engine::duration(first))?;
     }
-    text += &format!("\n{:<40} {:>6} {:>7} {:>10}   controls\n", "finding", "limit", "power", "smallest");
+    writeln!(out, "\n{:<40} {:>6} {:>7} {:>10}   controls", "finding", "limit", "power", "smallest")?;
     for f in &plan.findings {
         let controls: Vec<&str> = f.controls.iter().map(|c| c.name()).collect();
         let id = format!("{}@{}", f.rule, f.mode);
-        text += &format!("{id:<40} {:>6} {:>7.3} {:>10.3}   {}\n", f.limit, f.power, f.smallest_limit, controls.join(", "));
+        writeln!(out, "{id:<40} {:>6} {:>7.3} {:>10.3}   {}", f.limit, f.power, f.smallest_limit, controls.join(", "))?;
     }
-    text += &format!(
-        "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and pictures can settle\n\
-         in all about {}, up to {} if a second look is needed\n",
-        engine::duration(plan.seconds[0]),
-        engine::duration(plan.seconds[1])
-    );
-    text
+    writeln!(
+        out,
+        "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and pictures can settle"
+    )?;
+    let [first, second] = plan.seconds.map(engine::duration);
+    writeln!(out, "in all about {first}, up to {second} if a second look is needed")
 }

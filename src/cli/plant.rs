@@ -28,6 +28,9 @@ pub struct Args {
     /// What to plant, a YAML file.
     #[arg(value_name = "SPEC", value_parser = super::existing)]
     pub spec: PathBuf,
+    /// Take the source task's pictures from here instead of where the specification says.
+    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    pub data: Option<PathBuf>,
     /// Folder for the models; created if need be.
     #[arg(short, long, value_name = "DIR", value_parser = super::folder)]
     pub output: PathBuf,
@@ -42,7 +45,10 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         }
         other => other.into(),
     };
-    let spec = plant::parse(&text).map_err(usage)?;
+    let mut spec = plant::parse(&text).map_err(usage)?;
+    if let Some(path) = &args.data {
+        spec.data.redirect(path.clone());
+    }
     let base = args.spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     let mut progress = Progress::new(out);

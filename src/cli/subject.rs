@@ -41,12 +41,11 @@ pub(super) struct Subject {
 impl Subject {
     /// Reads both; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
     pub(super) fn open(args: &Args, out: &Output) -> anyhow::Result<Self> {
-        let (checked, remarks) = match &args.policy {
-            Some(path) => policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?,
-            None => {
-                let embedded = policy::embedded()?;
-                (if let Some(path) = &args.data { embedded.with_data(path.clone()) } else { embedded }, Vec::new())
-            }
+        let (checked, remarks) = if let Some(path) = &args.policy {
+            policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?
+        } else {
+            let embedded = policy::embedded()?;
+            (if let Some(path) = &args.data { embedded.with_data(path.clone()) } else { embedded }, Vec::new())
         };
         for remark in remarks {
             out.remark(&format!("warning: {}", remark.message));

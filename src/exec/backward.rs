@@ -271,9 +271,8 @@ fn binary(kind: Binary, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>
         Binary::Mul => (wanted(0, &|| dout.broadcast_mul(&step.input(1)?))?, wanted(1, &|| dout.broadcast_mul(&step.input(0)?))?),
         Binary::Div => {
             let b = step.input(1)?;
-            let by_a = |_: ()| dout.broadcast_div(&b);
             let by_b = || step.input(0)?.broadcast_div(&b.sqr()?)?.neg()?.mul(dout);
-            (wanted(0, &|| by_a(()))?, wanted(1, &by_b)?)
+            (wanted(0, &|| dout.broadcast_div(&b))?, wanted(1, &by_b)?)
         }
     };
     Ok(vec![da, db])

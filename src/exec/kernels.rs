@@ -2,6 +2,7 @@
 //!
 //! Every kernel gives the same bits for any number of threads: work is cut into pieces whose size does not
 //! depend on the thread count, and partial sums are added in order.
+#![allow(clippy::inline_always)] // a loop is compiled for the instruction set of the function it is inlined into
 
 pub(super) mod conv;
 pub(super) mod depthwise;

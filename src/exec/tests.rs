@@ -85,7 +85,8 @@ fn window(kernel: [usize; 2], stride: [usize; 2], pads: [usize; 4], dilation: [u
 #[test]
 fn convolution() {
     // x, weight, window, groups
-    let cases: [(&str, [usize; 4], [usize; 4], Window, usize); 9] = [
+    type Case = (&'static str, [usize; 4], [usize; 4], Window, usize);
+    let cases: [Case; 9] = [
         ("3x3", [2, 3, 5, 7], [4, 3, 3, 3], window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1]), 1),
         ("stride 2, odd map", [1, 2, 7, 5], [3, 2, 3, 3], window([3, 3], [2, 2], [1, 1, 1, 1], [1, 1]), 1),
         ("one-sided padding", [2, 2, 6, 9], [2, 2, 3, 3], window([3, 3], [2, 2], [0, 0, 1, 1], [1, 1]), 1),
@@ -111,7 +112,8 @@ fn convolution_of_large_maps_in_bands() {
 #[test]
 fn convolution_straight_on_the_maps() {
     // Wide enough for the 3x3 kernels without patches; widths and channels that fill no vector or block.
-    let cases: [(&str, [usize; 4], [usize; 4], [usize; 4]); 4] = [
+    type Case = (&'static str, [usize; 4], [usize; 4], [usize; 4]);
+    let cases: [Case; 4] = [
         ("one vector", [2, 3, 4, 8], [4, 3, 3, 3], [1, 1, 1, 1]),
         ("an odd map", [1, 2, 5, 11], [5, 2, 3, 3], [1, 1, 1, 1]),
         ("no padding", [1, 2, 6, 19], [3, 2, 3, 3], [0, 0, 0, 0]),

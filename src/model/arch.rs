@@ -232,7 +232,7 @@ pub enum ArchError {
 }
 
 fn list(missing: &[String], wrong: &[String], unused: &[String]) -> String {
-    let lines = |topic: &str, names: &[String]| names.iter().map(|name| format!("\n  {topic:<9}{name}")).collect::<String>();
+    let lines = |topic: &str, names: &[String]| names.iter().fold(String::new(), |all, name| all + &format!("\n  {topic:<9}{name}"));
     lines("missing", missing) + &lines("shape", wrong) + &lines("unused", unused)
 }
 

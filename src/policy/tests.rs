@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{DataSpec, Options, PolicyError, civil, docs, embedded, load, load_with, parse, schema, starter};
+use super::{Options, PolicyError, civil, docs, embedded, load, load_with, parse, schema, starter};
+use crate::data::DataSpec;
 use crate::diag::{Level, Located};
 use crate::tune::Schedule;
 

@@ -32,7 +32,7 @@ pub struct Recipe {
     /// Peak learning rate.
     #[schemars(range(min = 1e-8, max = 100.0))]
     pub learning_rate: f64,
-    /// Decoupled from nothing: L2 added to the gradient for SGD, decoupled for AdamW.
+    /// Decoupled from nothing: L2 added to the gradient for SGD, decoupled for `AdamW`.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub weight_decay: f64,

@@ -1,6 +1,7 @@
 //! Integration tests: the binary as users run it, and the shape of the source.
 
 mod bad_input;
+mod certify;
 mod cli;
 mod layers;
 mod run;

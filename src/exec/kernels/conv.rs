@@ -111,7 +111,9 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option
             if let Some(bias) = bias {
                 for (i, map) in out.chunks_exact_mut(map).enumerate() {
                     let b = bias[i % g.co];
-                    map.iter_mut().for_each(|v| *v += b);
+                    for v in map {
+                        *v += b;
+                    }
                 }
             }
         },

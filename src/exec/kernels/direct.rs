@@ -182,14 +182,14 @@ impl<T: Real> WithSimd for Image<'_, T> {
                         }
                     }
                 }
-                for o in 0..OUTPUTS.min(to - block * OUTPUTS) {
+                for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
                     let channel = block * OUTPUTS + o;
                     let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
-                    for t in 0..TILES {
+                    for (t, sum) in sums.iter().enumerate() {
                         let (y, x) = place(t);
                         let row = &mut out[(channel * oh + y) * ow..][x..ow.min(x + lanes)];
                         let mut whole = [T::ZERO; LONGEST];
-                        T::store(simd, &mut whole[..lanes], sums[o][t]);
+                        T::store(simd, &mut whole[..lanes], *sum);
                         for (out, sum) in row.iter_mut().zip(&whole) {
                             *out = *sum + bias;
                         }

@@ -109,7 +109,7 @@ pub(crate) fn add_in_order<T: Real>(c: &mut [T], parts: &[Vec<T>]) {
 
 /// One product per batch entry. An operand with `true` is stored transposed (`[k, m]`, `[n, k]`).
 pub(crate) fn batched<T: Real>([m, n, k]: [usize; 3], (a, ta): (&[T], bool), (b, tb): (&[T], bool)) -> Vec<T> {
-    let batches = if m * k == 0 { 0 } else { a.len() / (m * k) };
+    let batches = a.len().checked_div(m * k).unwrap_or(0);
     let mut out = vec![T::ZERO; batches * m * n];
     out.par_chunks_mut((m * n).max(1)).enumerate().for_each(|(i, out)| {
         let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);

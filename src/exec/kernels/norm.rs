@@ -87,7 +87,7 @@ pub(crate) fn batch_backward<T: Real>(
             let (mut with_x, mut total) = (T::ZERO, T::ZERO);
             for (x, d) in s.planes(x, c).zip(s.planes(dout, c)) {
                 with_x += sum_pairs(x, d, |x, d| (x - mean) * passed(x, d));
-                total += if rectified { sum_pairs(x, d, &passed) } else { sum(d) };
+                total += if rectified { sum_pairs(x, d, passed) } else { sum(d) };
             }
             (with_x * inverse[c], total)
         })
@@ -175,8 +175,10 @@ pub(crate) fn softmax_rows<T: Real>(width: usize, x: &[T]) -> Vec<T> {
         for (out, &x) in out.iter_mut().zip(x) {
             *out = (x - top).exp();
         }
-        let total = sum(out);
-        out.iter_mut().for_each(|v| *v = *v / total);
+        let share = T::ONE / sum(out);
+        for v in out {
+            *v *= share;
+        }
     });
     out
 }

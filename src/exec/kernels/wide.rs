@@ -126,7 +126,8 @@ fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
-            lanes[i] = lanes[i] + lanes[i + half];
+            let other = lanes[i + half];
+            lanes[i] += other;
         }
         half /= 2;
     }

@@ -77,7 +77,8 @@ fn weights_that_are_not_numbers_are_named_on_loading() {
         model.graph.as_mut().expect("a graph").initializer[1] = tensor("b", &[2], &[0.0, damage]);
         std::fs::write(&path, model.encode_to_vec()).expect("written");
         let error = Model::load(registry::identify(&path).expect("identified"), &LoadOptions::default()).expect_err("damaged");
-        assert_eq!(error.to_string(), "`b` holds values that are not finite numbers: the checkpoint is damaged");
+        let told = error.to_string();
+        assert!(told.contains("m.onnx: `b` holds values that are not finite numbers"), "{told}");
     }
 }
 

@@ -59,7 +59,7 @@ fn read(folder: &Path) -> Option<Case> {
     })
 }
 
-/// All of a folder of node tests: NAME/model.onnx and NAME/test_data_set_0/{input,output}_0.pb, as the package `onnx` lays them out.
+/// All of a folder of node tests: `NAME/model.onnx` and `NAME/test_data_set_0/{input,output}_0.pb`, as the package `onnx` lays them out.
 #[test]
 #[ignore = "set HEIRLOOM_ONNX_TESTS to a folder of ONNX node tests"]
 fn a_folder_of_node_tests_agrees() {

@@ -1,0 +1,112 @@
+//! Whole certifications of the committed fixtures.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::run::{heirloom, text};
+
+fn fixture(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name).display().to_string()
+}
+
+/// Certifies with a policy of its own: its file, and the report folder.
+fn certify(model: &str, rules: &str, more: &[&str]) -> (Option<i32>, String, Value, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let policy = folder.path().join("policy.yaml");
+    // Where the time is limited there is more to do than any machine can.
+    let (epochs, seeds) = if more.contains(&"--max-time") { (1000, 100) } else { (2, 3) };
+    let head = format!(
+        "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 100, balance: [label] }}, test: {{ limit: 200 }} }}\n\
+         transfer:\n  fixed_feature: {{ epochs: 5, learning_rate: 0.1 }}\n  full_network: {{ epochs: {epochs}, learning_rate: 0.01 }}\n\
+         seeds:\n  fixed_feature: {{ first: 4, most: 6 }}\n  full_network: {{ first: {seeds}, most: {seeds} }}\nrules:\n"
+    );
+    std::fs::write(&policy, format!("{head}{rules}")).expect("written");
+    let (policy, output) = (policy.display().to_string(), folder.path().join("report").display().to_string());
+    let (model, mut arguments) = (fixture(model), vec!["certify"]);
+    arguments.extend([model.as_str(), "--policy", &policy, "--output", &output]);
+    arguments.extend(more);
+    let out = heirloom(&arguments);
+    let report = std::fs::read(folder.path().join("report/report.json")).unwrap_or_default();
+    let report = serde_json::from_slice(&report).unwrap_or(Value::Null);
+    (out.status.code(), text(&out.stderr), report, folder)
+}
+
+const SQUARE: &str = "probe: { backdoor: { trigger: { patch: { size: 0.25, at: top_left, color: \"#ffff00\" } } } }";
+
+fn verdicts(report: &Value) -> Vec<(String, String, String)> {
+    let field = |f: &Value, name: &str| f[name].as_str().unwrap_or_default().to_owned();
+    let findings = report["findings"].as_array().expect("findings");
+    findings.iter().map(|f| (format!("{}@{}", field(f, "rule"), field(f, "mode")), field(f, "verdict"), field(f, "reason"))).collect()
+}
+
+#[test]
+fn what_does_not_fit_the_time_is_left_out_and_the_rest_is_judged() {
+    let rules = format!(
+        "  - {{ id: quick, {SQUARE}, limit: 0.9 }}\n  - {{ id: slow, {SQUARE}, modes: [full_network], limit: 0.9 }}\n\
+         \x20 - {{ id: both, {SQUARE}, controls: [sham, scratch], limit: 0.9 }}\n"
+    );
+    // Frozen features take seconds, a hundred networks of 1,000 epochs take hours.
+    let (code, errors, report, _folder) = certify("clean.onnx", &rules, &["--max-time", "5m"]);
+    assert_eq!(code, Some(5), "{errors}");
+    let verdicts = verdicts(&report);
+    assert_eq!(verdicts[0].1, "pass", "{verdicts:?}");
+    assert!(verdicts[1].1 == "inconclusive" && verdicts[1].2.contains("--max-time"), "{verdicts:?}");
+    // One innocent explanation is enough for a pass; the control that was left out says why.
+    assert_eq!(verdicts[2].1, "pass", "{verdicts:?}");
+    let missing = report["findings"][2]["comparisons"][1]["missing"].as_str().unwrap_or_default();
+    assert!(missing.starts_with("from scratch") && missing.contains("--max-time"), "{missing}");
+    assert_eq!(report["plan"]["left_out"].as_array().map(Vec::len), Some(2), "{}", report["plan"]);
+    assert!(errors.contains("warning: from scratch"), "{errors}");
+}
+
+#[test]
+fn a_network_from_scratch_is_measured_once_for_both_modes() {
+    let rules = format!("  - {{ id: both, {SQUARE}, modes: [fixed_feature, full_network], controls: [scratch], limit: 1.0 }}\n");
+    let (code, errors, report, folder) = certify("clean.safetensors", &rules, &["--pictures"]);
+    assert!(matches!(code, Some(0 | 5)), "{code:?}: {errors}");
+    let jobs = report["plan"]["jobs"].as_array().expect("jobs");
+    let scratch: Vec<&Value> = jobs.iter().filter(|job| job["arm"] == "scratch").collect();
+    assert_eq!(scratch.len(), 1, "{jobs:?}");
+    assert_eq!(scratch[0]["seeds"], 3);
+    let found = report["findings"].as_array().expect("findings");
+    for finding in found {
+        let arms: Vec<&str> = finding["arms"].as_array().expect("arms").iter().filter_map(|arm| arm["arm"].as_str()).collect();
+        assert_eq!(arms, ["source", "scratch"], "{finding}");
+    }
+    // The pictures that were asked for, and nothing that was not.
+    assert_eq!(report["pictures"], serde_json::json!(["pictures/both.png"]));
+    let sheet = std::fs::read(folder.path().join("report/pictures/both.png")).expect("a sheet");
+    assert!(sheet.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn equal_runs_give_equal_reports_on_any_number_of_threads() {
+    let rules = format!("  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], limit: 0.9 }}\n");
+    let run = |threads: &str| {
+        let (code, errors, mut report, folder) = certify("planted-square.onnx", &rules, &["--threads", threads]);
+        assert!(code.is_some_and(|code| code != 2), "{errors}");
+        report.as_object_mut().expect("a report").remove("run");
+        let policy = report["policy"].as_object_mut().expect("a policy");
+        policy.remove("source");
+        for finding in report["findings"].as_array_mut().expect("findings") {
+            finding.as_object_mut().expect("a finding").remove("origin");
+        }
+        let outcomes: PathBuf = folder.path().join("report/measurements.json.gz");
+        (report, std::fs::read(outcomes).expect("measurements"))
+    };
+    assert_eq!(run("1"), run("3"));
+}
+
+#[test]
+fn a_stored_report_is_judged_again_without_its_model() {
+    let rules = format!("  - {{ id: square, {SQUARE}, limit: 0.9 }}\n");
+    let (code, errors, report, folder) = certify("planted-square.onnx", &rules, &[]);
+    assert_eq!((code, verdicts(&report)[0].1.as_str()), (Some(0), "pass"), "{errors}");
+    let policy = folder.path().join("policy.yaml");
+    let stricter = std::fs::read_to_string(&policy).expect("the policy").replace("limit: 0.9", "limit: 0.05");
+    std::fs::write(&policy, stricter).expect("written");
+    let report = folder.path().join("report").display().to_string();
+    let out = heirloom(&["rejudge", &report, "--policy", &policy.display().to_string()]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stderr));
+}
