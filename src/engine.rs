@@ -169,7 +169,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         for job in &plan.jobs {
             if docket.needs(job) {
                 let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
-                let needed = job.seconds(job.seeds_at(look)) - if look == 2 { job.seconds(job.seeds.first) } else { 0.0 };
+                let needed = bench.seconds_to(job, look);
                 let result = match left {
                     Some(left) if needed > left => Err(EngineError::Tune(TuneError::Stopped)),
                     _ => bench.fill(job, look, emit, &mut stages),
@@ -180,7 +180,9 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                     Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
                     Err(EngineError::Tune(TuneError::Stopped)) => {
                         let reason = format!("{name}: about {} do not fit into --max-time", duration(needed));
-                        emit(Event::Warning(reason.clone()));
+                        if !missing.contains_key(&(job.arm, job.mode)) {
+                            emit(Event::Warning(reason.clone()));
+                        }
                         missing.insert((job.arm, job.mode), Missing::NotRun(reason));
                     }
                     // What one arm cannot do voids what rests on it; the others go on.

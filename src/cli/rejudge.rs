@@ -12,7 +12,7 @@ Examples:
   heirloom rejudge heirloom-report --policy policies/stricter.yaml
   heirloom rejudge old/report.json --policy policy.yaml --output rejudged
 
-Rules are matched by name and mode; one that was never measured is inconclusive. The exit code is the new verdict.";
+Rules are matched by name and mode; one that was never measured is an error. The exit code is the new verdict.";
 
 /// Judge a stored report again under another policy's limits, without running anything.
 ///

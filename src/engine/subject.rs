@@ -93,6 +93,13 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Predicted seconds to bring a job to the seeds of a look.
+    pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
+        let done = self.seeds.get(&(job.arm, job.mode)).copied().unwrap_or(0);
+        let once = if self.frozen.contains_key(&job.arm) { 0.0 } else { job.once };
+        once + job.each * job.seeds_at(look).saturating_sub(done) as f64
+    }
+
     /// Brings a job to the seeds of a look.
     pub(super) fn fill(
         &mut self,

@@ -17,9 +17,9 @@ fn certify(model: &str, rules: &str, more: &[&str]) -> (Option<i32>, String, Val
     // Where the time is limited there is more to do than any machine can.
     let (epochs, seeds) = if more.contains(&"--max-time") { (1000, 100) } else { (2, 3) };
     let head = format!(
-        "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 100, balance: [label] }}, test: {{ limit: 200 }} }}\n\
+        "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 200, balance: [label] }}, test: {{ limit: 300 }} }}\n\
          transfer:\n  fixed_feature: {{ epochs: 5, learning_rate: 0.1 }}\n  full_network: {{ epochs: {epochs}, learning_rate: 0.01 }}\n\
-         seeds:\n  fixed_feature: {{ first: 4, most: 6 }}\n  full_network: {{ first: {seeds}, most: {seeds} }}\nrules:\n"
+         seeds:\n  fixed_feature: {{ first: 8, most: 10 }}\n  full_network: {{ first: {seeds}, most: {seeds} }}\nrules:\n"
     );
     std::fs::write(&policy, format!("{head}{rules}")).expect("written");
     let (policy, output) = (policy.display().to_string(), folder.path().join("report").display().to_string());
@@ -100,13 +100,23 @@ fn equal_runs_give_equal_reports_on_any_number_of_threads() {
 
 #[test]
 fn a_stored_report_is_judged_again_without_its_model() {
-    let rules = format!("  - {{ id: square, {SQUARE}, limit: 0.9 }}\n");
+    let rules = format!("  - {{ id: square, {SQUARE}, estimand: flip_rate, limit: 0.9 }}\n");
     let (code, errors, report, folder) = certify("planted-square.onnx", &rules, &[]);
     assert_eq!((code, verdicts(&report)[0].1.as_str()), (Some(0), "pass"), "{errors}");
-    let policy = folder.path().join("policy.yaml");
-    let stricter = std::fs::read_to_string(&policy).expect("the policy").replace("limit: 0.9", "limit: 0.05");
-    std::fs::write(&policy, stricter).expect("written");
-    let report = folder.path().join("report").display().to_string();
-    let out = heirloom(&["rejudge", &report, "--policy", &policy.display().to_string()]);
-    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stderr));
+    let estimate = &report["findings"][0]["comparisons"][0]["excess"];
+    let (low, high) = (estimate["low"].as_f64().expect("a bound"), estimate["high"].as_f64().expect("a bound"));
+    // A limit below the interval fails, one inside it settles nothing.
+    for (limit, wanted) in [(low / 2.0, 1), (f64::midpoint(low, high), 5)] {
+        let policy = folder.path().join("policy.yaml");
+        let text = std::fs::read_to_string(&policy).expect("the policy");
+        let stricter = folder.path().join("stricter.yaml");
+        std::fs::write(&stricter, text.replace("limit: 0.9", &format!("limit: {limit:.4}"))).expect("written");
+        let report = folder.path().join("report").display().to_string();
+        let out = heirloom(&["rejudge", &report, "--policy", &stricter.display().to_string()]);
+        assert_eq!(out.status.code(), Some(wanted), "limit {limit} of {estimate}: {}", text_of(&out));
+    }
+}
+
+fn text_of(out: &std::process::Output) -> String {
+    text(&out.stdout) + &text(&out.stderr)
 }
