@@ -192,6 +192,10 @@ pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn
         let input = feed.batch(batch, None)?;
         let output = exec::infer(graph, weights, &input)?;
         rows.extend(output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?);
+        let new = batch.len() * width;
+        if let Some(at) = rows[rows.len() - new..].iter().position(|value| !value.is_finite()) {
+            return Err(TuneError::NotFinite { picture: (rows.len() - new + at) / width });
+        }
         if !tick(batch.len()) {
             return Err(TuneError::Stopped);
         }
@@ -236,6 +240,14 @@ pub enum TuneError {
     /// A picture cannot be read.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
+    /// What the network makes of a picture is no number.
+    #[error(
+        "the network's output for picture {picture} is not finite: its weights are too large, or damaged; nothing can be learnt from it"
+    )]
+    NotFinite {
+        /// Index in the view.
+        picture: usize,
+    },
     /// The loss is no number any more.
     #[error("training diverged in epoch {epoch}, step {step} (peak learning rate {rate}): use a lower learning rate")]
     Diverged {

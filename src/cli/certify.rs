@@ -35,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     pub subject: subject::Args,
     /// Folder for the reports; created if need be.
-    #[arg(short, long, value_name = "DIR", default_value = "heirloom-report")]
+    #[arg(short, long, value_name = "DIR", default_value = "heirloom-report", value_parser = super::folder)]
     pub output: PathBuf,
     /// Leave out what does not fit into this time, such as 90s, 15m or 2h30m; it is then inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
@@ -56,6 +56,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
     }
+    // Before anything that takes time: a class that is not there is known now.
+    let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
     let (started, today) = now();
     let clock = std::time::Instant::now();
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
@@ -65,7 +67,6 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         crate::gate::CanaryOutcome::Failed(why) | crate::gate::CanaryOutcome::NotRun(why) => why.clone(),
     };
     progress.handle(&Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
-    let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
     let settings = Settings {
         policy,
         model,
@@ -84,8 +85,11 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         other => other?,
     };
     drop(progress);
-    let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output)?;
-    conclude(&certified.report, &written, out)
+    let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
+    // A full disk does not take away the verdict that was just worked for.
+    let code = conclude(&certified.report, written.as_deref().unwrap_or_default(), out)?;
+    written?;
+    Ok(code)
 }
 
 /// What the user should know of model and policy before anything runs.

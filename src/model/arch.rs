@@ -232,8 +232,10 @@ pub enum ArchError {
 }
 
 fn list(missing: &[String], wrong: &[String], unused: &[String]) -> String {
-    let lines = |topic: &str, names: &[String]| names.iter().fold(String::new(), |all, name| all + &format!("\n  {topic:<9}{name}"));
-    lines("missing", missing) + &lines("shape", wrong) + &lines("unused", unused)
+    let topics = [("missing", missing), ("shape", wrong), ("unused", unused)];
+    let lines: Vec<String> =
+        topics.iter().flat_map(|(topic, names)| names.iter().map(move |name| format!("\n  {topic:<9}{name}"))).collect();
+    lines.concat()
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ impl Model {
     }
 
     fn read(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
+        if let (Format::Onnx, Some(name)) = (reference.format, &options.arch) {
+            return Err(ModelError::ArchOfOnnx { name: name.clone() });
+        }
         let contents = registry::contents(&reference)?;
         let imported = match reference.format {
             Format::Safetensors => safetensors::load(&reference.path, &contents.bytes, options)?,
@@ -133,6 +136,12 @@ pub enum ModelError {
         /// Tensor.
         name: String,
     },
+    /// Nothing to be said about a file that holds its graph.
+    #[error("an ONNX file holds its own architecture: leave `--arch {name}` out")]
+    ArchOfOnnx {
+        /// As asked for.
+        name: String,
+    },
     /// Any size would do.
     #[error("the checkpoint takes pictures of any size: say which under `input: {{ size: [height, width] }}` in the policy")]
     NoSize,
@@ -194,7 +203,7 @@ impl ModelError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::File { source, .. } => source.is_usage(),
-            Self::FixedSize { .. } | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => true,
+            Self::ArchOfOnnx { .. } | Self::FixedSize { .. } | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => true,
             _ => false,
         }
     }

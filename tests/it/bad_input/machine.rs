@@ -50,6 +50,8 @@ fn a_certification_on_a_full_disk() {
     assert_eq!(out.status.code(), Some(2), "{message}");
     assert!(message.contains("cannot write") && message.contains("free some space") && !message.contains("panicked"), "{message}");
     assert!(!output.exists() || names(&output).is_empty());
+    // The verdict that was worked for is shown all the same.
+    assert!(text(&out.stdout).contains("backdoor/square@fixed_feature"), "{}", text(&out.stdout));
 }
 
 #[test]

@@ -154,3 +154,28 @@ fn a_tensor_of_features_that_is_not_there() {
     let message = refused(&heirloom(&["inspect", &clean_model(), "--features", "nowhere"]), 4, &["clean.onnx", "no tensor `nowhere`"]);
     assert!(message.contains("nearest"), "{message}");
 }
+
+#[test]
+fn an_architecture_for_a_file_that_holds_its_own() {
+    refused(&heirloom(&["inspect", &clean_model(), "--arch", "resnet18"]), 4, &["clean.onnx", "leave `--arch resnet18` out"]);
+}
+
+/// Finite weights, and features that are not.
+#[test]
+fn weights_that_overflow() {
+    let (header, mut data) = weights();
+    let offsets = header["bn1.weight"]["data_offsets"].as_array().expect("offsets");
+    let [from, to] = [0, 1].map(|i| offsets[i].as_u64().expect("a number") as usize);
+    for chunk in data[from..to].chunks_exact_mut(4) {
+        chunk.copy_from_slice(&3e38f32.to_le_bytes());
+    }
+    let folder = folder();
+    let model = file(folder.path(), "model.safetensors", &safetensors(&header, &data));
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let output = folder.path().join("reports").display().to_string();
+    let out = heirloom(&["certify", &model, "--policy", &policy, "--output", &output]);
+    // The report says it: other findings, had there been any, would have been judged.
+    let (code, table) = (out.status.code(), text(&out.stdout));
+    let words = table.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == Some(2) && words.contains("is not finite: its weights are too large, or damaged"), "{code:?}: {table}");
+}
