@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{clean_model, fixture, folder, names, refused};
-use crate::run::{file, heirloom};
+use crate::run::{file, heirloom, text};
 
 /// Both commands that read a checkpoint refuse it in the same words, and no report folder appears.
 #[track_caller]

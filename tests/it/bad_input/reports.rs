@@ -102,6 +102,6 @@ fn a_folder_for_reports_that_is_a_file() {
         refused(&heirloom(&["rejudge", &report, "--policy", &policy, "--output", output]), 4, &["taken is a file; name a folder"]);
     }
     // Before anything is run.
-    refused(&heirloom(&["certify", &super::clean_model(), "--output", &taken]), 4, &["taken is a file; name a folder"]);
+    refused(&heirloom(&["certify", &clean_model(), "--output", &taken]), 4, &["taken is a file; name a folder"]);
     assert_eq!(std::fs::read(folder.path().join("taken")).expect("still there"), b"mine");
 }
