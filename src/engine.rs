@@ -1,10 +1,11 @@
 //! Runs a certification and reports through events: the only module that orchestrates.
 //!
-//! `subject` fine-tunes and measures the arms, `docket` judges what rests on them, `means` measures
-//! the machine, `canary` is the embedded self-test.
+//! `subject` fine-tunes and measures the arms, `docket` judges what rests on them, `kept` says what is
+//! kept for the next run, `means` measures the machine, `canary` is the embedded self-test.
 
 mod canary;
 mod docket;
+mod kept;
 mod means;
 mod rejudge;
 mod subject;
@@ -22,6 +23,7 @@ use crate::plan::{self, Counts, Means, Plan, PlanError};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
 use crate::report::{self, BrokenPicture, Canary, CanaryStatus, JobFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Tool};
+use crate::store::{Cache, Digest};
 use crate::transform::TransformError;
 use crate::tune::{Mode, Pictures, TuneError};
 
@@ -90,6 +92,8 @@ pub struct Settings<'a> {
     pub memory: Option<u64>,
     /// Whether sample pictures are wanted.
     pub pictures: bool,
+    /// Where finished fine-tunes are kept, if they are.
+    pub cache: Option<&'a Cache>,
     /// How the embedded pair was judged.
     pub canary: CanaryOutcome,
     /// Asked between steps: whether to stop now.
@@ -116,6 +120,8 @@ pub(crate) struct Task {
     test_ids: Vec<String>,
     test_labels: Vec<u16>,
     test_clusters: Vec<u32>,
+    /// Digests of the training and the test view.
+    views: [Digest; 2],
 }
 
 impl Task {
@@ -130,6 +136,7 @@ impl Task {
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
             test_clusters: clusters(&data.test),
+            views: [data.train.digest().clone(), data.test.digest().clone()],
         })
     }
 }
@@ -231,6 +238,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             seconds: clock.elapsed().as_secs_f64(),
             threads: rayon::current_num_threads(),
             stages,
+            cached: bench.cached(),
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds)).collect(),
         },
         model: (*model).into(),

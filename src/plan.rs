@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::gate::{Control, Rule};
@@ -26,7 +26,7 @@ pub struct Counts {
 }
 
 /// How fast a network runs on this machine, in pictures a second.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
     /// Evaluated.
     pub forward: f64,

@@ -110,6 +110,9 @@ pub struct Run {
     pub threads: usize,
     /// Seconds by stage.
     pub stages: BTreeMap<String, f64>,
+    /// Fine-tunes that an earlier run had kept.
+    #[serde(default)]
+    pub cached: usize,
     /// Seconds by finding (`rule@mode`).
     pub findings: BTreeMap<String, f64>,
 }

@@ -1,10 +1,14 @@
-//! Content hashes: the identity of models, data and jobs.
+//! Content hashes, the identity of models, data and jobs; files written whole; and the cache of finished work.
+
+mod cache;
 
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+
+pub use cache::{Cache, Key, LIMIT};
 
 /// A BLAKE3 hash in lower-case hexadecimal, shown shortened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pixels::Frame;
+use crate::store::Digest;
 use layer::Layer;
 
 mod blend;
@@ -185,6 +186,11 @@ impl PreparedTrigger {
             Family::Cutout => overlay::sham(&self.layer, draw, policy_seed),
         };
         Self { layer, provenance: format!("sham {draw} of {}", self.provenance), ..self.clone() }
+    }
+
+    /// The digest of all that it lays over a frame.
+    pub fn digest(&self) -> Digest {
+        Digest::of(format!("{self:?}").as_bytes())
     }
 
     /// What it is, in one line: sizes in pixels, colour, seed or file with its digest.

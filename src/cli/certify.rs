@@ -43,6 +43,13 @@ pub struct Args {
     /// Exit 0 whatever the verdict; it is still reported.
     #[arg(long)]
     pub report_only: bool,
+    /// Folder where finished fine-tunes are kept, so that the next run need not repeat them [default: `HEIRLOOM_CACHE`, which may
+    /// be `off`, else the user's cache folder].
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
+    pub cache: Option<PathBuf>,
+    /// Neither use nor keep finished fine-tunes.
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
     /// Put sample pictures with their triggers and shams into the output folder. Reports hold none otherwise.
     #[arg(long)]
     pub pictures: bool,
@@ -61,7 +68,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let (started, today) = now();
     let clock = std::time::Instant::now();
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
-    let canary = engine::check_canary(&interrupt::requested)?;
+    let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
+    let canary = engine::check_canary(cache.as_ref(), &interrupt::requested)?;
     let summary = match &canary {
         crate::gate::CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
         crate::gate::CanaryOutcome::Failed(why) | crate::gate::CanaryOutcome::NotRun(why) => why.clone(),
@@ -77,10 +85,13 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
         memory: machine::memory(),
         pictures: args.pictures,
+        cache: cache.as_ref(),
         canary,
         stop: &interrupt::requested,
     };
-    let certified = match engine::run(&settings, &data, &engine::means(model, settings.memory)?, &mut |event| progress.handle(&event)) {
+    let certified = match engine::run(&settings, &data, &engine::means(model, settings.memory, cache.as_ref())?, &mut |event| {
+        progress.handle(&event)
+    }) {
         Err(engine::EngineError::Plan(refused)) => return Err(Usage(refused.to_string()).into()),
         other => other?,
     };

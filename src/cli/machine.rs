@@ -1,6 +1,11 @@
 //! What this machine, or the container around the process, allows.
 
+use std::path::{Path, PathBuf};
+
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+use super::output::Output;
+use crate::store::{Cache, LIMIT};
 
 /// As asked, or as many as the machine or the container's quota allows (the standard library reads control groups).
 pub(super) fn threads(asked: Option<u16>) -> usize {
@@ -12,4 +17,22 @@ pub(super) fn memory() -> Option<u64> {
     let system = System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram())).ok()?;
     let limits = [Some(system.total_memory()), system.cgroup_limits().map(|limits| limits.total_memory)];
     limits.into_iter().flatten().filter(|bytes| *bytes > 0).min()
+}
+
+/// The cache in the folder that was asked for, else that of `HEIRLOOM_CACHE` (`off`: none), else the user's. A folder that cannot be used costs
+/// time and nothing else: it is said, and the run goes on without.
+pub(super) fn cache(asked: Option<&Path>, out: &Output) -> Option<Cache> {
+    let named = std::env::var_os("HEIRLOOM_CACHE").filter(|folder| !folder.is_empty());
+    if asked.is_none() && named.as_ref().is_some_and(|named| named == "off") {
+        return None;
+    }
+    let users = || dirs::cache_dir().map(|folder| folder.join("heirloom"));
+    let folder = asked.map(Path::to_owned).or(named.map(PathBuf::from)).or_else(users)?;
+    match Cache::open(&folder, LIMIT) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            out.remark(&format!("warning: nothing is kept for later runs: {}: {error}", folder.display()));
+            None
+        }
+    }
 }

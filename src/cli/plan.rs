@@ -34,7 +34,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let subject = Subject::open(&args.subject, out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
-    let means = engine::means(&subject.model, machine::memory())?;
+    let means = engine::means(&subject.model, machine::memory(), None)?;
     let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,

@@ -95,7 +95,8 @@ fn said(event: &Event) -> Option<String> {
     match event {
         Event::Fact { topic, text } => Some(format!("  {topic:<16} {}", printable(text))),
         Event::StageEnd { stage, summary, seconds } => {
-            Some(format!("  ✓ {:<14} {}   {}", printable(stage), printable(summary), duration::show(*seconds)))
+            let gap = if summary.is_empty() { "" } else { "   " };
+            Some(format!("  ✓ {:<14} {}{gap}{}", printable(stage), printable(summary), duration::show(*seconds)))
         }
         Event::Warning(text) => Some(format!("  warning: {}", printable(text))),
         // The table tells; on the way there only what cannot be overlooked later.

@@ -5,21 +5,38 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{EngineError, Settings, run};
+use super::{EngineError, Settings, kept, run};
 use crate::data;
 use crate::gate::{CanaryOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
 use crate::plan::{Footprint, Means, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
-use crate::store::Digest;
+use crate::store::{Cache, Digest};
 
 const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
 const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
 const CLEAN: &[u8] = include_bytes!("../../fixtures/canary/clean.safetensors");
 
-/// Runs the self-test. An interruption is an error, anything else an outcome.
-pub fn check(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+/// The self-test of this build on this instruction set: run, or remembered where it was sound. An interruption is an error, anything
+/// else an outcome.
+pub fn check(cache: Option<&Cache>, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+    const SOUND: &[u8] = b"sound";
+    let kept = cache.and_then(|cache| Some((cache, kept::of_build("canary", &[])?)));
+    if let Some((cache, key)) = &kept
+        && cache.get(key).as_deref() == Some(SOUND)
+    {
+        return Ok(CanaryOutcome::Sound);
+    }
+    let outcome = run_pair(stop)?;
+    if let (Some((cache, key)), CanaryOutcome::Sound) = (&kept, &outcome) {
+        // Not kept, it runs again next time; what hinders it is said when the first fine-tune is kept.
+        let _ = cache.put(key, SOUND);
+    }
+    Ok(outcome)
+}
+
+fn run_pair(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
     let broken = |e: &dyn std::fmt::Display| EngineError::Canary(e.to_string());
     let (policy, _) =
         policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
@@ -37,6 +54,7 @@ pub fn check(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineEr
             max_seconds: None,
             memory: None,
             pictures: false,
+            cache: None,
             canary: CanaryOutcome::NotRun("this is the canary".into()),
             stop,
         };

@@ -6,32 +6,20 @@ use candle_core::DType;
 use ndarray::ArrayD;
 use rand::RngExt;
 
-use super::EngineError;
+use super::{EngineError, kept};
 use crate::exec::{self, Weights};
-use crate::graph::Op;
+use crate::graph::{Graph, Op};
 use crate::model::Model;
 use crate::plan::{Footprint, Means, Speed};
 use crate::stats::stream::stream;
+use crate::store::Cache;
 use crate::tune;
 
-/// Times one batch forward and one training step on noise, and adds up what the model takes. `memory`: bytes that may be used.
-pub fn means(model: &Model, memory: Option<u64>) -> Result<Means, EngineError> {
-    const BATCH: usize = 32;
+/// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used.
+pub fn means(model: &Model, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
     let (graph, _, _) = model.with_head(2)?;
     let mut arrays = model.params.0.clone();
     arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
-    let weights = Weights::new(&arrays, DType::F32)?;
-    let shape = graph.node(graph.input()).shape.at(BATCH);
-    let mut rng = stream(0, 0, "speed");
-    let noise: Vec<f32> = (0..shape.iter().product::<usize>()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let input = candle_core::Tensor::from_vec(noise, shape, &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
-    let trains = exec::trainable(&graph);
-    let forward = || exec::infer(&graph, &weights, &input).map(|_| ());
-    let train = || {
-        let recording = exec::record(&graph, &weights, &trains, exec::Norm::Batch, &input)?;
-        let gradient = recording.output.clone();
-        recording.backward(&graph, &gradient).map(|_| ())
-    };
     let sizes = || {
         let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
         computed.map(|node| node.shape.elements_per_item())
@@ -43,7 +31,36 @@ pub fn means(model: &Model, memory: Option<u64>) -> Result<Means, EngineError> {
         activations: sizes().sum(),
         weights: arrays.iter().map(ArrayD::len).sum(),
     };
-    Ok(Means { speed: Speed { forward: rate(BATCH, forward)?, train: rate(BATCH, train)? }, footprint, memory })
+    let threads = rayon::current_num_threads().to_string();
+    let parts = [("model", model.identity.digest.0.as_str()), ("features", &model.cut.name), ("threads", &threads)];
+    let kept = cache.and_then(|cache| Some((cache, kept::of_build("speed", &parts)?)));
+    let known = kept.as_ref().and_then(|(cache, key)| serde_json::from_slice(&cache.get(key)?).ok());
+    let speed = match known {
+        Some(speed) => speed,
+        None => measure(&graph, &Weights::new(&arrays, DType::F32)?)?,
+    };
+    if let (Some((cache, key)), None, Ok(bytes)) = (&kept, known, serde_json::to_vec(&speed)) {
+        // Not kept, it is measured again; what hinders it is said when the first fine-tune is kept.
+        let _ = cache.put(key, &bytes);
+    }
+    Ok(Means { speed, footprint, memory })
+}
+
+/// Times one batch forward and one training step on noise.
+fn measure(graph: &Graph, weights: &Weights) -> Result<Speed, EngineError> {
+    const BATCH: usize = 32;
+    let shape = graph.node(graph.input()).shape.at(BATCH);
+    let mut rng = stream(0, 0, "speed");
+    let noise: Vec<f32> = (0..shape.iter().product::<usize>()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let input = candle_core::Tensor::from_vec(noise, shape, &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
+    let trains = exec::trainable(graph);
+    let forward = || exec::infer(graph, weights, &input).map(|_| ());
+    let train = || {
+        let recording = exec::record(graph, weights, &trains, exec::Norm::Batch, &input)?;
+        let gradient = recording.output.clone();
+        recording.backward(graph, &gradient).map(|_| ())
+    };
+    Ok(Speed { forward: rate(BATCH, forward)?, train: rate(BATCH, train)? })
 }
 
 /// Pictures a second: once to warm up, then at least twice and for a fifth of a second.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::DType;
 use ndarray::Array2;
 
-use super::{EngineError, Event, Settings, Task, arm_name, stage_name};
+use super::{EngineError, Event, Settings, Task, arm_name, kept, stage_name};
 use crate::exec::{self, Weights};
 use crate::gate::{Control, Rule};
 use crate::graph::Graph;
@@ -15,13 +15,15 @@ use crate::pixels::Frame;
 use crate::plan::{self, Job, Plan};
 use crate::probe::{Arm, Measurement, Outcome, Probe};
 use crate::report::Sheet;
+use crate::store::{Cache, Digest};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
-use crate::tune::{self, Features, Feed, Mode, Standard, TuneError};
+use crate::tune::{self, Features, Feed, Mode, Recipe, Standard, TuneError};
 
 /// A rule's trigger with its shams, ready to be applied.
 struct Prepared<'a> {
     rule: &'a Rule,
     trigger: PreparedTrigger,
+    digest: Digest,
     shams: Vec<PreparedTrigger>,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Bench<'a> {
     frozen: BTreeMap<Arm, Frozen>,
     measured: BTreeMap<(String, Arm, Mode), Measurement>,
     seeds: BTreeMap<(Arm, Mode), usize>,
+    cache: Option<(&'a Cache, kept::Shared)>,
+    cached: usize,
 }
 
 impl<'a> Bench<'a> {
@@ -66,9 +70,11 @@ impl<'a> Bench<'a> {
             let with_sham = rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham));
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
             let shams = (0..draws).map(|draw| trigger.sham(draw, policy.file.seed)).collect();
-            prepared.push(Prepared { rule, trigger, shams });
+            prepared.push(Prepared { rule, digest: trigger.digest(), trigger, shams });
         }
-        Ok(Self { settings, task, stop, prepared, frozen: BTreeMap::new(), measured: BTreeMap::new(), seeds: BTreeMap::new() })
+        let cache = settings.cache.and_then(|cache| Some((cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])?)));
+        let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0 })
     }
 
     /// What a rule's probe measured on an arm, if all seeds of the first look are there.
@@ -79,6 +85,11 @@ impl<'a> Bench<'a> {
 
     pub(super) fn into_measurements(self) -> Vec<Measurement> {
         self.measured.into_values().collect()
+    }
+
+    /// Fine-tunes that an earlier run had kept.
+    pub(super) fn cached(&self) -> usize {
+        self.cached
     }
 
     /// Arms and modes with the seeds that ran.
@@ -114,20 +125,62 @@ impl<'a> Bench<'a> {
         if done >= seeds {
             return Ok(());
         }
-        if mode == Mode::FixedFeature && !self.frozen.contains_key(&arm) {
+        let recipe = plan::recipe(self.settings.policy, arm, mode).ok_or(plan::PlanError::Recipe { rule: String::new(), arm, mode })?;
+        let kept: BTreeMap<usize, Vec<(String, Outcome)>> =
+            (done..seeds).filter_map(|seed| Some((seed, self.kept(job, recipe, seed)?))).collect();
+        let missing: Vec<usize> = (done..seeds).filter(|seed| !kept.contains_key(seed)).collect();
+        if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
             let name = format!("{} features", arm_name(arm));
-            let frozen = timed(&name, emit, stages, |emit| self.extract(job, emit))?;
+            let frozen = timed(&name, String::new(), emit, stages, |emit| self.extract(job, emit))?;
             self.frozen.insert(arm, frozen);
         }
-        timed(&stage_name(arm, mode), emit, stages, |emit| {
+        let summary = match kept.len() {
+            0 => String::new(),
+            all if missing.is_empty() => format!("{all} kept from an earlier run"),
+            some => format!("{some} of {} kept from an earlier run", seeds - done),
+        };
+        timed(&stage_name(arm, mode), summary, emit, stages, |emit| {
             for seed in done..seeds {
-                for (rule, outcome) in self.outcomes(job, seed, (seed - done, seeds - done), emit)? {
+                let outcomes = if let Some(outcomes) = kept.get(&seed) {
+                    self.cached += 1;
+                    outcomes.clone()
+                } else {
+                    let nth = missing.iter().take_while(|other| **other < seed).count();
+                    let outcomes = self.outcomes(job, recipe, seed, (nth, missing.len()), emit)?;
+                    self.keep(job, recipe, &outcomes, emit);
+                    outcomes
+                };
+                for (rule, outcome) in outcomes {
                     self.record(&rule, arm, mode, outcome);
                 }
                 self.seeds.insert((arm, mode), seed + 1);
             }
             Ok(())
         })
+    }
+
+    /// The outcomes of a seed that an earlier run kept, if it kept those of every rule.
+    fn kept(&self, job: &Job, recipe: &Recipe, seed: usize) -> Option<Vec<(String, Outcome)>> {
+        let (cache, shared) = self.cache.as_ref()?;
+        let model = self.model(job.arm).ok()?;
+        let rules = self.prepared.iter().filter_map(|prepared| Some((prepared, prepared.shams_for(job)?.len())));
+        let find = |(prepared, shams): (&Prepared, usize)| {
+            let key = shared.key((job, recipe), model, (&prepared.digest, shams), seed);
+            Some((prepared.rule.id.clone(), kept::outcome(cache, &key)?))
+        };
+        rules.map(find).collect()
+    }
+
+    /// Keeps the outcomes of a seed for later runs.
+    fn keep(&self, job: &Job, recipe: &Recipe, outcomes: &[(String, Outcome)], emit: &mut dyn FnMut(Event)) {
+        let (Some((cache, shared)), Ok(model)) = (&self.cache, self.model(job.arm)) else { return };
+        for (rule, outcome) in outcomes {
+            let Some(prepared) = self.prepared.iter().find(|prepared| prepared.rule.id == *rule) else { continue };
+            let key = shared.key((job, recipe), model, (&prepared.digest, outcome.shams.len()), outcome.seed);
+            if let Err(error) = kept::keep(cache, &key, outcome) {
+                emit(Event::Warning(format!("this fine-tune is not kept for later runs: {error}")));
+            }
+        }
     }
 
     fn record(&mut self, rule: &str, arm: Arm, mode: Mode, outcome: Outcome) {
@@ -149,13 +202,13 @@ impl<'a> Bench<'a> {
     fn outcomes(
         &self,
         job: &Job,
+        recipe: &Recipe,
         seed: usize,
         (nth, of): (usize, usize),
         emit: &mut dyn FnMut(Event),
     ) -> Result<Vec<(String, Outcome)>, EngineError> {
         let (arm, mode) = (job.arm, job.mode);
         let policy = self.settings.policy;
-        let recipe = plan::recipe(policy, arm, mode).ok_or(plan::PlanError::Recipe { rule: String::new(), arm, mode })?;
         let pool = tune::pool(&self.task.train_clusters, policy.file.seed, seed as u64);
         let per_seed = (pool.len() * recipe.epochs) as u64;
         if nth == 0 {
@@ -271,6 +324,7 @@ impl<'a> Bench<'a> {
 /// Runs a stage, announces its end and notes its seconds.
 fn timed<T>(
     name: &str,
+    summary: String,
     emit: &mut dyn FnMut(Event),
     stages: &mut BTreeMap<String, f64>,
     work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<T, EngineError>,
@@ -279,6 +333,6 @@ fn timed<T>(
     let result = work(emit)?;
     let seconds = clock.elapsed().as_secs_f64();
     *stages.entry(name.to_owned()).or_insert(0.0) += seconds;
-    emit(Event::StageEnd { stage: name.to_owned(), summary: String::new(), seconds });
+    emit(Event::StageEnd { stage: name.to_owned(), summary, seconds });
     Ok(result)
 }

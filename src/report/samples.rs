@@ -64,6 +64,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             started: "2026-01-31T12:00:00Z".to_owned(),
             seconds: 170.25,
             threads: 2,
+            cached: 0,
             stages: BTreeMap::from([("features".to_owned(), 120.5)]),
             findings: seconds,
         },

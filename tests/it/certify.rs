@@ -120,3 +120,42 @@ fn a_stored_report_is_judged_again_without_its_model() {
 fn text_of(out: &std::process::Output) -> String {
     text(&out.stdout) + &text(&out.stderr)
 }
+
+#[test]
+fn a_run_goes_on_from_what_was_kept_and_gives_the_same_report() {
+    let rules = format!("  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], limit: 0.9 }}\n");
+    let kept = tempfile::tempdir().expect("a temporary folder");
+    let cache = kept.path().display().to_string();
+    let run = |more: &[&str]| {
+        let (code, errors, mut report, folder) = certify("clean.onnx", &rules, more);
+        assert!(code.is_some_and(|code| code != 2), "{errors}");
+        let run = report.as_object_mut().expect("a report").remove("run").expect("the run");
+        report["policy"].as_object_mut().expect("a policy").remove("source");
+        for finding in report["findings"].as_array_mut().expect("findings") {
+            finding.as_object_mut().expect("a finding").remove("origin");
+        }
+        let outcomes = std::fs::read(folder.path().join("report/measurements.json.gz")).expect("measurements");
+        (run["cached"].as_u64(), report, outcomes)
+    };
+    let (none, plain, outcomes) = run(&["--no-cache"]);
+    assert_eq!(none, Some(0));
+    let with = ["--cache", &cache];
+    assert_eq!(run(&with), (Some(0), plain.clone(), outcomes.clone()));
+    // Heads, full networks and networks from scratch, each seed of the looks that were taken.
+    let (all, again, same) = run(&with);
+    let seeds: u64 = plain["plan"]["jobs"].as_array().expect("jobs").iter().filter_map(|job| job["seeds"].as_u64()).sum();
+    assert_eq!((all, &again, &same), (Some(seeds), &plain, &outcomes));
+    // As if the run had been killed half-way, and one entry damaged.
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(kept.path()).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+    entries.sort();
+    for (i, entry) in entries.iter().enumerate() {
+        match i % 3 {
+            0 => std::fs::remove_file(entry).expect("removed"),
+            1 if i == 1 => std::fs::write(entry, b"damaged").expect("written"),
+            _ => {}
+        }
+    }
+    let (some, again, same) = run(&with);
+    assert!(some.is_some_and(|some| 0 < some && some < seeds), "{some:?} of {seeds}");
+    assert_eq!((again, same), (plain, outcomes));
+}

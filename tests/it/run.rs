@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 /// The binary with no setting of the surrounding shell.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
+    // Nothing of an earlier test or of the user's.
+    command.env("HEIRLOOM_CACHE", "off");
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "HEIRLOOM_LOG"] {
         command.env_remove(name);
     }

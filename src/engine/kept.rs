@@ -1,0 +1,88 @@
+//! What is kept from one run to the next: the outcomes of every fine-tune, under a key of all that can change them.
+
+use std::sync::OnceLock;
+
+use super::Settings;
+use crate::model::Model;
+use crate::plan::Job;
+use crate::probe::{Arm, Outcome};
+use crate::store::{Cache, Digest, Key};
+use crate::tune::Recipe;
+
+/// The part of a key that a whole run shares.
+pub(super) struct Shared {
+    parts: Vec<(&'static str, String)>,
+}
+
+/// What tells this program from another build of it: a digest of the executable. `None` where that cannot be read, and then
+/// nothing is kept.
+fn build() -> Option<&'static str> {
+    static BUILD: OnceLock<Option<String>> = OnceLock::new();
+    let read = || std::env::current_exe().and_then(std::fs::read).ok().map(|bytes| Digest::of(&bytes).0);
+    BUILD.get_or_init(read).as_deref()
+}
+
+/// The key of what depends on this build, its instruction set and `parts`.
+pub(super) fn of_build(kind: &str, parts: &[(&str, &str)]) -> Option<Key> {
+    let own = [("build", build()?), ("instruction set", crate::exec::instruction_set())];
+    Some(Key::new(kind, &[&own, parts].concat()))
+}
+
+impl Shared {
+    /// `views`: the digests of the training and the test view.
+    pub(super) fn of(settings: &Settings, views: [&Digest; 2]) -> Option<Self> {
+        let parts = vec![
+            ("build", build()?.to_owned()),
+            ("instruction set", crate::exec::instruction_set().to_owned()),
+            ("training view", views[0].0.clone()),
+            ("test view", views[1].0.clone()),
+            ("policy seed", settings.policy.file.seed.to_string()),
+        ];
+        Some(Self { parts })
+    }
+
+    /// The key of what one seed of a job shows of one rule. `trigger` says what is laid over the pictures, to the byte; `shams` how
+    /// many draws of it.
+    pub(super) fn key(&self, (job, recipe): (&Job, &Recipe), model: &Model, (trigger, shams): (&Digest, usize), seed: usize) -> Key {
+        let start = match job.arm {
+            Arm::Source | Arm::Reference => model.identity.digest.0.clone(),
+            // Weights are drawn anew, but for constants of the architecture: these are part of it.
+            Arm::Scratch => architecture(model),
+        };
+        let own = [
+            ("start", start),
+            ("arm", super::arm_name(job.arm).to_owned()),
+            ("mode", job.mode.to_string()),
+            ("input", format!("{:?}", model.input)),
+            ("features", format!("{} {}", model.cut.name, model.cut.width)),
+            ("recipe", format!("{recipe:?}")),
+            ("trigger", trigger.0.clone()),
+            ("shams", shams.to_string()),
+            ("seed", seed.to_string()),
+        ];
+        let parts: Vec<(&str, &str)> = self.parts.iter().chain(&own).map(|(name, value)| (*name, value.as_str())).collect();
+        Key::new("outcome", &parts)
+    }
+}
+
+fn architecture(model: &Model) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{:?}", model.trunk).as_bytes());
+    for (slot, array) in model.trunk.slots().iter().zip(&model.params.0).filter(|(slot, _)| slot.role == crate::graph::Role::Constant) {
+        hasher.update(slot.name.as_bytes());
+        for value in array {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// An outcome that was kept.
+pub(super) fn outcome(cache: &Cache, key: &Key) -> Option<Outcome> {
+    serde_json::from_slice(&cache.get(key)?).ok()
+}
+
+/// Keeps an outcome.
+pub(super) fn keep(cache: &Cache, key: &Key, outcome: &Outcome) -> std::io::Result<()> {
+    cache.put(key, &serde_json::to_vec(outcome)?)
+}
