@@ -29,7 +29,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         recording.backward(&graph, &gradient).map(drop)
     })?;
     let set = exec::instruction_set();
-    println!("{{\"forward\": {forward:.1}, \"train\": {train:.1}, \"threads\": {}, \"instruction_set\": \"{set}\"}}", rayon::current_num_threads());
+    println!(
+        "{{\"forward\": {forward:.1}, \"train\": {train:.1}, \"threads\": {}, \"instruction_set\": \"{set}\"}}",
+        rayon::current_num_threads()
+    );
     Ok(())
 }
 

@@ -90,7 +90,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         stop: &interrupt::requested,
     };
     let certified = match engine::run(&settings, &data, &engine::means(model, settings.memory, cache.as_ref())?, &mut |event| {
-        progress.handle(&event)
+        progress.handle(&event);
     }) {
         Err(engine::EngineError::Plan(refused)) => return Err(Usage(refused.to_string()).into()),
         other => other?,

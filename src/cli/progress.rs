@@ -96,7 +96,7 @@ fn said(event: &Event) -> Option<String> {
         Event::Fact { topic, text } => Some(format!("  {topic:<16} {}", printable(text))),
         Event::StageEnd { stage, summary, seconds } => {
             let gap = if summary.is_empty() { "" } else { "   " };
-            Some(format!("  ✓ {:<14} {}{gap}{}", printable(stage), printable(summary), duration::show(*seconds)))
+            Some(format!("  ✓ {:<24} {}{gap}{}", printable(stage), printable(summary), duration::show(*seconds)))
         }
         Event::Warning(text) => Some(format!("  warning: {}", printable(text))),
         // The table tells; on the way there only what cannot be overlooked later.
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(at(11, Event::Progress { done: 4 }).unwrap(), "  hea\\u{1b}ds 4/9 heads");
         assert_eq!(at(12, Event::Progress { done: 5 }), None);
         let end = at(13, Event::StageEnd { stage: "heads".into(), summary: "9 heads".into(), seconds: 13.0 }).unwrap();
-        assert_eq!(end, "  ✓ heads          9 heads   13 s");
+        assert_eq!(end, "  ✓ heads                    9 heads   13 s");
         assert_eq!(at(13, Event::Warning("a\nb".into())).unwrap(), "  warning: a\\u{a}b");
     }
 }
