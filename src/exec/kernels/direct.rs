@@ -14,8 +14,9 @@ use super::wide::wide;
 
 /// Output channels of a block.
 const OUTPUTS: usize = 4;
-/// Vectors of output positions of a block.
-const TILES: usize = 3;
+/// Vectors of output positions of a block: with four outputs, as many sums as hide the latency of a fused multiply-add and leave
+/// registers for what is read.
+const TILES: usize = 2;
 /// Kernel height and width.
 const SIDE: usize = 3;
 const TAPS: usize = SIDE * SIDE;
@@ -156,7 +157,7 @@ impl<T: Real> WithSimd for Image<'_, T> {
         let lanes = T::lanes::<S>();
         let across = ow.div_ceil(lanes);
         let vectors = oh * across;
-        let zero = T::splat(simd, T::ZERO);
+        let (zero, one) = (T::splat(simd, T::ZERO), T::splat(simd, T::ONE));
         for (block, packed) in packed.chunks_exact(from * TAPS * OUTPUTS).enumerate() {
             let mut first = 0;
             while first < vectors {
@@ -166,32 +167,33 @@ impl<T: Real> WithSimd for Image<'_, T> {
                 let at: [usize; TILES] = std::array::from_fn(|t| place(t).0 * pitch + place(t).1);
                 let mut sums = [[zero; TILES]; OUTPUTS];
                 for (maps, packed) in maps.chunks_exact(plane).zip(packed.chunks_exact(TAPS * OUTPUTS)) {
+                    let row = |t: usize, ky: usize| &maps[at[t] + ky * pitch..][..lanes + SIDE - 1];
+                    let rows = [[row(0, 0), row(1, 0)], [row(0, 1), row(1, 1)], [row(0, 2), row(1, 2)]];
                     for ky in 0..SIDE {
-                        let weights = &packed[ky * SIDE * OUTPUTS..][..SIDE * OUTPUTS];
-                        let row = |t: usize| &maps[at[t] + ky * pitch..][..lanes + SIDE - 1];
-                        let (row0, row1, row2) = (row(0), row(1), row(2));
                         for kx in 0..SIDE {
-                            let load = |row: &[T]| T::load(simd, &row[kx..kx + lanes]);
-                            let (x0, x1, x2) = (load(row0), load(row1), load(row2));
+                            let load = |t: usize| T::load(simd, &rows[ky][t][kx..kx + lanes]);
+                            let (x0, x1) = (load(0), load(1));
                             for o in 0..OUTPUTS {
-                                let weight = T::splat(simd, weights[kx * OUTPUTS + o]);
+                                let weight = T::splat(simd, packed[(ky * SIDE + kx) * OUTPUTS + o]);
                                 sums[o][0] = T::fused(simd, weight, x0, sums[o][0]);
                                 sums[o][1] = T::fused(simd, weight, x1, sums[o][1]);
-                                sums[o][2] = T::fused(simd, weight, x2, sums[o][2]);
                             }
                         }
                     }
                 }
                 for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
                     let channel = block * OUTPUTS + o;
-                    let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
+                    let bias = T::splat(simd, bias.map_or(T::ZERO, |bias| bias[channel]));
                     for (t, sum) in sums.iter().enumerate() {
                         let (y, x) = place(t);
-                        let row = &mut out[(channel * oh + y) * ow..][x..ow.min(x + lanes)];
-                        let mut whole = [T::ZERO; LONGEST];
-                        T::store(simd, &mut whole[..lanes], *sum);
-                        for (out, sum) in row.iter_mut().zip(&whole) {
-                            *out = *sum + bias;
+                        let row = &mut out[(channel * oh + y) * ow..][..ow];
+                        let sum = T::fused(simd, one, *sum, bias);
+                        if x + lanes <= ow {
+                            T::store(simd, &mut row[x..x + lanes], sum);
+                        } else {
+                            let mut whole = [T::ZERO; LONGEST];
+                            T::store(simd, &mut whole[..lanes], sum);
+                            row[x..].copy_from_slice(&whole[..ow - x]);
                         }
                     }
                 }
