@@ -178,7 +178,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                 let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
                 let needed = bench.seconds_to(job, look);
                 let result = match left {
-                    Some(left) if needed > left => Err(EngineError::Tune(TuneError::Stopped)),
+                    Some(left) if needed > left.max(0.0) => Err(EngineError::Tune(TuneError::Stopped)),
                     _ => bench.fill(job, look, emit, &mut stages),
                 };
                 let name = stage_name(job.arm, job.mode);

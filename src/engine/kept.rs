@@ -30,27 +30,32 @@ pub(super) fn of_build(kind: &str, parts: &[(&str, &str)]) -> Option<Key> {
 
 impl Shared {
     /// `views`: the digests of the training and the test view.
-    pub(super) fn of(settings: &Settings, views: [&Digest; 2]) -> Option<Self> {
+    pub(super) fn of(settings: &Settings, views: [&Digest; 2]) -> Self {
         let parts = vec![
-            ("build", build()?.to_owned()),
-            ("instruction set", crate::exec::instruction_set().to_owned()),
             ("training view", views[0].0.clone()),
             ("test view", views[1].0.clone()),
             ("policy seed", settings.policy.file.seed.to_string()),
         ];
-        Some(Self { parts })
+        Self { parts }
     }
 
-    /// The key of what one seed of a job shows of one rule. `trigger` says what is laid over the pictures, to the byte; `shams` how
-    /// many draws of it.
-    pub(super) fn key(&self, (job, recipe): (&Job, &Recipe), model: &Model, (trigger, shams): (&Digest, usize), seed: usize) -> Key {
+    /// The key of what one seed of a job shows of one rule, where there can be one. `trigger` says what is laid over the pictures, to
+    /// the byte; `shams` how many draws of it.
+    pub(super) fn key(
+        &self,
+        (job, recipe): (&Job, &Recipe),
+        model: &Model,
+        (trigger, shams): (&Digest, usize),
+        seed: usize,
+    ) -> Option<Key> {
+        // A network from scratch is the same for every checkpoint of its architecture.
         let start = match job.arm {
             Arm::Source | Arm::Reference => model.identity.digest.0.clone(),
-            // Weights are drawn anew, but for constants of the architecture: these are part of it.
-            Arm::Scratch => architecture(model),
+            Arm::Scratch => "fresh weights".to_owned(),
         };
         let own = [
             ("start", start),
+            ("architecture", architecture(model)),
             ("arm", super::arm_name(job.arm).to_owned()),
             ("mode", job.mode.to_string()),
             ("input", format!("{:?}", model.input)),
@@ -61,10 +66,11 @@ impl Shared {
             ("seed", seed.to_string()),
         ];
         let parts: Vec<(&str, &str)> = self.parts.iter().chain(&own).map(|(name, value)| (*name, value.as_str())).collect();
-        Key::new("outcome", &parts)
+        of_build("outcome", &parts)
     }
 }
 
+/// The graph, which `--arch` or a file beside the weights may have decided, and its constants, which are never drawn anew.
 fn architecture(model: &Model) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{:?}", model.trunk).as_bytes());

@@ -72,7 +72,7 @@ impl<'a> Bench<'a> {
             let shams = (0..draws).map(|draw| trigger.sham(draw, policy.file.seed)).collect();
             prepared.push(Prepared { rule, digest: trigger.digest(), trigger, shams });
         }
-        let cache = settings.cache.and_then(|cache| Some((cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])?)));
+        let cache = settings.cache.map(|cache| (cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])));
         let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0 })
     }
@@ -104,11 +104,14 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Predicted seconds to bring a job to the seeds of a look.
+    /// Predicted seconds to bring a job to the seeds of a look; what an earlier run kept costs nothing.
     pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
         let done = self.seeds.get(&(job.arm, job.mode)).copied().unwrap_or(0);
-        let once = if self.frozen.contains_key(&job.arm) { 0.0 } else { job.once };
-        once + job.each * job.seeds_at(look).saturating_sub(done) as f64
+        let recipe = plan::recipe(self.settings.policy, job.arm, job.mode);
+        let kept = |seed: &usize| recipe.is_some_and(|recipe| self.kept(job, recipe, *seed).is_some());
+        let missing = (done..job.seeds_at(look)).filter(|seed| !kept(seed)).count();
+        let once = if missing == 0 || self.frozen.contains_key(&job.arm) { 0.0 } else { job.once };
+        once + job.each * missing as f64
     }
 
     /// Brings a job to the seeds of a look.
@@ -165,7 +168,7 @@ impl<'a> Bench<'a> {
         let model = self.model(job.arm).ok()?;
         let rules = self.prepared.iter().filter_map(|prepared| Some((prepared, prepared.shams_for(job)?.len())));
         let find = |(prepared, shams): (&Prepared, usize)| {
-            let key = shared.key((job, recipe), model, (&prepared.digest, shams), seed);
+            let key = shared.key((job, recipe), model, (&prepared.digest, shams), seed)?;
             Some((prepared.rule.id.clone(), kept::outcome(cache, &key)?))
         };
         rules.map(find).collect()
@@ -176,7 +179,7 @@ impl<'a> Bench<'a> {
         let (Some((cache, shared)), Ok(model)) = (&self.cache, self.model(job.arm)) else { return };
         for (rule, outcome) in outcomes {
             let Some(prepared) = self.prepared.iter().find(|prepared| prepared.rule.id == *rule) else { continue };
-            let key = shared.key((job, recipe), model, (&prepared.digest, outcome.shams.len()), outcome.seed);
+            let Some(key) = shared.key((job, recipe), model, (&prepared.digest, outcome.shams.len()), outcome.seed) else { continue };
             if let Err(error) = kept::keep(cache, &key, outcome) {
                 emit(Event::Warning(format!("this fine-tune is not kept for later runs: {error}")));
             }

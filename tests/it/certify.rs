@@ -14,8 +14,8 @@ fn fixture(name: &str) -> String {
 fn certify(model: &str, rules: &str, more: &[&str]) -> (Option<i32>, String, Value, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let policy = folder.path().join("policy.yaml");
-    // Where the time is limited there is more to do than any machine can.
-    let (epochs, seeds) = if more.contains(&"--max-time") { (1000, 100) } else { (2, 3) };
+    // With five minutes there is more to do than any machine can.
+    let (epochs, seeds) = if more.contains(&"5m") { (1000, 100) } else { (2, 3) };
     let head = format!(
         "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 200, balance: [label] }}, test: {{ limit: 300 }} }}\n\
          transfer:\n  fixed_feature: {{ epochs: 5, learning_rate: 0.1 }}\n  full_network: {{ epochs: {epochs}, learning_rate: 0.01 }}\n\
@@ -145,6 +145,8 @@ fn a_run_goes_on_from_what_was_kept_and_gives_the_same_report() {
     let (all, again, same) = run(&with);
     let seeds: u64 = plain["plan"]["jobs"].as_array().expect("jobs").iter().filter_map(|job| job["seeds"].as_u64()).sum();
     assert_eq!((all, &again, &same), (Some(seeds), &plain, &outcomes));
+    // Kept, it fits into any time.
+    assert_eq!(run(&["--cache", &cache, "--max-time", "1s"]).0, Some(seeds));
     // As if the run had been killed half-way, and one entry damaged.
     let mut entries: Vec<PathBuf> = std::fs::read_dir(kept.path()).expect("a folder").map(|e| e.expect("an entry").path()).collect();
     entries.sort();
