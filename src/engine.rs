@@ -226,6 +226,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     );
     warnings.sort();
     let ran = bench.ran();
+    let spent = spent(policy, &plan, &stages);
     let report = Report {
         schema: SCHEMA,
         tool: Tool {
@@ -239,7 +240,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             threads: rayon::current_num_threads(),
             stages,
             cached: bench.cached(),
-            findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds)).collect(),
+            findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),
         },
         model: (*model).into(),
         policy: (*policy).into(),
@@ -271,6 +272,26 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let summary = report.counts();
     let sheets = if settings.pictures { bench.sheets() } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
+}
+
+/// Seconds that each finding's fine-tunes took; findings that share a job share its time.
+fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let mut spent = BTreeMap::new();
+    for job in &plan.jobs {
+        let served: Vec<_> = plan::pairs(policy).filter(|(rule, mode)| job.serves(rule, *mode)).collect();
+        let features = if job.mode == Mode::FixedFeature { Some(features_name(job.arm)) } else { None };
+        let names = features.into_iter().chain([stage_name(job.arm, job.mode)]);
+        let seconds: f64 = names.filter_map(|name| stages.get(&name)).sum();
+        for (rule, mode) in &served {
+            *spent.entry(format!("{}@{mode}", rule.id)).or_insert(0.0) += seconds / served.len() as f64;
+        }
+    }
+    spent
+}
+
+/// The name of what is done once for an arm's frozen backbone.
+fn features_name(arm: Arm) -> String {
+    format!("{} features", arm_name(arm))
 }
 
 fn describe(plan: &Plan) -> String {

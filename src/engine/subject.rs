@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::DType;
 use ndarray::Array2;
 
-use super::{EngineError, Event, Settings, Task, arm_name, kept, stage_name};
+use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name};
 use crate::exec::{self, Weights};
 use crate::gate::{Control, Rule};
 use crate::graph::Graph;
@@ -133,7 +133,7 @@ impl<'a> Bench<'a> {
             (done..seeds).filter_map(|seed| Some((seed, self.kept(job, recipe, seed)?))).collect();
         let missing: Vec<usize> = (done..seeds).filter(|seed| !kept.contains_key(seed)).collect();
         if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
-            let name = format!("{} features", arm_name(arm));
+            let name = features_name(arm);
             let frozen = timed(&name, String::new(), emit, stages, |emit| self.extract(job, emit))?;
             self.frozen.insert(arm, frozen);
         }
@@ -298,7 +298,7 @@ impl<'a> Bench<'a> {
         let rules: Vec<_> = self.prepared.iter().filter_map(|p| Some((p, p.shams_for(job)?))).collect();
         let passes: usize = rules.iter().map(|(_, shams)| 1 + shams.len()).sum();
         let total = self.task.train.len() + self.task.test.len() * (1 + passes);
-        emit(Event::StageStart { stage: format!("{} features", arm_name(job.arm)), total: Some(total as u64), unit: "pictures" });
+        emit(Event::StageStart { stage: features_name(job.arm), total: Some(total as u64), unit: "pictures" });
         let (mut done, stop) = (0u64, self.stop);
         let mut extract = |feed: &dyn Feed| -> Result<Array2<f32>, TuneError> {
             tune::outputs(&model.trunk, &weights, feed, &mut |pictures| {

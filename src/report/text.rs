@@ -153,10 +153,14 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
 
 /// What to do about a failure.
 pub(super) fn hint(report: &Report, finding: &Finding) -> String {
-    let twin = |mode| report.findings.iter().find(|f| f.rule == finding.rule && f.mode == mode && f.verdict == Verdict::Pass);
+    let full = report.findings.iter().find(|f| f.rule == finding.rule && f.mode == Mode::FullNetwork).map(|f| f.verdict);
     match finding.mode {
-        Mode::FixedFeature if twin(Mode::FullNetwork).is_some() => {
+        Mode::FixedFeature if full == Some(Verdict::Pass) => {
             "the same rule passes when the whole network is fine-tuned; do not use this checkpoint as a frozen backbone".to_owned()
+        }
+        Mode::FixedFeature if full.is_some() => {
+            "use another checkpoint: a frozen backbone keeps what it was taught, and fine-tuning the whole network was not shown to forget it"
+                .to_owned()
         }
         Mode::FixedFeature => "a frozen backbone keeps what it was taught: use another checkpoint, or certify full-network fine-tuning \
              (`modes: [full_network]`)"
