@@ -1,12 +1,13 @@
-"""heirloom's executor against PyTorch: the same networks, batches and threads, in turn.
+"""heirloom's executor against PyTorch and ONNX Runtime: the same networks, batches and threads, in turn.
 
-    pip install torch
-    cargo build --release --bench speed
-    python benches/side_by_side.py PATH-TO-BENCH [ROUNDS]
+    pip install torch onnx onnxruntime
+    cargo bench --bench speed --no-run
+    python benches/side_by_side.py PATH-TO-BENCH [ROUNDS] [NETWORK ...]
 
-PATH-TO-BENCH is the executable that cargo names (`target/release/deps/speed-...`). A step is forward and backward without an
-optimizer, on one batch that stays the same; both sides take contiguous f32 and, of PyTorch, the better of its two memory formats is
-counted. Prints the median over the rounds and its ratio.
+PATH-TO-BENCH is the executable that cargo names (`target/release/deps/speed-...`). A training step is forward and backward without
+an optimizer, on one batch that stays the same; all sides take contiguous f32, and of PyTorch the better of its two memory formats is
+counted. A round takes each side's fastest step; printed is the median over the rounds, and the ratio. Peak memory is that of each side's
+process, in MiB.
 """
 
 import json
@@ -14,97 +15,113 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads would slow the other side down
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
-
-class Block(nn.Module):
-    """A basic block of the CIFAR ResNets: the shortcut takes every second pixel and pads the channels with zeros."""
-
-    def __init__(self, width_in, width, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.stride, self.extra = stride, width - width_in
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.stride > 1 or self.extra:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2))
-        return F.relu(y + x)
-
-
-class ResNet(nn.Module):
-    def __init__(self, depth, widths):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0])
-        blocks, width = [], widths[0]
-        for stage, wider in enumerate(widths):
-            for i in range((depth - 2) // 6):
-                blocks.append(Block(width, wider, 2 if stage and not i else 1))
-                width = wider
-        self.blocks, self.head = nn.Sequential(*blocks), nn.Linear(width, 10)
-
-    def forward(self, x):
-        return self.head(self.blocks(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))
-
-
-CASES = [("resnet-cifar-20:16,32,64", 20, [16, 32, 64], 32, 128), ("resnet-cifar-20:64,128,256", 20, [64, 128, 256], 32, 32)]
-SECONDS = 3.0
+SECONDS = 4.0
+THREADS = int(os.environ.get("THREADS", os.cpu_count()))
 
 
 def rate(batch, step):
     step()
-    start, steps = time.perf_counter(), 0
+    fastest, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < SECONDS:
+        one = time.perf_counter()
         step()
-        steps += 1
-    return batch * steps / (time.perf_counter() - start)
+        fastest = min(fastest, time.perf_counter() - one)
+    return batch / fastest
 
 
-def pytorch(depth, widths, side, batch):
-    best = {"forward": 0.0, "train": 0.0}
-    for layout in [torch.contiguous_format, torch.channels_last]:
-        model = ResNet(depth, widths).to(memory_format=layout)
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM"))
+
+
+def pytorch(name):
+    import torch
+    from networks import NETWORKS
+
+    torch.set_num_threads(THREADS)
+    make, side, batch = NETWORKS[name]
+    found = {}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        model = make().to(memory_format=layout)
         x = torch.randn(batch, 3, side, side).to(memory_format=layout)
 
-        def train():
-            model.zero_grad(set_to_none=True)
-            y = model(x)
-            y.backward(y.detach())
-
         def forward():
+            model.eval()
             with torch.inference_mode():
                 model(x)
 
-        model.eval()
-        best["forward"] = max(best["forward"], rate(batch, forward))
-        model.train()
-        best["train"] = max(best["train"], rate(batch, train))
-    return best
+        def train():
+            model.train()
+            model.zero_grad(set_to_none=True)
+            y = model(x)
+            y.backward(torch.ones_like(y))
+
+        found["forward"] = max(found.get("forward", 0), rate(batch, forward))
+        found.setdefault("forward_mib", peak())
+        found["train"] = max(found.get("train", 0), rate(batch, train))
+        found.setdefault("train_mib", peak())
+    return found
 
 
-def heirloom(bench, name, side, batch):
-    out = subprocess.run([bench, name, str(side), str(batch), str(SECONDS)], check=True, capture_output=True, text=True)
-    return json.loads(out.stdout)
+def runtime(name, path):
+    import numpy
+    import onnxruntime
+    from networks import NETWORKS
+
+    _, side, batch = NETWORKS[name]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    x = numpy.random.default_rng(0).standard_normal((batch, 3, side, side), dtype=numpy.float32)
+    return {"forward": rate(batch, lambda: session.run(None, {"input": x})), "forward_mib": peak()}
 
 
-def main():
-    bench, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    torch.set_num_threads(os.cpu_count())
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
-    for name, depth, widths, side, batch in CASES:
-        pairs = [(heirloom(bench, name, side, batch), pytorch(depth, widths, side, batch)) for _ in range(rounds)]
-        for what in ["forward", "train"]:
-            ours, theirs = (statistics.median(pair[i][what] for pair in pairs) for i in range(2))
-            print(f"{name} {side} px, batch {batch}, {what}: {ours:.0f} / {theirs:.0f} pictures a second = {ours / theirs:.2f}")
+def main(bench, rounds, names):
+    from networks import NETWORKS
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names or NETWORKS:
+            path = f"{folder}/{name}.onnx"
+            subprocess.run([sys.executable, f"{sys.path[0]}/networks.py", folder, name], check=True, stderr=subprocess.DEVNULL)
+            batch = NETWORKS[name][2]
+            sides = {
+                "heirloom": [bench, path, str(batch), str(SECONDS)],
+                "PyTorch": [sys.executable, __file__, "--pytorch", name],
+                "ONNX Runtime": [sys.executable, __file__, "--runtime", name, path],
+            }
+            found = {side: [] for side in sides}
+            env = {**os.environ, "RAYON_NUM_THREADS": str(THREADS)}
+            for _ in range(rounds):
+                for side, command in sides.items():
+                    run = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+                    found[side].append(json.loads(run.stdout.splitlines()[-1]))
+
+            def median(side, key):
+                return statistics.median(one[key] for one in found[side])
+
+            for key in ("forward", "train"):
+                for side in ("PyTorch", "ONNX Runtime"):
+                    if key in found[side][0]:
+                        ours, theirs = median("heirloom", key), median(side, key)
+                        mib = [median(s, f"{key}_mib") for s in ("heirloom", side)]
+                        print(
+                            f"| {name}, batch {batch} | {key} | {ours:.1f} | {side} {theirs:.1f} | {ours / theirs:.2f} |"
+                            f" {mib[0]:.0f} / {mib[1]:.0f} MiB |",
+                            flush=True,
+                        )
 
 
-main()
+if __name__ == "__main__":
+    if sys.argv[1] == "--pytorch":
+        print(json.dumps(pytorch(sys.argv[2])))
+    elif sys.argv[1] == "--runtime":
+        print(json.dumps(runtime(sys.argv[2], sys.argv[3])))
+    else:
+        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3, sys.argv[3:])

@@ -1,51 +1,63 @@
-//! Pictures a second of a network, evaluated and trained on: `cargo bench --bench speed -- NETWORK SIDE BATCH [SECONDS]`.
+//! Pictures a second of a network, evaluated and trained on: `cargo bench --bench speed -- MODEL BATCH [SECONDS]`.
 //!
-//! Prints one JSON object. `side_by_side.py` runs it in turn with PyTorch.
+//! Prints one JSON object. `side_by_side.py` runs it in turn with PyTorch and ONNX Runtime.
 
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use heirloom::exec::{self, ExecError, Norm, Weights};
-use heirloom::model::arch;
-use heirloom::tune;
+use heirloom::model::{LoadOptions, Model};
+use heirloom::registry;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let [network, side, batch, rest @ ..] = arguments.as_slice() else {
-        return Err("NETWORK SIDE BATCH [SECONDS], such as resnet-cifar-20:16,32,64 32 128".into());
-    };
-    let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
+    let [model, batch, rest @ ..] = arguments.as_slice() else { return Err("MODEL BATCH [SECONDS]".into()) };
+    let batch: usize = batch.parse()?;
     let seconds: f64 = rest.first().map_or(Ok(3.0), |text| text.parse())?;
-    let graph = arch::build(network, 10, [side, side])?;
-    let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
-    let weights = Weights::new(&tune::fresh_weights(&graph, &empty, 0, 0), DType::F32)?;
-    let values: Vec<f32> = (0..batch * 3 * side * side).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-    let input = Tensor::from_vec(values, (batch, 3, side, side), &Device::Cpu)?;
-    let trains = exec::trainable(&graph);
-    let forward = rate(batch, seconds, || exec::infer(&graph, &weights, &input).map(drop))?;
+    let model = Model::load(registry::identify(Path::new(model))?, &LoadOptions::default())?;
+    let graph = &model.graph;
+    let weights = Weights::new(&model.params.0, DType::F32)?;
+    let shape = graph.node(graph.input()).shape.at(batch);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let input = Tensor::from_vec(values, shape, &Device::Cpu)?;
+    let trains = exec::trainable(graph);
+    let before = peak();
+    let forward = rate(batch, seconds, || exec::infer(graph, &weights, &input).map(drop))?;
+    let forward_peak = peak();
     let train = rate(batch, seconds, || {
-        let recording = exec::record(&graph, &weights, &trains, Norm::Batch, &input)?;
+        let recording = exec::record(graph, &weights, &trains, Norm::Batch, &input)?;
         let gradient = recording.output.clone();
-        recording.backward(&graph, &gradient).map(drop)
+        recording.backward(graph, &gradient).map(drop)
     })?;
-    let set = exec::instruction_set();
     println!(
-        "{{\"forward\": {forward:.1}, \"train\": {train:.1}, \"threads\": {}, \"instruction_set\": \"{set}\"}}",
-        rayon::current_num_threads()
+        "{{\"forward\": {forward:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
+         \"threads\": {}, \"instruction_set\": \"{}\"}}",
+        peak(),
+        rayon::current_num_threads(),
+        exec::instruction_set()
     );
     Ok(())
 }
 
-/// Pictures a second, after one step to warm up.
+/// Pictures a second at the fastest step: what else runs on the machine makes steps slower, never faster.
 fn rate(batch: usize, seconds: f64, step: impl Fn() -> Result<(), ExecError>) -> Result<f64, ExecError> {
     step()?;
     let clock = Instant::now();
-    let mut steps = 0;
+    let mut fastest = f64::INFINITY;
     while clock.elapsed().as_secs_f64() < seconds {
+        let one = Instant::now();
         step()?;
-        steps += 1;
+        fastest = fastest.min(one.elapsed().as_secs_f64());
     }
-    Ok((batch * steps) as f64 / clock.elapsed().as_secs_f64())
+    Ok(batch as f64 / fastest)
+}
+
+/// The most memory that this process has held, in MiB (Linux; 0 elsewhere).
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 /// As in the program.

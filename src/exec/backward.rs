@@ -5,7 +5,7 @@ use candle_core::{D, DType, Result, Tensor, bail};
 use super::Saved;
 use super::forward::{batched, by_dtype, channels, geometry, indices, is_depthwise, tensor};
 use super::kernels::matmul::{self, Mat};
-use super::kernels::{View, conv, depthwise, direct, elementwise, norm, pool};
+use super::kernels::{View, conv, depthwise, direct, elementwise, norm, pool, winograd};
 use crate::graph::{Binary, Op, Reduce, Window};
 
 /// What the forward pass left for one operator.
@@ -167,6 +167,8 @@ fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<
         let d = vd.slice::<T>()?;
         let (input, kernel) = if is_depthwise(&g) {
             (depthwise::backward_input::<T> as fn(&_, &_, &_) -> _, depthwise::backward_weight::<T> as fn(&_, &_, &_) -> _)
+        } else if winograd::suits(&g) {
+            (winograd::backward_input::<T> as fn(&_, &_, &_) -> _, winograd::backward_weight::<T> as fn(&_, &_, &_) -> _)
         } else if direct::suits(&g) {
             (direct::backward_input::<T> as fn(&_, &_, &_) -> _, direct::backward_weight::<T> as fn(&_, &_, &_) -> _)
         } else {

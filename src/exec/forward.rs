@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 use super::kernels::conv::{self, Geometry};
 use super::kernels::matmul::{self, Mat};
 use super::kernels::norm::{self, Channels};
-use super::kernels::{View, depthwise, direct, elementwise, pool};
+use super::kernels::{View, depthwise, direct, elementwise, pool, winograd};
 use super::{Norm, Saved, slot_of};
 use crate::graph::{Binary, Graph, Node, Op, Reduce, SlotId, Unary, Window};
 
@@ -111,6 +111,8 @@ fn conv2d(window: &Window, groups: usize, inputs: &[Tensor], shape: &[usize]) ->
         let bias = views.get(2).map(|v| v.slice::<T>()).transpose()?;
         let run = if is_depthwise(&g) {
             depthwise::forward::<T>
+        } else if winograd::suits(&g) {
+            winograd::forward::<T>
         } else if direct::suits(&g) {
             direct::forward::<T>
         } else {

@@ -10,8 +10,10 @@ pub(super) mod direct;
 pub(super) mod elementwise;
 pub(super) mod matmul;
 pub(super) mod norm;
+mod pieces;
 pub(super) mod pool;
 pub(super) mod wide;
+pub(super) mod winograd;
 
 use std::ops::{Add, AddAssign, Deref, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
@@ -64,6 +66,10 @@ pub trait Real:
     fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
     /// Into the first [`Real::lanes`] places of a slice.
     fn store<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
+    /// `a + b`.
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a - b`.
+    fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b + c`, rounded once where the machine has an instruction for it.
     fn fused<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// The greater one; NaN where either is NaN.
@@ -84,7 +90,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident, $total:ident) => {
+    ($t:ty, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident, $total:ident, $plus:ident, $minus:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -143,14 +149,22 @@ macro_rules! real {
                 S::$as_mut_simd(to).0[0] = vector;
             }
             #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$plus(a, b)
+            }
+            #[inline(always)]
+            fn minus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$minus(a, b)
+            }
+            #[inline(always)]
             fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
                 simd.$fused(a, b, c)
             }
         }
     };
 }
-real!(f32, f32s, F32_LANES, splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s, reduce_sum_f32s);
-real!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s, reduce_sum_f64s);
+real!(f32, f32s, F32_LANES, splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s, reduce_sum_f32s, add_f32s, sub_f32s);
+real!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s, reduce_sum_f64s, add_f64s, sub_f64s);
 
 /// Read access to the numbers of a contiguous CPU tensor, without a copy.
 pub(crate) struct View<'a> {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::matmul::{Mat, add_in_order, gemm};
+use super::pieces::pieces_with;
 use super::wide::sum;
 
 /// Columns of one product.
@@ -68,14 +69,12 @@ impl Geometry {
 /// Forward.
 pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
     let (map, depth, per_group) = (g.out_map(), g.depth(), g.co / g.groups);
-    let mut out = vec![T::ZERO; g.n * g.co * map];
     let together = g.images_together();
-    if out.is_empty() {
-        return out;
-    }
-    out.par_chunks_mut(together * g.co * map).enumerate().for_each_init(
+    pieces_with(
+        g.n * g.co * map,
+        together * g.co * map,
         || (Vec::new(), Vec::new()),
-        |(patches, product), (i, out)| {
+        |(patches, product), i, out| {
             let images = out.len() / (g.co * map);
             for group in 0..g.groups {
                 let weight = Mat::rows(&weight[group * per_group * depth..], depth);
@@ -117,8 +116,7 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option
                 }
             }
         },
-    );
-    out
+    )
 }
 
 /// Gradient of the input.
@@ -126,14 +124,12 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
     let (map, depth, per_group) = (g.out_map(), g.depth(), g.co / g.groups);
     let in_image = g.ci * g.in_map();
     let in_group = in_image / g.groups;
-    let mut dx = vec![T::ZERO; g.n * in_image];
     let together = g.images_together();
-    if dx.is_empty() {
-        return dx;
-    }
-    dx.par_chunks_mut(together * in_image).enumerate().for_each_init(
+    pieces_with(
+        g.n * in_image,
+        together * in_image,
         || (Vec::new(), Vec::new()),
-        |(patches, gathered), (i, dx)| {
+        |(patches, gathered), i, dx| {
             let images = dx.len() / in_image;
             for group in 0..g.groups {
                 let weight = Mat::transposed(&weight[group * per_group * depth..], depth);
@@ -162,8 +158,7 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
                 }
             }
         },
-    );
-    dx
+    )
 }
 
 /// Gradient of the weight.

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::conv::{Geometry, PARTS};
 use super::matmul::add_in_order;
+use super::pieces::pieces_with;
 use super::wide::wide;
 
 /// Output channels of a block.
@@ -126,13 +127,10 @@ impl Run {
         let [oh, ow] = self.output;
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * oh * ow);
         let around = Padded::around::<T>(oh, ow);
-        let mut out = vec![T::ZERO; n * out_image];
-        let images = out.par_chunks_exact_mut(out_image).zip(x.par_chunks_exact(in_image));
-        images.for_each_init(Vec::new, |maps, (out, x)| {
-            around.fill(maps, x, from, self.input, self.pad);
+        pieces_with(n * out_image, out_image, Vec::new, |maps, i, out| {
+            around.fill(maps, &x[i * in_image..][..in_image], from, self.input, self.pad);
             wide(Image { run: *self, around: &around, maps, packed, bias, out });
-        });
-        out
+        })
     }
 }
 

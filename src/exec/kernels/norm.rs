@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::Real;
+use super::pieces::pieces;
 use super::wide::{map_into, map2_into, sum, sum_by, sum_pairs};
 
 /// `[n, c, map]`, flattened.
@@ -38,17 +39,15 @@ pub(crate) fn batch_statistics<T: Real>(s: Channels, x: &[T]) -> (Vec<T>, Vec<T>
 
 /// `scale (x - mean) / sqrt(variance + eps) + shift`; with `rectified`, negative values become 0.
 pub(crate) fn batch_apply<T: Real>(s: Channels, x: &[T], [scale, shift, mean, variance]: [&[T]; 4], eps: f64, rectified: bool) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    out.par_chunks_mut(s.map.max(1)).zip(x.par_chunks(s.map.max(1))).enumerate().for_each(|(plane, (out, x))| {
-        let c = plane % s.c;
+    pieces(x.len(), s.map, |plane, out| {
+        let (c, x) = (plane % s.c, &x[plane * s.map..][..s.map]);
         let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
         if rectified {
             map_into(out, x, |x| relu(x * factor + offset));
         } else {
             map_into(out, x, |x| x * factor + offset);
         }
-    });
-    out
+    })
 }
 
 /// A batch norm of known statistics as `factor x + offset`.
@@ -92,10 +91,9 @@ pub(crate) fn batch_backward<T: Real>(
             (with_x * inverse[c], total)
         })
         .unzip();
-    let mut dx = vec![T::ZERO; x.len()];
-    let map = s.map.max(1);
-    dx.par_chunks_mut(map).zip(x.par_chunks(map).zip(dout.par_chunks(map))).enumerate().for_each(|(plane, (dx, (x, d)))| {
+    let dx = pieces(x.len(), s.map, |plane, dx| {
         let c = plane % s.c;
+        let (x, d) = (&x[plane * s.map..][..s.map], &dout[plane * s.map..][..s.map]);
         let factor = scale[c] * inverse[c];
         let passed = passed(c);
         if batch {

@@ -3,10 +3,9 @@
 //! A program for every x86-64 machine uses 128-bit vectors; here the same plain loops are compiled for AVX2 and AVX-512
 //! too and chosen at run time (`pulp`). No sum here changes its order with the width of the vectors.
 
-use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
-
 use super::Real;
+use super::pieces::pieces;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Elements per piece of an elementwise loop.
 const PIECE: usize = 1 << 14;
@@ -51,17 +50,15 @@ pub(super) fn map2_into<T: Real>(out: &mut [T], a: &[T], b: &[T], f: impl Fn(T, 
 
 /// [`map_into`] a new vector, in parallel.
 pub(super) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| map_into(out, x, &f));
-    out
+    pieces(x.len(), PIECE, |i, out| map_into(out, &x[i * PIECE..][..out.len()], &f))
 }
 
 /// [`map2_into`] a new vector, in parallel.
 pub(super) fn map2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::ZERO; a.len()];
-    let pieces = out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE)));
-    pieces.for_each(|(out, (a, b))| map2_into(out, a, b, &f));
-    out
+    pieces(a.len(), PIECE, |i, out| {
+        let (a, b) = (&a[i * PIECE..][..out.len()], &b[i * PIECE..][..out.len()]);
+        map2_into(out, a, b, &f);
+    })
 }
 
 /// Interleaved partial sums: they vectorise, and lose less than one running sum.

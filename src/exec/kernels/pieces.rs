@@ -1,0 +1,50 @@
+//! Large results made piece by piece, in parallel.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use super::Real;
+
+/// `n` numbers in pieces of `size`: `fill(i, piece)` is given piece `i` as zeros.
+///
+/// The zeros are set by the thread that fills the piece, just before: a whole vector of zeros would be written by one thread, go
+/// through memory, and come back.
+pub(super) fn pieces<T: Real>(n: usize, size: usize, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    pieces_with(n, size, || (), |(), i, piece| fill(i, piece))
+}
+
+/// The same with something that a thread keeps from one piece to its next.
+#[allow(unsafe_code)]
+pub(super) fn pieces_with<T: Real, K>(
+    n: usize,
+    size: usize,
+    keep: impl Fn() -> K + Sync + Send,
+    fill: impl Fn(&mut K, usize, &mut [T]) + Sync,
+) -> Vec<T> {
+    let mut all: Vec<T> = Vec::with_capacity(n);
+    all.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).enumerate().for_each_init(keep, |keep, (i, piece)| {
+        piece.fill(MaybeUninit::new(T::ZERO));
+        // SAFETY: every number was just written.
+        fill(keep, i, unsafe { piece.assume_init_mut() });
+    });
+    // SAFETY: the first `n` numbers were written above, piece by piece.
+    unsafe { all.set_len(n) };
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_starts_as_zeros_and_is_kept() {
+        let made = pieces(10, 4, |i, piece: &mut [f32]| {
+            assert_eq!(piece, &vec![0.0; piece.len()][..]);
+            piece[0] = i as f32 + 1.0;
+        });
+        assert_eq!(made, [1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0, 0.0]);
+        assert_eq!(pieces(0, 4, |_, _: &mut [f64]| ()), [0.0; 0]);
+        assert_eq!(pieces(2, 0, |i, piece: &mut [f64]| piece[0] = i as f64), [0.0, 1.0]);
+    }
+}

@@ -1,0 +1,635 @@
+//! Convolution with 3x3 kernels at stride 1 between many channels, by Winograd's minimal filtering F(2x2, 3x3).
+//!
+//! A tile of 4x4 inputs gives 2x2 outputs with 16 products instead of 36: inputs and kernels are transformed into 16 spots,
+//! each spot is one matrix product over channels, and the products are transformed back. Formulas: Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks" (arXiv 1509.09308), section 4.1; the weight gradient is F(3x3, 2x2), the same transforms read
+//! backwards. With few channels the transforms cost more than they save: `direct` does those.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Real;
+use super::conv::Geometry;
+use super::pieces::{pieces, pieces_with};
+use super::wide::wide;
+
+/// Kernel height and width, and numbers in a kernel.
+const SIDE: usize = 3;
+const TAPS: usize = SIDE * SIDE;
+/// Places of a transformed tile.
+const SPOTS: usize = 16;
+/// Output channels whose sums stay in registers together.
+const OUTPUTS: usize = 4;
+/// Vectors of tiles beside them.
+const VECTORS: usize = 2;
+/// Input channels beside four outputs in the weight gradient.
+const INPUTS: usize = 3;
+/// Tiles that are transformed, multiplied and transformed back before the next: what they take stays in the cache.
+const BLOCK: usize = 128;
+/// Tiles of a weight gradient's products.
+const LONG: usize = 1024;
+/// Numbers in a cache line of floats, and in the longest vector.
+const LINE: usize = 16;
+
+/// Whether these kernels do a convolution.
+pub(crate) fn suits(g: &Geometry) -> bool {
+    g.kernel == [SIDE, SIDE]
+        && g.stride == [1, 1]
+        && g.dilation == [1, 1]
+        && g.groups == 1
+        && g.pad[0] < SIDE
+        && g.pad[1] < SIDE
+        && g.oh.min(g.ow).min(g.h).min(g.w) >= 4
+        // Below, the transforms eat what the products save (measured).
+        && g.ci * g.co >= 30 * (g.ci + g.co)
+}
+
+/// Forward.
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+    let kernels = kernels(g.co, g.ci, |o, c, tap| weight[(o * g.ci + c) * TAPS + tap]);
+    let run = Run { channels: [g.ci, g.co], input: [g.h, g.w], output: [g.oh, g.ow], pad: g.pad };
+    run.over_batch(g.n, x, &kernels, bias)
+}
+
+/// Gradient of the input: the convolution of the output's gradient with the kernels turned by 180 degrees.
+pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
+    let kernels = kernels(g.ci, g.co, |c, o, tap| weight[(o * g.ci + c) * TAPS + TAPS - 1 - tap]);
+    let pad = [SIDE - 1 - g.pad[0], SIDE - 1 - g.pad[1]];
+    Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &kernels, None)
+}
+
+/// Transformed kernels in the order they are read: block of outputs, spot, input, output.
+fn kernels<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize, usize) -> T + Sync) -> Vec<T> {
+    let half = T::of(0.5);
+    // G k for a column or row of three.
+    let apart = |[a, b, c]: [T; SIDE]| {
+        let (even, odd) = (half * (a + c), half * b);
+        [a, even + odd, even - odd, c]
+    };
+    let size = SPOTS * inputs * OUTPUTS;
+    pieces(outputs.div_ceil(OUTPUTS) * size, size, |block, to| {
+        for o in 0..OUTPUTS.min(outputs - block * OUTPUTS) {
+            for c in 0..inputs {
+                let k = |tap: usize| weight(block * OUTPUTS + o, c, tap);
+                let columns = [apart([k(0), k(3), k(6)]), apart([k(1), k(4), k(7)]), apart([k(2), k(5), k(8)])];
+                for i in 0..4 {
+                    for (j, value) in apart([columns[0][i], columns[1][i], columns[2][i]]).into_iter().enumerate() {
+                        to[((i * 4 + j) * inputs + c) * OUTPUTS + o] = value;
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Outputs in tiles of 2x2, numbered along the rows of an image, image after image.
+#[derive(Clone, Copy)]
+struct Tiles {
+    rows: usize,
+    columns: usize,
+}
+
+impl Tiles {
+    fn of([height, width]: [usize; 2]) -> Self {
+        Self { rows: height.div_ceil(2), columns: width.div_ceil(2) }
+    }
+
+    /// Splits rows of tiles, counted over images, where one image ends: image, first row in it, rows.
+    fn bands(self, first: usize, last: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        let mut row = first;
+        std::iter::from_fn(move || {
+            let (image, top) = (row / self.rows, row % self.rows);
+            let rows = (last - row).min(self.rows - top);
+            row += rows;
+            (rows > 0).then_some((image, top, rows))
+        })
+    }
+}
+
+/// Where transformed tiles lie: spot, channel, tile, so far apart.
+#[derive(Clone, Copy)]
+struct Spots {
+    spot: usize,
+    channel: usize,
+}
+
+/// A buffer that is kept from block to block, as a slice that begins at a cache line.
+fn aligned<T: Real>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len + LINE {
+        *buffer = vec![T::ZERO; len + LINE];
+    }
+    let start = buffer.as_ptr().align_offset(64).min(LINE);
+    &mut buffer[start..start + len]
+}
+
+/// One convolution: `[from, to]` channels, heights and widths, zeros above and left of the input.
+#[derive(Clone, Copy)]
+struct Run {
+    channels: [usize; 2],
+    input: [usize; 2],
+    output: [usize; 2],
+    pad: [usize; 2],
+}
+
+impl Run {
+    fn over_batch<T: Real>(&self, n: usize, x: &[T], kernels: &[T], bias: Option<&[T]>) -> Vec<T> {
+        let [from, to] = self.channels;
+        let tiles = Tiles::of(self.output);
+        let together = (BLOCK / (tiles.rows * tiles.columns)).clamp(1, n.max(1));
+        let (in_image, out_image) = (from * self.input[0] * self.input[1], to * self.output[0] * self.output[1]);
+        pieces_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
+            let x = &x[i * together * in_image..][..out.len() / out_image * in_image];
+            wide(Images { run: *self, tiles, x, kernels, bias, out, buffers });
+        })
+    }
+}
+
+/// What a thread keeps from one group of images to the next.
+struct Buffers<T> {
+    phases: Vec<T>,
+    inputs: Vec<T>,
+    products: Vec<T>,
+    outputs: Vec<T>,
+}
+
+impl<T> Default for Buffers<T> {
+    fn default() -> Self {
+        Self { phases: Vec::new(), inputs: Vec::new(), products: Vec::new(), outputs: Vec::new() }
+    }
+}
+
+/// A few images of a [`Run`].
+struct Images<'a, T> {
+    run: Run,
+    tiles: Tiles,
+    x: &'a [T],
+    kernels: &'a [T],
+    bias: Option<&'a [T]>,
+    out: &'a mut [T],
+    buffers: &'a mut Buffers<T>,
+}
+
+impl<T: Real> WithSimd for Images<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Images { run, tiles, x, kernels, bias, out, buffers } = self;
+        let [from, to] = run.channels;
+        let [oh, ow] = run.output;
+        let (lanes, together) = (T::lanes::<S>(), T::lanes::<S>() * VECTORS);
+        let rows = out.len() / (to * oh * ow) * tiles.rows;
+        let per_block = (BLOCK / tiles.columns).max(1);
+        let mut first = 0;
+        while first < rows {
+            let last = (first + per_block).min(rows);
+            let count = ((last - first) * tiles.columns).next_multiple_of(together);
+            // Rows and spots are a cache line apart from a power of two, or they would fall on each other's places in the cache.
+            let at = Spots { spot: from * (count + LINE) + LINE, channel: count + LINE };
+            let inputs = aligned(&mut buffers.inputs, SPOTS * at.spot + LINE);
+            let source = Source { size: run.input, pad: run.pad, tiles };
+            for channel in 0..from {
+                let map = |image: usize| &x[(image * from + channel) * run.input[0] * run.input[1]..][..run.input[0] * run.input[1]];
+                let to = &mut inputs[channel * at.channel..];
+                for (image, top, band) in tiles.bands(first, last) {
+                    let tile = (image * tiles.rows + top - first) * tiles.columns;
+                    source.transform(simd, map(image), (top, band), &mut buffers.phases, &mut to[tile..], at.spot);
+                }
+            }
+            let product = Spots { spot: to * count + LINE, channel: count };
+            let products = aligned(&mut buffers.products, SPOTS * product.spot);
+            multiply(simd, [from, to], count, kernels, (&*inputs, at), (&mut *products, product));
+            let outputs = aligned(&mut buffers.outputs, 4 * count);
+            for channel in 0..to {
+                let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
+                back(simd, &products[channel * product.channel..], product.spot, count / lanes, bias, outputs);
+                for (image, top, band) in tiles.bands(first, last) {
+                    let tile = (image * tiles.rows + top - first) * tiles.columns;
+                    let map = &mut out[(image * to + channel) * oh * ow..][..oh * ow];
+                    for (y, line) in map.chunks_exact_mut(ow).enumerate().skip(2 * top).take(2 * band) {
+                        let tile = tile + (y / 2 - top) * tiles.columns;
+                        let at = |odd: usize| (y % 2 * 2 + odd) * count + tile;
+                        let (even, odd) = (&outputs[at(0)..][..tiles.columns], &outputs[at(1)..][..tiles.columns]);
+                        let (pairs, rest) = line.as_chunks_mut::<2>();
+                        for (pair, (&a, &b)) in pairs.iter_mut().zip(even.iter().zip(odd)) {
+                            *pair = [a, b];
+                        }
+                        if let ([last], Some(&value)) = (rest, even.last()) {
+                            *last = value;
+                        }
+                    }
+                }
+            }
+            first = last;
+        }
+    }
+}
+
+/// A map whose 4x4 tiles, two apart, are transformed: `B^T d B`.
+#[derive(Clone, Copy)]
+struct Source {
+    size: [usize; 2],
+    pad: [usize; 2],
+    tiles: Tiles,
+}
+
+impl Source {
+    /// Rows `top..top + band` of tiles to `to[spot * apart + tile]`. Up to a vector is written beyond the last tile.
+    #[inline(always)]
+    fn transform<T: Real, S: Simd>(
+        &self,
+        simd: S,
+        map: &[T],
+        (top, band): (usize, usize),
+        phases: &mut Vec<T>,
+        to: &mut [T],
+        apart: usize,
+    ) {
+        let lanes = T::lanes::<S>();
+        let columns = self.tiles.columns;
+        let vectors = columns.div_ceil(lanes);
+        // Rows by parity and columns by parity: a tile's neighbours are then a vector's neighbours.
+        let pitch = (vectors + 1) * lanes;
+        let plane = (band + 1) * pitch;
+        let phases = aligned(phases, 4 * plane);
+        for row in 0..2 * (band + 1) {
+            let (even, odd) = phases[row % 2 * 2 * plane..][..2 * plane].split_at_mut(plane);
+            let at = row / 2 * pitch;
+            let y = (2 * top + row).checked_sub(self.pad[0]).filter(|y| *y < self.size[0]);
+            let line = y.map(|y| &map[y * self.size[1]..][..self.size[1]]);
+            apart_by_parity(line.unwrap_or(&[]), self.pad[1], &mut even[at..][..=columns], &mut odd[at..][..=columns]);
+        }
+        for row in 0..band {
+            let line = |i: usize, odd: usize, shift: usize| {
+                T::vectors::<S>(&phases[(i % 2 * 2 + odd) * plane + (row + i / 2) * pitch + shift..][..vectors * lanes])
+            };
+            let mut d = [[line(0, 0, 0); 4]; 4];
+            for (i, d) in d.iter_mut().enumerate() {
+                *d = [line(i, 0, 0), line(i, 1, 0), line(i, 0, 1), line(i, 1, 1)];
+            }
+            for v in 0..vectors {
+                let mut t = [[d[0][0][v]; 4]; 4];
+                for j in 0..4 {
+                    let (d0, d1, d2, d3) = (d[0][j][v], d[1][j][v], d[2][j][v], d[3][j][v]);
+                    t[0][j] = T::minus(simd, d0, d2);
+                    t[1][j] = T::plus(simd, d1, d2);
+                    t[2][j] = T::minus(simd, d2, d1);
+                    t[3][j] = T::minus(simd, d1, d3);
+                }
+                for (i, t) in t.iter().enumerate() {
+                    let spots =
+                        [T::minus(simd, t[0], t[2]), T::plus(simd, t[1], t[2]), T::minus(simd, t[2], t[1]), T::minus(simd, t[1], t[3])];
+                    for (j, spot) in spots.into_iter().enumerate() {
+                        // A row's last vector may reach over the tiles of the next row, which come later.
+                        T::store(simd, &mut to[(i * 4 + j) * apart + row * columns + v * lanes..][..lanes], spot);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A line that begins after `pad` zeros, its even places in one row and its odd places in the other, zeros behind.
+#[inline(always)]
+fn apart_by_parity<T: Real>(line: &[T], pad: usize, even: &mut [T], odd: &mut [T]) {
+    let (before, shifted) = (pad / 2, pad % 2);
+    let (firsts, seconds) = if shifted == 0 { (even, odd) } else { (odd, even) };
+    let (pairs, rest) = line.as_chunks::<2>();
+    let whole = pairs.len().min(firsts.len().saturating_sub(before + shifted));
+    firsts[..before].fill(T::ZERO);
+    seconds[..before + shifted].fill(T::ZERO);
+    let (first, second) = (&mut firsts[before..], &mut seconds[before + shifted..]);
+    for ((first, second), pair) in first.iter_mut().zip(second.iter_mut()).zip(&pairs[..whole]) {
+        *first = pair[0];
+        *second = pair[1];
+    }
+    let last = pairs.get(whole).map(|pair| pair[0]).or(rest.first().copied());
+    let (first, second) = (&mut first[whole..], &mut second[whole..]);
+    first.fill(T::ZERO);
+    second.fill(T::ZERO);
+    if let (Some(first), Some(last)) = (first.first_mut(), last) {
+        *first = last;
+    }
+}
+
+/// Per spot, `products [to, count] = kernels [to, from] inputs [from, count]`.
+#[inline(always)]
+fn multiply<T: Real, S: Simd>(
+    simd: S,
+    [from, to]: [usize; 2],
+    count: usize,
+    kernels: &[T],
+    (inputs, at): (&[T], Spots),
+    (products, product): (&mut [T], Spots),
+) {
+    let lanes = T::lanes::<S>();
+    let together = lanes * VECTORS;
+    let zero = T::splat(simd, T::ZERO);
+    for spot in 0..SPOTS {
+        for tile in (0..count).step_by(together) {
+            let inputs = &inputs[spot * at.spot + tile..];
+            for (block, kernels) in kernels.chunks_exact(SPOTS * from * OUTPUTS).enumerate() {
+                let kernels = &kernels[spot * from * OUTPUTS..][..from * OUTPUTS];
+                let mut sums = [[zero; VECTORS]; OUTPUTS];
+                for (kernels, inputs) in kernels.chunks_exact(OUTPUTS).zip(inputs.chunks(at.channel)) {
+                    let inputs = T::vectors::<S>(&inputs[..together]);
+                    let (x0, x1) = (inputs[0], inputs[1]);
+                    for o in 0..OUTPUTS {
+                        let kernel = T::splat(simd, kernels[o]);
+                        sums[o][0] = T::fused(simd, kernel, x0, sums[o][0]);
+                        sums[o][1] = T::fused(simd, kernel, x1, sums[o][1]);
+                    }
+                }
+                for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
+                    let products = &mut products[spot * product.spot + (block * OUTPUTS + o) * product.channel + tile..][..together];
+                    T::store(simd, products, sums[0]);
+                    T::store(simd, &mut products[lanes..], sums[1]);
+                }
+            }
+        }
+    }
+}
+
+/// `A^T m A` of one channel: outputs `(y, x)` of all tiles to `outputs[(2 y + x) * count + tile]`.
+#[inline(always)]
+fn back<T: Real, S: Simd>(simd: S, products: &[T], apart: usize, vectors: usize, bias: T, outputs: &mut [T]) {
+    let count = vectors * T::lanes::<S>();
+    let mut m = [T::vectors::<S>(&products[..count]); SPOTS];
+    for (spot, m) in m.iter_mut().enumerate() {
+        *m = T::vectors::<S>(&products[spot * apart..][..count]);
+    }
+    let bias = T::splat(simd, bias);
+    let lanes = T::lanes::<S>();
+    for v in 0..vectors {
+        let mut rows = [[bias; 4]; 2];
+        for j in 0..4 {
+            let (m0, m1, m2, m3) = (m[j][v], m[4 + j][v], m[8 + j][v], m[12 + j][v]);
+            rows[0][j] = T::plus(simd, m0, T::plus(simd, m1, m2));
+            rows[1][j] = T::minus(simd, T::minus(simd, m1, m2), m3);
+        }
+        for (i, r) in rows.iter().enumerate() {
+            let first = T::plus(simd, T::plus(simd, r[0], bias), T::plus(simd, r[1], r[2]));
+            let second = T::minus(simd, T::plus(simd, T::minus(simd, r[1], r[2]), bias), r[3]);
+            T::store(simd, &mut outputs[2 * i * count + v * lanes..][..lanes], first);
+            T::store(simd, &mut outputs[(2 * i + 1) * count + v * lanes..][..lanes], second);
+        }
+    }
+}
+
+/// Gradient of the weight: per spot, products of transformed inputs and transformed output gradients summed over tiles.
+pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
+    let tiles = Tiles::of([g.oh, g.ow]);
+    let rows = g.n * tiles.rows;
+    let per_block = (LONG / tiles.columns).clamp(1, rows.max(1));
+    // A channel's spots lie together, so that threads transform channels apart.
+    let at = |channel: usize| Spots { spot: channel + LINE, channel: SPOTS * (channel + LINE) + LINE };
+    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    let mut sums = vec![T::ZERO; SPOTS * g.co * g.ci];
+    for first in (0..rows).step_by(per_block) {
+        let last = (first + per_block).min(rows);
+        let filled = (last - first) * tiles.columns;
+        let at = at(filled.next_multiple_of(LINE));
+        let inputs = aligned(&mut inputs, g.ci * at.channel);
+        let outputs = aligned(&mut outputs, g.co * at.channel);
+        let source = Source { size: [g.h, g.w], pad: g.pad, tiles };
+        let channels = inputs.par_chunks_exact_mut(at.channel).enumerate();
+        channels.for_each_init(Vec::new, |phases, (channel, to)| wide(Tiled { source, first, last, x, channel, of: g.ci, at, phases, to }));
+        let expanded = outputs.par_chunks_exact_mut(at.channel).enumerate();
+        expanded.for_each_init(Vec::new, |phases, (channel, to)| {
+            wide(Expanded { size: [g.oh, g.ow], tiles, first, last, dout, channel, of: g.co, at, phases, to });
+        });
+        const ROWS: usize = 4 * OUTPUTS;
+        sums.par_chunks_exact_mut(g.co * g.ci).enumerate().for_each(|(spot, sums)| {
+            sums.par_chunks_mut(ROWS * g.ci).enumerate().for_each(|(block, sums)| {
+                wide(Products {
+                    count: filled,
+                    spot: spot * at.spot,
+                    at,
+                    inputs,
+                    outputs: &outputs[block * ROWS * at.channel..],
+                    sums,
+                    ci: g.ci,
+                });
+            });
+        });
+    }
+    // G^T s G.
+    let half = T::of(0.5);
+    let together = |[a, b, c, d]: [T; 4]| [a + half * (b + c), half * (b - c), half * (b + c) + d];
+    pieces(g.co * g.ci * TAPS, g.ci * TAPS, |o, dw| {
+        for (c, dw) in dw.as_chunks_mut::<TAPS>().0.iter_mut().enumerate() {
+            let s = |spot: usize| sums[(spot * g.co + o) * g.ci + c];
+            let mut columns = [[T::ZERO; SIDE]; 4];
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = together([s(j), s(4 + j), s(8 + j), s(12 + j)]);
+            }
+            for i in 0..SIDE {
+                dw[i * SIDE..][..SIDE].copy_from_slice(&together([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]));
+            }
+        }
+    })
+}
+
+/// One channel's transformed inputs for rows `first..last` of tiles.
+struct Tiled<'a, T> {
+    source: Source,
+    first: usize,
+    last: usize,
+    x: &'a [T],
+    channel: usize,
+    of: usize,
+    at: Spots,
+    phases: &'a mut Vec<T>,
+    to: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Tiled<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Tiled { source, first, last, x, channel, of, at, phases, to } = self;
+        let map = source.size[0] * source.size[1];
+        for (image, top, band) in source.tiles.bands(first, last) {
+            let tile = (image * source.tiles.rows + top - first) * source.tiles.columns;
+            let x = &x[(image * of + channel) * map..][..map];
+            source.transform(simd, x, (top, band), phases, &mut to[tile..], at.spot);
+        }
+        clear_rest(to, at, (last - first) * source.tiles.columns);
+    }
+}
+
+/// What was written beyond the last tile, or never, must not be added.
+fn clear_rest<T: Real>(to: &mut [T], at: Spots, filled: usize) {
+    for spot in to.chunks_mut(at.spot).take(SPOTS) {
+        spot[filled..].fill(T::ZERO);
+    }
+}
+
+/// One channel's output gradients, tile by tile, as `A d A^T`.
+struct Expanded<'a, T> {
+    size: [usize; 2],
+    tiles: Tiles,
+    first: usize,
+    last: usize,
+    dout: &'a [T],
+    channel: usize,
+    of: usize,
+    at: Spots,
+    phases: &'a mut Vec<T>,
+    to: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Expanded<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Expanded { size, tiles, first, last, dout, channel, of, at, phases, to } = self;
+        let (map, lanes) = (size[0] * size[1], T::lanes::<S>());
+        let vectors = tiles.columns.div_ceil(lanes);
+        let pitch = vectors * lanes;
+        let phases = aligned(phases, 4 * pitch);
+        let zero = T::splat(simd, T::ZERO);
+        for (image, top, band) in tiles.bands(first, last) {
+            let dout = &dout[(image * of + channel) * map..][..map];
+            for row in top..top + band {
+                for i in 0..2 {
+                    let (even, odd) = phases[2 * i * pitch..][..2 * pitch].split_at_mut(pitch);
+                    let line = if 2 * row + i < size[0] { &dout[(2 * row + i) * size[1]..][..size[1]] } else { &[] };
+                    apart_by_parity(line, 0, even, odd);
+                }
+                let line = |phase: usize| T::vectors::<S>(&phases[phase * pitch..][..pitch]);
+                let (d00, d01, d10, d11) = (line(0), line(1), line(2), line(3));
+                let tile = (image * tiles.rows + row - first) * tiles.columns;
+                for v in 0..vectors {
+                    let mut t = [[zero; 2]; 4];
+                    for (j, (a, b)) in [(d00[v], d10[v]), (d01[v], d11[v])].into_iter().enumerate() {
+                        t[0][j] = a;
+                        t[1][j] = T::plus(simd, a, b);
+                        t[2][j] = T::minus(simd, a, b);
+                        t[3][j] = T::minus(simd, zero, b);
+                    }
+                    for (i, &[a, b]) in t.iter().enumerate() {
+                        let spots = [a, T::plus(simd, a, b), T::minus(simd, a, b), T::minus(simd, zero, b)];
+                        for (j, spot) in spots.into_iter().enumerate() {
+                            T::store(simd, &mut to[(i * 4 + j) * at.spot + tile + v * lanes..][..lanes], spot);
+                        }
+                    }
+                }
+            }
+        }
+        clear_rest(to, at, (last - first) * tiles.columns);
+    }
+}
+
+/// Adds to `sums [outputs, ci]`, at one spot, the products of output gradients and inputs over tiles.
+struct Products<'a, T> {
+    count: usize,
+    spot: usize,
+    at: Spots,
+    inputs: &'a [T],
+    outputs: &'a [T],
+    sums: &'a mut [T],
+    ci: usize,
+}
+
+impl<T: Real> WithSimd for Products<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Products { count, spot, at, inputs, outputs, sums, ci } = self;
+        let count = count.next_multiple_of(T::lanes::<S>());
+        let rows = sums.len() / ci;
+        let zero = T::splat(simd, T::ZERO);
+        let input = |c: usize| T::vectors::<S>(&inputs[c.min(ci - 1) * at.channel + spot..][..count]);
+        let output = |o: usize| T::vectors::<S>(&outputs[o.min(rows - 1) * at.channel + spot..][..count]);
+        for o in (0..rows).step_by(OUTPUTS) {
+            let (d0, d1, d2, d3) = (output(o), output(o + 1), output(o + 2), output(o + 3));
+            for c in (0..ci).step_by(INPUTS) {
+                let mut sum = [[zero; INPUTS]; OUTPUTS];
+                let taps = input(c).iter().zip(input(c + 1)).zip(input(c + 2));
+                for (((&x0, &x1), &x2), ((&d0, &d1), (&d2, &d3))) in taps.zip(d0.iter().zip(d1).zip(d2.iter().zip(d3))) {
+                    let d = [d0, d1, d2, d3];
+                    for i in 0..OUTPUTS {
+                        sum[i][0] = T::fused(simd, d[i], x0, sum[i][0]);
+                        sum[i][1] = T::fused(simd, d[i], x1, sum[i][1]);
+                        sum[i][2] = T::fused(simd, d[i], x2, sum[i][2]);
+                    }
+                }
+                for i in 0..OUTPUTS.min(rows - o) {
+                    for j in 0..INPUTS.min(ci - c) {
+                        sums[(o + i) * ci + c + j] += T::total(simd, sum[i][j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::super::conv;
+    use super::*;
+    use crate::stats::stream::stream;
+
+    /// Both ways of computing a convolution, on sizes around those of tiles, vectors and blocks.
+    #[test]
+    fn agrees_with_products_of_patches() {
+        let mut rng = stream(1, 0, "winograd");
+        for (n, ci, co, h, w, pad) in [
+            (3, 3, 16, 32, 32, [1, 1]),
+            (5, 5, 7, 7, 7, [1, 1]),
+            (1, 4, 4, 9, 16, [0, 0]),
+            (2, 1, 1, 8, 17, [1, 0]),
+            (9, 2, 3, 12, 33, [2, 2]),
+            (40, 6, 2, 4, 5, [1, 1]),
+            (1, 2, 2, 70, 66, [0, 2]),
+            (0, 2, 2, 8, 8, [1, 1]),
+        ] {
+            let (oh, ow) = (h + 2 * pad[0] - 2, w + 2 * pad[1] - 2);
+            let g = Geometry { n, ci, h, w, co, oh, ow, kernel: [3, 3], stride: [1, 1], pad, dilation: [1, 1], groups: 1 };
+            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
+            let (x, weight, bias, dout) = (draw(n * ci * h * w), draw(co * ci * 9), draw(co), draw(n * co * oh * ow));
+            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
+                assert_eq!(a.len(), b.len());
+                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
+            };
+            same("output", forward(&g, &x, &weight, Some(&bias)), conv::forward(&g, &x, &weight, Some(&bias)));
+            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
+            same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
+        }
+    }
+
+    /// Transforms lose some accuracy in single precision: no more than a digit.
+    #[test]
+    fn single_precision_stays_close_to_double() {
+        let g = Geometry {
+            n: 2,
+            ci: 64,
+            h: 14,
+            w: 14,
+            co: 64,
+            oh: 14,
+            ow: 14,
+            kernel: [3, 3],
+            stride: [1, 1],
+            pad: [1, 1],
+            dilation: [1, 1],
+            groups: 1,
+        };
+        assert!(suits(&g));
+        let mut rng = stream(1, 0, "winograd single");
+        let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<_>>();
+        let (x, weight) = (draw(g.n * g.ci * g.in_map()), draw(g.co * g.ci * TAPS));
+        let double = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+        let exact = conv::forward(&g, &double(&x), &double(&weight), None);
+        let worst = |got: Vec<f32>| got.iter().zip(&exact).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        let (tiles, patches) = (worst(forward(&g, &x, &weight, None)), worst(conv::forward(&g, &x, &weight, None)));
+        assert!(tiles < 10.0 * patches, "{tiles} against {patches}");
+    }
+}
