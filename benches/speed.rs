@@ -10,7 +10,11 @@ use heirloom::exec::{self, ExecError, Norm, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
 
+#[allow(unsafe_code)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // As in the program, see there.
+    // SAFETY: this sets a number in the allocator's table of options, before there is a second thread.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let [model, batch, rest @ ..] = arguments.as_slice() else { return Err("MODEL BATCH [SECONDS]".into()) };
     let batch: usize = batch.parse()?;

@@ -68,7 +68,7 @@ pub struct Recording {
     values: Vec<Option<Tensor>>,
     saved: Vec<Saved>,
     needs: Vec<bool>,
-    rectified: Vec<Option<usize>>,
+    clamps: Vec<Option<Clamp>>,
     batch: usize,
 }
 
@@ -93,31 +93,42 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
     let n = input.dims().first().copied().unwrap_or(0);
     check_input(graph, input, n)?;
     let needs = needs_gradient(graph, trains);
-    let keep = kept_values(graph, &needs);
+    let clamps = clamps(graph);
+    let keep = kept_values(graph, &needs, &clamps);
     let last_use = last_uses(graph);
-    let rectified = rectified(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; nodes.len()];
     let mut saved = Vec::with_capacity(nodes.len());
     let mut running = Vec::new();
+    let folds = if norm == Norm::Running && !trains.contains(&true) { folds(graph) } else { Vec::new() };
+    let mut done = vec![false; nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
-        if values[i].is_some() {
+        if values[i].is_some() || done[i] {
             saved.push(Saved::Nothing);
             continue;
         }
+        let mut at = i;
         let (value, extra) = match node.op {
             Op::Input => (input.contiguous()?, Saved::Nothing),
             Op::Param(slot) => (weights.0[slot.0].clone(), Saved::Nothing),
+            Op::Conv2d { window, groups } if folds.get(i).is_some_and(Option::is_some) => {
+                let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
+                let Some(Fold { at: norm, slots, eps }) = folds[i] else { continue };
+                let statistics = slots.map(|slot| &weights.0[slot.0]);
+                let value = forward::folded((&window, groups), &inputs, (&statistics, eps), &node.shape.at(n), clamps[norm]);
+                (done[norm], at) = (true, norm);
+                (value.map_err(|source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source })?, Saved::Nothing)
+            }
             _ => {
                 let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
-                let at = |source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source };
-                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm, rectified[i].is_some()).map_err(at)?;
+                let named = |source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source };
+                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm, clamps[i]).map_err(named)?;
                 if let Saved::Statistics { mean, variance, batch: true } = &extra {
-                    running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(at)?);
+                    running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(named)?);
                 }
                 (value, extra)
             }
         };
-        values[rectified[i].unwrap_or(i)] = Some(value);
+        values[clamps[at].map_or(at, |clamp| clamp.at)] = Some(value);
         saved.push(if needs[i] { extra } else { Saved::Nothing });
         for input in &node.inputs {
             if last_use[input.0] == i && !keep[input.0] {
@@ -126,7 +137,7 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
         }
     }
     let output = values[graph.output().0].clone().ok_or(ExecError::NoOutput)?;
-    Ok(Recording { output, running, values, saved, needs, rectified, batch: n })
+    Ok(Recording { output, running, values, saved, needs, clamps, batch: n })
 }
 
 impl Recording {
@@ -137,14 +148,15 @@ impl Recording {
         let mut by_slot: Vec<Option<Tensor>> = vec![None; graph.slots().len()];
         gradients[graph.output().0] = Some(d_output.contiguous()?);
         for (i, node) in nodes.iter().enumerate().rev() {
-            // A rectified node has no value of its own: the gradient of both is taken at the rectified one.
-            if let Some(relu) = self.rectified[i] {
-                gradients[i] = gradients[relu].take();
-                self.values[relu] = None;
-            } else if self.rectified.get(node.inputs.first().map_or(i, |id| id.0)) == Some(&Some(i)) {
+            // A clamped node has no value of its own: the gradient of both is taken at its place.
+            let mut at = i;
+            if let Some(clamp) = self.clamps[i] {
+                gradients[i] = gradients[clamp.at].take();
+                at = clamp.at;
+            } else if node.inputs.first().and_then(|id| self.clamps[id.0]).is_some_and(|clamp| clamp.at == i) {
                 continue;
             }
-            let value = self.values[i].take();
+            let value = self.values[at].take();
             let Some(gradient) = gradients[i].take().filter(|_| self.needs[i]) else { continue };
             if let Op::Param(slot) = node.op {
                 accumulate(&mut by_slot[slot.0], gradient)?;
@@ -159,7 +171,7 @@ impl Recording {
                 output: value.as_ref(),
                 saved: &self.saved[i],
                 wanted: &wanted,
-                rectified: self.rectified[i].is_some(),
+                clamp: self.clamps[i],
             };
             let found = backward::gradients(&node.op, &step, &gradient).map_err(|source| ExecError::Node {
                 name: node.name.clone(),
@@ -206,22 +218,36 @@ fn needs_gradient(graph: &Graph, trains: &[bool]) -> Vec<bool> {
     needs
 }
 
-/// Nodes whose value the reverse pass reads: inputs of steps that need a gradient, their own outputs, and parameters.
-fn kept_values(graph: &Graph, needs: &[bool]) -> Vec<bool> {
-    let mut keep = needs.to_vec();
-    for (i, node) in graph.nodes().iter().enumerate() {
-        if needs[i] && backward::reads_inputs(&node.op) {
-            for id in &node.inputs {
-                keep[id.0] = true;
-            }
+/// Nodes whose value the reverse pass reads.
+fn kept_values(graph: &Graph, needs: &[bool], clamps: &[Option<Clamp>]) -> Vec<bool> {
+    let mut keep = vec![false; graph.nodes().len()];
+    for (i, node) in graph.nodes().iter().enumerate().filter(|(i, _)| needs[*i]) {
+        if let Some(clamp) = clamps[i] {
+            keep[clamp.at] |= matches!(node.op, Op::Binary(_));
+        } else {
+            keep[i] |= backward::reads_output(&node.op);
+        }
+        let wanted: Vec<bool> = node.inputs.iter().map(|id| needs[id.0]).collect();
+        for (input, id) in node.inputs.iter().enumerate() {
+            keep[id.0] |= backward::reads_input(&node.op, input, &wanted);
         }
     }
     keep[graph.output().0] = true;
     keep
 }
 
-/// For every batch norm whose only reader is a ReLU, that ReLU: both are one pass over the numbers, forward and back.
-fn rectified(graph: &Graph) -> Vec<Option<usize>> {
+/// A function that cuts a node's values off, computed with the node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Clamp {
+    /// The node of the function, where the value is kept.
+    at: usize,
+    least: f64,
+    most: f64,
+}
+
+/// For every batch norm and sum whose only reader is a ReLU or a clip, that function: both are one pass over the numbers, forward and
+/// back, and the value between them is not kept.
+fn clamps(graph: &Graph) -> Vec<Option<Clamp>> {
     let mut readers = vec![0usize; graph.nodes().len()];
     readers[graph.output().0] += 1;
     for node in graph.nodes() {
@@ -229,16 +255,53 @@ fn rectified(graph: &Graph) -> Vec<Option<usize>> {
             readers[id.0] += 1;
         }
     }
-    let mut rectified = vec![None; graph.nodes().len()];
-    for (i, node) in graph.nodes().iter().enumerate() {
-        if let (Op::Unary(Unary::Relu), [input]) = (&node.op, node.inputs.as_slice())
-            && matches!(graph.node(*input).op, Op::BatchNorm { .. })
-            && readers[input.0] == 1
-        {
-            rectified[input.0] = Some(i);
+    let mut clamps = vec![None; graph.nodes().len()];
+    for (at, node) in graph.nodes().iter().enumerate() {
+        let (least, most) = match node.op {
+            Op::Unary(Unary::Relu) => (0.0, f64::INFINITY),
+            Op::Unary(Unary::Clip { min, max }) => (min, max),
+            _ => continue,
+        };
+        let &[input] = node.inputs.as_slice() else { continue };
+        let clamped = graph.node(input);
+        let whole = |id: &NodeId| graph.node(*id).shape == clamped.shape;
+        let suits = match clamped.op {
+            Op::BatchNorm { .. } => true,
+            Op::Binary(Binary::Add) => clamped.inputs.iter().all(whole),
+            _ => false,
+        };
+        if suits && readers[input.0] == 1 {
+            clamps[input.0] = Some(Clamp { at, least, most });
         }
     }
-    rectified
+    clamps
+}
+
+/// A batch norm that is folded into the convolution before it.
+#[derive(Clone, Copy)]
+struct Fold {
+    /// The norm's node.
+    at: usize,
+    /// Scale, shift, mean, variance.
+    slots: [SlotId; 4],
+    eps: f64,
+}
+
+/// For every convolution that only a batch norm reads, that norm. Holds where statistics are known and nothing trains.
+fn folds(graph: &Graph) -> Vec<Option<Fold>> {
+    let mut folds = vec![None; graph.nodes().len()];
+    for (id, readers) in graph.users().iter().enumerate() {
+        let (Op::Conv2d { .. }, &[reader]) = (&graph.nodes()[id].op, readers.as_slice()) else { continue };
+        let norm = graph.node(reader);
+        let slots: Vec<SlotId> = norm.inputs.iter().skip(1).filter_map(|input| slot_of(graph, *input)).collect();
+        if let (Op::BatchNorm { eps, .. }, Ok(slots)) = (&norm.op, slots.try_into())
+            && norm.inputs[0].0 == id
+            && graph.output().0 != id
+        {
+            folds[id] = Some(Fold { at: reader.0, slots, eps: *eps });
+        }
+    }
+    folds
 }
 
 fn last_uses(graph: &Graph) -> Vec<usize> {

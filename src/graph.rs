@@ -5,6 +5,7 @@
 //! [`NodeId`]. Importers lower whatever they read to these operators: padding modes, ceiling modes,
 //! fused activations and shape arithmetic are resolved before a node is added.
 
+mod gelu;
 mod infer;
 mod shape;
 

@@ -2,10 +2,10 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use super::Saved;
-use super::forward::{batched, by_dtype, channels, geometry, indices, is_depthwise, tensor};
+use super::forward::{batched, bounds, by_dtype, channels, geometry, indices, is_depthwise, permute, take, tensor};
 use super::kernels::matmul::{self, Mat};
-use super::kernels::{View, conv, depthwise, direct, elementwise, norm, pool, winograd};
+use super::kernels::{View, conv, depthwise, direct, elementwise, norm, pointwise, pool, winograd};
+use super::{Clamp, Saved};
 use crate::graph::{Binary, Op, Reduce, Window};
 
 /// What the forward pass left for one operator.
@@ -19,8 +19,8 @@ pub(super) struct Step<'a> {
     pub saved: &'a Saved,
     /// Inputs whose gradient is asked for.
     pub wanted: &'a [bool],
-    /// Whether the output was rectified (batch norm only).
-    pub rectified: bool,
+    /// What the output was cut off at (batch norms and sums only).
+    pub clamp: Option<Clamp>,
 }
 
 impl Step<'_> {
@@ -39,23 +39,26 @@ impl Step<'_> {
     }
 }
 
-/// Whether the gradient reads input values (those of other operators need not be kept).
-pub(super) fn reads_inputs(op: &Op) -> bool {
-    !matches!(
-        op,
-        Op::AvgPool { .. }
-            | Op::MaxPool(_)
-            | Op::Binary(Binary::Add | Binary::Sub)
-            | Op::Softmax { .. }
-            | Op::Concat { .. }
-            | Op::Reshape { .. }
-            | Op::Expand { .. }
-            | Op::Transpose { .. }
-            | Op::Slice { .. }
-            | Op::Select { .. }
-            | Op::Pad { .. }
-            | Op::Reduce { kind: Reduce::Mean | Reduce::Sum, .. }
-    )
+/// Whether the gradient reads the value of input `i`, where the gradients of the inputs in `wanted` are asked for: what no gradient reads
+/// is not kept.
+pub(super) fn reads_input(op: &Op, i: usize, wanted: &[bool]) -> bool {
+    let other = |i: usize| wanted.get(1 - i) == Some(&true);
+    match op {
+        Op::Conv2d { .. } | Op::Linear | Op::MatMul | Op::Binary(Binary::Mul) => i < 2 && other(i),
+        Op::Binary(Binary::Div) => i == 1 || other(i),
+        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Lrn { .. } | Op::Reduce { kind: Reduce::Max, .. } => true,
+        Op::Unary(function) => elementwise::derives_from(*function) == elementwise::From::Input,
+        _ => false,
+    }
+}
+
+/// Whether the gradient reads the operator's own value.
+pub(super) fn reads_output(op: &Op) -> bool {
+    match op {
+        Op::Softmax { .. } => true,
+        Op::Unary(function) => elementwise::derives_from(*function) == elementwise::From::Output,
+        _ => false,
+    }
 }
 
 /// One entry per input; `None` where it was not asked for.
@@ -89,11 +92,23 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
             by_dtype!(dout, T => first(tensor(pool::avg_backward::<T>(&g, *count_include_pad, View::of(dout).slice()?), shape)?))
         }
         Op::Unary(function) => {
-            let (x, y) = (step.input(0)?, step.output()?);
-            by_dtype!(x, T => {
-                let (vx, vy, vd) = (View::of(&x), View::of(y), View::of(dout));
-                first(tensor(elementwise::backward::<T>(*function, vx.slice()?, vy.slice()?, vd.slice()?), shape)?)
+            let of = match elementwise::derives_from(*function) {
+                elementwise::From::Nothing => dout.clone(),
+                elementwise::From::Input => step.input(0)?,
+                elementwise::From::Output => step.output()?.contiguous()?,
+            };
+            by_dtype!(dout, T => {
+                let (vo, vd) = (View::of(&of), View::of(dout));
+                first(tensor(elementwise::backward::<T>(*function, vo.slice()?, vd.slice()?), shape)?)
             })
+        }
+        Op::Binary(kind) if step.clamp.is_some() => {
+            let y = step.output()?.contiguous()?;
+            let passed = by_dtype!(y, T => {
+                let (vy, vd) = (View::of(&y), View::of(dout));
+                tensor(elementwise::passed::<T>(vy.slice()?, vd.slice()?, bounds(step.clamp)), y.dims())?
+            });
+            binary(*kind, step, &passed)
         }
         Op::Binary(kind) => binary(*kind, step, dout),
         Op::Reduce { kind, axes, .. } => reduce(*kind, axes, step, dout),
@@ -109,7 +124,8 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
             let mut start = 0;
             let mut out = Vec::new();
             for (shape, wanted) in step.shapes.iter().zip(step.wanted) {
-                out.push(wanted.then(|| dout.narrow(*axis, start, shape[*axis])?.contiguous()).transpose()?);
+                let own: Vec<_> = (start..start + shape[*axis]).map(Some).collect();
+                out.push(wanted.then(|| take(dout, *axis, &own, 0.0)).transpose()?);
                 start += shape[*axis];
             }
             Ok(out)
@@ -121,20 +137,17 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
             for (to, &from) in perm.iter().enumerate() {
                 inverse[from] = to;
             }
-            first(dout.permute(inverse)?.contiguous()?)
+            first(permute(dout, &inverse)?)
         }
         Op::Slice { axis, start, end, step: by } => {
-            if *by == 1 {
-                first(dout.pad_with_zeros(*axis, *start, shape[*axis] - end)?.contiguous()?)
-            } else {
-                first(spread(shape, *axis, (*start..*end).step_by(*by), dout)?)
-            }
+            let from = |i: usize| (*start..*end).contains(&i).then(|| i - start).filter(|i| i % by == 0).map(|i| i / by);
+            first(take(dout, *axis, &(0..shape[*axis]).map(from).collect::<Vec<_>>(), 0.0)?)
         }
         Op::Select { axis, indices } => first(spread(shape, *axis, indices.iter().copied(), dout)?),
         Op::Pad { pads, .. } => {
             let mut out = dout.clone();
             for (axis, (before, _)) in pads.iter().enumerate() {
-                out = out.narrow(axis, *before, shape[axis])?;
+                out = take(&out, axis, &(*before..before + shape[axis]).map(Some).collect::<Vec<_>>(), 0.0)?;
             }
             first(out.contiguous()?)
         }
@@ -161,12 +174,16 @@ fn unbroadcast(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
 
 fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
     let g = geometry(window, &step.shapes[0], dout.dims(), groups)?;
-    let (x, weight) = (step.input(0)?, step.input(1)?);
+    // Only what is wanted was kept.
+    let value = |i: usize, needed: bool| if needed { step.input(i) } else { Ok(dout.clone()) };
+    let (x, weight) = (value(0, step.wanted[1])?, value(1, step.wanted[0])?);
     by_dtype!(dout, T => {
         let (vx, vw, vd) = (View::of(&x), View::of(&weight), View::of(dout));
         let d = vd.slice::<T>()?;
         let (input, kernel) = if is_depthwise(&g) {
             (depthwise::backward_input::<T> as fn(&_, &_, &_) -> _, depthwise::backward_weight::<T> as fn(&_, &_, &_) -> _)
+        } else if pointwise::suits(&g) {
+            (pointwise::backward_input::<T> as fn(&_, &_, &_) -> _, conv::backward_weight::<T> as fn(&_, &_, &_) -> _)
         } else if winograd::suits(&g) {
             (winograd::backward_input::<T> as fn(&_, &_, &_) -> _, winograd::backward_weight::<T> as fn(&_, &_, &_) -> _)
         } else if direct::suits(&g) {
@@ -175,8 +192,8 @@ fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<
             (conv::backward_input::<T> as fn(&_, &_, &_) -> _, conv::backward_weight::<T> as fn(&_, &_, &_) -> _)
         };
         let mut out = Vec::new();
-        out.push(if step.wanted[0] { Some(tensor::<T>(input(&g, vw.slice()?, d), x.dims())?) } else { None });
-        out.push(if step.wanted[1] { Some(tensor::<T>(kernel(&g, vx.slice()?, d), weight.dims())?) } else { None });
+        out.push(if step.wanted[0] { Some(tensor::<T>(input(&g, vw.slice()?, d), &step.shapes[0])?) } else { None });
+        out.push(if step.wanted[1] { Some(tensor::<T>(kernel(&g, vx.slice()?, d), &step.shapes[1])?) } else { None });
         if step.wanted.get(2) == Some(&true) {
             out.push(Some(tensor(conv::backward_bias::<T>(g.co, g.out_map(), d), &[g.co])?));
         }
@@ -185,31 +202,24 @@ fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<
 }
 
 fn linear(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
-    let (x, weight) = (step.input(0)?, step.input(1)?);
-    let (outputs, features) = weight.dims2()?;
+    let &[outputs, features] = step.shapes[1].as_slice() else { bail!("its weight is no matrix") };
+    let value = |i: usize, needed: bool| if needed { step.input(i) } else { Ok(dout.clone()) };
+    let (x, weight) = (value(0, step.wanted[1])?, value(1, step.wanted[0])?);
     by_dtype!(dout, T => {
         let (vx, vw, vd) = (View::of(&x), View::of(&weight), View::of(dout));
         let (x_values, w, d) = (vx.slice::<T>()?, vw.slice::<T>()?, vd.slice::<T>()?);
         let rows = d.len() / outputs.max(1);
         let mut out = vec![None, None];
         if step.wanted[0] {
-            let mut dx = vec![0.0 as T; rows * features];
-            matmul::par_gemm([rows, features, outputs], &mut dx, Mat::rows(d, outputs), Mat::rows(w, features));
-            out[0] = Some(tensor(dx, x.dims())?);
+            let dx = matmul::product([rows, features, outputs], Mat::rows(d, outputs), Mat::rows(w, features), None);
+            out[0] = Some(tensor(dx, &step.shapes[0])?);
         }
         if step.wanted[1] {
-            let mut dw = vec![0.0 as T; outputs * features];
-            matmul::par_gemm_long_k([outputs, features, rows], &mut dw, Mat::transposed(d, outputs), Mat::rows(x_values, features));
-            out[1] = Some(tensor(dw, weight.dims())?);
+            let dw = matmul::product_over_rows([outputs, features, rows], Mat::transposed(d, outputs), Mat::rows(x_values, features));
+            out[1] = Some(tensor(dw, &step.shapes[1])?);
         }
         if step.wanted.get(2) == Some(&true) {
-            let mut db = vec![0.0 as T; outputs];
-            for row in d.chunks_exact(outputs.max(1)) {
-                for (b, v) in db.iter_mut().zip(row) {
-                    *b += v;
-                }
-            }
-            out.push(Some(tensor(db, &[outputs])?));
+            out.push(Some(tensor(norm::column_sums(outputs, d), &[outputs])?));
         }
         Ok(out)
     })
@@ -217,19 +227,19 @@ fn linear(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
 
 /// `da = dout b^T`, `db = a^T dout`, summed over broadcast leading axes.
 fn matmul(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
-    let (a, b) = (step.input(0)?, step.input(1)?);
-    let (m, k, n) = (a.dim(D::Minus2)?, a.dim(D::Minus1)?, b.dim(D::Minus1)?);
+    let (a, b) = (&step.shapes[0], &step.shapes[1]);
+    let (m, k, n) = (a[a.len() - 2], a[a.len() - 1], b[b.len() - 1]);
     let lead = &dout.dims()[..dout.rank() - 2];
     let mut out = vec![None, None];
     if step.wanted[0] {
-        let b = b.broadcast_as([lead, &[k, n]].concat())?.contiguous()?;
+        let b = step.input(1)?.broadcast_as([lead, &[k, n]].concat())?.contiguous()?;
         let full = batched([m, k, n], dout, false, &b, true, &[lead, &[m, k]].concat())?;
-        out[0] = Some(unbroadcast(&full, a.dims())?);
+        out[0] = Some(unbroadcast(&full, a)?);
     }
     if step.wanted[1] {
-        let a = a.broadcast_as([lead, &[m, k]].concat())?.contiguous()?;
+        let a = step.input(0)?.broadcast_as([lead, &[m, k]].concat())?.contiguous()?;
         let full = batched([k, n, m], &a, true, dout, false, &[lead, &[k, n]].concat())?;
-        out[1] = Some(unbroadcast(&full, b.dims())?);
+        out[1] = Some(unbroadcast(&full, b)?);
     }
     Ok(out)
 }
@@ -242,7 +252,7 @@ fn batch_norm(step: &Step, eps: f64, dout: &Tensor) -> Result<Vec<Option<Tensor>
         let views = [View::of(&x), View::of(dout), View::of(&scale), View::of(&shift), View::of(mean), View::of(variance)];
         let statistics = [views[2].slice::<T>()?, views[3].slice()?, views[4].slice()?, views[5].slice()?];
         let (x_values, d) = (views[0].slice()?, views[1].slice()?);
-        let (dx, dscale, dshift) = norm::batch_backward(sizes, x_values, d, statistics, eps, *batch, step.rectified);
+        let (dx, dscale, dshift) = norm::batch_backward(sizes, x_values, d, statistics, eps, *batch, bounds(step.clamp));
         Ok(vec![Some(tensor(dx, x.dims())?), Some(tensor(dscale, &[sizes.c])?), Some(tensor(dshift, &[sizes.c])?), None, None])
     })
 }

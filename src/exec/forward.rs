@@ -2,11 +2,11 @@
 
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 
-use super::kernels::conv::{self, Geometry};
+use super::kernels::conv::{self, Finish, Geometry};
 use super::kernels::matmul::{self, Mat};
 use super::kernels::norm::{self, Channels};
-use super::kernels::{View, depthwise, direct, elementwise, pool, winograd};
-use super::{Norm, Saved, slot_of};
+use super::kernels::{Real, View, depthwise, direct, elementwise, layout, pointwise, pool, winograd};
+use super::{Clamp, Norm, Saved, slot_of};
 use crate::graph::{Binary, Graph, Node, Op, Reduce, SlotId, Unary, Window};
 
 /// Runs a block with `$T` standing for the tensor's number type.
@@ -27,8 +27,8 @@ macro_rules! by_dtype {
 }
 pub(super) use by_dtype;
 
-/// `rectified`: negative values become 0 (batch norm only).
-pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, rectified: bool) -> Result<(Tensor, Saved)> {
+/// `clamp`: what the values are cut off at (batch norms and sums only).
+pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, clamp: Option<Clamp>) -> Result<(Tensor, Saved)> {
     let contiguous: Vec<Tensor> = inputs.iter().map(|t| t.contiguous()).collect::<Result<_>>()?;
     let Some(x) = contiguous.first() else { bail!("it has no inputs") };
     let value = match op {
@@ -36,7 +36,7 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, 
         Op::Conv2d { window, groups } => conv2d(window, *groups, &contiguous, shape)?,
         Op::Linear => linear(&contiguous, shape)?,
         Op::MatMul => matmul(x, &contiguous[1], shape)?,
-        Op::BatchNorm { eps, .. } => return batch_norm(&contiguous, *eps, norm, rectified),
+        Op::BatchNorm { eps, .. } => return batch_norm(&contiguous, *eps, norm, clamp),
         Op::LayerNorm { axis, eps } => layer_norm(&contiguous, *axis, *eps)?,
         Op::Lrn { size, alpha, beta, bias } => {
             return by_dtype!(x, T => {
@@ -47,7 +47,7 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, 
         }
         Op::MaxPool(window) => {
             return by_dtype!(x, T => {
-                let (out, at) = pool::max_forward::<T>(&geometry(window, x.dims(), shape, 1)?, View::of(x).slice()?);
+                let (out, at) = pool::max_forward::<T>(&geometry(window, x.dims(), shape, 1)?, View::of(x).slice()?, norm == Norm::Batch);
                 Ok((tensor(out, shape)?, Saved::Indices(at)))
             });
         }
@@ -59,6 +59,10 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, 
         Op::Binary(kind) => {
             let (a, b) = (x, &contiguous[1]);
             match kind {
+                Binary::Add if clamp.is_some() => by_dtype!(a, T => {
+                    let (va, vb) = (View::of(a), View::of(b));
+                    tensor(elementwise::clamped_sum::<T>(va.slice()?, vb.slice()?, bounds(clamp)), shape)?
+                }),
                 _ if a.dims() == b.dims() => same_shape(*kind, a, b)?,
                 Binary::Add => a.broadcast_add(b)?,
                 Binary::Sub => a.broadcast_sub(b)?,
@@ -84,10 +88,9 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, 
         Op::Concat { axis } => Tensor::cat(&contiguous, *axis)?,
         Op::Reshape { .. } => x.reshape(shape)?,
         Op::Expand { .. } => x.broadcast_as(shape)?.contiguous()?,
-        Op::Transpose { perm } => x.permute(perm.as_slice())?.contiguous()?,
-        Op::Slice { axis, start, end, step: 1 } => x.narrow(*axis, *start, end - start)?.contiguous()?,
-        Op::Slice { axis, start, end, step } => select(x, *axis, (*start..*end).step_by(*step))?,
-        Op::Select { axis, indices } => select(x, *axis, indices.iter().copied())?,
+        Op::Transpose { perm } => permute(x, perm)?,
+        Op::Slice { axis, start, end, step } => take(x, *axis, &(*start..*end).step_by(*step).map(Some).collect::<Vec<_>>(), 0.0)?,
+        Op::Select { axis, indices } => take(x, *axis, &indices.iter().copied().map(Some).collect::<Vec<_>>(), 0.0)?,
         Op::Pad { pads, value } => pad(x, pads, *value)?,
     };
     Ok((value, Saved::Nothing))
@@ -104,21 +107,55 @@ pub(super) fn is_depthwise(g: &Geometry) -> bool {
 }
 
 fn conv2d(window: &Window, groups: usize, inputs: &[Tensor], shape: &[usize]) -> Result<Tensor> {
-    let x = &inputs[0];
-    let g = geometry(window, x.dims(), shape, groups)?;
-    by_dtype!(x, T => {
+    by_dtype!(inputs[0], T => {
         let views: Vec<View> = inputs.iter().map(View::of).collect();
         let bias = views.get(2).map(|v| v.slice::<T>()).transpose()?;
-        let run = if is_depthwise(&g) {
-            depthwise::forward::<T>
-        } else if winograd::suits(&g) {
-            winograd::forward::<T>
-        } else if direct::suits(&g) {
-            direct::forward::<T>
-        } else {
-            conv::forward::<T>
-        };
-        tensor(run(&g, views[0].slice()?, views[1].slice()?, bias), shape)
+        let g = geometry(window, inputs[0].dims(), shape, groups)?;
+        tensor(convolve(&g, views[0].slice()?, views[1].slice()?, Finish { bias, ..Finish::NONE }), shape)
+    })
+}
+
+/// A convolution by the kernel that suits it.
+fn convolve<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
+    let run = if is_depthwise(g) {
+        depthwise::forward
+    } else if pointwise::suits(g) {
+        pointwise::forward
+    } else if winograd::suits(g) {
+        winograd::forward
+    } else if direct::suits(g) {
+        direct::forward
+    } else {
+        conv::forward
+    };
+    run(g, x, weight, finish)
+}
+
+/// A convolution, the batch norm with known statistics behind it (scale, shift, mean, variance), and what that is cut off at: the norm
+/// goes into kernels and bias.
+pub(super) fn folded(
+    (window, groups): (&Window, usize),
+    inputs: &[&Tensor],
+    (norm, eps): (&[&Tensor], f64),
+    shape: &[usize],
+    clamp: Option<Clamp>,
+) -> Result<Tensor> {
+    let inputs: Vec<Tensor> = inputs.iter().map(|t| t.contiguous()).collect::<Result<_>>()?;
+    by_dtype!(inputs[0], T => {
+        let views: Vec<View> = inputs.iter().chain(norm.iter().copied()).map(View::of).collect();
+        let (own, norm) = views.split_at(inputs.len());
+        let bias = own.get(2).map(|v| v.slice::<T>()).transpose()?;
+        let [scale, shift, mean, variance] = [norm[0].slice::<T>()?, norm[1].slice::<T>()?, norm[2].slice::<T>()?, norm[3].slice::<T>()?];
+        let mut weight = own[1].slice::<T>()?.to_vec();
+        let per_output = weight.len() / scale.len().max(1);
+        let mut biases = Vec::with_capacity(scale.len());
+        for (c, weight) in weight.chunks_exact_mut(per_output.max(1)).enumerate() {
+            let (factor, offset) = norm::folded(scale[c], shift[c], mean[c], variance[c], eps);
+            weight.iter_mut().for_each(|weight| *weight *= factor);
+            biases.push(offset + bias.map_or(T::ZERO, |bias| bias[c]) * factor);
+        }
+        let g = geometry(window, inputs[0].dims(), shape, groups)?;
+        tensor(convolve(&g, own[0].slice()?, &weight, Finish { bias: Some(&biases), bounds: bounds(clamp) }), shape)
     })
 }
 
@@ -128,17 +165,8 @@ fn linear(inputs: &[Tensor], shape: &[usize]) -> Result<Tensor> {
         let views: Vec<View> = inputs.iter().map(View::of).collect();
         let (x, weight) = (views[0].slice::<T>()?, views[1].slice::<T>()?);
         let rows = x.len() / features.max(1);
-        let mut out = vec![0.0 as T; rows * outputs];
-        matmul::par_gemm([rows, outputs, features], &mut out, Mat::rows(x, features), Mat::transposed(weight, features));
-        if let Some(bias) = views.get(2) {
-            let bias = bias.slice::<T>()?;
-            for row in out.chunks_exact_mut(outputs.max(1)) {
-                for (v, b) in row.iter_mut().zip(bias) {
-                    *v += b;
-                }
-            }
-        }
-        tensor(out, shape)
+        let bias = views.get(2).map(|v| v.slice::<T>()).transpose()?;
+        tensor(matmul::product([rows, outputs, features], Mat::rows(x, features), Mat::transposed(weight, features), bias), shape)
     })
 }
 
@@ -159,7 +187,7 @@ pub(super) fn batched([m, n, k]: [usize; 3], a: &Tensor, ta: bool, b: &Tensor, t
     })
 }
 
-fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm, rectified: bool) -> Result<(Tensor, Saved)> {
+fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm, clamp: Option<Clamp>) -> Result<(Tensor, Saved)> {
     let x = &inputs[0];
     let sizes = channels(x)?;
     by_dtype!(x, T => {
@@ -170,7 +198,7 @@ fn batch_norm(inputs: &[Tensor], eps: f64, norm: Norm, rectified: bool) -> Resul
             Norm::Batch => norm::batch_statistics(sizes, x_values),
             Norm::Running => (views[3].slice::<T>()?.to_vec(), views[4].slice::<T>()?.to_vec()),
         };
-        let out = norm::batch_apply(sizes, x_values, [views[1].slice()?, views[2].slice()?, &mean, &variance], eps, rectified);
+        let out = norm::batch_apply(sizes, x_values, [views[1].slice()?, views[2].slice()?, &mean, &variance], eps, bounds(clamp));
         let (mean, variance) = (tensor(mean, &[sizes.c])?, tensor(variance, &[sizes.c])?);
         Ok((tensor(out, x.dims())?, Saved::Statistics { mean, variance, batch: norm == Norm::Batch }))
     })
@@ -235,23 +263,32 @@ pub(super) fn indices(indices: impl Iterator<Item = usize>) -> Result<Tensor> {
     Tensor::from_vec(indices, len, &Device::Cpu)
 }
 
-fn select(x: &Tensor, axis: usize, chosen: impl Iterator<Item = usize>) -> Result<Tensor> {
-    x.index_select(&indices(chosen)?, axis)
+/// Along an axis, what lies at `from`, or `fill`.
+pub(super) fn take(x: &Tensor, axis: usize, from: &[Option<usize>], fill: f64) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let (size, inner) = (shape[axis], shape[axis + 1..].iter().product());
+    shape[axis] = from.len();
+    by_dtype!(x, T => tensor(layout::take::<T>(View::of(x).slice()?, size, inner, from, T::of(fill)), &shape))
+}
+
+pub(super) fn permute(x: &Tensor, perm: &[usize]) -> Result<Tensor> {
+    let shape: Vec<usize> = perm.iter().map(|axis| x.dims()[*axis]).collect();
+    by_dtype!(x, T => tensor(layout::permute::<T>(View::of(x).slice()?, x.dims(), perm), &shape))
 }
 
 fn pad(x: &Tensor, pads: &[(usize, usize)], value: f64) -> Result<Tensor> {
     let mut out = x.clone();
     for (axis, &(before, after)) in pads.iter().enumerate().filter(|(_, pad)| **pad != (0, 0)) {
-        let block = |size: usize| {
-            let mut dims = out.dims().to_vec();
-            dims[axis] = size;
-            Tensor::full(value, dims, x.device())?.to_dtype(x.dtype())
-        };
-        let (first, last) = (block(before)?, block(after)?);
-        let parts: Vec<&Tensor> = [(&first, before), (&out, 1), (&last, after)].iter().filter(|(_, n)| *n > 0).map(|(t, _)| *t).collect();
-        out = Tensor::cat(&parts, axis)?;
+        let size = out.dim(axis)?;
+        let from: Vec<_> = (0..before + size + after).map(|i| i.checked_sub(before).filter(|i| *i < size)).collect();
+        out = take(&out, axis, &from, value)?;
     }
     Ok(out)
+}
+
+/// The least and the greatest value that a clamp lets through.
+pub(super) fn bounds<T: Real>(clamp: Option<Clamp>) -> [T; 2] {
+    clamp.map_or(T::UNBOUNDED, |clamp| [T::of(clamp.least), T::of(clamp.most)])
 }
 
 pub(super) fn channels(x: &Tensor) -> Result<Channels> {

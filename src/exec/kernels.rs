@@ -8,10 +8,14 @@ pub(super) mod conv;
 pub(super) mod depthwise;
 pub(super) mod direct;
 pub(super) mod elementwise;
+pub(super) mod layout;
 pub(super) mod matmul;
 pub(super) mod norm;
 mod pieces;
+pub(super) mod pointwise;
 pub(super) mod pool;
+mod special;
+mod tile;
 pub(super) mod wide;
 pub(super) mod winograd;
 
@@ -36,6 +40,8 @@ pub trait Real:
     const ZERO: Self;
     /// Multiplicative identity.
     const ONE: Self;
+    /// No bounds: the least and the greatest number.
+    const UNBOUNDED: [Self; 2];
     /// From a double.
     fn of(value: f64) -> Self;
     /// `e^x`.
@@ -90,17 +96,18 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident, $total:ident, $plus:ident, $minus:ident) => {
+    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident, $total:ident, $plus:ident, $minus:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const UNBOUNDED: [Self; 2] = [<$t>::NEG_INFINITY, <$t>::INFINITY];
             #[inline(always)]
             fn of(value: f64) -> Self {
                 value as $t
             }
             #[inline(always)]
             fn exp(self) -> Self {
-                self.exp()
+                $exp(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
@@ -113,8 +120,9 @@ macro_rules! real {
             fn tanh(self) -> Self {
                 self.tanh()
             }
+            #[inline(always)]
             fn erf(self) -> Self {
-                statrs::function::erf::erf(f64::from(self)) as $t
+                $erf(self)
             }
             fn powf(self, exponent: Self) -> Self {
                 self.powf(exponent)
@@ -163,8 +171,34 @@ macro_rules! real {
         }
     };
 }
-real!(f32, f32s, F32_LANES, splat_f32s, as_simd_f32s, as_mut_simd_f32s, mul_add_e_f32s, reduce_sum_f32s, add_f32s, sub_f32s);
-real!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul_add_e_f64s, reduce_sum_f64s, add_f64s, sub_f64s);
+real!(
+    f32,
+    special::exp,
+    special::erf,
+    f32s,
+    F32_LANES,
+    splat_f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    mul_add_e_f32s,
+    reduce_sum_f32s,
+    add_f32s,
+    sub_f32s
+);
+real!(
+    f64,
+    f64::exp,
+    statrs::function::erf::erf,
+    f64s,
+    F64_LANES,
+    splat_f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    mul_add_e_f64s,
+    reduce_sum_f64s,
+    add_f64s,
+    sub_f64s
+);
 
 /// Read access to the numbers of a contiguous CPU tensor, without a copy.
 pub(crate) struct View<'a> {

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::Real;
+use super::elementwise::cut_off;
 use super::matmul::{Mat, add_in_order, gemm};
 use super::pieces::pieces_with;
 use super::wide::sum;
@@ -66,8 +67,22 @@ impl Geometry {
     }
 }
 
+/// What is done to a convolution's sums before they are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a, T> {
+    /// Added, per output channel.
+    pub bias: Option<&'a [T]>,
+    /// Least and greatest value.
+    pub bounds: [T; 2],
+}
+
+impl<T: Real> Finish<'_, T> {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { bias: None, bounds: T::UNBOUNDED };
+}
+
 /// Forward.
-pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
     let (map, depth, per_group) = (g.out_map(), g.depth(), g.co / g.groups);
     let together = g.images_together();
     pieces_with(
@@ -107,7 +122,7 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option
                     }
                 }
             }
-            if let Some(bias) = bias {
+            if let Some(bias) = finish.bias {
                 for (i, map) in out.chunks_exact_mut(map).enumerate() {
                     let b = bias[i % g.co];
                     for v in map {
@@ -115,6 +130,7 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option
                     }
                 }
             }
+            cut_off(out, finish.bounds);
         },
     )
 }

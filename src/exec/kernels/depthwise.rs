@@ -1,87 +1,234 @@
-//! Depthwise convolution (one filter per channel), directly: patches would be mostly copying.
+//! Depthwise convolution (one filter per channel), straight on the maps.
+//!
+//! A map is split into phases, one per place within the stride, with zeros around; all phases have the output's pitch, so that a tap
+//! of the kernel is one offset for every output position, and the whole map is one long row. The few positions between rows are
+//! computed too and dropped.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Real;
-use super::conv::Geometry;
+use super::conv::{Finish, Geometry, PARTS};
+use super::elementwise::cut_off;
 use super::matmul::add_in_order;
-use super::wide::sum_pairs;
+use super::pieces::pieces_with;
+use super::wide::wide;
 
-/// Forward; `weight` is `[c, kh, kw]`.
-pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
-    let mut out = vec![T::ZERO; g.n * g.co * g.out_map()];
-    out.par_chunks_mut(g.out_map().max(1)).enumerate().for_each(|(plane, out)| {
-        let c = plane % g.co;
-        if let Some(bias) = bias {
-            out.fill(bias[c]);
-        }
-        let x = &x[plane * g.in_map()..][..g.in_map()];
-        each_line(g, |tap, oy, (low, high), line, start| {
-            let weight = weight[c * g.kernel[0] * g.kernel[1] + tap];
-            let out = &mut out[oy * g.ow + low..oy * g.ow + high];
-            let x = &x[line * g.w + start..(line + 1) * g.w];
-            if g.stride[1] == 1 {
-                for (out, &x) in out.iter_mut().zip(x) {
-                    *out += weight * x;
-                }
-            } else {
-                for (out, &x) in out.iter_mut().zip(x.iter().step_by(g.stride[1])) {
-                    *out += weight * x;
-                }
-            }
-        });
-    });
-    out
+/// Vectors of positions whose sums stay in registers together.
+const VECTORS: usize = 4;
+/// Taps whose weight gradients do.
+const TAPS: usize = 4;
+/// Numbers in the longest vector.
+const LONGEST: usize = 16;
+
+/// How the phases of a map lie.
+struct Phases {
+    stride: [usize; 2],
+    pad: [usize; 2],
+    /// Height and width of the map.
+    map: [usize; 2],
+    /// Length of a row, and rows.
+    pitch: usize,
+    rows: usize,
+    /// Numbers of a phase, with room for whole vectors behind the last row.
+    plane: usize,
+    /// The phase and the offset of every tap.
+    taps: Vec<(usize, usize)>,
 }
 
-/// Gradient of the input.
-pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
-    let mut dx = vec![T::ZERO; g.n * g.ci * g.in_map()];
-    dx.par_chunks_mut(g.in_map().max(1)).enumerate().for_each(|(plane, dx)| {
-        let c = plane % g.co;
-        let dout = &dout[plane * g.out_map()..][..g.out_map()];
-        each_line(g, |tap, oy, (low, high), line, start| {
-            let weight = weight[c * g.kernel[0] * g.kernel[1] + tap];
-            let dout = &dout[oy * g.ow + low..oy * g.ow + high];
-            let dx = &mut dx[line * g.w + start..(line + 1) * g.w];
-            if g.stride[1] == 1 {
-                for (dx, &d) in dx.iter_mut().zip(dout) {
-                    *dx += weight * d;
+impl Phases {
+    fn of(g: &Geometry) -> Self {
+        let reach = |axis: usize| (g.kernel[axis] - 1) * g.dilation[axis] / g.stride[axis];
+        let (pitch, rows) = (g.ow + reach(1), g.oh + reach(0));
+        let tap = |ky: usize, kx: usize| {
+            let (y, x) = (ky * g.dilation[0], kx * g.dilation[1]);
+            let phase = y % g.stride[0] * g.stride[1] + x % g.stride[1];
+            (phase, y / g.stride[0] * pitch + x / g.stride[1])
+        };
+        let taps = (0..g.kernel[0]).flat_map(|ky| (0..g.kernel[1]).map(move |kx| tap(ky, kx))).collect();
+        let plane = rows * pitch + reach(1) + (VECTORS + 1) * LONGEST;
+        Self { stride: g.stride, pad: g.pad, map: [g.h, g.w], pitch, rows, plane, taps }
+    }
+
+    fn count(&self) -> usize {
+        self.stride[0] * self.stride[1]
+    }
+
+    /// Where the map's row `y`, column `x` lies: phase and place. `None` beyond what any output reads.
+    fn row(&self, y: usize) -> Option<(usize, usize)> {
+        let y = y + self.pad[0];
+        let row = y / self.stride[0];
+        (row < self.rows).then_some((y % self.stride[0] * self.stride[1], row * self.pitch))
+    }
+
+    /// Calls `f(phase, first place, first column, columns)` for every run of a row's columns that lie a stride apart.
+    fn runs(&self, y: usize, mut f: impl FnMut(usize, usize, usize)) {
+        let Some((phase, start)) = self.row(y) else { return };
+        for within in 0..self.stride[1] {
+            // The first column of this phase at or behind the padding.
+            let place = self.pad[1].saturating_sub(within).div_ceil(self.stride[1]);
+            let column = place * self.stride[1] + within - self.pad[1];
+            if column < self.map[1] && place < self.pitch {
+                f((phase + within) * self.plane, start + place, column);
+            }
+        }
+    }
+
+    /// Copies a map into its phases; what lies between stays zero.
+    fn split<T: Real>(&self, map: &[T], to: &mut Vec<T>) {
+        if to.len() != self.count() * self.plane {
+            *to = vec![T::ZERO; self.count() * self.plane];
+        }
+        for (y, line) in map.chunks_exact(self.map[1]).enumerate() {
+            self.runs(y, |phase, place, column| {
+                let room = self.pitch - place % self.pitch;
+                let to = &mut to[phase + place..][..room];
+                if self.stride[1] == 1 {
+                    let count = room.min(line.len() - column);
+                    to[..count].copy_from_slice(&line[column..column + count]);
+                } else {
+                    to.iter_mut().zip(line[column..].iter().step_by(self.stride[1])).for_each(|(to, &from)| *to = from);
                 }
-            } else {
-                for (dx, &d) in dx.iter_mut().step_by(g.stride[1]).zip(dout) {
-                    *dx += weight * d;
+            });
+        }
+    }
+
+    /// Copies phases back into a map: the inverse of [`Phases::split`].
+    fn join<T: Real>(&self, phases: &[T], map: &mut [T]) {
+        for (y, line) in map.chunks_exact_mut(self.map[1]).enumerate() {
+            self.runs(y, |phase, place, column| {
+                let from = &phases[phase + place..][..self.pitch - place % self.pitch];
+                if self.stride[1] == 1 {
+                    let count = from.len().min(line.len() - column);
+                    line[column..column + count].copy_from_slice(&from[..count]);
+                } else {
+                    line[column..].iter_mut().step_by(self.stride[1]).zip(from).for_each(|(to, &from)| *to = from);
+                }
+            });
+        }
+    }
+}
+
+/// Rows of `width` copied to rows `pitch` apart, `at` into the buffer; what lies between stays zero.
+fn spaced<T: Real>(rows: &[T], width: usize, pitch: usize, at: usize, len: usize, to: &mut Vec<T>) {
+    if to.len() != len {
+        *to = vec![T::ZERO; len];
+    }
+    for (to, from) in to[at..].chunks_mut(pitch).zip(rows.chunks_exact(width)) {
+        to[..width].copy_from_slice(from);
+    }
+}
+
+/// Forward; `weight` is `[c, kh, kw]`.
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
+    let phases = Phases::of(g);
+    let taps = phases.taps.len();
+    let flat = g.oh * phases.pitch;
+    let at: Vec<usize> = phases.taps.iter().map(|(phase, offset)| phase * phases.plane + offset).collect();
+    pieces_with(
+        g.n * g.co * g.out_map(),
+        g.out_map(),
+        || (Vec::new(), vec![T::ZERO; flat + VECTORS * LONGEST]),
+        |(split, sums), plane, out| {
+            let c = plane % g.co;
+            phases.split(&x[plane * g.in_map()..][..g.in_map()], split);
+            let bias = finish.bias.map_or(T::ZERO, |bias| bias[c]);
+            wide(Correlation { from: split, at: &at, weight: &weight[c * taps..][..taps], bias, count: flat, to: sums });
+            for (out, sums) in out.chunks_exact_mut(g.ow).zip(sums.chunks(phases.pitch)) {
+                out.copy_from_slice(&sums[..g.ow]);
+            }
+            cut_off(out, finish.bounds);
+        },
+    )
+}
+
+/// `to[f] = bias + sum over taps of weight * from[f + at]`, for `count` places and up to a block more.
+struct Correlation<'a, T> {
+    from: &'a [T],
+    at: &'a [usize],
+    weight: &'a [T],
+    bias: T,
+    count: usize,
+    to: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Correlation<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Correlation { from, at, weight, bias, count, to } = self;
+        let lanes = T::lanes::<S>();
+        let block = VECTORS * lanes;
+        let bias = T::splat(simd, bias);
+        for place in (0..count).step_by(block) {
+            let mut sums = [bias; VECTORS];
+            for (&at, &weight) in at.iter().zip(weight) {
+                let weight = T::splat(simd, weight);
+                let from = T::vectors::<S>(&from[at + place..][..block]);
+                for v in 0..VECTORS {
+                    sums[v] = T::fused(simd, weight, from[v], sums[v]);
                 }
             }
-        });
-    });
-    dx
+            for (to, sum) in to[place..place + block].chunks_exact_mut(lanes).zip(sums) {
+                T::store(simd, to, sum);
+            }
+        }
+    }
+}
+
+/// Gradient of the input: every phase is a correlation of the output's gradient with the taps that read it, turned around.
+pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
+    let phases = Phases::of(g);
+    let taps = phases.taps.len();
+    let farthest = phases.taps.iter().map(|(_, offset)| *offset).max().unwrap_or(0);
+    let len = farthest + phases.plane + LONGEST;
+    // By phase: where each of its taps reads, and which weight it is.
+    let of_phase = |phase: usize| -> (Vec<usize>, Vec<usize>) {
+        let own = phases.taps.iter().enumerate().filter(|(_, (of, _))| *of == phase);
+        own.map(|(tap, (_, offset))| (farthest - offset, tap)).unzip()
+    };
+    let by_phase: Vec<_> = (0..phases.count()).map(of_phase).collect();
+    pieces_with(
+        g.n * g.ci * g.in_map(),
+        g.in_map(),
+        || (Vec::new(), vec![T::ZERO; phases.count() * phases.plane], Vec::new()),
+        |(spread, sums, own), plane, dx| {
+            let weight = &weight[plane % g.co * taps..][..taps];
+            spaced(&dout[plane * g.out_map()..][..g.out_map()], g.ow, phases.pitch, farthest, len, spread);
+            for ((at, which), sums) in by_phase.iter().zip(sums.chunks_exact_mut(phases.plane)) {
+                own.clear();
+                own.extend(which.iter().map(|&tap| weight[tap]));
+                let count = phases.rows * phases.pitch;
+                wide(Correlation { from: spread, at, weight: own, bias: T::ZERO, count, to: sums });
+            }
+            phases.join(sums, dx);
+        },
+    )
 }
 
 /// Gradient of the weight.
 pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
-    let taps = g.kernel[0] * g.kernel[1];
-    let parts: Vec<Vec<T>> = (0..g.n)
-        .into_par_iter()
-        .map(|image| {
+    let phases = Phases::of(g);
+    let taps = phases.taps.len();
+    let at: Vec<usize> = phases.taps.iter().map(|(phase, offset)| phase * phases.plane + offset).collect();
+    let flat = g.oh * phases.pitch;
+    let per_part = g.n.div_ceil(PARTS).max(1);
+    let (in_image, out_image) = (g.ci * g.in_map(), g.co * g.out_map());
+    let parts: Vec<Vec<T>> = x
+        .par_chunks((per_part * in_image).max(1))
+        .zip(dout.par_chunks((per_part * out_image).max(1)))
+        .map(|(x, dout)| {
             let mut dw = vec![T::ZERO; g.co * taps];
-            for c in 0..g.co {
-                let plane = image * g.co + c;
-                let x = &x[plane * g.in_map()..][..g.in_map()];
-                let dout = &dout[plane * g.out_map()..][..g.out_map()];
-                each_line(g, |tap, oy, (low, high), line, start| {
-                    let dout = &dout[oy * g.ow + low..oy * g.ow + high];
-                    let x = &x[line * g.w + start..(line + 1) * g.w];
-                    dw[c * taps + tap] += if g.stride[1] == 1 {
-                        let reach = dout.len().min(x.len());
-                        sum_pairs(&dout[..reach], &x[..reach], |d, x| d * x)
-                    } else {
-                        let mut total = T::ZERO;
-                        for (&d, &x) in dout.iter().zip(x.iter().step_by(g.stride[1])) {
-                            total += d * x;
-                        }
-                        total
-                    };
+            let (mut split, mut spread) = (Vec::new(), Vec::new());
+            for (plane, (x, dout)) in x.chunks_exact(g.in_map()).zip(dout.chunks_exact(g.out_map())).enumerate() {
+                phases.split(x, &mut split);
+                spaced(dout, g.ow, phases.pitch, 0, flat + LONGEST, &mut spread);
+                wide(Products {
+                    from: &split,
+                    at: &at,
+                    dout: &spread[..flat.next_multiple_of(LONGEST)],
+                    dw: &mut dw[plane % g.co * taps..][..taps],
                 });
             }
             dw
@@ -92,22 +239,79 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
     dw
 }
 
-/// Calls `f(tap, output row, output columns, input row, first input column)` for every line that a tap reads.
-fn each_line(g: &Geometry, mut f: impl FnMut(usize, usize, (usize, usize), usize, usize)) {
-    for ky in 0..g.kernel[0] {
-        let shift_y = ky * g.dilation[0];
-        let (top, bottom) = g.inside(0, shift_y);
-        for kx in 0..g.kernel[1] {
-            let shift_x = kx * g.dilation[1];
-            let (low, high) = g.inside(1, shift_x);
-            if low == high {
-                continue;
+/// Adds to `dw`, per tap, the sum of `dout[f] * from[f + at]`. `dout` is zero between rows.
+struct Products<'a, T> {
+    from: &'a [T],
+    at: &'a [usize],
+    dout: &'a [T],
+    dw: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Products<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Products { from, at, dout, dw } = self;
+        let zero = T::splat(simd, T::ZERO);
+        let d = T::vectors::<S>(dout);
+        let from = |tap: usize| T::vectors::<S>(&from[at[tap.min(at.len() - 1)]..][..dout.len()]);
+        for first in (0..at.len()).step_by(TAPS) {
+            let (x0, x1, x2, x3) = (from(first), from(first + 1), from(first + 2), from(first + 3));
+            let mut sums = [zero; TAPS];
+            for ((&d, (&x0, &x1)), (&x2, &x3)) in d.iter().zip(x0.iter().zip(x1)).zip(x2.iter().zip(x3)) {
+                sums[0] = T::fused(simd, d, x0, sums[0]);
+                sums[1] = T::fused(simd, d, x1, sums[1]);
+                sums[2] = T::fused(simd, d, x2, sums[2]);
+                sums[3] = T::fused(simd, d, x3, sums[3]);
             }
-            let start = low * g.stride[1] + shift_x - g.pad[1];
-            for oy in top..bottom {
-                let line = oy * g.stride[0] + shift_y - g.pad[0];
-                f(ky * g.kernel[1] + kx, oy, (low, high), line, start);
+            for (dw, sum) in dw[first..].iter_mut().zip(sums) {
+                *dw += T::total(simd, sum);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::super::conv;
+    use super::*;
+    use crate::stats::stream::stream;
+
+    /// Both ways of computing a convolution, over strides, dilations, paddings and sizes around those of vectors.
+    #[test]
+    fn agrees_with_products_of_patches() {
+        let mut rng = stream(1, 0, "depthwise");
+        for (n, c, [h, w], kernel, stride, pad, dilation) in [
+            (2, 3, [7, 7], [5, 5], [1, 1], [2, 2], [1, 1]),
+            (3, 2, [32, 33], [3, 3], [1, 1], [1, 1], [1, 1]),
+            (1, 2, [15, 16], [3, 3], [2, 2], [1, 1], [1, 1]),
+            (2, 2, [14, 14], [5, 5], [2, 2], [2, 2], [1, 1]),
+            (9, 2, [14, 13], [5, 3], [2, 3], [1, 2], [1, 1]),
+            (2, 2, [12, 17], [3, 3], [1, 2], [2, 2], [2, 3]),
+            (2, 2, [6, 5], [2, 4], [1, 1], [0, 0], [1, 1]),
+            (1, 2, [9, 9], [1, 1], [2, 2], [0, 0], [1, 1]),
+            (1, 2, [3, 3], [7, 7], [1, 1], [3, 3], [1, 1]),
+        ] {
+            let out = |axis: usize, size: usize| (size + 2 * pad[axis] - (kernel[axis] - 1) * dilation[axis] - 1) / stride[axis] + 1;
+            let g = Geometry { n, ci: c, h, w, co: c, oh: out(0, h), ow: out(1, w), kernel, stride, pad, dilation, groups: c };
+            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
+            let (x, weight, bias) = (draw(n * c * h * w), draw(c * kernel[0] * kernel[1]), draw(c));
+            let dout = draw(n * c * g.out_map());
+            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
+                assert_eq!(a.len(), b.len());
+                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
+            };
+            same(
+                "output",
+                forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
+                conv::forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
+            );
+            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
+            same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
         }
     }
 }

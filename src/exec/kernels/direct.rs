@@ -8,7 +8,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Real;
-use super::conv::{Geometry, PARTS};
+use super::conv::{Finish, Geometry, PARTS};
+use super::elementwise::cut_off;
 use super::matmul::add_in_order;
 use super::pieces::pieces_with;
 use super::wide::wide;
@@ -99,17 +100,17 @@ fn packed<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize, 
 }
 
 /// Forward.
-pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
     let packed = packed(g.co, g.ci, |o, c, tap| weight[(o * g.ci + c) * TAPS + tap]);
     let run = Run { channels: [g.ci, g.co], input: [g.h, g.w], output: [g.oh, g.ow], pad: g.pad };
-    run.over_batch(g.n, x, &packed, bias)
+    run.over_batch(g.n, x, &packed, finish)
 }
 
 /// Gradient of the input: the convolution of the output's gradient with the kernels turned by 180 degrees.
 pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
     let packed = packed(g.ci, g.co, |c, o, tap| weight[(o * g.ci + c) * TAPS + TAPS - 1 - tap]);
     let pad = [SIDE - 1 - g.pad[0], SIDE - 1 - g.pad[1]];
-    Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &packed, None)
+    Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &packed, Finish::NONE)
 }
 
 /// One convolution: `[from, to]` channels, heights and widths, zeros above and left of the input.
@@ -122,14 +123,15 @@ struct Run {
 }
 
 impl Run {
-    fn over_batch<T: Real>(&self, n: usize, x: &[T], packed: &[T], bias: Option<&[T]>) -> Vec<T> {
+    fn over_batch<T: Real>(&self, n: usize, x: &[T], packed: &[T], finish: Finish<T>) -> Vec<T> {
         let [from, to] = self.channels;
         let [oh, ow] = self.output;
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * oh * ow);
         let around = Padded::around::<T>(oh, ow);
         pieces_with(n * out_image, out_image, Vec::new, |maps, i, out| {
             around.fill(maps, &x[i * in_image..][..in_image], from, self.input, self.pad);
-            wide(Image { run: *self, around: &around, maps, packed, bias, out });
+            wide(Image { run: *self, around: &around, maps, packed, bias: finish.bias, out });
+            cut_off(out, finish.bounds);
         })
     }
 }
@@ -302,7 +304,11 @@ mod tests {
                 let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
             };
-            same("output", forward(&g, &x, &weight, Some(&bias)), conv::forward(&g, &x, &weight, Some(&bias)));
+            same(
+                "output",
+                forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
+                conv::forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
+            );
             same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
             same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
         }

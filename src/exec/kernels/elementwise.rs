@@ -1,7 +1,7 @@
 //! Elementwise functions and their derivatives.
 
 use super::Real;
-use super::wide::{map, map2};
+use super::wide::{change, map, map2};
 use crate::graph::{Binary, Unary};
 
 /// `f(x)` for every element.
@@ -44,13 +44,53 @@ pub(crate) fn binary<T: Real>(kind: Binary, a: &[T], b: &[T]) -> Vec<T> {
     }
 }
 
-/// `f'(x) * d` for every element; `y` is `f(x)`.
-pub(crate) fn backward<T: Real>(function: Unary, x: &[T], y: &[T], d: &[T]) -> Vec<T> {
+/// `a + b`, cut off.
+pub(crate) fn clamped_sum<T: Real>(a: &[T], b: &[T], [least, most]: [T; 2]) -> Vec<T> {
+    map2(a, b, |a, b| (a + b).at_least(least).at_most(most))
+}
+
+/// Cuts values off in place. Unbounded sides cost nothing.
+pub(crate) fn cut_off<T: Real>(values: &mut [T], [least, most]: [T; 2]) {
+    if [least, most] != T::UNBOUNDED {
+        change(values, |v| v.at_least(least).at_most(most));
+    }
+}
+
+/// The gradient that a clamp lets through, by what came out of it.
+pub(crate) fn passed<T: Real>(y: &[T], d: &[T], [least, most]: [T; 2]) -> Vec<T> {
+    map2(y, d, |y, d| if y > least && y < most { d } else { T::ZERO })
+}
+
+/// What a derivative is computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Nothing: it is constant.
+    Nothing,
+    /// The argument.
+    Input,
+    /// The value.
+    Output,
+}
+
+/// What [`backward`] reads.
+pub(crate) fn derives_from(function: Unary) -> From {
+    match function {
+        Unary::Neg | Unary::Affine { .. } => From::Nothing,
+        Unary::Relu | Unary::Sigmoid | Unary::HardSigmoid { .. } | Unary::Tanh | Unary::Exp | Unary::Sqrt | Unary::Reciprocal => {
+            From::Output
+        }
+        _ => From::Input,
+    }
+}
+
+/// `f'(x) * d` for every element. `of` is `x` or `y = f(x)`, as [`derives_from`] says.
+pub(crate) fn backward<T: Real>(function: Unary, of: &[T], d: &[T]) -> Vec<T> {
+    let (x, y) = (of, of);
     let c = T::of;
     let one = T::ONE;
     let sigmoid = |v: T| T::ONE / (T::ONE + (-v).exp());
     match function {
-        Unary::Relu => map2(x, d, |x, d| if x > T::ZERO { d } else { T::ZERO }),
+        Unary::Relu => map2(y, d, |y, d| if y > T::ZERO { d } else { T::ZERO }),
         Unary::LeakyRelu(slope) => map2(x, d, |x, d| if x > T::ZERO { d } else { d * c(slope) }),
         Unary::Elu(alpha) => map2(x, d, |x, d| if x > T::ZERO { d } else { d * c(alpha) * x.exp() }),
         Unary::Clip { min, max } => map2(x, d, |x, d| if x > c(min) && x < c(max) { d } else { T::ZERO }),

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::Real;
+use super::pieces::pieces;
 
 /// A read-only matrix: element `(i, j)` is `data[i * row + j * col]`.
 #[derive(Clone, Copy)]
@@ -64,25 +65,26 @@ pub(crate) fn gemm<T: Real>(accumulate: bool, [m, n, k]: [usize; 3], c: &mut [T]
     }
 }
 
-/// Rows per piece of a parallel product.
-const ROWS: usize = 64;
-
-/// `c [m, n] = a b`, parallel over pieces of rows whose size does not depend on the thread count.
-pub(crate) fn par_gemm<T: Real>([m, n, k]: [usize; 3], c: &mut [T], a: Mat<T>, b: Mat<T>) {
-    if n == 0 || m == 0 {
-        return;
-    }
-    c.par_chunks_mut(ROWS * n).enumerate().for_each(|(i, piece)| {
-        let rows = piece.len() / n;
-        let a = Mat { data: &a.data[i * ROWS * a.row..], ..a };
-        gemm(false, [rows, n, k], piece, n, a, b);
-    });
+/// `a b` of `[m, k]` and `[k, n]` plus a row of biases, parallel over pieces of rows whose size does not depend on the thread count.
+///
+/// Every piece packs `b` anew, so that there are few; and more than the threads of most machines.
+pub(crate) fn product<T: Real>([m, n, k]: [usize; 3], a: Mat<T>, b: Mat<T>, bias: Option<&[T]>) -> Vec<T> {
+    let rows = m.div_ceil(16).next_multiple_of(16).clamp(64, 512);
+    pieces(m * n, rows * n, |i, piece| {
+        let count = piece.len() / n;
+        gemm(false, [count, n, k], piece, n, Mat { data: &a.data[i * rows * a.row..], ..a }, b);
+        if let Some(bias) = bias {
+            piece.chunks_exact_mut(n).for_each(|row| row.iter_mut().zip(bias).for_each(|(value, &bias)| *value += bias));
+        }
+    })
 }
 
-/// `c [m, n] = a b` where `k` is long and `m`, `n` are not (weight gradients): parallel over pieces of `k`, which are
-/// added in order.
-pub(crate) fn par_gemm_long_k<T: Real>([m, n, k]: [usize; 3], c: &mut [T], a: Mat<T>, b: Mat<T>) {
+/// `a b` where `k` is long (weight gradients). Where the result has few rows, parallel over pieces of `k`, which are added in order.
+pub(crate) fn product_over_rows<T: Real>([m, n, k]: [usize; 3], a: Mat<T>, b: Mat<T>) -> Vec<T> {
     const PIECE: usize = 512;
+    if m >= 2 * PIECE {
+        return product([m, n, k], a, b, None);
+    }
     let partial: Vec<Vec<T>> = (0..k.div_ceil(PIECE))
         .into_par_iter()
         .map(|i| {
@@ -94,7 +96,9 @@ pub(crate) fn par_gemm_long_k<T: Real>([m, n, k]: [usize; 3], c: &mut [T], a: Ma
             part
         })
         .collect();
-    add_in_order(c, &partial);
+    let mut sum = vec![T::ZERO; m * n];
+    add_in_order(&mut sum, &partial);
+    sum
 }
 
 /// `c = sum of parts`, first to last.
@@ -110,12 +114,10 @@ pub(crate) fn add_in_order<T: Real>(c: &mut [T], parts: &[Vec<T>]) {
 /// One product per batch entry. An operand with `true` is stored transposed (`[k, m]`, `[n, k]`).
 pub(crate) fn batched<T: Real>([m, n, k]: [usize; 3], (a, ta): (&[T], bool), (b, tb): (&[T], bool)) -> Vec<T> {
     let batches = a.len().checked_div(m * k).unwrap_or(0);
-    let mut out = vec![T::ZERO; batches * m * n];
-    out.par_chunks_mut((m * n).max(1)).enumerate().for_each(|(i, out)| {
+    pieces(batches * m * n, m * n, |i, out| {
         let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
         let a = if ta { Mat::transposed(a, m) } else { Mat::rows(a, k) };
         let b = if tb { Mat::transposed(b, k) } else { Mat::rows(b, n) };
         gemm(false, [m, n, k], out, n, a, b);
-    });
-    out
+    })
 }

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::Real;
+use super::matmul::add_in_order;
 use super::pieces::pieces;
-use super::wide::{map_into, map2_into, sum, sum_by, sum_pairs};
+use super::wide::{add_into, greatest, map_into, map2_into, map3_into, sum, sum_by, sum_pairs, sum_pairs_twice};
 
 /// `[n, c, map]`, flattened.
 #[derive(Clone, Copy, Debug)]
@@ -25,46 +26,50 @@ impl Channels {
 }
 
 /// Mean and biased variance of every channel.
+///
+/// Two passes over one map while it is in the cache, then maps put together (Chan, Golub and `LeVeque` 1983): memory is read once, and nothing is
+/// lost to the difference of large squares.
 pub(crate) fn batch_statistics<T: Real>(s: Channels, x: &[T]) -> (Vec<T>, Vec<T>) {
+    let map = T::of(s.map as f64);
     (0..s.c)
         .into_par_iter()
         .map(|c| {
-            let mean = s.planes(x, c).fold(T::ZERO, |t, plane| t + sum(plane)) / s.count();
-            let square = |v: T| (v - mean) * (v - mean);
-            let variance = s.planes(x, c).fold(T::ZERO, |t, plane| t + sum_by(plane, square)) / s.count();
-            (mean, variance)
+            let (mut mean, mut squares) = (T::ZERO, T::ZERO);
+            for (i, plane) in s.planes(x, c).enumerate() {
+                let own = sum(plane) / map;
+                let (before, ahead) = (T::of(i as f64), own - mean);
+                squares += sum_by(plane, |v| (v - own) * (v - own)) + ahead * ahead * map * before / (before + T::ONE);
+                mean += ahead / (before + T::ONE);
+            }
+            (mean, squares / s.count())
         })
         .unzip()
 }
 
-/// `scale (x - mean) / sqrt(variance + eps) + shift`; with `rectified`, negative values become 0.
-pub(crate) fn batch_apply<T: Real>(s: Channels, x: &[T], [scale, shift, mean, variance]: [&[T]; 4], eps: f64, rectified: bool) -> Vec<T> {
+/// `scale (x - mean) / sqrt(variance + eps) + shift`, cut off at `least` and `most`.
+pub(crate) fn batch_apply<T: Real>(
+    s: Channels,
+    x: &[T],
+    [scale, shift, mean, variance]: [&[T]; 4],
+    eps: f64,
+    [least, most]: [T; 2],
+) -> Vec<T> {
     pieces(x.len(), s.map, |plane, out| {
         let (c, x) = (plane % s.c, &x[plane * s.map..][..s.map]);
         let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
-        if rectified {
-            map_into(out, x, |x| relu(x * factor + offset));
-        } else {
-            map_into(out, x, |x| x * factor + offset);
-        }
+        map_into(out, x, |x| (x * factor + offset).at_least(least).at_most(most));
     })
 }
 
 /// A batch norm of known statistics as `factor x + offset`.
-fn folded<T: Real>(scale: T, shift: T, mean: T, variance: T, eps: f64) -> (T, T) {
+pub(crate) fn folded<T: Real>(scale: T, shift: T, mean: T, variance: T, eps: f64) -> (T, T) {
     let factor = scale / (variance + T::of(eps)).sqrt();
     (factor, shift - mean * factor)
 }
 
-/// `max(x, 0)`; NaN stays NaN.
-#[inline(always)]
-pub(crate) fn relu<T: Real>(x: T) -> T {
-    if x > T::ZERO || x.is_nan() { x } else { T::ZERO }
-}
-
 /// Gradients of input, scale and shift. With `batch`, mean and variance are those of this batch and depend on the input
-/// (Ioffe and Szegedy 2015, section 3); without, they are constants. With `rectified`, gradients count only where the output
-/// was positive, which the input tells.
+/// (Ioffe and Szegedy 2015, section 3); without, they are constants. Gradients count only where the output
+/// was not cut off, which the input tells.
 pub(crate) fn batch_backward<T: Real>(
     s: Channels,
     x: &[T],
@@ -72,12 +77,15 @@ pub(crate) fn batch_backward<T: Real>(
     [scale, shift, mean, variance]: [&[T]; 4],
     eps: f64,
     batch: bool,
-    rectified: bool,
+    [least, most]: [T; 2],
 ) -> (Vec<T>, Vec<T>, Vec<T>) {
     let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / (v + T::of(eps)).sqrt()).collect();
     let passed = |c: usize| {
         let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
-        move |x: T, d: T| if !rectified || x * factor + offset > T::ZERO { d } else { T::ZERO }
+        move |x: T, d: T| {
+            let y = x * factor + offset;
+            if y > least && y < most { d } else { T::ZERO }
+        }
     };
     let (dscale, dshift): (Vec<T>, Vec<T>) = (0..s.c)
         .into_par_iter()
@@ -85,8 +93,12 @@ pub(crate) fn batch_backward<T: Real>(
             let (passed, mean) = (passed(c), mean[c]);
             let (mut with_x, mut total) = (T::ZERO, T::ZERO);
             for (x, d) in s.planes(x, c).zip(s.planes(dout, c)) {
-                with_x += sum_pairs(x, d, |x, d| (x - mean) * passed(x, d));
-                total += if rectified { sum_pairs(x, d, passed) } else { sum(d) };
+                let [first, second] = sum_pairs_twice(x, d, |x, d| {
+                    let d = passed(x, d);
+                    [(x - mean) * d, d]
+                });
+                with_x += first;
+                total += second;
             }
             (with_x * inverse[c], total)
         })
@@ -108,54 +120,68 @@ pub(crate) fn batch_backward<T: Real>(
     (dx, dscale, dshift)
 }
 
+/// Rows that are done together: many enough to be worth a thread's while, few enough to stay in the cache.
+const ROWS: usize = 64;
+
 /// Layer norm of rows of `width`.
 pub(crate) fn layer_forward<T: Real>(width: usize, x: &[T], scale: Option<&[T]>, shift: Option<&[T]>, eps: f64) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    out.par_chunks_mut(width).zip(x.par_chunks(width)).for_each(|(out, x)| {
-        let (mean, inverse) = row_statistics(x, eps);
-        for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
-            let normal = (x - mean) * inverse;
-            *out = normal * scale.map_or(T::ONE, |s| s[i]) + shift.map_or(T::ZERO, |s| s[i]);
+    pieces(x.len(), ROWS * width, |i, out| {
+        for (out, x) in out.chunks_exact_mut(width).zip(x[i * ROWS * width..].chunks_exact(width)) {
+            let (mean, inverse) = row_statistics(x, eps);
+            match (scale, shift) {
+                (Some(scale), Some(shift)) => map3_into(out, [x, scale, shift], |[x, scale, shift]| (x - mean) * inverse * scale + shift),
+                (Some(scale), None) => map2_into(out, x, scale, |x, scale| (x - mean) * inverse * scale),
+                (None, Some(shift)) => map2_into(out, x, shift, |x, shift| (x - mean) * inverse + shift),
+                (None, None) => map_into(out, x, |x| (x - mean) * inverse),
+            }
         }
-    });
-    out
+    })
 }
 
 /// Gradients of input, scale and shift (Ba, Kiros and Hinton 2016).
 pub(crate) fn layer_backward<T: Real>(width: usize, x: &[T], dout: &[T], scale: Option<&[T]>, eps: f64) -> (Vec<T>, Vec<T>, Vec<T>) {
-    const ROWS: usize = 256;
-    let mut dx = vec![T::ZERO; x.len()];
-    let parts: Vec<(Vec<T>, Vec<T>)> = dx
-        .par_chunks_mut(ROWS * width)
-        .zip(x.par_chunks(ROWS * width).zip(dout.par_chunks(ROWS * width)))
-        .map(|(dx, (x, dout))| {
-            let (mut dscale, mut dshift) = (vec![T::ZERO; width], vec![T::ZERO; width]);
-            let mut scaled = vec![T::ZERO; width];
-            for ((dx, x), d) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dout.chunks_exact(width)) {
-                let (mean, inverse) = row_statistics(x, eps);
-                for i in 0..width {
-                    scaled[i] = d[i] * scale.map_or(T::ONE, |s| s[i]);
-                    dscale[i] += d[i] * (x[i] - mean) * inverse;
-                    dshift[i] += d[i];
-                }
-                let count = T::of(width as f64);
-                let shared = sum(&scaled) / count;
-                let slope = sum_pairs(&scaled, x, |d, x| d * (x - mean)) * inverse * inverse / count;
-                for i in 0..width {
-                    dx[i] = inverse * (scaled[i] - shared - (x[i] - mean) * slope);
-                }
-            }
-            (dscale, dshift)
+    let ones = vec![T::ONE; width];
+    let scale = scale.unwrap_or(&ones);
+    let count = T::of(width as f64);
+    let dx = pieces(x.len(), ROWS * width, |i, dx| {
+        let rows = x[i * ROWS * width..].chunks_exact(width).zip(dout[i * ROWS * width..].chunks_exact(width));
+        let mut scaled = vec![T::ZERO; width];
+        for (dx, (x, d)) in dx.chunks_exact_mut(width).zip(rows) {
+            let (mean, inverse) = row_statistics(x, eps);
+            map2_into(&mut scaled, d, scale, |d, scale| d * scale);
+            let shared = sum(&scaled) / count;
+            let slope = sum_pairs(&scaled, x, |d, x| d * (x - mean)) * inverse * inverse / count;
+            map2_into(dx, &scaled, x, |d, x| inverse * (d - shared - (x - mean) * slope));
+        }
+    });
+    let normal = |x: &[T]| row_statistics(x, eps);
+    let dscale = folded_rows(width, x, dout, |sum, x, d| {
+        let (mean, inverse) = normal(x);
+        add_into(sum, [x, d], |[x, d]| d * (x - mean) * inverse);
+    });
+    (dx, dscale, column_sums(width, dout))
+}
+
+/// The sum of rows of `width`.
+pub(crate) fn column_sums<T: Real>(width: usize, rows: &[T]) -> Vec<T> {
+    folded_rows(width, rows, rows, |sum, row, _| add_into(sum, [row, row], |[value, _]| value))
+}
+
+/// `add(sum, a, b)` for all rows of `a` and `b`: pieces of rows apart, then their sums in order.
+fn folded_rows<T: Real>(width: usize, a: &[T], b: &[T], add: impl Fn(&mut [T], &[T], &[T]) + Sync) -> Vec<T> {
+    let piece = (4 * ROWS * width).max(1);
+    let parts: Vec<Vec<T>> = a
+        .par_chunks(piece)
+        .zip(b.par_chunks(piece))
+        .map(|(a, b)| {
+            let mut sum = vec![T::ZERO; width];
+            a.chunks_exact(width).zip(b.chunks_exact(width)).for_each(|(a, b)| add(&mut sum, a, b));
+            sum
         })
         .collect();
-    let (mut dscale, mut dshift) = (vec![T::ZERO; width], vec![T::ZERO; width]);
-    for (scale_part, shift_part) in &parts {
-        for i in 0..width {
-            dscale[i] += scale_part[i];
-            dshift[i] += shift_part[i];
-        }
-    }
-    (dx, dscale, dshift)
+    let mut sum = vec![T::ZERO; width];
+    add_in_order(&mut sum, &parts);
+    sum
 }
 
 fn row_statistics<T: Real>(x: &[T], eps: f64) -> (T, T) {
@@ -167,30 +193,25 @@ fn row_statistics<T: Real>(x: &[T], eps: f64) -> (T, T) {
 
 /// Softmax of rows of `width`, the greatest value subtracted first.
 pub(crate) fn softmax_rows<T: Real>(width: usize, x: &[T]) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    out.par_chunks_mut(width).zip(x.par_chunks(width)).for_each(|(out, x)| {
-        let top = x.iter().fold(x[0], |a, &b| a.at_least(b));
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = (x - top).exp();
+    pieces(x.len(), ROWS * width, |i, out| {
+        for (out, x) in out.chunks_exact_mut(width).zip(x[i * ROWS * width..].chunks_exact(width)) {
+            let top = greatest(x);
+            map_into(out, x, |x| (x - top).exp());
+            let share = T::ONE / sum(out);
+            out.iter_mut().for_each(|v| *v *= share);
         }
-        let share = T::ONE / sum(out);
-        for v in out {
-            *v *= share;
-        }
-    });
-    out
+    })
 }
 
 /// Gradient of [`softmax_rows`] from its output: `y (d - sum(y d))`.
 pub(crate) fn softmax_backward<T: Real>(width: usize, y: &[T], dout: &[T]) -> Vec<T> {
-    let mut dx = vec![T::ZERO; y.len()];
-    dx.par_chunks_mut(width).zip(y.par_chunks(width).zip(dout.par_chunks(width))).for_each(|(dx, (y, d))| {
-        let shared = sum_pairs(y, d, |y, d| y * d);
-        for ((dx, &y), &d) in dx.iter_mut().zip(y).zip(d) {
-            *dx = y * (d - shared);
+    pieces(y.len(), ROWS * width, |i, dx| {
+        let rows = y[i * ROWS * width..].chunks_exact(width).zip(dout[i * ROWS * width..].chunks_exact(width));
+        for (dx, (y, d)) in dx.chunks_exact_mut(width).zip(rows) {
+            let shared = sum_pairs(y, d, |y, d| y * d);
+            map2_into(dx, y, d, |y, d| y * (d - shared));
         }
-    });
-    dx
+    })
 }
 
 /// Local response normalisation over channels: `x / (bias + alpha / size * sum of squares)^beta`, the sum over

@@ -4,29 +4,47 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::conv::Geometry;
+use super::pieces::pieces_with;
+use super::wide::take_greater;
 
-/// Maximum and, per output, the position of its first maximum in the input plane.
-pub(crate) fn max_forward<T: Real>(g: &Geometry, x: &[T]) -> (Vec<T>, Vec<u32>) {
-    let size = g.n * g.ci * g.out_map();
-    let (mut out, mut at) = (vec![T::ZERO; size], vec![0u32; size]);
-    let map = g.out_map().max(1);
-    out.par_chunks_mut(map).zip(at.par_chunks_mut(map)).enumerate().for_each(|(plane, (out, at))| {
+/// Maximum and, if `places` are wanted, the position of every output's first maximum in the input plane.
+pub(crate) fn max_forward<T: Real>(g: &Geometry, x: &[T], places: bool) -> (Vec<T>, Vec<u32>) {
+    let map = g.out_map();
+    let out = pieces_with(g.n * g.ci * map, map, Vec::new, |tall: &mut Vec<T>, plane, out| {
         let x = &x[plane * g.in_map()..][..g.in_map()];
-        for (o, (out, at)) in out.iter_mut().zip(at.iter_mut()).enumerate() {
-            let mut best: Option<(T, usize)> = None;
-            each_input(g, o / g.ow, o % g.ow, |i| {
-                let value = x[i];
-                if best.is_none_or(|(b, _)| value > b || value.is_nan()) {
-                    best = Some((value, i));
+        for (oy, out) in out.chunks_exact_mut(g.ow).enumerate() {
+            // Down first, whole rows at a time, then across.
+            tall.clear();
+            tall.resize(g.w, T::UNBOUNDED[0]);
+            for ky in 0..g.kernel[0] {
+                if let Some(y) = inside(oy, ky, 0, g) {
+                    take_greater(tall, &x[y * g.w..][..g.w]);
                 }
-            });
-            // A window never lies in the padding only: shape inference refuses that.
-            if let Some((value, i)) = best {
-                (*out, *at) = (value, i as u32);
+            }
+            for (ox, out) in out.iter_mut().enumerate() {
+                let window = (0..g.kernel[1]).filter_map(|kx| inside(ox, kx, 1, g));
+                *out = window.fold(T::UNBOUNDED[0], |best, x| tall[x].at_least(best));
             }
         }
     });
+    let mut at = vec![0u32; if places { out.len() } else { 0 }];
+    at.par_chunks_mut(map.max(1)).zip(out.par_chunks(map.max(1))).enumerate().for_each(|(plane, (at, out))| {
+        let x = &x[plane * g.in_map()..][..g.in_map()];
+        for (o, (at, &best)) in at.iter_mut().zip(out).enumerate() {
+            let rows = (0..g.kernel[0]).filter_map(|ky| inside(o / g.ow, ky, 0, g));
+            let mut window = rows.flat_map(|y| (0..g.kernel[1]).filter_map(move |kx| Some(y * g.w + inside(o % g.ow, kx, 1, g)?)));
+            // A window never lies in the padding only: shape inference refuses that.
+            *at = window.find(|&i| x[i] == best || x[i].is_nan()).unwrap_or(0) as u32;
+        }
+    });
     (out, at)
+}
+
+/// Where a tap of an output reads along an axis; `None` in the padding.
+#[inline(always)]
+fn inside(out: usize, tap: usize, axis: usize, g: &Geometry) -> Option<usize> {
+    let size = if axis == 0 { g.h } else { g.w };
+    (out * g.stride[axis] + tap * g.dilation[axis]).checked_sub(g.pad[axis]).filter(|at| *at < size)
 }
 
 /// Sends each gradient to where its maximum was.

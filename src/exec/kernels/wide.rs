@@ -32,6 +32,38 @@ pub(super) fn map_into<T: Real>(out: &mut [T], x: &[T], f: impl Fn(T) -> T) {
     wide(Map(out, x, f));
 }
 
+/// `x[i] = f(x[i])`.
+#[inline]
+pub(super) fn change<T: Real>(x: &mut [T], f: impl Fn(T) -> T) {
+    struct Change<'a, T, F>(&'a mut [T], F);
+    impl<T: Real, F: Fn(T) -> T> WithSimd for Change<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            for x in self.0 {
+                *x = self.1(*x);
+            }
+        }
+    }
+    wide(Change(x, f));
+}
+
+/// `best[i]` becomes the greater of `best[i]` and `x[i]`, NaN where either is.
+#[inline]
+pub(super) fn take_greater<T: Real>(best: &mut [T], x: &[T]) {
+    struct Greater<'a, T>(&'a mut [T], &'a [T]);
+    impl<T: Real> WithSimd for Greater<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            for (best, &x) in self.0.iter_mut().zip(self.1) {
+                *best = x.at_least(*best);
+            }
+        }
+    }
+    wide(Greater(best, x));
+}
+
 /// `out[i] = f(a[i], b[i])`.
 #[inline]
 pub(super) fn map2_into<T: Real>(out: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
@@ -46,6 +78,40 @@ pub(super) fn map2_into<T: Real>(out: &mut [T], a: &[T], b: &[T], f: impl Fn(T, 
         }
     }
     wide(Map(out, a, b, f));
+}
+
+/// `out[i] = f([a[i], b[i], c[i]])`.
+#[inline]
+pub(super) fn map3_into<T: Real>(out: &mut [T], inputs: [&[T]; 3], f: impl Fn([T; 3]) -> T) {
+    struct Map<'a, T, F>(&'a mut [T], [&'a [T]; 3], F);
+    impl<T: Real, F: Fn([T; 3]) -> T> WithSimd for Map<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            let [a, b, c] = self.1;
+            for (((out, &a), &b), &c) in self.0.iter_mut().zip(a).zip(b).zip(c) {
+                *out = self.2([a, b, c]);
+            }
+        }
+    }
+    wide(Map(out, inputs, f));
+}
+
+/// `sum[i] += f([a[i], b[i]])`.
+#[inline]
+pub(super) fn add_into<T: Real>(sum: &mut [T], inputs: [&[T]; 2], f: impl Fn([T; 2]) -> T) {
+    struct Add<'a, T, F>(&'a mut [T], [&'a [T]; 2], F);
+    impl<T: Real, F: Fn([T; 2]) -> T> WithSimd for Add<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            let [a, b] = self.1;
+            for ((sum, &a), &b) in self.0.iter_mut().zip(a).zip(b) {
+                *sum += self.2([a, b]);
+            }
+        }
+    }
+    wide(Add(sum, inputs, f));
 }
 
 /// [`map_into`] a new vector, in parallel.
@@ -94,6 +160,30 @@ pub(super) fn sum_by<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
     wide(Sum(values, f))
 }
 
+/// The greatest value, NaN where there is one; the least number for none.
+#[inline]
+pub(super) fn greatest<T: Real>(values: &[T]) -> T {
+    struct Greatest<'a, T>(&'a [T]);
+    impl<T: Real> WithSimd for Greatest<'_, T> {
+        type Output = T;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> T {
+            let mut lanes = [T::of(f64::NEG_INFINITY); LANES];
+            let (chunks, rest) = self.0.as_chunks::<LANES>();
+            for chunk in chunks {
+                for i in 0..LANES {
+                    lanes[i] = chunk[i].at_least(lanes[i]);
+                }
+            }
+            for (lane, &v) in lanes.iter_mut().zip(rest) {
+                *lane = v.at_least(*lane);
+            }
+            lanes.into_iter().fold(lanes[0], |a, b| b.at_least(a))
+        }
+    }
+    wide(Greatest(values))
+}
+
 /// The sum of `f(a, b)` over pairs.
 #[inline]
 pub(super) fn sum_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
@@ -113,6 +203,34 @@ pub(super) fn sum_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
                 *lane += self.2(x, y);
             }
             fold(lanes)
+        }
+    }
+    wide(Sum(a, b, f))
+}
+
+/// The sums of both numbers of `f(a, b)` over pairs.
+#[inline]
+pub(super) fn sum_pairs_twice<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> [T; 2]) -> [T; 2] {
+    struct Sum<'a, T, F>(&'a [T], &'a [T], F);
+    impl<T: Real, F: Fn(T, T) -> [T; 2]> WithSimd for Sum<'_, T, F> {
+        type Output = [T; 2];
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> [T; 2] {
+            let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+            let ((xs, x_rest), (ys, y_rest)) = (self.0.as_chunks::<LANES>(), self.1.as_chunks::<LANES>());
+            for (x, y) in xs.iter().zip(ys) {
+                for i in 0..LANES {
+                    let [a, b] = self.2(x[i], y[i]);
+                    first[i] += a;
+                    second[i] += b;
+                }
+            }
+            for (i, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+                let [a, b] = self.2(x, y);
+                first[i] += a;
+                second[i] += b;
+            }
+            [fold(first), fold(second)]
         }
     }
     wide(Sum(a, b, f))

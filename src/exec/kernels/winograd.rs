@@ -9,8 +9,10 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Real;
-use super::conv::Geometry;
+use super::conv::{Finish, Geometry};
+use super::elementwise::cut_off;
 use super::pieces::{pieces, pieces_with};
+use super::tile::{OUTPUTS, VECTORS, sums};
 use super::wide::wide;
 
 /// Kernel height and width, and numbers in a kernel.
@@ -18,10 +20,6 @@ const SIDE: usize = 3;
 const TAPS: usize = SIDE * SIDE;
 /// Places of a transformed tile.
 const SPOTS: usize = 16;
-/// Output channels whose sums stay in registers together.
-const OUTPUTS: usize = 4;
-/// Vectors of tiles beside them.
-const VECTORS: usize = 2;
 /// Input channels beside four outputs in the weight gradient.
 const INPUTS: usize = 3;
 /// Tiles that are transformed, multiplied and transformed back before the next: what they take stays in the cache.
@@ -45,17 +43,17 @@ pub(crate) fn suits(g: &Geometry) -> bool {
 }
 
 /// Forward.
-pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
     let kernels = kernels(g.co, g.ci, |o, c, tap| weight[(o * g.ci + c) * TAPS + tap]);
     let run = Run { channels: [g.ci, g.co], input: [g.h, g.w], output: [g.oh, g.ow], pad: g.pad };
-    run.over_batch(g.n, x, &kernels, bias)
+    run.over_batch(g.n, x, &kernels, finish)
 }
 
 /// Gradient of the input: the convolution of the output's gradient with the kernels turned by 180 degrees.
 pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
     let kernels = kernels(g.ci, g.co, |c, o, tap| weight[(o * g.ci + c) * TAPS + TAPS - 1 - tap]);
     let pad = [SIDE - 1 - g.pad[0], SIDE - 1 - g.pad[1]];
-    Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &kernels, None)
+    Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &kernels, Finish::NONE)
 }
 
 /// Transformed kernels in the order they are read: block of outputs, spot, input, output.
@@ -132,14 +130,15 @@ struct Run {
 }
 
 impl Run {
-    fn over_batch<T: Real>(&self, n: usize, x: &[T], kernels: &[T], bias: Option<&[T]>) -> Vec<T> {
+    fn over_batch<T: Real>(&self, n: usize, x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
         let [from, to] = self.channels;
         let tiles = Tiles::of(self.output);
         let together = (BLOCK / (tiles.rows * tiles.columns)).clamp(1, n.max(1));
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * self.output[0] * self.output[1]);
         pieces_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
             let x = &x[i * together * in_image..][..out.len() / out_image * in_image];
-            wide(Images { run: *self, tiles, x, kernels, bias, out, buffers });
+            wide(Images { run: *self, tiles, x, kernels, bias: finish.bias, out, buffers });
+            cut_off(out, finish.bounds);
         })
     }
 }
@@ -324,22 +323,12 @@ fn multiply<T: Real, S: Simd>(
 ) {
     let lanes = T::lanes::<S>();
     let together = lanes * VECTORS;
-    let zero = T::splat(simd, T::ZERO);
     for spot in 0..SPOTS {
         for tile in (0..count).step_by(together) {
             let inputs = &inputs[spot * at.spot + tile..];
             for (block, kernels) in kernels.chunks_exact(SPOTS * from * OUTPUTS).enumerate() {
                 let kernels = &kernels[spot * from * OUTPUTS..][..from * OUTPUTS];
-                let mut sums = [[zero; VECTORS]; OUTPUTS];
-                for (kernels, inputs) in kernels.chunks_exact(OUTPUTS).zip(inputs.chunks(at.channel)) {
-                    let inputs = T::vectors::<S>(&inputs[..together]);
-                    let (x0, x1) = (inputs[0], inputs[1]);
-                    for o in 0..OUTPUTS {
-                        let kernel = T::splat(simd, kernels[o]);
-                        sums[o][0] = T::fused(simd, kernel, x0, sums[o][0]);
-                        sums[o][1] = T::fused(simd, kernel, x1, sums[o][1]);
-                    }
-                }
+                let sums = sums(simd, kernels, inputs, at.channel);
                 for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
                     let products = &mut products[spot * product.spot + (block * OUTPUTS + o) * product.channel + tile..][..together];
                     T::store(simd, products, sums[0]);
@@ -384,7 +373,7 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
     // A channel's spots lie together, so that threads transform channels apart.
     let at = |channel: usize| Spots { spot: channel + LINE, channel: SPOTS * (channel + LINE) + LINE };
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    let mut sums = vec![T::ZERO; SPOTS * g.co * g.ci];
+    let mut totals = vec![T::ZERO; SPOTS * g.co * g.ci];
     for first in (0..rows).step_by(per_block) {
         let last = (first + per_block).min(rows);
         let filled = (last - first) * tiles.columns;
@@ -399,8 +388,8 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
             wide(Expanded { size: [g.oh, g.ow], tiles, first, last, dout, channel, of: g.co, at, phases, to });
         });
         const ROWS: usize = 4 * OUTPUTS;
-        sums.par_chunks_exact_mut(g.co * g.ci).enumerate().for_each(|(spot, sums)| {
-            sums.par_chunks_mut(ROWS * g.ci).enumerate().for_each(|(block, sums)| {
+        totals.par_chunks_exact_mut(g.co * g.ci).enumerate().for_each(|(spot, totals)| {
+            totals.par_chunks_mut(ROWS * g.ci).enumerate().for_each(|(block, sums)| {
                 wide(Products {
                     count: filled,
                     spot: spot * at.spot,
@@ -418,7 +407,7 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
     let together = |[a, b, c, d]: [T; 4]| [a + half * (b + c), half * (b - c), half * (b + c) + d];
     pieces(g.co * g.ci * TAPS, g.ci * TAPS, |o, dw| {
         for (c, dw) in dw.as_chunks_mut::<TAPS>().0.iter_mut().enumerate() {
-            let s = |spot: usize| sums[(spot * g.co + o) * g.ci + c];
+            let s = |spot: usize| totals[(spot * g.co + o) * g.ci + c];
             let mut columns = [[T::ZERO; SIDE]; 4];
             for (j, column) in columns.iter_mut().enumerate() {
                 *column = together([s(j), s(4 + j), s(8 + j), s(12 + j)]);
@@ -599,7 +588,11 @@ mod tests {
                 let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
             };
-            same("output", forward(&g, &x, &weight, Some(&bias)), conv::forward(&g, &x, &weight, Some(&bias)));
+            same(
+                "output",
+                forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
+                conv::forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
+            );
             same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
             same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
         }
@@ -627,9 +620,9 @@ mod tests {
         let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<_>>();
         let (x, weight) = (draw(g.n * g.ci * g.in_map()), draw(g.co * g.ci * TAPS));
         let double = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
-        let exact = conv::forward(&g, &double(&x), &double(&weight), None);
+        let exact = conv::forward(&g, &double(&x), &double(&weight), Finish::NONE);
         let worst = |got: Vec<f32>| got.iter().zip(&exact).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-        let (tiles, patches) = (worst(forward(&g, &x, &weight, None)), worst(conv::forward(&g, &x, &weight, None)));
+        let (tiles, patches) = (worst(forward(&g, &x, &weight, Finish::NONE)), worst(conv::forward(&g, &x, &weight, Finish::NONE)));
         assert!(tiles < 10.0 * patches, "{tiles} against {patches}");
     }
 }

@@ -130,7 +130,7 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
     let producer = if producer.trim().is_empty() { String::new() } else { format!(", {}", producer.trim()) };
     Ok(Imported {
         description: format!("ONNX opset {version}{producer}"),
-        graph: builder.finish(output)?,
+        graph: builder.finish(output)?.with_gelu(),
         params: Params(lowered.importer.params),
         layout: entry.layout,
         channels: entry.channels,

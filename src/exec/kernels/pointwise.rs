@@ -1,0 +1,109 @@
+//! Convolution with 1x1 kernels: a matrix product over channels.
+
+use pulp::{Simd, WithSimd};
+
+use super::Real;
+use super::conv::{Finish, Geometry};
+use super::elementwise::cut_off;
+use super::pieces::pieces_with;
+use super::tile::{OUTPUTS, VECTORS, packed, sums};
+use super::wide::wide;
+
+/// Numbers in the longest vector.
+const LONGEST: usize = 16;
+
+/// Whether these kernels do a convolution.
+pub(crate) fn suits(g: &Geometry) -> bool {
+    g.kernel == [1, 1]
+        && g.stride == [1, 1]
+        && g.pad == [0, 0]
+        && g.groups == 1
+        && g.in_map() == g.out_map()
+        && g.in_map() >= VECTORS * LONGEST
+}
+
+/// Forward.
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
+    over_batch([g.ci, g.co], [g.n, g.in_map()], x, &packed([g.co, g.ci], |o, c| weight[o * g.ci + c]), finish)
+}
+
+/// Gradient of the input: the convolution of the output's gradient with the transposed kernels.
+pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
+    over_batch([g.co, g.ci], [g.n, g.in_map()], dout, &packed([g.ci, g.co], |c, o| weight[o * g.ci + c]), Finish::NONE)
+}
+
+fn over_batch<T: Real>([from, to]: [usize; 2], [n, map]: [usize; 2], x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
+    pieces_with(n * to * map, to * map, Vec::new, |panel, i, out| {
+        wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, bias: finish.bias, panel, out });
+        cut_off(out, finish.bounds);
+    })
+}
+
+/// One image.
+struct Image<'a, T> {
+    channels: [usize; 2],
+    map: usize,
+    x: &'a [T],
+    kernels: &'a [T],
+    bias: Option<&'a [T]>,
+    panel: &'a mut Vec<T>,
+    out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Image<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Image { channels: [from, to], map, x, kernels, bias, panel, out } = self;
+        let lanes = T::lanes::<S>();
+        let together = VECTORS * lanes;
+        panel.resize(from * together, T::ZERO);
+        for first in (0..map).step_by(together) {
+            // The last panel is moved back so that it is whole: some positions are computed twice, to the same bits.
+            let first = first.min(map - together);
+            // Maps are too far apart to stay in the cache together.
+            for (panel, x) in panel.chunks_exact_mut(together).zip(x.chunks_exact(map)) {
+                panel.copy_from_slice(&x[first..first + together]);
+            }
+            for (block, kernels) in kernels.chunks_exact(from * OUTPUTS).enumerate() {
+                let sums = sums(simd, kernels, panel, together);
+                for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
+                    let channel = block * OUTPUTS + o;
+                    let bias = T::splat(simd, bias.map_or(T::ZERO, |bias| bias[channel]));
+                    let out = &mut out[channel * map + first..][..together];
+                    T::store(simd, out, T::plus(simd, sums[0], bias));
+                    T::store(simd, &mut out[lanes..], T::plus(simd, sums[1], bias));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::super::conv;
+    use super::*;
+    use crate::stats::stream::stream;
+
+    #[test]
+    fn agrees_with_products_of_patches() {
+        let mut rng = stream(1, 0, "pointwise");
+        for (n, ci, co, h, w) in [(3, 3, 16, 7, 7), (2, 5, 7, 14, 15), (3, 4, 3, 4, 8), (1, 9, 6, 40, 13), (0, 2, 2, 6, 6)] {
+            let g = Geometry { n, ci, h, w, co, oh: h, ow: w, kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1 };
+            assert!(suits(&g), "{g:?}");
+            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
+            let (x, weight, bias, dout) = (draw(n * ci * h * w), draw(co * ci), draw(co), draw(n * co * h * w));
+            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
+                assert_eq!(a.len(), b.len());
+                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(worst < 1e-12, "{name} of {g:?}: {worst}");
+            };
+            let finish = Finish { bias: Some(&bias), bounds: [-0.5, 0.7] };
+            same("output", forward(&g, &x, &weight, finish), conv::forward(&g, &x, &weight, finish));
+            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
+        }
+    }
+}
