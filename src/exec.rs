@@ -1,10 +1,13 @@
 //! Runs a [`Graph`]: forward, and a reverse pass of our own.
 //!
 //! Tensors are candle's; every gradient is ours (`backward`), because candle's are wrong or missing for the
-//! operators that pretrained networks are made of. On the CPU the heavy operators are kernels on slices (`kernels/`).
+//! operators that pretrained networks are made of. On the CPU the heavy operators are kernels on slices (`kernels/`),
+//! elsewhere everything is composed of tensor operations (`composed`). `device` says where and in what numbers.
 //! The reverse pass starts at the output and goes no deeper than the deepest parameter that trains.
 
 mod backward;
+mod composed;
+mod device;
 mod forward;
 mod kernels;
 #[cfg(test)]
@@ -14,22 +17,44 @@ use candle_core::{DType, Device, Tensor};
 use ndarray::ArrayD;
 use thiserror::Error;
 
-use crate::graph::{Binary, Graph, NodeId, Op, Role, SlotId, Unary};
+use crate::graph::{Binary, Graph, Node, NodeId, Op, Role, SlotId, Unary};
 
+pub use device::{Choice, Compute, DeviceError, Precision};
 pub(crate) use kernels::View;
 
-/// The numbers of a graph as tensors, one per slot.
+/// The numbers of a graph as tensors, one per slot, and the type of the numbers that are computed with them. Where that is bf16 the
+/// weights are f32 all the same: mixed precision.
 #[derive(Clone, Debug)]
-pub struct Weights(pub Vec<Tensor>);
+pub struct Weights(pub Vec<Tensor>, pub DType);
 
 impl Weights {
-    /// Copies arrays into tensors of the given type.
+    /// Copies arrays into tensors of the given type, on the CPU.
     pub fn new(arrays: &[ArrayD<f32>], dtype: DType) -> Result<Self, ExecError> {
+        Self::filled(arrays, dtype, dtype, &Device::Cpu)
+    }
+
+    /// Copies arrays to where they are computed with.
+    pub fn on(compute: &Compute, arrays: &[ArrayD<f32>]) -> Result<Self, ExecError> {
+        Self::filled(arrays, DType::F32, compute.activations(), compute.device())
+    }
+
+    fn filled(arrays: &[ArrayD<f32>], dtype: DType, activations: DType, device: &Device) -> Result<Self, ExecError> {
         let tensors = arrays.iter().map(|array| {
             let data: Vec<f32> = array.iter().copied().collect();
-            Tensor::from_vec(data, array.shape(), &Device::Cpu)?.to_dtype(dtype)
+            Tensor::from_vec(data, array.shape(), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
         });
-        Ok(Self(tensors.collect::<Result<_, _>>()?))
+        Ok(Self(tensors.collect::<Result<_, _>>()?, activations))
+    }
+
+    /// An input for these weights: where they are, and of the type that is computed with.
+    pub fn place(&self, input: &Tensor) -> Result<Tensor, ExecError> {
+        let device = self.0.first().map_or(&Device::Cpu, Tensor::device);
+        Ok(input.to_device(device)?.to_dtype(self.1)?)
+    }
+
+    /// Waits until everything that was asked of their device is computed.
+    pub fn wait(&self) -> Result<(), ExecError> {
+        Ok(self.0.first().map_or(Ok(()), |tensor| tensor.device().synchronize())?)
     }
 
     /// Copies them back.
@@ -70,6 +95,25 @@ pub struct Recording {
     needs: Vec<bool>,
     rectified: Vec<Option<usize>>,
     batch: usize,
+    path: Path,
+}
+
+/// What computes the operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// Our kernels, on the CPU.
+    Kernels,
+    /// Tensor operations, on any device; `half`: in mixed precision.
+    Composed { half: bool },
+}
+
+impl Path {
+    fn of(weights: &Weights, input: &Tensor) -> Self {
+        match (input.device(), weights.1) {
+            (Device::Cpu, DType::F32 | DType::F64) => Self::Kernels,
+            (_, dtype) => Self::Composed { half: dtype == DType::BF16 },
+        }
+    }
 }
 
 /// Numbers that an operator keeps for its gradient, beside inputs and output.
@@ -77,6 +121,8 @@ enum Saved {
     Nothing,
     /// Where the maxima were.
     Indices(Vec<u32>),
+    /// Which position of the window they were at, as a tensor.
+    Winner(Tensor),
     /// Mean and variance that a batch norm used, and whether they were the batch's own.
     Statistics {
         mean: Tensor,
@@ -89,6 +135,10 @@ enum Saved {
 
 /// Forward, keeping what [`Recording::backward`] needs. `trains` has one entry per slot.
 pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
+    record_by(Path::of(weights, input), graph, weights, trains, norm, input)
+}
+
+fn record_by(path: Path, graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
     let nodes = graph.nodes();
     let n = input.dims().first().copied().unwrap_or(0);
     check_input(graph, input, n)?;
@@ -109,8 +159,13 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
             Op::Param(slot) => (weights.0[slot.0].clone(), Saved::Nothing),
             _ => {
                 let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
-                let at = |source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source };
-                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm, rectified[i].is_some()).map_err(at)?;
+                let at = |source| ExecError::at(node, source);
+                let (shape, relu) = (node.shape.at(n), rectified[i].is_some());
+                let computed = match path {
+                    Path::Kernels => forward::compute(&node.op, &inputs, &shape, norm, relu),
+                    Path::Composed { half } => composed::compute(&node.op, &inputs, &shape, norm, relu, half),
+                };
+                let (value, extra) = computed.map_err(at)?;
                 if let Saved::Statistics { mean, variance, batch: true } = &extra {
                     running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(at)?);
                 }
@@ -126,7 +181,7 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
         }
     }
     let output = values[graph.output().0].clone().ok_or(ExecError::NoOutput)?;
-    Ok(Recording { output, running, values, saved, needs, rectified, batch: n })
+    Ok(Recording { output, running, values, saved, needs, rectified, batch: n, path })
 }
 
 impl Recording {
@@ -135,7 +190,7 @@ impl Recording {
         let nodes = graph.nodes();
         let mut gradients: Vec<Option<Tensor>> = vec![None; nodes.len()];
         let mut by_slot: Vec<Option<Tensor>> = vec![None; graph.slots().len()];
-        gradients[graph.output().0] = Some(d_output.contiguous()?);
+        gradients[graph.output().0] = Some(d_output.to_device(self.output.device())?.to_dtype(self.output.dtype())?.contiguous()?);
         for (i, node) in nodes.iter().enumerate().rev() {
             // A rectified node has no value of its own: the gradient of both is taken at the rectified one.
             if let Some(relu) = self.rectified[i] {
@@ -147,7 +202,7 @@ impl Recording {
             let value = self.values[i].take();
             let Some(gradient) = gradients[i].take().filter(|_| self.needs[i]) else { continue };
             if let Op::Param(slot) = node.op {
-                accumulate(&mut by_slot[slot.0], gradient)?;
+                accumulate(self.path, &mut by_slot[slot.0], gradient)?;
                 continue;
             }
             let wanted: Vec<bool> = node.inputs.iter().map(|id| self.needs[id.0]).collect();
@@ -161,16 +216,21 @@ impl Recording {
                 wanted: &wanted,
                 rectified: self.rectified[i].is_some(),
             };
-            let found = backward::gradients(&node.op, &step, &gradient).map_err(|source| ExecError::Node {
-                name: node.name.clone(),
-                op: node.op.name(),
-                source,
-            })?;
+            let found = match self.path {
+                Path::Kernels => backward::gradients(&node.op, &step, &gradient),
+                Path::Composed { half } => composed::gradients(&node.op, &step, &gradient, half),
+            };
+            let found = found.map_err(|source| ExecError::at(node, source))?;
             for (id, gradient) in node.inputs.iter().zip(found) {
                 if let Some(gradient) = gradient
                     && self.needs[id.0]
                 {
-                    accumulate(&mut gradients[id.0], gradient)?;
+                    let gradient = match (self.path, &nodes[id.0].op) {
+                        (Path::Composed { half: true }, Op::Param(_)) => gradient.to_dtype(DType::F32)?,
+                        (Path::Composed { half: true }, _) => gradient.to_dtype(DType::BF16)?,
+                        _ => gradient,
+                    };
+                    accumulate(self.path, &mut gradients[id.0], gradient)?;
                 }
             }
         }
@@ -178,9 +238,10 @@ impl Recording {
     }
 }
 
-fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
+fn accumulate(path: Path, into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
     *into = Some(match into.take() {
-        Some(sum) => forward::same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
+        Some(sum) if path == Path::Kernels => forward::same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
+        Some(sum) => (sum + gradient)?,
         None => gradient,
     });
     Ok(())
@@ -297,9 +358,29 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
+impl ExecError {
+    fn at(node: &Node, source: candle_core::Error) -> Self {
+        let (name, op) = (node.name.clone(), node.op.name());
+        // The driver's and cuBLAS's names for it; candle passes both on as text.
+        let full = ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|word| source.to_string().contains(word));
+        if full { Self::Memory { name, op } } else { Self::Node { name, op, source } }
+    }
+}
+
 /// Why a graph cannot be run.
 #[derive(Debug, Error)]
 pub enum ExecError {
+    /// The device has no memory left.
+    #[error(
+        "the device's memory is full (at node `{name}`, {op}): use a smaller `batch_size` in the policy's recipe, free memory on the \
+         device, or run with --device cpu"
+    )]
+    Memory {
+        /// Node.
+        name: String,
+        /// Operator.
+        op: &'static str,
+    },
     /// An operator failed.
     #[error("node `{name}` ({op}): {source}")]
     Node {

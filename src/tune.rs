@@ -34,7 +34,7 @@ pub trait Feed: Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The inputs at some indices as one batch; with `augment`, randomly changed as the recipe says.
+    /// The inputs at some indices as one batch, in f32 on the CPU; with `augment`, randomly changed as the recipe says.
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError>;
 }
 
@@ -151,7 +151,7 @@ pub fn train(
         order.shuffle(&mut order_stream);
         let (mut loss_sum, mut right, mut seen) = (0.0, 0usize, 0usize);
         for (step, batch) in order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least).enumerate() {
-            let input = task.feed.batch(batch, Some((&recipe.augment, &mut augment_stream)))?;
+            let input = weights.place(&task.feed.batch(batch, Some((&recipe.augment, &mut augment_stream)))?)?;
             let labels: Vec<u16> = batch.iter().map(|&i| task.labels[i]).collect();
             let recording = exec::record(graph, &weights, trains, Norm::Batch, &input)?;
             let outcome = loss::cross_entropy(&recording.output, &labels, recipe.label_smoothing)?;
@@ -189,7 +189,7 @@ pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn
     let indices: Vec<usize> = (0..feed.len()).collect();
     let mut rows = Vec::with_capacity(feed.len() * width);
     for batch in indices.chunks(EVALUATION_BATCH) {
-        let input = feed.batch(batch, None)?;
+        let input = weights.place(&feed.batch(batch, None)?)?;
         let output = exec::infer(graph, weights, &input)?;
         rows.extend(output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?);
         let new = batch.len() * width;

@@ -227,14 +227,14 @@ fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     out.transpose(axis, last)?.contiguous()
 }
 
-pub(super) fn indices(indices: impl Iterator<Item = usize>) -> Result<Tensor> {
+pub(super) fn indices(indices: impl Iterator<Item = usize>, device: &Device) -> Result<Tensor> {
     let indices: Vec<u32> = indices.map(|i| i as u32).collect();
     let len = indices.len();
-    Tensor::from_vec(indices, len, &Device::Cpu)
+    Tensor::from_vec(indices, len, device)
 }
 
 fn select(x: &Tensor, axis: usize, chosen: impl Iterator<Item = usize>) -> Result<Tensor> {
-    x.index_select(&indices(chosen)?, axis)
+    x.index_select(&indices(chosen, x.device())?, axis)
 }
 
 fn pad(x: &Tensor, pads: &[(usize, usize)], value: f64) -> Result<Tensor> {

@@ -1,9 +1,11 @@
-//! Every operator's gradient against central differences in f64, on odd and non-square sizes.
+//! Every operator's gradient against central differences in f64, on odd and non-square sizes, by the kernels and composed.
+
+mod paths;
 
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
-use super::{Norm, Weights, infer, record, trainable};
+use super::{Norm, Path, Weights, infer, record, record_by, trainable};
 use crate::graph::{Binary, Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape, Unary, Window};
 use crate::stats::stream::stream;
 
@@ -31,6 +33,20 @@ fn check_all(
     norm: Norm,
     build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
 ) {
+    for path in [Path::Kernels, Path::Composed { half: false }] {
+        check_by(path, &format!("{name} {path:?}"), shapes, frozen, (low, high), norm, &build);
+    }
+}
+
+fn check_by(
+    path: Path,
+    name: &str,
+    shapes: &[&[usize]],
+    frozen: usize,
+    (low, high): (f64, f64),
+    norm: Norm,
+    build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
+) {
     let trains: Vec<bool> = (0..shapes.len()).map(|i| i + frozen < shapes.len()).collect();
     let mut builder = GraphBuilder::new();
     builder.input("unused", Shape::batched(&[1])).expect("one input");
@@ -45,7 +61,8 @@ fn check_all(
     let cotangent = draw(out_size);
     let run = |values: &[Vec<f64>]| -> (super::Recording, Tensor) {
         let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), *s, &Device::Cpu).unwrap()).collect();
-        let recording = record(&graph, &Weights(tensors), &trains, norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let weights = Weights(tensors, DType::F64);
+        let recording = record_by(path, &graph, &weights, &trains, norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
         let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), &Device::Cpu).unwrap();
         (recording, d)
     };
@@ -283,7 +300,7 @@ fn weights(graph: &Graph) -> Weights {
         let values: Vec<f32> = (0..size).map(|_| rng.random_range(0.1..1.0)).collect();
         Tensor::from_vec(values, slot.shape.as_slice(), &Device::Cpu).unwrap()
     });
-    Weights(tensors.collect())
+    Weights(tensors.collect(), DType::F32)
 }
 
 fn batch(n: usize) -> Tensor {
