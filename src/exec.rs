@@ -360,10 +360,18 @@ pub fn instruction_set() -> &'static str {
 
 impl ExecError {
     fn at(node: &Node, source: candle_core::Error) -> Self {
-        let (name, op) = (node.name.clone(), node.op.name());
+        match source.into() {
+            Self::Tensor(source) => Self::Node { name: node.name.clone(), op: node.op.name(), source },
+            full => full,
+        }
+    }
+}
+
+impl From<candle_core::Error> for ExecError {
+    fn from(error: candle_core::Error) -> Self {
         // The driver's and cuBLAS's names for it; candle passes both on as text.
-        let full = ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|word| source.to_string().contains(word));
-        if full { Self::Memory { name, op } } else { Self::Node { name, op, source } }
+        let full = ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|word| error.to_string().contains(word));
+        if full { Self::Memory } else { Self::Tensor(error) }
     }
 }
 
@@ -372,15 +380,9 @@ impl ExecError {
 pub enum ExecError {
     /// The device has no memory left.
     #[error(
-        "the device's memory is full (at node `{name}`, {op}): use a smaller `batch_size` in the policy's recipe, free memory on the \
-         device, or run with --device cpu"
+        "the device's memory is full: use a smaller `batch_size` in the recipe, free memory on the device, or compute with --device cpu"
     )]
-    Memory {
-        /// Node.
-        name: String,
-        /// Operator.
-        op: &'static str,
-    },
+    Memory,
     /// An operator failed.
     #[error("node `{name}` ({op}): {source}")]
     Node {
@@ -393,7 +395,7 @@ pub enum ExecError {
     },
     /// Outside any node.
     #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
     /// An array of the wrong shape.
     #[error(transparent)]
     Shape(#[from] ndarray::ShapeError),

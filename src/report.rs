@@ -97,7 +97,7 @@ pub struct Tool {
     pub version: String,
     /// Instruction set of the numbers: `x86-64 AVX-512`, `x86-64 AVX2`, ... Equal inputs give equal bits on equal sets.
     pub instruction_set: String,
-    /// What the networks were computed on: `cpu`, or number and name of a card (`cuda:0 NVIDIA H100 80GB HBM3`).
+    /// What the networks were computed on: `cpu`, or the name of a card (`cuda NVIDIA H100 80GB HBM3`).
     #[serde(default = "cpu")]
     pub device: String,
     /// The numbers of its matrix products.

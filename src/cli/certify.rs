@@ -61,7 +61,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut progress = Progress::new(out);
-    let compute = args.compute.open()?;
+    let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, out)?;
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {

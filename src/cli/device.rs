@@ -1,5 +1,6 @@
 //! What `certify`, `plan` and `plant` compute on.
 
+use super::output::Output;
 use crate::exec::{Choice, Compute, DeviceError, Precision};
 
 /// A device and the numbers it computes with.
@@ -14,9 +15,13 @@ pub struct Args {
 }
 
 impl Args {
-    /// Finds the device.
-    pub(super) fn open(&self) -> Result<Compute, DeviceError> {
-        Compute::open(self.device, self.precision)
+    /// Finds the device; where another was hoped for, says so. (A report says it by itself.)
+    pub(super) fn open(&self, out: &Output) -> Result<Compute, DeviceError> {
+        let compute = Compute::open(self.device, self.precision)?;
+        if let Some(note) = compute.note() {
+            out.remark(&format!("warning: {note}"));
+        }
+        Ok(compute)
     }
 
     /// What to tell the user before anything runs, where a device was asked for.

@@ -35,7 +35,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    let compute = args.compute.open()?;
+    let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
     let means = engine::means(&subject.model, &compute, machine::memory(), None)?;

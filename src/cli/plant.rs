@@ -42,7 +42,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    let compute = args.compute.open()?;
+    let compute = args.compute.open(out)?;
     let text = std::fs::read_to_string(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
     let usage = |error: PlantError| match error {
         PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_) => {

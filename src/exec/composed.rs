@@ -13,8 +13,6 @@ mod pool;
 mod product;
 mod windows;
 
-use std::borrow::Cow;
-
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::backward::{self, Step};
@@ -26,10 +24,9 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, 
     if !half {
         return exact(op, inputs, shape, norm, rectified);
     }
-    let cast: Vec<Cow<Tensor>> = inputs.iter().map(|t| to(t, computed_in(op))).collect::<Result<_>>()?;
-    let cast: Vec<&Tensor> = cast.iter().map(AsRef::as_ref).collect();
-    let (value, saved) = exact(op, &cast, shape, norm, rectified)?;
-    Ok((to(&value, DType::BF16)?.into_owned(), saved))
+    let cast: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(computed_in(op))).collect::<Result<_>>()?;
+    let (value, saved) = exact(op, &cast.iter().collect::<Vec<_>>(), shape, norm, rectified)?;
+    Ok((value.to_dtype(DType::BF16)?, saved))
 }
 
 /// One entry per input; `None` where it was not asked for. In mixed precision they come in either type.
@@ -38,14 +35,14 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor, half: bool) -> Resu
         return exact_gradients(op, step, &dout.contiguous()?);
     }
     let kind = computed_in(op);
-    let inputs: Vec<Option<Cow<Tensor>>> = step.inputs.iter().map(|t| t.map(|t| to(t, kind)).transpose()).collect::<Result<_>>()?;
-    let inputs: Vec<Option<&Tensor>> = inputs.iter().map(|t| t.as_ref().map(AsRef::as_ref)).collect();
-    let output = step.output.map(|t| to(t, kind)).transpose()?;
-    let step = Step { inputs: &inputs, output: output.as_deref(), ..*step };
-    exact_gradients(op, &step, &to(dout, kind)?.contiguous()?)
+    let inputs: Vec<Option<Tensor>> = step.inputs.iter().map(|t| t.map(|t| t.to_dtype(kind)).transpose()).collect::<Result<_>>()?;
+    let inputs: Vec<Option<&Tensor>> = inputs.iter().map(Option::as_ref).collect();
+    let output = step.output.map(|t| t.to_dtype(kind)).transpose()?;
+    let step = Step { inputs: &inputs, output: output.as_ref(), ..*step };
+    exact_gradients(op, &step, &dout.to_dtype(kind)?.contiguous()?)
 }
 
-/// What an operator is computed in where activations are bf16. Depthwise and grouped convolutions are sums over taps here, not products.
+/// What an operator is computed in where activations are bf16: products, and what only moves numbers both ways. Depthwise and grouped convolutions are sums over taps here, not products.
 fn computed_in(op: &Op) -> DType {
     match op {
         Op::Conv2d { groups: 1, .. }
@@ -53,17 +50,16 @@ fn computed_in(op: &Op) -> DType {
         | Op::MatMul
         | Op::Concat { .. }
         | Op::Reshape { .. }
-        | Op::Expand { .. }
         | Op::Transpose { .. }
         | Op::Slice { .. }
-        | Op::Select { .. }
         | Op::Pad { .. } => DType::BF16,
         _ => DType::F32,
     }
 }
 
-fn to(tensor: &Tensor, dtype: DType) -> Result<Cow<'_, Tensor>> {
-    Ok(if tensor.dtype() == dtype { Cow::Borrowed(tensor) } else { Cow::Owned(tensor.to_dtype(dtype)?) })
+/// Long sums in mixed precision are f32: candle adds up in the type that it is given.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    if x.dtype() == DType::BF16 { x.to_dtype(DType::F32) } else { Ok(x.clone()) }
 }
 
 fn exact(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, rectified: bool) -> Result<(Tensor, Saved)> {

@@ -119,7 +119,7 @@ impl Compute {
         Ok(Self { precision, ..found })
     }
 
-    /// Its name: `cpu`, or number and name of a card (`cuda:0 NVIDIA H100 80GB HBM3`).
+    /// Its name: `cpu`, or that of a card (`cuda NVIDIA H100 80GB HBM3`); the same card in another slot computes the same.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -136,9 +136,7 @@ impl Compute {
 
     /// All that makes other bits: equal keys on equal builds give equal numbers.
     pub fn key(&self) -> String {
-        // The same card in another slot computes the same.
-        let kind = self.name.split_once(' ').map_or(self.name.as_str(), |(_, kind)| kind);
-        format!("{kind} {}", self.precision)
+        format!("{} {}", self.name, self.precision)
     }
 
     pub(super) fn device(&self) -> &Device {
@@ -171,7 +169,7 @@ mod cuda {
         // One stream for all threads: tensors may be made on one thread and read on another.
         let device = Device::new_cuda_with_stream(ordinal).map_err(|e| broken(&e))?;
         let context = device.as_cuda_device().map_err(|e| broken(&e))?.cuda_stream().context().clone();
-        let name = format!("cuda:{ordinal} {}", context.name().map_err(|e| broken(&e))?);
+        let name = format!("cuda {}", context.name().map_err(|e| broken(&e))?);
         let (generation, _) = context.compute_capability().map_err(|e| broken(&e))?;
         if generation < 8 && precision != Precision::F32 {
             return Err(DeviceError::Precision { precision, device: name });
@@ -281,11 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_tell_precisions_apart_and_not_slots() {
+    fn keys_tell_cards_and_precisions_apart() {
         let card = |name: &str, precision| Compute { name: name.into(), precision, ..Compute::cpu() }.key();
-        assert_eq!(card("cuda:0 NVIDIA H100", Precision::F32), card("cuda:1 NVIDIA H100", Precision::F32));
-        assert_ne!(card("cuda:0 NVIDIA H100", Precision::F32), card("cuda:0 NVIDIA H100", Precision::Bf16));
-        assert_ne!(card("cuda:0 NVIDIA H100", Precision::F32), card("cuda:0 NVIDIA A100", Precision::F32));
+        assert_ne!(card("cuda NVIDIA H100", Precision::F32), card("cuda NVIDIA H100", Precision::Bf16));
+        assert_ne!(card("cuda NVIDIA H100", Precision::F32), card("cuda NVIDIA A100", Precision::F32));
         assert_eq!(Compute::cpu().key(), "cpu f32");
     }
 }

@@ -5,9 +5,13 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
+use super::wide;
 use super::windows::{Windows, frame, spread};
 use crate::exec::backward::Step;
 use crate::graph::Window;
+
+/// Numbers in the patches of one product: bounds memory, and candle's kernels count in 32 bits. Small in tests, so that they see pieces.
+const MOST_PATCHES: usize = if cfg!(test) { 1 << 9 } else { 1 << 29 };
 
 pub(super) fn forward(inputs: &[Tensor], window: &Window, groups: usize, shape: &[usize]) -> Result<Tensor> {
     let out = convolve(&inputs[0], &inputs[1], window, groups, out_map(shape)?)?;
@@ -27,7 +31,7 @@ pub(super) fn backward(window: &Window, groups: usize, step: &Step, dout: &Tenso
         out[1] = Some(weight_gradient(&x, weight.dims(), window, groups, dout)?);
     }
     if step.wanted.get(2) == Some(&true) {
-        out.push(Some(dout.flatten_from(2)?.sum(2)?.sum(0)?));
+        out.push(Some(wide(dout)?.flatten_from(2)?.sum(2)?.sum(0)?));
     }
     Ok(out)
 }
@@ -54,7 +58,37 @@ fn is_native(x: &Tensor, window: &Window, groups: usize) -> bool {
         && !(x.device().is_cpu() && x.dtype() == DType::BF16)
 }
 
+/// Start and length of the pieces of a batch whose patches take `each` numbers a picture.
+fn pieces(n: usize, each: usize) -> impl Iterator<Item = (usize, usize)> {
+    let size = (MOST_PATCHES / each.max(1)).clamp(1, n.max(1));
+    (0..n).step_by(size).map(move |start| (start, size.min(n - start)))
+}
+
 fn convolve(x: &Tensor, weight: &Tensor, window: &Window, groups: usize, out: [usize; 2]) -> Result<Tensor> {
+    if is_depthwise(x, weight, groups)? {
+        return depthwise(x, weight, window, out);
+    }
+    let each = x.dim(1)? * window.kernel.iter().chain(&out).product::<usize>();
+    let part = |(start, length)| product(&x.narrow(0, start, length)?, weight, window, groups, out);
+    let parts = pieces(x.dim(0)?, each).map(part).collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&parts, 0)
+}
+
+fn depthwise(x: &Tensor, weight: &Tensor, window: &Window, out: [usize; 2]) -> Result<Tensor> {
+    let windows = Windows::of(x, window, out, 0.0)?;
+    let filters = weight.flatten_from(1)?;
+    let mut total: Option<Tensor> = None;
+    for (i, tap) in windows.taps().enumerate() {
+        let part = windows.at(tap)?.broadcast_mul(&filters.narrow(1, i, 1)?.reshape((1, weight.dim(0)?, 1, 1))?)?;
+        total = Some(match total {
+            Some(total) => (total + part)?,
+            None => part,
+        });
+    }
+    total.map_or_else(|| bail!("the kernel is empty"), Ok)
+}
+
+fn product(x: &Tensor, weight: &Tensor, window: &Window, groups: usize, out: [usize; 2]) -> Result<Tensor> {
     let (n, outputs) = (x.dim(0)?, weight.dim(0)?);
     if is_native(x, window, groups) {
         let [top, left, bottom, right] = window.pads;
@@ -66,18 +100,6 @@ fn convolve(x: &Tensor, weight: &Tensor, window: &Window, groups: usize, out: [u
         return frame(&framed, 3, left.cast_signed(), right.cast_signed())?.contiguous()?.conv2d(weight, 0, stride, dilation, 1);
     }
     let windows = Windows::of(x, window, out, 0.0)?;
-    if is_depthwise(x, weight, groups)? {
-        let filters = weight.flatten_from(1)?;
-        let mut total: Option<Tensor> = None;
-        for (i, tap) in windows.taps().enumerate() {
-            let part = windows.at(tap)?.broadcast_mul(&filters.narrow(1, i, 1)?.reshape((1, outputs, 1, 1))?)?;
-            total = Some(match total {
-                Some(total) => (total + part)?,
-                None => part,
-            });
-        }
-        return total.map_or_else(|| bail!("the kernel is empty"), Ok);
-    }
     // [n, groups, channels of a group x taps, positions]
     let taps = window.kernel[0] * window.kernel[1];
     let depth = x.dim(1)? / groups * taps;
@@ -120,14 +142,25 @@ fn turned(weight: &Tensor, groups: usize) -> Result<Tensor> {
 
 fn weight_gradient(x: &Tensor, weight: &[usize], window: &Window, groups: usize, dout: &Tensor) -> Result<Tensor> {
     let (n, outputs, height, width) = dout.dims4()?;
-    let windows = Windows::of(x, window, [height, width], 0.0)?;
     if groups > 1 && groups == outputs && groups == x.dim(1)? {
+        let windows = Windows::of(x, window, [height, width], 0.0)?;
         let taps = windows.taps().map(|tap| (dout * windows.at(tap)?)?.flatten_from(2)?.sum(2)?.sum(0)).collect::<Result<Vec<_>>>()?;
         return Tensor::stack(&taps, 1)?.reshape(weight);
     }
-    let positions = n * height * width;
     let depth = weight[1..].iter().product::<usize>();
-    let d = dout.transpose(0, 1)?.contiguous()?.reshape((groups, outputs / groups, positions))?;
-    let patches = windows.all()?.permute((1, 4, 5, 0, 2, 3))?.contiguous()?.reshape((groups, depth, positions))?;
-    d.matmul(&patches.transpose(1, 2)?)?.reshape(weight)
+    let mut total: Option<Tensor> = None;
+    for (start, length) in pieces(n, groups * depth * height * width) {
+        let positions = length * height * width;
+        let (d, x) = (dout.narrow(0, start, length)?, x.narrow(0, start, length)?);
+        let d = d.transpose(0, 1)?.contiguous()?.reshape((groups, outputs / groups, positions))?;
+        let windows = Windows::of(&x, window, [height, width], 0.0)?;
+        let patches = windows.all()?.permute((1, 4, 5, 0, 2, 3))?.contiguous()?.reshape((groups, depth, positions))?;
+        let part = d.matmul(&patches.transpose(1, 2)?)?;
+        let part = wide(&part)?;
+        total = Some(match total {
+            Some(total) => (total + part)?,
+            None => part,
+        });
+    }
+    total.map_or_else(|| bail!("the batch is empty"), |total| total.reshape(weight))
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::wide;
 use crate::exec::backward::{Step, unbroadcast};
 
 pub(super) fn linear(inputs: &[Tensor], shape: &[usize]) -> Result<Tensor> {
@@ -27,7 +28,7 @@ pub(super) fn linear_backward(step: &Step, dout: &Tensor) -> Result<Vec<Option<T
         out[1] = Some(d.t()?.matmul(&x.reshape((rows, features))?)?);
     }
     if step.wanted.get(2) == Some(&true) {
-        out.push(Some(d.sum(0)?));
+        out.push(Some(wide(&d)?.sum(0)?));
     }
     Ok(out)
 }
@@ -45,7 +46,7 @@ pub(super) fn matmul_backward(step: &Step, dout: &Tensor) -> Result<Vec<Option<T
     let d = stacked(dout, lead)?;
     let whole = |full: Tensor, of: &Tensor| {
         let shape = [lead, &of.dims()[of.rank() - 2..]].concat();
-        unbroadcast(&full.reshape(shape)?, of.dims())
+        unbroadcast(&wide(&full.reshape(shape)?)?, of.dims())
     };
     let mut out = vec![None, None];
     if step.wanted[0] {
