@@ -300,10 +300,15 @@ mod tests {
     type Fit = (Vec<u16>, Vec<u16>, Vec<Epoch>);
 
     fn fit(recipe: &Recipe) -> Result<Fit, TuneError> {
+        fit_in(DType::F32, recipe)
+    }
+
+    /// With activations of this type.
+    fn fit_in(dtype: DType, recipe: &Recipe) -> Result<Fit, TuneError> {
         let (values, labels) = blobs(60);
         let features = Features::new(values.clone(), &Standard::of(&values));
         let graph = head_graph(3, 2).unwrap();
-        let weights = Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap();
+        let weights = Weights(Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap().0, dtype);
         let pool: Vec<usize> = (0..60).collect();
         let task = Task { feed: &features, labels: &labels, pool: &pool };
         let (weights, log) = train(&graph, weights, &[true, true], &task, recipe, (1, 0), &mut |_| true)?;
@@ -318,6 +323,14 @@ mod tests {
             assert_eq!(predicted, labels);
             assert!(log[4].loss < log[0].loss, "{log:?}");
         }
+    }
+
+    #[test]
+    fn a_head_learns_in_mixed_precision() {
+        let (predicted, labels, log) = fit_in(DType::BF16, &recipe()).unwrap();
+        assert_eq!(predicted, labels);
+        let (_, _, exact) = fit(&recipe()).unwrap();
+        assert!((log[0].loss - exact[0].loss).abs() < 0.02 && log[0] != exact[0], "{log:?}, in f32 {exact:?}");
     }
 
     #[test]
