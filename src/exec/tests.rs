@@ -33,13 +33,25 @@ fn check_all(
     norm: Norm,
     build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
 ) {
-    for path in [Path::Kernels, Path::Composed { half: false }] {
-        check_by(path, &format!("{name} {path:?}"), shapes, frozen, (low, high), norm, &build);
+    for (path, device) in places() {
+        check_by((path, &device), &format!("{name}, {path:?} on {:?}", device.location()), shapes, frozen, (low, high), norm, &build);
     }
 }
 
+/// What computes, and where: a card too, in a build for one where there is one.
+fn places() -> Vec<(Path, Device)> {
+    let composed = Path::Composed { half: false };
+    #[allow(unused_mut)] // without the feature
+    let mut places = vec![(Path::Kernels, Device::Cpu), (composed, Device::Cpu)];
+    #[cfg(feature = "cuda")]
+    if candle_core::cuda::cudarc::driver::CudaContext::device_count().is_ok_and(|count| count > 0) {
+        places.push((composed, Device::new_cuda_with_stream(0).unwrap()));
+    }
+    places
+}
+
 fn check_by(
-    path: Path,
+    (path, device): (Path, &Device),
     name: &str,
     shapes: &[&[usize]],
     frozen: usize,
@@ -56,14 +68,14 @@ fn check_by(
     let mut rng = stream(7, 0, name);
     let mut draw = |size: usize| (0..size).map(|_| rng.random_range(low..high)).collect::<Vec<f64>>();
     let values: Vec<Vec<f64>> = shapes.iter().map(|s| draw(s.iter().product())).collect();
-    let input = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
+    let input = Tensor::zeros((1, 1), DType::F64, device).unwrap();
     let out_size: usize = graph.node(graph.output()).shape.at(1).iter().product();
     let cotangent = draw(out_size);
     let run = |values: &[Vec<f64>]| -> (super::Recording, Tensor) {
-        let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), *s, &Device::Cpu).unwrap()).collect();
+        let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), *s, device).unwrap()).collect();
         let weights = Weights(tensors, DType::F64);
         let recording = record_by(path, &graph, &weights, &trains, norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), &Device::Cpu).unwrap();
+        let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), device).unwrap();
         (recording, d)
     };
     let value = |values: &[Vec<f64>]| {

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
-use super::window;
+use super::{places, window};
 use crate::exec::{Norm, Path, SlotId, Weights, record_by, trainable};
 use crate::graph::{Binary, Graph, GraphBuilder, NodeId, Op, Reduce, Role, Shape, Unary};
 use crate::stats::stream::stream;
@@ -110,13 +110,13 @@ struct Run {
     running: Vec<(SlotId, Tensor)>,
 }
 
-fn run(graph: &Graph, path: Path, norm: Norm) -> Run {
+fn run(graph: &Graph, (path, device): (Path, &Device), norm: Norm) -> Run {
     let half = path == Path::Composed { half: true };
     let (kept, computed) = if half { (DType::F32, DType::BF16) } else { (DType::F64, DType::F64) };
     let mut rng = stream(11, 0, "paths");
     let mut draw = |shape: &[usize], low: f64| {
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(low..1.0)).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(kept).unwrap()
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(kept).unwrap().to_device(device).unwrap()
     };
     // Variances are positive.
     let weights: Vec<Tensor> =
@@ -141,9 +141,11 @@ fn apart(a: &Tensor, b: &Tensor) -> f64 {
 
 #[test]
 fn kernels_and_composed_operations_agree_on_whole_networks() {
-    for graph in [residual(), transformer()] {
+    let all: Vec<_> = places().into_iter().flat_map(|place| [residual(), transformer()].map(|graph| (graph, place.clone()))).collect();
+    for (graph, (path, device)) in all {
         for norm in [Norm::Batch, Norm::Running] {
-            let (kernels, composed) = (run(&graph, Path::Kernels, norm), run(&graph, Path::Composed { half: false }, norm));
+            let kernels = run(&graph, (Path::Kernels, &Device::Cpu), norm);
+            let composed = run(&graph, (path, &device), norm);
             assert!(apart(&kernels.output, &composed.output) < 1e-10);
             assert_eq!(kernels.running.len(), composed.running.len());
             for ((slot, a), (other, b)) in kernels.running.iter().zip(&composed.running) {
@@ -162,8 +164,11 @@ fn kernels_and_composed_operations_agree_on_whole_networks() {
 
 #[test]
 fn mixed_precision_comes_close_and_keeps_gradients_in_f32() {
-    for (graph, norm) in [(residual(), Norm::Running), (transformer(), Norm::Batch)] {
-        let (exact, half) = (run(&graph, Path::Composed { half: false }, norm), run(&graph, Path::Composed { half: true }, norm));
+    let composed: Vec<Device> = places().into_iter().filter(|(path, _)| *path != Path::Kernels).map(|(_, device)| device).collect();
+    let graphs = [(residual(), Norm::Running), (transformer(), Norm::Batch)];
+    for ((graph, norm), device) in graphs.iter().flat_map(|graph| composed.iter().map(move |device| (graph, device))) {
+        let exact = run(graph, (Path::Composed { half: false }, device), *norm);
+        let half = run(graph, (Path::Composed { half: true }, device), *norm);
         assert_eq!(half.output.dtype(), DType::BF16);
         assert!(apart(&exact.output, &half.output) < 0.05, "{}", apart(&exact.output, &half.output));
         for ((a, b), slot) in exact.gradients.iter().zip(&half.gradients).zip(graph.slots()) {
