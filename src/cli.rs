@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 pub mod certify;
+pub mod device;
 pub mod duration;
 mod failure;
 pub mod inspect;

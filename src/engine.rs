@@ -16,6 +16,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::data::{self, DataError, TargetData};
+use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
 use crate::graph::GraphError;
 use crate::model::{Model, ModelError};
@@ -92,6 +93,8 @@ pub struct Settings<'a> {
     pub memory: Option<u64>,
     /// Whether sample pictures are wanted.
     pub pictures: bool,
+    /// Where networks are computed.
+    pub compute: &'a Compute,
     /// Where finished fine-tunes are kept, if they are.
     pub cache: Option<&'a Cache>,
     /// How the embedded pair was judged.
@@ -164,6 +167,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let plan = plan::plan(policy, counts(data), means)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
     let mut warnings = data.warnings.clone();
+    warnings.extend(settings.compute.note().map(str::to_owned));
     let task = Task::open(data, model)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
@@ -233,6 +237,8 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             name: "heirloom".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             instruction_set: crate::exec::instruction_set().into(),
+            device: settings.compute.name().into(),
+            precision: settings.compute.precision(),
         },
         run: Run {
             started: report::utc(settings.started),

@@ -1,10 +1,13 @@
 //! Runs a [`Graph`]: forward, and a reverse pass of our own.
 //!
 //! Tensors are candle's; every gradient is ours (`backward`), because candle's are wrong or missing for the
-//! operators that pretrained networks are made of. On the CPU the heavy operators are kernels on slices (`kernels/`).
+//! operators that pretrained networks are made of. On the CPU the heavy operators are kernels on slices (`kernels/`),
+//! elsewhere everything is composed of tensor operations (`composed`). `device` says where and in what numbers.
 //! The reverse pass starts at the output and goes no deeper than the deepest parameter that trains.
 
 mod backward;
+mod composed;
+mod device;
 mod forward;
 mod kernels;
 #[cfg(test)]
@@ -14,22 +17,44 @@ use candle_core::{DType, Device, Tensor};
 use ndarray::ArrayD;
 use thiserror::Error;
 
-use crate::graph::{Binary, Graph, NodeId, Op, Role, SlotId, Unary};
+use crate::graph::{Binary, Graph, Node, NodeId, Op, Role, SlotId, Unary};
 
+pub use device::{Choice, Compute, DeviceError, Precision};
 pub(crate) use kernels::View;
 
-/// The numbers of a graph as tensors, one per slot.
+/// The numbers of a graph as tensors, one per slot, and the type of the numbers that are computed with them. Where that is bf16 the
+/// weights are f32 all the same: mixed precision.
 #[derive(Clone, Debug)]
-pub struct Weights(pub Vec<Tensor>);
+pub struct Weights(pub Vec<Tensor>, pub DType);
 
 impl Weights {
-    /// Copies arrays into tensors of the given type.
+    /// Copies arrays into tensors of the given type, on the CPU.
     pub fn new(arrays: &[ArrayD<f32>], dtype: DType) -> Result<Self, ExecError> {
+        Self::filled(arrays, dtype, dtype, &Device::Cpu)
+    }
+
+    /// Copies arrays to where they are computed with.
+    pub fn on(compute: &Compute, arrays: &[ArrayD<f32>]) -> Result<Self, ExecError> {
+        Self::filled(arrays, DType::F32, compute.activations(), compute.device())
+    }
+
+    fn filled(arrays: &[ArrayD<f32>], dtype: DType, activations: DType, device: &Device) -> Result<Self, ExecError> {
         let tensors = arrays.iter().map(|array| {
             let data: Vec<f32> = array.iter().copied().collect();
-            Tensor::from_vec(data, array.shape(), &Device::Cpu)?.to_dtype(dtype)
+            Tensor::from_vec(data, array.shape(), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
         });
-        Ok(Self(tensors.collect::<Result<_, _>>()?))
+        Ok(Self(tensors.collect::<Result<_, _>>()?, activations))
+    }
+
+    /// An input for these weights: where they are, and of the type that is computed with.
+    pub fn place(&self, input: &Tensor) -> Result<Tensor, ExecError> {
+        let device = self.0.first().map_or(&Device::Cpu, Tensor::device);
+        Ok(input.to_device(device)?.to_dtype(self.1)?)
+    }
+
+    /// Waits until everything that was asked of their device is computed.
+    pub fn wait(&self) -> Result<(), ExecError> {
+        Ok(self.0.first().map_or(Ok(()), |tensor| tensor.device().synchronize())?)
     }
 
     /// Copies them back.
@@ -70,6 +95,25 @@ pub struct Recording {
     needs: Vec<bool>,
     clamps: Vec<Option<Clamp>>,
     batch: usize,
+    path: Path,
+}
+
+/// What computes the operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// Our kernels, on the CPU.
+    Kernels,
+    /// Tensor operations, on any device; `half`: in mixed precision.
+    Composed { half: bool },
+}
+
+impl Path {
+    fn of(weights: &Weights, input: &Tensor) -> Self {
+        match (input.device(), weights.1) {
+            (Device::Cpu, DType::F32 | DType::F64) => Self::Kernels,
+            (_, dtype) => Self::Composed { half: dtype == DType::BF16 },
+        }
+    }
 }
 
 /// Numbers that an operator keeps for its gradient, beside inputs and output.
@@ -77,6 +121,8 @@ enum Saved {
     Nothing,
     /// Where the maxima were.
     Indices(Vec<u32>),
+    /// Which position of the window they were at, as a tensor.
+    Winner(Tensor),
     /// Mean and variance that a batch norm used, and whether they were the batch's own.
     Statistics {
         mean: Tensor,
@@ -89,17 +135,22 @@ enum Saved {
 
 /// Forward, keeping what [`Recording::backward`] needs. `trains` has one entry per slot.
 pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
+    record_by(Path::of(weights, input), graph, weights, trains, norm, input)
+}
+
+fn record_by(path: Path, graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
     let nodes = graph.nodes();
     let n = input.dims().first().copied().unwrap_or(0);
     check_input(graph, input, n)?;
     let needs = needs_gradient(graph, trains);
-    let clamps = clamps(graph);
-    let keep = kept_values(graph, &needs, &clamps);
+    let fuses = path == Path::Kernels;
+    let clamps = if fuses { clamps(graph) } else { vec![None; nodes.len()] };
+    let keep = if fuses { kept_values(graph, &needs, &clamps) } else { all_values(graph, &needs) };
     let last_use = last_uses(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; nodes.len()];
     let mut saved = Vec::with_capacity(nodes.len());
     let mut running = Vec::new();
-    let folds = if norm == Norm::Running && !trains.contains(&true) { folds(graph) } else { Vec::new() };
+    let folds = if fuses && norm == Norm::Running && !trains.contains(&true) { folds(graph) } else { Vec::new() };
     let mut done = vec![false; nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
         if values[i].is_some() || done[i] {
@@ -116,12 +167,17 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
                 let statistics = slots.map(|slot| &weights.0[slot.0]);
                 let value = forward::folded((&window, groups), &inputs, (&statistics, eps), &node.shape.at(n), clamps[norm]);
                 (done[norm], at) = (true, norm);
-                (value.map_err(|source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source })?, Saved::Nothing)
+                (value.map_err(|source| ExecError::at(node, source))?, Saved::Nothing)
             }
             _ => {
                 let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
-                let named = |source| ExecError::Node { name: node.name.clone(), op: node.op.name(), source };
-                let (value, extra) = forward::compute(&node.op, &inputs, &node.shape.at(n), norm, clamps[i]).map_err(named)?;
+                let named = |source| ExecError::at(node, source);
+                let shape = node.shape.at(n);
+                let computed = match path {
+                    Path::Kernels => forward::compute(&node.op, &inputs, &shape, norm, clamps[i], needs[i]),
+                    Path::Composed { half } => composed::compute(&node.op, &inputs, &shape, norm, half),
+                };
+                let (value, extra) = computed.map_err(named)?;
                 if let Saved::Statistics { mean, variance, batch: true } = &extra {
                     running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(named)?);
                 }
@@ -137,7 +193,7 @@ pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, inp
         }
     }
     let output = values[graph.output().0].clone().ok_or(ExecError::NoOutput)?;
-    Ok(Recording { output, running, values, saved, needs, clamps, batch: n })
+    Ok(Recording { output, running, values, saved, needs, clamps, batch: n, path })
 }
 
 impl Recording {
@@ -146,7 +202,7 @@ impl Recording {
         let nodes = graph.nodes();
         let mut gradients: Vec<Option<Tensor>> = vec![None; nodes.len()];
         let mut by_slot: Vec<Option<Tensor>> = vec![None; graph.slots().len()];
-        gradients[graph.output().0] = Some(d_output.contiguous()?);
+        gradients[graph.output().0] = Some(d_output.to_device(self.output.device())?.to_dtype(self.output.dtype())?.contiguous()?);
         for (i, node) in nodes.iter().enumerate().rev() {
             // A clamped node has no value of its own: the gradient of both is taken at its place.
             let mut at = i;
@@ -159,7 +215,7 @@ impl Recording {
             let value = self.values[at].take();
             let Some(gradient) = gradients[i].take().filter(|_| self.needs[i]) else { continue };
             if let Op::Param(slot) = node.op {
-                accumulate(&mut by_slot[slot.0], gradient)?;
+                accumulate(self.path, &mut by_slot[slot.0], gradient)?;
                 continue;
             }
             let wanted: Vec<bool> = node.inputs.iter().map(|id| self.needs[id.0]).collect();
@@ -173,16 +229,21 @@ impl Recording {
                 wanted: &wanted,
                 clamp: self.clamps[i],
             };
-            let found = backward::gradients(&node.op, &step, &gradient).map_err(|source| ExecError::Node {
-                name: node.name.clone(),
-                op: node.op.name(),
-                source,
-            })?;
+            let found = match self.path {
+                Path::Kernels => backward::gradients(&node.op, &step, &gradient),
+                Path::Composed { half } => composed::gradients(&node.op, &step, &gradient, half),
+            };
+            let found = found.map_err(|source| ExecError::at(node, source))?;
             for (id, gradient) in node.inputs.iter().zip(found) {
                 if let Some(gradient) = gradient
                     && self.needs[id.0]
                 {
-                    accumulate(&mut gradients[id.0], gradient)?;
+                    let gradient = match (self.path, &nodes[id.0].op) {
+                        (Path::Composed { half: true }, Op::Param(_)) => gradient.to_dtype(DType::F32)?,
+                        (Path::Composed { half: true }, _) => gradient.to_dtype(DType::BF16)?,
+                        _ => gradient,
+                    };
+                    accumulate(self.path, &mut gradients[id.0], gradient)?;
                 }
             }
         }
@@ -190,9 +251,10 @@ impl Recording {
     }
 }
 
-fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
+fn accumulate(path: Path, into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
     *into = Some(match into.take() {
-        Some(sum) => forward::same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
+        Some(sum) if path == Path::Kernels => forward::same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
+        Some(sum) => (sum + gradient)?,
         None => gradient,
     });
     Ok(())
@@ -232,6 +294,15 @@ fn kept_values(graph: &Graph, needs: &[bool], clamps: &[Option<Clamp>]) -> Vec<b
             keep[id.0] |= backward::reads_input(&node.op, input, &wanted);
         }
     }
+    keep[graph.output().0] = true;
+    keep
+}
+
+/// Every value that a reverse pass out of tensor operations may read.
+fn all_values(graph: &Graph, needs: &[bool]) -> Vec<bool> {
+    let mut keep = needs.to_vec();
+    let readers = graph.nodes().iter().zip(needs).filter(|(_, needs)| **needs);
+    readers.flat_map(|(node, _)| &node.inputs).for_each(|id| keep[id.0] = true);
     keep[graph.output().0] = true;
     keep
 }
@@ -360,9 +431,31 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
+impl ExecError {
+    fn at(node: &Node, source: candle_core::Error) -> Self {
+        match source.into() {
+            Self::Tensor(source) => Self::Node { name: node.name.clone(), op: node.op.name(), source },
+            full => full,
+        }
+    }
+}
+
+impl From<candle_core::Error> for ExecError {
+    fn from(error: candle_core::Error) -> Self {
+        // The driver's and cuBLAS's names for it; candle passes both on as text.
+        let full = ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|word| error.to_string().contains(word));
+        if full { Self::Memory } else { Self::Tensor(error) }
+    }
+}
+
 /// Why a graph cannot be run.
 #[derive(Debug, Error)]
 pub enum ExecError {
+    /// The device has no memory left.
+    #[error(
+        "the device's memory is full: use a smaller `batch_size` in the recipe, free memory on the device, or compute with --device cpu"
+    )]
+    Memory,
     /// An operator failed.
     #[error("node `{name}` ({op}): {source}")]
     Node {
@@ -375,7 +468,7 @@ pub enum ExecError {
     },
     /// Outside any node.
     #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
     /// An array of the wrong shape.
     #[error(transparent)]
     Shape(#[from] ndarray::ShapeError),

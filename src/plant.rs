@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{self, DataError, DataSpec, Target, ViewSpec};
-use crate::exec::{self, ExecError, Weights};
+use crate::exec::{self, Compute, ExecError, Weights};
 use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
 use crate::model::{InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
@@ -110,7 +110,12 @@ pub fn parse(text: &str) -> Result<Specification, PlantError> {
 }
 
 /// Trains the planted model and its twin. `tick` is told the model and the pictures of every step.
-pub fn run(spec: &Specification, base: &Path, tick: &mut dyn FnMut(&str, usize) -> bool) -> Result<[Planted; 2], PlantError> {
+pub fn run(
+    spec: &Specification,
+    base: &Path,
+    compute: &Compute,
+    tick: &mut dyn FnMut(&str, usize) -> bool,
+) -> Result<[Planted; 2], PlantError> {
     let target = Target {
         data: spec.data.clone(),
         classes: spec.classes.clone(),
@@ -146,7 +151,7 @@ pub fn run(spec: &Specification, base: &Path, tick: &mut dyn FnMut(&str, usize) 
         let pool: Vec<usize> = (0..labels.len()).collect();
         let task = tune::Task { feed: &feed, labels: &labels, pool: &pool };
         let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
-        let start = Weights::new(&tune::fresh_weights(&graph, &empty, spec.seed, 0), DType::F32)?;
+        let start = Weights::on(compute, &tune::fresh_weights(&graph, &empty, spec.seed, 0))?;
         let trains = exec::trainable(&graph);
         let (weights, _) = tune::train(&graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), &mut |n| tick(name, n))?;
         let predict = |feed: &dyn Feed| Ok::<_, TuneError>(tune::classes(&tune::outputs(&graph, &weights, feed, &mut |_| true)?));

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::exec::Precision;
 use crate::gate::{Finding, Severity, Verdict, Waiver};
 use crate::model::{InputSpec, Model};
 use crate::policy::Policy;
@@ -44,7 +45,7 @@ pub const MEASUREMENTS_FILE: &str = "measurements.json.gz";
 
 /// What a certification found, with all that is needed to render it; judging it again needs its measurements too.
 ///
-/// Two runs with the same inputs on the same instruction set differ in nothing but [`Report::run`].
+/// Two runs with the same inputs on the same instruction set and device differ in nothing but [`Report::run`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
@@ -96,6 +97,26 @@ pub struct Tool {
     pub version: String,
     /// Instruction set of the numbers: `x86-64 AVX-512`, `x86-64 AVX2`, ... Equal inputs give equal bits on equal sets.
     pub instruction_set: String,
+    /// What the networks were computed on: `cpu`, or the name of a card (`cuda NVIDIA H100 80GB HBM3`).
+    #[serde(default = "cpu")]
+    pub device: String,
+    /// The numbers of its matrix products.
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+fn cpu() -> String {
+    "cpu".into()
+}
+
+impl Tool {
+    /// What decides the bits of its numbers, for people.
+    pub fn computed_on(&self) -> String {
+        match self.device.as_str() {
+            "cpu" => self.instruction_set.clone(),
+            card => format!("{card}, {}", self.precision),
+        }
+    }
 }
 
 /// All that differs between two runs with the same inputs.

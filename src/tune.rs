@@ -34,7 +34,7 @@ pub trait Feed: Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The inputs at some indices as one batch; with `augment`, randomly changed as the recipe says.
+    /// The inputs at some indices as one batch, in f32 on the CPU; with `augment`, randomly changed as the recipe says.
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError>;
 }
 
@@ -151,7 +151,7 @@ pub fn train(
         order.shuffle(&mut order_stream);
         let (mut loss_sum, mut right, mut seen) = (0.0, 0usize, 0usize);
         for (step, batch) in order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least).enumerate() {
-            let input = task.feed.batch(batch, Some((&recipe.augment, &mut augment_stream)))?;
+            let input = weights.place(&task.feed.batch(batch, Some((&recipe.augment, &mut augment_stream)))?)?;
             let labels: Vec<u16> = batch.iter().map(|&i| task.labels[i]).collect();
             let recording = exec::record(graph, &weights, trains, Norm::Batch, &input)?;
             let outcome = loss::cross_entropy(&recording.output, &labels, recipe.label_smoothing)?;
@@ -189,7 +189,7 @@ pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn
     let indices: Vec<usize> = (0..feed.len()).collect();
     let mut rows = Vec::with_capacity(feed.len() * width);
     for batch in indices.chunks(EVALUATION_BATCH) {
-        let input = feed.batch(batch, None)?;
+        let input = weights.place(&feed.batch(batch, None)?)?;
         let output = exec::infer(graph, weights, &input)?;
         rows.extend(output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?);
         let new = batch.len() * width;
@@ -300,10 +300,15 @@ mod tests {
     type Fit = (Vec<u16>, Vec<u16>, Vec<Epoch>);
 
     fn fit(recipe: &Recipe) -> Result<Fit, TuneError> {
+        fit_in(DType::F32, recipe)
+    }
+
+    /// With activations of this type.
+    fn fit_in(dtype: DType, recipe: &Recipe) -> Result<Fit, TuneError> {
         let (values, labels) = blobs(60);
         let features = Features::new(values.clone(), &Standard::of(&values));
         let graph = head_graph(3, 2).unwrap();
-        let weights = Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap();
+        let weights = Weights(Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap().0, dtype);
         let pool: Vec<usize> = (0..60).collect();
         let task = Task { feed: &features, labels: &labels, pool: &pool };
         let (weights, log) = train(&graph, weights, &[true, true], &task, recipe, (1, 0), &mut |_| true)?;
@@ -318,6 +323,14 @@ mod tests {
             assert_eq!(predicted, labels);
             assert!(log[4].loss < log[0].loss, "{log:?}");
         }
+    }
+
+    #[test]
+    fn a_head_learns_in_mixed_precision() {
+        let (predicted, labels, log) = fit_in(DType::BF16, &recipe()).unwrap();
+        assert_eq!(predicted, labels);
+        let (_, _, exact) = fit(&recipe()).unwrap();
+        assert!((log[0].loss - exact[0].loss).abs() < 0.02 && log[0] != exact[0], "{log:?}, in f32 {exact:?}");
     }
 
     #[test]

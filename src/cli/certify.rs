@@ -7,7 +7,7 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
-use super::{duration, interrupt, machine};
+use super::{device, duration, interrupt, machine};
 use crate::data;
 use crate::engine::{self, Event, Settings};
 use crate::model::Model;
@@ -34,6 +34,9 @@ pub struct Args {
     /// The model and the policy.
     #[command(flatten)]
     pub subject: subject::Args,
+    /// The device.
+    #[command(flatten)]
+    pub compute: device::Args,
     /// Folder for the reports; created if need be.
     #[arg(short, long, value_name = "DIR", default_value = "heirloom-report", value_parser = super::folder)]
     pub output: PathBuf,
@@ -58,10 +61,14 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut progress = Progress::new(out);
+    let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, out)?;
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
+    }
+    if let Some(text) = args.compute.fact(&compute) {
+        progress.handle(&Event::Fact { topic: "device", text });
     }
     // Before anything that takes time: a class that is not there is known now.
     let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
@@ -69,7 +76,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let clock = std::time::Instant::now();
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
     let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
-    let canary = engine::check_canary(cache.as_ref(), &interrupt::requested)?;
+    let canary = engine::check_canary(cache.as_ref(), &compute, &interrupt::requested)?;
     let summary = match &canary {
         crate::gate::CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
         crate::gate::CanaryOutcome::Failed(why) | crate::gate::CanaryOutcome::NotRun(why) => why.clone(),
@@ -85,11 +92,13 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
         memory: machine::memory(),
         pictures: args.pictures,
+        compute: &compute,
         cache: cache.as_ref(),
         canary,
         stop: &interrupt::requested,
     };
-    let certified = match engine::run(&settings, &data, &engine::means(model, settings.memory, cache.as_ref())?, &mut |event| {
+    let means = engine::means(model, &compute, settings.memory, cache.as_ref())?;
+    let certified = match engine::run(&settings, &data, &means, &mut |event| {
         progress.handle(&event);
     }) {
         Err(engine::EngineError::Plan(refused)) => return Err(Usage(refused.to_string()).into()),

@@ -8,6 +8,7 @@ use super::output::{Output, say};
 use crate::data::DataError;
 use crate::diag::{self, Level};
 use crate::engine::EngineError;
+use crate::exec::DeviceError;
 use crate::gate::ExitCode;
 use crate::model::ModelError;
 use crate::plant::PlantError;
@@ -68,6 +69,7 @@ fn safe(text: &str) -> String {
 
 /// What an error is about, wherever in a run it came up.
 enum Cause<'a> {
+    Device(&'a DeviceError),
     Registry(&'a RegistryError),
     Model(&'a ModelError),
     Data(&'a DataError),
@@ -84,16 +86,18 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     if let Some(PlantError::Data(inner)) = error.downcast_ref() {
         return Some(Cause::Data(inner));
     }
+    let device = || error.downcast_ref().map(Cause::Device);
     let registry = || error.downcast_ref().map(Cause::Registry);
     let model = || error.downcast_ref().map(Cause::Model);
     let data = || error.downcast_ref().map(Cause::Data);
     let read = || error.downcast_ref().map(Cause::Read);
     let write = || error.downcast_ref().map(Cause::Write);
-    registry().or_else(model).or_else(data).or_else(read).or_else(write)
+    device().or_else(registry).or_else(model).or_else(data).or_else(read).or_else(write)
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     match cause(error)? {
+        Cause::Device(error) => Some(error.hint()),
         Cause::Registry(error) => error.hint(),
         Cause::Model(error) => error.hint(),
         Cause::Data(error) => error.hint(),
@@ -105,6 +109,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 /// Whether the user asked for what cannot be, rather than something being broken.
 fn is_usage(error: &anyhow::Error) -> bool {
     let asked_for = match cause(error) {
+        Some(Cause::Device(_)) => true,
         Some(Cause::Model(error)) => error.is_usage(),
         Some(Cause::Data(error)) => error.is_usage(),
         Some(Cause::Write(error)) => matches!(error, WriteError::NotAFolder { .. }),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
-use super::{duration, machine};
+use super::{device, duration, machine};
 use crate::plan::{self, Plan};
 use crate::{data, engine};
 
@@ -25,6 +25,9 @@ pub struct Args {
     /// The model and the policy.
     #[command(flatten)]
     pub subject: subject::Args,
+    /// The device.
+    #[command(flatten)]
+    pub compute: device::Args,
     /// What would not fit into this time is shown as left out.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
@@ -32,9 +35,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
-    let means = engine::means(&subject.model, machine::memory(), None)?;
+    let means = engine::means(&subject.model, &compute, machine::memory(), None)?;
     let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::device;
 use super::failure::Usage;
 use super::interrupt;
 use super::output::{Output, Shape};
@@ -34,10 +35,14 @@ pub struct Args {
     /// Folder for the models; created if need be.
     #[arg(short, long, value_name = "DIR", value_parser = super::folder)]
     pub output: PathBuf,
+    /// The device.
+    #[command(flatten)]
+    pub compute: device::Args,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let compute = args.compute.open(out)?;
     let text = std::fs::read_to_string(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
     let usage = |error: PlantError| match error {
         PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_) => {
@@ -53,7 +58,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     let mut progress = Progress::new(out);
     let (mut current, mut done) = (String::new(), 0);
-    let models = plant::run(&spec, base, &mut |name, pictures| {
+    let models = plant::run(&spec, base, &compute, &mut |name, pictures| {
         if current != name {
             (current, done) = (name.to_owned(), 0);
             progress.handle(&Event::StageStart { stage: format!("train {name}"), total: None, unit: "pictures" });

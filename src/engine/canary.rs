@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{EngineError, Settings, kept, run};
 use crate::data;
+use crate::exec::Compute;
 use crate::gate::{CanaryOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
 use crate::plan::{Footprint, Means, Speed};
@@ -18,17 +19,17 @@ const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
 const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
 const CLEAN: &[u8] = include_bytes!("../../fixtures/canary/clean.safetensors");
 
-/// The self-test of this build on this instruction set: run, or remembered where it was sound. An interruption is an error, anything
+/// The self-test of this build on this instruction set and device: run, or remembered where it was sound. An interruption is an error, anything
 /// else an outcome.
-pub fn check(cache: Option<&Cache>, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+pub fn check(cache: Option<&Cache>, compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
     const SOUND: &[u8] = b"sound";
-    let kept = cache.and_then(|cache| Some((cache, kept::of_build("canary", &[])?)));
+    let kept = cache.and_then(|cache| Some((cache, kept::of_build("canary", &[("device", &compute.key())])?)));
     if let Some((cache, key)) = &kept
         && cache.get(key).as_deref() == Some(SOUND)
     {
         return Ok(CanaryOutcome::Sound);
     }
-    let outcome = run_pair(stop)?;
+    let outcome = run_pair(compute, stop)?;
     if let (Some((cache, key)), CanaryOutcome::Sound) = (&kept, &outcome) {
         // Not kept, it runs again next time; what hinders it is said when the first fine-tune is kept.
         let _ = cache.put(key, SOUND);
@@ -36,7 +37,7 @@ pub fn check(cache: Option<&Cache>, stop: &(dyn Fn() -> bool + Sync)) -> Result<
     Ok(outcome)
 }
 
-fn run_pair(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+fn run_pair(compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
     let broken = |e: &dyn std::fmt::Display| EngineError::Canary(e.to_string());
     let (policy, _) =
         policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
@@ -54,6 +55,7 @@ fn run_pair(stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineErr
             max_seconds: None,
             memory: None,
             pictures: false,
+            compute,
             cache: None,
             canary: CanaryOutcome::NotRun("this is the canary".into()),
             stop,

@@ -35,6 +35,7 @@ impl Shared {
             ("training view", views[0].0.clone()),
             ("test view", views[1].0.clone()),
             ("policy seed", settings.policy.file.seed.to_string()),
+            ("device", settings.compute.key()),
         ];
         Self { parts }
     }

@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use candle_core::DType;
 use ndarray::ArrayD;
 use rand::RngExt;
 
 use super::{EngineError, kept};
-use crate::exec::{self, Weights};
+use crate::exec::{self, Compute, Weights};
 use crate::graph::{Graph, Op};
 use crate::model::Model;
 use crate::plan::{Footprint, Means, Speed};
@@ -16,7 +15,7 @@ use crate::store::Cache;
 use crate::tune;
 
 /// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used.
-pub fn means(model: &Model, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
+pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
     let (graph, _, _) = model.with_head(2)?;
     let mut arrays = model.params.0.clone();
     arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
@@ -32,12 +31,14 @@ pub fn means(model: &Model, memory: Option<u64>, cache: Option<&Cache>) -> Resul
         weights: arrays.iter().map(ArrayD::len).sum(),
     };
     let threads = rayon::current_num_threads().to_string();
-    let parts = [("model", model.identity.digest.0.as_str()), ("features", &model.cut.name), ("threads", &threads)];
+    let device = compute.key();
+    let model_parts = [("model", model.identity.digest.0.as_str()), ("features", &model.cut.name)];
+    let parts = [model_parts, [("threads", &threads), ("device", &device)]].concat();
     let kept = cache.and_then(|cache| Some((cache, kept::of_build("speed", &parts)?)));
     let known = kept.as_ref().and_then(|(cache, key)| serde_json::from_slice(&cache.get(key)?).ok());
     let speed = match known {
         Some(speed) => speed,
-        None => measure(&graph, &Weights::new(&arrays, DType::F32)?)?,
+        None => measure(&graph, &Weights::on(compute, &arrays)?)?,
     };
     if let (Some((cache, key)), None, Ok(bytes)) = (&kept, known, serde_json::to_vec(&speed)) {
         // Not kept, it is measured again; what hinders it is said when the first fine-tune is kept.
@@ -53,12 +54,13 @@ fn measure(graph: &Graph, weights: &Weights) -> Result<Speed, EngineError> {
     let mut rng = stream(0, 0, "speed");
     let noise: Vec<f32> = (0..shape.iter().product::<usize>()).map(|_| rng.random_range(-1.0..1.0)).collect();
     let input = candle_core::Tensor::from_vec(noise, shape, &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
+    let input = weights.place(&input)?;
     let trains = exec::trainable(graph);
-    let forward = || exec::infer(graph, weights, &input).map(|_| ());
+    let forward = || exec::infer(graph, weights, &input).and_then(|_| weights.wait());
     let train = || {
         let recording = exec::record(graph, weights, &trains, exec::Norm::Batch, &input)?;
         let gradient = recording.output.clone();
-        recording.backward(graph, &gradient).map(|_| ())
+        recording.backward(graph, &gradient).and_then(|_| weights.wait())
     };
     Ok(Speed { forward: rate(BATCH, forward)?, train: rate(BATCH, train)? })
 }

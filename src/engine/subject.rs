@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use candle_core::DType;
 use ndarray::Array2;
 
 use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name};
@@ -230,7 +229,7 @@ impl<'a> Bench<'a> {
         if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
             let graph = tune::head_graph(model.cut.width, classes)?;
             let task = tune::Task { feed: &frozen.train, labels: &self.task.train_labels, pool: &pool };
-            let start = Weights::new(&head, DType::F32)?;
+            let start = Weights::on(self.settings.compute, &head)?;
             let (weights, _) = tune::train(&graph, start, &[true, true], &task, recipe, streams, &mut tick)?;
             let predict = |feed: &Features| self.predict(&graph, &weights, feed);
             let clean = predict(&frozen.test)?;
@@ -250,7 +249,7 @@ impl<'a> Bench<'a> {
         let feed = self.task.train.plain();
         let task = tune::Task { feed: &feed, labels: &self.task.train_labels, pool: &pool };
         let trains = exec::trainable(&graph);
-        let (weights, _) = tune::train(&graph, Weights::new(&arrays, DType::F32)?, &trains, &task, recipe, streams, &mut tick)?;
+        let (weights, _) = tune::train(&graph, Weights::on(self.settings.compute, &arrays)?, &trains, &task, recipe, streams, &mut tick)?;
         self.look_at(&graph, &weights, job, seed)
     }
 
@@ -294,7 +293,7 @@ impl<'a> Bench<'a> {
     /// Features of every picture, clean and changed.
     fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Frozen, EngineError> {
         let model = self.model(job.arm)?;
-        let weights = Weights::new(&model.params.0, DType::F32)?;
+        let weights = Weights::on(self.settings.compute, &model.params.0)?;
         let rules: Vec<_> = self.prepared.iter().filter_map(|p| Some((p, p.shams_for(job)?))).collect();
         let passes: usize = rules.iter().map(|(_, shams)| 1 + shams.len()).sum();
         let total = self.task.train.len() + self.task.test.len() * (1 + passes);

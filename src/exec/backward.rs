@@ -24,14 +24,14 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn input(&self, i: usize) -> Result<Tensor> {
+    pub(super) fn input(&self, i: usize) -> Result<Tensor> {
         match self.inputs.get(i) {
             Some(Some(value)) => value.contiguous(),
             _ => bail!("input {i} was not kept for the reverse pass"),
         }
     }
 
-    fn output(&self) -> Result<&Tensor> {
+    pub(super) fn output(&self) -> Result<&Tensor> {
         match self.output {
             Some(value) => Ok(value),
             None => bail!("the output was not kept for the reverse pass"),
@@ -154,12 +154,12 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
     }
 }
 
-fn spread(shape: &[usize], axis: usize, chosen: impl Iterator<Item = usize>, dout: &Tensor) -> Result<Tensor> {
-    Tensor::zeros(shape, dout.dtype(), dout.device())?.index_add(&indices(chosen)?, dout, axis)
+pub(super) fn spread(shape: &[usize], axis: usize, chosen: impl Iterator<Item = usize>, dout: &Tensor) -> Result<Tensor> {
+    Tensor::zeros(shape, dout.dtype(), dout.device())?.index_add(&indices(chosen, dout.device())?, dout, axis)
 }
 
 /// Sums over the axes that broadcasting repeated.
-fn unbroadcast(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
+pub(super) fn unbroadcast(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let mut out = gradient.clone();
     while out.rank() > shape.len() {
         out = out.sum(0)?;

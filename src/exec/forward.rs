@@ -27,8 +27,15 @@ macro_rules! by_dtype {
 }
 pub(super) use by_dtype;
 
-/// `clamp`: what the values are cut off at (batch norms and sums only).
-pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, clamp: Option<Clamp>) -> Result<(Tensor, Saved)> {
+/// `clamp`: what the values are cut off at (batch norms and sums only). `keeps`: whether a gradient will be asked for.
+pub(super) fn compute(
+    op: &Op,
+    inputs: &[&Tensor],
+    shape: &[usize],
+    norm: Norm,
+    clamp: Option<Clamp>,
+    keeps: bool,
+) -> Result<(Tensor, Saved)> {
     let contiguous: Vec<Tensor> = inputs.iter().map(|t| t.contiguous()).collect::<Result<_>>()?;
     let Some(x) = contiguous.first() else { bail!("it has no inputs") };
     let value = match op {
@@ -47,7 +54,7 @@ pub(super) fn compute(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm, 
         }
         Op::MaxPool(window) => {
             return by_dtype!(x, T => {
-                let (out, at) = pool::max_forward::<T>(&geometry(window, x.dims(), shape, 1)?, View::of(x).slice()?, norm == Norm::Batch);
+                let (out, at) = pool::max_forward::<T>(&geometry(window, x.dims(), shape, 1)?, View::of(x).slice()?, keeps);
                 Ok((tensor(out, shape)?, Saved::Indices(at)))
             });
         }
@@ -257,10 +264,10 @@ fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     out.transpose(axis, last)?.contiguous()
 }
 
-pub(super) fn indices(indices: impl Iterator<Item = usize>) -> Result<Tensor> {
+pub(super) fn indices(indices: impl Iterator<Item = usize>, device: &Device) -> Result<Tensor> {
     let indices: Vec<u32> = indices.map(|i| i as u32).collect();
     let len = indices.len();
-    Tensor::from_vec(indices, len, &Device::Cpu)
+    Tensor::from_vec(indices, len, device)
 }
 
 /// Along an axis, what lies at `from`, or `fill`.

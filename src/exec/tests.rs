@@ -1,9 +1,11 @@
-//! Every operator's gradient against central differences in f64, on odd and non-square sizes.
+//! Every operator's gradient against central differences in f64, on odd and non-square sizes, by the kernels and composed.
+
+mod paths;
 
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
-use super::{Norm, Weights, infer, record, trainable};
+use super::{Norm, Path, Weights, infer, record, record_by, trainable};
 use crate::graph::{Binary, Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape, Unary, Window};
 use crate::stats::stream::stream;
 
@@ -31,6 +33,32 @@ fn check_all(
     norm: Norm,
     build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
 ) {
+    for (path, device) in places() {
+        check_by((path, &device), &format!("{name}, {path:?} on {:?}", device.location()), shapes, frozen, (low, high), norm, &build);
+    }
+}
+
+/// What computes, and where: a card too, in a build for one where there is one.
+fn places() -> Vec<(Path, Device)> {
+    let composed = Path::Composed { half: false };
+    #[allow(unused_mut)] // without the feature
+    let mut places = vec![(Path::Kernels, Device::Cpu), (composed, Device::Cpu)];
+    #[cfg(feature = "cuda")]
+    if candle_core::cuda::cudarc::driver::CudaContext::device_count().is_ok_and(|count| count > 0) {
+        places.push((composed, Device::new_cuda_with_stream(0).unwrap()));
+    }
+    places
+}
+
+fn check_by(
+    (path, device): (Path, &Device),
+    name: &str,
+    shapes: &[&[usize]],
+    frozen: usize,
+    (low, high): (f64, f64),
+    norm: Norm,
+    build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
+) {
     let trains: Vec<bool> = (0..shapes.len()).map(|i| i + frozen < shapes.len()).collect();
     let mut builder = GraphBuilder::new();
     builder.input("unused", Shape::batched(&[1])).expect("one input");
@@ -40,13 +68,14 @@ fn check_all(
     let mut rng = stream(7, 0, name);
     let mut draw = |size: usize| (0..size).map(|_| rng.random_range(low..high)).collect::<Vec<f64>>();
     let values: Vec<Vec<f64>> = shapes.iter().map(|s| draw(s.iter().product())).collect();
-    let input = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
+    let input = Tensor::zeros((1, 1), DType::F64, device).unwrap();
     let out_size: usize = graph.node(graph.output()).shape.at(1).iter().product();
     let cotangent = draw(out_size);
     let run = |values: &[Vec<f64>]| -> (super::Recording, Tensor) {
-        let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), *s, &Device::Cpu).unwrap()).collect();
-        let recording = record(&graph, &Weights(tensors), &trains, norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), &Device::Cpu).unwrap();
+        let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), *s, device).unwrap()).collect();
+        let weights = Weights(tensors, DType::F64);
+        let recording = record_by(path, &graph, &weights, &trains, norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), device).unwrap();
         (recording, d)
     };
     let value = |values: &[Vec<f64>]| {
@@ -214,7 +243,7 @@ fn elementwise_functions() {
 
 #[test]
 fn relu_has_gradient_zero_at_zero() {
-    let y = super::kernels::elementwise::backward(Unary::Relu, &[0.0f32, 1.0, -1.0], &[0.0, 1.0, 0.0], &[5.0, 5.0, 5.0]);
+    let y = super::kernels::elementwise::backward(Unary::Relu, &[0.0f32, 1.0, 0.0], &[5.0, 5.0, 5.0]);
     assert_eq!(y, [0.0, 5.0, 0.0]);
 }
 
@@ -283,7 +312,7 @@ fn weights(graph: &Graph) -> Weights {
         let values: Vec<f32> = (0..size).map(|_| rng.random_range(0.1..1.0)).collect();
         Tensor::from_vec(values, slot.shape.as_slice(), &Device::Cpu).unwrap()
     });
-    Weights(tensors.collect())
+    Weights(tensors.collect(), DType::F32)
 }
 
 fn batch(n: usize) -> Tensor {

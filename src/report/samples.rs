@@ -59,7 +59,13 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
     let seconds = findings.iter().map(|f| (f.id(), 12.3456)).collect();
     Report {
         schema: SCHEMA,
-        tool: Tool { name: "heirloom".to_owned(), version: "0.1.0".to_owned(), instruction_set: "x86-64 AVX-512".to_owned() },
+        tool: Tool {
+            name: "heirloom".to_owned(),
+            version: "0.1.0".to_owned(),
+            instruction_set: "x86-64 AVX-512".to_owned(),
+            device: "cpu".to_owned(),
+            precision: crate::exec::Precision::F32,
+        },
         run: Run {
             started: "2026-01-31T12:00:00Z".to_owned(),
             seconds: 170.25,

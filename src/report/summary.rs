@@ -78,7 +78,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             "\nA pass means: no effect above the limits for these probes, this target task and this budget. It does not mean clean."
         )?;
     }
-    writeln!(out, "\n<sub>{} {}, {}</sub>", escape(&report.tool.name), escape(&report.tool.version), escape(&report.tool.instruction_set))
+    writeln!(out, "\n<sub>{} {}, {}</sub>", escape(&report.tool.name), escape(&report.tool.version), escape(&report.tool.computed_on()))
 }
 
 fn mark(exit_code: i32) -> &'static str {

@@ -55,6 +55,28 @@ fn a_certification_on_a_full_disk() {
 }
 
 #[test]
+fn a_device_that_there_is_not() {
+    let refused_with = |arguments: &[&str], said: &[&str]| {
+        refused(&heirloom(&[&["certify", &clean_model()], arguments].concat()), 4, said);
+        refused(&heirloom(&[&["plan", &clean_model()], arguments].concat()), 4, said);
+    };
+    refused_with(&["--device", "tpu"], &["--device", "tpu", "`cuda:N`"]);
+    refused_with(&["--device", "cuda:x"], &["cuda:x"]);
+    refused_with(&["--precision", "fp8"], &["--precision", "fp8", "`bf16`"]);
+    refused_with(&["--precision", "bf16"], &["cpu does not compute in bf16", "hint: leave --precision out"]);
+    refused_with(&["--device", "cpu", "--precision", "tf32"], &["cpu does not compute in tf32"]);
+    if !cfg!(feature = "cuda") {
+        refused_with(&["--device", "cuda"], &["computes on the CPU only", "hint:", "--features cuda"]);
+        refused_with(&["--device", "cuda:1", "--precision", "bf16"], &["computes on the CPU only", "--features cuda"]);
+        let spec = super::fixture("plant/square.yaml").display().to_string();
+        let folder = folder();
+        let output = folder.path().join("planted").display().to_string();
+        refused(&heirloom(&["plant", &spec, "--output", &output, "--device", "cuda"]), 4, &["computes on the CPU only"]);
+        assert!(names(folder.path()).is_empty());
+    }
+}
+
+#[test]
 fn a_result_that_cannot_be_printed() {
     let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
         println!("skipped: no /dev/full here");
