@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+pub mod cache;
 pub mod certify;
+pub mod doctor;
 pub mod duration;
 mod failure;
 pub mod inspect;
@@ -19,6 +21,8 @@ pub mod plan;
 pub mod plant;
 pub mod progress;
 pub mod rejudge;
+pub mod runtime;
+pub mod size;
 pub mod subject;
 pub mod validate;
 
@@ -83,6 +87,8 @@ enum Command {
     Inspect(inspect::Args),
     Rejudge(rejudge::Args),
     Plant(plant::Args),
+    Cache(cache::Args),
+    Doctor(doctor::Args),
 }
 
 /// Parses the arguments, runs the command, gives its exit code.
@@ -108,6 +114,8 @@ fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),
         Command::Plant(args) => plant::run(args, out),
+        Command::Cache(args) => cache::run(args, out),
+        Command::Doctor(args) => doctor::run(args, out),
     }
 }
 

@@ -10,9 +10,9 @@ use super::subject::{self, Subject};
 use super::{duration, interrupt, machine};
 use crate::data;
 use crate::engine::{self, Event, Settings};
-use crate::model::Model;
+use crate::model::{Extractor, Model};
 use crate::policy::Policy;
-use crate::report::{self, Report, json, table};
+use crate::report::{self, ModelFacts, Report, json, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,7 +69,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let clock = std::time::Instant::now();
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
     let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
-    let canary = engine::check_canary(cache.as_ref(), &interrupt::requested)?;
+    let canary = engine::check_canary(model.runtime.as_ref().ok().map(Extractor::runtime), cache.as_ref(), &interrupt::requested)?;
     let summary = match &canary {
         crate::gate::CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
         crate::gate::CanaryOutcome::Failed(why) | crate::gate::CanaryOutcome::NotRun(why) => why.clone(),
@@ -114,7 +114,7 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
                 "{} ({}, {} parameters, digest {})",
                 id.name(),
                 model.description,
-                model.params.trainable(&model.graph),
+                ModelFacts::from(model).parameters,
                 id.digest.short()
             ),
         ),

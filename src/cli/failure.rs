@@ -14,6 +14,7 @@ use crate::plant::PlantError;
 use crate::policy::PolicyError;
 use crate::registry::RegistryError;
 use crate::report::{ReadError, WriteError, printable};
+use crate::runtime::RuntimeError;
 use crate::tune::TuneError;
 
 /// Wrong usage that only shows once a command runs.
@@ -70,6 +71,7 @@ fn safe(text: &str) -> String {
 enum Cause<'a> {
     Registry(&'a RegistryError),
     Model(&'a ModelError),
+    Runtime(&'a RuntimeError),
     Data(&'a DataError),
     Read(&'a ReadError),
     Write(&'a WriteError),
@@ -84,18 +86,23 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     if let Some(PlantError::Data(inner)) = error.downcast_ref() {
         return Some(Cause::Data(inner));
     }
+    let runtime = || error.downcast_ref().map(Cause::Runtime);
     let registry = || error.downcast_ref().map(Cause::Registry);
     let model = || error.downcast_ref().map(Cause::Model);
     let data = || error.downcast_ref().map(Cause::Data);
     let read = || error.downcast_ref().map(Cause::Read);
     let write = || error.downcast_ref().map(Cause::Write);
-    registry().or_else(model).or_else(data).or_else(read).or_else(write)
+    registry().or_else(runtime).or_else(model).or_else(data).or_else(read).or_else(write)
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if matches!(error.downcast_ref(), Some(EngineError::Disagree { .. })) {
+        return Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them");
+    }
     match cause(error)? {
         Cause::Registry(error) => error.hint(),
         Cause::Model(error) => error.hint(),
+        Cause::Runtime(error) => error.hint(),
         Cause::Data(error) => error.hint(),
         Cause::Read(error) => error.hint(),
         Cause::Write(error) => error.hint(),
@@ -106,6 +113,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 fn is_usage(error: &anyhow::Error) -> bool {
     let asked_for = match cause(error) {
         Some(Cause::Model(error)) => error.is_usage(),
+        Some(Cause::Runtime(error)) => error.is_usage(),
         Some(Cause::Data(error)) => error.is_usage(),
         Some(Cause::Write(error)) => matches!(error, WriteError::NotAFolder { .. }),
         Some(Cause::Registry(_) | Cause::Read(_)) | None => false,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::failure::Usage;
 use super::output::Output;
+use super::runtime;
 use crate::model::{LoadOptions, Model};
 use crate::policy::{self, Policy};
 use crate::registry;
@@ -29,6 +30,9 @@ pub struct Args {
     /// Architecture of a file that holds weights only [default: from config.json or the tensor names].
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
+    /// The library of ONNX Runtime.
+    #[command(flatten)]
+    pub runtime: runtime::Args,
 }
 
 /// A model with the policy it is held against.
@@ -50,8 +54,13 @@ impl Subject {
         for remark in remarks {
             out.remark(&format!("warning: {}", remark.message));
         }
-        let options =
-            LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input: checked.file.input.clone().unwrap_or_default() };
+        let runtime = args.runtime.open(out)?.runtime;
+        let options = LoadOptions {
+            features: args.features.clone(),
+            arch: args.arch.clone(),
+            input: checked.file.input.clone().unwrap_or_default(),
+            runtime: runtime.clone(),
+        };
         let model = Model::load(registry::identify(&args.model)?, &options)?;
         let size = [model.input.height, model.input.width];
         if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
@@ -77,7 +86,7 @@ impl Subject {
                 ))
                 .into());
             }
-            let model = Model::load(found, &LoadOptions::default())?;
+            let model = Model::load(found, &LoadOptions { runtime: runtime.clone(), ..LoadOptions::default() })?;
             if [model.input.height, model.input.width] != size {
                 return Err(Usage("the reference takes pictures of another size than the model".into()).into());
             }
