@@ -47,9 +47,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [model] = arguments.as_slice() else { return Err("MODEL".into()) };
     let model = Model::load(registry::identify(Path::new(model))?, &LoadOptions::default())?;
     let clock = Instant::now();
-    let weights = Weights::new(&model.params.0, DType::F32)?;
+    let network = model.own()?;
+    let weights = Weights::new(&network.params.0, DType::F32)?;
     let extract = |pictures, triggered| {
-        tune::outputs(&model.trunk, &weights, &MadeUp { pictures, side: model.input.height, triggered }, &mut |_| true)
+        tune::outputs(&network.trunk, &weights, &MadeUp { pictures, side: model.input.height, triggered }, &mut |_| true)
     };
     let train = extract(TRAIN, false)?;
     let standard = Standard::of(&train);

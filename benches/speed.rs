@@ -20,8 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch: usize = batch.parse()?;
     let seconds: f64 = rest.first().map_or(Ok(3.0), |text| text.parse())?;
     let model = Model::load(registry::identify(Path::new(model))?, &LoadOptions::default())?;
-    let graph = &model.graph;
-    let weights = Weights::new(&model.params.0, DType::F32)?;
+    let network = model.own()?;
+    let graph = &network.graph;
+    let weights = Weights::new(&network.params.0, DType::F32)?;
     let shape = graph.node(graph.input()).shape.at(batch);
     let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let input = Tensor::from_vec(values, shape, &Device::Cpu)?;

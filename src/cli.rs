@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+pub mod cache;
 pub mod certify;
 pub mod device;
+pub mod doctor;
 pub mod duration;
 mod failure;
 pub mod inspect;
@@ -20,6 +22,8 @@ pub mod plan;
 pub mod plant;
 pub mod progress;
 pub mod rejudge;
+pub mod runtime;
+pub mod size;
 pub mod subject;
 pub mod validate;
 
@@ -84,6 +88,8 @@ enum Command {
     Inspect(inspect::Args),
     Rejudge(rejudge::Args),
     Plant(plant::Args),
+    Cache(cache::Args),
+    Doctor(doctor::Args),
 }
 
 /// Parses the arguments, runs the command, gives its exit code.
@@ -109,6 +115,8 @@ fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),
         Command::Plant(args) => plant::run(args, out),
+        Command::Cache(args) => cache::run(args, out),
+        Command::Doctor(args) => doctor::run(args, out),
     }
 }
 

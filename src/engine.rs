@@ -1,8 +1,9 @@
 //! Runs a certification and reports through events: the only module that orchestrates.
 //!
 //! `subject` fine-tunes and measures the arms, `docket` judges what rests on them, `kept` says what is
-//! kept for the next run, `means` measures the machine, `canary` is the embedded self-test.
+//! kept for the next run, `means` measures the machine, `agree` compares the executors, `canary` is the embedded self-test.
 
+mod agree;
 mod canary;
 mod docket;
 mod kept;
@@ -23,7 +24,9 @@ use crate::model::{Model, ModelError};
 use crate::plan::{self, Counts, Means, Plan, PlanError};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
-use crate::report::{self, BrokenPicture, Canary, CanaryStatus, JobFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Tool};
+use crate::report::{
+    self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Tool,
+};
 use crate::store::{Cache, Digest};
 use crate::transform::TransformError;
 use crate::tune::{Mode, Pictures, TuneError};
@@ -171,6 +174,11 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let task = Task::open(data, model)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
+    let agreement = agree::check(model, &task.train)?;
+    emit(Event::Fact { topic: "executor", text: executor_fact(model, agreement.as_ref()) });
+    if let Some(reference) = settings.reference {
+        agree::check(reference, &task.train)?;
+    }
     let mut bench = subject::Bench::new(settings, &task, &stop)?;
     let mut stages = BTreeMap::new();
     let mut docket = Docket::new(policy);
@@ -178,7 +186,11 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     'looks: for look in [1, 2] {
         let mut through = BTreeSet::new();
         for job in &plan.jobs {
-            if docket.needs(job) {
+            if docket.needs(job)
+                && let Some(reason) = bench.impossible(job)
+            {
+                missing.insert((job.arm, job.mode), Missing::Impossible(reason));
+            } else if docket.needs(job) {
                 let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
                 let needed = bench.seconds_to(job, look);
                 let result = match left {
@@ -248,7 +260,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             cached: bench.cached(),
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),
         },
-        model: (*model).into(),
+        model: ModelFacts { executor: Executor { agreement, ..ModelFacts::from(*model).executor }, ..(*model).into() },
         policy: (*policy).into(),
         plan: PlanFacts {
             jobs: ran
@@ -278,6 +290,24 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let summary = report.counts();
     let sheets = if settings.pictures { bench.sheets() } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
+}
+
+/// Which executor computes the frozen network, and how far the other one is from it.
+fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
+    match (agreement, &model.runtime) {
+        (Some(Agreement { difference, images }), _) => {
+            format!("{} and heirloom agree to {difference:.0e} on {images} images", model.executor())
+        }
+        (None, Err(reason)) => format!("heirloom ({reason})"),
+        (None, Ok(_)) => format!("{}; what trains cannot be computed", model.executor()),
+    }
+}
+
+/// Compares the executors of a model on pictures of its target task, where there are two: what to tell the user.
+pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
+    let both = model.network.is_ok() && model.runtime.is_ok();
+    let agreement = if both { agree::check(model, &Pictures::open(&data.train, &model.input)?)? } else { None };
+    Ok(executor_fact(model, agreement.as_ref()))
 }
 
 /// Seconds that each finding's fine-tunes took; findings that share a job share its time.
@@ -372,6 +402,21 @@ pub enum EngineError {
     /// The embedded self-test cannot be read.
     #[error("the embedded self-test cannot be run: {0}")]
     Canary(String),
+    /// Two executors and two answers.
+    #[error(
+        "{executor} and heirloom compute different features: they are {difference:.0e} of the largest feature apart, above {tolerance:.0e}; \
+         {place}"
+    )]
+    Disagree {
+        /// The other one.
+        executor: String,
+        /// Relative to the largest feature.
+        difference: f64,
+        /// What would be rounding.
+        tolerance: f64,
+        /// Where it begins.
+        place: String,
+    },
     /// A rule needs the reference, and none was given.
     #[error("a rule compares with `reference`, and the policy names no reference model")]
     NoReference,

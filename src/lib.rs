@@ -11,6 +11,8 @@ pub mod store;
 
 pub mod registry;
 
+pub mod runtime;
+
 pub mod transform;
 
 pub mod data;

@@ -1,7 +1,8 @@
 //! A checkpoint in memory: graph, parameters, how pictures enter, where features leave.
 //!
 //! Files: `onnx/` and `safetensors` read checkpoints, `arch/` holds architectures for files that carry weights
-//! only, `cut` finds the features, `preprocessing` says what pictures become before they enter.
+//! only, `cut` finds the features, `extract` has ONNX Runtime compute them, `preprocessing` says what pictures become before they
+//! enter.
 
 pub mod arch;
 pub mod cut;
@@ -9,18 +10,23 @@ pub mod onnx;
 pub mod preprocessing;
 pub mod safetensors;
 
+mod extract;
 mod inspect;
 mod load;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ndarray::ArrayD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
 use crate::registry::ModelRef;
+use crate::runtime::Runtime;
 
+pub use cut::CutError;
+pub use extract::{ExtractError, Extractor, difference, first_difference};
 pub use inspect::{CutSummary, Inspection, ModeSummary, inspect};
 pub use load::ModelError;
 
@@ -74,33 +80,53 @@ pub struct InputSpec {
 /// Where features leave the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cut {
-    /// The node in [`Model::trunk`] whose output is `[N, width]` (its last one).
-    pub node: NodeId,
     /// The name of the tensor in the file that was chosen.
     pub name: String,
     /// Features per picture.
     pub width: usize,
     /// How it was found (`input of the last linear layer`, `mean over the map`, ...).
     pub how: String,
+    /// From the tensor in the file to `[N, width]`: pooling and flattening, nothing else.
+    pub tail: Arc<Graph>,
 }
 
-/// A checkpoint, ready to be measured.
+/// A network that heirloom itself runs and trains.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The network as imported, head included.
+    pub graph: Arc<Graph>,
+    /// The network from the input to `[N, features]` (its last node); its slots are those of `graph`.
+    pub trunk: Arc<Graph>,
+    /// One array per slot.
+    pub params: Params,
+}
+
+/// A checkpoint, ready to be measured: at least one of `network` and `runtime` is there.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Which file, with its digest.
     pub identity: ModelRef,
     /// What the file is, for people: `ONNX opset 17`, `safetensors, ResNet-20 (CIFAR)`.
     pub description: String,
-    /// The network as imported, head included.
-    pub graph: Arc<Graph>,
-    /// The network from the input to `[N, features]`; its slots are those of `graph`.
-    pub trunk: Arc<Graph>,
-    /// One array per slot.
-    pub params: Params,
     /// What enters.
     pub input: InputSpec,
     /// Where features leave.
     pub cut: Cut,
+    /// The network in operators of our own, or why it cannot be expressed in them: it cannot be trained then.
+    pub network: Result<Network, Opaque>,
+    /// The features computed by ONNX Runtime, or why they are not.
+    pub runtime: Result<Extractor, String>,
+}
+
+/// A network that only its file's own runtime understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opaque {
+    /// Why it cannot be expressed in our operators.
+    pub reason: String,
+    /// Numbers in all tensors.
+    pub parameters: usize,
+    /// How many operators of each kind.
+    pub operators: BTreeMap<String, usize>,
 }
 
 /// What is known of the model's input, where the file does not say.
@@ -138,7 +164,7 @@ pub struct Imported {
     /// A tensor that the file itself calls its features (an output named `features`).
     pub features: Option<String>,
     /// Free text in the file (ONNX `metadata_props`, safetensors `__metadata__`).
-    pub metadata: std::collections::BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What the user says about a checkpoint beyond its file.
@@ -150,4 +176,6 @@ pub struct LoadOptions {
     pub arch: Option<String>,
     /// From the policy's `input`.
     pub input: InputOverride,
+    /// What runs frozen networks, where there is one.
+    pub runtime: Option<Runtime>,
 }

@@ -28,9 +28,18 @@ pub struct Counts {
 /// How fast a network runs on this machine, in pictures a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
+    /// Features of the frozen network, by what computes them.
+    pub features: f64,
+    /// Of the whole network; `None` where it cannot be trained.
+    pub whole: Option<Whole>,
+}
+
+/// How fast a network that trains is, in pictures a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Whole {
     /// Evaluated.
     pub forward: f64,
-    /// Trained on, all of the network.
+    /// Trained on, all of it.
     pub train: f64,
 }
 
@@ -73,6 +82,8 @@ pub struct Job {
     pub once: f64,
     /// Seconds per seed.
     pub each: f64,
+    /// Whether it can run: a network that only its own runtime understands cannot be trained.
+    pub possible: bool,
 }
 
 impl Job {
@@ -103,6 +114,8 @@ pub struct PlannedFinding {
     pub controls: Vec<Control>,
     /// Its limit.
     pub limit: f64,
+    /// Whether it can be judged: else it is skipped.
+    pub possible: bool,
     /// Chance that a source without any effect passes, at planning values.
     pub power: f64,
     /// No limit below this one can be passed with these seeds and pictures.
@@ -202,6 +215,7 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
             mode,
             controls,
             limit: rule.limit,
+            possible: mode == Mode::FixedFeature || speed.whole.is_some(),
             power: power::power(&input),
             smallest_limit,
         });
@@ -211,15 +225,17 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
             if let Some(job) = jobs.iter_mut().find(|job| job.arm == arm && job.mode == arm.trains(mode)) {
                 job.seeds = Looks { first: job.seeds.first.max(seeds.first), most: job.seeds.most.max(seeds.most) };
             } else {
-                let (once, each) = cost(policy, arm, arm.trains(mode), recipe, counts, speed);
-                jobs.push(Job { arm, mode: arm.trains(mode), seeds, once, each });
+                let cost = cost(policy, arm, arm.trains(mode), recipe, counts, speed);
+                let (once, each) = cost.unwrap_or_default();
+                jobs.push(Job { arm, mode: arm.trains(mode), seeds, once, each, possible: cost.is_some() });
             }
         }
     }
     // The cheap ones first: what they settle is settled whatever happens to the others.
     jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
     let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
-    let memory = memory(policy, &jobs, counts, &means.footprint);
+    let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
+    let memory = memory(policy, &possible, counts, &means.footprint);
     if let Some(available) = means.memory.filter(|available| memory > *available) {
         return Err(PlanError::Memory { needed: memory, available });
     }
@@ -258,14 +274,14 @@ fn looks_at(policy: &Policy, job: &Job) -> usize {
     rules.values().map(|with_shams| if *with_shams { 1 + SHAM_DRAWS } else { 1 }).sum()
 }
 
-/// Seconds that a job costs once and for each seed, for all rules that share it.
-fn cost(policy: &Policy, arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, speed: Speed) -> (f64, f64) {
-    let looks_at = looks_at(policy, &Job { arm, mode, seeds: Looks { first: 0, most: 0 }, once: 0.0, each: 0.0 });
-    let evaluate = (counts.test * (1 + looks_at)) as f64 / speed.forward;
+/// Seconds that a job costs once and for each seed, for all rules that share it; `None` where it cannot run.
+fn cost(policy: &Policy, arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, speed: Speed) -> Option<(f64, f64)> {
+    let looks_at = looks_at(policy, &Job { arm, mode, seeds: Looks { first: 0, most: 0 }, once: 0.0, each: 0.0, possible: true });
+    let evaluated = (counts.test * (1 + looks_at)) as f64;
     let trained = counts.train as f64 * POOL_SHARE * recipe.epochs as f64;
     match mode {
-        Mode::FixedFeature => (evaluate + counts.train as f64 / speed.forward, trained / HEAD_SPEED),
-        Mode::FullNetwork => (0.0, trained / speed.train + evaluate),
+        Mode::FixedFeature => Some(((evaluated + counts.train as f64) / speed.features, trained / HEAD_SPEED)),
+        Mode::FullNetwork => speed.whole.map(|whole| (0.0, trained / whole.train + evaluated / whole.forward)),
     }
 }
 
@@ -327,7 +343,7 @@ mod tests {
 
     fn means(memory: Option<u64>) -> Means {
         let footprint = Footprint { picture: 3072, features: 64, largest: 16_384, activations: 500_000, weights: 270_000 };
-        Means { speed: Speed { forward: 1000.0, train: 100.0 }, footprint, memory }
+        Means { speed: Speed { features: 1000.0, whole: Some(Whole { forward: 1000.0, train: 100.0 }) }, footprint, memory }
     }
 
     fn policy(rules: &str) -> Policy {

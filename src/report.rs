@@ -146,12 +146,46 @@ pub struct ModelFacts {
     pub identity: ModelRef,
     /// What the file is, for people: `ONNX opset 17`.
     pub description: String,
-    /// How many numbers may train.
+    /// How many numbers may train; all of them where only its own runtime can run it.
     pub parameters: usize,
     /// What enters.
     pub input: InputSpec,
     /// Where features leave.
     pub features: Features,
+    /// What computed the features of the frozen network.
+    #[serde(default)]
+    pub executor: Executor,
+}
+
+/// What computed the features of a frozen network. Whatever trains is computed by heirloom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Executor {
+    /// `ONNX Runtime 1.32.0`, or `heirloom`.
+    pub name: String,
+    /// Why it was not ONNX Runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How far it and heirloom were apart, where both could compute the features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
+}
+
+/// Two executors on the same pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// The largest difference of their features, relative to the largest feature, to one digit.
+    pub difference: f64,
+    /// On how many pictures of the target task.
+    pub images: usize,
+}
+
+impl Default for Executor {
+    /// That of reports from before there was a choice.
+    fn default() -> Self {
+        Self { name: "heirloom".into(), reason: None, agreement: None }
+    }
 }
 
 /// Where features leave a network.
@@ -171,9 +205,10 @@ impl From<&Model> for ModelFacts {
         Self {
             identity: model.identity.clone(),
             description: model.description.clone(),
-            parameters: model.params.trainable(&model.graph),
+            parameters: model.network.as_ref().map_or_else(|opaque| opaque.parameters, |n| n.params.trainable(&n.graph)),
             input: model.input.clone(),
             features: Features { name: model.cut.name.clone(), width: model.cut.width, how: model.cut.how.clone() },
+            executor: Executor { name: model.executor(), reason: model.runtime.as_ref().err().cloned(), agreement: None },
         }
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-pub use cache::{Cache, Key, LIMIT};
+pub use cache::{Cache, Entry, Key, LIMIT};
 
 /// A BLAKE3 hash in lower-case hexadecimal, shown shortened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! and a [`Feed`] of inputs. `fresh` draws starting weights, `pictures` and `Features` feed, `loss`, `schedule` and
 //! `optimizer` are PyTorch's definitions.
 
+mod extract;
 mod fresh;
 mod loss;
 mod optimizer;
@@ -11,13 +12,14 @@ mod pictures;
 mod recipe;
 mod schedule;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use ndarray::Array2;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use extract::features;
 pub use fresh::{fresh_head, fresh_weights};
 pub use pictures::{Pictures, Shown};
 pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
@@ -186,21 +188,7 @@ pub const EVALUATION_BATCH: usize = 64;
 /// The graph's output for every input, row by row: `[n, outputs]`.
 pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn FnMut(usize) -> bool) -> Result<Array2<f32>, TuneError> {
     let width = graph.node(graph.output()).shape.elements_per_item();
-    let indices: Vec<usize> = (0..feed.len()).collect();
-    let mut rows = Vec::with_capacity(feed.len() * width);
-    for batch in indices.chunks(EVALUATION_BATCH) {
-        let input = weights.place(&feed.batch(batch, None)?)?;
-        let output = exec::infer(graph, weights, &input)?;
-        rows.extend(output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?);
-        let new = batch.len() * width;
-        if let Some(at) = rows[rows.len() - new..].iter().position(|value| !value.is_finite()) {
-            return Err(TuneError::NotFinite { picture: (rows.len() - new + at) / width });
-        }
-        if !tick(batch.len()) {
-            return Err(TuneError::Stopped);
-        }
-    }
-    Ok(Array2::from_shape_vec((feed.len(), width), rows).map_err(ExecError::from)?)
+    extract::rows(width, feed, &|input| Ok(exec::infer(graph, weights, &weights.place(input)?)?), tick)
 }
 
 /// The class of the greatest output per input, the first of equals.
@@ -237,6 +225,9 @@ pub enum TuneError {
     /// The network cannot be run.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// ONNX Runtime cannot run it.
+    #[error(transparent)]
+    Runtime(#[from] crate::model::ExtractError),
     /// A picture cannot be read.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
@@ -271,6 +262,8 @@ pub enum TuneError {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
 
     /// Two blobs that a line separates.

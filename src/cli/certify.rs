@@ -10,9 +10,9 @@ use super::subject::{self, Subject};
 use super::{device, duration, interrupt, machine};
 use crate::data;
 use crate::engine::{self, Event, Settings};
-use crate::model::Model;
+use crate::model::{Extractor, Model};
 use crate::policy::Policy;
-use crate::report::{self, Report, json, table};
+use crate::report::{self, ModelFacts, Report, json, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,7 +62,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut progress = Progress::new(out);
     let compute = args.compute.open(out)?;
-    let subject = Subject::open(&args.subject, out)?;
+    let subject = Subject::open(&args.subject, &compute, out)?;
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
@@ -76,7 +76,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let clock = std::time::Instant::now();
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
     let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
-    let canary = engine::check_canary(cache.as_ref(), &compute, &interrupt::requested)?;
+    let runtime = model.runtime.as_ref().ok().map(Extractor::runtime);
+    let canary = engine::check_canary(runtime, &compute, cache.as_ref(), &interrupt::requested)?;
     let summary = match &canary {
         crate::gate::CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
         crate::gate::CanaryOutcome::Failed(why) | crate::gate::CanaryOutcome::NotRun(why) => why.clone(),
@@ -123,7 +124,7 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
                 "{} ({}, {} parameters, digest {})",
                 id.name(),
                 model.description,
-                model.params.trainable(&model.graph),
+                ModelFacts::from(model).parameters,
                 id.digest.short()
             ),
         ),

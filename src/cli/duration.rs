@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Longest time that is accepted: a year.
 const MOST: u64 = 366 * 24 * 3600;
 
-/// Reads `90s`, `15m`, `2h30m`, `1h 5m 10s`: whole numbers with h, m or s, largest first.
+/// Reads `90s`, `15m`, `2h30m`, `1h 5m 10s`, `30d`: whole numbers with d, h, m or s, largest first.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     let mut seconds = 0_u64;
@@ -18,17 +18,18 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         let (digits, tail) = rest.split_at(end);
         let mut tail = tail.chars();
         let unit = match tail.next() {
+            Some('d') => 24 * 3600,
             Some('h') => 3600,
             Some('m') => 60,
             Some('s') => 1,
             None => return Err(format!("`{digits}` has no unit: write {digits}s, {digits}m or {digits}h")),
-            Some(other) => return Err(format!("`{other}` is not expected here: write whole numbers with h, m or s, such as 2h30m")),
+            Some(other) => return Err(format!("`{other}` is not expected here: write whole numbers with d, h, m or s, such as 2h30m")),
         };
         if digits.is_empty() {
             return Err("a number is missing before the unit".to_owned());
         }
         if unit >= last {
-            return Err("hours come before minutes, minutes before seconds, each at most once".to_owned());
+            return Err("days come before hours, hours before minutes, minutes before seconds, each at most once".to_owned());
         }
         last = unit;
         let part = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).and_then(|n| n.checked_add(seconds));
@@ -56,7 +57,9 @@ mod tests {
 
     #[test]
     fn what_people_type() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h30m", 9000), (" 1h 5m 10s ", 3910), ("366h", 366 * 3600)] {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("2h30m", 9000), (" 1h 5m 10s ", 3910), ("366h", 366 * 3600), ("30d", 30 * 24 * 3600)]
+        {
             assert_eq!(parse(text).map(|d| d.as_secs()), Ok(seconds), "{text}");
         }
     }
@@ -68,7 +71,7 @@ mod tests {
             ("15", "15m"),
             ("1.5h", "whole numbers"),
             ("m", "number is missing"),
-            ("5m2h", "hours come before"),
+            ("5m2h", "days come before hours"),
             ("5m5m", "at most once"),
             ("-5m", "`-`"),
             ("0s", "no time"),

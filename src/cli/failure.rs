@@ -15,6 +15,7 @@ use crate::plant::PlantError;
 use crate::policy::PolicyError;
 use crate::registry::RegistryError;
 use crate::report::{ReadError, WriteError, printable};
+use crate::runtime::RuntimeError;
 use crate::tune::TuneError;
 
 /// Wrong usage that only shows once a command runs.
@@ -72,6 +73,7 @@ enum Cause<'a> {
     Device(&'a DeviceError),
     Registry(&'a RegistryError),
     Model(&'a ModelError),
+    Runtime(&'a RuntimeError),
     Data(&'a DataError),
     Read(&'a ReadError),
     Write(&'a WriteError),
@@ -87,19 +89,24 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
         return Some(Cause::Data(inner));
     }
     let device = || error.downcast_ref().map(Cause::Device);
+    let runtime = || error.downcast_ref().map(Cause::Runtime);
     let registry = || error.downcast_ref().map(Cause::Registry);
     let model = || error.downcast_ref().map(Cause::Model);
     let data = || error.downcast_ref().map(Cause::Data);
     let read = || error.downcast_ref().map(Cause::Read);
     let write = || error.downcast_ref().map(Cause::Write);
-    device().or_else(registry).or_else(model).or_else(data).or_else(read).or_else(write)
+    device().or_else(registry).or_else(runtime).or_else(model).or_else(data).or_else(read).or_else(write)
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if matches!(error.downcast_ref(), Some(EngineError::Disagree { .. })) {
+        return Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them");
+    }
     match cause(error)? {
         Cause::Device(error) => Some(error.hint()),
         Cause::Registry(error) => error.hint(),
         Cause::Model(error) => error.hint(),
+        Cause::Runtime(error) => error.hint(),
         Cause::Data(error) => error.hint(),
         Cause::Read(error) => error.hint(),
         Cause::Write(error) => error.hint(),
@@ -111,6 +118,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let asked_for = match cause(error) {
         Some(Cause::Device(_)) => true,
         Some(Cause::Model(error)) => error.is_usage(),
+        Some(Cause::Runtime(error)) => error.is_usage(),
         Some(Cause::Data(error)) => error.is_usage(),
         Some(Cause::Write(error)) => matches!(error, WriteError::NotAFolder { .. }),
         Some(Cause::Registry(_) | Cause::Read(_)) | None => false,

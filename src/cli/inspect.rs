@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::failure;
 use super::output::{Output, Shape};
+use super::{failure, runtime};
 use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
 use crate::registry;
 use crate::report::printable;
@@ -34,6 +34,9 @@ pub struct Args {
     /// Height and width in pixels, for models that take any size.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub size: Option<[usize; 2]>,
+    /// The library of ONNX Runtime.
+    #[command(flatten)]
+    pub runtime: runtime::Args,
 }
 
 fn size(text: &str) -> Result<[usize; 2], String> {
@@ -47,7 +50,7 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let reference = registry::identify(&args.model)?;
     let input = InputOverride { size: args.size, ..InputOverride::default() };
-    let options = LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input };
+    let options = LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input, runtime: args.runtime.open(out)?.runtime };
     let inspection = model::inspect(reference, &options).map_err(|error| failure::about(&args.model, error))?;
     match out.shape {
         Shape::Json => out.json(&inspection)?,
@@ -58,7 +61,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 
 /// An inspection for people. Names from the file are made [`printable`].
 pub fn render(inspection: &Inspection) -> String {
-    let Inspection { identity, description, parameters, trainable, input, cut, operators, modes } = inspection;
+    let Inspection { identity, description, parameters, trainable, input, cut, operators, modes, executor, executor_reason } = inspection;
     let layout = match input.layout {
         Layout::Nchw => "[N, C, H, W]",
         Layout::Nhwc => "[N, H, W, C]",
@@ -77,6 +80,8 @@ pub fn render(inspection: &Inspection) -> String {
         ("features", format!("{} [N, {}], {}   (override: --features NAME)", cut.name, cut.width, cut.how)),
         ("operators", operators.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")),
     ];
+    let reason = executor_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    lines.push(("executor", format!("{executor}{reason}")));
     for (i, mode) in modes.iter().enumerate() {
         let answer = match (&mode.reason, mode.possible) {
             (_, true) => "possible".to_owned(),
@@ -136,6 +141,8 @@ mod tests {
                 ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },
                 ModeSummary { mode: "full_network".into(), possible: false, reason: Some("its weights are quantised".into()) },
             ],
+            executor: "ONNX Runtime 1.32.0".into(),
+            executor_reason: None,
         };
         insta::assert_snapshot!(render(&inspection));
     }

@@ -19,15 +19,20 @@ pub(super) fn memory() -> Option<u64> {
     limits.into_iter().flatten().filter(|bytes| *bytes > 0).min()
 }
 
-/// The cache in the folder that was asked for, else that of `HEIRLOOM_CACHE` (`off`: none), else the user's. A folder that cannot be used costs
-/// time and nothing else: it is said, and the run goes on without.
-pub(super) fn cache(asked: Option<&Path>, out: &Output) -> Option<Cache> {
+/// The folder that was asked for, else that of `HEIRLOOM_CACHE` (`off`: none), else the user's.
+pub(super) fn cache_folder(asked: Option<&Path>) -> Option<PathBuf> {
     let named = std::env::var_os("HEIRLOOM_CACHE").filter(|folder| !folder.is_empty());
     if asked.is_none() && named.as_ref().is_some_and(|named| named == "off") {
         return None;
     }
     let users = || dirs::cache_dir().map(|folder| folder.join("heirloom"));
-    let folder = asked.map(Path::to_owned).or(named.map(PathBuf::from)).or_else(users)?;
+    asked.map(Path::to_owned).or(named.map(PathBuf::from)).or_else(users)
+}
+
+/// The cache in that folder, if there is one. A folder that cannot be used costs time and nothing else: it is said, and the run goes on
+/// without.
+pub(super) fn cache(asked: Option<&Path>, out: &Output) -> Option<Cache> {
+    let folder = cache_folder(asked)?;
     match Cache::open(&folder, LIMIT) {
         Ok(cache) => Some(cache),
         Err(error) => {

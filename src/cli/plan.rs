@@ -7,7 +7,7 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
 use super::{device, duration, machine};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Whole};
 use crate::{data, engine};
 
 const EXAMPLES: &str = "\
@@ -36,8 +36,10 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let compute = args.compute.open(out)?;
-    let subject = Subject::open(&args.subject, out)?;
+    let subject = Subject::open(&args.subject, &compute, out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
+    let executors = engine::executors(&subject.model, &data)?;
+    out.remark(&format!("  {:<16} {executors}", "executor"));
     let means = engine::means(&subject.model, &compute, machine::memory(), None)?;
     let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
@@ -57,20 +59,30 @@ fn render(plan: &Plan, most: Option<Duration>) -> String {
 fn write(plan: &Plan, most: Option<Duration>, out: &mut String) -> std::fmt::Result {
     let c = plan.counts;
     writeln!(out, "data      {} training and {} test pictures ({} clusters) of {} classes", c.train, c.test, c.test_clusters, c.classes)?;
-    writeln!(out, "speed     {:.0} pictures a second evaluated, {:.0} trained on", plan.speed.forward, plan.speed.train)?;
+    match plan.speed.whole {
+        Some(Whole { train, .. }) => {
+            writeln!(out, "speed     {:.0} pictures a second evaluated, {train:.0} trained on", plan.speed.features)?;
+        }
+        None => writeln!(out, "speed     {:.0} pictures a second evaluated", plan.speed.features)?,
+    }
     writeln!(out, "memory    about {}\n", plan::bytes(plan.memory))?;
     writeln!(out, "{:<28} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
     for job in &plan.jobs {
         let first = job.seconds(job.seeds.first);
         let late = if most.is_some_and(|most| first > most.as_secs_f64()) { "   does not fit --max-time" } else { "" };
         let seeds = format!("{}-{}", job.seeds.first, job.seeds.most);
-        writeln!(out, "{:<28} {seeds:>7} {:>14}{late}", engine::stage_name(job.arm, job.mode), engine::duration(first))?;
+        let time = if job.possible { engine::duration(first) } else { "not possible".to_owned() };
+        writeln!(out, "{:<28} {seeds:>7} {time:>14}{late}", engine::stage_name(job.arm, job.mode))?;
     }
     writeln!(out, "\n{:<40} {:>6} {:>7} {:>10}   controls", "finding", "limit", "power", "smallest")?;
     for f in &plan.findings {
         let controls: Vec<&str> = f.controls.iter().map(|c| c.name()).collect();
         let id = format!("{}@{}", f.rule, f.mode);
-        writeln!(out, "{id:<40} {:>6} {:>7.3} {:>10.3}   {}", f.limit, f.power, f.smallest_limit, controls.join(", "))?;
+        if f.possible {
+            writeln!(out, "{id:<40} {:>6} {:>7.3} {:>10.3}   {}", f.limit, f.power, f.smallest_limit, controls.join(", "))?;
+        } else {
+            writeln!(out, "{id:<40} {:>6} {:>7} {:>10}   skipped: the network cannot be trained here", f.limit, "-", "-")?;
+        }
     }
     writeln!(
         out,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::failure::Usage;
 use super::output::Output;
+use super::runtime;
+use crate::exec::Compute;
 use crate::model::{LoadOptions, Model};
 use crate::policy::{self, Policy};
 use crate::registry;
@@ -29,6 +31,9 @@ pub struct Args {
     /// Architecture of a file that holds weights only [default: from config.json or the tensor names].
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
+    /// The library of ONNX Runtime.
+    #[command(flatten)]
+    pub runtime: runtime::Args,
 }
 
 /// A model with the policy it is held against.
@@ -40,7 +45,7 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Reads both; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
-    pub(super) fn open(args: &Args, out: &Output) -> anyhow::Result<Self> {
+    pub(super) fn open(args: &Args, compute: &Compute, out: &Output) -> anyhow::Result<Self> {
         let (checked, remarks) = if let Some(path) = &args.policy {
             policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?
         } else {
@@ -50,9 +55,14 @@ impl Subject {
         for remark in remarks {
             out.remark(&format!("warning: {}", remark.message));
         }
-        let options =
-            LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input: checked.file.input.clone().unwrap_or_default() };
-        let model = Model::load(registry::identify(&args.model)?, &options)?;
+        let runtime = args.runtime.open(out)?.runtime;
+        let options = LoadOptions {
+            features: args.features.clone(),
+            arch: args.arch.clone(),
+            input: checked.file.input.clone().unwrap_or_default(),
+            runtime: runtime.clone(),
+        };
+        let model = Model::load(registry::identify(&args.model)?, &options)?.computed_on(compute);
         let size = [model.input.height, model.input.width];
         if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
             let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
@@ -77,7 +87,7 @@ impl Subject {
                 ))
                 .into());
             }
-            let model = Model::load(found, &LoadOptions::default())?;
+            let model = Model::load(found, &LoadOptions { runtime: runtime.clone(), ..LoadOptions::default() })?.computed_on(compute);
             if [model.input.height, model.input.width] != size {
                 return Err(Usage("the reference takes pictures of another size than the model".into()).into());
             }

@@ -13,38 +13,46 @@ use crate::model::{LoadOptions, Model, safetensors};
 use crate::plan::{Footprint, Means, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
+use crate::runtime::Runtime;
 use crate::store::{Cache, Digest};
 
 const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
 const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
 const CLEAN: &[u8] = include_bytes!("../../fixtures/canary/clean.safetensors");
 
-/// The self-test of this build on this instruction set and device: run, or remembered where it was sound. An interruption is an error, anything
-/// else an outcome.
-pub fn check(cache: Option<&Cache>, compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+/// The self-test of this build on this instruction set, device and executor: run, or remembered where it was sound. An interruption is an
+/// error, anything else an outcome.
+pub fn check(
+    runtime: Option<&Runtime>,
+    compute: &Compute,
+    cache: Option<&Cache>,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<CanaryOutcome, EngineError> {
     const SOUND: &[u8] = b"sound";
-    let kept = cache.and_then(|cache| Some((cache, kept::of_build("canary", &[("device", &compute.key())])?)));
+    let executor = runtime.map_or_else(|| "heirloom".to_owned(), Runtime::name);
+    let parts = [("executor", executor.as_str()), ("device", &compute.key())];
+    let kept = cache.and_then(|cache| Some((cache, kept::of_build("canary", &parts)?)));
     if let Some((cache, key)) = &kept
         && cache.get(key).as_deref() == Some(SOUND)
     {
         return Ok(CanaryOutcome::Sound);
     }
-    let outcome = run_pair(compute, stop)?;
+    let outcome = run_pair(runtime, compute, stop)?;
     if let (Some((cache, key)), CanaryOutcome::Sound) = (&kept, &outcome) {
         // Not kept, it runs again next time; what hinders it is said when the first fine-tune is kept.
-        let _ = cache.put(key, SOUND);
+        let _ = cache.put(key, &format!("embedded pair, {executor}"), SOUND);
     }
     Ok(outcome)
 }
 
-fn run_pair(compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
+fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
     let broken = |e: &dyn std::fmt::Display| EngineError::Canary(e.to_string());
     let (policy, _) =
         policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
     let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
     let mut wrong = Vec::new();
     for (name, bytes, wanted) in [("planted", PLANTED, Verdict::Fail), ("clean", CLEAN, Verdict::Pass)] {
-        let model = embedded(name, bytes)?;
+        let model = embedded(name, bytes, runtime)?;
         let settings = Settings {
             policy: &policy,
             model: &model,
@@ -61,7 +69,7 @@ fn run_pair(compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<Canar
             stop,
         };
         // Fixed-feature only, and small: its cost needs no prediction.
-        let means = Means { speed: Speed { forward: 1.0, train: 1.0 }, footprint: Footprint::default(), memory: None };
+        let means = Means { speed: Speed { features: 1.0, whole: None }, footprint: Footprint::default(), memory: None };
         let certified = run(&settings, &data, &means, &mut |_| {})?;
         if certified.report.exit_code == 130 {
             return Err(EngineError::Tune(crate::tune::TuneError::Stopped));
@@ -73,10 +81,10 @@ fn run_pair(compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<Canar
     Ok(if wrong.is_empty() { CanaryOutcome::Sound } else { CanaryOutcome::Failed(wrong.join("; ")) })
 }
 
-fn embedded(name: &str, bytes: &[u8]) -> Result<Model, EngineError> {
+fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model, EngineError> {
     let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
-    let options = LoadOptions::default();
+    let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
     let imported = safetensors::load(&path, bytes, &options).map_err(|e| EngineError::Canary(e.to_string()))?;
     let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64 };
-    Ok(Model::assemble(identity, imported, &options)?)
+    Ok(Model::assemble(identity, imported, None, &options)?)
 }

@@ -17,12 +17,14 @@ pub(super) enum Missing {
     NotRun(String),
     /// It failed.
     Failed(String),
+    /// The checkpoint does not allow it.
+    Impossible(String),
 }
 
 impl Missing {
     pub(super) fn reason(&self) -> &str {
         match self {
-            Missing::NotRun(reason) | Missing::Failed(reason) => reason,
+            Missing::NotRun(reason) | Missing::Failed(reason) | Missing::Impossible(reason) => reason,
         }
     }
 }
@@ -110,6 +112,7 @@ pub(super) fn finding<'m>(
         Ok(source) => source,
         Err(Missing::NotRun(reason)) => return without_numbers(policy, rule, mode, terms.look, Verdict::Inconclusive, reason),
         Err(Missing::Failed(reason)) => return without_numbers(policy, rule, mode, terms.look, Verdict::Error, reason),
+        Err(Missing::Impossible(reason)) => return without_numbers(policy, rule, mode, terms.look, Verdict::Skipped, reason),
     };
     let controls: Vec<_> = rule
         .controls_for(mode)

@@ -1,13 +1,17 @@
-//! What is kept from one run to the next: the outcomes of every fine-tune, under a key of all that can change them.
+//! What is kept from one run to the next: the outcomes of every fine-tune and the features of frozen networks, under a key of all that can
+//! change them.
 
 use std::sync::OnceLock;
 
+use ndarray::Array2;
+
 use super::Settings;
+use crate::exec::Compute;
 use crate::model::Model;
 use crate::plan::Job;
 use crate::probe::{Arm, Outcome};
 use crate::store::{Cache, Digest, Key};
-use crate::tune::Recipe;
+use crate::tune::{Mode, Recipe};
 
 /// The part of a key that a whole run shares.
 pub(super) struct Shared {
@@ -54,8 +58,11 @@ impl Shared {
             Arm::Source | Arm::Reference => model.identity.digest.0.clone(),
             Arm::Scratch => "fresh weights".to_owned(),
         };
+        // What trains is computed by heirloom, whatever computes frozen features.
+        let executor = if job.mode == Mode::FixedFeature { model.executor() } else { "heirloom".to_owned() };
         let own = [
             ("start", start),
+            ("executor", executor),
             ("architecture", architecture(model)),
             ("arm", super::arm_name(job.arm).to_owned()),
             ("mode", job.mode.to_string()),
@@ -71,11 +78,43 @@ impl Shared {
     }
 }
 
-/// The graph, which `--arch` or a file beside the weights may have decided, and its constants, which are never drawn anew.
+/// The key of the features of a frozen network for the pictures of a view, under a trigger where there is one.
+pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trigger: Option<&Digest>) -> Option<Key> {
+    let own = [
+        ("device", compute.key()),
+        ("model", model.identity.digest.0.clone()),
+        ("executor", model.executor()),
+        ("architecture", architecture(model)),
+        ("input", format!("{:?}", model.input)),
+        ("features", format!("{} {} {}", model.cut.name, model.cut.width, model.cut.how)),
+        ("view", view.0.clone()),
+        ("trigger", trigger.map_or_else(|| "none".to_owned(), |trigger| trigger.0.clone())),
+    ];
+    let parts: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    of_build("features", &parts)
+}
+
+/// Features that were kept, if they are `n` rows of `width`.
+pub(super) fn features(cache: &Cache, key: &Key, (n, width): (usize, usize)) -> Option<Array2<f32>> {
+    let bytes = cache.get(key)?;
+    let (numbers, []) = bytes.as_chunks::<4>() else { return None };
+    Array2::from_shape_vec((n, width), numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()).ok()
+}
+
+/// Keeps features.
+pub(super) fn keep_features(cache: &Cache, key: &Key, name: &str, features: &Array2<f32>) -> std::io::Result<()> {
+    let bytes: Vec<u8> = features.iter().flat_map(|number| number.to_le_bytes()).collect();
+    cache.put(key, name, &bytes)
+}
+
+/// The graph, which `--arch` or a file beside the weights may have decided, and its constants, which are never drawn anew. A network
+/// that is run from its file alone is told by that file's digest.
 fn architecture(model: &Model) -> String {
+    let Ok(network) = &model.network else { return "of the file".to_owned() };
+    let (trunk, params) = (&network.trunk, &network.params);
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{:?}", model.trunk).as_bytes());
-    for (slot, array) in model.trunk.slots().iter().zip(&model.params.0).filter(|(slot, _)| slot.role == crate::graph::Role::Constant) {
+    hasher.update(format!("{trunk:?}").as_bytes());
+    for (slot, array) in trunk.slots().iter().zip(&params.0).filter(|(slot, _)| slot.role == crate::graph::Role::Constant) {
         hasher.update(slot.name.as_bytes());
         for value in array {
             hasher.update(&value.to_le_bytes());
@@ -90,6 +129,6 @@ pub(super) fn outcome(cache: &Cache, key: &Key) -> Option<Outcome> {
 }
 
 /// Keeps an outcome.
-pub(super) fn keep(cache: &Cache, key: &Key, outcome: &Outcome) -> std::io::Result<()> {
-    cache.put(key, &serde_json::to_vec(outcome)?)
+pub(super) fn keep(cache: &Cache, key: &Key, name: &str, outcome: &Outcome) -> std::io::Result<()> {
+    cache.put(key, name, &serde_json::to_vec(outcome)?)
 }

@@ -8,65 +8,95 @@ use rand::RngExt;
 use super::{EngineError, kept};
 use crate::exec::{self, Compute, Weights};
 use crate::graph::{Graph, Op};
-use crate::model::Model;
-use crate::plan::{Footprint, Means, Speed};
+use crate::model::{Layout, Model};
+use crate::plan::{Footprint, Means, Speed, Whole};
 use crate::stats::stream::stream;
 use crate::store::Cache;
-use crate::tune;
+use crate::tune::{self, TuneError};
 
 /// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used.
 pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
-    let (graph, _, _) = model.with_head(2)?;
-    let mut arrays = model.params.0.clone();
-    arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
-    let sizes = || {
-        let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
-        computed.map(|node| node.shape.elements_per_item())
-    };
-    let footprint = Footprint {
-        picture: model.input.channels * model.input.height * model.input.width,
-        features: model.cut.width,
-        largest: sizes().max().unwrap_or(0),
-        activations: sizes().sum(),
-        weights: arrays.iter().map(ArrayD::len).sum(),
-    };
+    let picture = model.input.channels * model.input.height * model.input.width;
+    let mut footprint = Footprint { picture, features: model.cut.width, ..Footprint::default() };
+    let mut network = None;
+    match &model.network {
+        Ok(own) => {
+            let (graph, _, _) = model.with_head(2)?;
+            let mut arrays = own.params.0.clone();
+            arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
+            let sizes = || {
+                let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
+                computed.map(|node| node.shape.elements_per_item())
+            };
+            footprint.largest = sizes().max().unwrap_or(0);
+            footprint.activations = sizes().sum();
+            footprint.weights = arrays.iter().map(ArrayD::len).sum();
+            network = Some((graph, arrays));
+        }
+        // What happens inside is not known: its input and its weights are the least there is.
+        Err(opaque) => {
+            footprint.largest = picture;
+            footprint.weights = opaque.parameters;
+        }
+    }
     let threads = rayon::current_num_threads().to_string();
-    let device = compute.key();
-    let model_parts = [("model", model.identity.digest.0.as_str()), ("features", &model.cut.name)];
-    let parts = [model_parts, [("threads", &threads), ("device", &device)]].concat();
+    let executor = model.executor();
+    let parts = [
+        ("model", model.identity.digest.0.as_str()),
+        ("features", &model.cut.name),
+        ("executor", &executor),
+        ("device", &compute.key()),
+        ("input", &format!("{:?}", model.input)),
+        ("threads", &threads),
+    ];
     let kept = cache.and_then(|cache| Some((cache, kept::of_build("speed", &parts)?)));
     let known = kept.as_ref().and_then(|(cache, key)| serde_json::from_slice(&cache.get(key)?).ok());
     let speed = match known {
         Some(speed) => speed,
-        None => measure(&graph, &Weights::on(compute, &arrays)?)?,
+        None => measure(model, compute, network)?,
     };
     if let (Some((cache, key)), None, Ok(bytes)) = (&kept, known, serde_json::to_vec(&speed)) {
         // Not kept, it is measured again; what hinders it is said when the first fine-tune is kept.
-        let _ = cache.put(key, &bytes);
+        let _ = cache.put(key, &format!("{}, {executor}", model.identity.name()), &bytes);
     }
     Ok(Means { speed, footprint, memory })
 }
 
-/// Times one batch forward and one training step on noise.
-fn measure(graph: &Graph, weights: &Weights) -> Result<Speed, EngineError> {
+/// Times one batch forward and one training step on noise, and the frozen network where something else runs it.
+fn measure(model: &Model, compute: &Compute, network: Option<(Graph, Vec<ArrayD<f32>>)>) -> Result<Speed, EngineError> {
     const BATCH: usize = 32;
-    let shape = graph.node(graph.input()).shape.at(BATCH);
+    let (c, h, w) = (model.input.channels, model.input.height, model.input.width);
+    let shape = match model.input.layout {
+        Layout::Nchw => [BATCH, c, h, w],
+        Layout::Nhwc => [BATCH, h, w, c],
+    };
     let mut rng = stream(0, 0, "speed");
     let noise: Vec<f32> = (0..shape.iter().product::<usize>()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let input = candle_core::Tensor::from_vec(noise, shape, &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
-    let input = weights.place(&input)?;
-    let trains = exec::trainable(graph);
-    let forward = || exec::infer(graph, weights, &input).and_then(|_| weights.wait());
-    let train = || {
-        let recording = exec::record(graph, weights, &trains, exec::Norm::Batch, &input)?;
-        let gradient = recording.output.clone();
-        recording.backward(graph, &gradient).and_then(|_| weights.wait())
+    let input = candle_core::Tensor::from_vec(noise, shape.as_slice(), &candle_core::Device::Cpu).map_err(exec::ExecError::from)?;
+    let whole = match network {
+        None => None,
+        Some((graph, arrays)) => {
+            let weights = Weights::on(compute, &arrays)?;
+            let input = weights.place(&input)?;
+            let trains = exec::trainable(&graph);
+            let forward = || exec::infer(&graph, &weights, &input).and_then(|_| weights.wait());
+            let train = || {
+                let recording = exec::record(&graph, &weights, &trains, exec::Norm::Batch, &input)?;
+                let gradient = recording.output.clone();
+                recording.backward(&graph, &gradient).and_then(|_| weights.wait())
+            };
+            Some(Whole { forward: rate(BATCH, &|| Ok(forward()?))?, train: rate(BATCH, &|| Ok(train()?))? })
+        }
     };
-    Ok(Speed { forward: rate(BATCH, forward)?, train: rate(BATCH, train)? })
+    let features = match (&model.runtime, whole) {
+        (Ok(extractor), _) => rate(BATCH, &|| Ok(extractor.features(&input).map(drop)?))?,
+        (Err(_), whole) => whole.map_or(1.0, |whole| whole.forward),
+    };
+    Ok(Speed { features, whole })
 }
 
 /// Pictures a second: once to warm up, then at least twice and for a fifth of a second.
-fn rate(batch: usize, step: impl Fn() -> Result<(), exec::ExecError>) -> Result<f64, EngineError> {
+fn rate(batch: usize, step: &dyn Fn() -> Result<(), TuneError>) -> Result<f64, EngineError> {
     step()?;
     let clock = Instant::now();
     let mut steps = 0;

@@ -9,12 +9,12 @@ use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name}
 use crate::exec::{self, Weights};
 use crate::gate::{Control, Rule};
 use crate::graph::Graph;
-use crate::model::Model;
+use crate::model::{Model, ModelError};
 use crate::pixels::Frame;
 use crate::plan::{self, Job, Plan};
 use crate::probe::{Arm, Measurement, Outcome, Probe};
 use crate::report::Sheet;
-use crate::store::{Cache, Digest};
+use crate::store::{Cache, Digest, Key, LIMIT};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
 use crate::tune::{self, Features, Feed, Mode, Recipe, Standard, TuneError};
 
@@ -103,13 +103,20 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Why a job cannot run, if it cannot: whatever trains needs a network of our own operators.
+    pub(super) fn impossible(&self, job: &Job) -> Option<String> {
+        let opaque = self.model(job.arm).ok()?.network.as_ref().err()?;
+        let why = || format!("{}: the network cannot be trained here: {}", stage_name(job.arm, job.mode), opaque.reason);
+        (job.mode == Mode::FullNetwork).then(why)
+    }
+
     /// Predicted seconds to bring a job to the seeds of a look; what an earlier run kept costs nothing.
     pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
         let done = self.seeds.get(&(job.arm, job.mode)).copied().unwrap_or(0);
         let recipe = plan::recipe(self.settings.policy, job.arm, job.mode);
         let kept = |seed: &usize| recipe.is_some_and(|recipe| self.kept(job, recipe, *seed).is_some());
         let missing = (done..job.seeds_at(look)).filter(|seed| !kept(seed)).count();
-        let once = if missing == 0 || self.frozen.contains_key(&job.arm) { 0.0 } else { job.once };
+        let once = if missing == 0 || self.frozen.contains_key(&job.arm) || self.all_features_kept(job) { 0.0 } else { job.once };
         once + job.each * missing as f64
     }
 
@@ -133,7 +140,7 @@ impl<'a> Bench<'a> {
         let missing: Vec<usize> = (done..seeds).filter(|seed| !kept.contains_key(seed)).collect();
         if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
             let name = features_name(arm);
-            let frozen = timed(&name, String::new(), emit, stages, |emit| self.extract(job, emit))?;
+            let frozen = timed(&name, emit, stages, |emit| self.extract(job, emit))?;
             self.frozen.insert(arm, frozen);
         }
         let summary = match kept.len() {
@@ -141,7 +148,7 @@ impl<'a> Bench<'a> {
             all if missing.is_empty() => format!("{all} kept from an earlier run"),
             some => format!("{some} of {} kept from an earlier run", seeds - done),
         };
-        timed(&stage_name(arm, mode), summary, emit, stages, |emit| {
+        timed(&stage_name(arm, mode), emit, stages, |emit| {
             for seed in done..seeds {
                 let outcomes = if let Some(outcomes) = kept.get(&seed) {
                     self.cached += 1;
@@ -157,8 +164,9 @@ impl<'a> Bench<'a> {
                 }
                 self.seeds.insert((arm, mode), seed + 1);
             }
-            Ok(())
-        })
+            Ok(((), summary))
+        })?;
+        Ok(())
     }
 
     /// The outcomes of a seed that an earlier run kept, if it kept those of every rule.
@@ -179,7 +187,8 @@ impl<'a> Bench<'a> {
         for (rule, outcome) in outcomes {
             let Some(prepared) = self.prepared.iter().find(|prepared| prepared.rule.id == *rule) else { continue };
             let Some(key) = shared.key((job, recipe), model, (&prepared.digest, outcome.shams.len()), outcome.seed) else { continue };
-            if let Err(error) = kept::keep(cache, &key, outcome) {
+            let name = format!("{}, {}, {rule}, seed {}", model.identity.name(), stage_name(job.arm, job.mode), outcome.seed);
+            if let Err(error) = kept::keep(cache, &key, &name, outcome) {
                 emit(Event::Warning(format!("this fine-tune is not kept for later runs: {error}")));
             }
         }
@@ -241,9 +250,10 @@ impl<'a> Bench<'a> {
             return Ok(all);
         }
         let (graph, _, _) = model.with_head(classes)?;
+        let network = model.own()?;
         let mut arrays = match arm {
-            Arm::Scratch => tune::fresh_weights(&model.trunk, &model.params.0, streams.0, streams.1),
-            Arm::Source | Arm::Reference => model.params.0.clone(),
+            Arm::Scratch => tune::fresh_weights(&network.trunk, &network.params.0, streams.0, streams.1),
+            Arm::Source | Arm::Reference => network.params.0.clone(),
         };
         arrays.extend(head);
         let feed = self.task.train.plain();
@@ -290,49 +300,131 @@ impl<'a> Bench<'a> {
         self.prepared.iter().map(sheet).collect()
     }
 
-    /// Features of every picture, clean and changed.
-    fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Frozen, EngineError> {
+    /// Every view of the pictures that the heads of a job are shown: under no trigger or one, and as which entry it is kept.
+    fn views<'b>(&'b self, job: &Job) -> Vec<(&'b str, Option<&'b PreparedTrigger>)> {
+        let rules = self.prepared.iter().filter_map(|prepared| Some((prepared, prepared.shams_for(job)?)));
+        let changed = rules.flat_map(|(prepared, shams)| {
+            std::iter::once(&prepared.trigger).chain(shams).map(|trigger| (prepared.rule.id.as_str(), Some(trigger)))
+        });
+        [("training pictures", None), ("test pictures", None)].into_iter().chain(changed).collect()
+    }
+
+    /// The cache, if the features of a job may be kept: they are small beside what it holds.
+    fn features_cache(&self, job: &Job) -> Result<Option<&'a Cache>, String> {
+        let Some((cache, _)) = &self.cache else { return Ok(None) };
+        let width = self.model(job.arm).map_or(0, |model| model.cut.width);
+        let rows = self.task.train.len() + self.task.test.len() * (self.views(job).len() - 1);
+        let bytes = (rows * width * size_of::<f32>()) as u64;
+        if bytes > MOST_KEPT { Err(plan::bytes(bytes)) } else { Ok(Some(cache)) }
+    }
+
+    /// Whether an earlier run kept all features of a job.
+    fn all_features_kept(&self, job: &Job) -> bool {
+        let (Ok(Some(cache)), Ok(model)) = (self.features_cache(job), self.model(job.arm)) else { return false };
+        let mut views = self.views(job).into_iter().enumerate();
+        job.mode == Mode::FixedFeature
+            && views.all(|(i, (_, trigger))| self.features_key(model, i, trigger).is_some_and(|key| cache.has(&key)))
+    }
+
+    /// The first view is that of the training pictures, all others are of the test pictures.
+    fn features_key(&self, model: &Model, view: usize, trigger: Option<&PreparedTrigger>) -> Option<Key> {
+        let view = &self.task.views[usize::from(view > 0)];
+        kept::features_key(model, self.settings.compute, view, trigger.map(PreparedTrigger::digest).as_ref())
+    }
+
+    /// Features of every picture, clean and changed; what of them was kept, in words.
+    fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, String), EngineError> {
         let model = self.model(job.arm)?;
-        let weights = Weights::on(self.settings.compute, &model.params.0)?;
-        let rules: Vec<_> = self.prepared.iter().filter_map(|p| Some((p, p.shams_for(job)?))).collect();
-        let passes: usize = rules.iter().map(|(_, shams)| 1 + shams.len()).sum();
-        let total = self.task.train.len() + self.task.test.len() * (1 + passes);
+        let width = model.cut.width;
+        let own = match &model.runtime {
+            Ok(_) => None,
+            Err(_) => Some((model.own()?, Weights::on(self.settings.compute, &model.own()?.params.0)?)),
+        };
+        let views = self.views(job);
+        let total = self.task.train.len() + self.task.test.len() * (views.len() - 1);
         emit(Event::StageStart { stage: features_name(job.arm), total: Some(total as u64), unit: "pictures" });
-        let (mut done, stop) = (0u64, self.stop);
-        let mut extract = |feed: &dyn Feed| -> Result<Array2<f32>, TuneError> {
-            tune::outputs(&model.trunk, &weights, feed, &mut |pictures| {
+        let (cache, too_large) = match self.features_cache(job) {
+            Ok(cache) => (cache, None),
+            Err(bytes) => (None, Some(bytes)),
+        };
+        let (mut done, mut found, stop) = (0u64, 0, self.stop);
+        let mut all = Vec::with_capacity(views.len());
+        for (i, (what, trigger)) in views.iter().enumerate() {
+            let pictures = if i == 0 { &self.task.train } else { &self.task.test };
+            let key = cache.and_then(|cache| Some((cache, self.features_key(model, i, *trigger)?)));
+            if let Some(features) = key.as_ref().and_then(|(cache, key)| kept::features(cache, key, (pictures.len(), width))) {
+                found += 1;
+                done += pictures.len() as u64;
+                emit(Event::Progress { done });
+                all.push(features);
+                continue;
+            }
+            let change = |frame: &mut Frame| {
+                if let Some(trigger) = trigger {
+                    trigger.apply(frame);
+                }
+            };
+            let feed = if trigger.is_some() { pictures.changed(&change) } else { pictures.plain() };
+            let mut tick = |pictures: usize| {
                 done += pictures as u64;
                 emit(Event::Progress { done });
                 !stop()
-            })
-        };
-        let train = extract(&self.task.train.plain())?;
-        let standard = Standard::of(&train);
-        let test = Features::new(extract(&self.task.test.plain())?, &standard);
-        let mut changed = BTreeMap::new();
-        for (prepared, shams) in rules {
-            let mut under = |trigger: &PreparedTrigger| {
-                let change = |frame: &mut Frame| trigger.apply(frame);
-                extract(&self.task.test.changed(&change)).map(|features| Features::new(features, &standard))
             };
-            let triggered = under(&prepared.trigger)?;
-            let shams = shams.iter().map(under).collect::<Result<_, _>>()?;
+            let features = match (&model.runtime, &own) {
+                (Ok(extractor), _) => tune::features(extractor, width, &feed, &mut tick)?,
+                (Err(_), Some((network, weights))) => tune::outputs(&network.trunk, weights, &feed, &mut tick)?,
+                (Err(reason), None) => return Err(ModelError::Opaque { reason: reason.clone() }.into()),
+            };
+            if let Some((cache, key)) = &key {
+                let name =
+                    format!("{}, {what}{}, {}", model.identity.name(), if trigger.is_some() { " (changed)" } else { "" }, model.executor());
+                if let Err(error) = kept::keep_features(cache, key, &name, &features) {
+                    emit(Event::Warning(format!("these features are not kept for later runs: {error}")));
+                }
+            }
+            all.push(features);
+        }
+        let summary = match (too_large, found) {
+            (Some(bytes), _) => format!("not kept for later runs: {bytes}, at most {} are", plan::bytes(MOST_KEPT)),
+            (None, 0) => String::new(),
+            (None, found) if found == views.len() => "kept from an earlier run".to_owned(),
+            (None, found) => format!("{found} of {} views kept from an earlier run", views.len()),
+        };
+        Ok((self.standardised(job, all)?, summary))
+    }
+
+    /// Features view by view, in the order of [`Bench::views`], made ready for heads.
+    fn standardised(&self, job: &Job, views: Vec<Array2<f32>>) -> Result<Frozen, EngineError> {
+        let mut views = views.into_iter();
+        let mut next = || views.next().ok_or(EngineError::Tune(TuneError::Empty { pictures: 0 }));
+        let train = next()?;
+        let standard = Standard::of(&train);
+        let mut next = || next().map(|features| Features::new(features, &standard));
+        let test = next()?;
+        let mut changed = BTreeMap::new();
+        for prepared in &self.prepared {
+            let Some(shams) = prepared.shams_for(job) else { continue };
+            let triggered = next()?;
+            let shams = shams.iter().map(|_| next()).collect::<Result<_, _>>()?;
             changed.insert(prepared.rule.id.clone(), (triggered, shams));
         }
         Ok(Frozen { train: Features::new(train, &standard), test, changed })
     }
 }
 
-/// Runs a stage, announces its end and notes its seconds.
+/// Bytes of the features of one arm that are kept for later runs: a quarter of what the folder holds, so that they do not drive out
+/// everything else.
+const MOST_KEPT: u64 = LIMIT / 4;
+
+/// Runs a stage, announces its end with what it says of itself, and notes its seconds.
 fn timed<T>(
     name: &str,
-    summary: String,
     emit: &mut dyn FnMut(Event),
     stages: &mut BTreeMap<String, f64>,
-    work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<T, EngineError>,
+    work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<(T, String), EngineError>,
 ) -> Result<T, EngineError> {
     let clock = Instant::now();
-    let result = work(emit)?;
+    let (result, summary) = work(emit)?;
     let seconds = clock.elapsed().as_secs_f64();
     *stages.entry(name.to_owned()).or_insert(0.0) += seconds;
     emit(Event::StageEnd { stage: name.to_owned(), summary, seconds });

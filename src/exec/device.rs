@@ -119,6 +119,11 @@ impl Compute {
         Ok(Self { precision, ..found })
     }
 
+    /// Whether it is the processor.
+    pub fn is_cpu(&self) -> bool {
+        self.device.is_cpu()
+    }
+
     /// Its name: `cpu`, or that of a card (`cuda NVIDIA H100 80GB HBM3`); the same card in another slot computes the same.
     pub fn name(&self) -> &str {
         &self.name

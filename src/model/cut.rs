@@ -1,9 +1,11 @@
 //! Where features leave a network: the input of its head, as one vector per picture.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::Cut;
-use crate::graph::{Dim, Graph, GraphError, NodeId, Op, Reduce, Role, Shape, Unary};
+use crate::graph::{Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape, Unary};
 
 /// Finds the features: the tensor the user names, else the one the file names (`hint`, where the graph has it), else the input
 /// of the head. Returns the network up to `[N, width]`, with the slots of `graph`.
@@ -21,15 +23,8 @@ pub fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Result<(Gr
 fn named(graph: &Graph, name: &str) -> Result<NodeId, CutError> {
     let computed = |id: &NodeId| !matches!(graph.node(*id).op, Op::Param(_) | Op::Input);
     graph.find(name).filter(computed).ok_or_else(|| {
-        let mut near: Vec<(f64, &str)> = graph
-            .nodes()
-            .iter()
-            .filter(|node| !matches!(node.op, Op::Param(_) | Op::Input))
-            .map(|node| (strsim::jaro_winkler(name, &node.name), node.name.as_str()))
-            .collect();
-        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        let near: Vec<&str> = near.iter().take(5).map(|(_, name)| *name).collect();
-        CutError::NotFound { name: name.into(), near: near.join("\n  ") }
+        let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_) | Op::Input));
+        CutError::not_found(name, computed.map(|node| node.name.as_str()))
     })
 }
 
@@ -118,13 +113,33 @@ fn pooled(graph: &Graph, node: NodeId, how: &str) -> Result<(Graph, Cut), CutErr
     let trunk = graph.truncated(node);
     let last = trunk.output();
     let shape = trunk.node(last).shape.clone();
-    let bad = || CutError::Shape { name: name.clone(), shape: shape.to_string() };
-    if shape.0.first() != Some(&Dim::Batch(1)) || constants(&trunk)[last.0] {
+    if constants(&trunk)[last.0] {
+        return Err(CutError::Shape { name, shape: shape.to_string() });
+    }
+    let class_token = shape.known(2).is_some_and(|width| has_class_token(&trunk, width));
+    let mut builder = trunk.extend();
+    let (at, _) = to_vector(&mut builder, last, &name, class_token)?;
+    Ok((builder.finish(at)?, cut(&name, shape, class_token, how)?))
+}
+
+/// The tensor `name` of `shape` as features: how it becomes one vector per picture.
+pub(super) fn cut(name: &str, shape: Shape, class_token: bool, how: &str) -> Result<Cut, CutError> {
+    let mut builder = GraphBuilder::new();
+    let input = builder.input(name, shape)?;
+    let (at, then) = to_vector(&mut builder, input, name, class_token)?;
+    let width = builder.shape(at).elements_per_item();
+    Ok(Cut { name: name.to_owned(), width, how: format!("{how}{then}"), tail: Arc::new(builder.finish(at)?) })
+}
+
+/// Brings `from`, the tensor `name`, to `[N, width]`: a map and tokens by their mean or the class token, all else flattened.
+fn to_vector(builder: &mut GraphBuilder, from: NodeId, name: &str, class_token: bool) -> Result<(NodeId, &'static str), CutError> {
+    let shape = builder.shape(from).clone();
+    let bad = || CutError::Shape { name: name.to_owned(), shape: shape.to_string() };
+    if shape.0.first() != Some(&Dim::Batch(1)) {
         return Err(bad());
     }
     let sizes = shape.0[1..].iter().map(|dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None });
     let sizes: Vec<usize> = sizes.collect::<Option<_>>().filter(|sizes: &Vec<usize>| !sizes.contains(&0)).ok_or_else(bad)?;
-    let class_token = sizes.len() == 2 && has_class_token(&trunk, sizes[1]);
     let (kind, then) = match sizes[..] {
         [_] => (None, ""),
         [_, h, w] if h * w > 1 => (Some(Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: false }), ", mean over the map"),
@@ -133,8 +148,7 @@ fn pooled(graph: &Graph, node: NodeId, how: &str) -> Result<(Graph, Cut), CutErr
         [] => return Err(bad()),
         _ => (None, ", flattened"),
     };
-    let mut builder = trunk.extend();
-    let mut at = last;
+    let mut at = from;
     if let Some(op) = kind {
         at = builder.add("heirloom.pool", op, &[at])?;
     }
@@ -142,10 +156,8 @@ fn pooled(graph: &Graph, node: NodeId, how: &str) -> Result<(Graph, Cut), CutErr
         let width = builder.shape(at).elements_per_item();
         at = builder.add("heirloom.flatten", Op::Reshape { shape: Shape::batched(&[width]) }, &[at])?;
     }
-    let width = builder.shape(at).known(1).ok_or_else(bad)?;
-    let trunk = builder.finish(at)?;
-    let node = trunk.output();
-    Ok((trunk, Cut { node, name, width, how: format!("{how}{then}") }))
+    builder.shape(at).known(1).ok_or_else(bad)?;
+    Ok((at, then))
 }
 
 /// Whether a learnt token `[1, 1, width]` is put in front of the sequence.
@@ -191,6 +203,16 @@ pub enum CutError {
     /// The graph cannot be extended.
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+impl CutError {
+    /// With the names that come nearest.
+    pub(super) fn not_found<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Self {
+        let mut near: Vec<(f64, &str)> = all.map(|other| (strsim::jaro_winkler(name, other), other)).collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        let near: Vec<&str> = near.iter().take(5).map(|(_, name)| *name).collect();
+        Self::NotFound { name: name.into(), near: near.join("\n  ") }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InputSpec, LoadOptions, Model, ModelError};
+use super::{InputSpec, LoadOptions, Model, ModelError, Network};
 use crate::graph::Op;
 use crate::registry::ModelRef;
 
@@ -27,6 +27,11 @@ pub struct Inspection {
     pub operators: BTreeMap<String, usize>,
     /// What can be certified.
     pub modes: Vec<ModeSummary>,
+    /// What would compute the features of the frozen network: `ONNX Runtime 1.32.0`, or `heirloom`.
+    pub executor: String,
+    /// Why that is not ONNX Runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_reason: Option<String>,
 }
 
 /// [`super::Cut`] without the graph.
@@ -60,28 +65,49 @@ pub fn inspect(reference: ModelRef, options: &LoadOptions) -> Result<Inspection,
 impl Model {
     /// The description of a loaded checkpoint.
     pub fn inspection(&self) -> Inspection {
-        let mut operators = BTreeMap::new();
-        for node in self.graph.nodes().iter().filter(|node| !matches!(node.op, Op::Input | Op::Param(_))) {
-            *operators.entry(node.op.name().to_owned()).or_insert(0) += 1;
-        }
-        let slots = self.trunk.slots();
-        let trains = self.trunk.nodes().iter().any(|node| match node.op {
-            Op::Param(slot) => slots.get(slot.0).is_some_and(|slot| slot.role.trains()),
-            _ => false,
-        });
-        let reason = (!trains).then(|| "no trainable parameter reaches the features".to_owned());
+        let (parameters, trainable, operators, reason) = match &self.network {
+            Ok(network) => {
+                let params = &network.params;
+                let reason = (!network.trains()).then(|| "no trainable parameter reaches the features".to_owned());
+                let all = params.0.iter().map(ndarray::ArrayBase::len).sum();
+                (all, params.trainable(&network.graph), network.operators(), reason)
+            }
+            Err(opaque) => (opaque.parameters, 0, opaque.operators.clone(), Some(opaque.reason.clone())),
+        };
         Inspection {
             identity: self.identity.clone(),
             description: self.description.clone(),
-            parameters: self.params.0.iter().map(ndarray::ArrayBase::len).sum(),
-            trainable: self.params.trainable(&self.graph),
+            parameters,
+            trainable,
             input: self.input.clone(),
             cut: CutSummary { name: self.cut.name.clone(), width: self.cut.width, how: self.cut.how.clone() },
             operators,
             modes: vec![
                 ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },
-                ModeSummary { mode: "full_network".into(), possible: trains, reason },
+                ModeSummary { mode: "full_network".into(), possible: reason.is_none(), reason },
             ],
+            executor: self.executor(),
+            executor_reason: self.runtime.as_ref().err().cloned(),
         }
+    }
+}
+
+impl Network {
+    /// Whether a parameter that trains reaches the features.
+    fn trains(&self) -> bool {
+        let slots = self.trunk.slots();
+        self.trunk.nodes().iter().any(|node| match node.op {
+            Op::Param(slot) => slots.get(slot.0).is_some_and(|slot| slot.role.trains()),
+            _ => false,
+        })
+    }
+
+    /// How many operators of each kind.
+    fn operators(&self) -> BTreeMap<String, usize> {
+        let mut operators = BTreeMap::new();
+        for node in self.graph.nodes().iter().filter(|node| !matches!(node.op, Op::Input | Op::Param(_))) {
+            *operators.entry(node.op.name().to_owned()).or_insert(0) += 1;
+        }
+        operators
     }
 }

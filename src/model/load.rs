@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::extract::{ExtractError, Extractor};
 use super::onnx::{self, OnnxError};
 use super::preprocessing::{self, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
-use super::{Imported, InputSpec, Layout, LoadOptions, Model, arch::ArchError, cut, cut::CutError};
+use super::{Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, arch::ArchError, cut, cut::CutError};
+use crate::exec::Compute;
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
 use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
+use crate::runtime::Runtime;
 
 impl Model {
     /// Reads a checkpoint, finds where its features leave and what its pictures become.
@@ -25,15 +28,57 @@ impl Model {
             return Err(ModelError::ArchOfOnnx { name: name.clone() });
         }
         let contents = registry::contents(&reference)?;
-        let imported = match reference.format {
-            Format::Safetensors => safetensors::load(&reference.path, &contents.bytes, options)?,
-            Format::Onnx => read_onnx(&reference, &contents, options)?,
-        };
-        Self::assemble(reference, imported, options)
+        match reference.format {
+            Format::Safetensors => {
+                let imported = safetensors::load(&reference.path, &contents.bytes, options)?;
+                Self::assemble(reference, imported, None, options)
+            }
+            Format::Onnx => {
+                let size = size(&reference, options)?;
+                match (onnx::load_sized(&contents.bytes, &contents.beside, size), &options.runtime) {
+                    (Ok(imported), _) => Self::assemble(reference, imported, Some(&contents), options),
+                    (Err(error), Some(runtime)) if error.is_about_operators() => {
+                        Self::opaque(reference, error, &contents, runtime, size, options)
+                    }
+                    (Err(error), _) => Err(error.into()),
+                }
+            }
+        }
     }
 
-    /// Puts together what an importer read and what the user says.
-    pub fn assemble(identity: ModelRef, imported: Imported, options: &LoadOptions) -> Result<Self, ModelError> {
+    /// A network that cannot be imported, and that ONNX Runtime may run all the same.
+    fn opaque(
+        identity: ModelRef,
+        error: OnnxError,
+        contents: &Contents,
+        runtime: &Runtime,
+        size: Option<[usize; 2]>,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        let Ok(survey) = onnx::survey(&contents.bytes, size) else { return Err(error.into()) };
+        if let Some(asked) = options.input.size.filter(|asked| *asked != survey.size) {
+            return Err(ModelError::FixedSize { asked, fixed: survey.size });
+        }
+        preprocessing::checked_size(survey.size, "the input size")?;
+        let found = preprocessing_of(survey.preprocessing.clone(), &identity, &survey.metadata)?;
+        let input = InputSpec {
+            channels: survey.channels,
+            height: survey.size[0],
+            width: survey.size[1],
+            layout: survey.layout,
+            preprocessing: preprocessing::settle(found, &options.input)?,
+        };
+        let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
+            Ok(both) => both,
+            Err(ExtractError::Cut(error)) => return Err(error.into()),
+            Err(second) => return Err(ModelError::Neither { error, second }),
+        };
+        let network = Err(Opaque { reason: error.to_string(), parameters: survey.parameters, operators: survey.operators });
+        Ok(Self { identity, description: survey.description, input, cut, network, runtime: Ok(extractor) })
+    }
+
+    /// Puts together what an importer read from `file`, which an ONNX file keeps being run from, and what the user says.
+    pub fn assemble(identity: ModelRef, imported: Imported, file: Option<&Contents>, options: &LoadOptions) -> Result<Self, ModelError> {
         let Imported { description, graph, params, layout, channels, size, preprocessing, features, metadata } = imported;
         if params.0.len() != graph.slots().len() {
             return Err(ModelError::Params { arrays: params.0.len(), slots: graph.slots().len() });
@@ -43,10 +88,7 @@ impl Model {
                 return Err(ModelError::NotFinite { name: slot.name.clone() });
             }
         }
-        let found = match preprocessing {
-            Some(stated) => Some(stated),
-            None => preprocessing::find(&identity.path, &metadata)?.preprocessing,
-        };
+        let found = preprocessing_of(preprocessing, &identity, &metadata)?;
         let [height, width] = match (options.input.size, size) {
             (Some(asked), Some(fixed)) if asked != fixed => return Err(ModelError::FixedSize { asked, fixed }),
             (Some(size), _) | (None, Some(size)) => preprocessing::checked_size(size, "the input size")?,
@@ -65,7 +107,31 @@ impl Model {
         }
         let (trunk, cut) = cut::find(&graph, features.as_deref(), options.features.as_deref())?;
         let input = InputSpec { channels, height, width, layout, preprocessing: preprocessing::settle(found, &options.input)? };
-        Ok(Self { identity, description, graph: Arc::new(graph), trunk: Arc::new(trunk), params, input, cut })
+        let network = Network { graph: Arc::new(graph), trunk: Arc::new(trunk), params };
+        let runtime = match &options.runtime {
+            None => Err("no ONNX Runtime library is used".to_owned()),
+            Some(runtime) => Extractor::of_network(runtime, &network, &cut, &input, file).map_err(|error| error.to_string()),
+        };
+        Ok(Self { identity, description, input, cut, network: Ok(network), runtime })
+    }
+
+    /// The network in our own operators, without which nothing can be trained.
+    pub fn own(&self) -> Result<&Network, ModelError> {
+        self.network.as_ref().map_err(|opaque| ModelError::Opaque { reason: opaque.reason.clone() })
+    }
+
+    /// The same model where networks are computed elsewhere than on the processor: frozen ones too, if that is possible.
+    #[must_use]
+    pub fn computed_on(mut self, compute: &Compute) -> Self {
+        if !compute.is_cpu() && self.network.is_ok() {
+            self.runtime = Err(format!("{} computes the features", compute.name()));
+        }
+        self
+    }
+
+    /// What computes the features of the frozen network: `ONNX Runtime 1.32.0`, or `heirloom`.
+    pub fn executor(&self) -> String {
+        self.runtime.as_ref().map_or_else(|_| "heirloom".to_owned(), |extractor| extractor.runtime().name())
     }
 
     /// The trunk with a new linear head of `classes` outputs: the graph `[N, classes]`, and the slots of the head's weight
@@ -74,9 +140,10 @@ impl Model {
         if classes == 0 {
             return Err(ModelError::NoClasses);
         }
-        let first = self.trunk.slots().len();
-        let features = self.trunk.output();
-        let mut builder = Graph::clone(&self.trunk).extend();
+        let trunk = &self.own()?.trunk;
+        let first = trunk.slots().len();
+        let features = trunk.output();
+        let mut builder = Graph::clone(trunk).extend();
         let weight = builder.param("heirloom.head.weight", &[classes, self.cut.width], Role::Weight);
         let bias = builder.param("heirloom.head.bias", &[classes], Role::Bias);
         let head = builder.add("heirloom.head", Op::Linear, &[features, weight, bias])?;
@@ -85,12 +152,23 @@ impl Model {
 }
 
 /// An ONNX file that leaves height and width open gets them from the policy, else from the files beside it.
-fn read_onnx(reference: &ModelRef, contents: &Contents, options: &LoadOptions) -> Result<Imported, ModelError> {
-    let size = match options.input.size {
+fn size(reference: &ModelRef, options: &LoadOptions) -> Result<Option<[usize; 2]>, ModelError> {
+    Ok(match options.input.size {
         Some(size) => Some(preprocessing::checked_size(size, "the policy's `input.size`")?),
         None => preprocessing::find(&reference.path, &BTreeMap::new())?.size,
-    };
-    Ok(onnx::load_sized(&contents.bytes, &contents.beside, size)?)
+    })
+}
+
+/// What the file says, else what files beside it or its metadata say.
+fn preprocessing_of(
+    stated: Option<Preprocessing>,
+    identity: &ModelRef,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Option<Preprocessing>, ModelError> {
+    Ok(match stated {
+        Some(stated) => Some(stated),
+        None => preprocessing::find(&identity.path, metadata)?.preprocessing,
+    })
 }
 
 /// Why a checkpoint cannot be used.
@@ -165,6 +243,20 @@ pub enum ModelError {
         /// As found.
         shape: String,
     },
+    /// Only its own runtime understands it.
+    #[error("the network cannot be trained here: {reason}")]
+    Opaque {
+        /// From the importer.
+        reason: String,
+    },
+    /// Neither the importer nor ONNX Runtime can.
+    #[error("{error}; {second}")]
+    Neither {
+        /// From the importer.
+        error: OnnxError,
+        /// From ONNX Runtime.
+        second: ExtractError,
+    },
     /// A head without outputs.
     #[error("a head needs at least one class")]
     NoClasses,
@@ -194,6 +286,10 @@ impl ModelError {
             Self::Safetensors(SafetensorsError::Arch(ArchError::Tensors { .. })) => {
                 Some("give the tensors the names of that architecture, name another with --arch, or export the model to ONNX")
             }
+            Self::Onnx(error) if error.is_about_operators() => Some(
+                "with ONNX Runtime its frozen features can be certified all the same: `pip install onnxruntime`, or name its library with \
+                 --ort-lib",
+            ),
             Self::NotFinite { .. } => Some("certify a checkpoint from before the training diverged, or fetch the file again"),
             _ => None,
         }

@@ -5,7 +5,7 @@
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
 //! Files: `pb` the messages, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
-//! import, `lower` the operators, `batch` what mixes pictures, `import` the way through the graph, `roles` what parameters are for.
+//! import, `survey` what a file holds without understanding it, `lower` the operators, `batch` what mixes pictures, `import` the way through the graph, `roles` what parameters are for.
 //!
 //! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
 //! comes from [`registry`](crate::registry), which reads the model's own folder only, and nothing recurses.
@@ -18,6 +18,7 @@ mod lower;
 mod pb;
 mod roles;
 mod shapes;
+mod survey;
 mod tensor;
 mod value;
 mod write;
@@ -29,6 +30,7 @@ use super::Imported;
 use crate::graph::GraphError;
 use crate::registry::Beside;
 
+pub use survey::{Survey, survey};
 pub use write::write;
 
 /// Reads the ONNX file `bytes`; `beside` are the files that it keeps weights in (see [`Contents`](crate::registry::Contents)).
@@ -124,6 +126,13 @@ pub enum OnnxError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl OnnxError {
+    /// Whether the file may be whole and mean something that our operators cannot say.
+    pub fn is_about_operators(&self) -> bool {
+        matches!(self, Self::Unsupported { .. } | Self::Node { .. } | Self::Tensor { .. } | Self::Structure { .. } | Self::Opset { .. })
+    }
 }
 
 #[cfg(test)]

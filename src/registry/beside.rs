@@ -30,9 +30,19 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
 
 /// The locations of all tensors that are kept outside the file.
 fn locations(bytes: &[u8]) -> BTreeSet<String> {
-    let graph = ModelProto::decode(bytes).ok().and_then(|model| model.graph).unwrap_or_default();
-    let constants = graph.node.into_iter().flat_map(|node| node.attribute).filter_map(|attribute| attribute.t);
-    let outside = graph.initializer.into_iter().chain(constants).filter(|tensor| tensor.data_location == Some(OUTSIDE));
+    let model = ModelProto::decode(bytes).unwrap_or_default();
+    let functions = model.functions.into_iter().map(|function| GraphProto { node: function.node, initializer: Vec::new() });
+    let mut graphs: Vec<GraphProto> = model.graph.into_iter().chain(functions).collect();
+    let mut tensors = Vec::new();
+    // Branches and loops hold graphs of their own.
+    while let Some(graph) = graphs.pop() {
+        tensors.extend(graph.initializer);
+        for attribute in graph.node.into_iter().flat_map(|node| node.attribute) {
+            tensors.extend(attribute.t.into_iter().chain(attribute.tensors));
+            graphs.extend(attribute.g.map(|graph| *graph).into_iter().chain(attribute.graphs));
+        }
+    }
+    let outside = tensors.into_iter().filter(|tensor| tensor.data_location == Some(OUTSIDE));
     // A key given twice counts once, the first time: as on reading the tensor.
     let location = |tensor: TensorProto| tensor.external_data.into_iter().find(|entry| entry.key == "location");
     outside.filter_map(location).map(|entry| entry.value).collect()
@@ -62,6 +72,14 @@ const OUTSIDE: i32 = 1;
 struct ModelProto {
     #[prost(message, optional, tag = "7")]
     graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<FunctionProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FunctionProto {
+    #[prost(message, repeated, tag = "7")]
+    node: Vec<NodeProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -82,6 +100,12 @@ struct NodeProto {
 struct AttributeProto {
     #[prost(message, optional, tag = "5")]
     t: Option<TensorProto>,
+    #[prost(message, optional, boxed, tag = "6")]
+    g: Option<Box<GraphProto>>,
+    #[prost(message, repeated, tag = "10")]
+    tensors: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    graphs: Vec<GraphProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -112,10 +136,13 @@ mod tests {
             data_location: Some(OUTSIDE),
         };
         let (first, rest) = locations.split_at(1);
-        let constant = NodeProto { attribute: vec![AttributeProto { t: Some(entry(&first[0])) }] };
-        let graph = GraphProto { node: vec![constant], initializer: rest.iter().map(entry).collect() };
+        let constant = NodeProto { attribute: vec![AttributeProto { t: Some(entry(&first[0])), ..AttributeProto::default() }] };
+        // In a branch, as `If` holds one.
+        let branch = GraphProto { node: vec![constant], initializer: Vec::new() };
+        let branching = NodeProto { attribute: vec![AttributeProto { g: Some(Box::new(branch)), ..AttributeProto::default() }] };
+        let graph = GraphProto { node: vec![branching], initializer: rest.iter().map(entry).collect() };
         let path = folder.join("m.onnx");
-        std::fs::write(&path, ModelProto { graph: Some(graph) }.encode_to_vec()).expect("written");
+        std::fs::write(&path, ModelProto { graph: Some(graph), functions: Vec::new() }.encode_to_vec()).expect("written");
         path
     }
 

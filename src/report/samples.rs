@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    BrokenPicture, Canary, CanaryStatus, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts, Report, Run, SCHEMA,
-    Sidecar, Tool,
+    Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts,
+    Report, Run, SCHEMA, Sidecar, Tool,
 };
 use crate::diag::Origin;
 use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Verdict, Waiver};
@@ -91,6 +91,11 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
                 preprocessing: Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "preprocessor_config.json".to_owned() },
             },
             features: Features { name: "/avgpool/out".to_owned(), width: 64, how: "input of the last linear layer".to_owned() },
+            executor: Executor {
+                name: "ONNX Runtime 1.32.0".to_owned(),
+                reason: None,
+                agreement: Some(Agreement { difference: 2e-6, images: 8 }),
+            },
         },
         policy: PolicyFacts {
             name: "baseline".to_owned(),

@@ -19,10 +19,11 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     let model = &report.model;
     writeln!(
         out,
-        "Model **{}** (`{}`, {}), policy **{}** (`{}`).\n",
+        "Model **{}** (`{}`, {}), features by {}, policy **{}** (`{}`).\n",
         escape(&model.identity.name()),
         escape(model.identity.digest.short()),
         escape(&model.description),
+        escape(&model.executor.name),
         escape(&report.policy.name),
         escape(report.policy.digest.short()),
     )?;

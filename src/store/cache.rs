@@ -1,25 +1,38 @@
 //! Finished work on the disk, by the digest of everything that can change its bytes.
 //!
-//! An entry holds its own digest before its bytes: one that was cut short or altered is thrown away and made again. Entries are
-//! renamed into place when whole, so that several processes can share a folder. The least recently used go first when
-//! the folder outgrows its limit.
+//! An entry is the digest of what follows, one line that says what it is, and its bytes: one that was cut short or altered is thrown
+//! away and made again. Entries are renamed into place when whole, so that several processes can share a folder. The least recently used
+//! go first when the folder outgrows its limit.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Digest, write_atomic};
 
 /// Bytes that a folder may hold when a run begins.
 pub const LIMIT: u64 = 1 << 30;
 
+/// Characters of a digest.
+const DIGEST: usize = 64;
+
+/// Longest line that says what an entry is, in bytes.
+const LINE: u64 = 4096;
+
 /// What an entry is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(Digest);
+pub struct Key {
+    digest: Digest,
+    kind: String,
+}
 
 impl Key {
     /// The key of work of one `kind` that depends on `parts`, in order: a name and its value each.
     pub fn new(kind: &str, parts: &[(&str, &str)]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("heirloom cache key v1");
+        // Another domain for another layout of entries: what an older program kept is not found, and goes when it is the oldest.
+        let mut hasher = blake3::Hasher::new_derive_key("heirloom cache key v2");
         // Lengths before contents, so that no two lists read alike.
         let mut text = |text: &str| {
             hasher.update(&(text.len() as u64).to_le_bytes());
@@ -30,8 +43,30 @@ impl Key {
             text(name);
             text(value);
         }
-        Self(Digest(hasher.finalize().to_hex().to_string()))
+        Self { digest: Digest(hasher.finalize().to_hex().to_string()), kind: kind.to_owned() }
     }
+}
+
+/// What an entry says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    kind: String,
+    name: String,
+}
+
+/// An entry as it lies on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its file.
+    pub path: PathBuf,
+    /// What kind of work it is: `outcome`, `features`, ...; `unknown` for one of another program version, or a damaged one.
+    pub kind: String,
+    /// What it is of, for people.
+    pub name: String,
+    /// Its size on the disk.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: SystemTime,
 }
 
 /// A folder of finished work.
@@ -45,58 +80,124 @@ impl Cache {
     pub fn open(folder: &Path, limit: u64) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let cache = Self { folder: folder.to_owned() };
-        cache.evict(limit)?;
+        cache.prune(limit, None)?;
         Ok(cache)
     }
 
+    /// A folder as it is, which may not be there.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
-        self.folder.join(&key.0.0)
+        self.folder.join(&key.digest.0)
+    }
+
+    /// Whether there is an entry, whole or not.
+    pub fn has(&self, key: &Key) -> bool {
+        self.path(key).is_file()
     }
 
     /// The bytes of an entry, if it is there and whole.
     pub fn get(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key);
         let mut bytes = std::fs::read(&path).ok()?;
-        let whole = bytes.split_at_checked(64).is_some_and(|(digest, rest)| Digest::of(rest).0.as_bytes() == digest);
-        if !whole {
+        let Some(start) = contents(&bytes) else {
             tracing::warn!(path = %path.display(), "a damaged cache entry is thrown away");
             // Another process may have done so before.
             let _ = std::fs::remove_file(&path);
             return None;
-        }
+        };
         // For the order of eviction; a folder that is only read from keeps its old order.
         let _ = std::fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(now()));
-        bytes.drain(..64);
+        bytes.drain(..start);
         Some(bytes)
     }
 
-    /// Keeps the bytes of an entry.
-    pub fn put(&self, key: &Key, bytes: &[u8]) -> std::io::Result<()> {
-        write_atomic(&self.path(key), &[Digest::of(bytes).0.as_bytes(), bytes].concat())
+    /// Keeps the bytes of an entry; `name` says what it is of, to people.
+    pub fn put(&self, key: &Key, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let name: String = name.chars().take(200).collect();
+        let line = serde_json::to_string(&Line { kind: key.kind.clone(), name })?;
+        let rest = [line.as_bytes(), b"\n", bytes].concat();
+        write_atomic(&self.path(key), &[Digest::of(&rest).0.as_bytes(), &rest].concat())
     }
 
-    /// Removes the least recently used entries until the rest is within `limit` bytes.
-    fn evict(&self, limit: u64) -> std::io::Result<()> {
+    /// All entries, the least recently used first. Files that are none are left out.
+    pub fn entries(&self) -> std::io::Result<Vec<Entry>> {
+        let listed = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
         let mut entries = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            // What another process removes meanwhile is gone, which is what is wanted.
+        for entry in listed {
+            // What another process removes meanwhile is gone.
             let Ok((entry, facts)) = entry.and_then(|entry| entry.metadata().map(|facts| (entry, facts))) else { continue };
-            let own = entry.file_name().to_str().is_some_and(|name| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+            let own = entry.file_name().to_str().is_some_and(|name| name.len() == DIGEST && name.bytes().all(|b| b.is_ascii_hexdigit()));
             if own && facts.is_file() {
-                entries.push((facts.modified().unwrap_or(SystemTime::UNIX_EPOCH), facts.len(), entry.path()));
+                let Line { kind, name } = line(&entry.path()).unwrap_or_else(|| Line { kind: "unknown".into(), name: String::new() });
+                let used = facts.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                entries.push(Entry { path: entry.path(), kind, name, bytes: facts.len(), used });
             }
         }
-        entries.sort();
-        let mut total: u64 = entries.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, bytes, path) in entries {
-            if total <= limit {
-                break;
-            }
-            let _ = std::fs::remove_file(path);
-            total -= bytes;
-        }
-        Ok(())
+        entries.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.path.cmp(&b.path)));
+        Ok(entries)
     }
+
+    /// Removes entries that were not used for `age`, and then the least recently used until the rest is within `limit` bytes. What was
+    /// removed.
+    pub fn prune(&self, limit: u64, age: Option<Duration>) -> std::io::Result<Vec<Entry>> {
+        let entries = self.entries()?;
+        let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
+        let oldest = age.and_then(|age| now().checked_sub(age));
+        let mut removed = Vec::new();
+        for entry in entries {
+            let stale = oldest.is_some_and(|oldest| entry.used < oldest);
+            if !stale && total <= limit {
+                continue;
+            }
+            total -= entry.bytes;
+            let _ = std::fs::remove_file(&entry.path);
+            removed.push(entry);
+        }
+        Ok(removed)
+    }
+
+    /// Reads every entry and removes those that are damaged. The sound and the removed ones.
+    pub fn verify(&self) -> std::io::Result<(Vec<Entry>, Vec<Entry>)> {
+        let sound = |entry: &Entry| {
+            let whole = std::fs::read(&entry.path).is_ok_and(|bytes| whole(&bytes).is_some());
+            if !whole {
+                let _ = std::fs::remove_file(&entry.path);
+            }
+            whole
+        };
+        Ok(self.entries()?.into_iter().partition(sound))
+    }
+}
+
+/// What follows the digest of an entry, if it is of that.
+fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    let (digest, rest) = bytes.split_at_checked(DIGEST)?;
+    (Digest::of(rest).0.as_bytes() == digest).then_some(rest)
+}
+
+/// Where the bytes of a whole entry begin.
+fn contents(bytes: &[u8]) -> Option<usize> {
+    whole(bytes)?.iter().position(|byte| *byte == b'\n').map(|end| DIGEST + end + 1)
+}
+
+/// What an entry says it is, without reading the rest of it.
+fn line(path: &Path) -> Option<Line> {
+    let mut file = BufReader::new(std::fs::File::open(path).ok()?);
+    file.read_exact(&mut [0; DIGEST]).ok()?;
+    let mut line = Vec::new();
+    file.take(LINE).read_until(b'\n', &mut line).ok()?;
+    serde_json::from_slice(&line).ok()
 }
 
 /// When an entry was used decides what is evicted, never what is found.
@@ -106,8 +207,6 @@ fn now() -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn key(name: &str) -> Key {
@@ -127,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(&folder.path().join("deep/cache"), LIMIT).unwrap();
         assert_eq!(cache.get(&key("a")), None);
-        cache.put(&key("a"), b"work").unwrap();
+        cache.put(&key("a"), "some work", b"work").unwrap();
         assert_eq!(cache.get(&key("a")).as_deref(), Some(&b"work"[..]));
         let path = cache.path(&key("a"));
         let whole = std::fs::read(&path).unwrap();
@@ -144,14 +243,49 @@ mod tests {
         let cache = Cache::open(folder.path(), LIMIT).unwrap();
         std::fs::write(folder.path().join("not ours"), [0; 500]).unwrap();
         for (age, name) in [(30, "old"), (20, "used"), (10, "new")] {
-            cache.put(&key(name), &[0; 100]).unwrap();
+            cache.put(&key(name), name, &[0; 100]).unwrap();
             let file = std::fs::File::options().append(true).open(cache.path(&key(name))).unwrap();
             file.set_modified(now() - Duration::from_secs(age)).unwrap();
         }
         assert!(cache.get(&key("used")).is_some());
-        // Three entries of 164 bytes; two fit.
-        let cache = Cache::open(folder.path(), 400).unwrap();
+        // Three entries of about 200 bytes; two fit.
+        let cache = Cache::open(folder.path(), 450).unwrap();
         assert_eq!(["old", "used", "new"].map(|name| cache.get(&key(name)).is_some()), [false, true, true]);
         assert!(folder.path().join("not ours").exists());
+    }
+
+    #[test]
+    fn entries_say_what_they_are_and_the_damaged_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), LIMIT).unwrap();
+        cache.put(&key("a"), "model.onnx, seed 0", &[0; 5000]).unwrap();
+        cache.put(&key("b"), "model.onnx, seed 1", b"").unwrap();
+        // As an older program kept it: its key is not found, its checksum is right.
+        let old = folder.path().join("0".repeat(64));
+        std::fs::write(&old, [Digest::of(b"{}").0.as_bytes(), b"{}"].concat()).unwrap();
+        let names: Vec<_> = cache.entries().unwrap().into_iter().map(|entry| (entry.kind, entry.name)).collect();
+        assert_eq!(names.len(), 3);
+        assert!(names.contains(&("test".into(), "model.onnx, seed 0".into())) && names.contains(&("unknown".into(), String::new())));
+        let mut bytes = std::fs::read(cache.path(&key("a"))).unwrap();
+        bytes[3000] = 1;
+        std::fs::write(cache.path(&key("a")), bytes).unwrap();
+        let (sound, damaged) = cache.verify().unwrap();
+        assert_eq!((sound.len(), damaged.len()), (2, 1));
+        assert_eq!(cache.entries().unwrap().len(), 2);
+        assert_eq!(Cache::at(&folder.path().join("absent")).entries().unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_not_used_for_long_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), LIMIT).unwrap();
+        for (age, name) in [(3000, "old"), (10, "new")] {
+            cache.put(&key(name), name, b"").unwrap();
+            let file = std::fs::File::options().append(true).open(cache.path(&key(name))).unwrap();
+            file.set_modified(now() - Duration::from_secs(age)).unwrap();
+        }
+        let removed = cache.prune(LIMIT, Some(Duration::from_secs(1000))).unwrap();
+        assert_eq!(removed.into_iter().map(|entry| entry.name).collect::<Vec<_>>(), ["old"]);
+        assert_eq!(cache.prune(0, None).unwrap().len(), 1);
     }
 }

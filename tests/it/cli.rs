@@ -6,12 +6,12 @@ use super::run::{command, file, heirloom, text};
 
 #[test]
 fn help_of_every_command() {
-    for command in ["", "certify", "plan", "validate", "inspect", "rejudge", "plant"] {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+    for command in ["", "certify", "plan", "validate", "inspect", "rejudge", "plant", "cache", "cache prune", "doctor"] {
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let out = heirloom(&arguments);
         assert_eq!(out.status.code(), Some(0), "{command}");
         assert!(out.stderr.is_empty());
-        let name = if command.is_empty() { "root" } else { command };
+        let name = if command.is_empty() { "root".to_owned() } else { command.replace(' ', "_") };
         insta::assert_snapshot!(format!("help_{name}"), text(&out.stdout));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 17] = [
+const LAYERS: [&[&str]; 18] = [
     &["diag", "stats", "pixels"],
     &["store"],
     &["registry"],
+    &["runtime"],
     &["transform"],
     &["data"],
     &["graph"],

@@ -1,7 +1,9 @@
 //! Integration tests: the binary as users run it, and the shape of the source.
 
 mod bad_input;
+mod cache;
 mod certify;
 mod cli;
 mod layers;
 mod run;
+mod runtime;

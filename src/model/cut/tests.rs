@@ -1,9 +1,9 @@
 use super::*;
-use crate::graph::{Binary, GraphBuilder, Window};
+use crate::graph::{Binary, Window};
 
 fn at(graph: &Graph) -> (String, usize, String) {
     let (trunk, cut) = find(graph, None, None).expect("found");
-    assert_eq!(trunk.node(cut.node).shape.at(2), [2, cut.width]);
+    assert_eq!(trunk.node(trunk.output()).shape.at(2), [2, cut.width]);
     assert_eq!(trunk.slots(), graph.slots());
     (cut.name, cut.width, cut.how)
 }

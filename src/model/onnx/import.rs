@@ -126,10 +126,8 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
     for (slot, role) in roles {
         builder.set_role(slot, role);
     }
-    let producer = format!("{} {}", model.producer_name, model.producer_version);
-    let producer = if producer.trim().is_empty() { String::new() } else { format!(", {}", producer.trim()) };
     Ok(Imported {
-        description: format!("ONNX opset {version}{producer}"),
+        description: description(version, &model.producer_name, &model.producer_version),
         graph: builder.finish(output)?.with_gelu(),
         params: Params(lowered.importer.params),
         layout: entry.layout,
@@ -141,11 +139,18 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
     })
 }
 
-fn is_default(domain: &str) -> bool {
+/// What the file is, for people.
+pub(super) fn description(opset: i64, producer: &str, version: &str) -> String {
+    let producer = format!("{producer} {version}");
+    let producer = if producer.trim().is_empty() { String::new() } else { format!(", {}", producer.trim()) };
+    format!("ONNX opset {opset}{producer}")
+}
+
+pub(super) fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
-fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Option<Preprocessing>, OnnxError> {
+pub(super) fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Option<Preprocessing>, OnnxError> {
     let read = |key: &str| {
         let wrong = |text: &String| OnnxError::Input {
             reason: format!("metadata `{key}` is `{text}`: it must be three finite numbers, [r, g, b]"),
@@ -162,17 +167,17 @@ fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Option<Preproces
 }
 
 /// The one input that is not an initializer.
-struct Entry {
-    name: String,
-    shape: Shape,
+pub(super) struct Entry {
+    pub name: String,
+    pub shape: Shape,
     batch: Option<usize>,
-    layout: Layout,
-    channels: usize,
-    size: Option<[usize; 2]>,
+    pub layout: Layout,
+    pub channels: usize,
+    pub size: Option<[usize; 2]>,
 }
 
 impl Entry {
-    fn of(graph: &GraphProto, told: Option<[usize; 2]>) -> Result<Self, OnnxError> {
+    pub fn of(graph: &GraphProto, told: Option<[usize; 2]>) -> Result<Self, OnnxError> {
         let wrong = |reason: String| OnnxError::Input { reason };
         let held: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         let mut inputs = graph.input.iter().filter(|i| !held.contains(i.name.as_str()));
@@ -216,7 +221,7 @@ impl Entry {
 }
 
 /// `(classifier output, features)`.
-fn outputs(graph: &GraphProto) -> Result<(String, Option<String>), OnnxError> {
+pub(super) fn outputs(graph: &GraphProto) -> Result<(String, Option<String>), OnnxError> {
     let names: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
     let like = |name: &&&str| {
         let name = name.to_lowercase();
@@ -401,8 +406,16 @@ fn supported(order: &[usize], nodes: &[NodeProto], input: &str) -> Result<(), On
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(OnnxError::Unsupported { list: unknown.into_iter().map(|(op, at)| format!("{op} ({})", at.join(", "))).collect() })
+    // A quantised network has hundreds of them.
+    let some = |at: &[&str]| match at.get(NAMED..) {
+        Some(rest @ [_, ..]) => format!("{} and {} more", at[..NAMED].join(", "), rest.len()),
+        _ => at.join(", "),
+    };
+    Err(OnnxError::Unsupported { list: unknown.into_iter().map(|(op, at)| format!("{op} ({})", some(&at))).collect() })
 }
+
+/// Nodes of an unsupported operator that are named.
+const NAMED: usize = 3;
 
 #[rustfmt::skip]
 const OPERATORS: &[&str] = &[

@@ -22,9 +22,10 @@ pub(super) fn compare(path: &Path, case: &Case) -> Result<String, String> {
     };
     let x = array(&case.inputs[0]);
     let input = Tensor::from_vec(x.iter().copied().collect(), x.shape(), &Device::Cpu).expect("input");
-    let weights = Weights::new(&model.params.0, DType::F32).expect("weights");
-    let out = infer(&model.graph, &weights, &input).and_then(|t| to_array(&t)).map_err(|e| e.to_string())?;
-    let features = infer(&model.trunk, &weights, &input).and_then(|t| to_array(&t)).map_err(|e| e.to_string())?;
+    let network = model.own().map_err(|e| e.to_string())?;
+    let weights = Weights::new(&network.params.0, DType::F32).expect("weights");
+    let out = infer(&network.graph, &weights, &input).and_then(|t| to_array(&t)).map_err(|e| e.to_string())?;
+    let features = infer(&network.trunk, &weights, &input).and_then(|t| to_array(&t)).map_err(|e| e.to_string())?;
     let expected = array(&case.outputs[0]);
     if out.shape() != expected.shape() {
         return Err(format!("shape {:?}, expected {:?}", out.shape(), expected.shape()));

@@ -51,7 +51,7 @@ fn weights_beside_the_model_are_the_same_network() {
     std::fs::write(folder.path().join("data/w.bin"), [&[7; 64][..], &weight_bytes()].concat()).expect("written");
     for length in [&[("length", "96")][..], &[]] {
         write(folder.path(), &[&[("location", "data/w.bin"), ("offset", "64")], length].concat());
-        assert_eq!(open(folder.path()).expect("loaded").params, read(&classifier()).expect("read").params);
+        assert_eq!(open(folder.path()).expect("loaded").own().expect("a network").params, read(&classifier()).expect("read").params);
     }
 }
 

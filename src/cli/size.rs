@@ -1,0 +1,49 @@
+//! Sizes as people type them: `500MB`, `1.5GiB`, `0`.
+
+/// Reads a number with a unit: kB, MB, GB of thousands, KiB, MiB, GiB of 1024; bytes without one.
+pub fn parse(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let factor = match unit.trim().to_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        other => return Err(format!("`{other}` is no unit of size: write 500MB or 1GiB")),
+    };
+    let number: f64 = digits.parse().map_err(|_| "a size such as 500MB or 1GiB is needed".to_owned())?;
+    Ok((number * factor).round() as u64)
+}
+
+/// A size for people: `812 B`, `4.1 KiB`, `120 MiB`.
+pub fn show(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, larger);
+    }
+    if unit == "B" || size >= 100.0 { format!("{size:.0} {unit}") } else { format!("{size:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse, show};
+
+    #[test]
+    fn what_people_type() {
+        for (text, bytes) in [("0", 0), ("500MB", 500_000_000), ("1GiB", 1 << 30), ("1.5 g", 3 << 29), ("12 kB", 12_000), ("7b", 7)] {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "MB", "-1", "1 parsec", "1.2.3MB"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!([0, 812, 4200, 120 << 20, 3 << 29].map(show), ["0 B", "812 B", "4.1 KiB", "120 MiB", "1.5 GiB"]);
+    }
+}
