@@ -25,7 +25,8 @@ use crate::plan::{self, Counts, Means, Plan, PlanError};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
 use crate::report::{
-    self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Tool,
+    self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
+    Tool,
 };
 use crate::store::{Cache, Digest};
 use crate::transform::TransformError;
@@ -311,13 +312,13 @@ pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError
 }
 
 /// Seconds that each finding's fine-tunes took; findings that share a job share its time.
-fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, Stage>) -> BTreeMap<String, f64> {
     let mut spent = BTreeMap::new();
     for job in &plan.jobs {
         let served: Vec<_> = plan::pairs(policy).filter(|(rule, mode)| job.serves(rule, *mode)).collect();
         let features = if job.mode == Mode::FixedFeature { Some(features_name(job.arm)) } else { None };
         let names = features.into_iter().chain([stage_name(job.arm, job.mode)]);
-        let seconds: f64 = names.filter_map(|name| stages.get(&name)).sum();
+        let seconds: f64 = names.filter_map(|name| stages.get(&name)).map(|stage| stage.seconds).sum();
         for (rule, mode) in &served {
             *spent.entry(format!("{}@{mode}", rule.id)).or_insert(0.0) += seconds / served.len() as f64;
         }

@@ -129,13 +129,29 @@ pub struct Run {
     pub seconds: f64,
     /// Worker threads.
     pub threads: usize,
-    /// Seconds by stage.
-    pub stages: BTreeMap<String, f64>,
+    /// What each stage cost.
+    pub stages: BTreeMap<String, Stage>,
     /// Fine-tunes that an earlier run had kept.
     #[serde(default)]
     pub cached: usize,
     /// Seconds by finding (`rule@mode`).
     pub findings: BTreeMap<String, f64>,
+}
+
+/// What a stage cost: the features of an arm, or its fine-tunes with their evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Seconds.
+    pub seconds: f64,
+    /// Pictures (or their features) that went through a network, trained on or evaluated.
+    pub pictures: u64,
+    /// Pictures a second.
+    pub rate: f64,
+    /// Views or fine-tunes that an earlier run had kept.
+    pub kept: usize,
+    /// The most memory in bytes that the process had held when the stage ended, where the system says (Linux).
+    pub peak_memory: Option<u64>,
 }
 
 /// The checkpoint under test.

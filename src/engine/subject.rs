@@ -1,6 +1,8 @@
 //! One arm fine-tuned over seeds, and what every rule's probe sees of it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -13,7 +15,7 @@ use crate::model::{Model, ModelError};
 use crate::pixels::Frame;
 use crate::plan::{self, Job, Plan};
 use crate::probe::{Arm, Measurement, Outcome, Probe};
-use crate::report::Sheet;
+use crate::report::{Sheet, Stage};
 use crate::store::{Cache, Digest, Key, LIMIT};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
 use crate::tune::{self, Features, Feed, Mode, Recipe, Standard, TuneError};
@@ -55,6 +57,8 @@ pub(super) struct Bench<'a> {
     seeds: BTreeMap<(Arm, Mode), usize>,
     cache: Option<(&'a Cache, kept::Shared)>,
     cached: usize,
+    /// Pictures that went through a network so far.
+    seen: Rc<Cell<u64>>,
 }
 
 impl<'a> Bench<'a> {
@@ -73,7 +77,7 @@ impl<'a> Bench<'a> {
         }
         let cache = settings.cache.map(|cache| (cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])));
         let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0 })
+        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
     }
 
     /// What a rule's probe measured on an arm, if all seeds of the first look are there.
@@ -126,30 +130,33 @@ impl<'a> Bench<'a> {
         job: &Job,
         look: usize,
         emit: &mut dyn FnMut(Event),
-        stages: &mut BTreeMap<String, f64>,
+        stages: &mut BTreeMap<String, Stage>,
     ) -> Result<(), EngineError> {
         let (arm, mode) = (job.arm, job.mode);
-        let done = self.seeds.get(&(arm, mode)).copied().unwrap_or(0);
+        let first = self.seeds.get(&(arm, mode)).copied().unwrap_or(0);
         let seeds = job.seeds_at(look);
-        if done >= seeds {
+        if first >= seeds {
             return Ok(());
         }
         let recipe = plan::recipe(self.settings.policy, arm, mode).ok_or(plan::PlanError::Recipe { rule: String::new(), arm, mode })?;
         let kept: BTreeMap<usize, Vec<(String, Outcome)>> =
-            (done..seeds).filter_map(|seed| Some((seed, self.kept(job, recipe, seed)?))).collect();
-        let missing: Vec<usize> = (done..seeds).filter(|seed| !kept.contains_key(seed)).collect();
+            (first..seeds).filter_map(|seed| Some((seed, self.kept(job, recipe, seed)?))).collect();
+        let missing: Vec<usize> = (first..seeds).filter(|seed| !kept.contains_key(seed)).collect();
         if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
             let name = features_name(arm);
-            let frozen = timed(&name, emit, stages, |emit| self.extract(job, emit))?;
+            let seen = Rc::clone(&self.seen);
+            let frozen = timed(&name, &seen, emit, stages, |emit| self.extract(job, emit))?;
             self.frozen.insert(arm, frozen);
         }
         let summary = match kept.len() {
             0 => String::new(),
             all if missing.is_empty() => format!("{all} kept from an earlier run"),
-            some => format!("{some} of {} kept from an earlier run", seeds - done),
+            some => format!("{some} of {} kept from an earlier run", seeds - first),
         };
-        timed(&stage_name(arm, mode), emit, stages, |emit| {
-            for seed in done..seeds {
+        let done = Done { summary, kept: kept.len() };
+        let seen = Rc::clone(&self.seen);
+        timed(&stage_name(arm, mode), &seen, emit, stages, |emit| {
+            for seed in first..seeds {
                 let outcomes = if let Some(outcomes) = kept.get(&seed) {
                     self.cached += 1;
                     outcomes.clone()
@@ -164,7 +171,7 @@ impl<'a> Bench<'a> {
                 }
                 self.seeds.insert((arm, mode), seed + 1);
             }
-            Ok(((), summary))
+            Ok(((), done))
         })?;
         Ok(())
     }
@@ -226,11 +233,10 @@ impl<'a> Bench<'a> {
             emit(Event::StageStart { stage: stage_name(arm, mode), total: Some(per_seed * of as u64), unit: "pictures" });
         }
         let mut seen = per_seed * nth as u64;
-        let stop = self.stop;
         let mut tick = |pictures: usize| {
             seen += pictures as u64;
             emit(Event::Progress { done: seen });
-            !stop()
+            self.step(pictures)
         };
         let (streams, classes) = ((policy.file.seed, seed as u64), self.task.classes.len());
         let model = self.model(arm)?;
@@ -263,8 +269,14 @@ impl<'a> Bench<'a> {
         self.look_at(&graph, &weights, job, seed)
     }
 
+    /// Counts pictures that went through a network, and says whether to go on.
+    fn step(&self, pictures: usize) -> bool {
+        self.seen.set(self.seen.get() + pictures as u64);
+        !(self.stop)()
+    }
+
     fn predict(&self, graph: &Graph, weights: &Weights, feed: &dyn Feed) -> Result<Vec<u16>, TuneError> {
-        Ok(tune::classes(&tune::outputs(graph, weights, feed, &mut |_| !(self.stop)())?))
+        Ok(tune::classes(&tune::outputs(graph, weights, feed, &mut |pictures| self.step(pictures))?))
     }
 
     /// Predictions of a fully trained network for every rule.
@@ -333,7 +345,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Features of every picture, clean and changed; what of them was kept, in words.
-    fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, String), EngineError> {
+    fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
         let model = self.model(job.arm)?;
         let width = model.cut.width;
         let own = match &model.runtime {
@@ -347,7 +359,7 @@ impl<'a> Bench<'a> {
             Ok(cache) => (cache, None),
             Err(bytes) => (None, Some(bytes)),
         };
-        let (mut done, mut found, stop) = (0u64, 0, self.stop);
+        let (mut done, mut found) = (0u64, 0);
         let mut all = Vec::with_capacity(views.len());
         for (i, (what, trigger)) in views.iter().enumerate() {
             let pictures = if i == 0 { &self.task.train } else { &self.task.test };
@@ -368,7 +380,7 @@ impl<'a> Bench<'a> {
             let mut tick = |pictures: usize| {
                 done += pictures as u64;
                 emit(Event::Progress { done });
-                !stop()
+                self.step(pictures)
             };
             let features = match (&model.runtime, &own) {
                 (Ok(extractor), _) => tune::features(extractor, width, &feed, &mut tick)?,
@@ -390,7 +402,7 @@ impl<'a> Bench<'a> {
             (None, found) if found == views.len() => "kept from an earlier run".to_owned(),
             (None, found) => format!("{found} of {} views kept from an earlier run", views.len()),
         };
-        Ok((self.standardised(job, all)?, summary))
+        Ok((self.standardised(job, all)?, Done { summary, kept: found }))
     }
 
     /// Features view by view, in the order of [`Bench::views`], made ready for heads.
@@ -416,17 +428,42 @@ impl<'a> Bench<'a> {
 /// everything else.
 const MOST_KEPT: u64 = LIMIT / 4;
 
-/// Runs a stage, announces its end with what it says of itself, and notes its seconds.
+/// What a stage says of itself.
+struct Done {
+    summary: String,
+    /// What of it an earlier run had kept.
+    kept: usize,
+}
+
+/// Runs a stage, announces its end with what it says of itself, and notes what it cost; `seen` counts pictures meanwhile.
 fn timed<T>(
     name: &str,
+    seen: &Rc<Cell<u64>>,
     emit: &mut dyn FnMut(Event),
-    stages: &mut BTreeMap<String, f64>,
-    work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<(T, String), EngineError>,
+    stages: &mut BTreeMap<String, Stage>,
+    work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<(T, Done), EngineError>,
 ) -> Result<T, EngineError> {
-    let clock = Instant::now();
-    let (result, summary) = work(emit)?;
+    let seen = Rc::clone(seen);
+    let (clock, before) = (Instant::now(), seen.get());
+    let (result, done) = work(emit)?;
     let seconds = clock.elapsed().as_secs_f64();
-    *stages.entry(name.to_owned()).or_insert(0.0) += seconds;
+    let stage = stages.entry(name.to_owned()).or_default();
+    stage.seconds += seconds;
+    stage.pictures += seen.get() - before;
+    stage.rate = stage.pictures as f64 / stage.seconds.max(f64::MIN_POSITIVE);
+    stage.kept += done.kept;
+    stage.peak_memory = peak_memory();
+    let summary = match done.summary {
+        summary if summary.is_empty() && seconds >= 1.0 => format!("{:.0} pictures a second", (seen.get() - before) as f64 / seconds),
+        summary => summary,
+    };
     emit(Event::StageEnd { stage: name.to_owned(), summary, seconds });
     Ok(result)
+}
+
+/// The most bytes of memory that this process has held, where the system says.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }

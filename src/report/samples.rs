@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{
     Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts,
-    Report, Run, SCHEMA, Sidecar, Tool,
+    Report, Run, SCHEMA, Sidecar, Stage, Tool,
 };
 use crate::diag::Origin;
 use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Verdict, Waiver};
@@ -71,7 +71,10 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             seconds: 170.25,
             threads: 2,
             cached: 0,
-            stages: BTreeMap::from([("features".to_owned(), 120.5)]),
+            stages: BTreeMap::from([(
+                "features".to_owned(),
+                Stage { seconds: 120.5, pictures: 6_000, rate: 49.8, kept: 0, peak_memory: Some(512 << 20) },
+            )]),
             findings: seconds,
         },
         model: ModelFacts {
