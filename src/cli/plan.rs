@@ -40,7 +40,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
     let executors = engine::executors(&subject.model, &data)?;
     out.remark(&format!("  {:<16} {executors}", "executor"));
-    let means = engine::means(&subject.model, &compute, machine::memory(), None)?;
+    let means = engine::means(&subject.model, &compute, machine::memory(), machine::cache(None, out).as_ref())?;
     let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,

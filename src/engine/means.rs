@@ -95,14 +95,17 @@ fn measure(model: &Model, compute: &Compute, network: Option<(Graph, Vec<ArrayD<
     Ok(Speed { features, whole })
 }
 
-/// Pictures a second: once to warm up, then at least twice and for a fifth of a second.
+/// Pictures a second at the fastest step, after one to warm up: at least three, and for a fifth of a second. What else runs on the machine
+/// makes a step slower, never faster.
 fn rate(batch: usize, step: &dyn Fn() -> Result<(), TuneError>) -> Result<f64, EngineError> {
     step()?;
     let clock = Instant::now();
-    let mut steps = 0;
-    while steps < 2 || clock.elapsed().as_secs_f64() < 0.2 {
+    let (mut steps, mut fastest) = (0, f64::INFINITY);
+    while steps < 3 || clock.elapsed().as_secs_f64() < 0.2 {
+        let one = Instant::now();
         step()?;
+        fastest = fastest.min(one.elapsed().as_secs_f64());
         steps += 1;
     }
-    Ok((batch * steps) as f64 / clock.elapsed().as_secs_f64())
+    Ok(batch as f64 / fastest.max(f64::MIN_POSITIVE))
 }
