@@ -158,7 +158,9 @@ pub(super) fn folded(
         let mut biases = Vec::with_capacity(scale.len());
         for (c, weight) in weight.chunks_exact_mut(per_output.max(1)).enumerate() {
             let (factor, offset) = norm::folded(scale[c], shift[c], mean[c], variance[c], eps);
-            weight.iter_mut().for_each(|weight| *weight *= factor);
+            for weight in weight {
+                *weight *= factor;
+            }
             biases.push(offset + bias.map_or(T::ZERO, |bias| bias[c]) * factor);
         }
         let g = geometry(window, inputs[0].dims(), shape, groups)?;

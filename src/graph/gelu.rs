@@ -8,14 +8,14 @@ impl Graph {
     #[must_use]
     pub fn with_gelu(mut self) -> Self {
         let users = self.users();
-        for i in 0..self.nodes.len() {
+        for (i, users) in users.iter().enumerate() {
             let Some((x, factor)) = self.product_with_erf(NodeId(i)) else { continue };
             // The half may be taken of any factor, or of the product.
             let halved = |id: NodeId| match self.nodes[id.0].op {
                 Op::Unary(Unary::Affine { scale, shift: 0.0 }) => near(factor * scale, 0.5),
                 _ => false,
             };
-            let at = match users[i].as_slice() {
+            let at = match users.as_slice() {
                 _ if near(factor, 0.5) => i,
                 &[only] if halved(only) => only.0,
                 _ => continue,

@@ -198,7 +198,9 @@ pub(crate) fn softmax_rows<T: Real>(width: usize, x: &[T]) -> Vec<T> {
             let top = greatest(x);
             map_into(out, x, |x| (x - top).exp());
             let share = T::ONE / sum(out);
-            out.iter_mut().for_each(|v| *v *= share);
+            for v in out {
+                *v *= share;
+            }
         }
     })
 }

@@ -26,6 +26,8 @@ const INPUTS: usize = 3;
 const BLOCK: usize = 128;
 /// Tiles of a weight gradient's products.
 const LONG: usize = 1024;
+/// Rows of a weight gradient that one thread multiplies.
+const ROWS: usize = 4 * OUTPUTS;
 /// Numbers in a cache line of floats, and in the longest vector.
 const LINE: usize = 16;
 
@@ -387,7 +389,6 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
         expanded.for_each_init(Vec::new, |phases, (channel, to)| {
             wide(Expanded { size: [g.oh, g.ow], tiles, first, last, dout, channel, of: g.co, at, phases, to });
         });
-        const ROWS: usize = 4 * OUTPUTS;
         totals.par_chunks_exact_mut(g.co * g.ci).enumerate().for_each(|(spot, totals)| {
             totals.par_chunks_mut(ROWS * g.ci).enumerate().for_each(|(block, sums)| {
                 wide(Products {
