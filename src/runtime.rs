@@ -7,7 +7,7 @@ mod find;
 mod library;
 mod session;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -157,9 +157,4 @@ impl RuntimeError {
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. })
     }
-}
-
-/// The file of a library, for messages that name it.
-fn owned(path: &Path) -> PathBuf {
-    path.to_owned()
 }

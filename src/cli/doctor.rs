@@ -95,8 +95,17 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     if runtime.is_none() && !off {
         missing.push(Missing {
             what: "ONNX Runtime",
-            means: "certifies models whose operators heirloom does not have, and checks heirloom against a second opinion",
+            means: "certifies models whose operators heirloom does not have, and checks heirloom against a second opinion; --ort-lib names it \
+                    where it is not found",
             command: INSTALL,
+        });
+    }
+    let cuda = cuda();
+    if cuda.driver.is_some() && !cuda.devices.is_empty() && !cuda.built {
+        missing.push(Missing {
+            what: "a CUDA build",
+            means: "trains on the card that is here",
+            command: "cargo build --release --features cuda",
         });
     }
     let kept = machine::cache_folder(args.cache.as_deref()).map(|folder| Cache::at(&folder));
@@ -113,7 +122,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
             looked,
             unfit,
         },
-        cuda: cuda(),
+        cuda,
         cache: kept.map(|kept| Kept {
             folder: kept.folder().to_owned(),
             entries: entries.len(),
@@ -144,7 +153,7 @@ fn cuda() -> Cuda {
         devices.push(model.map_or_else(|| gpu.file_name().to_string_lossy().into_owned(), |model| model.trim().to_owned()));
     }
     devices.sort();
-    Cuda { driver, devices, built: false }
+    Cuda { driver, devices, built: cfg!(feature = "cuda") }
 }
 
 fn render(findings: &Findings, kept: &str) -> String {
@@ -166,11 +175,12 @@ fn render(findings: &Findings, kept: &str) -> String {
     }
     let driver = cuda.driver.as_ref().map_or_else(|| "no driver".to_owned(), |driver| format!("driver {}", path(driver)));
     let devices = if cuda.devices.is_empty() { String::new() } else { format!(", {}", cuda.devices.join(", ")) };
-    lines.push(("CUDA", format!("{driver}{devices}; this build computes on the processor only")));
+    let build = if cuda.built { "this build can use it: --device cuda" } else { "this build computes on the processor only" };
+    lines.push(("CUDA", format!("{driver}{devices}; {build}")));
     lines.push(("kept", cache.as_ref().map_or_else(|| "nothing: switched off".to_owned(), |c| format!("{kept} in {}", path(&c.folder)))));
     for Missing { what, means, command } in missing {
         lines.push(("missing", format!("{what}: {means}")));
-        lines.push(("", format!("{command}      or name a library with --ort-lib")));
+        lines.push(("", (*command).to_owned()));
     }
     let shown: Vec<String> = lines.iter().map(|(topic, text)| format!("  {topic:<14}{}", printable(text))).collect();
     shown.join("\n") + "\n"

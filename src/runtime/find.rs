@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{RuntimeError, owned};
+use super::RuntimeError;
 
 /// The library at a path that a person named: the file, or the folder that holds one.
 pub(super) fn named(path: &Path) -> Result<PathBuf, RuntimeError> {
-    let missing = || RuntimeError::Missing { path: owned(path) };
-    let found = if path.is_dir() { libraries(path).into_iter().next().ok_or_else(missing)? } else { owned(path) };
+    let missing = || RuntimeError::Missing { path: path.to_owned() };
+    let found = if path.is_dir() { libraries(path).into_iter().next().ok_or_else(missing)? } else { path.to_owned() };
     // Absolute, because the loader looks through the system's folders for a bare name.
     found.canonicalize().map_err(|_| missing())
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::{OLDEST, Runtime, RuntimeError, owned};
+use super::{OLDEST, Runtime, RuntimeError};
 
 /// The library that serves this process, once there is one.
 static LOADED: OnceLock<(Environment, PathBuf)> = OnceLock::new();
@@ -27,15 +27,15 @@ pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
     let version = version(path)?;
     let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
     if !matches!(parts[..], [1, minor, ..] if minor >= OLDEST) {
-        return Err(RuntimeError::Old { path: owned(path), version });
+        return Err(RuntimeError::Old { path: path.to_owned(), version });
     }
     if let Some((_, loaded)) = LOADED.get() {
         if loaded == path {
-            return Ok(Runtime { version, path: owned(path) });
+            return Ok(Runtime { version, path: path.to_owned() });
         }
-        return Err(RuntimeError::Another { path: owned(path), loaded: loaded.clone() });
+        return Err(RuntimeError::Another { path: path.to_owned(), loaded: loaded.clone() });
     }
-    let start = |reason: String| RuntimeError::Start { path: owned(path), reason };
+    let start = |reason: String| RuntimeError::Start { path: path.to_owned(), reason };
     let builder = ort::init_from(path).map_err(|error| start(error.to_string()))?;
     // Its own logger writes to stderr, where only `cli` does.
     let log = |level: LogLevel, _: &str, _: &str, place: &str, message: &str| match level {
@@ -44,13 +44,13 @@ pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
     };
     let environment = builder.with_telemetry(false).with_logger(Arc::new(log)).build().map_err(|error| start(error.to_string()))?;
     environment.set_log_level(LogLevel::Error);
-    LOADED.get_or_init(|| (environment, owned(path)));
-    Ok(Runtime { version, path: owned(path) })
+    LOADED.get_or_init(|| (environment, path.to_owned()));
+    Ok(Runtime { version, path: path.to_owned() })
 }
 
 /// What a library says its version is.
 fn version(path: &Path) -> Result<String, RuntimeError> {
-    let other = |reason: String| RuntimeError::NotALibrary { path: owned(path), reason };
+    let other = |reason: String| RuntimeError::NotALibrary { path: path.to_owned(), reason };
     // SAFETY: loading runs the library's initialisers. It is a file that the user named, or one where the system keeps libraries.
     let library = unsafe { libloading::Library::new(path) }.map_err(|error| other(error.to_string()))?;
     // SAFETY: this is the type of that function in every release of ONNX Runtime.
