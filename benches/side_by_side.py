@@ -4,6 +4,8 @@
     cargo bench --bench speed --no-run
     python benches/side_by_side.py PATH-TO-BENCH [ROUNDS] [NETWORK ...]
 
+Set ORT_DYLIB_PATH to the library in the Python package to compare extraction through it as well.
+
 PATH-TO-BENCH is the executable that cargo names (`target/release/deps/speed-...`). A training step is forward and backward without
 an optimizer, on one batch that stays the same; all sides take contiguous f32, and of PyTorch the better of its two memory formats is
 counted. A round takes each side's fastest step; printed is the median over the rounds, and the ratio. Peak memory is that of each side's
@@ -106,6 +108,9 @@ def main(bench, rounds, names):
             def median(side, key):
                 return statistics.median(one[key] for one in found[side])
 
+            if found["heirloom"][0]["through_onnx_runtime"]:
+                ours, theirs = median("heirloom", "through_onnx_runtime"), median("ONNX Runtime", "forward")
+                print(f"| {name}, batch {batch} | features through ort | {ours:.1f} | ONNX Runtime {theirs:.1f} | {ours / theirs:.2f} | |")
             for key in ("forward", "train"):
                 for side in ("PyTorch", "ONNX Runtime"):
                     if key in found[side][0]:

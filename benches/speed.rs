@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use heirloom::exec::{self, ExecError, Norm, Weights};
+use heirloom::exec::{self, Norm, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
+use heirloom::runtime::{self, Wanted};
 
 #[allow(unsafe_code)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [model, batch, rest @ ..] = arguments.as_slice() else { return Err("MODEL BATCH [SECONDS]".into()) };
     let batch: usize = batch.parse()?;
     let seconds: f64 = rest.first().map_or(Ok(3.0), |text| text.parse())?;
-    let model = Model::load(registry::identify(Path::new(model))?, &LoadOptions::default())?;
+    let wanted = std::env::var_os("ORT_DYLIB_PATH").map_or(Wanted::Any, |named| Wanted::named(&named));
+    let runtime = runtime::open(&wanted)?.runtime;
+    let model = Model::load(registry::identify(Path::new(model))?, &LoadOptions { runtime, ..LoadOptions::default() })?;
     let network = model.own()?;
     let graph = &network.graph;
     let weights = Weights::new(&network.params.0, DType::F32)?;
@@ -30,13 +33,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = peak();
     let forward = rate(batch, seconds, || exec::infer(graph, &weights, &input).map(drop))?;
     let forward_peak = peak();
+    let through = match &model.runtime {
+        Ok(extractor) => rate(batch, seconds, || extractor.features(&input).map(drop))?,
+        Err(_) => 0.0,
+    };
     let train = rate(batch, seconds, || {
         let recording = exec::record(graph, &weights, &trains, Norm::Batch, &input)?;
         let gradient = recording.output.clone();
         recording.backward(graph, &gradient).map(drop)
     })?;
     println!(
-        "{{\"forward\": {forward:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
+        "{{\"forward\": {forward:.2}, \"through_onnx_runtime\": {through:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
          \"threads\": {}, \"instruction_set\": \"{}\"}}",
         peak(),
         rayon::current_num_threads(),
@@ -46,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Pictures a second at the fastest step: what else runs on the machine makes steps slower, never faster.
-fn rate(batch: usize, seconds: f64, step: impl Fn() -> Result<(), ExecError>) -> Result<f64, ExecError> {
+fn rate<E>(batch: usize, seconds: f64, step: impl Fn() -> Result<(), E>) -> Result<f64, E> {
     step()?;
     let clock = Instant::now();
     let mut fastest = f64::INFINITY;
