@@ -20,6 +20,7 @@ pub mod plan;
 pub mod plant;
 pub mod progress;
 pub mod rejudge;
+pub mod size;
 pub mod subject;
 pub mod validate;
 

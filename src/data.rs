@@ -9,6 +9,7 @@ mod cifar;
 mod dataset;
 pub mod decode;
 mod embedded;
+mod fitted;
 mod folder;
 mod idx;
 mod parquet;
@@ -22,7 +23,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use dataset::{Broken, Dataset};
+pub use fitted::{Fit, Fitted};
 use source::{Entry, Source, Want};
+
+/// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
+pub const RECORD: u64 = 1024;
 
 /// Where labelled pictures come from. Relative paths are relative to the policy's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -165,14 +170,23 @@ pub struct DataSummary {
 ///
 /// `base` is the folder of the policy; `seed` is the policy's, every draw has a purpose of its own.
 pub fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
-    checked(target, base, seed).map_err(|error| error.about(&target.data))
+    checked(target, base, seed, None).map_err(|error| error.about(&target.data))
 }
 
-fn checked(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
+/// [`open`], and what is decoded is kept at the size that a network takes.
+pub fn open_fitted(target: &Target, base: &Path, seed: u64, fit: &Fit) -> Result<TargetData, DataError> {
+    checked(target, base, seed, Some(fit)).map_err(|error| error.about(&target.data))
+}
+
+fn checked(target: &Target, base: &Path, seed: u64, fit: Option<&Fit>) -> Result<TargetData, DataError> {
     let Views { classes, train, test, mut warnings } = views(target, base, seed, Want::Pictures)?;
     let total = train.len() + test.len();
-    let (train, mut broken) = Dataset::checked(&classes, train);
-    let (test, broken_test) = Dataset::checked(&classes, test);
+    if let Some(fit) = fit {
+        // Where not even that is left, the plan says so.
+        fit.room.take(total as u64 * RECORD);
+    }
+    let (train, mut broken) = Dataset::checked(&classes, train, fit)?;
+    let (test, broken_test) = Dataset::checked(&classes, test, fit)?;
     broken.extend(broken_test);
     if broken.len() as f64 > target.broken * total as f64 {
         let shown = broken.iter().take(3).map(|b| format!("{}: {}", b.id, b.reason)).collect::<Vec<_>>().join("; ");
@@ -291,6 +305,9 @@ pub enum DataError {
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    /// What does not fit into memory cannot be kept on disk.
+    #[error(transparent)]
+    Rows(#[from] crate::store::RowsError),
     /// A pattern matches nothing.
     #[error("no file matches {path}; relative paths start at the policy's folder, `{{split}}` stands for train or test, `*` for anything")]
     NoFiles { path: String },

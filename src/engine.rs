@@ -24,14 +24,14 @@ use crate::plan::{self, Counts, Means, Plan, PlanError};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
 use crate::report::{self, BrokenPicture, Canary, CanaryStatus, JobFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Tool};
-use crate::store::{Cache, Digest};
+use crate::store::{Cache, Digest, Room};
 use crate::transform::TransformError;
 use crate::tune::{Mode, Pictures, TuneError};
 
 use docket::{Docket, Missing};
 
 pub use canary::check as check_canary;
-pub use means::means;
+pub use means::{footprint, means};
 pub use rejudge::rejudge;
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
@@ -89,8 +89,8 @@ pub struct Settings<'a> {
     pub report_only: bool,
     /// Seconds that may be spent.
     pub max_seconds: Option<f64>,
-    /// Bytes of memory that may be used, where known.
-    pub memory: Option<u64>,
+    /// Where pictures and features may be kept.
+    pub room: &'a Room,
     /// Whether sample pictures are wanted.
     pub pictures: bool,
     /// Where networks are computed.
@@ -128,14 +128,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    fn open(data: &TargetData, model: &Model) -> Result<Self, DataError> {
+    fn open(data: &TargetData, model: &Model, room: &Room) -> Result<Self, DataError> {
         let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label as u16).collect();
         Ok(Self {
             classes: data.classes.clone(),
-            train: Pictures::open(&data.train, &model.input)?,
+            train: Pictures::open(&data.train, &model.input, room)?,
             train_labels: labels(&data.train),
             train_clusters: clusters(&data.train),
-            test: Pictures::open(&data.test, &model.input)?,
+            test: Pictures::open(&data.test, &model.input, room)?,
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
             test_clusters: clusters(&data.test),
@@ -168,7 +168,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
     let mut warnings = data.warnings.clone();
     warnings.extend(settings.compute.note().map(str::to_owned));
-    let task = Task::open(data, model)?;
+    let task = Task::open(data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
     let mut bench = subject::Bench::new(settings, &task, &stop)?;
@@ -276,7 +276,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         report_only: settings.report_only,
     };
     let summary = report.counts();
-    let sheets = if settings.pictures { bench.sheets() } else { Vec::new() };
+    let sheets = if settings.pictures { bench.sheets()? } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
-use super::{device, duration, machine};
+use super::{device, duration, machine, size};
 use crate::plan::{self, Plan};
-use crate::{data, engine};
+use crate::{data, engine, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +31,10 @@ pub struct Args {
     /// What would not fit into this time is shown as left out.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
+    /// Memory that may be used, such as 512MiB or 4GiB; pictures and features that do not fit are kept on disk meanwhile [default:
+    /// three quarters of what the machine or container has].
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub memory: Option<u64>,
 }
 
 /// Runs the command.
@@ -38,7 +42,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, out)?;
     let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
-    let means = engine::means(&subject.model, &compute, machine::memory(), None)?;
+    let means = engine::means(&subject.model, &compute, machine::budget(args.memory), None)?;
     let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
@@ -58,7 +62,8 @@ fn write(plan: &Plan, most: Option<Duration>, out: &mut String) -> std::fmt::Res
     let c = plan.counts;
     writeln!(out, "data      {} training and {} test pictures ({} clusters) of {} classes", c.train, c.test, c.test_clusters, c.classes)?;
     writeln!(out, "speed     {:.0} pictures a second evaluated, {:.0} trained on", plan.speed.forward, plan.speed.train)?;
-    writeln!(out, "memory    about {}\n", plan::bytes(plan.memory))?;
+    let disk = if plan.disk > 0 { format!(", and {} on disk", store::bytes(plan.disk)) } else { String::new() };
+    writeln!(out, "memory    about {}{disk}\n", store::bytes(plan.memory))?;
     writeln!(out, "{:<28} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
     for job in &plan.jobs {
         let first = job.seconds(job.seeds.first);

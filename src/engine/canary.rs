@@ -13,7 +13,7 @@ use crate::model::{LoadOptions, Model, safetensors};
 use crate::plan::{Footprint, Means, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
-use crate::store::{Cache, Digest};
+use crate::store::{Cache, Digest, Room};
 
 const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
 const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
@@ -53,7 +53,7 @@ fn run_pair(compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<Canar
             started: 0,
             report_only: false,
             max_seconds: None,
-            memory: None,
+            room: &Room::boundless(),
             pictures: false,
             compute,
             cache: None,

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use ndarray::ArrayD;
 use rand::RngExt;
 
 use super::{EngineError, kept};
@@ -14,22 +13,29 @@ use crate::stats::stream::stream;
 use crate::store::Cache;
 use crate::tune;
 
+/// What a model takes in memory.
+pub fn footprint(model: &Model) -> Result<Footprint, EngineError> {
+    let (graph, _, _) = model.with_head(2)?;
+    let sizes = || {
+        let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
+        computed.map(|node| node.shape.elements_per_item())
+    };
+    Ok(Footprint {
+        // Kept in colour, whatever the network takes.
+        picture: 3 * model.input.height * model.input.width,
+        features: model.cut.width,
+        largest: sizes().max().unwrap_or(0),
+        activations: sizes().sum(),
+        weights: graph.slots().iter().map(|slot| slot.shape.iter().product::<usize>()).sum(),
+    })
+}
+
 /// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used.
 pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
     let (graph, _, _) = model.with_head(2)?;
     let mut arrays = model.params.0.clone();
     arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
-    let sizes = || {
-        let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
-        computed.map(|node| node.shape.elements_per_item())
-    };
-    let footprint = Footprint {
-        picture: model.input.channels * model.input.height * model.input.width,
-        features: model.cut.width,
-        largest: sizes().max().unwrap_or(0),
-        activations: sizes().sum(),
-        weights: arrays.iter().map(ArrayD::len).sum(),
-    };
+    let footprint = footprint(model)?;
     let threads = rayon::current_num_threads().to_string();
     let device = compute.key();
     let model_parts = [("model", model.identity.digest.0.as_str()), ("features", &model.cut.name)];

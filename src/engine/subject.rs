@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ndarray::Array2;
-
 use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name};
 use crate::exec::{self, Weights};
 use crate::gate::{Control, Rule};
@@ -16,7 +14,7 @@ use crate::probe::{Arm, Measurement, Outcome, Probe};
 use crate::report::Sheet;
 use crate::store::{Cache, Digest};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
-use crate::tune::{self, Features, Feed, Mode, Recipe, Standard, TuneError};
+use crate::tune::{self, Features, Feed, Mode, Raw, Recipe, Standard, TuneError};
 
 /// A rule's trigger with its shams, ready to be applied.
 struct Prepared<'a> {
@@ -254,7 +252,7 @@ impl<'a> Bench<'a> {
     }
 
     fn predict(&self, graph: &Graph, weights: &Weights, feed: &dyn Feed) -> Result<Vec<u16>, TuneError> {
-        Ok(tune::classes(&tune::outputs(graph, weights, feed, &mut |_| !(self.stop)())?))
+        tune::predictions(graph, weights, feed, &mut |_| !(self.stop)())
     }
 
     /// Predictions of a fully trained network for every rule.
@@ -272,21 +270,24 @@ impl<'a> Bench<'a> {
     }
 
     /// The first picture of every class, at most four: as it is, with the trigger, under each sham.
-    pub(super) fn sheets(&self) -> Vec<Sheet> {
+    pub(super) fn sheets(&self) -> Result<Vec<Sheet>, TuneError> {
         const ROWS: usize = 4;
         let firsts = (0..self.task.classes.len() as u16).filter_map(|class| self.task.test_labels.iter().position(|label| *label == class));
         let samples: Vec<usize> = firsts.take(ROWS).collect();
         let row = |prepared: &Prepared, i: usize| {
-            let frame = self.task.test.frame(i);
+            let frame = self.task.test.frame(i)?;
             let under = |trigger: &PreparedTrigger| {
                 let mut frame = frame.clone();
                 trigger.apply(&mut frame);
                 frame
             };
             let changed = std::iter::once(&prepared.trigger).chain(&prepared.shams).map(under);
-            std::iter::once(frame.clone()).chain(changed).collect()
+            Ok(std::iter::once(frame.clone()).chain(changed).collect())
         };
-        let sheet = |p: &Prepared| Sheet { rule: p.rule.id.clone(), rows: samples.iter().map(|&i| row(p, i)).collect() };
+        let sheet = |p: &Prepared| {
+            let rows = samples.iter().map(|&i| row(p, i)).collect::<Result<_, TuneError>>()?;
+            Ok(Sheet { rule: p.rule.id.clone(), rows })
+        };
         self.prepared.iter().map(sheet).collect()
     }
 
@@ -299,15 +300,15 @@ impl<'a> Bench<'a> {
         let total = self.task.train.len() + self.task.test.len() * (1 + passes);
         emit(Event::StageStart { stage: features_name(job.arm), total: Some(total as u64), unit: "pictures" });
         let (mut done, stop) = (0u64, self.stop);
-        let mut extract = |feed: &dyn Feed| -> Result<Array2<f32>, TuneError> {
-            tune::outputs(&model.trunk, &weights, feed, &mut |pictures| {
+        let mut extract = |feed: &dyn Feed| -> Result<Raw, TuneError> {
+            Raw::extract(&model.trunk, &weights, feed, self.settings.room, &mut |pictures| {
                 done += pictures as u64;
                 emit(Event::Progress { done });
                 !stop()
             })
         };
         let train = extract(&self.task.train.plain())?;
-        let standard = Standard::of(&train);
+        let standard = Standard::of(&train).map_err(TuneError::from)?;
         let test = Features::new(extract(&self.task.test.plain())?, &standard);
         let mut changed = BTreeMap::new();
         for (prepared, shams) in rules {

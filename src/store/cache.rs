@@ -49,6 +49,11 @@ impl Cache {
         Ok(cache)
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         self.folder.join(&key.0.0)
     }
