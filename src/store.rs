@@ -1,6 +1,7 @@
-//! Content hashes, the identity of models, data and jobs; files written whole; the cache of finished work; rows in memory or on disk.
+//! Content hashes, the identity of models, data and jobs; files written whole; the cache of finished work; what finds no room in memory.
 
 mod cache;
+mod heap;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 pub use cache::{Cache, Key, LIMIT};
+pub use heap::{Heap, Kept};
 pub use rows::{Room, Rows, RowsError};
 
 /// A BLAKE3 hash in lower-case hexadecimal, shown shortened.

@@ -41,9 +41,12 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, out)?;
-    let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
-    let means = engine::means(&subject.model, &compute, machine::budget(args.memory), None)?;
-    let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
+    let Subject { model, policy, .. } = &subject;
+    let budget = machine::budget(args.memory);
+    let room = machine::room(policy, model, budget, None)?;
+    let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &room)?;
+    let means = engine::means(model, &compute, budget, None)?;
+    let plan = plan::plan(policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
         Shape::Text => out.result(&render(&plan, args.max_time))?,

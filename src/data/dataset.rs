@@ -10,7 +10,7 @@ use crate::pixels::Image;
 use crate::store::Digest;
 use crate::transform::geometry::Fitter;
 
-/// Labelled pictures, indexable and lazy: pixels are decoded on request. Clones share everything.
+/// Labelled pictures, indexable and lazy: pixels are decoded on request, unless all were fitted at once. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     classes: Arc<[String]>,
@@ -50,6 +50,8 @@ impl Dataset {
         for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
                 Ok(hash) => {
+                    // Once it is fitted, what it was made from is needed no more.
+                    let picture = if rows.is_some() { Picture::Missing("it is kept at the network's size only") } else { picture };
                     kept.push((record, (picture, hash)));
                     places.push(place as u32);
                 }
