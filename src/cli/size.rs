@@ -34,9 +34,15 @@ mod tests {
 
     #[test]
     fn what_people_type() {
-        for (text, bytes) in
-            [("512MiB", 512 << 20), ("4GiB", 4 << 30), ("4GB", 4_000_000_000), (" 2 gib ", 2 << 30), ("1048576", 1 << 20), ("7b", 7), ("1TiB", 1 << 40)]
-        {
+        for (text, bytes) in [
+            ("512MiB", 512 << 20),
+            ("4GiB", 4 << 30),
+            ("4GB", 4_000_000_000),
+            (" 2 gib ", 2 << 30),
+            ("1048576", 1 << 20),
+            ("7b", 7),
+            ("1TiB", 1 << 40),
+        ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
     }
