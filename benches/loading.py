@@ -6,7 +6,7 @@
 
 PATH-TO-BENCH is the executable that cargo names (`target/release/deps/loading-...`). The folder has 2,000 JPEGs of about 500x375 pixels at
 quality 90: CIFAR-10 test pictures (smooth noise without the parquet file) scaled up, with texture added until the files are as large as
-photographs are (about 100 kB). Both sides read, decode, resize to 224 and cut out the middle, normalise and make batches of 64 of every
+photographs are (about 75 kB). Both sides read, decode, resize to 224 and cut out the middle, normalise and make batches of 64 of every
 picture once. PyTorch's side is the usual one: `ImageFolder` on Pillow, `Resize`, `CenterCrop`, `ToTensor`, `Normalize`, `DataLoader`.
 A round runs each side once; printed is the median over the rounds, and the ratio. Memory is the sum of the peaks of a side's processes.
 """
