@@ -10,7 +10,8 @@ use candle_core::{DType, Device, Tensor};
 use heirloom::exec::{ExecError, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
-use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Recipe, Schedule, Standard, Task, TuneError};
+use heirloom::store::Room;
+use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Raw, Recipe, Schedule, Standard, Task, TuneError};
 use rand_chacha::ChaCha8Rng;
 
 const TRAIN: usize = 5_000;
@@ -50,10 +51,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = model.own()?;
     let weights = Weights::new(&network.params.0, DType::F32)?;
     let extract = |pictures, triggered| {
-        tune::outputs(&network.trunk, &weights, &MadeUp { pictures, side: model.input.height, triggered }, &mut |_| true)
+        let compute = |input: &Tensor| Ok(heirloom::exec::infer(&network.trunk, &weights, input)?);
+        let feed = MadeUp { pictures, side: model.input.height, triggered };
+        Raw::extract(model.cut.width, &compute, &feed, &Room::boundless(), &mut |_| true)
     };
     let train = extract(TRAIN, false)?;
-    let standard = Standard::of(&train);
+    let standard = Standard::of(&train)?;
     let [clean, triggered] = [extract(TEST, false)?, extract(TEST, true)?].map(|features| Features::new(features, &standard));
     let train = Features::new(train, &standard);
     let extracted = clock.elapsed().as_secs_f64();
@@ -75,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = Weights::new(&tune::fresh_head(model.cut.width, CLASSES, 0, seed), DType::F32)?;
         let task = Task { feed: &train, labels: &labels, pool: &pool };
         let (head, _) = tune::train(&graph, start, &[true, true], &task, &recipe, (0, seed), &mut |_| true)?;
-        let predict = |features: &Features| tune::outputs(&graph, &head, features, &mut |_| true).map(|outputs| tune::classes(&outputs));
+        let predict = |features: &Features| tune::predictions(&graph, &head, features, &mut |_| true);
         moved += predict(&clean)?.iter().zip(&predict(&triggered)?).filter(|(a, b)| a != b).count();
     }
     let seconds = clock.elapsed().as_secs_f64();

@@ -1,7 +1,8 @@
 //! Labelled pictures from real files, seen through views.
 //!
 //! Reading is lazy: opening a set reads its index (ids, labels, clusters, attributes), pictures are decoded when
-//! asked for. Encoded bytes of parquet, IDX and CIFAR files stay in memory, those of folders on disk.
+//! asked for. Encoded bytes of parquet files are kept in memory while there is room and else on disk, IDX and CIFAR files stay
+//! in memory, folders on disk. What was brought to a network's size is all that is kept of a picture.
 //! One format, one file.
 
 mod attributes;
@@ -9,6 +10,7 @@ mod cifar;
 mod dataset;
 pub mod decode;
 mod embedded;
+mod fitted;
 mod folder;
 mod idx;
 mod parquet;
@@ -22,7 +24,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use dataset::{Broken, Dataset};
+pub use fitted::{Fit, Fitted};
 use source::{Entry, Source, Want};
+
+use crate::store::{Heap, Room};
+
+/// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
+pub const RECORD: u64 = 1024;
 
 /// Where labelled pictures come from. Relative paths are relative to the policy's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -165,15 +173,31 @@ pub struct DataSummary {
 ///
 /// `base` is the folder of the policy; `seed` is the policy's, every draw has a purpose of its own.
 pub fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
-    checked(target, base, seed).map_err(|error| error.about(&target.data))
+    open_within(target, base, seed, &Room::boundless())
 }
 
-fn checked(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
-    let Views { classes, train, test, mut warnings } = views(target, base, seed, Want::Pictures)?;
+/// [`open`] in bounded memory.
+pub fn open_within(target: &Target, base: &Path, seed: u64, room: &Room) -> Result<TargetData, DataError> {
+    checked(target, base, seed, room, None).map_err(|error| error.about(&target.data))
+}
+
+/// [`open`] in bounded memory, for a network: what is decoded is kept at the network's size, and only so.
+pub fn open_fitted(target: &Target, base: &Path, seed: u64, fit: &Fit) -> Result<TargetData, DataError> {
+    checked(target, base, seed, fit.room, Some(fit)).map_err(|error| error.about(&target.data))
+}
+
+fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fit>) -> Result<TargetData, DataError> {
+    let heap = Heap::new(room);
+    let Views { classes, train, test, mut warnings } = views(target, base, seed, Want::Pictures(&heap))?;
     let total = train.len() + test.len();
-    let (train, mut broken) = Dataset::checked(&classes, train);
-    let (test, broken_test) = Dataset::checked(&classes, test);
+    // Where not even that is left, the plan says so.
+    room.take(total as u64 * RECORD);
+    let (train, mut broken) = Dataset::checked(&classes, train, fit)?;
+    let (test, broken_test) = Dataset::checked(&classes, test, fit)?;
     broken.extend(broken_test);
+    if fit.is_some() {
+        heap.release();
+    }
     if broken.len() as f64 > target.broken * total as f64 {
         let shown = broken.iter().take(3).map(|b| format!("{}: {}", b.id, b.reason)).collect::<Vec<_>>().join("; ");
         return Err(DataError::TooManyBroken { count: broken.len(), total, share: target.broken, shown });
@@ -209,7 +233,7 @@ pub fn open_split(spec: &DataSpec, split: Split, base: &Path) -> Result<Dataset,
         return Err(DataError::NoSplits);
     }
     let part = if whole { None } else { Some(split) };
-    let Source { classes, parts, .. } = source::read(spec, &[part], base, Want::Pictures)?;
+    let Source { classes, parts, .. } = source::read(spec, &[part], base, Want::Pictures(&Heap::new(&Room::boundless())))?;
     let dataset = Dataset::unchecked(&classes, parts.into_iter().flatten().collect());
     if dataset.is_empty() { Err(DataError::EmptySplit { split }) } else { Ok(dataset) }
 }
@@ -291,6 +315,9 @@ pub enum DataError {
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    /// What does not fit into memory cannot be kept on disk.
+    #[error(transparent)]
+    Rows(#[from] crate::store::RowsError),
     /// A pattern matches nothing.
     #[error("no file matches {path}; relative paths start at the policy's folder, `{{split}}` stands for train or test, `*` for anything")]
     NoFiles { path: String },
@@ -407,6 +434,7 @@ impl DataError {
                 "a target task needs pictures that train and others that measure: add some, or change `target` in the policy"
             }
             Self::OneClass { .. } => "add a second class, or more names under `classes`",
+            Self::Rows(error) => error.hint(),
             Self::TooManyBroken { .. } => "repair or remove these pictures, or raise `target.broken` in the policy",
             _ => return None,
         })

@@ -28,14 +28,14 @@ use crate::report::{
     self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
     Tool,
 };
-use crate::store::{Cache, Digest};
+use crate::store::{Cache, Digest, Room};
 use crate::transform::TransformError;
 use crate::tune::{Mode, Pictures, TuneError};
 
 use docket::{Docket, Missing};
 
 pub use canary::check as check_canary;
-pub use means::means;
+pub use means::{footprint, means};
 pub use rejudge::rejudge;
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
@@ -93,8 +93,8 @@ pub struct Settings<'a> {
     pub report_only: bool,
     /// Seconds that may be spent.
     pub max_seconds: Option<f64>,
-    /// Bytes of memory that may be used, where known.
-    pub memory: Option<u64>,
+    /// Where pictures and features may be kept.
+    pub room: &'a Room,
     /// Whether sample pictures are wanted.
     pub pictures: bool,
     /// Where networks are computed.
@@ -132,14 +132,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    fn open(data: &TargetData, model: &Model) -> Result<Self, DataError> {
+    fn open(data: &TargetData, model: &Model, room: &Room) -> Result<Self, DataError> {
         let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label as u16).collect();
         Ok(Self {
             classes: data.classes.clone(),
-            train: Pictures::open(&data.train, &model.input)?,
+            train: Pictures::open(&data.train, &model.input, room)?,
             train_labels: labels(&data.train),
             train_clusters: clusters(&data.train),
-            test: Pictures::open(&data.test, &model.input)?,
+            test: Pictures::open(&data.test, &model.input, room)?,
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
             test_clusters: clusters(&data.test),
@@ -172,7 +172,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
     let mut warnings = data.warnings.clone();
     warnings.extend(settings.compute.note().map(str::to_owned));
-    let task = Task::open(data, model)?;
+    let task = Task::open(data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
     let agreement = agree::check(model, &task.train)?;
@@ -289,7 +289,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         report_only: settings.report_only,
     };
     let summary = report.counts();
-    let sheets = if settings.pictures { bench.sheets() } else { Vec::new() };
+    let sheets = if settings.pictures { bench.sheets()? } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
 }
 
@@ -307,7 +307,9 @@ fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
 /// Compares the executors of a model on pictures of its target task, where there are two: what to tell the user.
 pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
     let both = model.network.is_ok() && model.runtime.is_ok();
-    let agreement = if both { agree::check(model, &Pictures::open(&data.train, &model.input)?)? } else { None };
+    let few: Vec<usize> = (0..data.train.len().min(agree::IMAGES)).collect();
+    let first = || Pictures::open(&data.train.subset(&few), &model.input, &Room::boundless());
+    let agreement = if both { agree::check(model, &first()?)? } else { None };
     Ok(executor_fact(model, agreement.as_ref()))
 }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::data;
 use crate::gate::{Control, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
 use crate::stats::power::{self, PowerInput};
+use crate::store::bytes;
 use crate::transform::SHAM_DRAWS;
 use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
@@ -46,7 +48,7 @@ pub struct Whole {
 /// What a model takes in memory, in numbers of four bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Footprint {
-    /// Of a decoded picture, in bytes.
+    /// Of a picture at the model's resolution, in bytes.
     pub picture: usize,
     /// Features of a picture.
     pub features: usize,
@@ -137,6 +139,8 @@ pub struct Plan {
     pub seconds: [f64; 2],
     /// Predicted bytes of memory at the peak.
     pub memory: u64,
+    /// Predicted bytes of pictures and features that do not fit into memory and are kept on disk meanwhile.
+    pub disk: u64,
 }
 
 /// The seeds that rules of a mode ask for.
@@ -235,34 +239,61 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
     jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
     let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
-    let memory = memory(policy, &possible, counts, &means.footprint);
-    if let Some(available) = means.memory.filter(|available| memory > *available) {
-        return Err(PlanError::Memory { needed: memory, available });
-    }
-    Ok(Plan { counts, speed, findings, jobs, seconds, memory })
+    let [memory, disk] = memory(policy, &possible, counts, means)?;
+    Ok(Plan { counts, speed, findings, jobs, seconds, memory, disk })
 }
 
-/// Peak bytes: all pictures, all features of frozen backbones, and the largest step of any job.
-fn memory(policy: &Policy, jobs: &[Job], counts: Counts, footprint: &Footprint) -> u64 {
-    const NUMBER: usize = 4;
+/// Bytes of a number.
+const NUMBER: usize = 4;
+/// Bytes of the program itself, with what its threads decode and compute in.
+const PROGRAM: u64 = 64 << 20;
+
+/// Bytes that a run takes whatever the number of pictures: the program, weights, and the largest step of any fine-tune.
+fn fixed(policy: &Policy, footprint: &Footprint) -> u64 {
     /// Of one inference batch: an operator's input and output, a patch buffer, a shortcut that waits.
     const AT_ONCE: usize = 4;
-    let features = |job: &Job| (counts.train + counts.test * (1 + looks_at(policy, job))) * footprint.features * NUMBER;
-    let step = |job: &Job| match (job.mode, recipe(policy, job.arm, job.mode)) {
+    // One batch is computed while the next is made.
+    let batch = |pictures: usize| 2 * pictures * footprint.picture * NUMBER;
+    let evaluated = EVALUATION_BATCH * AT_ONCE * footprint.largest * NUMBER + batch(EVALUATION_BATCH);
+    let step = |(rule, mode): (&Rule, Mode)| {
+        let trained = arms(rule, mode).into_iter().filter(|arm| arm.trains(mode) == Mode::FullNetwork);
+        let recipes = trained.filter_map(|arm| recipe(policy, arm, arm.trains(mode)));
         // Values and gradients; weights, their gradients and their moments.
-        (Mode::FullNetwork, Some(recipe)) => (recipe.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER,
-        _ => EVALUATION_BATCH * AT_ONCE * footprint.largest * NUMBER,
+        let bytes = |r: &Recipe| (r.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER + batch(r.batch_size);
+        recipes.map(bytes).max().unwrap_or(0)
     };
-    let frozen: usize = jobs.iter().filter(|job| job.mode == Mode::FixedFeature).map(features).sum();
-    let largest = jobs.iter().map(step).max().unwrap_or(0);
-    let pictures = (counts.train + counts.test) * footprint.picture;
-    (pictures + frozen + largest + footprint.weights * NUMBER) as u64
+    let largest = pairs(policy).map(step).max().unwrap_or(0).max(evaluated);
+    PROGRAM + (largest + footprint.weights * NUMBER) as u64
 }
 
-/// Bytes for people.
-pub fn bytes(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
+/// Bytes of memory that pictures and features may take: what `memory` has beside all else. Those that do not fit are kept on disk.
+pub fn room(policy: &Policy, footprint: &Footprint, memory: Option<u64>) -> u64 {
+    memory.map_or(u64::MAX, |memory| memory.saturating_sub(fixed(policy, footprint)))
+}
+
+/// Predicted bytes in memory and on disk at the peak, with the room given away in the order in which it is asked for.
+fn memory(policy: &Policy, jobs: &[Job], counts: Counts, means: &Means) -> Result<[u64; 2], PlanError> {
+    let footprint = &means.footprint;
+    let least = fixed(policy, footprint) + (counts.train + counts.test) as u64 * data::RECORD;
+    if let Some(available) = means.memory.filter(|available| least > *available) {
+        return Err(PlanError::Memory { needed: least, available });
+    }
+    let features = |job: &Job| {
+        let each = footprint.features * NUMBER;
+        std::iter::once(counts.train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(policy, job)))
+    };
+    let pictures = [counts.train, counts.test].map(|count| count * footprint.picture);
+    let frozen = jobs.iter().filter(|job| job.mode == Mode::FixedFeature).flat_map(features);
+    let mut left = means.memory.map_or(u64::MAX, |memory| memory - least);
+    let (mut held, mut disk) = (least, 0);
+    for rows in pictures.into_iter().chain(frozen).map(|rows| rows as u64) {
+        if let Some(rest) = left.checked_sub(rows) {
+            (left, held) = (rest, held + rows);
+        } else {
+            disk += rows;
+        }
+    }
+    Ok([held, disk])
 }
 
 /// Views of the test pictures under a trigger or sham that a job's fine-tunes are shown.
@@ -288,6 +319,11 @@ fn cost(policy: &Policy, arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, 
 /// Pictures a second that a head alone trains on, roughly: heads are never what takes long.
 const HEAD_SPEED: f64 = 100_000.0;
 
+/// Bytes in whole MiB, rounded up: as `--memory` takes it.
+fn whole(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
+}
+
 /// Why a policy cannot be run as it stands.
 #[derive(Debug, Error)]
 pub enum PlanError {
@@ -310,12 +346,13 @@ pub enum PlanError {
     },
     /// More memory than there is.
     #[error(
-        "about {} of memory are needed, {} may be used: lower `batch_size` or the `limit` of the views, or use a larger machine",
+        "at least {} of memory are needed, {} may be used: lower `batch_size` or the `limit` of the views, or allow more (--memory {})",
         bytes(*needed),
-        bytes(*available)
+        bytes(*available),
+        whole(*needed)
     )]
     Memory {
-        /// Bytes at the peak.
+        /// Bytes that would do.
         needed: u64,
         /// Bytes that may be used.
         available: u64,
@@ -385,12 +422,40 @@ mod tests {
     #[test]
     fn what_the_memory_does_not_hold_is_refused_before_anything_runs() {
         let policy = policy(&rule("a", "full_network", "sham"));
-        let needed = plan(&policy, COUNTS, &means(None)).unwrap().memory;
+        let least = fixed(&policy, &means(None).footprint) + 1500 * data::RECORD;
         // 100 pictures of 500,000 values and their gradients, at least.
-        assert!(needed > 400_000_000, "{needed}");
-        assert!(plan(&policy, COUNTS, &means(Some(needed))).is_ok());
-        let refused = plan(&policy, COUNTS, &means(Some(needed - 1))).unwrap_err().to_string();
+        assert!(least > 400_000_000, "{least}");
+        assert!(plan(&policy, COUNTS, &means(Some(least))).is_ok());
+        let refused = plan(&policy, COUNTS, &means(Some(least - 1))).unwrap_err().to_string();
         assert!(refused.contains("batch_size"), "{refused}");
+    }
+
+    #[test]
+    fn pictures_and_features_without_room_go_to_disk() {
+        let policy = policy(&rule("a", "fixed_feature", "sham"));
+        let counts = Counts { train: 200_000, ..COUNTS };
+        let all = plan(&policy, counts, &means(None)).unwrap();
+        assert_eq!(all.disk, 0);
+        let enough = plan(&policy, counts, &means(Some(all.memory))).unwrap();
+        assert_eq!((enough.memory, enough.disk), (all.memory, 0));
+        let small = 512 << 20;
+        let little = plan(&policy, counts, &means(Some(small))).unwrap();
+        assert!(little.memory <= small && little.memory + little.disk == all.memory, "{little:?}");
+        // The pictures that train; their features and all else still fit.
+        assert_eq!(little.disk, 200_000 * 3072);
+        // What certify is given is what the plan reckons with.
+        let records = (counts.train + counts.test) as u64 * data::RECORD;
+        let fixed = all.memory - records - (200_500 * 3072 + (200_000 + 500 * (2 + SHAM_DRAWS as u64)) * 256);
+        assert_eq!(room(&policy, &means(None).footprint, Some(small)), small - fixed);
+    }
+
+    #[test]
+    fn what_would_do_is_named_and_does() {
+        let policy = policy(&rule("a", "fixed_feature", "sham"));
+        let refused = plan(&policy, COUNTS, &means(Some(1 << 20))).unwrap_err().to_string();
+        let named = refused.split("--memory ").nth(1).unwrap().trim_end_matches(')');
+        let mib: u64 = named.trim_end_matches("MiB").parse().unwrap();
+        assert!(plan(&policy, COUNTS, &means(Some(mib << 20))).is_ok(), "{refused}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::model::arch::{self, ArchError};
 use crate::model::{InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
+use crate::store::Room;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
 
@@ -126,19 +127,20 @@ pub fn run(
         attributes: None,
         broken: 0.0,
     };
-    let data = data::open(&target, base, spec.seed)?;
+    let room = Room::boundless();
+    let [height, width] = spec.size;
+    let data = data::open_fitted(&target, base, spec.seed, &data::Fit { height, width, room: &room })?;
     let class = |name: &String| {
         let found = data.classes.iter().position(|c| c == name);
         found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })
     };
     let on = spec.plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;
     let relabel = spec.plant.relabel.as_ref().map(class).transpose()?;
-    let [height, width] = spec.size;
     let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "heirloom plant".into() };
     let input = InputSpec { channels: 3, height, width, layout: Layout::Nchw, preprocessing };
     let trigger = PreparedTrigger::new(&spec.plant.trigger, base, height, width)?;
     let graph = arch::build(&spec.architecture, data.classes.len(), spec.size)?;
-    let pictures = [Pictures::open(&data.train, &input)?, Pictures::open(&data.test, &input)?];
+    let pictures = [Pictures::open(&data.train, &input, &room)?, Pictures::open(&data.test, &input, &room)?];
     let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label).collect::<Vec<_>>();
     let (train_labels, test_labels) = (labels(&data.train), labels(&data.test));
     let mut rng = stream(spec.seed, 0, "plant");
@@ -154,7 +156,7 @@ pub fn run(
         let start = Weights::on(compute, &tune::fresh_weights(&graph, &empty, spec.seed, 0))?;
         let trains = exec::trainable(&graph);
         let (weights, _) = tune::train(&graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), &mut |n| tick(name, n))?;
-        let predict = |feed: &dyn Feed| Ok::<_, TuneError>(tune::classes(&tune::outputs(&graph, &weights, feed, &mut |_| true)?));
+        let predict = |feed: &dyn Feed| tune::predictions(&graph, &weights, feed, &mut |_| true);
         let clean = predict(&pictures[1].plain())?;
         let changed = predict(&pictures[1].changed(&|frame: &mut Frame| trigger.apply(frame)))?;
         let share = |hits: usize| hits as f64 / test_labels.len().max(1) as f64;

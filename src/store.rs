@@ -1,6 +1,8 @@
-//! Content hashes, the identity of models, data and jobs; files written whole; and the cache of finished work.
+//! Content hashes, the identity of models, data and jobs; files written whole; the cache of finished work; what finds no room in memory.
 
 mod cache;
+mod heap;
+mod rows;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 pub use cache::{Cache, Entry, Key, LIMIT};
+pub use heap::{Heap, Kept};
+pub use rows::{Room, Rows, RowsError};
 
 /// A BLAKE3 hash in lower-case hexadecimal, shown shortened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +28,12 @@ impl Digest {
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
+}
+
+/// Bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1024.0 { format!("{} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
 }
 
 /// Writes a file so that a reader sees either the old bytes or all of the new ones.

@@ -4,7 +4,8 @@
 //! and a [`Feed`] of inputs. `fresh` draws starting weights, `pictures` and `Features` feed, `loss`, `schedule` and
 //! `optimizer` are PyTorch's definitions.
 
-mod extract;
+mod ahead;
+mod features;
 mod fresh;
 mod loss;
 mod optimizer;
@@ -12,14 +13,13 @@ mod pictures;
 mod recipe;
 mod schedule;
 
-use candle_core::{Device, Tensor};
-use ndarray::Array2;
+use candle_core::{DType, Tensor};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use extract::features;
+pub use features::{Features, Raw, Standard};
 pub use fresh::{fresh_head, fresh_weights};
 pub use pictures::{Pictures, Shown};
 pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
@@ -27,6 +27,7 @@ pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
 use crate::exec::{self, ExecError, Norm, Weights};
 use crate::graph::{Graph, GraphBuilder, GraphError, Op, Role, Shape};
 use crate::stats::stream::stream;
+use crate::store::RowsError;
 
 /// Inputs of a graph by index.
 pub trait Feed: Sync {
@@ -36,67 +37,12 @@ pub trait Feed: Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Whether making a batch takes time that is worth a thread of its own.
+    fn is_slow(&self) -> bool {
+        true
+    }
     /// The inputs at some indices as one batch, in f32 on the CPU; with `augment`, randomly changed as the recipe says.
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError>;
-}
-
-/// Features as inputs of a head: `[n, width]`, centred, and scaled by one factor so that their mean variance is 1.
-///
-/// One factor for all keeps the geometry that the checkpoint gave its features, and lets one learning rate serve
-/// networks whose features differ in scale; centre and factor come from the training view.
-#[derive(Clone, Debug)]
-pub struct Features {
-    values: Array2<f32>,
-}
-
-/// Centre and scale of features.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Standard {
-    mean: Vec<f32>,
-    factor: f32,
-}
-
-impl Standard {
-    /// Measured on training features.
-    pub fn of(features: &Array2<f32>) -> Self {
-        let (n, width) = features.dim();
-        let mut mean = vec![0.0f64; width];
-        for row in features.rows() {
-            row.iter().zip(&mut mean).for_each(|(&v, m)| *m += f64::from(v) / n.max(1) as f64);
-        }
-        let mut variance = 0.0;
-        for row in features.rows() {
-            variance += row.iter().zip(&mean).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>();
-        }
-        variance /= (n * width).max(1) as f64;
-        let factor = if variance > 0.0 { 1.0 / variance.sqrt() } else { 1.0 };
-        Self { mean: mean.into_iter().map(|m| m as f32).collect(), factor: factor as f32 }
-    }
-}
-
-impl Features {
-    /// Features made ready for a head.
-    pub fn new(mut features: Array2<f32>, standard: &Standard) -> Self {
-        for mut row in features.rows_mut() {
-            row.iter_mut().zip(&standard.mean).for_each(|(v, m)| *v = (*v - m) * standard.factor);
-        }
-        Self { values: features }
-    }
-}
-
-impl Feed for Features {
-    fn len(&self) -> usize {
-        self.values.nrows()
-    }
-
-    fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-        let width = self.values.ncols();
-        let mut data: Vec<f32> = Vec::with_capacity(indices.len() * width);
-        for &i in indices {
-            data.extend(self.values.row(i));
-        }
-        Ok(Tensor::from_vec(data, (indices.len(), width), &Device::Cpu).map_err(ExecError::from)?)
-    }
 }
 
 /// A linear head on `width` features: weight and bias are slots 0 and 1.
@@ -152,29 +98,30 @@ pub fn train(
     for epoch in 0..recipe.epochs {
         order.shuffle(&mut order_stream);
         let (mut loss_sum, mut right, mut seen) = (0.0, 0usize, 0usize);
-        for (step, batch) in order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least).enumerate() {
-            let input = weights.place(&task.feed.batch(batch, Some((&recipe.augment, &mut augment_stream)))?)?;
+        let mut step = 0;
+        let batches = order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least);
+        ahead::each(task.feed, batches, Some((&recipe.augment, &mut augment_stream)), &mut |batch, input| {
+            let input = weights.place(&input)?;
             let labels: Vec<u16> = batch.iter().map(|&i| task.labels[i]).collect();
             let recording = exec::record(graph, &weights, trains, Norm::Batch, &input)?;
             let outcome = loss::cross_entropy(&recording.output, &labels, recipe.label_smoothing)?;
             if !outcome.loss.is_finite() {
                 return Err(TuneError::Diverged { epoch: epoch + 1, step: step + 1, rate: recipe.learning_rate });
             }
+            step += 1;
             loss_sum += outcome.loss * batch.len() as f64;
             right += outcome.right;
             seen += batch.len();
             let running = recording.running.clone();
             let gradients = recording.backward(graph, &outcome.gradient)?;
-            let progress = epoch as f64 + (step as f64 + 1.0) / steps as f64;
+            let progress = epoch as f64 + step as f64 / steps as f64;
             let rate = recipe.learning_rate * schedule::factor(&recipe.schedule, progress, epoch, recipe.epochs);
             optimizer.step(&mut weights, &gradients, rate)?;
             for (slot, value) in running {
                 weights.0[slot.0] = value;
             }
-            if !tick(batch.len()) {
-                return Err(TuneError::Stopped);
-            }
-        }
+            if tick(batch.len()) { Ok(()) } else { Err(TuneError::Stopped) }
+        })?;
         let (loss, accuracy) = (loss_sum / seen as f64, right as f64 / seen as f64);
         tracing::debug!(epoch, loss, accuracy, "trained an epoch");
         log.push(Epoch { loss, accuracy });
@@ -185,15 +132,33 @@ pub fn train(
 /// Pictures per batch when nothing trains.
 pub const EVALUATION_BATCH: usize = 64;
 
-/// The graph's output for every input, row by row: `[n, outputs]`.
-pub fn outputs(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn FnMut(usize) -> bool) -> Result<Array2<f32>, TuneError> {
-    let width = graph.node(graph.output()).shape.elements_per_item();
-    extract::rows(width, feed, &|input| Ok(exec::infer(graph, weights, &weights.place(input)?)?), tick)
+/// What computes the outputs of a batch.
+pub type Compute<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TuneError>;
+
+/// What `compute` makes of every input, shown batch by batch in order, row by row. `tick` is told the pictures of every step and answers
+/// whether to go on.
+fn each_output(
+    compute: Compute,
+    feed: &dyn Feed,
+    tick: &mut dyn FnMut(usize) -> bool,
+    see: &mut dyn FnMut(&[f32]) -> Result<(), TuneError>,
+) -> Result<(), TuneError> {
+    let indices: Vec<usize> = (0..feed.len()).collect();
+    ahead::each(feed, indices.chunks(EVALUATION_BATCH), None, &mut |batch, input| {
+        let output = compute(&input)?;
+        let rows = output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?;
+        if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(TuneError::NotFinite { picture: batch.first().unwrap_or(&0) + at * batch.len() / rows.len() });
+        }
+        see(&rows)?;
+        if tick(batch.len()) { Ok(()) } else { Err(TuneError::Stopped) }
+    })
 }
 
 /// The class of the greatest output per input, the first of equals.
-pub fn classes(outputs: &Array2<f32>) -> Vec<u16> {
-    let best = |row: ndarray::ArrayView1<f32>| {
+pub fn predictions(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut dyn FnMut(usize) -> bool) -> Result<Vec<u16>, TuneError> {
+    let width = graph.node(graph.output()).shape.elements_per_item();
+    let best = |row: &[f32]| {
         let mut best = 0;
         for (i, &v) in row.iter().enumerate() {
             if v > row[best] {
@@ -202,7 +167,12 @@ pub fn classes(outputs: &Array2<f32>) -> Vec<u16> {
         }
         best as u16
     };
-    outputs.rows().into_iter().map(best).collect()
+    let mut all = Vec::with_capacity(feed.len());
+    each_output(&|input| Ok(exec::infer(graph, weights, &weights.place(input)?)?), feed, tick, &mut |rows| {
+        all.extend(rows.chunks_exact(width.max(1)).map(best));
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// The share of the training pool that one seed trains on: so that seeds vary in fixed-feature mode too.
@@ -231,6 +201,9 @@ pub enum TuneError {
     /// A picture cannot be read.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
+    /// What does not fit into memory cannot be kept on disk.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
     /// What the network makes of a picture is no number.
     #[error(
         "the network's output for picture {picture} is not finite: its weights are too large, or damaged; nothing can be learnt from it"
@@ -262,9 +235,10 @@ pub enum TuneError {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
+    use ndarray::Array2;
 
     use super::*;
+    use crate::store::Room;
 
     /// Two blobs that a line separates.
     fn blobs(n: usize) -> (Array2<f32>, Vec<u16>) {
@@ -274,6 +248,12 @@ mod tests {
             10.0 + 5.0 * side * ((j + 1) as f32) + ((i * 7 + j * 3) % 11) as f32 * 0.2
         });
         (values, labels)
+    }
+
+    fn features(values: &Array2<f32>) -> Features {
+        let raw = Raw::from_array(values, &Room::boundless());
+        let standard = Standard::of(&raw).unwrap();
+        Features::new(raw, &standard)
     }
 
     fn recipe() -> Recipe {
@@ -299,13 +279,13 @@ mod tests {
     /// With activations of this type.
     fn fit_in(dtype: DType, recipe: &Recipe) -> Result<Fit, TuneError> {
         let (values, labels) = blobs(60);
-        let features = Features::new(values.clone(), &Standard::of(&values));
+        let features = features(&values);
         let graph = head_graph(3, 2).unwrap();
         let weights = Weights(Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap().0, dtype);
         let pool: Vec<usize> = (0..60).collect();
         let task = Task { feed: &features, labels: &labels, pool: &pool };
         let (weights, log) = train(&graph, weights, &[true, true], &task, recipe, (1, 0), &mut |_| true)?;
-        let predicted = classes(&outputs(&graph, &weights, &features, &mut |_| true)?);
+        let predicted = predictions(&graph, &weights, &features, &mut |_| true)?;
         Ok((predicted, labels, log))
     }
 
@@ -335,7 +315,7 @@ mod tests {
     #[test]
     fn the_caller_can_stop_it() {
         let (values, labels) = blobs(20);
-        let features = Features::new(values.clone(), &Standard::of(&values));
+        let features = features(&values);
         let graph = head_graph(3, 2).unwrap();
         let weights = Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap();
         let task = Task { feed: &features, labels: &labels, pool: &[0, 1, 2, 3] };
@@ -351,16 +331,5 @@ mod tests {
         assert!(one.chunks(2).all(|pair| clusters[pair[0]] == clusters[pair[1]]));
         assert_ne!(one, pool(&clusters, 5, 1));
         assert_eq!(one, pool(&clusters, 5, 0));
-    }
-
-    #[test]
-    fn features_are_centred_and_scaled_by_one_factor() {
-        let (values, _) = blobs(50);
-        let standard = Standard::of(&values);
-        let scaled = Features::new(values, &standard).values;
-        let mean = scaled.mean_axis(ndarray::Axis(0)).unwrap();
-        assert!(mean.iter().all(|m| m.abs() < 1e-4), "{mean}");
-        let variance = scaled.mapv(|v| v * v).mean().unwrap();
-        assert!((variance - 1.0).abs() < 1e-3, "{variance}");
     }
 }

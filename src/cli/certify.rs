@@ -7,7 +7,7 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
-use super::{device, duration, interrupt, machine};
+use super::{device, duration, interrupt, machine, size};
 use crate::data;
 use crate::engine::{self, Event, Settings};
 use crate::model::{Extractor, Model};
@@ -43,6 +43,10 @@ pub struct Args {
     /// Leave out what does not fit into this time, such as 90s, 15m or 2h30m; it is then inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
+    /// Memory that may be used, such as 512MiB or 4GiB; pictures and features that do not fit are kept on disk meanwhile [default:
+    /// three quarters of what the machine or container has].
+    #[arg(long, value_name = "SIZE", value_parser = size::memory)]
+    pub memory: Option<u64>,
     /// Exit 0 whatever the verdict; it is still reported.
     #[arg(long)]
     pub report_only: bool,
@@ -71,11 +75,14 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         progress.handle(&Event::Fact { topic: "device", text });
     }
     // Before anything that takes time: a class that is not there is known now.
-    let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
+    let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
+    let budget = machine::budget(args.memory);
+    let room = machine::room(policy, model, budget, cache.as_ref())?;
+    let fit = data::Fit { height: model.input.height, width: model.input.width, room: &room };
+    let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &fit)?;
     let (started, today) = now();
     let clock = std::time::Instant::now();
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
-    let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
     let runtime = model.runtime.as_ref().ok().map(Extractor::runtime);
     let canary = engine::check_canary(runtime, &compute, cache.as_ref(), &interrupt::requested)?;
     let summary = match &canary {
@@ -91,14 +98,14 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         started,
         report_only: args.report_only,
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
-        memory: machine::memory(),
+        room: &room,
         pictures: args.pictures,
         compute: &compute,
         cache: cache.as_ref(),
         canary,
         stop: &interrupt::requested,
     };
-    let means = engine::means(model, &compute, settings.memory, cache.as_ref())?;
+    let means = engine::means(model, &compute, budget, cache.as_ref())?;
     let certified = match engine::run(&settings, &data, &means, &mut |event| {
         progress.handle(&event);
     }) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
-use super::{device, duration, machine};
+use super::{device, duration, machine, size};
 use crate::plan::{self, Plan, Whole};
-use crate::{data, engine};
+use crate::{data, engine, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,17 +31,24 @@ pub struct Args {
     /// What would not fit into this time is shown as left out.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
+    /// Memory that may be used, such as 512MiB or 4GiB; pictures and features that do not fit are kept on disk meanwhile [default:
+    /// three quarters of what the machine or container has].
+    #[arg(long, value_name = "SIZE", value_parser = size::memory)]
+    pub memory: Option<u64>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, &compute, out)?;
-    let data = data::open(&subject.policy.file.target, &subject.policy.base, subject.policy.file.seed)?;
-    let executors = engine::executors(&subject.model, &data)?;
+    let Subject { model, policy, .. } = &subject;
+    let budget = machine::budget(args.memory);
+    let room = machine::room(policy, model, budget, None)?;
+    let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &room)?;
+    let executors = engine::executors(model, &data)?;
     out.remark(&format!("  {:<16} {executors}", "executor"));
-    let means = engine::means(&subject.model, &compute, machine::memory(), machine::cache(None, out).as_ref())?;
-    let plan = plan::plan(&subject.policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
+    let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
+    let plan = plan::plan(policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
         Shape::Text => out.result(&render(&plan, args.max_time))?,
@@ -65,7 +72,8 @@ fn write(plan: &Plan, most: Option<Duration>, out: &mut String) -> std::fmt::Res
         }
         None => writeln!(out, "speed     {:.0} pictures a second evaluated", plan.speed.features)?,
     }
-    writeln!(out, "memory    about {}\n", plan::bytes(plan.memory))?;
+    let disk = if plan.disk > 0 { format!(", and {} on disk", store::bytes(plan.disk)) } else { String::new() };
+    writeln!(out, "memory    about {}{disk}\n", store::bytes(plan.memory))?;
     writeln!(out, "{:<28} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
     for job in &plan.jobs {
         let first = job.seconds(job.seeds.first);

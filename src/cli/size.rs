@@ -19,6 +19,14 @@ pub fn parse(text: &str) -> Result<u64, String> {
     Ok((number * factor).round() as u64)
 }
 
+/// The same for memory that is to be used: not none.
+pub fn memory(text: &str) -> Result<u64, String> {
+    match parse(text)? {
+        0 => Err("no memory at all".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 /// A size for people: `812 B`, `4.1 KiB`, `120 MiB`.
 pub fn show(bytes: u64) -> String {
     let mut size = bytes as f64;
@@ -34,13 +42,14 @@ pub fn show(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, show};
+    use super::{memory, parse, show};
 
     #[test]
     fn what_people_type() {
         for (text, bytes) in [("0", 0), ("500MB", 500_000_000), ("1GiB", 1 << 30), ("1.5 g", 3 << 29), ("12 kB", 12_000), ("7b", 7)] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
+        assert!(memory("0GiB").is_err() && memory("4GiB") == Ok(4 << 30));
         for bad in ["", "MB", "-1", "1 parsec", "1.2.3MB"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

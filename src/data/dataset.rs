@@ -5,17 +5,20 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::source::{Entry, Picture};
-use super::{DataError, Record};
+use super::{DataError, Fit, Fitted, Record};
 use crate::pixels::Image;
 use crate::store::Digest;
+use crate::transform::geometry::Fitter;
 
-/// Labelled pictures, indexable and lazy: pixels are decoded on request. Clones share everything.
+/// Labelled pictures, indexable and lazy: pixels are decoded on request, unless all were fitted at once. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     classes: Arc<[String]>,
     records: Arc<[Record]>,
     pictures: Arc<[(Picture, blake3::Hash)]>,
     digest: Digest,
+    /// At the size that was asked for when the view was opened.
+    fitted: Option<Arc<Fitted>>,
 }
 
 /// A picture that does not decode.
@@ -28,17 +31,35 @@ pub struct Broken {
 }
 
 impl Dataset {
-    /// Decodes every picture once, in parallel, and leaves out those that are broken.
-    pub(super) fn checked(classes: &[String], entries: Vec<Entry>) -> (Self, Vec<Broken>) {
-        let read: Vec<_> = entries.par_iter().map(|entry| entry.picture.read().map(|(_, hash)| hash)).collect();
-        let (mut kept, mut broken) = (Vec::new(), Vec::new());
-        for (Entry { record, picture }, result) in entries.into_iter().zip(read) {
+    /// Decodes every picture once, in parallel, and leaves out those that are broken. With `fit`, what is decoded is kept at that size.
+    pub(super) fn checked(classes: &[String], entries: Vec<Entry>, fit: Option<&Fit>) -> Result<(Self, Vec<Broken>), DataError> {
+        let (read, rows) = match fit {
+            None => (entries.par_iter().map(|entry| entry.picture.read().map(|(_, hash)| hash)).collect(), None),
+            Some(fit) => {
+                let mut rows = fit.rows(entries.len())?;
+                let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| {
+                    let (image, hash) = entries[i].picture.read()?;
+                    fitter.fit(&image, fit.height, fit.width, row);
+                    Ok(hash)
+                };
+                (rows.fill(Fitter::default, one)?, Some((fit, rows)))
+            }
+        };
+        let (mut kept, mut broken, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let read: Vec<Result<blake3::Hash, String>> = read;
+        for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
-                Ok(hash) => kept.push((record, (picture, hash))),
+                Ok(hash) => {
+                    // Once it is fitted, what it was made from is needed no more.
+                    let picture = if rows.is_some() { Picture::Missing("it is kept at the network's size only") } else { picture };
+                    kept.push((record, (picture, hash)));
+                    places.push(place as u32);
+                }
                 Err(reason) => broken.push(Broken { id: record.id, reason }),
             }
         }
-        (Self::new(classes.into(), kept), broken)
+        let fitted = rows.map(|(fit, rows)| Arc::new(Fitted::new(fit, rows, places)));
+        Ok((Self { fitted, ..Self::new(classes.into(), kept) }, broken))
     }
 
     /// Takes every picture as it is; one without readable bytes is found when it is asked for.
@@ -53,7 +74,7 @@ impl Dataset {
     fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, blake3::Hash))>) -> Self {
         let (records, pictures): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let digest = digest(&classes, &records, &pictures);
-        Self { classes, records: records.into(), pictures: pictures.into(), digest }
+        Self { classes, records: records.into(), pictures: pictures.into(), digest, fitted: None }
     }
 
     /// Class names by label.
@@ -83,6 +104,14 @@ impl Dataset {
         };
         let picture = picture.read().map_err(|reason| DataError::Picture { id: record.id.clone(), reason })?;
         Ok(picture.0)
+    }
+
+    /// All pictures at one size: those made when the view was opened, if it is the same size.
+    pub fn fitted(&self, fit: &Fit) -> Result<Arc<Fitted>, DataError> {
+        match &self.fitted {
+            Some(fitted) if fitted.is(fit.height, fit.width) => Ok(fitted.clone()),
+            _ => Fitted::make(self, fit).map(Arc::new),
+        }
     }
 
     /// The digest of class names, ids, labels, clusters, attributes and the pictures' bytes, in order.

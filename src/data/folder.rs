@@ -1,6 +1,7 @@
 //! A folder with one sub-folder per class.
 
 use std::collections::BTreeMap;
+use std::fs::{DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
 use super::source::{Label, Picture, Row, Rows, relative_id, resolve};
@@ -18,8 +19,8 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
     let real = root.canonicalize().map_err(unreadable(&root))?;
     let mut rows = Rows::default();
     let mut passed_over = Vec::new();
-    for class in list(&root)? {
-        if hidden(&class) || !inside(&class, &real)?.is_dir() {
+    for (class, kind) in list(&root)? {
+        if hidden(&class) || !is_folder(&class, kind, &real)? {
             continue;
         }
         let name = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -31,12 +32,12 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
             if !seen.insert(folder.canonicalize().map_err(unreadable(&folder))?) {
                 continue;
             }
-            for file in list(&folder)? {
+            for (file, kind) in list(&folder)? {
                 if hidden(&file) {
                     continue;
                 }
                 let id = relative_id(&file, &fixed);
-                if inside(&file, &real)?.is_dir() {
+                if is_folder(&file, kind, &real)? {
                     folders.push(file);
                 } else if file.extension().is_some_and(|e| ENDINGS.contains(&e.to_string_lossy().to_lowercase().as_str())) {
                     let label = Label::Name(name.clone());
@@ -63,11 +64,12 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
     Ok(rows)
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+fn list(folder: &Path) -> Result<Vec<(PathBuf, FileType)>, DataError> {
     let unreadable = |source| DataError::Read { path: folder.display().to_string(), source };
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
-    let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    paths.sort_unstable();
+    let entry = |entry: std::io::Result<DirEntry>| entry.and_then(|e| Ok((e.path(), e.file_type()?)));
+    let mut paths = entries.map(entry).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    paths.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(paths)
 }
 
@@ -75,11 +77,15 @@ fn hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-/// Where the path really is; a link out of the data set is refused, whatever it points at.
-fn inside(path: &Path, root: &Path) -> Result<PathBuf, DataError> {
+/// Whether it is a folder. A link out of the data set is refused, whatever it points at.
+fn is_folder(path: &Path, kind: FileType, root: &Path) -> Result<bool, DataError> {
+    // What is no link lies where its folder does; to ask the system about every file of a large set takes longer than to read the list.
+    if !kind.is_symlink() {
+        return Ok(kind.is_dir());
+    }
     let real = path.canonicalize().map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
     if real.starts_with(root) {
-        return Ok(real);
+        return Ok(real.is_dir());
     }
     Err(DataError::Outside { path: path.display().to_string(), root: root.display().to_string() })
 }

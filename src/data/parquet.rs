@@ -1,6 +1,6 @@
 //! Hugging Face parquet files: `image {bytes, path}` or a plain binary column, and a label.
 //!
-//! The bytes of all pictures of the files read are held in memory, encoded.
+//! The bytes of all pictures of the files read are kept, encoded: in memory while there is room, else on disk.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -121,7 +121,7 @@ impl Layout {
     fn projection(&self, want: Want) -> Result<Vec<TypePtr>, ParquetError> {
         let mut fields = vec![self.label.clone()];
         fields.extend(self.extra.iter().cloned());
-        if want == Want::Pictures {
+        if matches!(want, Want::Pictures(_)) {
             fields.push(if self.image.is_group() {
                 let bytes = self.image.get_fields().iter().filter(|child| child.name() == "bytes").cloned().collect();
                 let repetition = self.image.get_basic_info().repetition();
@@ -137,7 +137,7 @@ impl Layout {
     fn row(&self, values: Values, id: String, want: Want) -> Result<Row, DataError> {
         let mut label = None;
         let mut attributes = std::collections::BTreeMap::new();
-        let mut picture = Picture::Missing(if want == Want::Index { "it was not asked for" } else { "its bytes are null" });
+        let mut picture = Picture::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
         for (column, value) in values.into_columns() {
             if column == self.label.name() {
                 label = match (&value, text(&value)) {
@@ -150,8 +150,8 @@ impl Layout {
                     Field::Group(row) => row.into_columns().into_iter().next().map_or(Field::Null, |(_, bytes)| bytes),
                     other => other,
                 };
-                if let Field::Bytes(bytes) = inner {
-                    picture = Picture::Encoded(Arc::from(bytes.data()));
+                if let (Field::Bytes(bytes), Want::Pictures(heap)) = (inner, want) {
+                    picture = Picture::Encoded(heap.keep(bytes.data())?);
                 }
             } else if let Some(text) = text(&value) {
                 attributes.insert(column, text);

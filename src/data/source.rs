@@ -7,17 +7,18 @@ use std::sync::Arc;
 use super::decode;
 use super::{DataError, DataSpec, Split, cifar, embedded, folder, idx, parquet};
 use crate::pixels::Image;
+use crate::store::{Heap, Kept};
 
 /// Most classes that labels without names may count up to.
 const MAX_CLASSES: usize = 100_000;
 
 /// Whether the pictures themselves are wanted, or only what is known about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Want<'a> {
     /// Ids, labels and attributes.
     Index,
-    /// The pictures too.
-    Pictures,
+    /// The pictures too; what is no file of its own is kept here.
+    Pictures(&'a Heap<'a>),
 }
 
 /// Where the bytes of one picture are.
@@ -25,8 +26,8 @@ pub(super) enum Want {
 pub(super) enum Picture {
     /// Not asked for, or not there: why.
     Missing(&'static str),
-    /// An encoded file in memory.
-    Encoded(Arc<[u8]>),
+    /// An encoded file that is kept in memory or on disk.
+    Encoded(Kept),
     /// An encoded file on disk.
     File(PathBuf),
     /// 8-bit pixels inside a larger buffer, shared by its pictures.
@@ -50,7 +51,7 @@ impl Picture {
         let decoded = |bytes: &[u8]| decode::decode(bytes).map(|image| (image, blake3::hash(bytes))).map_err(|e| e.to_string());
         match self {
             Self::Missing(why) => Err((*why).to_owned()),
-            Self::Encoded(bytes) => decoded(bytes),
+            Self::Encoded(kept) => decoded(&kept.bytes().map_err(|e| e.to_string())?),
             Self::File(path) => decoded(&read_bounded(path)?),
             Self::Raw { buffer, offset, width, height, channels } => {
                 let area = width * height;
@@ -74,7 +75,7 @@ impl Picture {
     pub(super) fn hash(&self) -> blake3::Hash {
         match self {
             Self::Missing(_) => blake3::hash(&[]),
-            Self::Encoded(bytes) => blake3::hash(bytes),
+            Self::Encoded(kept) => blake3::hash(&kept.bytes().unwrap_or_default()),
             Self::File(path) => blake3::hash(&read_bounded(path).unwrap_or_default()),
             Self::Raw { buffer, offset, width, height, channels } => {
                 blake3::hash(buffer.get(*offset..offset + width * height * channels).unwrap_or_default())

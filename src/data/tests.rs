@@ -178,7 +178,9 @@ fn damaged_parquet_files_give_errors() {
         // Half of the damage hits the footer, where sizes and offsets are.
         let at = if k % 2 == 0 { bytes.len() - 1 - (k * 7) % 1500 } else { (k * 4099) % bytes.len() };
         bytes[at] ^= 1 << (k % 8);
-        let read = std::panic::catch_unwind(|| parquet::read_file(bytes::Bytes::from(bytes), "x.parquet", Want::Pictures));
+        let read = std::panic::catch_unwind(|| {
+            parquet::read_file(bytes::Bytes::from(bytes), "x.parquet", Want::Pictures(&Heap::new(&Room::boundless())))
+        });
         panics += usize::from(read.is_err());
     }
     assert_eq!(panics, 0);

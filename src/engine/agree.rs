@@ -7,7 +7,7 @@ use crate::report::Agreement;
 use crate::tune::{Feed, Pictures, TuneError};
 
 /// Pictures that are compared.
-const IMAGES: usize = 8;
+pub(super) const IMAGES: usize = 8;
 
 /// Largest difference of features, relative to the largest feature, that is rounding. Networks of float32 come out at 1e-7 to 1e-5,
 /// the deeper the more; a wrong padding, mode or constant shows at 1e-2 and above.

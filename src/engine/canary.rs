@@ -14,7 +14,7 @@ use crate::plan::{Footprint, Means, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
 use crate::runtime::Runtime;
-use crate::store::{Cache, Digest};
+use crate::store::{Cache, Digest, Room};
 
 const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
 const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
@@ -61,7 +61,7 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
             started: 0,
             report_only: false,
             max_seconds: None,
-            memory: None,
+            room: &Room::boundless(),
             pictures: false,
             compute,
             cache: None,

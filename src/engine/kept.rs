@@ -3,15 +3,13 @@
 
 use std::sync::OnceLock;
 
-use ndarray::Array2;
-
 use super::Settings;
 use crate::exec::Compute;
 use crate::model::Model;
 use crate::plan::Job;
 use crate::probe::{Arm, Outcome};
-use crate::store::{Cache, Digest, Key};
-use crate::tune::{Mode, Recipe};
+use crate::store::{Cache, Digest, Key, Room};
+use crate::tune::{Mode, Raw, Recipe};
 
 /// The part of a key that a whole run shares.
 pub(super) struct Shared {
@@ -95,16 +93,13 @@ pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trig
 }
 
 /// Features that were kept, if they are `n` rows of `width`.
-pub(super) fn features(cache: &Cache, key: &Key, (n, width): (usize, usize)) -> Option<Array2<f32>> {
-    let bytes = cache.get(key)?;
-    let (numbers, []) = bytes.as_chunks::<4>() else { return None };
-    Array2::from_shape_vec((n, width), numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()).ok()
+pub(super) fn features(cache: &Cache, key: &Key, shape: (usize, usize), room: &Room) -> Option<Raw> {
+    Raw::of_bytes(&cache.get(key)?, shape, room)
 }
 
 /// Keeps features.
-pub(super) fn keep_features(cache: &Cache, key: &Key, name: &str, features: &Array2<f32>) -> std::io::Result<()> {
-    let bytes: Vec<u8> = features.iter().flat_map(|number| number.to_le_bytes()).collect();
-    cache.put(key, name, &bytes)
+pub(super) fn keep_features(cache: &Cache, key: &Key, name: &str, features: &Raw) -> std::io::Result<()> {
+    cache.put(key, name, &features.bytes().map_err(std::io::Error::other)?)
 }
 
 /// The graph, which `--arch` or a file beside the weights may have decided, and its constants, which are never drawn anew. A network

@@ -14,31 +14,40 @@ use crate::stats::stream::stream;
 use crate::store::Cache;
 use crate::tune::{self, TuneError};
 
+/// What a model takes in memory.
+pub fn footprint(model: &Model) -> Result<Footprint, EngineError> {
+    // Kept in colour, whatever the network takes.
+    let picture = 3 * model.input.height * model.input.width;
+    let footprint = Footprint { picture, features: model.cut.width, ..Footprint::default() };
+    if let Err(opaque) = &model.network {
+        // What happens inside is not known: its input and its weights are the least there is.
+        return Ok(Footprint { largest: picture, weights: opaque.parameters, ..footprint });
+    }
+    let (graph, _, _) = model.with_head(2)?;
+    let sizes = || {
+        let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
+        computed.map(|node| node.shape.elements_per_item())
+    };
+    Ok(Footprint {
+        largest: sizes().max().unwrap_or(0),
+        activations: sizes().sum(),
+        weights: graph.slots().iter().map(|slot| slot.shape.iter().product::<usize>()).sum(),
+        ..footprint
+    })
+}
+
 /// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used.
 pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
-    let picture = model.input.channels * model.input.height * model.input.width;
-    let mut footprint = Footprint { picture, features: model.cut.width, ..Footprint::default() };
-    let mut network = None;
-    match &model.network {
+    let footprint = footprint(model)?;
+    let network = match &model.network {
         Ok(own) => {
             let (graph, _, _) = model.with_head(2)?;
             let mut arrays = own.params.0.clone();
             arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
-            let sizes = || {
-                let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_)));
-                computed.map(|node| node.shape.elements_per_item())
-            };
-            footprint.largest = sizes().max().unwrap_or(0);
-            footprint.activations = sizes().sum();
-            footprint.weights = arrays.iter().map(ArrayD::len).sum();
-            network = Some((graph, arrays));
+            Some((graph, arrays))
         }
-        // What happens inside is not known: its input and its weights are the least there is.
-        Err(opaque) => {
-            footprint.largest = picture;
-            footprint.weights = opaque.parameters;
-        }
-    }
+        Err(_) => None,
+    };
     let threads = rayon::current_num_threads().to_string();
     let executor = model.executor();
     let parts = [

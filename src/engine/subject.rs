@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use ndarray::Array2;
+use candle_core::Tensor;
 
 use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name};
 use crate::exec::{self, Weights};
 use crate::gate::{Control, Rule};
 use crate::graph::Graph;
-use crate::model::{Model, ModelError};
+use crate::model::Model;
 use crate::pixels::Frame;
 use crate::plan::{self, Job, Plan};
 use crate::probe::{Arm, Measurement, Outcome, Probe};
 use crate::report::{Sheet, Stage};
-use crate::store::{Cache, Digest, Key, LIMIT};
+use crate::store::{self, Cache, Digest, Key, LIMIT};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
-use crate::tune::{self, Features, Feed, Mode, Recipe, Standard, TuneError};
+use crate::tune::{self, Features, Feed, Mode, Raw, Recipe, Standard, TuneError};
 
 /// A rule's trigger with its shams, ready to be applied.
 struct Prepared<'a> {
@@ -276,7 +276,7 @@ impl<'a> Bench<'a> {
     }
 
     fn predict(&self, graph: &Graph, weights: &Weights, feed: &dyn Feed) -> Result<Vec<u16>, TuneError> {
-        Ok(tune::classes(&tune::outputs(graph, weights, feed, &mut |pictures| self.step(pictures))?))
+        tune::predictions(graph, weights, feed, &mut |pictures| self.step(pictures))
     }
 
     /// Predictions of a fully trained network for every rule.
@@ -294,21 +294,24 @@ impl<'a> Bench<'a> {
     }
 
     /// The first picture of every class, at most four: as it is, with the trigger, under each sham.
-    pub(super) fn sheets(&self) -> Vec<Sheet> {
+    pub(super) fn sheets(&self) -> Result<Vec<Sheet>, TuneError> {
         const ROWS: usize = 4;
         let firsts = (0..self.task.classes.len() as u16).filter_map(|class| self.task.test_labels.iter().position(|label| *label == class));
         let samples: Vec<usize> = firsts.take(ROWS).collect();
         let row = |prepared: &Prepared, i: usize| {
-            let frame = self.task.test.frame(i);
+            let frame = self.task.test.frame(i)?;
             let under = |trigger: &PreparedTrigger| {
                 let mut frame = frame.clone();
                 trigger.apply(&mut frame);
                 frame
             };
             let changed = std::iter::once(&prepared.trigger).chain(&prepared.shams).map(under);
-            std::iter::once(frame.clone()).chain(changed).collect()
+            Ok(std::iter::once(frame.clone()).chain(changed).collect())
         };
-        let sheet = |p: &Prepared| Sheet { rule: p.rule.id.clone(), rows: samples.iter().map(|&i| row(p, i)).collect() };
+        let sheet = |p: &Prepared| {
+            let rows = samples.iter().map(|&i| row(p, i)).collect::<Result<_, TuneError>>()?;
+            Ok(Sheet { rule: p.rule.id.clone(), rows })
+        };
         self.prepared.iter().map(sheet).collect()
     }
 
@@ -327,7 +330,7 @@ impl<'a> Bench<'a> {
         let width = self.model(job.arm).map_or(0, |model| model.cut.width);
         let rows = self.task.train.len() + self.task.test.len() * (self.views(job).len() - 1);
         let bytes = (rows * width * size_of::<f32>()) as u64;
-        if bytes > MOST_KEPT { Err(plan::bytes(bytes)) } else { Ok(Some(cache)) }
+        if bytes > MOST_KEPT { Err(store::bytes(bytes)) } else { Ok(Some(cache)) }
     }
 
     /// Whether an earlier run kept all features of a job.
@@ -364,7 +367,9 @@ impl<'a> Bench<'a> {
         for (i, (what, trigger)) in views.iter().enumerate() {
             let pictures = if i == 0 { &self.task.train } else { &self.task.test };
             let key = cache.and_then(|cache| Some((cache, self.features_key(model, i, *trigger)?)));
-            if let Some(features) = key.as_ref().and_then(|(cache, key)| kept::features(cache, key, (pictures.len(), width))) {
+            if let Some(features) =
+                key.as_ref().and_then(|(cache, key)| kept::features(cache, key, (pictures.len(), width), self.settings.room))
+            {
                 found += 1;
                 done += pictures.len() as u64;
                 emit(Event::Progress { done });
@@ -382,11 +387,13 @@ impl<'a> Bench<'a> {
                 emit(Event::Progress { done });
                 self.step(pictures)
             };
-            let features = match (&model.runtime, &own) {
-                (Ok(extractor), _) => tune::features(extractor, width, &feed, &mut tick)?,
-                (Err(_), Some((network, weights))) => tune::outputs(&network.trunk, weights, &feed, &mut tick)?,
-                (Err(reason), None) => return Err(ModelError::Opaque { reason: reason.clone() }.into()),
+            let compute = |input: &Tensor| match (&model.runtime, &own) {
+                (_, Some((network, weights))) => Ok(exec::infer(&network.trunk, weights, &weights.place(input)?)?),
+                (Ok(extractor), None) => Ok(extractor.features(input)?),
+                // Then there is a network of our own, or no model.
+                (Err(_), None) => Err(TuneError::Stopped),
             };
+            let features = Raw::extract(width, &compute, &feed, self.settings.room, &mut tick)?;
             if let Some((cache, key)) = &key {
                 let name =
                     format!("{}, {what}{}, {}", model.identity.name(), if trigger.is_some() { " (changed)" } else { "" }, model.executor());
@@ -397,7 +404,7 @@ impl<'a> Bench<'a> {
             all.push(features);
         }
         let summary = match (too_large, found) {
-            (Some(bytes), _) => format!("not kept for later runs: {bytes}, at most {} are", plan::bytes(MOST_KEPT)),
+            (Some(bytes), _) => format!("not kept for later runs: {bytes}, at most {} are", store::bytes(MOST_KEPT)),
             (None, 0) => String::new(),
             (None, found) if found == views.len() => "kept from an earlier run".to_owned(),
             // Rules may share a trigger, and the second reads what the first kept.
@@ -407,11 +414,11 @@ impl<'a> Bench<'a> {
     }
 
     /// Features view by view, in the order of [`Bench::views`], made ready for heads.
-    fn standardised(&self, job: &Job, views: Vec<Array2<f32>>) -> Result<Frozen, EngineError> {
+    fn standardised(&self, job: &Job, views: Vec<Raw>) -> Result<Frozen, EngineError> {
         let mut views = views.into_iter();
         let mut next = || views.next().ok_or(EngineError::Tune(TuneError::Empty { pictures: 0 }));
         let train = next()?;
-        let standard = Standard::of(&train);
+        let standard = Standard::of(&train).map_err(TuneError::from)?;
         let mut next = || next().map(|features| Features::new(features, &standard));
         let test = next()?;
         let mut changed = BTreeMap::new();

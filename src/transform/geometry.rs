@@ -1,34 +1,54 @@
-//! Pictures to frames and frames to model input: resize, crop, flip, shift, normalise.
+//! Pictures to the model's resolution, and that to model input: resize, crop, flip, shift, normalise.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::pixels::{Frame, Image};
+use crate::pixels::Image;
 
 /// Beyond this ratio of sides only the middle of a picture is resized: a strip must not ask for the machine's memory.
 const MAX_RATIO: usize = 64;
 
-/// Resizes so that the picture covers `height * width`, then cuts out its middle.
-///
-/// This is torchvision's `Resize(side)` and `CenterCrop(side)` on Pillow pictures (bilinear, antialiased; the longer side
-/// truncated, the crop's corner rounded half to even); a picture of the right size is left as it is. A frame with a side of zero
-/// is empty, and a picture without pixels gives a black one.
-pub fn fit(image: &Image, height: usize, width: usize) -> Frame {
-    let black = || Frame { width, height, planes: vec![0.0; 3 * height * width] };
-    if height == 0 || width == 0 || image.width == 0 || image.height == 0 {
-        return black();
+/// Brings pictures to one size, and keeps its buffers for the next one.
+#[derive(Debug, Default)]
+pub struct Fitter {
+    resizer: Resizer,
+    fitted: Vec<u8>,
+}
+
+impl Fitter {
+    /// Resizes so that the picture covers `height * width`, cuts out the middle, and writes it as planes of red, green and blue
+    /// (`3 * height * width` bytes).
+    ///
+    /// This is torchvision's `Resize(side)` and `CenterCrop(side)` on Pillow pictures within one grey level (bilinear, antialiased; the
+    /// longer side truncated, the crop's corner rounded half to even); a picture of the right size is left as it is. A picture without
+    /// pixels gives a black one.
+    pub fn fit(&mut self, image: &Image, height: usize, width: usize, out: &mut [u8]) {
+        out.fill(0);
+        if height == 0 || width == 0 || image.width == 0 || image.height == 0 {
+            return;
+        }
+        if (image.height, image.width) == (height, width) {
+            to_planes(&image.rgb, out);
+        } else if self.resize(image, height, width).is_some() {
+            to_planes(&self.fitted, out);
+        }
     }
-    if (image.height, image.width) == (height, width) {
-        return Frame::from_image(image);
-    }
-    let reach = MAX_RATIO * height.max(width).div_ceil(height.min(width));
-    let (most_high, most_wide) = (reach.saturating_mul(image.width), reach.saturating_mul(image.height));
-    let strip = crop(image, image.height.min(most_high), image.width.min(most_wide));
-    let (tall, wide) = covering((strip.height, strip.width), (height, width));
-    match resize(&strip, tall, wide) {
-        Some(resized) => Frame::from_image(&crop(&resized, height, width)),
-        None => black(),
+
+    /// Into `fitted`. What will be cut off is not resized at all.
+    fn resize(&mut self, image: &Image, height: usize, width: usize) -> Option<()> {
+        let reach = MAX_RATIO * height.max(width).div_ceil(height.min(width));
+        let strip = (image.height.min(reach.saturating_mul(image.width)), image.width.min(reach.saturating_mul(image.height)));
+        let (tall, wide) = covering(strip, (height, width));
+        let [top, tall] = span(image.height, strip.0, tall, height);
+        let [left, wide] = span(image.width, strip.1, wide, width);
+        let side = |n: usize| u32::try_from(n).ok();
+        let source = TypedImageRef::<U8x3>::from_buffer(side(image.width)?, side(image.height)?, &image.rgb).ok()?;
+        self.fitted.resize(height.checked_mul(width)?.checked_mul(3)?, 0);
+        let mut target = TypedImage::<U8x3>::from_buffer(side(width)?, side(height)?, &mut self.fitted).ok()?;
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(left, top, wide, tall);
+        // Typed: the untyped call would compile the resizer anew for every pixel type there is.
+        self.resizer.resize_typed(&source, &mut target, &options).ok()
     }
 }
 
@@ -37,77 +57,113 @@ fn covering((h, w): (usize, usize), (height, width): (usize, usize)) -> (usize, 
     if w * height <= h * width { (width * h / w, width) } else { (height, height * w / h) }
 }
 
-fn resize(image: &Image, height: usize, width: usize) -> Option<Image> {
-    if (image.height, image.width) == (height, width) {
-        return Some(image.clone());
-    }
-    let side = |n: usize| u32::try_from(n).ok();
-    let source = TypedImageRef::<U8x3>::from_buffer(side(image.width)?, side(image.height)?, &image.rgb).ok()?;
-    let mut rgb = vec![0; height.checked_mul(width)?.checked_mul(3)?];
-    let mut resized = TypedImage::<U8x3>::from_buffer(side(width)?, side(height)?, &mut rgb).ok()?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    // Typed: the untyped call would compile the resizer anew for every pixel type there is.
-    Resizer::new().resize_typed(&source, &mut resized, &options).ok()?;
-    Some(Image { width, height, rgb })
-}
-
-/// The middle of a picture that is at least as large.
-fn crop(image: &Image, height: usize, width: usize) -> Image {
-    if (image.height, image.width) == (height, width) {
-        return image.clone();
-    }
+/// Where on a side of the source that lies which the target shows: start and length in source pixels, if the middle `used` of its pixels become
+/// `resized`, of which the middle `shown` are kept.
+fn span(source: usize, used: usize, resized: usize, shown: usize) -> [f64; 2] {
     // Python's `round`, which torchvision uses, rounds halves to even.
-    let corner = |outer: usize, inner: usize| (outer.saturating_sub(inner) as f64 / 2.0).round_ties_even() as usize;
-    let (top, left) = (corner(image.height, height), corner(image.width, width));
-    let rows = image.rgb.chunks_exact(3 * image.width).skip(top).take(height);
-    let rgb = rows.flat_map(|row| row.iter().skip(3 * left).take(3 * width).copied()).collect();
-    Image { width, height, rgb }
+    let corner = |outer: usize, inner: usize| (outer.saturating_sub(inner) as f64 / 2.0).round_ties_even();
+    let scale = used as f64 / resized.max(1) as f64;
+    let length = (shown as f64 * scale).min(source as f64);
+    // Rounding must not carry it over the edge.
+    let start = (corner(source, used) + corner(resized, shown) * scale).min(source as f64 - length);
+    [start, length]
 }
 
-/// Mirrors a frame left to right.
-pub fn flip(frame: &mut Frame) {
-    if frame.width > 0 {
-        frame.planes.chunks_exact_mut(frame.width).for_each(<[f32]>::reverse);
+/// Interleaved pixels to planes.
+fn to_planes(rgb: &[u8], out: &mut [u8]) {
+    let (red, rest) = out.split_at_mut(out.len() / 3);
+    let (green, blue) = rest.split_at_mut(rest.len() / 2);
+    for (((pixel, r), g), b) in rgb.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
+        [*r, *g, *b] = *pixel;
     }
 }
 
-/// Moves a frame right by `dx` and down by `dy` pixels, black coming in: torchvision's `RandomCrop` with padding.
-pub fn shift(frame: &Frame, dx: isize, dy: isize) -> Frame {
-    let (height, width) = (frame.height, frame.width);
-    let mut out = Frame { width, height, planes: vec![0.0; frame.planes.len()] };
-    let from = |at: usize, by: isize, end: usize| at.checked_add_signed(by.checked_neg()?).filter(|&i| i < end);
-    for (plane, source) in out.planes.chunks_exact_mut((height * width).max(1)).zip(frame.planes.chunks_exact((height * width).max(1))) {
-        for y in 0..height {
-            let Some(source_y) = from(y, dy, height) else { continue };
-            for x in 0..width {
-                if let Some(source_x) = from(x, dx, width) {
-                    plane[y * width + x] = source[source_y * width + source_x];
-                }
-            }
+/// Mirrors planes of rows of `width` values left to right.
+pub fn flip<T>(planes: &mut [T], width: usize) {
+    if width > 0 {
+        planes.chunks_exact_mut(width).for_each(<[T]>::reverse);
+    }
+}
+
+/// Moves planes of `height * width` values right by `dx` and down by `dy`, zeros (black) coming in: torchvision's `RandomCrop` with padding.
+pub fn shift<T: Copy + Default>(planes: &[T], (height, width): (usize, usize), (dx, dy): (isize, isize)) -> Vec<T> {
+    let mut out = vec![T::default(); planes.len()];
+    if height == 0 || width == 0 {
+        return out;
+    }
+    // Of both sides: where what stays in sight begins, after and before.
+    let ends = |by: isize, side: usize| (by.clamp(0, side as isize) as usize, by.saturating_neg().clamp(0, side as isize) as usize);
+    let ((right, left), (down, up)) = (ends(dx, width), ends(dy, height));
+    let (across, rows) = (width - right - left, height - down - up);
+    for (out, plane) in out.chunks_exact_mut(height * width).zip(planes.chunks_exact(height * width)) {
+        for (out, row) in out.chunks_exact_mut(width).skip(down).zip(plane.chunks_exact(width).skip(up)).take(rows) {
+            out[right..right + across].copy_from_slice(&row[left..left + across]);
         }
     }
     out
 }
 
-/// Writes `(value - mean) / std` in the model's axis order: `[C, H, W]`, or `[H, W, C]` where `nhwc`.
+/// How the values of planes become the numbers of a network's input: `(value - mean) / std` in the model's axis order, `[C, H, W]`, or
+/// `[H, W, C]` where `nhwc`.
 ///
 /// With one channel the luma of ITU-R BT.601 (`0.299 R + 0.587 G + 0.114 B`, Pillow's) is written with the first mean and
-/// standard deviation. What does not fit into `out` is left out.
-pub fn write_normalised(frame: &Frame, mean: [f32; 3], std: [f32; 3], channels: usize, nhwc: bool, out: &mut [f32]) {
-    let area = frame.width * frame.height;
-    let (red, rest) = frame.planes.split_at(area.min(frame.planes.len()));
-    let (green, blue) = rest.split_at(area.min(rest.len()));
-    for (i, ((&r, &g), &b)) in red.iter().zip(green).zip(blue).enumerate() {
-        let pixel = if channels == 1 { [0.299 * r + 0.587 * g + 0.114 * b, 0.0, 0.0] } else { [r, g, b] };
-        for (channel, value) in pixel.into_iter().enumerate().take(channels) {
-            let at = if nhwc { i * channels + channel } else { channel * area + i };
-            if let Some(slot) = out.get_mut(at) {
-                *slot = (value - mean[channel]) / std[channel];
+/// standard deviation.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalise {
+    /// Per channel, of values in `0..=1`.
+    pub mean: [f32; 3],
+    /// Per channel.
+    pub std: [f32; 3],
+    /// 1 or 3.
+    pub channels: usize,
+    /// Whether channels come last.
+    pub nhwc: bool,
+}
+
+impl Normalise {
+    /// Writes planes of red, green and blue in `0..=1`. What does not fit into `out` is left out.
+    pub fn frame(&self, planes: &[f32], out: &mut [f32]) {
+        if self.channels == 1 {
+            return self.luma(planes, |&value| value, out);
+        }
+        self.each(planes, |&value, channel| self.value(value, channel), out);
+    }
+
+    /// Writes planes of bytes: the same numbers as for planes of `byte / 255`.
+    pub fn bytes(&self, planes: &[u8], out: &mut [f32]) {
+        let value = |byte: u8| f32::from(byte) / 255.0;
+        if self.channels == 1 {
+            return self.luma(planes, |&byte| value(byte), out);
+        }
+        let table: [[f32; 256]; 3] = std::array::from_fn(|channel| std::array::from_fn(|byte| self.value(value(byte as u8), channel)));
+        self.each(planes, |&byte, channel| table[channel][usize::from(byte)], out);
+    }
+
+    fn each<T>(&self, planes: &[T], value: impl Fn(&T, usize) -> f32, out: &mut [f32]) {
+        let area = (planes.len() / 3).max(1);
+        for (channel, plane) in planes.chunks_exact(area).enumerate().take(self.channels.min(3)) {
+            if self.nhwc {
+                let places = out.iter_mut().skip(channel).step_by(self.channels);
+                places.zip(plane).for_each(|(out, v)| *out = value(v, channel));
+            } else {
+                let places = out.iter_mut().skip(channel * area);
+                places.zip(plane).for_each(|(out, v)| *out = value(v, channel));
             }
         }
     }
-}
 
+    fn luma<T>(&self, planes: &[T], value: impl Fn(&T) -> f32, out: &mut [f32]) {
+        let (red, rest) = planes.split_at(planes.len() / 3);
+        let (green, blue) = rest.split_at(rest.len() / 2);
+        for (((out, r), g), b) in out.iter_mut().zip(red).zip(green).zip(blue) {
+            *out = self.value(0.299 * value(r) + 0.587 * value(g) + 0.114 * value(b), 0);
+        }
+    }
+
+    fn value(&self, value: f32, channel: usize) -> f32 {
+        (value - self.mean[channel]) / self.std[channel]
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,51 +182,87 @@ mod tests {
         {
             let name = format!("{height}x{width}-to-{side}.bin");
             let expected = Image { width: side, height: side, rgb: std::fs::read(folder.join(&name)).unwrap() };
-            let (expected, got) = (Frame::from_image(&expected), fit(&picture(height, width), side, side));
-            assert_eq!(expected.planes.len(), got.planes.len(), "{name}");
-            let worst = expected.planes.iter().zip(&got.planes).map(|(a, b)| (a - b).abs() * 255.0).fold(0.0, f32::max);
-            println!("{name}: {worst:.0} of 255");
-            assert!(worst < 1.5, "{name}: {worst}");
+            let (expected, got) = (planes(&expected), fit(&picture(height, width), side, side));
+            assert_eq!(expected.len(), got.len(), "{name}");
+            let worst = expected.iter().zip(&got).map(|(a, b)| a.abs_diff(*b)).max();
+            println!("{name}: {worst:?} of 255");
+            assert!(worst <= Some(1), "{name}: {worst:?}");
         }
+    }
+
+    fn planes(image: &Image) -> Vec<u8> {
+        (0..3).flat_map(|channel| image.rgb.iter().skip(channel).step_by(3).copied()).collect()
+    }
+
+    fn fit(image: &Image, height: usize, width: usize) -> Vec<u8> {
+        // What is left of another picture must not show.
+        let mut fitter = Fitter::default();
+        fitter.fit(&picture(50, 20), 40, 40, &mut vec![0; 3 * 40 * 40]);
+        let mut out = vec![7; 3 * height * width];
+        fitter.fit(image, height, width, &mut out);
+        out
     }
 
     #[test]
     fn strips_and_empty_pictures_do_not_ask_for_much() {
         for (height, width) in [(1, 4_000_000), (4_000_000, 1)] {
-            assert_eq!(fit(&Image { width, height, rgb: vec![255; 3 * width * height] }, 224, 224).planes, vec![1.0; 3 * 224 * 224]);
+            assert_eq!(fit(&Image { width, height, rgb: vec![255; 3 * width * height] }, 224, 224), vec![255; 3 * 224 * 224]);
         }
-        assert_eq!(fit(&Image { width: 0, height: 3, rgb: vec![] }, 1, 1).planes, [0.0; 3]);
-        assert!(fit(&picture(3, 3), 0, 2).planes.is_empty());
-        let wide = fit(&picture(8, 8), 4, 6);
-        assert_eq!((wide.height, wide.width, wide.planes.len()), (4, 6, 72));
+        assert_eq!(fit(&Image { width: 0, height: 3, rgb: vec![] }, 1, 1), [0; 3]);
+        assert!(fit(&picture(3, 3), 0, 2).is_empty());
+        assert_eq!(fit(&picture(8, 8), 4, 6).len(), 72);
     }
 
-    fn frame() -> Frame {
-        Frame { width: 3, height: 2, planes: (0_u8..18).map(f32::from).collect() }
+    #[test]
+    fn no_size_goes_beyond_the_picture() {
+        for (height, width) in [(1, 1), (1, 2), (3, 1), (7, 5), (97, 101), (499, 3), (64, 65)] {
+            let white = Image { width, height, rgb: vec![255; 3 * width * height] };
+            for (tall, wide) in [(1, 1), (2, 3), (31, 7), (6, 60)] {
+                assert!(fit(&white, tall, wide).iter().all(|byte| *byte == 255), "{height}x{width} to {tall}x{wide}");
+            }
+        }
+    }
+
+    fn frame() -> Vec<f32> {
+        (0_u8..18).map(f32::from).collect()
     }
 
     #[test]
     fn flipping_and_shifting_move_pixels() {
         let mut flipped = frame();
-        flip(&mut flipped);
-        assert_eq!(flipped.planes[..6], [2.0, 1.0, 0.0, 5.0, 4.0, 3.0]);
-        assert_eq!(shift(&frame(), 1, 0).planes[..6], [0.0, 0.0, 1.0, 0.0, 3.0, 4.0]);
-        assert_eq!(shift(&frame(), -2, -1).planes[..6], [5.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(shift(&frame(), isize::MIN, isize::MAX).planes, [0.0; 18]);
-        assert_eq!(shift(&frame(), 0, 0), frame());
+        flip(&mut flipped, 3);
+        assert_eq!(flipped[..6], [2.0, 1.0, 0.0, 5.0, 4.0, 3.0]);
+        let shift = |by| shift(&frame(), (2, 3), by);
+        assert_eq!(shift((1, 0))[..6], [0.0, 0.0, 1.0, 0.0, 3.0, 4.0]);
+        assert_eq!(shift((-2, -1))[..6], [5.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(shift((isize::MIN, isize::MAX)), [0.0; 18]);
+        assert_eq!(shift((0, 0)), frame());
     }
 
     #[test]
     fn normalising_writes_either_layout_and_grey() {
-        let (mean, std) = ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]);
+        let to = |channels, nhwc| Normalise { mean: [1.0, 2.0, 3.0], std: [1.0, 2.0, 4.0], channels, nhwc };
         let mut planes = [0.0; 18];
-        write_normalised(&frame(), mean, std, 3, false, &mut planes);
+        to(3, false).frame(&frame(), &mut planes);
         assert_eq!(planes.iter().skip(1).step_by(6).copied().collect::<Vec<_>>(), [0.0, 2.5, 2.5]);
         let mut pixels = [0.0; 18];
-        write_normalised(&frame(), mean, std, 3, true, &mut pixels);
+        to(3, true).frame(&frame(), &mut pixels);
         assert_eq!(pixels[3..6], [0.0, 2.5, 2.5]);
         let mut gray = [0.0; 6];
-        write_normalised(&frame(), mean, std, 1, false, &mut gray);
+        to(1, false).frame(&frame(), &mut gray);
         assert!((gray[0] - (0.587 * 6.0 + 0.114 * 12.0 - 1.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn bytes_and_frames_give_the_same_bits() {
+        let bytes = planes(&picture(16, 16));
+        let frame: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        for (channels, nhwc) in [(3, false), (3, true), (1, false), (1, true)] {
+            let to = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], channels, nhwc };
+            let (mut one, mut two) = (vec![0.0; 256 * channels], vec![0.0; 256 * channels]);
+            to.frame(&frame, &mut one);
+            to.bytes(&bytes, &mut two);
+            assert_eq!(one.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), two.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        }
     }
 }

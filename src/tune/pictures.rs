@@ -1,49 +1,52 @@
 //! Pictures as inputs of a network: fitted once, changed and normalised batch by batch.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{Augment, Feed, TuneError};
-use crate::data::{DataError, Dataset};
+use crate::data::{DataError, Dataset, Fit, Fitted};
 use crate::exec::ExecError;
 use crate::model::{InputSpec, Layout};
 use crate::pixels::Frame;
-use crate::transform::geometry;
+use crate::store::{Room, RowsError};
+use crate::transform::geometry::{self, Normalise};
 
-/// All pictures of a view at the model's resolution, as bytes (`3 * height * width` each).
+/// All pictures of a view at the model's resolution. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Pictures {
-    bytes: Vec<Vec<u8>>,
+    fitted: Arc<Fitted>,
     input: InputSpec,
 }
 
 impl Pictures {
-    /// Decodes and fits every picture, in parallel.
-    pub fn open(dataset: &Dataset, input: &InputSpec) -> Result<Self, DataError> {
-        let fit = |i| {
-            let frame = geometry::fit(&dataset.image(i)?, input.height, input.width);
-            // Fitting ends in bytes, so this loses nothing.
-            Ok(frame.planes.iter().map(|v| (v * 255.0).round() as u8).collect())
-        };
-        let bytes = (0..dataset.len()).into_par_iter().map(fit).collect::<Result<_, DataError>>()?;
-        Ok(Self { bytes, input: input.clone() })
+    /// Takes those that the view was opened with, or decodes and fits every picture, in parallel.
+    pub fn open(dataset: &Dataset, input: &InputSpec, room: &Room) -> Result<Self, DataError> {
+        let fitted = dataset.fitted(&Fit { height: input.height, width: input.width, room })?;
+        Ok(Self { fitted, input: input.clone() })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.fitted.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.fitted.is_empty()
     }
 
     /// One picture as a frame.
-    pub fn frame(&self, i: usize) -> Frame {
-        let planes = self.bytes[i].iter().map(|&b| f32::from(b) / 255.0).collect();
+    pub fn frame(&self, i: usize) -> Result<Frame, RowsError> {
+        Ok(self.framed(self.fitted.planes(i, &mut Vec::new())?))
+    }
+
+    fn framed(&self, planes: &[u8]) -> Frame {
+        let planes = planes.iter().map(|&b| f32::from(b) / 255.0).collect();
         Frame { width: self.input.width, height: self.input.height, planes }
     }
 
@@ -60,21 +63,28 @@ impl Pictures {
             None => vec![Jitter::default(); indices.len()],
         };
         let size = input.channels * input.height * input.width;
+        let (to, nhwc) = (&input.preprocessing, input.layout == Layout::Nhwc);
+        let normalise = Normalise { mean: to.mean, std: to.std, channels: input.channels, nhwc };
         let mut data = vec![0.0f32; indices.len() * size];
-        data.par_chunks_mut(size).zip(indices.par_iter().zip(jitters)).for_each(|(out, (&i, jitter))| {
-            let mut frame = self.frame(i);
-            if let Some((dx, dy)) = jitter.shift {
-                frame = geometry::shift(&frame, dx, dy);
+        let each = data.par_chunks_mut(size).zip(indices.par_iter().zip(jitters));
+        each.try_for_each_init(Vec::new, |buffer, (out, (&i, jitter))| {
+            let mut planes = Cow::Borrowed(self.fitted.planes(i, buffer)?);
+            if let Some(by) = jitter.shift {
+                planes = Cow::Owned(geometry::shift(&planes, (input.height, input.width), by));
             }
             if jitter.flip {
-                geometry::flip(&mut frame);
+                geometry::flip(planes.to_mut(), input.width);
             }
+            // Only what is changed needs to be a frame of floats on the way.
             if let Some(change) = change(i) {
+                let mut frame = self.framed(&planes);
                 change(&mut frame);
+                normalise.frame(&frame.planes, out);
+            } else {
+                normalise.bytes(&planes, out);
             }
-            let to = &input.preprocessing;
-            geometry::write_normalised(&frame, to.mean, to.std, input.channels, input.layout == Layout::Nhwc, out);
-        });
+            Ok::<_, RowsError>(())
+        })?;
         let (n, c, h, w) = (indices.len(), input.channels, input.height, input.width);
         let shape = match input.layout {
             Layout::Nchw => [n, c, h, w],

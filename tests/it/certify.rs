@@ -98,6 +98,35 @@ fn equal_runs_give_equal_reports_on_any_number_of_threads() {
     assert_eq!(run("1"), run("3"));
 }
 
+/// The least memory that a refusal names.
+fn least(refusal: &str) -> String {
+    let named = refusal.split("--memory ").nth(1).and_then(|rest| rest.split(')').next());
+    named.unwrap_or_else(|| panic!("no size is named: {refusal}")).to_owned()
+}
+
+#[test]
+fn little_memory_gives_the_same_report_as_much() {
+    let rules = format!("  - {{ id: square, {SQUARE}, limit: 0.9 }}\n");
+    let (code, refusal, _, folder) = certify("clean.onnx", &rules, &["--memory", "1MiB"]);
+    assert_eq!(code, Some(4), "{refusal}");
+    let least = least(&refusal);
+    let policy = folder.path().join("policy.yaml").display().to_string();
+    let planned = heirloom(&["plan", &fixture("clean.onnx"), "--policy", &policy, "--memory", &least, "--format", "json"]);
+    let planned: Value = serde_json::from_slice(&planned.stdout).expect("a plan");
+    assert!(planned["disk"].as_u64().is_some_and(|bytes| bytes > 0), "{planned}");
+    let run = |memory: &str| {
+        let (code, errors, mut report, folder) = certify("clean.onnx", &rules, &["--memory", memory]);
+        assert_eq!(code, Some(0), "{errors}");
+        report.as_object_mut().expect("a report").remove("run");
+        report["policy"].as_object_mut().expect("a policy").remove("source");
+        for finding in report["findings"].as_array_mut().expect("findings") {
+            finding.as_object_mut().expect("a finding").remove("origin");
+        }
+        (report, std::fs::read(folder.path().join("report/measurements.json.gz")).expect("measurements"))
+    };
+    assert_eq!(run(&least), run("2GiB"));
+}
+
 #[test]
 fn a_stored_report_is_judged_again_without_its_model() {
     let rules = format!("  - {{ id: square, {SQUARE}, estimand: flip_rate, limit: 0.9 }}\n");

@@ -54,6 +54,35 @@ fn a_certification_on_a_full_disk() {
     assert!(text(&out.stdout).contains("backdoor/square@fixed_feature"), "{}", text(&out.stdout));
 }
 
+/// The least memory that the embedded policy takes, as a refusal names it.
+fn least_memory() -> String {
+    let refusal = text(&heirloom(&["plan", &clean_model(), "--memory", "1MiB"]).stderr);
+    refusal.split("--memory ").nth(1).and_then(|rest| rest.split(')').next()).expect("a size").to_owned()
+}
+
+#[test]
+fn memory_that_is_no_size_or_too_little() {
+    for command in ["certify", "plan"] {
+        let with = |size: &str| heirloom(&[command, &clean_model(), "--memory", size]);
+        for (size, said) in [("much", "whole number"), ("4G", "`g` is no unit"), ("1.5GiB", "no unit"), ("0", "no memory"), ("-1", "'-1'")]
+        {
+            refused(&with(size), 4, &["--memory", said]);
+        }
+        refused(&with("1MiB"), 4, &["at least", "1 MiB may be used", "--memory "]);
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_pictures() {
+    let folder = folder();
+    let output = folder.path().join("reports").display().to_string();
+    let arguments = ["certify", &clean_model(), "--output", &output, "--no-cache", "--memory", &least_memory()];
+    refused(&without_space(&arguments), 2, &["do not fit into memory cannot be kept in", "File too large", "hint: make room there"]);
+    let nowhere = command().args(arguments).env("TMPDIR", "/no/such/folder").output().expect("the binary runs");
+    refused(&nowhere, 2, &["cannot be kept in /no/such/folder", "No such file", "TMPDIR"]);
+    assert!(names(folder.path()).is_empty());
+}
+
 #[test]
 fn a_device_that_there_is_not() {
     let refused_with = |arguments: &[&str], said: &[&str]| {

@@ -1,0 +1,67 @@
+//! Pictures a second from a folder of JPEGs to network input: `cargo bench --bench loading -- FOLDER SIDE BATCH [disk]`.
+//!
+//! Every picture once: read, decoded, resized, cropped, normalised, in batches. With `disk`, as if there were no memory for them. Prints one
+//! JSON object. `loading.py` runs it in turn with a PyTorch `DataLoader`.
+
+use std::path::Path;
+use std::time::Instant;
+
+use heirloom::data::{self, DataSpec};
+use heirloom::model::{InputSpec, Layout, Preprocessing};
+use heirloom::store::Room;
+use heirloom::tune::{Feed, Pictures};
+
+#[allow(unsafe_code)]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // As in the program, see there.
+    // SAFETY: this sets a number in the allocator's table of options, before there is a second thread.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let [folder, side, batch, rest @ ..] = arguments.as_slice() else { return Err("FOLDER SIDE BATCH [disk]".into()) };
+    let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
+    let room = if rest.is_empty() { Room::boundless() } else { Room::new(0, std::env::temp_dir()) };
+    let preprocessing = Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], from: "ImageNet".into() };
+    let input = InputSpec { channels: 3, height: side, width: side, layout: Layout::Nchw, preprocessing };
+    // As a certification opens its target task; a folder without splits of its own needs a share that measures.
+    let target = data::Target {
+        data: DataSpec::Folder(folder.into()),
+        classes: None,
+        train: data::ViewSpec::default(),
+        test: data::ViewSpec::default(),
+        test_share: Some(0.1),
+        cluster: None,
+        attributes: None,
+        broken: 0.0,
+    };
+    let clock = Instant::now();
+    let data = data::open_fitted(&target, Path::new("."), 0, &data::Fit { height: side, width: side, room: &room })?;
+    let opened = clock.elapsed().as_secs_f64();
+    let mut seen = 0;
+    for view in [&data.train, &data.test] {
+        let pictures = Pictures::open(view, &input, &room)?;
+        let indices: Vec<usize> = (0..pictures.len()).collect();
+        for batch in indices.chunks(batch) {
+            seen += pictures.plain().batch(batch, None)?.dim(0)?;
+        }
+    }
+    let seconds = clock.elapsed().as_secs_f64();
+    println!(
+        "{{\"rate\": {:.1}, \"open_seconds\": {opened:.2}, \"batch_seconds\": {:.2}, \"mib\": {}, \"threads\": {}}}",
+        f64::from(u32::try_from(seen)?) / seconds,
+        seconds - opened,
+        peak(),
+        rayon::current_num_threads()
+    );
+    Ok(())
+}
+
+/// The most memory that this process has held, in MiB (Linux; 0 elsewhere).
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,71 @@
+//! Pictures at one size, made once and read as often as they are trained on.
+
+use super::DataError;
+use super::dataset::Dataset;
+use crate::store::{Room, Rows, RowsError};
+use crate::transform::geometry::Fitter;
+
+/// The size that pictures are brought to, and where they may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Fit<'a> {
+    /// Pixels down.
+    pub height: usize,
+    /// Pixels across.
+    pub width: usize,
+    /// Where there is memory left.
+    pub room: &'a Room,
+}
+
+impl Fit<'_> {
+    /// Rows for some pictures.
+    pub(super) fn rows(&self, pictures: usize) -> Result<Rows, RowsError> {
+        Rows::new(pictures, 3 * self.height * self.width, self.room)
+    }
+}
+
+/// Pictures at one size: planes of red, green and blue of `height * width` bytes each.
+#[derive(Debug)]
+pub struct Fitted {
+    height: usize,
+    width: usize,
+    rows: Rows,
+    /// Where each picture is among the rows: those that do not decode have left gaps.
+    places: Vec<u32>,
+}
+
+impl Fitted {
+    pub(super) fn new(fit: &Fit, rows: Rows, places: Vec<u32>) -> Self {
+        Self { height: fit.height, width: fit.width, rows, places }
+    }
+
+    /// Decodes and fits every picture of a view, in parallel.
+    pub(super) fn make(dataset: &Dataset, fit: &Fit) -> Result<Self, DataError> {
+        let mut rows = fit.rows(dataset.len())?;
+        let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| -> Result<(), DataError> {
+            fitter.fit(&dataset.image(i)?, fit.height, fit.width, row);
+            Ok(())
+        };
+        rows.fill(Fitter::default, one)?.into_iter().collect::<Result<(), DataError>>()?;
+        Ok(Self::new(fit, rows, (0..dataset.len() as u32).collect()))
+    }
+
+    pub(super) fn is(&self, height: usize, width: usize) -> bool {
+        (self.height, self.width) == (height, width)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The planes of picture `i`, in place or read into `buffer`.
+    pub fn planes<'a>(&'a self, i: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RowsError> {
+        // A picture that is not there is a row that is not there.
+        self.rows.row(self.places.get(i).map_or(usize::MAX, |place| *place as usize), buffer)
+    }
+}
