@@ -64,9 +64,7 @@ fn least_memory() -> String {
 fn memory_that_is_no_size_or_too_little() {
     for command in ["certify", "plan"] {
         let with = |size: &str| heirloom(&[command, &clean_model(), "--memory", size]);
-        for (size, said) in
-            [("much", "no unit of size"), ("4 gigs", "`gigs` is no unit"), ("1.2.3GiB", "is needed"), ("0", "no memory"), ("-1", "'-1'")]
-        {
+        for (size, said) in [("much", "no unit of size"), ("4 gigs", "`gigs` is no unit"), ("1.2.3GiB", "is needed"), ("0", "no memory")] {
             refused(&with(size), 4, &["--memory", said]);
         }
         refused(&with("1MiB"), 4, &["at least", "1 MiB may be used", "--memory "]);
