@@ -11,6 +11,8 @@ pub(super) mod elementwise;
 pub(super) mod layout;
 pub(super) mod matmul;
 pub(super) mod norm;
+#[cfg(test)]
+mod patches;
 mod pieces;
 pub(super) mod pointwise;
 pub(super) mod pool;

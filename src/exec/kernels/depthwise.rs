@@ -274,16 +274,13 @@ impl<T: Real> WithSimd for Products<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
-    use super::super::conv;
+    use super::super::patches::Way;
     use super::*;
-    use crate::stats::stream::stream;
 
     /// Both ways of computing a convolution, over strides, dilations, paddings and sizes around those of vectors.
     #[test]
     fn agrees_with_products_of_patches() {
-        let mut rng = stream(1, 0, "depthwise");
+        let way = Way { forward, backward_input, backward_weight };
         for (n, c, [h, w], kernel, stride, pad, dilation) in [
             (2, 3, [7, 7], [5, 5], [1, 1], [2, 2], [1, 1]),
             (3, 2, [32, 33], [3, 3], [1, 1], [1, 1], [1, 1]),
@@ -297,21 +294,7 @@ mod tests {
         ] {
             let out = |axis: usize, size: usize| (size + 2 * pad[axis] - (kernel[axis] - 1) * dilation[axis] - 1) / stride[axis] + 1;
             let g = Geometry { n, ci: c, h, w, co: c, oh: out(0, h), ow: out(1, w), kernel, stride, pad, dilation, groups: c };
-            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
-            let (x, weight, bias) = (draw(n * c * h * w), draw(c * kernel[0] * kernel[1]), draw(c));
-            let dout = draw(n * c * g.out_map());
-            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
-                assert_eq!(a.len(), b.len());
-                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
-            };
-            same(
-                "output",
-                forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
-                conv::forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
-            );
-            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
-            same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
+            way.agrees(&g);
         }
     }
 }

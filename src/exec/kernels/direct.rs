@@ -281,36 +281,20 @@ impl<T: Real> WithSimd for Weights<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
-    use super::super::conv;
+    use super::super::patches::Way;
     use super::*;
-    use crate::stats::stream::stream;
 
     /// Both ways of computing a convolution, on sizes around those of vectors and blocks.
     #[test]
     fn agrees_with_products_of_patches() {
-        let mut rng = stream(1, 0, "direct");
+        let way = Way { forward, backward_input, backward_weight };
         for (n, ci, co, h, w, pad) in
             [(3, 3, 16, 32, 32, 1), (2, 5, 7, 7, 7, 1), (1, 4, 4, 9, 16, 0), (2, 1, 1, 8, 17, 1), (9, 2, 3, 12, 33, 2), (1, 6, 2, 7, 15, 1)]
         {
             let (oh, ow) = (h + 2 * pad - 2, w + 2 * pad - 2);
             let g = Geometry { n, ci, h, w, co, oh, ow, kernel: [3, 3], stride: [1, 1], pad: [pad, pad], dilation: [1, 1], groups: 1 };
             assert!(suits(&g), "{g:?}");
-            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
-            let (x, weight, bias, dout) = (draw(n * ci * h * w), draw(co * ci * 9), draw(co), draw(n * co * oh * ow));
-            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
-                assert_eq!(a.len(), b.len());
-                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
-            };
-            same(
-                "output",
-                forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
-                conv::forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
-            );
-            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
-            same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
+            way.agrees(&g);
         }
     }
 }

@@ -82,28 +82,17 @@ impl<T: Real> WithSimd for Image<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
     use super::super::conv;
+    use super::super::patches::Way;
     use super::*;
-    use crate::stats::stream::stream;
 
     #[test]
     fn agrees_with_products_of_patches() {
-        let mut rng = stream(1, 0, "pointwise");
+        let way = Way { forward, backward_input, backward_weight: conv::backward_weight };
         for (n, ci, co, h, w) in [(3, 3, 16, 7, 7), (2, 5, 7, 14, 15), (3, 4, 3, 4, 8), (1, 9, 6, 40, 13), (0, 2, 2, 6, 6)] {
             let g = Geometry { n, ci, h, w, co, oh: h, ow: w, kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1 };
             assert!(suits(&g), "{g:?}");
-            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
-            let (x, weight, bias, dout) = (draw(n * ci * h * w), draw(co * ci), draw(co), draw(n * co * h * w));
-            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
-                assert_eq!(a.len(), b.len());
-                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                assert!(worst < 1e-12, "{name} of {g:?}: {worst}");
-            };
-            let finish = Finish { bias: Some(&bias), bounds: [-0.5, 0.7] };
-            same("output", forward(&g, &x, &weight, finish), conv::forward(&g, &x, &weight, finish));
-            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
+            way.agrees(&g);
         }
     }
 }

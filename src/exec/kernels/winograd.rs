@@ -369,13 +369,14 @@ mod tests {
     use rand::RngExt;
 
     use super::super::conv;
+    use super::super::patches::Way;
     use super::*;
     use crate::stats::stream::stream;
 
     /// Both ways of computing a convolution, on sizes around those of tiles, vectors and blocks.
     #[test]
     fn agrees_with_products_of_patches() {
-        let mut rng = stream(1, 0, "winograd");
+        let way = Way { forward, backward_input, backward_weight };
         for (n, ci, co, h, w, pad) in [
             (3, 3, 16, 32, 32, [1, 1]),
             (5, 5, 7, 7, 7, [1, 1]),
@@ -388,20 +389,7 @@ mod tests {
         ] {
             let (oh, ow) = (h + 2 * pad[0] - 2, w + 2 * pad[1] - 2);
             let g = Geometry { n, ci, h, w, co, oh, ow, kernel: [3, 3], stride: [1, 1], pad, dilation: [1, 1], groups: 1 };
-            let mut draw = |size: usize| (0..size).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
-            let (x, weight, bias, dout) = (draw(n * ci * h * w), draw(co * ci * 9), draw(co), draw(n * co * oh * ow));
-            let same = |name: &str, a: Vec<f64>, b: Vec<f64>| {
-                assert_eq!(a.len(), b.len());
-                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                assert!(worst < 1e-10, "{name} of {g:?}: {worst}");
-            };
-            same(
-                "output",
-                forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
-                conv::forward(&g, &x, &weight, Finish { bias: Some(&bias), ..Finish::NONE }),
-            );
-            same("input gradient", backward_input(&g, &weight, &dout), conv::backward_input(&g, &weight, &dout));
-            same("weight gradient", backward_weight(&g, &x, &dout), conv::backward_weight(&g, &x, &dout));
+            way.agrees(&g);
         }
     }
 
