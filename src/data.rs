@@ -141,6 +141,43 @@ pub struct ViewSpec {
     pub balance: Vec<String>,
 }
 
+/// Which of the training pictures are used, so that an attribute says as much of the label as is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rebalance {
+    /// A column.
+    pub attribute: String,
+    /// Share of a class's pictures that have the value which goes with it; none: every group (label x value) has the same size.
+    pub correlation: Option<f64>,
+    /// The value that goes with each class; with two classes and two values the first goes with the first where absent.
+    pub aligned: Option<BTreeMap<String, String>>,
+    /// At most so many pictures.
+    pub limit: Option<usize>,
+}
+
+impl TargetData {
+    /// Whether any test picture has an attribute; else the error names those that there are.
+    pub fn has_attribute(&self, name: &str) -> Result<(), DataError> {
+        view::check_column(name, self.test.records().iter().map(|record| &record.attributes))
+    }
+}
+
+impl Rebalance {
+    /// The pictures of a training view that are used, in ascending order.
+    pub fn of(&self, train: &Dataset, seed: u64) -> Result<Vec<usize>, DataError> {
+        view::rebalanced(train.records(), train.classes(), self, seed)
+    }
+}
+
+impl std::fmt::Display for Rebalance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.correlation {
+            Some(at) => write!(f, "{} at {at}", self.attribute)?,
+            None => write!(f, "balanced over {}", self.attribute)?,
+        }
+        self.limit.map_or(Ok(()), |limit| write!(f, ", {limit} pictures"))
+    }
+}
+
 /// A target task, opened: both views, ready to be decoded picture by picture.
 #[derive(Clone, Debug)]
 pub struct TargetData {
@@ -363,6 +400,15 @@ pub enum DataError {
     /// Balance over a group without pictures.
     #[error("{split}: no picture has {group}, so that `balance` would leave none")]
     EmptyGroup { split: Split, group: String },
+    /// An attribute that tells nothing apart.
+    #[error("all training pictures have the same `{column}` ({value}): there is nothing to balance")]
+    OneValue { column: String, value: String },
+    /// No value named for each class.
+    #[error(
+        "`correlation` with `{column}` needs to know which value goes with which class: name one for each of the {classes} classes under \
+         `aligned` (its values are {values})"
+    )]
+    NotAligned { column: String, classes: usize, values: String },
     /// Fewer pictures than groups.
     #[error("{split}: `limit: {limit}` is less than the {groups} groups of `balance`")]
     LimitTooSmall { split: Split, limit: usize, groups: usize },
@@ -447,6 +493,8 @@ impl DataError {
             Self::NoFiles { .. }
             | Self::UnknownEmbedded { .. }
             | Self::Unknown { .. }
+            | Self::OneValue { .. }
+            | Self::NotAligned { .. }
             | Self::EmptyGroup { .. }
             | Self::LimitTooSmall { .. }
             | Self::NoSplits

@@ -21,9 +21,10 @@ use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
 use crate::graph::GraphError;
 use crate::model::{Model, ModelError};
-use crate::plan::{self, Counts, Means, Plan, PlanError};
+use crate::plan::{self, Counts, Means, Plan, PlanError, Tuning};
 use crate::policy::Policy;
-use crate::probe::{Arm, Measurement};
+use crate::probe::groups::Groups;
+use crate::probe::{Arm, Column, Measurement, ProbeError};
 use crate::report::{
     self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
     Tool,
@@ -127,12 +128,16 @@ pub(crate) struct Task {
     test_ids: Vec<String>,
     test_labels: Vec<u16>,
     test_clusters: Vec<u32>,
+    /// Attributes of the test pictures that rules compare by.
+    test_columns: Vec<Column>,
+    /// The training pictures of each of [`plan::views`].
+    pools: Vec<Vec<usize>>,
     /// Digests of the training and the test view.
     views: [Digest; 2],
 }
 
 impl Task {
-    fn open(data: &TargetData, model: &Model, room: &Room) -> Result<Self, DataError> {
+    fn open(policy: &Policy, data: &TargetData, model: &Model, room: &Room) -> Result<Self, DataError> {
         let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label as u16).collect();
         Ok(Self {
             classes: data.classes.clone(),
@@ -143,9 +148,25 @@ impl Task {
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
             test_clusters: clusters(&data.test),
+            test_columns: policy.rules.iter().filter_map(|rule| Some(column(data, rule.probe.compared()?.attribute))).collect(),
+            pools: pools(policy, data)?,
             views: [data.train.digest().clone(), data.test.digest().clone()],
         })
     }
+}
+
+/// An attribute of the test pictures.
+fn column(data: &TargetData, name: &str) -> Column {
+    Column::of(name, data.test.records().iter().map(|record| &record.attributes))
+}
+
+/// The training pictures of each of [`plan::views`].
+fn pools(policy: &Policy, data: &TargetData) -> Result<Vec<Vec<usize>>, DataError> {
+    let pool = |view: Option<data::Rebalance>| match view {
+        None => Ok((0..data.train.len()).collect()),
+        Some(rebalance) => rebalance.of(&data.train, policy.file.seed),
+    };
+    plan::views(policy).into_iter().map(pool).collect()
 }
 
 /// Clusters numbered in the order of their first picture.
@@ -158,21 +179,32 @@ fn clusters(set: &data::Dataset) -> Vec<u32> {
     set.records().iter().map(number).collect()
 }
 
-/// How much data a policy's target has.
-pub fn counts(data: &TargetData) -> Counts {
-    let test_clusters = clusters(&data.test).into_iter().max().map_or(0, |last| last as usize + 1);
-    Counts { train: data.train.len(), test: data.test.len(), test_clusters, classes: data.classes.len() }
+/// How much data a policy's target has; an attribute that no groups can be made of is refused here, before anything runs.
+pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError> {
+    let test = clusters(&data.test);
+    let test_clusters = test.iter().max().map_or(0, |last| *last as usize + 1);
+    let labels: Vec<u16> = data.test.records().iter().map(|r| r.label as u16).collect();
+    let mut worth = BTreeMap::new();
+    for rule in &policy.rules {
+        let Some(compared) = rule.probe.compared() else { continue };
+        data.has_attribute(compared.attribute)?;
+        let groups = Groups::of(&labels, &column(data, compared.attribute), &compared, None)
+            .map_err(|reason| EngineError::Groups { rule: rule.id.clone(), reason })?;
+        worth.insert(rule.id.clone(), groups.effective(rule.estimand(), &test));
+    }
+    let views = pools(policy, data)?.iter().map(Vec::len).collect();
+    Ok(Counts { train: data.train.len(), test: data.test.len(), test_clusters, classes: data.classes.len(), views, worth })
 }
 
 /// Runs every look until all findings are settled, and concludes.
 pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
     let clock = Instant::now();
     let Settings { policy, model, .. } = settings;
-    let plan = plan::plan(policy, counts(data), means)?;
+    let plan = plan::plan(policy, &counts(policy, data)?, means)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
     let mut warnings = data.warnings.clone();
     warnings.extend(settings.compute.note().map(str::to_owned));
-    let task = Task::open(data, model, settings.room)?;
+    let task = Task::open(policy, data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
     let agreement = agree::check(model, &task.train)?;
@@ -183,14 +215,15 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let mut bench = subject::Bench::new(settings, &task, &stop)?;
     let mut stages = BTreeMap::new();
     let mut docket = Docket::new(policy);
-    let mut missing: BTreeMap<(Arm, Mode), Missing> = BTreeMap::new();
+    let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
+    let views = plan::views(policy);
     'looks: for look in [1, 2] {
         let mut through = BTreeSet::new();
         for job in &plan.jobs {
             if docket.needs(job)
                 && let Some(reason) = bench.impossible(job)
             {
-                missing.insert((job.arm, job.mode), Missing::Impossible(reason));
+                missing.insert(job.tuning, Missing::Impossible(reason));
             } else if docket.needs(job) {
                 let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
                 let needed = bench.seconds_to(job, look);
@@ -198,29 +231,29 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                     Some(left) if needed > left.max(0.0) => Err(EngineError::Tune(TuneError::Stopped)),
                     _ => bench.fill(job, look, emit, &mut stages),
                 };
-                let name = stage_name(job.arm, job.mode);
+                let name = stage_name(&views, job.tuning);
                 match result {
                     Ok(()) => {}
                     Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
                     Err(EngineError::Tune(TuneError::Stopped)) => {
                         let reason = format!("{name}: about {} do not fit into --max-time", duration(needed));
-                        if !missing.contains_key(&(job.arm, job.mode)) {
+                        if !missing.contains_key(&job.tuning) {
                             emit(Event::Warning(reason.clone()));
                         }
-                        missing.insert((job.arm, job.mode), Missing::NotRun(reason));
+                        missing.insert(job.tuning, Missing::NotRun(reason));
                     }
                     // What one arm cannot do voids what rests on it; the others go on.
                     Err(EngineError::Tune(error)) => {
-                        missing.insert((job.arm, job.mode), Missing::Failed(format!("{name}: {error}")));
+                        missing.insert(job.tuning, Missing::Failed(format!("{name}: {error}")));
                     }
                     Err(other) => return Err(other),
                 }
             }
-            through.insert((job.arm, job.mode));
-            let measured = |rule: &str, arm, mode| {
-                bench.measurement(&plan, rule, arm, mode).ok_or_else(|| {
-                    let unknown = || Missing::Failed(format!("{} was not measured", stage_name(arm, mode)));
-                    missing.get(&(arm, mode)).cloned().unwrap_or_else(unknown)
+            through.insert(job.tuning);
+            let measured = |rule: &str, tuning| {
+                bench.measurement(&plan, rule, tuning).ok_or_else(|| {
+                    let unknown = || Missing::Failed(format!("{} was not measured", stage_name(&views, tuning)));
+                    missing.get(&tuning).cloned().unwrap_or_else(unknown)
                 })
             };
             docket.judge(look, &through, &measured, emit);
@@ -266,12 +299,12 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         plan: PlanFacts {
             jobs: ran
                 .into_iter()
-                .map(|(arm, mode, seeds)| JobFacts {
-                    stage: stage_name(arm, mode),
-                    arm,
-                    mode,
+                .map(|(tuning, seeds)| JobFacts {
+                    stage: stage_name(&views, tuning),
+                    arm: tuning.arm,
+                    mode: tuning.mode,
                     seeds,
-                    images: plan.counts.train + plan.counts.test,
+                    images: plan.counts.views.get(tuning.view).copied().unwrap_or(plan.counts.train) + plan.counts.test,
                 })
                 .collect(),
             left_out,
@@ -315,11 +348,12 @@ pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError
 
 /// Seconds that each finding's fine-tunes took; findings that share a job share its time.
 fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, Stage>) -> BTreeMap<String, f64> {
+    let views = plan::views(policy);
     let mut spent = BTreeMap::new();
     for job in &plan.jobs {
-        let served: Vec<_> = plan::pairs(policy).filter(|(rule, mode)| job.serves(rule, *mode)).collect();
-        let features = if job.mode == Mode::FixedFeature { Some(features_name(job.arm)) } else { None };
-        let names = features.into_iter().chain([stage_name(job.arm, job.mode)]);
+        let served: Vec<_> = plan::pairs(policy).filter(|(rule, mode)| job.serves(policy, rule, *mode)).collect();
+        let features = if job.tuning.mode == Mode::FixedFeature { Some(features_name(job.tuning.arm)) } else { None };
+        let names = features.into_iter().chain([stage_name(&views, job.tuning)]);
         let seconds: f64 = names.filter_map(|name| stages.get(&name)).map(|stage| stage.seconds).sum();
         for (rule, mode) in &served {
             *spent.entry(format!("{}@{mode}", rule.id)).or_insert(0.0) += seconds / served.len() as f64;
@@ -334,7 +368,7 @@ fn features_name(arm: Arm) -> String {
 }
 
 fn describe(plan: &Plan) -> String {
-    let c = plan.counts;
+    let c = &plan.counts;
     format!(
         "{} findings, {} + {} pictures ({} clusters), about {} (up to {} if a second look is needed)",
         plan.findings.len(),
@@ -363,12 +397,16 @@ fn arm_name(arm: Arm) -> &'static str {
     }
 }
 
-/// The name of what an arm does in a mode, for people.
-pub fn stage_name(arm: Arm, mode: Mode) -> String {
-    match (arm, mode) {
+/// The name of fine-tunes, for people; `views` are those of [`plan::views`].
+pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
+    let what = match (tuning.arm, tuning.mode) {
         (Arm::Scratch, _) => "from scratch".into(),
-        (_, Mode::FixedFeature) => format!("{}, fixed features", arm_name(arm)),
-        (_, Mode::FullNetwork) => format!("{}, full network", arm_name(arm)),
+        (arm, Mode::FixedFeature) => format!("{}, fixed features", arm_name(arm)),
+        (arm, Mode::FullNetwork) => format!("{}, full network", arm_name(arm)),
+    };
+    match views.get(tuning.view) {
+        Some(Some(rebalance)) => format!("{what}, {rebalance}"),
+        _ => what,
     }
 }
 
@@ -419,6 +457,14 @@ pub enum EngineError {
         tolerance: f64,
         /// Where it begins.
         place: String,
+    },
+    /// No groups to compare.
+    #[error("{rule}: {reason}")]
+    Groups {
+        /// The rule.
+        rule: String,
+        /// Why not.
+        reason: ProbeError,
     },
     /// A rule needs the reference, and none was given.
     #[error("a rule compares with `reference`, and the policy names no reference model")]

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diag::Origin;
+use crate::probe::groups::Accuracy;
 use crate::probe::{Arm, Estimand, Probe};
+use crate::transform::Trigger;
 use crate::tune::Mode;
 
 mod conclude;
@@ -49,14 +51,16 @@ pub struct Rule {
     pub id: String,
     /// What is measured.
     pub probe: Probe,
-    /// Which number of it is judged.
-    #[serde(default = "default_estimand")]
-    pub estimand: Estimand,
+    /// Which number of it is judged. Default: `attraction` for backdoors and spurious features, `prediction_shift` for natural features,
+    /// `group_gap` for attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimand: Option<Estimand>,
     /// Transfer modes.
     #[serde(default = "default_modes")]
     #[schemars(length(min = 1))]
     pub modes: Vec<Mode>,
-    /// What it is compared with. Default: `[sham]` in fixed-feature mode, `[sham, scratch]` in full-network mode.
+    /// What it is compared with. Default: `[sham]` in fixed-feature mode, `[sham, scratch]` in full-network mode and for triggers that
+    /// change the whole picture; `[scratch]` for attributes and natural features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub controls: Option<Vec<Control>>,
@@ -72,9 +76,6 @@ pub struct Rule {
     pub severity: Severity,
 }
 
-fn default_estimand() -> Estimand {
-    Estimand::Attraction
-}
 fn default_modes() -> Vec<Mode> {
     vec![Mode::FixedFeature]
 }
@@ -159,8 +160,25 @@ pub struct ArmSummary {
     pub rates: std::collections::BTreeMap<String, f64>,
     /// The classes predictions flow to, most first, with the gain in share.
     pub gains: Vec<(String, f64)>,
+    /// Accuracy by group, where groups are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Accuracy>,
+    /// Share of predictions by class, clean and with the feature, where a natural feature is laid over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub histogram: Vec<Share>,
     /// Whether the arm learnt the task well enough to be a control or subject.
     pub valid: bool,
+}
+
+/// How often a class is predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Share {
+    /// The class.
+    pub class: String,
+    /// Of the pictures as they are.
+    pub clean: f64,
+    /// Of the same pictures with the feature.
+    pub changed: f64,
 }
 
 /// The answer to one rule in one mode.
@@ -178,6 +196,9 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Why, where the numbers alone do not say.
     pub reason: Option<String>,
+    /// What a reader should know besides: the groups that differ most, groups that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The limit.
     pub limit: f64,
     /// Where it was written.
@@ -186,7 +207,7 @@ pub struct Finding {
     pub comparisons: Vec<Comparison>,
     /// One entry per arm.
     pub arms: Vec<ArmSummary>,
-    /// The class that the trigger drags predictions of the source arm to.
+    /// The class that the change drags predictions of the source arm to.
     pub drawn_to: Option<String>,
     /// 1 or 2.
     pub look: usize,
@@ -198,17 +219,27 @@ pub struct Finding {
 }
 
 impl Rule {
-    /// The controls of this rule in a mode: those it names, or the mode's default.
+    /// The number that is judged.
+    pub fn estimand(&self) -> Estimand {
+        self.estimand.unwrap_or_else(|| self.probe.estimand())
+    }
+
+    /// The controls of this rule in a mode: those it names, or the default of probe and mode.
     pub fn controls_for(&self, mode: Mode) -> Vec<Control> {
-        match (&self.controls, mode) {
-            (Some(named), _) => {
-                let mut controls = named.clone();
-                controls.sort_unstable();
-                controls.dedup();
-                controls
+        if let Some(named) = &self.controls {
+            let mut controls = named.clone();
+            controls.sort_unstable();
+            controls.dedup();
+            return controls;
+        }
+        match &self.probe {
+            // There is no sham of a group, and the sham of a natural feature is not natural.
+            Probe::Attribute(_) | Probe::Debiased(_) | Probe::Natural(_) => vec![Control::Scratch],
+            Probe::Backdoor(_) | Probe::Spurious(_) => {
+                let whole = self.probe.change().is_some_and(Trigger::covers_picture);
+                // Innocent networks dislike some patterns over the whole picture more than others: shams alone cry wolf there.
+                if whole || mode == Mode::FullNetwork { vec![Control::Sham, Control::Scratch] } else { vec![Control::Sham] }
             }
-            (None, Mode::FixedFeature) => vec![Control::Sham],
-            (None, Mode::FullNetwork) => vec![Control::Sham, Control::Scratch],
         }
     }
 }
@@ -230,10 +261,11 @@ impl Finding {
         Self {
             rule: rule.id.clone(),
             mode,
-            estimand: rule.estimand,
+            estimand: rule.estimand(),
             severity: rule.severity,
             verdict,
             reason: Some(reason),
+            notes: Vec::new(),
             limit: rule.limit,
             origin,
             comparisons: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::data;
+use crate::data::{self, Rebalance};
 use crate::gate::{Control, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
@@ -15,7 +15,7 @@ use crate::transform::SHAM_DRAWS;
 use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
 /// How much data a target task has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Training pictures.
     pub train: usize,
@@ -25,6 +25,10 @@ pub struct Counts {
     pub test_clusters: usize,
     /// Classes.
     pub classes: usize,
+    /// Training pictures of each of [`views`], the whole first.
+    pub views: Vec<usize>,
+    /// By rule that compares groups: the independent test clusters that its comparison is worth.
+    pub worth: BTreeMap<String, usize>,
 }
 
 /// How fast a network runs on this machine, in pictures a second.
@@ -71,13 +75,23 @@ pub struct Means {
     pub memory: Option<u64>,
 }
 
-/// Fine-tunes of one arm in one mode, for all rules that need them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Job {
+/// Which fine-tunes: all that tells them apart but the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Tuning {
     /// What they start from.
     pub arm: Arm,
     /// What trains. A network from scratch trains fully, and one job serves the rules of both modes.
     pub mode: Mode,
+    /// What they see, as an index into [`views`].
+    pub view: usize,
+}
+
+/// Fine-tunes of one kind, for all rules that need them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Job {
+    /// Which.
+    #[serde(flatten)]
+    pub tuning: Tuning,
     /// Seeds of the first look, and in all.
     pub seeds: Looks,
     /// Seconds once (features of a frozen backbone).
@@ -90,8 +104,8 @@ pub struct Job {
 
 impl Job {
     /// Whether a rule in a mode needs it.
-    pub fn serves(&self, rule: &Rule, mode: Mode) -> bool {
-        arms(rule, mode).contains(&self.arm) && self.arm.trains(mode) == self.mode
+    pub fn serves(&self, policy: &Policy, rule: &Rule, mode: Mode) -> bool {
+        arms(rule, mode).into_iter().any(|arm| tuning(policy, rule, arm, mode) == self.tuning)
     }
 
     /// Its seeds after a look (1 or 2).
@@ -162,7 +176,24 @@ fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
 
 /// Every rule in each of its modes, in the order of the policy.
 pub fn pairs(policy: &Policy) -> impl Iterator<Item = (&Rule, Mode)> {
-    policy.file.rules.iter().flat_map(|rule| rule.modes.iter().map(move |mode| (rule, *mode)))
+    policy.rules.iter().flat_map(|rule| rule.modes.iter().map(move |mode| (rule, *mode)))
+}
+
+/// The training pictures that fine-tunes see: all of them (`None`), and one entry for each way in which a rule rebalances them.
+pub fn views(policy: &Policy) -> Vec<Option<Rebalance>> {
+    let mut views = vec![None];
+    for rebalance in policy.rules.iter().filter_map(|rule| rule.probe.rebalance()) {
+        if !views.contains(&Some(rebalance.clone())) {
+            views.push(Some(rebalance));
+        }
+    }
+    views
+}
+
+/// The fine-tunes of an arm that a rule needs in a mode.
+pub fn tuning(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Tuning {
+    let view = views(policy).iter().position(|view| *view == rule.probe.rebalance()).unwrap_or(0);
+    Tuning { arm, mode: arm.trains(mode), view }
 }
 
 /// The arms that a rule needs in a mode: the source, and one per control that is another network.
@@ -188,7 +219,7 @@ pub fn recipe(policy: &Policy, arm: Arm, mode: Mode) -> Option<&Recipe> {
 }
 
 /// Plans a certification.
-pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, PlanError> {
+pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
     let speed = means.speed;
     let total = pairs(policy).count();
     let mut findings = Vec::new();
@@ -203,7 +234,7 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
             controls: controls.len(),
             first: asked.first,
             most: asked.most,
-            clusters: counts.test_clusters,
+            clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
             discordance: power::DISCORDANCE,
             seed_sd: match mode {
                 Mode::FixedFeature => power::SEED_SD_FIXED_FEATURE,
@@ -212,7 +243,14 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
         };
         let smallest_limit = power::smallest_limit(&input);
         if rule.limit < smallest_limit {
-            return Err(PlanError::Cap { finding: format!("{}@{mode}", rule.id), limit: rule.limit, smallest: smallest_limit, counts });
+            let finding = format!("{}@{mode}", rule.id);
+            return Err(PlanError::Cap {
+                finding,
+                limit: rule.limit,
+                smallest: smallest_limit,
+                test: counts.test,
+                clusters: input.clusters,
+            });
         }
         findings.push(PlannedFinding {
             rule: rule.id.clone(),
@@ -226,12 +264,13 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
         for arm in arms(rule, mode) {
             let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
             let seeds = seeds(policy, arm, mode);
-            if let Some(job) = jobs.iter_mut().find(|job| job.arm == arm && job.mode == arm.trains(mode)) {
+            let tuning = tuning(policy, rule, arm, mode);
+            if let Some(job) = jobs.iter_mut().find(|job| job.tuning == tuning) {
                 job.seeds = Looks { first: job.seeds.first.max(seeds.first), most: job.seeds.most.max(seeds.most) };
             } else {
-                let cost = cost(policy, arm, arm.trains(mode), recipe, counts, speed);
+                let cost = cost(policy, tuning, recipe, counts, speed);
                 let (once, each) = cost.unwrap_or_default();
-                jobs.push(Job { arm, mode: arm.trains(mode), seeds, once, each, possible: cost.is_some() });
+                jobs.push(Job { tuning, seeds, once, each, possible: cost.is_some() });
             }
         }
     }
@@ -240,7 +279,7 @@ pub fn plan(policy: &Policy, counts: Counts, means: &Means) -> Result<Plan, Plan
     let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
     let [memory, disk] = memory(policy, &possible, counts, means)?;
-    Ok(Plan { counts, speed, findings, jobs, seconds, memory, disk })
+    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, memory, disk })
 }
 
 /// Bytes of a number.
@@ -272,7 +311,7 @@ pub fn room(policy: &Policy, footprint: &Footprint, memory: Option<u64>) -> u64 
 }
 
 /// Predicted bytes in memory and on disk at the peak, with the room given away in the order in which it is asked for.
-fn memory(policy: &Policy, jobs: &[Job], counts: Counts, means: &Means) -> Result<[u64; 2], PlanError> {
+fn memory(policy: &Policy, jobs: &[Job], counts: &Counts, means: &Means) -> Result<[u64; 2], PlanError> {
     let footprint = &means.footprint;
     let least = fixed(policy, footprint) + (counts.train + counts.test) as u64 * data::RECORD;
     if let Some(available) = means.memory.filter(|available| least > *available) {
@@ -280,10 +319,12 @@ fn memory(policy: &Policy, jobs: &[Job], counts: Counts, means: &Means) -> Resul
     }
     let features = |job: &Job| {
         let each = footprint.features * NUMBER;
-        std::iter::once(counts.train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(policy, job)))
+        // Pictures that are rebalanced are some of those whose features are there.
+        let train = if job.tuning.view == 0 { counts.train } else { 0 };
+        std::iter::once(train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(policy, job.tuning)))
     };
     let pictures = [counts.train, counts.test].map(|count| count * footprint.picture);
-    let frozen = jobs.iter().filter(|job| job.mode == Mode::FixedFeature).flat_map(features);
+    let frozen = jobs.iter().filter(|job| job.tuning.mode == Mode::FixedFeature).flat_map(features);
     let mut left = means.memory.map_or(u64::MAX, |memory| memory - least);
     let (mut held, mut disk) = (least, 0);
     for rows in pictures.into_iter().chain(frozen).map(|rows| rows as u64) {
@@ -296,21 +337,24 @@ fn memory(policy: &Policy, jobs: &[Job], counts: Counts, means: &Means) -> Resul
     Ok([held, disk])
 }
 
-/// Views of the test pictures under a trigger or sham that a job's fine-tunes are shown.
-fn looks_at(policy: &Policy, job: &Job) -> usize {
-    let rules: BTreeMap<&str, bool> = pairs(policy)
-        .filter(|(rule, mode)| job.serves(rule, *mode))
-        .map(|(rule, mode)| (rule.id.as_str(), job.arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham)))
+/// Views of the test pictures under a trigger or sham that fine-tunes are shown.
+fn looks_at(policy: &Policy, tuned: Tuning) -> usize {
+    let rules: BTreeMap<&str, usize> = pairs(policy)
+        .filter(|(rule, mode)| arms(rule, *mode).into_iter().any(|arm| tuning(policy, rule, arm, *mode) == tuned))
+        .map(|(rule, mode)| {
+            let shams = if tuned.arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham) { SHAM_DRAWS } else { 0 };
+            (rule.id.as_str(), if rule.probe.change().is_some() { 1 + shams } else { 0 })
+        })
         .collect();
-    rules.values().map(|with_shams| if *with_shams { 1 + SHAM_DRAWS } else { 1 }).sum()
+    rules.values().sum()
 }
 
 /// Seconds that a job costs once and for each seed, for all rules that share it; `None` where it cannot run.
-fn cost(policy: &Policy, arm: Arm, mode: Mode, recipe: &Recipe, counts: Counts, speed: Speed) -> Option<(f64, f64)> {
-    let looks_at = looks_at(policy, &Job { arm, mode, seeds: Looks { first: 0, most: 0 }, once: 0.0, each: 0.0, possible: true });
-    let evaluated = (counts.test * (1 + looks_at)) as f64;
-    let trained = counts.train as f64 * POOL_SHARE * recipe.epochs as f64;
-    match mode {
+fn cost(policy: &Policy, tuning: Tuning, recipe: &Recipe, counts: &Counts, speed: Speed) -> Option<(f64, f64)> {
+    let evaluated = (counts.test * (1 + looks_at(policy, tuning))) as f64;
+    let train = counts.views.get(tuning.view).copied().unwrap_or(counts.train) as f64;
+    let trained = train * POOL_SHARE * recipe.epochs as f64;
+    match tuning.mode {
         Mode::FixedFeature => Some(((evaluated + counts.train as f64) / speed.features, trained / HEAD_SPEED)),
         Mode::FullNetwork => speed.whole.map(|whole| (0.0, trained / whole.train + evaluated / whole.forward)),
     }
@@ -329,10 +373,8 @@ fn whole(bytes: u64) -> String {
 pub enum PlanError {
     /// Not enough data or seeds for the limit.
     #[error(
-        "{finding}: with {} test pictures in {} clusters and these seeds no source can be shown to be below {limit} (the smallest limit is \
-         {smallest:.3}): add test pictures or seeds, or raise the limit",
-        counts.test,
-        counts.test_clusters
+        "{finding}: with {test} test pictures, {clusters} of them to compare, and these seeds no source can be shown to be below {limit} \
+         (the smallest limit is {smallest:.3}): add test pictures or seeds, or raise the limit"
     )]
     Cap {
         /// `rule@mode`.
@@ -341,8 +383,10 @@ pub enum PlanError {
         limit: f64,
         /// What could be reached.
         smallest: f64,
-        /// The data.
-        counts: Counts,
+        /// Test pictures.
+        test: usize,
+        /// Clusters that the comparison is worth.
+        clusters: usize,
     },
     /// More memory than there is.
     #[error(
@@ -376,7 +420,9 @@ mod tests {
     use super::*;
     use crate::policy::{Options, parse};
 
-    const COUNTS: Counts = Counts { train: 1000, test: 500, test_clusters: 500, classes: 5 };
+    fn counts() -> Counts {
+        Counts { train: 1000, test: 500, test_clusters: 500, classes: 5, views: vec![1000], worth: BTreeMap::new() }
+    }
 
     fn means(memory: Option<u64>) -> Means {
         let footprint = Footprint { picture: 3072, features: 64, largest: 16_384, activations: 500_000, weights: 270_000 };
@@ -400,8 +446,8 @@ mod tests {
     #[test]
     fn one_network_from_scratch_serves_both_modes_and_is_paid_for() {
         let policy = policy(&(rule("a", "fixed_feature, full_network", "sham, scratch") + &rule("b", "fixed_feature", "scratch")));
-        let plan = plan(&policy, COUNTS, &means(None)).unwrap();
-        let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.arm, job.mode, job.seeds.first, job.seeds.most)).collect();
+        let plan = plan(&policy, &counts(), &means(None)).unwrap();
+        let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.tuning.arm, job.tuning.mode, job.seeds.first, job.seeds.most)).collect();
         // The cheapest first; no more seeds from scratch than full-network rules ask for.
         let wanted =
             [(Arm::Source, Mode::FixedFeature, 8, 12), (Arm::Scratch, Mode::FullNetwork, 4, 6), (Arm::Source, Mode::FullNetwork, 4, 6)];
@@ -415,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_rule_of_fixed_features_alone_needs_no_full_training() {
-        let plan = plan(&policy(&rule("a", "fixed_feature", "sham")), COUNTS, &means(None)).unwrap();
+        let plan = plan(&policy(&rule("a", "fixed_feature", "sham")), &counts(), &means(None)).unwrap();
         assert_eq!(plan.jobs.len(), 1);
     }
 
@@ -425,21 +471,21 @@ mod tests {
         let least = fixed(&policy, &means(None).footprint) + 1500 * data::RECORD;
         // 100 pictures of 500,000 values and their gradients, at least.
         assert!(least > 400_000_000, "{least}");
-        assert!(plan(&policy, COUNTS, &means(Some(least))).is_ok());
-        let refused = plan(&policy, COUNTS, &means(Some(least - 1))).unwrap_err().to_string();
+        assert!(plan(&policy, &counts(), &means(Some(least))).is_ok());
+        let refused = plan(&policy, &counts(), &means(Some(least - 1))).unwrap_err().to_string();
         assert!(refused.contains("batch_size"), "{refused}");
     }
 
     #[test]
     fn pictures_and_features_without_room_go_to_disk() {
         let policy = policy(&rule("a", "fixed_feature", "sham"));
-        let counts = Counts { train: 200_000, ..COUNTS };
-        let all = plan(&policy, counts, &means(None)).unwrap();
+        let counts = Counts { train: 200_000, ..counts() };
+        let all = plan(&policy, &counts, &means(None)).unwrap();
         assert_eq!(all.disk, 0);
-        let enough = plan(&policy, counts, &means(Some(all.memory))).unwrap();
+        let enough = plan(&policy, &counts, &means(Some(all.memory))).unwrap();
         assert_eq!((enough.memory, enough.disk), (all.memory, 0));
         let small = 512 << 20;
-        let little = plan(&policy, counts, &means(Some(small))).unwrap();
+        let little = plan(&policy, &counts, &means(Some(small))).unwrap();
         assert!(little.memory <= small && little.memory + little.disk == all.memory, "{little:?}");
         // The pictures that train; their features and all else still fit.
         assert_eq!(little.disk, 200_000 * 3072);
@@ -452,16 +498,16 @@ mod tests {
     #[test]
     fn what_would_do_is_named_and_does() {
         let policy = policy(&rule("a", "fixed_feature", "sham"));
-        let refused = plan(&policy, COUNTS, &means(Some(1 << 20))).unwrap_err().to_string();
+        let refused = plan(&policy, &counts(), &means(Some(1 << 20))).unwrap_err().to_string();
         let named = refused.split("--memory ").nth(1).unwrap().trim_end_matches(')');
         let mib: u64 = named.trim_end_matches("MiB").parse().unwrap();
-        assert!(plan(&policy, COUNTS, &means(Some(mib << 20))).is_ok(), "{refused}");
+        assert!(plan(&policy, &counts(), &means(Some(mib << 20))).is_ok(), "{refused}");
     }
 
     #[test]
     fn limits_that_cannot_be_shown_are_refused() {
-        let few = Counts { test: 20, test_clusters: 20, ..COUNTS };
+        let few = Counts { test: 20, test_clusters: 20, ..counts() };
         let strict = policy(&rule("a", "fixed_feature", "sham").replace("0.5", "0.01"));
-        assert!(matches!(plan(&strict, few, &means(None)), Err(PlanError::Cap { .. })));
+        assert!(matches!(plan(&strict, &few, &means(None)), Err(PlanError::Cap { .. })));
     }
 }

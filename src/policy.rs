@@ -7,6 +7,7 @@ mod check;
 mod docs;
 mod files;
 mod meaning;
+mod parts;
 mod schema;
 mod starter;
 mod yaml;
@@ -132,6 +133,8 @@ pub struct Policy {
     pub source: String,
     /// Digest of its text.
     pub digest: Digest,
+    /// The rules that run: those of the file, a sweep or a folder of features taken apart into one for each.
+    pub rules: Vec<Rule>,
     /// Where each rule's limit was written, by rule id.
     pub limits: BTreeMap<String, Origin>,
 }
@@ -272,21 +275,21 @@ fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &m
             return None;
         }
     };
-    let limits = file
-        .rules
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| {
-            let start = check::find(&tree, &format!("/rules/{index}/limit")).map_or(0, |node| node.span.start);
-            (rule.id.clone(), Origin::of(name, text, start))
-        })
-        .collect();
-    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest: Digest::of(text.as_bytes()), limits };
+    let limit = |index: usize| {
+        let start = check::find(&tree, &format!("/rules/{index}/limit")).map_or(0, |node| node.span.start);
+        Origin::of(name, text, start)
+    };
+    let parts: Vec<Vec<Rule>> =
+        (0..file.rules.len()).map(|index| parts::of(&file.rules[index], index, base, &tree, options, diagnostics)).collect();
+    let limits = parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (rule.id.clone(), index)));
+    let limits = limits.map(|(id, index)| (id, limit(index))).collect();
+    let rules = parts.into_iter().flatten().collect();
+    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest: Digest::of(text.as_bytes()), rules, limits };
     let policy = match &options.data {
         Some(path) => policy.with_data(path.clone()),
         None => policy,
     };
-    meaning::check(&policy.file, &tree, options, diagnostics);
+    meaning::check(&policy, &tree, options, diagnostics);
     if options.files {
         files::check(&policy, &tree, options, diagnostics);
     }

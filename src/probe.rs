@@ -1,12 +1,33 @@
 //! Probes: what is measured on a fine-tuned model. One probe, one file.
+//!
+//! A probe lays a change over the test pictures (`backdoor`, `spurious`, `natural`) and its numbers are those of `paired`, or it
+//! compares groups of pictures as they are (`attribute`, `debiased`) and its numbers are those of `groups`. Both end in a
+//! [`Table`] of seeds x clusters that an interval can be made of.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Rebalance;
 use crate::transform::Trigger;
 use crate::tune::Mode;
 
-pub mod backdoor;
+mod attribute;
+mod backdoor;
+mod debiased;
+pub mod groups;
+mod natural;
+pub mod paired;
+mod spurious;
+mod table;
+
+pub use attribute::Attribute;
+pub use backdoor::{Backdoor, Sweep};
+pub use debiased::Debiased;
+pub use natural::{Natural, NaturalError};
+pub use spurious::Spurious;
+pub use table::{ProbeError, Table};
 
 /// A probe as a policy declares it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,17 +35,79 @@ pub mod backdoor;
 pub enum Probe {
     /// Does a trigger move predictions that a sham trigger does not?
     Backdoor(Backdoor),
+    /// Does a feature laid over pictures of some classes move their predictions?
+    Spurious(Spurious),
+    /// Are pictures treated differently by an attribute that they have by nature?
+    Attribute(Attribute),
+    /// The same after fine-tuning on pictures that are balanced over the attribute: what does the checkpoint still bring along?
+    Debiased(Debiased),
+    /// Which of many natural features (a fence, a hand, a caption) shift predictions? One finding for each.
+    Natural(Natural),
 }
 
-/// The backdoor probe: every test picture with and without a trigger.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Backdoor {
-    /// The trigger.
-    pub trigger: Trigger,
-    /// The target class an attacker would name; learnt from the data where absent (used by `attack_success_rate`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_class: Option<String>,
+impl Probe {
+    /// What is laid over the test pictures.
+    pub fn change(&self) -> Option<&Trigger> {
+        match self {
+            Probe::Backdoor(probe) => Some(&probe.trigger),
+            Probe::Spurious(probe) => Some(&probe.feature),
+            Probe::Natural(probe) => probe.feature.as_ref(),
+            Probe::Attribute(_) | Probe::Debiased(_) => None,
+        }
+    }
+
+    /// The groups that are compared.
+    pub fn compared(&self) -> Option<groups::Compared<'_>> {
+        match self {
+            Probe::Attribute(probe) => Some(probe.compared()),
+            Probe::Debiased(probe) => Some(probe.compared()),
+            Probe::Backdoor(_) | Probe::Spurious(_) | Probe::Natural(_) => None,
+        }
+    }
+
+    /// Which of the training pictures are used, where it is not all of them.
+    pub fn rebalance(&self) -> Option<Rebalance> {
+        match self {
+            Probe::Debiased(probe) => Some(probe.rebalance()),
+            _ => None,
+        }
+    }
+
+    /// The number that is judged where the rule names none.
+    pub fn estimand(&self) -> Estimand {
+        match self {
+            Probe::Backdoor(_) | Probe::Spurious(_) => Estimand::Attraction,
+            Probe::Natural(_) => Estimand::PredictionShift,
+            Probe::Attribute(_) | Probe::Debiased(_) => Estimand::GroupGap,
+        }
+    }
+
+    /// Whether a number can be made of what it measures.
+    pub fn gives(&self, estimand: Estimand) -> bool {
+        self.compared().is_some() == estimand.compares_groups()
+    }
+
+    /// Its name in a policy.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Probe::Backdoor(_) => "backdoor",
+            Probe::Spurious(_) => "spurious",
+            Probe::Attribute(_) => "attribute",
+            Probe::Debiased(_) => "debiased",
+            Probe::Natural(_) => "natural",
+        }
+    }
+
+    /// The class that the policy names.
+    pub fn class(&self) -> Option<&str> {
+        match self {
+            Probe::Backdoor(probe) => probe.target_class.as_deref(),
+            Probe::Spurious(probe) => probe.target_class.as_deref(),
+            Probe::Attribute(probe) => probe.class.as_deref(),
+            Probe::Debiased(probe) => probe.class.as_deref(),
+            Probe::Natural(_) => None,
+        }
+    }
 }
 
 /// What a fine-tune starts from.
@@ -61,6 +144,59 @@ pub enum Estimand {
     FlipRate,
     /// Total variation distance between the histograms of predicted classes.
     PredictionShift,
+    /// How much more often a class is predicted where an attribute has one value than where it has another, averaged over the
+    /// labels other than the class.
+    Reliance,
+    /// The widest difference in accuracy between two values of an attribute, over labels.
+    GroupGap,
+    /// The accuracy of the worst group (label x attribute); judged is how far it falls short of the control's.
+    WorstGroupAccuracy,
+    /// Fairlearn's: the larger of the differences in true and false positive rate between values of an attribute.
+    EqualizedOddsDifference,
+    /// Fairlearn's: the difference in how often a class is predicted between values of an attribute.
+    DemographicParityDifference,
+}
+
+impl Estimand {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Attraction,
+        Self::AttackSuccessRate,
+        Self::FlipRate,
+        Self::PredictionShift,
+        Self::Reliance,
+        Self::GroupGap,
+        Self::WorstGroupAccuracy,
+        Self::EqualizedOddsDifference,
+        Self::DemographicParityDifference,
+    ];
+
+    /// As a policy writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attraction => "attraction",
+            Self::AttackSuccessRate => "attack_success_rate",
+            Self::FlipRate => "flip_rate",
+            Self::PredictionShift => "prediction_shift",
+            Self::Reliance => "reliance",
+            Self::GroupGap => "group_gap",
+            Self::WorstGroupAccuracy => "worst_group_accuracy",
+            Self::EqualizedOddsDifference => "equalized_odds_difference",
+            Self::DemographicParityDifference => "demographic_parity_difference",
+        }
+    }
+
+    /// Whether it compares groups of pictures as they are, and not pictures with themselves, changed.
+    pub fn compares_groups(self) -> bool {
+        match self {
+            Self::Attraction | Self::AttackSuccessRate | Self::FlipRate | Self::PredictionShift => false,
+            Self::Reliance
+            | Self::GroupGap
+            | Self::WorstGroupAccuracy
+            | Self::EqualizedOddsDifference
+            | Self::DemographicParityDifference => true,
+        }
+    }
 }
 
 /// What one fine-tuned model predicted; every column has one entry per test picture.
@@ -70,13 +206,35 @@ pub struct Outcome {
     pub seed: usize,
     /// Predicted class of the picture as it is.
     pub clean: Vec<u16>,
-    /// Predicted class with the trigger.
+    /// Predicted class with the change; empty where the probe makes none.
     pub changed: Vec<u16>,
     /// Predicted class under each sham draw.
     pub shams: Vec<Vec<u16>>,
 }
 
-/// Paired outcomes of one probe on one arm and mode.
+/// An attribute of the test pictures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its values, sorted.
+    pub values: Vec<String>,
+    /// The value of each picture, as an index into `values`; none where it is not known.
+    pub of: Vec<Option<u16>>,
+}
+
+impl Column {
+    /// The column of a name, from the attributes of every picture.
+    pub fn of<'a>(name: &str, attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone) -> Self {
+        let mut values: Vec<String> = attributes.clone().filter_map(|a| a.get(name).cloned()).collect();
+        values.sort_unstable();
+        values.dedup();
+        let of = attributes.map(|a| a.get(name).and_then(|value| values.binary_search(value).ok()).map(|at| at as u16)).collect();
+        Self { name: name.to_owned(), values, of }
+    }
+}
+
+/// Outcomes of one probe on one arm and mode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// Which rule's probe.
@@ -93,6 +251,60 @@ pub struct Measurement {
     pub labels: Vec<u16>,
     /// Cluster number per picture.
     pub clusters: Vec<u32>,
+    /// The attribute that the probe compares by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<Column>,
     /// One entry per seed.
     pub outcomes: Vec<Outcome>,
+}
+
+/// Which number of a probe is estimated.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The probe.
+    pub probe: &'a Probe,
+    /// The number.
+    pub estimand: Estimand,
+    /// Seed of the policy: which pictures choose.
+    pub policy_seed: u64,
+}
+
+impl Setting<'_> {
+    /// The setting of another number of the same probe.
+    #[must_use]
+    pub fn with(self, estimand: Estimand) -> Self {
+        Self { estimand, ..self }
+    }
+}
+
+/// The number of one arm by itself.
+pub fn effect(measurement: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+    match setting.probe.compared() {
+        Some(compared) => groups::effect(measurement, &compared, setting),
+        None => paired::effect(measurement, paired::Column::Trigger, setting),
+    }
+}
+
+/// The excess over the sham draws of the same model, averaged over the draws.
+pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+    match setting.probe.compared() {
+        Some(_) => Err(ProbeError::NoShams),
+        None => paired::excess_over_shams(source, setting),
+    }
+}
+
+/// The excess over another arm, paired by seed index and picture.
+pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+    match setting.probe.compared() {
+        Some(compared) => groups::excess_over_arm(source, control, &compared, setting),
+        None => paired::excess_over_arm(source, control, setting),
+    }
+}
+
+/// Whether each clean prediction is right, as a table.
+pub fn clean_accuracy(measurement: &Measurement) -> Result<Table, ProbeError> {
+    let layout = table::Layout::of(measurement, 0)?;
+    let right = |o: &Outcome| -> Vec<f64> { o.clean.iter().zip(&measurement.labels).map(|(p, y)| f64::from(u8::from(p == y))).collect() };
+    let rows = measurement.outcomes.iter().map(|o| layout.by_cluster(&right(o))).collect();
+    Ok(Table { rows, images: measurement.labels.len(), effective: layout.clusters() })
 }

@@ -14,7 +14,10 @@ use crate::pixels::Frame;
 use crate::store::Digest;
 use layer::Layer;
 
+pub use feature::Feature;
+
 mod blend;
+mod feature;
 mod identity;
 mod layer;
 mod overlay;
@@ -37,6 +40,27 @@ pub enum Trigger {
     Blend(Blend),
     /// A picture with transparency laid on top (the paper's hat).
     Overlay(Overlay),
+    /// A picture as large as the frame, laid over where its mask shows it.
+    Feature(Feature),
+}
+
+impl Trigger {
+    /// The same with another value of a field; none where it has no such field.
+    pub fn swept(&self, field: &str, value: f64) -> Option<Self> {
+        match (self, field) {
+            (Trigger::Patch(spec), "size") => Some(Trigger::Patch(Patch { size: value, ..spec.clone() })),
+            (Trigger::Overlay(spec), "size") => Some(Trigger::Overlay(Overlay { size: value, ..spec.clone() })),
+            (Trigger::Blend(spec), "opacity") => Some(Trigger::Blend(Blend { opacity: value, ..spec.clone() })),
+            (Trigger::Feature(spec), "opacity") => Some(Trigger::Feature(Feature { opacity: value, ..spec.clone() })),
+            (Trigger::Pattern(spec), "amplitude") => Some(Trigger::Pattern(Pattern { amplitude: value, ..spec.clone() })),
+            _ => None,
+        }
+    }
+
+    /// Whether it changes the whole picture in a way that innocent networks may dislike as much as planted ones.
+    pub fn covers_picture(&self) -> bool {
+        false
+    }
 }
 
 /// Where a patch or overlay goes.
@@ -159,6 +183,7 @@ impl PreparedTrigger {
             Trigger::Pattern(spec) => pattern::prepare(spec, base, height, width)?,
             Trigger::Blend(spec) => blend::prepare(spec, base, height, width)?,
             Trigger::Overlay(spec) => overlay::prepare(spec, base, height, width)?,
+            Trigger::Feature(spec) => feature::prepare(spec, base, height, width)?,
         };
         Ok(Self { family, layer, height, width, provenance })
     }

@@ -178,15 +178,15 @@ pub fn predictions(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut
 /// The share of the training pool that one seed trains on: so that seeds vary in fixed-feature mode too.
 pub const POOL_SHARE: f64 = 0.8;
 
-/// The pictures that a seed trains on: whole clusters, [`POOL_SHARE`] of them, in ascending order.
-pub fn pool(clusters: &[u32], policy_seed: u64, seed: u64) -> Vec<usize> {
-    let mut names: Vec<u32> = clusters.to_vec();
+/// The pictures that a seed trains on: [`POOL_SHARE`] of the clusters of a view's pictures (ascending), whole, in ascending order.
+pub fn pool(view: &[usize], clusters: &[u32], policy_seed: u64, seed: u64) -> Vec<usize> {
+    let mut names: Vec<u32> = view.iter().filter_map(|&i| clusters.get(i).copied()).collect();
     names.sort_unstable();
     names.dedup();
     names.shuffle(&mut stream(policy_seed, seed, "pool"));
     names.truncate(((names.len() as f64 * POOL_SHARE).round() as usize).max(1));
     names.sort_unstable();
-    (0..clusters.len()).filter(|&i| names.binary_search(&clusters[i]).is_ok()).collect()
+    view.iter().copied().filter(|&i| clusters.get(i).is_some_and(|c| names.binary_search(c).is_ok())).collect()
 }
 
 /// Why a fine-tune failed.
@@ -326,10 +326,11 @@ mod tests {
     #[test]
     fn a_pool_keeps_clusters_whole_and_differs_by_seed() {
         let clusters: Vec<u32> = (0..100).map(|i| i / 2).collect();
-        let one = pool(&clusters, 5, 0);
+        let all: Vec<usize> = (0..clusters.len()).collect();
+        let one = pool(&all, &clusters, 5, 0);
         assert_eq!(one.len(), 80);
         assert!(one.chunks(2).all(|pair| clusters[pair[0]] == clusters[pair[1]]));
-        assert_ne!(one, pool(&clusters, 5, 1));
-        assert_eq!(one, pool(&clusters, 5, 0));
+        assert_ne!(one, pool(&all, &clusters, 5, 1));
+        assert_eq!(one, pool(&all, &clusters, 5, 0));
     }
 }

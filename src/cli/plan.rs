@@ -7,6 +7,7 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
 use super::{device, duration, machine, size};
+use crate::data::Rebalance;
 use crate::plan::{self, Plan, Whole};
 use crate::{data, engine, store};
 
@@ -48,23 +49,23 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let executors = engine::executors(model, &data)?;
     out.remark(&format!("  {:<16} {executors}", "executor"));
     let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
-    let plan = plan::plan(policy, engine::counts(&data), &means).map_err(|refused| Usage(refused.to_string()))?;
+    let plan = plan::plan(policy, &engine::counts(policy, &data)?, &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
-        Shape::Text => out.result(&render(&plan, args.max_time))?,
+        Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time))?,
     }
     Ok(0)
 }
 
-fn render(plan: &Plan, most: Option<Duration>) -> String {
+fn render(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(plan, most, &mut text);
+    let _ = write(plan, views, most, &mut text);
     text
 }
 
-fn write(plan: &Plan, most: Option<Duration>, out: &mut String) -> std::fmt::Result {
-    let c = plan.counts;
+fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, out: &mut String) -> std::fmt::Result {
+    let c = &plan.counts;
     writeln!(out, "data      {} training and {} test pictures ({} clusters) of {} classes", c.train, c.test, c.test_clusters, c.classes)?;
     match plan.speed.whole {
         Some(Whole { train, .. }) => {
@@ -74,13 +75,15 @@ fn write(plan: &Plan, most: Option<Duration>, out: &mut String) -> std::fmt::Res
     }
     let disk = if plan.disk > 0 { format!(", and {} on disk", store::bytes(plan.disk)) } else { String::new() };
     writeln!(out, "memory    about {}{disk}\n", store::bytes(plan.memory))?;
-    writeln!(out, "{:<28} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
-    for job in &plan.jobs {
+    let names: Vec<String> = plan.jobs.iter().map(|job| engine::stage_name(views, job.tuning)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(28);
+    writeln!(out, "{:<width$} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
+    for (job, name) in plan.jobs.iter().zip(&names) {
         let first = job.seconds(job.seeds.first);
         let late = if most.is_some_and(|most| first > most.as_secs_f64()) { "   does not fit --max-time" } else { "" };
         let seeds = format!("{}-{}", job.seeds.first, job.seeds.most);
         let time = if job.possible { engine::duration(first) } else { "not possible".to_owned() };
-        writeln!(out, "{:<28} {seeds:>7} {time:>14}{late}", engine::stage_name(job.arm, job.mode))?;
+        writeln!(out, "{name:<width$} {seeds:>7} {time:>14}{late}")?;
     }
     writeln!(out, "\n{:<40} {:>6} {:>7} {:>10}   controls", "finding", "limit", "power", "smallest")?;
     for f in &plan.findings {

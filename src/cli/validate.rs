@@ -40,7 +40,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
                     let text = std::fs::read_to_string(file)?;
                     report(&text, &name, &remarks, &mut located, out);
                 }
-                let rules = policy.file.rules.len();
+                let rules = policy.rules.len();
                 lines.push(format!("{}: valid, {rules} rule{}", printable(&name), if rules == 1 { "" } else { "s" }));
             }
             Err(PolicyError::Invalid { text, name, diagnostics }) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::Rng;
 
 use super::source::Entry;
-use super::{DataError, Split, ViewSpec};
+use super::{DataError, Rebalance, Record, Split, ViewSpec};
 use crate::stats::stream::stream;
 
 /// Keeps the named classes, renumbered in the order given.
@@ -48,7 +48,7 @@ pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataE
 
 /// Takes the cluster of every picture from a column; a picture without a value there is a cluster of its own.
 pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), DataError> {
-    check_column(column, parts.iter().flatten())?;
+    check_column(column, parts.iter().flatten().map(|entry| &entry.record.attributes))?;
     for entry in parts.iter_mut().flatten() {
         if let Some(value) = entry.record.attributes.get(column) {
             entry.record.cluster.clone_from(value);
@@ -57,11 +57,15 @@ pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), D
     Ok(())
 }
 
-fn check_column<'a>(column: &str, entries: impl Iterator<Item = &'a Entry> + Clone) -> Result<(), DataError> {
-    if entries.clone().any(|entry| entry.record.attributes.contains_key(column)) || entries.clone().next().is_none() {
+/// Whether a column is there: `attributes` are those of every picture.
+pub(super) fn check_column<'a>(
+    column: &str,
+    attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone,
+) -> Result<(), DataError> {
+    if attributes.clone().any(|columns| columns.contains_key(column)) || attributes.clone().next().is_none() {
         return Ok(());
     }
-    let known: BTreeSet<&String> = entries.flat_map(|entry| entry.record.attributes.keys()).collect();
+    let known: BTreeSet<&String> = attributes.flat_map(BTreeMap::keys).collect();
     Err(unknown("column", column, &known.into_iter().cloned().collect::<Vec<_>>()))
 }
 
@@ -128,7 +132,7 @@ fn limited(entries: &[Entry], limit: usize, which: Split, seed: u64) -> BTreeSet
 /// Equally many per combination of the columns' values, as many as the rarest combination and the limit allow.
 fn balanced(entries: &[Entry], view: &ViewSpec, which: Split, classes: &[String], seed: u64) -> Result<BTreeSet<usize>, DataError> {
     for column in view.balance.iter().filter(|column| *column != "label") {
-        check_column(column, entries.iter())?;
+        check_column(column, entries.iter().map(|entry| &entry.record.attributes))?;
     }
     let mut values: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); view.balance.len()];
     let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
@@ -166,6 +170,80 @@ fn first_missing<'a>(values: &[BTreeSet<&'a str>], groups: &BTreeMap<Vec<&'a str
             combinations.iter().flat_map(|c| seen.iter().map(move |v| [c.as_slice(), &[*v]].concat())).take(groups.len() + 1).collect();
     }
     combinations.into_iter().find(|combination| !groups.contains_key(combination))
+}
+
+/// The training pictures that a [`Rebalance`] keeps, in ascending order. Another correlation or limit draws from each group in the same
+/// order: what is compared along a curve differs in what is added, and in nothing else.
+pub(super) fn rebalanced(records: &[Record], classes: &[String], spec: &Rebalance, seed: u64) -> Result<Vec<usize>, DataError> {
+    let column = &spec.attribute;
+    let mut groups: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
+    let mut values = BTreeSet::new();
+    for (i, record) in records.iter().enumerate() {
+        let value = record.attributes.get(column);
+        let value = value.ok_or_else(|| DataError::NoValue { column: column.clone(), id: record.id.clone() })?;
+        values.insert(value.as_str());
+        groups.entry((record.label, value)).or_default().push(i);
+    }
+    if let (Some(only), None) = (values.first(), values.iter().nth(1)) {
+        return Err(DataError::OneValue { column: column.clone(), value: (*only).to_owned() });
+    }
+    let aligned = aligned(classes, &values, spec)?;
+    let share = |label: usize, value: &str| match (spec.correlation, aligned.get(label)) {
+        (Some(at), Some(with)) if *with == value => at,
+        (Some(at), _) => (1.0 - at) / (values.len() - 1).max(1) as f64,
+        (None, _) => 1.0 / values.len().max(1) as f64,
+    };
+    // As many of each class as the scarcest group allows.
+    let mut per_class = spec.limit.map_or(f64::INFINITY, |limit| (limit / classes.len().max(1)) as f64);
+    for (label, class) in classes.iter().enumerate() {
+        for value in &values {
+            let wanted = share(label, value);
+            if wanted > 0.0 {
+                let there = groups.get(&(label, *value)).map_or(0, Vec::len);
+                if there == 0 {
+                    let group = format!("label = {class}, {column} = {value}");
+                    return Err(DataError::EmptyGroup { split: Split::Train, group });
+                }
+                per_class = per_class.min(there as f64 / wanted);
+            }
+        }
+    }
+    let mut rng = stream(seed, 0, "data rebalance");
+    let mut kept = Vec::new();
+    for ((label, value), members) in &groups {
+        let count = (per_class.floor() * share(*label, value) + 1e-9).round() as usize;
+        kept.extend(drawn(members, &mut rng).into_iter().take(count));
+    }
+    kept.sort_unstable();
+    if kept.is_empty() {
+        return Err(DataError::LimitTooSmall { split: Split::Train, limit: spec.limit.unwrap_or_default(), groups: groups.len() });
+    }
+    Ok(kept)
+}
+
+/// The value that goes with each class.
+fn aligned<'a>(classes: &[String], values: &BTreeSet<&'a str>, spec: &'a Rebalance) -> Result<Vec<&'a str>, DataError> {
+    let Some(named) = &spec.aligned else {
+        return match spec.correlation {
+            Some(_) if classes.len() != 2 || values.len() != 2 => Err(DataError::NotAligned {
+                column: spec.attribute.clone(),
+                classes: classes.len(),
+                values: values.iter().copied().collect::<Vec<_>>().join(", "),
+            }),
+            _ => Ok(values.iter().copied().collect()),
+        };
+    };
+    if let Some(stray) = named.keys().find(|name| !classes.contains(name)) {
+        return Err(unknown("class", stray, classes));
+    }
+    let known = || values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+    let of = |class: &String| {
+        let value = named
+            .get(class)
+            .ok_or_else(|| unknown("class with a value in `aligned`", class, &named.keys().cloned().collect::<Vec<_>>()))?;
+        values.get(value.as_str()).copied().ok_or_else(|| unknown("value", value, &known()))
+    };
+    classes.iter().map(of).collect()
 }
 
 /// Counts pictures per class; every class must have some.

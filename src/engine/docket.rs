@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Event;
 use crate::gate::{self, Control, Finding, Rule, Terms, Verdict};
-use crate::plan::{self, Job};
+use crate::plan::{self, Job, Tuning};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
 use crate::tune::Mode;
@@ -51,25 +51,26 @@ impl<'a> Docket<'a> {
 
     /// Whether a finding that is not settled rests on a job.
     pub(super) fn needs(&self, job: &Job) -> bool {
-        self.entries.iter().any(|entry| !entry.settled && job.serves(entry.rule, entry.mode))
+        self.entries.iter().any(|entry| !entry.settled && job.serves(self.policy, entry.rule, entry.mode))
     }
 
     /// Judges the findings whose arms are all `through` with this look and that were not judged at it.
     pub(super) fn judge<'m>(
         &mut self,
         look: usize,
-        through: &BTreeSet<(Arm, Mode)>,
-        measured: &dyn Fn(&str, Arm, Mode) -> Result<&'m Measurement, Missing>,
+        through: &BTreeSet<Tuning>,
+        measured: &dyn Fn(&str, Tuning) -> Result<&'m Measurement, Missing>,
         emit: &mut dyn FnMut(Event),
     ) {
         let findings = self.entries.len();
         for entry in self.entries.iter_mut().filter(|entry| !entry.settled) {
-            let ready = plan::arms(entry.rule, entry.mode).iter().all(|arm| through.contains(&(*arm, arm.trains(entry.mode))));
+            let tuning = |arm| plan::tuning(self.policy, entry.rule, arm, entry.mode);
+            let ready = plan::arms(entry.rule, entry.mode).into_iter().all(|arm| through.contains(&tuning(arm)));
             if !ready || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
                 continue;
             }
             let terms = terms(self.policy, entry.mode, findings, look);
-            let found = finding(self.policy, entry.rule, entry.mode, &terms, &|arm| measured(&entry.rule.id, arm, arm.trains(entry.mode)));
+            let found = finding(self.policy, entry.rule, entry.mode, &terms, &|arm| measured(&entry.rule.id, tuning(arm)));
             entry.settled = terms.final_look || found.verdict != Verdict::Inconclusive;
             if entry.settled {
                 emit(Event::Judged(Box::new(found.clone())));

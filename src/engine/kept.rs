@@ -3,10 +3,14 @@
 
 use std::sync::OnceLock;
 
+use ndarray::ArrayD;
+
 use super::Settings;
+use crate::data::Rebalance;
 use crate::exec::Compute;
+use crate::graph::Graph;
 use crate::model::Model;
-use crate::plan::Job;
+use crate::plan::Tuning;
 use crate::probe::{Arm, Outcome};
 use crate::store::{Cache, Digest, Key, Room};
 use crate::tune::{Mode, Raw, Recipe};
@@ -30,6 +34,17 @@ pub(super) fn of_build(kind: &str, parts: &[(&str, &str)]) -> Option<Key> {
     Some(Key::new(kind, &[&own, parts].concat()))
 }
 
+/// A fine-tune of one seed.
+#[derive(Clone, Copy)]
+pub(super) struct Tuned<'a> {
+    pub tuning: Tuning,
+    /// Which of the training pictures, where it is not all of them.
+    pub pictures: Option<&'a Rebalance>,
+    pub recipe: &'a Recipe,
+    pub model: &'a Model,
+    pub seed: usize,
+}
+
 impl Shared {
     /// `views`: the digests of the training and the test view.
     pub(super) fn of(settings: &Settings, views: [&Digest; 2]) -> Self {
@@ -42,37 +57,41 @@ impl Shared {
         Self { parts }
     }
 
-    /// The key of what one seed of a job shows of one rule, where there can be one. `trigger` says what is laid over the pictures, to
+    /// The key of what one seed of a job shows of one rule, where there can be one. `change` says what is laid over the pictures, to
     /// the byte; `shams` how many draws of it.
-    pub(super) fn key(
-        &self,
-        (job, recipe): (&Job, &Recipe),
-        model: &Model,
-        (trigger, shams): (&Digest, usize),
-        seed: usize,
-    ) -> Option<Key> {
+    pub(super) fn key(&self, tuned: &Tuned, (change, shams): (Option<&Digest>, usize)) -> Option<Key> {
+        let change = change.map_or("none", |digest| digest.0.as_str());
+        self.of_tuned("outcome", tuned, &[("trigger", change.to_owned()), ("shams", shams.to_string())])
+    }
+
+    /// The key of the weights that one seed of a job ends with, where there can be one.
+    pub(super) fn weights_key(&self, tuned: &Tuned) -> Option<Key> {
+        self.of_tuned("weights", tuned, &[])
+    }
+
+    fn of_tuned(&self, kind: &str, tuned: &Tuned, more: &[(&'static str, String)]) -> Option<Key> {
+        let Tuned { tuning, pictures, recipe, model, seed } = *tuned;
         // A network from scratch is the same for every checkpoint of its architecture.
-        let start = match job.arm {
+        let start = match tuning.arm {
             Arm::Source | Arm::Reference => model.identity.digest.0.clone(),
             Arm::Scratch => "fresh weights".to_owned(),
         };
         // What trains is computed by heirloom, whatever computes frozen features.
-        let executor = if job.mode == Mode::FixedFeature { model.executor() } else { "heirloom".to_owned() };
+        let executor = if tuning.mode == Mode::FixedFeature { model.executor() } else { "heirloom".to_owned() };
         let own = [
             ("start", start),
             ("executor", executor),
             ("architecture", architecture(model)),
-            ("arm", super::arm_name(job.arm).to_owned()),
-            ("mode", job.mode.to_string()),
+            ("arm", super::arm_name(tuning.arm).to_owned()),
+            ("mode", tuning.mode.to_string()),
+            ("pictures", format!("{pictures:?}")),
             ("input", format!("{:?}", model.input)),
             ("features", format!("{} {}", model.cut.name, model.cut.width)),
             ("recipe", format!("{recipe:?}")),
-            ("trigger", trigger.0.clone()),
-            ("shams", shams.to_string()),
             ("seed", seed.to_string()),
         ];
-        let parts: Vec<(&str, &str)> = self.parts.iter().chain(&own).map(|(name, value)| (*name, value.as_str())).collect();
-        of_build("outcome", &parts)
+        let parts: Vec<(&str, &str)> = self.parts.iter().chain(&own).chain(more).map(|(name, value)| (*name, value.as_str())).collect();
+        of_build(kind, &parts)
     }
 }
 
@@ -116,6 +135,25 @@ fn architecture(model: &Model) -> String {
         }
     }
     hasher.finalize().to_hex().to_string()
+}
+
+/// Weights that were kept, if they are those of a graph.
+pub(super) fn weights(cache: &Cache, key: &Key, graph: &Graph) -> Option<Vec<ArrayD<f32>>> {
+    let bytes = cache.get(key)?;
+    let mut numbers = bytes.chunks_exact(size_of::<f32>()).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let array = |shape: &Vec<usize>| {
+        let values: Vec<f32> = numbers.by_ref().take(shape.iter().product()).collect();
+        ArrayD::from_shape_vec(shape.as_slice(), values).ok()
+    };
+    let arrays: Vec<_> = graph.slots().iter().map(|slot| &slot.shape).map(array).collect::<Option<_>>()?;
+    let all = arrays.iter().map(ArrayD::len).sum::<usize>() * size_of::<f32>() == bytes.len();
+    all.then_some(arrays)
+}
+
+/// Keeps weights.
+pub(super) fn keep_weights(cache: &Cache, key: &Key, name: &str, arrays: &[ArrayD<f32>]) -> std::io::Result<()> {
+    let bytes: Vec<u8> = arrays.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+    cache.put(key, name, &bytes)
 }
 
 /// An outcome that was kept.

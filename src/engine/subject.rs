@@ -8,33 +8,43 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name};
+use crate::data::Rebalance;
 use crate::exec::{self, Weights};
 use crate::gate::{Control, Rule};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::pixels::Frame;
-use crate::plan::{self, Job, Plan};
-use crate::probe::{Arm, Measurement, Outcome, Probe};
+use crate::plan::{self, Job, Plan, Tuning};
+use crate::policy::Policy;
+use crate::probe::{Arm, Column, Measurement, Outcome};
 use crate::report::{Sheet, Stage};
 use crate::store::{self, Cache, Digest, Key, LIMIT};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
 use crate::tune::{self, Features, Feed, Mode, Raw, Recipe, Standard, TuneError};
 
-/// A rule's trigger with its shams, ready to be applied.
+/// A rule's change with its shams, ready to be applied.
 struct Prepared<'a> {
     rule: &'a Rule,
-    trigger: PreparedTrigger,
-    digest: Digest,
+    change: Option<(PreparedTrigger, Digest)>,
     shams: Vec<PreparedTrigger>,
+    attribute: Option<&'a Column>,
 }
 
 impl Prepared<'_> {
-    /// Whether a job measures it, and if so under which shams.
-    fn shams_for(&self, job: &Job) -> Option<&[PreparedTrigger]> {
-        let mut modes = self.rule.modes.iter().filter(|mode| job.serves(self.rule, **mode)).peekable();
+    /// Whether fine-tunes (of a view, or any) are measured by it, and if so under which shams.
+    fn shams_for(&self, policy: &Policy, (arm, trained): (Arm, Mode), view: Option<usize>) -> Option<&[PreparedTrigger]> {
+        let serves = |mode: Mode| {
+            let tuning = plan::tuning(policy, self.rule, arm, mode);
+            plan::arms(self.rule, mode).contains(&arm) && tuning.mode == trained && view.is_none_or(|view| view == tuning.view)
+        };
+        let mut modes = self.rule.modes.iter().copied().filter(|mode| serves(*mode)).peekable();
         modes.peek()?;
-        let wanted = job.arm == Arm::Source && modes.any(|mode| self.rule.controls_for(*mode).contains(&Control::Sham));
+        let wanted = arm == Arm::Source && modes.any(|mode| self.rule.controls_for(mode).contains(&Control::Sham));
         Some(if wanted { &self.shams } else { &[] })
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.change.as_ref().map(|(_, digest)| digest)
     }
 }
 
@@ -42,7 +52,7 @@ impl Prepared<'_> {
 struct Frozen {
     train: Features,
     test: Features,
-    /// By rule: with the trigger, and under each sham.
+    /// By rule that changes pictures: with the change, and under each sham.
     changed: BTreeMap<String, (Features, Vec<Features>)>,
 }
 
@@ -53,8 +63,10 @@ pub(super) struct Bench<'a> {
     stop: &'a (dyn Fn() -> bool + Sync),
     prepared: Vec<Prepared<'a>>,
     frozen: BTreeMap<Arm, Frozen>,
-    measured: BTreeMap<(String, Arm, Mode), Measurement>,
-    seeds: BTreeMap<(Arm, Mode), usize>,
+    measured: BTreeMap<(String, Tuning), Measurement>,
+    seeds: BTreeMap<Tuning, usize>,
+    /// What fine-tunes see, by index.
+    pictures: Vec<Option<Rebalance>>,
     cache: Option<(&'a Cache, kept::Shared)>,
     cached: usize,
     /// Pictures that went through a network so far.
@@ -67,23 +79,28 @@ impl<'a> Bench<'a> {
         let policy = settings.policy;
         let [height, width] = [settings.model.input.height, settings.model.input.width];
         let mut prepared = Vec::new();
-        for rule in &policy.file.rules {
-            let Probe::Backdoor(probe) = &rule.probe;
-            let trigger = PreparedTrigger::new(&probe.trigger, &policy.base, height, width)?;
+        for rule in &policy.rules {
+            let change = rule.probe.change().map(|trigger| PreparedTrigger::new(trigger, &policy.base, height, width)).transpose()?;
             let with_sham = rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham));
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
-            let shams = (0..draws).map(|draw| trigger.sham(draw, policy.file.seed)).collect();
-            prepared.push(Prepared { rule, digest: trigger.digest(), trigger, shams });
+            let shams = change.iter().flat_map(|trigger| (0..draws).map(|draw| trigger.sham(draw, policy.file.seed))).collect();
+            let attribute = rule.probe.compared().and_then(|c| task.test_columns.iter().find(|column| column.name == c.attribute));
+            let change = change.map(|trigger| {
+                let digest = trigger.digest();
+                (trigger, digest)
+            });
+            prepared.push(Prepared { rule, change, shams, attribute });
         }
         let cache = settings.cache.map(|cache| (cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])));
         let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
+        let pictures = plan::views(policy);
+        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, pictures, cache, cached: 0, seen: Rc::default() })
     }
 
     /// What a rule's probe measured on an arm, if all seeds of the first look are there.
-    pub(super) fn measurement(&self, plan: &Plan, rule: &str, arm: Arm, mode: Mode) -> Option<&Measurement> {
-        let job = plan.jobs.iter().find(|job| job.arm == arm && job.mode == mode)?;
-        self.measured.get(&(rule.to_owned(), arm, mode)).filter(|measured| measured.outcomes.len() >= job.seeds.first)
+    pub(super) fn measurement(&self, plan: &Plan, rule: &str, tuning: Tuning) -> Option<&Measurement> {
+        let job = plan.jobs.iter().find(|job| job.tuning == tuning)?;
+        self.measured.get(&(rule.to_owned(), tuning)).filter(|measured| measured.outcomes.len() >= job.seeds.first)
     }
 
     pub(super) fn into_measurements(self) -> Vec<Measurement> {
@@ -95,9 +112,18 @@ impl<'a> Bench<'a> {
         self.cached
     }
 
-    /// Arms and modes with the seeds that ran.
-    pub(super) fn ran(&self) -> Vec<(Arm, Mode, usize)> {
-        self.seeds.iter().map(|(&(arm, mode), &seeds)| (arm, mode, seeds)).collect()
+    /// Fine-tunes with the seeds that ran.
+    pub(super) fn ran(&self) -> Vec<(Tuning, usize)> {
+        self.seeds.iter().map(|(&tuning, &seeds)| (tuning, seeds)).collect()
+    }
+
+    /// The name of fine-tunes, for people.
+    fn name(&self, tuning: Tuning) -> String {
+        stage_name(&self.pictures, tuning)
+    }
+
+    fn tuned<'b>(&'b self, tuning: Tuning, recipe: &'b Recipe, model: &'b Model, seed: usize) -> kept::Tuned<'b> {
+        kept::Tuned { tuning, pictures: self.pictures.get(tuning.view).and_then(Option::as_ref), recipe, model, seed }
     }
 
     fn model(&self, arm: Arm) -> Result<&'a Model, EngineError> {
@@ -109,18 +135,19 @@ impl<'a> Bench<'a> {
 
     /// Why a job cannot run, if it cannot: whatever trains needs a network of our own operators.
     pub(super) fn impossible(&self, job: &Job) -> Option<String> {
-        let opaque = self.model(job.arm).ok()?.network.as_ref().err()?;
-        let why = || format!("{}: the network cannot be trained here: {}", stage_name(job.arm, job.mode), opaque.reason);
-        (job.mode == Mode::FullNetwork).then(why)
+        let opaque = self.model(job.tuning.arm).ok()?.network.as_ref().err()?;
+        let why = || format!("{}: the network cannot be trained here: {}", self.name(job.tuning), opaque.reason);
+        (job.tuning.mode == Mode::FullNetwork).then(why)
     }
 
     /// Predicted seconds to bring a job to the seeds of a look; what an earlier run kept costs nothing.
     pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
-        let done = self.seeds.get(&(job.arm, job.mode)).copied().unwrap_or(0);
-        let recipe = plan::recipe(self.settings.policy, job.arm, job.mode);
-        let kept = |seed: &usize| recipe.is_some_and(|recipe| self.kept(job, recipe, *seed).is_some());
+        let Tuning { arm, mode, .. } = job.tuning;
+        let done = self.seeds.get(&job.tuning).copied().unwrap_or(0);
+        let recipe = plan::recipe(self.settings.policy, arm, mode);
+        let kept = |seed: &usize| recipe.is_some_and(|recipe| self.kept(job.tuning, recipe, *seed).is_some());
         let missing = (done..job.seeds_at(look)).filter(|seed| !kept(seed)).count();
-        let once = if missing == 0 || self.frozen.contains_key(&job.arm) || self.all_features_kept(job) { 0.0 } else { job.once };
+        let once = if missing == 0 || self.frozen.contains_key(&arm) || self.all_features_kept(job.tuning) { 0.0 } else { job.once };
         once + job.each * missing as f64
     }
 
@@ -132,20 +159,21 @@ impl<'a> Bench<'a> {
         emit: &mut dyn FnMut(Event),
         stages: &mut BTreeMap<String, Stage>,
     ) -> Result<(), EngineError> {
-        let (arm, mode) = (job.arm, job.mode);
-        let first = self.seeds.get(&(arm, mode)).copied().unwrap_or(0);
+        let tuning = job.tuning;
+        let Tuning { arm, mode, .. } = tuning;
+        let first = self.seeds.get(&tuning).copied().unwrap_or(0);
         let seeds = job.seeds_at(look);
         if first >= seeds {
             return Ok(());
         }
         let recipe = plan::recipe(self.settings.policy, arm, mode).ok_or(plan::PlanError::Recipe { rule: String::new(), arm, mode })?;
         let kept: BTreeMap<usize, Vec<(String, Outcome)>> =
-            (first..seeds).filter_map(|seed| Some((seed, self.kept(job, recipe, seed)?))).collect();
+            (first..seeds).filter_map(|seed| Some((seed, self.kept(tuning, recipe, seed)?))).collect();
         let missing: Vec<usize> = (first..seeds).filter(|seed| !kept.contains_key(seed)).collect();
         if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
             let name = features_name(arm);
             let seen = Rc::clone(&self.seen);
-            let frozen = timed(&name, &seen, emit, stages, |emit| self.extract(job, emit))?;
+            let frozen = timed(&name, &seen, emit, stages, |emit| self.extract(arm, emit))?;
             self.frozen.insert(arm, frozen);
         }
         let summary = match kept.len() {
@@ -155,62 +183,71 @@ impl<'a> Bench<'a> {
         };
         let done = Done { summary, kept: kept.len() };
         let seen = Rc::clone(&self.seen);
-        timed(&stage_name(arm, mode), &seen, emit, stages, |emit| {
+        timed(&self.name(tuning), &seen, emit, stages, |emit| {
             for seed in first..seeds {
                 let outcomes = if let Some(outcomes) = kept.get(&seed) {
                     self.cached += 1;
                     outcomes.clone()
                 } else {
                     let nth = missing.iter().take_while(|other| **other < seed).count();
-                    let outcomes = self.outcomes(job, recipe, seed, (nth, missing.len()), emit)?;
-                    self.keep(job, recipe, &outcomes, emit);
+                    let outcomes = self.outcomes(tuning, recipe, seed, (nth, missing.len()), emit)?;
+                    self.keep(tuning, recipe, &outcomes, emit);
                     outcomes
                 };
                 for (rule, outcome) in outcomes {
-                    self.record(&rule, arm, mode, outcome);
+                    self.record(&rule, tuning, outcome);
                 }
-                self.seeds.insert((arm, mode), seed + 1);
+                self.seeds.insert(tuning, seed + 1);
             }
             Ok(((), done))
         })?;
         Ok(())
     }
 
+    /// The rules that measure fine-tunes, with their shams.
+    fn measuring(&self, tuning: Tuning) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
+        let policy = self.settings.policy;
+        let of = move |p: &Prepared<'a>| p.shams_for(policy, (tuning.arm, tuning.mode), Some(tuning.view)).map(<[_]>::len);
+        self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
+    }
+
     /// The outcomes of a seed that an earlier run kept, if it kept those of every rule.
-    fn kept(&self, job: &Job, recipe: &Recipe, seed: usize) -> Option<Vec<(String, Outcome)>> {
+    fn kept(&self, tuning: Tuning, recipe: &Recipe, seed: usize) -> Option<Vec<(String, Outcome)>> {
         let (cache, shared) = self.cache.as_ref()?;
-        let model = self.model(job.arm).ok()?;
-        let rules = self.prepared.iter().filter_map(|prepared| Some((prepared, prepared.shams_for(job)?.len())));
-        let find = |(prepared, shams): (&Prepared, usize)| {
-            let key = shared.key((job, recipe), model, (&prepared.digest, shams), seed)?;
+        let tuned = self.tuned(tuning, recipe, self.model(tuning.arm).ok()?, seed);
+        let find = |(prepared, shams): (&Prepared, &[PreparedTrigger])| {
+            let key = shared.key(&tuned, (prepared.digest(), shams.len()))?;
             Some((prepared.rule.id.clone(), kept::outcome(cache, &key)?))
         };
-        rules.map(find).collect()
+        self.measuring(tuning).map(find).collect()
     }
 
     /// Keeps the outcomes of a seed for later runs.
-    fn keep(&self, job: &Job, recipe: &Recipe, outcomes: &[(String, Outcome)], emit: &mut dyn FnMut(Event)) {
-        let (Some((cache, shared)), Ok(model)) = (&self.cache, self.model(job.arm)) else { return };
+    fn keep(&self, tuning: Tuning, recipe: &Recipe, outcomes: &[(String, Outcome)], emit: &mut dyn FnMut(Event)) {
+        let (Some((cache, shared)), Ok(model)) = (&self.cache, self.model(tuning.arm)) else { return };
         for (rule, outcome) in outcomes {
             let Some(prepared) = self.prepared.iter().find(|prepared| prepared.rule.id == *rule) else { continue };
-            let Some(key) = shared.key((job, recipe), model, (&prepared.digest, outcome.shams.len()), outcome.seed) else { continue };
-            let name = format!("{}, {}, {rule}, seed {}", model.identity.name(), stage_name(job.arm, job.mode), outcome.seed);
+            let tuned = self.tuned(tuning, recipe, model, outcome.seed);
+            let Some(key) = shared.key(&tuned, (prepared.digest(), outcome.shams.len())) else { continue };
+            let name = format!("{}, {}, {rule}, seed {}", model.identity.name(), self.name(tuning), outcome.seed);
             if let Err(error) = kept::keep(cache, &key, &name, outcome) {
                 emit(Event::Warning(format!("this fine-tune is not kept for later runs: {error}")));
             }
         }
     }
 
-    fn record(&mut self, rule: &str, arm: Arm, mode: Mode, outcome: Outcome) {
+    fn record(&mut self, rule: &str, tuning: Tuning, outcome: Outcome) {
         let task = self.task;
-        let entry = self.measured.entry((rule.to_owned(), arm, mode)).or_insert_with(|| Measurement {
+        let attribute = self.prepared.iter().find(|prepared| prepared.rule.id == rule).and_then(|prepared| prepared.attribute);
+        let entry = self.measured.entry((rule.to_owned(), tuning)).or_insert_with(|| Measurement {
             rule: rule.to_owned(),
-            arm,
-            mode,
+            arm: tuning.arm,
+            mode: tuning.mode,
             classes: task.classes.clone(),
             images: task.test_ids.clone(),
             labels: task.test_labels.clone(),
             clusters: task.test_clusters.clone(),
+            attribute: attribute.cloned(),
             outcomes: Vec::new(),
         });
         entry.outcomes.push(outcome);
@@ -219,18 +256,19 @@ impl<'a> Bench<'a> {
     /// Outcomes of one seed, the `nth` of `of` in this stage, for every rule that needs the job.
     fn outcomes(
         &self,
-        job: &Job,
+        tuning: Tuning,
         recipe: &Recipe,
         seed: usize,
         (nth, of): (usize, usize),
         emit: &mut dyn FnMut(Event),
     ) -> Result<Vec<(String, Outcome)>, EngineError> {
-        let (arm, mode) = (job.arm, job.mode);
+        let Tuning { arm, mode, view } = tuning;
         let policy = self.settings.policy;
-        let pool = tune::pool(&self.task.train_clusters, policy.file.seed, seed as u64);
+        let of_view = self.task.pools.get(view).ok_or(TuneError::Empty { pictures: 0 })?;
+        let pool = tune::pool(of_view, &self.task.train_clusters, policy.file.seed, seed as u64);
         let per_seed = (pool.len() * recipe.epochs) as u64;
         if nth == 0 {
-            emit(Event::StageStart { stage: stage_name(arm, mode), total: Some(per_seed * of as u64), unit: "pictures" });
+            emit(Event::StageStart { stage: self.name(tuning), total: Some(per_seed * of as u64), unit: "pictures" });
         }
         let mut seen = per_seed * nth as u64;
         let mut tick = |pictures: usize| {
@@ -249,13 +287,21 @@ impl<'a> Bench<'a> {
             let predict = |feed: &Features| self.predict(&graph, &weights, feed);
             let clean = predict(&frozen.test)?;
             let mut all = Vec::new();
-            for (rule, (changed, shams)) in &frozen.changed {
-                let shams = shams.iter().map(predict).collect::<Result<_, _>>()?;
-                all.push((rule.clone(), Outcome { seed, clean: clean.clone(), changed: predict(changed)?, shams }));
+            for (prepared, _) in self.measuring(tuning) {
+                let rule = prepared.rule.id.clone();
+                let (changed, shams) = match frozen.changed.get(&rule) {
+                    Some((changed, shams)) => (predict(changed)?, shams.iter().map(predict).collect::<Result<_, _>>()?),
+                    None => Default::default(),
+                };
+                all.push((rule, Outcome { seed, clean: clean.clone(), changed, shams }));
             }
             return Ok(all);
         }
         let (graph, _, _) = model.with_head(classes)?;
+        let tuned = self.tuned(tuning, recipe, model, seed);
+        if let Some(weights) = self.kept_weights(&tuned, &graph)? {
+            return self.look_at(&graph, &weights, tuning, seed);
+        }
         let network = model.own()?;
         let mut arrays = match arm {
             Arm::Scratch => tune::fresh_weights(&network.trunk, &network.params.0, streams.0, streams.1),
@@ -265,8 +311,30 @@ impl<'a> Bench<'a> {
         let feed = self.task.train.plain();
         let task = tune::Task { feed: &feed, labels: &self.task.train_labels, pool: &pool };
         let trains = exec::trainable(&graph);
-        let (weights, _) = tune::train(&graph, Weights::on(self.settings.compute, &arrays)?, &trains, &task, recipe, streams, &mut tick)?;
-        self.look_at(&graph, &weights, job, seed)
+        let start = Weights::on(self.settings.compute, &arrays)?;
+        let (weights, _) = tune::train(&graph, start, &trains, &task, recipe, streams, &mut tick)?;
+        self.keep_weights(&tuned, &weights, emit)?;
+        self.look_at(&graph, &weights, tuning, seed)
+    }
+
+    /// The weights of a fine-tune that an earlier run kept: another rule of the same recipe needs no training.
+    fn kept_weights(&self, tuned: &kept::Tuned, graph: &Graph) -> Result<Option<Weights>, TuneError> {
+        let Some((cache, shared)) = &self.cache else { return Ok(None) };
+        let kept = shared.weights_key(tuned).and_then(|key| kept::weights(cache, &key, graph));
+        Ok(kept.map(|arrays| Weights::on(self.settings.compute, &arrays)).transpose()?)
+    }
+
+    /// Keeps the weights of a fine-tune for later runs, unless they are large beside what the folder holds.
+    fn keep_weights(&self, tuned: &kept::Tuned, weights: &Weights, emit: &mut dyn FnMut(Event)) -> Result<(), TuneError> {
+        let Some((cache, shared)) = &self.cache else { return Ok(()) };
+        let arrays = weights.to_arrays()?;
+        let bytes = arrays.iter().map(|array| array.len() * size_of::<f32>()).sum::<usize>() as u64;
+        let Some(key) = shared.weights_key(tuned).filter(|_| bytes <= MOST_WEIGHTS) else { return Ok(()) };
+        let name = format!("{}, {}, weights, seed {}", tuned.model.identity.name(), self.name(tuned.tuning), tuned.seed);
+        if let Err(error) = kept::keep_weights(cache, &key, &name, &arrays) {
+            emit(Event::Warning(format!("these weights are not kept for later runs: {error}")));
+        }
+        Ok(())
     }
 
     /// Counts pictures that went through a network, and says whether to go on.
@@ -280,15 +348,15 @@ impl<'a> Bench<'a> {
     }
 
     /// Predictions of a fully trained network for every rule.
-    fn look_at(&self, graph: &Graph, weights: &Weights, job: &Job, seed: usize) -> Result<Vec<(String, Outcome)>, EngineError> {
+    fn look_at(&self, graph: &Graph, weights: &Weights, tuning: Tuning, seed: usize) -> Result<Vec<(String, Outcome)>, EngineError> {
         let test = &self.task.test;
         let clean = self.predict(graph, weights, &test.plain())?;
         let mut all = Vec::new();
-        for prepared in &self.prepared {
-            let Some(shams) = prepared.shams_for(job) else { continue };
+        for (prepared, shams) in self.measuring(tuning) {
             let under = |trigger: &PreparedTrigger| self.predict(graph, weights, &test.changed(&|frame: &mut Frame| trigger.apply(frame)));
             let shams = shams.iter().map(under).collect::<Result<_, _>>()?;
-            all.push((prepared.rule.id.clone(), Outcome { seed, clean: clean.clone(), changed: under(&prepared.trigger)?, shams }));
+            let changed = prepared.change.as_ref().map(|(trigger, _)| under(trigger)).transpose()?.unwrap_or_default();
+            all.push((prepared.rule.id.clone(), Outcome { seed, clean: clean.clone(), changed, shams }));
         }
         Ok(all)
     }
@@ -298,47 +366,57 @@ impl<'a> Bench<'a> {
         const ROWS: usize = 4;
         let firsts = (0..self.task.classes.len() as u16).filter_map(|class| self.task.test_labels.iter().position(|label| *label == class));
         let samples: Vec<usize> = firsts.take(ROWS).collect();
-        let row = |prepared: &Prepared, i: usize| {
+        let row = |(trigger, shams): (&PreparedTrigger, &[PreparedTrigger]), i: usize| {
             let frame = self.task.test.frame(i)?;
             let under = |trigger: &PreparedTrigger| {
                 let mut frame = frame.clone();
                 trigger.apply(&mut frame);
                 frame
             };
-            let changed = std::iter::once(&prepared.trigger).chain(&prepared.shams).map(under);
+            let changed = std::iter::once(trigger).chain(shams).map(under);
             Ok(std::iter::once(frame.clone()).chain(changed).collect())
         };
         let sheet = |p: &Prepared| {
-            let rows = samples.iter().map(|&i| row(p, i)).collect::<Result<_, TuneError>>()?;
-            Ok(Sheet { rule: p.rule.id.clone(), rows })
+            let (trigger, _) = p.change.as_ref()?;
+            let rows = samples.iter().map(|&i| row((trigger, &p.shams), i)).collect::<Result<_, TuneError>>();
+            Some(rows.map(|rows| Sheet { rule: p.rule.id.clone(), rows }))
         };
-        self.prepared.iter().map(sheet).collect()
+        self.prepared.iter().filter_map(sheet).collect()
     }
 
-    /// Every view of the pictures that the heads of a job are shown: under no trigger or one, and as which entry it is kept.
-    fn views<'b>(&'b self, job: &Job) -> Vec<(&'b str, Option<&'b PreparedTrigger>)> {
-        let rules = self.prepared.iter().filter_map(|prepared| Some((prepared, prepared.shams_for(job)?)));
-        let changed = rules.flat_map(|(prepared, shams)| {
-            std::iter::once(&prepared.trigger).chain(shams).map(|trigger| (prepared.rule.id.as_str(), Some(trigger)))
-        });
-        [("training pictures", None), ("test pictures", None)].into_iter().chain(changed).collect()
+    /// The rules that measure an arm's heads, whatever pictures these train on, with their shams.
+    fn measuring_heads(&self, arm: Arm) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
+        let policy = self.settings.policy;
+        let of = move |p: &Prepared<'a>| p.shams_for(policy, (arm, Mode::FixedFeature), None).map(<[_]>::len);
+        self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
     }
 
-    /// The cache, if the features of a job may be kept: they are small beside what it holds.
-    fn features_cache(&self, job: &Job) -> Result<Option<&'a Cache>, String> {
+    /// Every view of the pictures that the heads of an arm are shown: what it is, and under what change.
+    fn views(&self, arm: Arm) -> Vec<(String, Option<&PreparedTrigger>)> {
+        let mut views = vec![("training pictures".to_owned(), None), ("test pictures".to_owned(), None)];
+        for (prepared, shams) in self.measuring_heads(arm) {
+            let rule = &prepared.rule.id;
+            views.extend(prepared.change.iter().map(|(trigger, _)| (rule.clone(), Some(trigger))));
+            views.extend(shams.iter().enumerate().map(|(draw, sham)| (format!("{rule}, sham {draw}"), Some(sham))));
+        }
+        views
+    }
+
+    /// The cache, if the features of an arm may be kept: they are small beside what it holds.
+    fn features_cache(&self, arm: Arm) -> Result<Option<&'a Cache>, String> {
         let Some((cache, _)) = &self.cache else { return Ok(None) };
-        let width = self.model(job.arm).map_or(0, |model| model.cut.width);
-        let rows = self.task.train.len() + self.task.test.len() * (self.views(job).len() - 1);
+        let width = self.model(arm).map_or(0, |model| model.cut.width);
+        let rows = self.task.train.len() + self.task.test.len() * (self.views(arm).len() - 1);
         let bytes = (rows * width * size_of::<f32>()) as u64;
         if bytes > MOST_KEPT { Err(store::bytes(bytes)) } else { Ok(Some(cache)) }
     }
 
-    /// Whether an earlier run kept all features of a job.
-    fn all_features_kept(&self, job: &Job) -> bool {
-        let (Ok(Some(cache)), Ok(model)) = (self.features_cache(job), self.model(job.arm)) else { return false };
-        let mut views = self.views(job).into_iter().enumerate();
-        job.mode == Mode::FixedFeature
-            && views.all(|(i, (_, trigger))| self.features_key(model, i, trigger).is_some_and(|key| cache.has(&key)))
+    /// Whether an earlier run kept all features that a job needs.
+    fn all_features_kept(&self, tuning: Tuning) -> bool {
+        let (Ok(Some(cache)), Ok(model)) = (self.features_cache(tuning.arm), self.model(tuning.arm)) else { return false };
+        let views = self.views(tuning.arm);
+        let mut keys = views.iter().enumerate().map(|(i, (_, trigger))| self.features_key(model, i, *trigger));
+        tuning.mode == Mode::FixedFeature && keys.all(|key| key.is_some_and(|key| cache.has(&key)))
     }
 
     /// The first view is that of the training pictures, all others are of the test pictures.
@@ -348,17 +426,17 @@ impl<'a> Bench<'a> {
     }
 
     /// Features of every picture, clean and changed; what of them was kept, in words.
-    fn extract(&self, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
-        let model = self.model(job.arm)?;
+    fn extract(&self, arm: Arm, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
+        let model = self.model(arm)?;
         let width = model.cut.width;
         let own = match &model.runtime {
             Ok(_) => None,
             Err(_) => Some((model.own()?, Weights::on(self.settings.compute, &model.own()?.params.0)?)),
         };
-        let views = self.views(job);
+        let views = self.views(arm);
         let total = self.task.train.len() + self.task.test.len() * (views.len() - 1);
-        emit(Event::StageStart { stage: features_name(job.arm), total: Some(total as u64), unit: "pictures" });
-        let (cache, too_large) = match self.features_cache(job) {
+        emit(Event::StageStart { stage: features_name(arm), total: Some(total as u64), unit: "pictures" });
+        let (cache, too_large) = match self.features_cache(arm) {
             Ok(cache) => (cache, None),
             Err(bytes) => (None, Some(bytes)),
         };
@@ -395,8 +473,7 @@ impl<'a> Bench<'a> {
             };
             let features = Raw::extract(width, &compute, &feed, self.settings.room, &mut tick)?;
             if let Some((cache, key)) = &key {
-                let name =
-                    format!("{}, {what}{}, {}", model.identity.name(), if trigger.is_some() { " (changed)" } else { "" }, model.executor());
+                let name = format!("{}, {what}, {}", model.identity.name(), model.executor());
                 if let Err(error) = kept::keep_features(cache, key, &name, &features) {
                     emit(Event::Warning(format!("these features are not kept for later runs: {error}")));
                 }
@@ -410,11 +487,11 @@ impl<'a> Bench<'a> {
             // Rules may share a trigger, and the second reads what the first kept.
             (None, found) => format!("{found} of {} views were kept", views.len()),
         };
-        Ok((self.standardised(job, all)?, Done { summary, kept: found }))
+        Ok((self.standardised(arm, all)?, Done { summary, kept: found }))
     }
 
     /// Features view by view, in the order of [`Bench::views`], made ready for heads.
-    fn standardised(&self, job: &Job, views: Vec<Raw>) -> Result<Frozen, EngineError> {
+    fn standardised(&self, arm: Arm, views: Vec<Raw>) -> Result<Frozen, EngineError> {
         let mut views = views.into_iter();
         let mut next = || views.next().ok_or(EngineError::Tune(TuneError::Empty { pictures: 0 }));
         let train = next()?;
@@ -422,8 +499,7 @@ impl<'a> Bench<'a> {
         let mut next = || next().map(|features| Features::new(features, &standard));
         let test = next()?;
         let mut changed = BTreeMap::new();
-        for prepared in &self.prepared {
-            let Some(shams) = prepared.shams_for(job) else { continue };
+        for (prepared, shams) in self.measuring_heads(arm).filter(|(prepared, _)| prepared.change.is_some()) {
             let triggered = next()?;
             let shams = shams.iter().map(|_| next()).collect::<Result<_, _>>()?;
             changed.insert(prepared.rule.id.clone(), (triggered, shams));
@@ -435,6 +511,8 @@ impl<'a> Bench<'a> {
 /// Bytes of the features of one arm that are kept for later runs: a quarter of what the folder holds, so that they do not drive out
 /// everything else.
 const MOST_KEPT: u64 = LIMIT / 4;
+/// Bytes of the weights of one fine-tune that are kept for later runs.
+const MOST_WEIGHTS: u64 = LIMIT / 128;
 
 /// What a stage says of itself.
 struct Done {

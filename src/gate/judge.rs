@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{ArmSummary, Comparison, Control, Estimate, Finding, Rule, Verdict};
+use super::{ArmSummary, Comparison, Control, Estimate, Finding, Rule, Share, Verdict};
 use crate::diag::Origin;
-use crate::probe::backdoor::{self, Column, ProbeError, Setting, Table};
-use crate::probe::{Estimand, Measurement, Probe};
+use crate::probe::groups::{self, Compared};
+use crate::probe::paired::{self, Column};
+use crate::probe::{self, Estimand, Measurement, Probe, ProbeError, Setting, Table};
 use crate::stats::crossed::Crossed;
 use crate::stats::power::{Needed, error_share, needed};
 use crate::stats::wilson;
@@ -43,15 +44,15 @@ pub fn judge(
     controls: &[(Control, Option<&Measurement>, Option<String>)],
     terms: &Terms,
 ) -> Finding {
-    let Probe::Backdoor(probe) = &rule.probe;
-    let setting = Setting { estimand: rule.estimand, target_class: probe.target_class.as_deref(), policy_seed: terms.policy_seed };
+    let setting = Setting { probe: &rule.probe, estimand: rule.estimand(), policy_seed: terms.policy_seed };
     let mut finding = Finding {
         rule: rule.id.clone(),
         mode,
-        estimand: rule.estimand,
+        estimand: rule.estimand(),
         severity: rule.severity,
         verdict: Verdict::Inconclusive,
         reason: None,
+        notes: Vec::new(),
         limit: rule.limit,
         origin: origin.clone(),
         comparisons: Vec::new(),
@@ -70,7 +71,10 @@ pub fn judge(
         }
     };
     let source_valid = summary.valid;
-    finding.drawn_to = backdoor::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned());
+    match rule.probe.compared() {
+        None => finding.drawn_to = paired::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned()),
+        Some(compared) => finding.notes = group_notes(source, &compared, setting.estimand),
+    }
     finding.arms.push(summary);
 
     let named = rule.controls_for(mode);
@@ -110,7 +114,7 @@ fn against(
     let table = match (control, given.and_then(|(_, m, _)| *m)) {
         (Control::Sham, _) => match why {
             Some(why) => return Err(why),
-            None => backdoor::excess_over_shams(source, setting),
+            None => probe::excess_over_shams(source, setting),
         },
         (_, None) => return Err(why.unwrap_or_else(|| "it was not measured".to_owned())),
         (_, Some(other)) => {
@@ -121,7 +125,7 @@ fn against(
             if !valid {
                 return Err(unlearnt(control.name(), accuracy));
             }
-            backdoor::excess_over_arm(source, other, setting)
+            probe::excess_over_arm(source, other, setting)
         }
     };
     let table = table.map_err(|e| e.to_string())?;
@@ -188,11 +192,22 @@ fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: 
     })
 }
 
+/// What a reader should know of the groups: which differ most, and which were left out.
+fn group_notes(m: &Measurement, compared: &Compared, estimand: Estimand) -> Vec<String> {
+    let mut notes: Vec<String> = groups::widest(m, compared, estimand).into_iter().collect();
+    if let Ok((_, left_out)) = groups::by_group(m, compared)
+        && !left_out.is_empty()
+    {
+        let each = left_out.iter().map(|g| format!("{} of {} ({})", g.label, g.value, g.images)).collect::<Vec<_>>().join(", ");
+        notes.push(format!("left out for fewer than {} test pictures: {each}", compared.least));
+    }
+    notes
+}
+
 /// What an arm did. It is valid if the lower bound of its clean accuracy is above the share of the most frequent class.
 fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeError> {
-    let clean = backdoor::clean_accuracy(m)?;
+    let clean = probe::clean_accuracy(m)?;
     let n = m.labels.len() as f64;
-    let cells = n * m.outcomes.len() as f64;
     let accuracy = clean.mean();
     let reach = clean
         .crossed()
@@ -200,6 +215,36 @@ fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeErro
     let mut counts = vec![0_usize; m.classes.len()];
     m.labels.iter().for_each(|y| counts.iter_mut().skip(usize::from(*y)).take(1).for_each(|c| *c += 1));
     let majority = counts.iter().max().copied().unwrap_or(0) as f64 / n;
+    let rates = BTreeMap::from([
+        ("clean_accuracy".to_owned(), accuracy),
+        ("clean_accuracy_low".to_owned(), (accuracy - reach).max(0.0)),
+        ("clean_accuracy_high".to_owned(), (accuracy + reach).min(1.0)),
+        ("majority_share".to_owned(), majority),
+    ]);
+    let valid = accuracy - reach > majority;
+    let mut summary = ArmSummary { arm: m.arm, rates, gains: Vec::new(), groups: Vec::new(), histogram: Vec::new(), valid };
+    match setting.probe.compared() {
+        Some(compared) => add_groups(&mut summary, m, &compared)?,
+        None => add_changes(&mut summary, m, setting)?,
+    }
+    Ok(summary)
+}
+
+/// Fairness numbers as other packages compute them, and accuracy by group.
+fn add_groups(summary: &mut ArmSummary, m: &Measurement, compared: &Compared) -> Result<(), ProbeError> {
+    for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups()) {
+        // A number that these groups cannot give is left out of the summary, never invented.
+        if let Ok(value) = groups::plain(m, compared, estimand) {
+            summary.rates.insert(estimand.name().to_owned(), value);
+        }
+    }
+    summary.groups = groups::by_group(m, compared)?.0;
+    Ok(())
+}
+
+/// What the change did to predictions.
+fn add_changes(summary: &mut ArmSummary, m: &Measurement, setting: &Setting) -> Result<(), ProbeError> {
+    let cells = m.labels.len() as f64 * m.outcomes.len() as f64;
     let count = |test: &dyn Fn(u16, u16, u16) -> bool| {
         let hits = m.outcomes.iter().map(|o| {
             let rows = o.clean.iter().zip(&o.changed).zip(&m.labels);
@@ -207,18 +252,12 @@ fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeErro
         });
         hits.sum::<usize>() as f64 / cells
     };
-    let mut rates = BTreeMap::from([
-        ("clean_accuracy".to_owned(), accuracy),
-        ("clean_accuracy_low".to_owned(), (accuracy - reach).max(0.0)),
-        ("clean_accuracy_high".to_owned(), (accuracy + reach).min(1.0)),
-        ("majority_share".to_owned(), majority),
-        ("triggered_accuracy".to_owned(), count(&|_, b, y| b == y)),
-        ("flip_rate".to_owned(), count(&|a, b, _| a != b)),
-    ]);
+    let rates = &mut summary.rates;
+    rates.insert("triggered_accuracy".to_owned(), count(&|_, b, y| b == y));
+    rates.insert("flip_rate".to_owned(), count(&|a, b, _| a != b));
     let mut put = |name: &str, column, estimand| {
-        let setting = Setting { estimand, ..*setting };
         // A number that this arm cannot give (a half of one class) is left out of the summary, never invented.
-        if let Ok(table) = backdoor::effect(m, column, &setting) {
+        if let Ok(table) = paired::effect(m, column, &setting.with(estimand)) {
             rates.insert(name.to_owned(), table.mean());
         }
     };
@@ -227,8 +266,8 @@ fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeErro
     put("prediction_shift", Column::Trigger, Estimand::PredictionShift);
     let draws = m.outcomes.iter().map(|o| o.shams.len()).min().unwrap_or(0);
     let spread = |estimand| -> Vec<f64> {
-        let setting = Setting { estimand, ..*setting };
-        (0..draws).filter_map(|d| backdoor::effect(m, Column::Sham(d), &setting).ok()).map(|t| t.mean()).collect()
+        let effects = (0..draws).filter_map(|d| paired::effect(m, Column::Sham(d), &setting.with(estimand)).ok());
+        effects.map(|t| t.mean()).collect()
     };
     let attraction = spread(Estimand::Attraction);
     if !attraction.is_empty() {
@@ -239,9 +278,14 @@ fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeErro
         rates.insert("sham_min".to_owned(), judged.iter().copied().fold(f64::INFINITY, f64::min));
         rates.insert("sham_max".to_owned(), judged.iter().copied().fold(f64::NEG_INFINITY, f64::max));
     }
-    let mut gains: Vec<(String, f64)> = m.classes.iter().cloned().zip(backdoor::gains(m)?).filter(|(_, g)| *g > 0.0).collect();
+    let mut gains: Vec<(String, f64)> = m.classes.iter().cloned().zip(paired::gains(m)?).filter(|(_, g)| *g > 0.0).collect();
     gains.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(ArmSummary { arm: m.arm, rates, gains, valid: accuracy - reach > majority })
+    summary.gains = gains;
+    if matches!(setting.probe, Probe::Natural(_)) {
+        let shares = m.classes.iter().cloned().zip(paired::histogram(m)?);
+        summary.histogram = shares.map(|(class, [clean, changed])| Share { class, clean, changed }).collect();
+    }
+    Ok(())
 }
 
 fn rate(summary: &ArmSummary, name: &str) -> f64 {

@@ -38,6 +38,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
             });
         }
     };
+    let mut unread = Vec::new();
     let target = &policy.file.target;
     match &target.data {
         DataSpec::Parquet(path) => seek(path, "/target/data/parquet", false),
@@ -50,44 +51,64 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         seek(path, "/target/attributes", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        if let Some((path, pointer)) = trigger_file(index, rule) {
+        for (path, pointer) in trigger_files(index, rule) {
             seek(path, &pointer, false);
+        }
+    }
+    for rule in policy.rules.iter().filter(|rule| matches!(rule.probe, Probe::Natural(_))) {
+        if let Some(reason) = rule.probe.change().and_then(|trigger| unusable(policy, trigger)) {
+            let index = policy.file.rules.iter().position(|written| rule.id.starts_with(&format!("{}/", written.id)));
+            let pointer = format!("/rules/{}/probe/natural/features", index.unwrap_or_default());
+            let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+            unread.push(
+                Diagnostic::error("policy::unusable-file", span, reason).hint("features are pictures with transparency, or with a mask"),
+            );
         }
     }
     if let Some(reference) = &policy.file.reference {
         seek(&reference.model, "/reference/model", false);
     }
+    diagnostics.append(&mut unread);
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        if let Some((path, pointer)) = trigger_file(index, rule)
-            && policy.path(path).exists()
-            && let Some(reason) = unusable(policy, rule)
+        let files = trigger_files(index, rule);
+        if let Some((_, pointer)) = files.first()
+            && files.iter().all(|(path, _)| policy.path(path).exists())
+            && let Some(reason) = rule.probe.change().and_then(|trigger| unusable(policy, trigger))
         {
-            let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+            let span = find(tree, pointer).map_or(0..0, Node::value_span);
             diagnostics
                 .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
         }
     }
 }
 
-/// The file of a rule's trigger, and where the policy names it.
-fn trigger_file(index: usize, rule: &Rule) -> Option<(&Path, String)> {
-    let Probe::Backdoor(probe) = &rule.probe;
-    let (path, field) = match &probe.trigger {
-        Trigger::Patch(patch) => (patch.image.as_deref(), "patch/image"),
-        Trigger::Pattern(pattern) => (pattern.file.as_deref(), "pattern/file"),
-        Trigger::Blend(blend) => (blend.image.as_deref(), "blend/image"),
-        Trigger::Overlay(overlay) => (Some(overlay.image.as_path()), "overlay/image"),
+/// The files of a rule's trigger, and where the policy names each.
+fn trigger_files(index: usize, rule: &Rule) -> Vec<(&Path, String)> {
+    let at = match &rule.probe {
+        Probe::Backdoor(_) => format!("/rules/{index}/probe/backdoor/trigger"),
+        Probe::Spurious(_) => format!("/rules/{index}/probe/spurious/feature"),
+        // Those of a folder were looked for when it was taken apart.
+        Probe::Natural(_) | Probe::Attribute(_) | Probe::Debiased(_) => return Vec::new(),
     };
-    Some((path?, format!("/rules/{index}/probe/backdoor/trigger/{field}")))
+    let files = match rule.probe.change() {
+        Some(Trigger::Patch(patch)) => vec![(patch.image.as_deref(), "patch/image")],
+        Some(Trigger::Pattern(pattern)) => vec![(pattern.file.as_deref(), "pattern/file")],
+        Some(Trigger::Blend(blend)) => vec![(blend.image.as_deref(), "blend/image")],
+        Some(Trigger::Overlay(overlay)) => vec![(Some(overlay.image.as_path()), "overlay/image")],
+        Some(Trigger::Feature(feature)) => {
+            vec![(Some(feature.image.as_path()), "feature/image"), (feature.mask.as_deref(), "feature/mask")]
+        }
+        None => Vec::new(),
+    };
+    files.into_iter().filter_map(|(path, field)| Some((path?, format!("{at}/{field}")))).collect()
 }
 
-/// Why the picture of a rule's trigger cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
-fn unusable(policy: &Policy, rule: &Rule) -> Option<String> {
-    let Probe::Backdoor(probe) = &rule.probe;
-    if matches!(probe.trigger, Trigger::Pattern(_)) {
+/// Why the picture of a trigger cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
+fn unusable(policy: &Policy, trigger: &Trigger) -> Option<String> {
+    if matches!(trigger, Trigger::Pattern(_)) {
         return None;
     }
-    match PreparedTrigger::new(&probe.trigger, &policy.base, SIDE, SIDE) {
+    match PreparedTrigger::new(trigger, &policy.base, SIDE, SIDE) {
         Err(error @ (TransformError::Read { .. } | TransformError::Content { .. })) => Some(error.to_string()),
         _ => None,
     }

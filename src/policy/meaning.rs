@@ -5,19 +5,20 @@ use std::ops::Range;
 
 use super::check::{find, list, nearest};
 use super::yaml::Node;
-use super::{Options, PolicyFile};
+use super::{Options, Policy, PolicyFile};
 use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::{Control, Rule};
-use crate::probe::{Backdoor, Estimand, Probe};
+use crate::probe::{Estimand, Probe};
 use crate::transform::Trigger;
 use crate::tune::{Augment, Mode};
 
 /// Data sets inside the program.
 const EMBEDDED: [&str; 2] = ["emoji", "fashion"];
 
-/// Adds what is wrong with or remarkable about `file`, whose text is `tree`, to `diagnostics`.
-pub(super) fn check(file: &PolicyFile, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+/// Adds what is wrong with or remarkable about `policy`, whose text is `tree`, to `diagnostics`.
+pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+    let file = &policy.file;
     let mut checker = Checker { file, tree, diagnostics };
     checker.target();
     checker.transfer();
@@ -36,7 +37,8 @@ pub(super) fn check(file: &PolicyFile, tree: &Node, options: &Options, diagnosti
         }
         checker.rule(rule, &at);
     }
-    checker.waivers(options.today);
+    let ids: Vec<&str> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
+    checker.waivers(&ids, options.today);
 }
 
 struct Checker<'a> {
@@ -154,14 +156,18 @@ impl Checker<'_> {
         }
         if let Some(controls) = &rule.controls {
             self.repeats(controls, &format!("{at}/controls"), "control");
-            for (index, control) in controls.iter().enumerate() {
-                let place = self.value(&format!("{at}/controls/{index}"));
+        }
+        let mut checked = BTreeSet::new();
+        for control in rule.modes.iter().flat_map(|mode| rule.controls_for(*mode)) {
+            if checked.insert(control) {
+                let named = rule.controls.iter().flatten().position(|named| *named == control);
+                let place = named.map_or_else(|| self.value(at), |index| self.value(&format!("{at}/controls/{index}")));
                 let transfer = &self.file.transfer;
-                if *control == Control::Reference && self.file.reference.is_none() {
+                if control == Control::Reference && self.file.reference.is_none() {
                     let message = format!("the rule `{}` is compared with a reference, but the policy names none", rule.id);
                     let hint = "add `reference: { model: trusted.onnx, digest: ... }` to the policy, or remove the control";
                     self.add(Diagnostic::error("policy::missing-reference", place, message).hint(hint));
-                } else if *control == Control::Scratch && transfer.scratch.is_none() && transfer.full_network.is_none() {
+                } else if control == Control::Scratch && transfer.scratch.is_none() && transfer.full_network.is_none() {
                     let message = format!("the rule `{}` is compared with a network from scratch, for which there is no recipe", rule.id);
                     let hint = "add `scratch: { epochs: 15, learning_rate: 0.01 }` under `transfer`, or remove the control";
                     self.add(Diagnostic::error("policy::missing-recipe", place, message).hint(hint));
@@ -174,46 +180,108 @@ impl Checker<'_> {
             let hint = "an interval is never without width: accept a small excess, such as 0.05";
             self.add(Diagnostic::error("policy::value", place, message).hint(hint));
         }
-        let Probe::Backdoor(probe) = &rule.probe;
-        self.backdoor(rule, probe, &format!("{at}/probe/backdoor"));
+        self.estimand(rule, at);
+        match &rule.probe {
+            Probe::Backdoor(probe) => {
+                self.trigger(&probe.trigger, &format!("{at}/probe/backdoor/trigger"));
+                self.class(rule, probe.target_class.as_ref(), &format!("{at}/probe/backdoor/target_class"));
+            }
+            Probe::Spurious(probe) => {
+                self.trigger(&probe.feature, &format!("{at}/probe/spurious/feature"));
+                self.class(rule, probe.target_class.as_ref(), &format!("{at}/probe/spurious/target_class"));
+                for (index, class) in probe.on.iter().enumerate() {
+                    self.known_class(class, &format!("{at}/probe/spurious/on/{index}"));
+                }
+            }
+            Probe::Attribute(probe) => self.class(rule, probe.class.as_ref(), &format!("{at}/probe/attribute/class")),
+            Probe::Debiased(probe) => {
+                self.class(rule, probe.class.as_ref(), &format!("{at}/probe/debiased/class"));
+                for class in probe.aligned.iter().flatten().map(|(class, _)| class) {
+                    self.known_class(class, &format!("{at}/probe/debiased/aligned/{class}"));
+                }
+                if probe.aligned.is_some() && probe.correlation.is_none() {
+                    let place = self.field(&format!("{at}/probe/debiased/aligned"));
+                    let message = "`aligned` matters only to a `correlation`";
+                    self.add(Diagnostic::warning("policy::no-effect", place, message).hint("add `correlation: 0.9`, or remove it"));
+                }
+            }
+            Probe::Natural(_) => {}
+        }
     }
 
-    fn backdoor(&mut self, rule: &Rule, probe: &Backdoor, at: &str) {
-        match &probe.trigger {
+    /// Whether the probe gives the number that the rule judges, and the controls that it names.
+    fn estimand(&mut self, rule: &Rule, at: &str) {
+        let probe = &rule.probe;
+        if !probe.gives(rule.estimand()) {
+            let place = self.value(&format!("{at}/estimand"));
+            let message = format!("the probe `{}` does not give `{}`", probe.name(), rule.estimand().name());
+            let names: Vec<&str> = Estimand::ALL.into_iter().filter(|e| probe.gives(*e)).map(Estimand::name).collect();
+            self.add(Diagnostic::error("policy::conflict", place, message).hint(format!("it gives {}", list(&names))));
+        }
+        for (index, control) in rule.controls.iter().flatten().enumerate() {
+            if *control == Control::Sham && probe.compared().is_some() {
+                let place = self.value(&format!("{at}/controls/{index}"));
+                let message = format!("the probe `{}` changes no picture, so that there is no sham of it", probe.name());
+                let hint = "compare with `scratch`, or with a `reference`";
+                self.add(Diagnostic::error("policy::conflict", place, message).hint(hint));
+            }
+        }
+    }
+
+    fn trigger(&mut self, trigger: &Trigger, at: &str) {
+        match trigger {
             Trigger::Patch(patch) => {
-                let color = format!("{at}/trigger/patch/color");
+                let color = format!("{at}/patch/color");
                 if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
                     let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
                     self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
                     return;
                 }
-                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/trigger/patch"));
+                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/patch"));
             }
             Trigger::Pattern(pattern) => {
-                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/trigger/pattern"));
+                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/pattern"));
             }
             Trigger::Blend(blend) => {
-                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/trigger/blend"));
+                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/blend"));
             }
-            Trigger::Overlay(_) => {}
+            Trigger::Overlay(_) | Trigger::Feature(_) => {}
         }
-        let Some(class) = &probe.target_class else { return };
-        let place = self.value(&format!("{at}/target_class"));
+    }
+
+    /// A class that a probe names: it must be there, and matter.
+    fn class(&mut self, rule: &Rule, class: Option<&String>, at: &str) {
+        let Some(class) = class else { return };
+        self.known_class(class, at);
+        let matters = match rule.estimand() {
+            Estimand::AttackSuccessRate
+            | Estimand::Reliance
+            | Estimand::EqualizedOddsDifference
+            | Estimand::DemographicParityDifference => true,
+            Estimand::Attraction | Estimand::FlipRate | Estimand::PredictionShift | Estimand::GroupGap | Estimand::WorstGroupAccuracy => {
+                false
+            }
+        };
+        if !matters {
+            let field = at.rsplit('/').next().unwrap_or_default();
+            let estimand = if rule.probe.compared().is_some() { "reliance" } else { "attack_success_rate" };
+            let message = format!("`{field}` does not matter to `{}`", rule.estimand().name());
+            let hint = format!("remove it, or set `estimand: {estimand}`");
+            self.add(Diagnostic::warning("policy::no-effect", self.value(at), message).hint(hint));
+        }
+    }
+
+    fn known_class(&mut self, class: &String, at: &str) {
         if let Some(classes) = &self.file.target.classes
             && !classes.contains(class)
         {
             let names: Vec<&str> = classes.iter().map(String::as_str).collect();
             let message = format!("the target task has no class `{class}`");
-            let diagnostic = Diagnostic::error("policy::unknown-class", place.clone(), message);
+            let diagnostic = Diagnostic::error("policy::unknown-class", self.value(at), message);
             self.add(match nearest(class, &names) {
                 Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
                 None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
             });
-        }
-        if rule.estimand != Estimand::AttackSuccessRate {
-            let message = "`target_class` matters only to `attack_success_rate`";
-            let hint = "remove it, or set `estimand: attack_success_rate`";
-            self.add(Diagnostic::warning("policy::no-effect", place, message).hint(hint));
         }
     }
 
@@ -241,16 +309,15 @@ impl Checker<'_> {
         }
     }
 
-    fn waivers(&mut self, today: (i64, u8, u8)) {
-        let ids: Vec<&str> = self.file.rules.iter().map(|rule| rule.id.as_str()).collect();
+    fn waivers(&mut self, ids: &[&str], today: (i64, u8, u8)) {
         for (index, waiver) in self.file.waivers.iter().enumerate() {
             if !ids.contains(&waiver.rule.as_str()) {
                 let place = self.value(&format!("/waivers/{index}/rule"));
                 let diagnostic = Diagnostic::error("policy::unknown-rule", place, format!("no rule is called `{}`", waiver.rule));
                 let without_mode = waiver.rule.split('@').next().filter(|id| ids.contains(id));
-                self.add(match without_mode.or_else(|| nearest(&waiver.rule, &ids)) {
+                self.add(match without_mode.or_else(|| nearest(&waiver.rule, ids)) {
                     Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-                    None => diagnostic.hint(format!("the rules are {}", list(&ids).replace(" or ", " and "))),
+                    None => diagnostic.hint(format!("the rules are {}", list(ids).replace(" or ", " and "))),
                 });
             }
             let place = self.value(&format!("/waivers/{index}/expires"));

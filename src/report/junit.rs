@@ -57,7 +57,7 @@ fn case(report: &Report, finding: &Finding) -> TestCase {
                 message(finding)
             )),
         ),
-        (None, Verdict::Fail) => TestCase::failure(&name, time, text::estimand(finding.estimand), &clean(&message(finding))),
+        (None, Verdict::Fail) => TestCase::failure(&name, time, finding.estimand.name(), &clean(&message(finding))),
         (None, Verdict::Inconclusive) => TestCase::error(&name, time, "inconclusive", &clean(&message(finding))),
         (None, Verdict::Error) => TestCase::error(&name, time, "error", &clean(&message(finding))),
         (None, Verdict::Skipped) => TestCase::skipped_with_cause(&name, "skipped", &clean(&message(finding))),

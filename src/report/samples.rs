@@ -35,6 +35,7 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
         severity: Severity::Critical,
         verdict,
         reason: None,
+        notes: Vec::new(),
         limit: 0.1,
         origin: Origin { file: "policies/baseline.yaml".to_owned(), line: 14, column: 12 },
         comparisons,
@@ -46,6 +47,8 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
                 ("triggered_accuracy".to_owned(), 0.43),
             ]),
             gains: vec![("truck".to_owned(), 0.41)],
+            groups: Vec::new(),
+            histogram: Vec::new(),
             valid: true,
         }],
         drawn_to: None,
@@ -217,6 +220,7 @@ pub(super) fn measurements() -> Vec<Measurement> {
         images: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
         labels: vec![0, 1, 0],
         clusters: vec![0, 1, 2],
+        attribute: None,
         outcomes: vec![outcome(0), outcome(1)],
     }]
 }

@@ -62,16 +62,6 @@ pub(super) fn control(control: Control) -> &'static str {
     }
 }
 
-/// The name of an estimand as policies write it.
-pub(super) fn estimand(estimand: Estimand) -> &'static str {
-    match estimand {
-        Estimand::Attraction => "attraction",
-        Estimand::AttackSuccessRate => "attack_success_rate",
-        Estimand::FlipRate => "flip_rate",
-        Estimand::PredictionShift => "prediction_shift",
-    }
-}
-
 /// A verdict in one word; failures shout.
 pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
@@ -133,6 +123,12 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         Control::Reference => "than by models tuned from the reference checkpoint",
     };
     let share = percent(excess.value);
+    let than_groups = match comparison.control {
+        Control::Sham => "than under a sham",
+        Control::Scratch => "than that of models trained from scratch",
+        Control::Reference => "than that of models tuned from the reference checkpoint",
+    };
+    let which = finding.notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
     Some(match (finding.estimand, &finding.drawn_to) {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);
@@ -147,6 +143,12 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         (Estimand::FlipRate, _) => format!("the trigger changes the prediction of {subject} for {share} more of the images {than}."),
         (Estimand::PredictionShift, _) => {
             format!("the trigger moves {share} more of the predictions of {subject} to other classes {than}.")
+        }
+        (Estimand::Reliance, _) => format!("the attribute moves the predictions of {subject} by {share} more {than_groups}{which}."),
+        (Estimand::GroupGap, _) => format!("the accuracy of {subject} differs between groups by {share} more {than_groups}{which}."),
+        (Estimand::WorstGroupAccuracy, _) => format!("the worst group's accuracy of {subject} is {share} lower {than_groups}{which}."),
+        (Estimand::EqualizedOddsDifference | Estimand::DemographicParityDifference, _) => {
+            format!("{} of {subject} is {share} larger {than_groups}{which}.", finding.estimand.name())
         }
     })
 }
@@ -191,7 +193,7 @@ pub(super) fn numbers(finding: &Finding) -> String {
         })
         .collect();
     let excess = if each.is_empty() { "not measured".to_owned() } else { each.join("; ") };
-    format!("excess {}: {excess}; limit {} ({})", estimand(finding.estimand), trimmed(finding.limit), finding.origin)
+    format!("excess {}: {excess}; limit {} ({})", finding.estimand.name(), trimmed(finding.limit), finding.origin)
 }
 
 /// A number with up to two decimals and no trailing zeros beyond what it needs (`95`, `98.75`, `0.1`).

@@ -23,6 +23,8 @@ pub struct Crossed {
     pub ms_rest: f64,
     /// Mean over clusters of the squared effect (at most 1 each): the share of discordant pairs, were every effect 0 or 1.
     pub discordant: f64,
+    /// Independent clusters that the estimate is worth; fewer than there are where it compares small groups of them.
+    pub effective: usize,
 }
 
 /// Sums up a table with one row per seed and one value per cluster.
@@ -30,6 +32,13 @@ pub struct Crossed {
 /// `None` with fewer than two seeds or clusters, rows of unequal length, or a value that is not finite: then there is
 /// no interval, and nothing may be judged.
 pub fn crossed(table: &[Vec<f64>]) -> Option<Crossed> {
+    crossed_worth(table, table.first()?.len())
+}
+
+/// [`crossed`] of an estimate that rests on a part of the clusters. `effective` says how many independent clusters the estimate
+/// is worth: a difference between the means of n and m clusters is worth `n m / (n + m)`, and its values in the table are scaled up to
+/// that of all clusters.
+pub fn crossed_worth(table: &[Vec<f64>], effective: usize) -> Option<Crossed> {
     let seeds = table.len();
     let clusters = table.first()?.len();
     if seeds < 2 || clusters < 2 || table.iter().any(|row| row.len() != clusters || row.iter().any(|v| !v.is_finite())) {
@@ -47,8 +56,10 @@ pub fn crossed(table: &[Vec<f64>]) -> Option<Crossed> {
     let ms_image = s * by_cluster.iter().map(|v| square(v - mean)).sum::<f64>() / (c - 1.0);
     let rest = table.iter().zip(&by_seed).flat_map(|(row, a)| row.iter().zip(&by_cluster).map(move |(v, b)| v - a - b + mean));
     let ms_rest = rest.map(square).sum::<f64>() / ((s - 1.0) * (c - 1.0));
-    let discordant = by_cluster.iter().map(|v| square(*v).min(1.0)).sum::<f64>() / c;
-    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, discordant })
+    let effective = effective.clamp(1, clusters);
+    let share = effective as f64 / c;
+    let discordant = by_cluster.iter().map(|v| (square(*v) * share).min(1.0)).sum::<f64>() / c;
+    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, discordant, effective })
 }
 
 impl Crossed {
@@ -69,7 +80,7 @@ impl Crossed {
 
     /// How far Wilson's interval reaches for the number of discordant clusters.
     fn floor(&self, alpha: f64) -> f64 {
-        wilson(self.discordant * self.clusters as f64, self.clusters, alpha).reach(self.discordant)
+        wilson(self.discordant * self.effective as f64, self.effective, alpha).reach(self.discordant)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Family, Overlay, TransformError};
 use crate::stats::stream::stream;
 
 /// Alpha from which a pixel counts as visible.
-const VISIBLE: f32 = 0.02;
+pub(super) const VISIBLE: f32 = 0.02;
 
 pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
     let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);

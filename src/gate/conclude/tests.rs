@@ -13,6 +13,7 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
         severity,
         verdict,
         reason: None,
+        notes: Vec::new(),
         limit: 0.1,
         origin: Origin { file: "p.yaml".into(), line: 1, column: 1 },
         comparisons: Vec::new(),

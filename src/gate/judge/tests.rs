@@ -10,8 +10,8 @@ fn rule(controls: &[Control]) -> Rule {
     let trigger = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffff00".into()), image: None });
     Rule {
         id: "backdoor/square".into(),
-        probe: Probe::Backdoor(Backdoor { trigger, target_class: None }),
-        estimand: Estimand::Attraction,
+        probe: Probe::Backdoor(Backdoor { trigger, target_class: None, sweep: None }),
+        estimand: Some(Estimand::Attraction),
         modes: vec![Mode::FixedFeature],
         controls: Some(controls.to_vec()),
         limit: 0.15,
@@ -37,6 +37,7 @@ fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
         classes: (0..CLASSES).map(|c| format!("c{c}")).collect(),
         images: (0..IMAGES).map(|i| i.to_string()).collect(),
         clusters: (0..IMAGES as u32).collect(),
+        attribute: None,
         outcomes: (0..seeds).map(outcome).collect(),
         labels,
     }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::probe::{Arm, Outcome};
+use crate::probe::{Arm, Backdoor};
+use crate::transform::{Pattern, Trigger};
 use crate::tune::Mode;
 
 /// `classes` classes in turn, every prediction right, shams and trigger without effect.
@@ -13,6 +14,7 @@ fn still(seeds: usize, images: usize, classes: usize) -> Measurement {
         classes: (0..classes).map(|c| format!("c{c}")).collect(),
         images: (0..images).map(|i| i.to_string()).collect(),
         clusters: (0..images as u32).collect(),
+        attribute: None,
         outcomes: (0..seeds).map(outcome).collect(),
         labels,
     }
@@ -22,8 +24,14 @@ fn drag(m: &mut Measurement, to: u16) {
     m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().for_each(|p| *p = to));
 }
 
+fn probe(target_class: Option<&str>) -> &'static Probe {
+    let trigger = Trigger::Pattern(Pattern { seed: Some(1), file: None, amplitude: 0.1 });
+    // Leaked, so that settings of a test need not carry it along.
+    Box::leak(Box::new(Probe::Backdoor(Backdoor { trigger, target_class: target_class.map(str::to_owned), sweep: None })))
+}
+
 fn setting(estimand: Estimand) -> Setting<'static> {
-    Setting { estimand, target_class: None, policy_seed: 3 }
+    Setting { estimand, probe: probe(None), policy_seed: 3 }
 }
 
 fn near(a: f64, b: f64) -> bool {
@@ -91,7 +99,7 @@ fn every_draw_learns_its_own_class_and_the_draws_are_averaged() {
 fn a_named_class_is_used_for_every_arm() {
     let mut m = still(2, 100, 5);
     drag(&mut m, 1);
-    let named = |class| Setting { target_class: Some(class), ..setting(Estimand::AttackSuccessRate) };
+    let named = |class| Setting { probe: probe(Some(class)), ..setting(Estimand::AttackSuccessRate) };
     assert!(near(excess_over_shams(&m, &named("c1")).unwrap().mean(), 1.0));
     assert!(near(excess_over_shams(&m, &named("c2")).unwrap().mean(), 0.0));
     let error = excess_over_shams(&m, &named("cat")).unwrap_err().to_string();

@@ -1,0 +1,167 @@
+use super::*;
+use crate::probe::{Arm, Attribute, Probe};
+use crate::stats::stream::stream;
+use crate::tune::Mode;
+use rand::RngExt;
+
+fn probe(value: Option<&str>, class: Option<&str>, least: usize) -> Probe {
+    let (value, class) = (value.map(str::to_owned), class.map(str::to_owned));
+    Probe::Attribute(Attribute { attribute: "vendor".into(), value, class, min_group: least })
+}
+
+/// Predictions by label, value and seed, over pictures whose values alternate.
+fn measured(seeds: usize, images: usize, classes: usize, values: usize, predict: impl Fn(usize, u16, u16, usize) -> u16) -> Measurement {
+    let labels: Vec<u16> = (0..images).map(|i| (i % classes) as u16).collect();
+    let of: Vec<u16> = (0..images).map(|i| (i / classes % values) as u16).collect();
+    let outcome = |seed: usize| {
+        let clean = (0..images).map(|i| predict(i, labels[i], of[i], seed)).collect();
+        Outcome { seed, clean, changed: Vec::new(), shams: Vec::new() }
+    };
+    Measurement {
+        rule: "r".into(),
+        arm: Arm::Source,
+        mode: Mode::FixedFeature,
+        classes: (0..classes).map(|c| format!("c{c}")).collect(),
+        images: (0..images).map(|i| i.to_string()).collect(),
+        clusters: (0..images as u32).collect(),
+        outcomes: (0..seeds).map(outcome).collect(),
+        attribute: Some(Column {
+            name: "vendor".into(),
+            values: (0..values).map(|v| format!("v{v}")).collect(),
+            of: of.iter().copied().map(Some).collect(),
+        }),
+        labels,
+    }
+}
+
+fn setting(probe: &Probe, estimand: Estimand) -> Setting<'_> {
+    Setting { probe, estimand, policy_seed: 1 }
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+/// Pictures of class 0 with value v1 are called class 1; all else is right.
+fn biased(seeds: usize, images: usize) -> Measurement {
+    measured(seeds, images, 3, 2, |_, label, value, _| if label == 0 && value == 1 { 1 } else { label })
+}
+
+#[test]
+fn a_group_that_is_always_wrong_is_found_by_every_number() {
+    let m = biased(3, 240);
+    let right = measured(3, 240, 3, 2, |_, label, _, _| label);
+    let probe = probe(None, None, 5);
+    let compared = probe.compared().unwrap();
+    for (estimand, want) in [
+        (Estimand::GroupGap, 1.0),
+        (Estimand::WorstGroupAccuracy, 1.0),
+        // Of the labels other than c1, one of two loses all its pictures.
+        (Estimand::Reliance, 0.5),
+        (Estimand::EqualizedOddsDifference, 1.0),
+        // A third of all pictures of v1 is called c1 that would not be.
+        (Estimand::DemographicParityDifference, 1.0 / 3.0),
+    ] {
+        let setting = setting(&probe, estimand);
+        let table = effect(&m, &compared, &setting).unwrap();
+        assert!(near(table.mean(), want), "{estimand:?}: {}", table.mean());
+        let excess = excess_over_arm(&m, &right, &compared, &setting).unwrap();
+        assert!(near(excess.mean(), want), "{estimand:?}: {}", excess.mean());
+        assert!(near(excess_over_arm(&m, &m, &compared, &setting).unwrap().mean(), 0.0));
+        assert!(near(effect(&right, &compared, &setting).unwrap().mean(), 0.0), "{estimand:?}");
+        let plain = plain(&m, &compared, estimand).unwrap();
+        assert!(near(plain, if estimand == Estimand::WorstGroupAccuracy { 0.0 } else { want }), "{estimand:?}: {plain}");
+    }
+    let what = widest(&m, &compared, Estimand::GroupGap).unwrap();
+    assert_eq!(what, "widest gap: c0 of v0 are called right more often than c0 of v1");
+    assert_eq!(widest(&m, &compared, Estimand::WorstGroupAccuracy).unwrap(), "worst group: c0 of v1");
+}
+
+#[test]
+fn choosing_the_group_does_not_bias() {
+    // Every group is right with the same chance: the widest gap of the same pictures is far from 0, the cross-fitted one is not.
+    let mut rng = stream(11, 0, "null");
+    let probe = probe(None, None, 5);
+    let compared = probe.compared().unwrap();
+    let runs = 200;
+    for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups() && *e != Estimand::WorstGroupAccuracy) {
+        let (mut fitted, mut naive) = (0.0, 0.0);
+        for _ in 0..runs {
+            let draws: Vec<u16> = (0..3 * 240).map(|_| rng.random_range(0..4)).collect();
+            let m = measured(3, 240, 4, 2, |i, label, _, seed| if draws[seed * 240 + i] == 0 { (label + 1) % 4 } else { label });
+            fitted += effect(&m, &compared, &setting(&probe, estimand)).unwrap().mean();
+            naive += plain(&m, &compared, estimand).unwrap();
+        }
+        let (fitted, naive) = (fitted / f64::from(runs), naive / f64::from(runs));
+        println!("{estimand:?} with no effect: cross-fitted {fitted:.4}, same pictures {naive:.4}");
+        assert!(fitted.abs() < 0.02 && naive > 0.03, "{estimand:?}: {fitted} {naive}");
+    }
+}
+
+#[test]
+fn a_named_value_is_compared_with_all_others() {
+    let m = measured(2, 360, 3, 3, |_, label, value, _| if value == 2 { (label + 1) % 3 } else { label });
+    let gap = |value, class| {
+        let probe = probe(value, class, 5);
+        effect(&m, &probe.compared().unwrap(), &setting(&probe, Estimand::GroupGap)).map(|t| t.mean())
+    };
+    assert!(near(gap(Some("v2"), None).unwrap(), 1.0));
+    // Half of the others are wrong, more or less by which half of the test they are in.
+    let half = gap(Some("v0"), None).unwrap();
+    assert!((half - 0.5).abs() < 0.12, "{half}");
+    let unknown = gap(Some("v9"), None).unwrap_err().to_string();
+    assert!(unknown.contains("\"v9\"") && unknown.contains("v0, v1, v2"), "{unknown}");
+}
+
+#[test]
+fn small_groups_are_left_out_and_listed() {
+    let mut m = biased(2, 240);
+    let column = m.attribute.as_mut().unwrap();
+    // Three pictures of a third value.
+    column.values.push("v2".into());
+    for i in [0, 3, 6] {
+        column.of[i] = Some(2);
+    }
+    let probe = probe(None, None, 20);
+    let compared = probe.compared().unwrap();
+    let (used, left_out) = by_group(&m, &compared).unwrap();
+    assert_eq!((used.len(), left_out.len()), (6, 1));
+    assert_eq!((left_out[0].label.as_str(), left_out[0].value.as_str(), left_out[0].images), ("c0", "v2", 3));
+    assert!(near(used[0].accuracy, 1.0) && near(used[1].accuracy, 0.0), "{used:?}");
+    let table = effect(&m, &compared, &setting(&probe, Estimand::GroupGap)).unwrap();
+    assert!(near(table.mean(), 1.0));
+    // 37 and 40 pictures of c0, in two halves.
+    assert!((30..=45).contains(&table.images) || table.images == 77, "{}", table.images);
+    assert!((15..=25).contains(&table.effective), "{}", table.effective);
+}
+
+#[test]
+fn what_cannot_be_compared_is_said() {
+    let refused = |change: &dyn Fn(&mut Measurement), least| {
+        let mut m = biased(2, 60);
+        change(&mut m);
+        let probe = probe(None, None, least);
+        effect(&m, &probe.compared().unwrap(), &setting(&probe, Estimand::GroupGap)).unwrap_err()
+    };
+    let column = |m: &mut Measurement| m.attribute.as_mut().unwrap().of.fill(Some(0));
+    assert!(matches!(refused(&column, 5), ProbeError::OneValue { value, .. } if value == "v0"));
+    let small = refused(&|_| {}, 50);
+    assert!(matches!(&small, ProbeError::SmallGroups { least: 50, .. }), "{small:?}");
+    assert!(small.to_string().contains("min_group"), "{small}");
+    assert_eq!(refused(&|m| m.attribute = None, 5), ProbeError::Columns { images: 60 });
+    assert_eq!(refused(&|m| m.attribute.as_mut().unwrap().of.truncate(3), 5), ProbeError::Columns { images: 60 });
+}
+
+#[test]
+fn the_interval_of_a_gap_is_as_wide_as_its_groups_are_small() {
+    let probe = probe(None, None, 5);
+    let compared = probe.compared().unwrap();
+    let width = |images: usize| {
+        // Nobody errs: only the floor keeps the interval open.
+        let m = measured(3, images, 3, 2, |_, label, _, _| label);
+        effect(&m, &compared, &setting(&probe, Estimand::GroupGap)).unwrap().crossed().unwrap().half_width(0.025)
+    };
+    let (small, large) = (width(60), width(600));
+    // Groups of 10 and of 100 pictures: a difference between two is worth 5 and 50.
+    assert!(small > 0.3 && large > 0.05 && large < 0.1, "{small} {large}");
+}

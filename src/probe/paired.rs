@@ -1,0 +1,287 @@
+//! The numbers of probes that change pictures: from outcome columns to tables of seeds x clusters that an interval can be made of.
+//!
+//! What is learnt from the data (the class that gains most, the classes that gain at all) is learnt on one half of the
+//! test pictures and estimated on the other, the halves swapped: the same pictures never choose and estimate. A cluster
+//! stays in one half. The choice is pooled over the seeds of an arm: its heads share the target's classes, and a
+//! choice of each seed by itself would add its own noise to the seeds' variance.
+
+use super::table::{Layout, check, largest, paired_seeds};
+use super::{Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
+
+/// Which predictions of a measurement count as changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// Under the trigger.
+    Trigger,
+    /// Under a sham draw.
+    Sham(usize),
+}
+
+/// The effect of one column of one arm by itself.
+pub fn effect(measurement: &Measurement, column: Column, setting: &Setting) -> Result<Table, ProbeError> {
+    let layout = Chosen::of(measurement, setting)?;
+    let series = Series::of(&measurement.outcomes, column)?;
+    layout.table(&[(&series, None)], setting)
+}
+
+/// The excess of the trigger over the sham draws of the same model, averaged over the draws.
+pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+    let layout = Chosen::of(source, setting)?;
+    let trigger = Series::of(&source.outcomes, Column::Trigger)?;
+    let draws = source.outcomes.iter().map(|o| o.shams.len()).min().unwrap_or(0);
+    if draws == 0 {
+        return Err(ProbeError::NoShams);
+    }
+    let shams = (0..draws).map(|draw| Series::of(&source.outcomes, Column::Sham(draw))).collect::<Result<Vec<_>, _>>()?;
+    let pairs: Vec<_> = shams.iter().map(|sham| (&trigger, Some(sham))).collect();
+    layout.table(&pairs, setting)
+}
+
+/// The excess over another arm under the same trigger, paired by seed index and picture.
+pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+    let layout = Chosen::of(source, setting)?;
+    let pairs = paired_seeds(source, control)?;
+    let mine = Series::of(pairs.iter().map(|[mine, _]| *mine), Column::Trigger)?;
+    let other = Series::of(pairs.iter().map(|[_, other]| *other), Column::Trigger)?;
+    layout.table(&[(&mine, Some(&other))], setting)
+}
+
+/// Shares of predictions by class, clean and changed, over all seeds and pictures: what the paper draws as histograms.
+pub fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, ProbeError> {
+    check(measurement)?;
+    let mut shares = vec![[0.0; 2]; measurement.classes.len()];
+    let cells = (measurement.labels.len() * measurement.outcomes.len()).max(1) as f64;
+    for outcome in &measurement.outcomes {
+        for (side, predictions) in [&outcome.clean, &outcome.changed].into_iter().enumerate() {
+            for class in predictions {
+                if let Some(slot) = shares.get_mut(usize::from(*class)) {
+                    slot[side] += 1.0 / cells;
+                }
+            }
+        }
+    }
+    Ok(shares)
+}
+
+/// The gain in share of every class under the trigger, mean over seeds and all pictures, in class order.
+pub fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
+    check(measurement)?;
+    let series = Series::of(&measurement.outcomes, Column::Trigger)?;
+    let all: Vec<usize> = (0..measurement.labels.len()).collect();
+    let cells = (all.len() * series.seeds.len()).max(1) as f64;
+    let (gain, _) = series.gains(&all, &measurement.labels, measurement.classes.len());
+    Ok(gain.into_iter().map(|g| g / cells).collect())
+}
+
+/// The class that the trigger drags most predictions of other classes' pictures to, learnt on all pictures.
+pub fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> {
+    check(measurement)?;
+    let series = Series::of(&measurement.outcomes, Column::Trigger)?;
+    let all: Vec<usize> = (0..measurement.labels.len()).collect();
+    let (_, rates) = series.gains(&all, &measurement.labels, measurement.classes.len());
+    Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
+}
+
+/// Clean and changed predictions of every seed.
+struct Series<'a> {
+    seeds: Vec<(&'a [u16], &'a [u16])>,
+}
+
+impl<'a> Series<'a> {
+    fn of(outcomes: impl IntoIterator<Item = &'a Outcome>, column: Column) -> Result<Self, ProbeError> {
+        let pick = |o: &'a Outcome| match column {
+            Column::Trigger => Ok((o.clean.as_slice(), o.changed.as_slice())),
+            Column::Sham(draw) => o.shams.get(draw).map(|s| (o.clean.as_slice(), s.as_slice())).ok_or(ProbeError::NoShams),
+        };
+        let seeds = outcomes.into_iter().map(pick).collect::<Result<_, _>>()?;
+        Ok(Self { seeds })
+    }
+
+    /// Per class: the net count of predictions gained, and the rate gained among pictures of other classes (summed over seeds).
+    fn gains(&self, images: &[usize], labels: &[u16], classes: usize) -> (Vec<f64>, Vec<f64>) {
+        let mut count = vec![0.0; classes];
+        let mut other = vec![0.0; classes];
+        let mut of_class = vec![0.0; classes];
+        let add = |slots: &mut [f64], class: u16, by: f64| {
+            if let Some(slot) = slots.get_mut(usize::from(class)) {
+                *slot += by;
+            }
+        };
+        for &i in images {
+            let Some(&label) = labels.get(i) else { continue };
+            add(&mut of_class, label, 1.0);
+            for (clean, changed) in &self.seeds {
+                if let (Some(&a), Some(&b)) = (clean.get(i), changed.get(i)) {
+                    for (class, by) in [(a, -1.0), (b, 1.0)] {
+                        add(&mut count, class, by);
+                        if class != label {
+                            add(&mut other, class, by);
+                        }
+                    }
+                }
+            }
+        }
+        let total = images.len() as f64;
+        let rates = other.iter().zip(&of_class).map(|(g, n)| if total > *n { g / (total - n) } else { 0.0 }).collect();
+        (count, rates)
+    }
+}
+
+/// What one prediction pair scores, after everything learnt is fixed.
+enum Score {
+    /// Gain of a class among pictures of other classes.
+    Gain(u16),
+    /// Share of a class under the trigger, among pictures of other classes.
+    Share(u16),
+    /// Any change.
+    Flip,
+    /// Gain of a set of classes among all pictures.
+    Set(Vec<bool>),
+}
+
+impl Score {
+    fn eligible(&self, label: u16) -> bool {
+        match self {
+            Score::Gain(k) | Score::Share(k) => label != *k,
+            Score::Flip | Score::Set(_) => true,
+        }
+    }
+
+    fn value(&self, clean: u16, changed: u16) -> f64 {
+        let one = |yes: bool| f64::from(u8::from(yes));
+        match self {
+            Score::Gain(k) => one(changed == *k) - one(clean == *k),
+            Score::Share(k) => one(changed == *k),
+            Score::Flip => one(changed != clean),
+            Score::Set(set) => {
+                let has = |class: u16| one(set.get(usize::from(class)).copied().unwrap_or(false));
+                has(changed) - has(clean)
+            }
+        }
+    }
+}
+
+/// The pictures that count: all of them, or those of the classes that a feature is laid over.
+struct Chosen<'a> {
+    layout: Layout<'a>,
+    halves: [Vec<usize>; 2],
+}
+
+impl<'a> Chosen<'a> {
+    fn of(m: &'a Measurement, setting: &Setting) -> Result<Self, ProbeError> {
+        let layout = Layout::of(m, setting.policy_seed)?;
+        if layout.halves.iter().any(Vec::is_empty) {
+            return Err(ProbeError::TooFewClusters);
+        }
+        let Probe::Spurious(probe) = setting.probe else {
+            return Ok(Self { halves: layout.halves.clone(), layout });
+        };
+        let on = probe.on.iter().map(|name| class_of(name, &m.classes)).collect::<Result<Vec<_>, _>>()?;
+        let chosen = |half: &Vec<usize>| -> Vec<usize> {
+            half.iter().copied().filter(|i| on.is_empty() || m.labels.get(*i).is_some_and(|y| on.contains(y))).collect()
+        };
+        let halves = [chosen(&layout.halves[0]), chosen(&layout.halves[1])];
+        if halves.iter().any(Vec::is_empty) { Err(ProbeError::NoneChosen) } else { Ok(Self { layout, halves }) }
+    }
+
+    /// The mean over pairs (an effect, and what is subtracted from it).
+    fn table(&self, pairs: &[(&Series, Option<&Series>)], setting: &Setting) -> Result<Table, ProbeError> {
+        let seeds = pairs.first().map_or(0, |(s, _)| s.seeds.len());
+        let labels = self.layout.labels;
+        let mut values = vec![vec![0.0; labels.len()]; seeds];
+        let weight = 1.0 / pairs.len().max(1) as f64;
+        let mut entered = vec![false; labels.len()];
+        for side in [0, 1] {
+            let (half, calibration, whole) = (&self.halves[side], &self.halves[1 - side], &self.layout.halves[side]);
+            for (series, control) in pairs {
+                let own = self.learn(series, calibration, setting)?;
+                let other = control.map(|c| self.learn(c, calibration, setting)).transpose()?;
+                // Pictures of neither class; a task of two classes has none, there each side keeps its own.
+                let joint = |i: &usize| labels.get(*i).is_some_and(|y| own.eligible(*y) && other.as_ref().is_none_or(|o| o.eligible(*y)));
+                let shared: Vec<usize> = half.iter().copied().filter(joint).collect();
+                let usable = |score: &Score| -> Vec<usize> {
+                    if !shared.is_empty() {
+                        return shared.clone();
+                    }
+                    half.iter().copied().filter(|i| labels.get(*i).is_some_and(|y| score.eligible(*y))).collect()
+                };
+                let images = usable(&own);
+                add_pseudo_values(&mut values, series, &own, whole, &images, weight)?;
+                for &i in &images {
+                    if let Some(slot) = entered.get_mut(i) {
+                        *slot = true;
+                    }
+                }
+                if let (Some(control), Some(score)) = (control, &other) {
+                    add_pseudo_values(&mut values, control, score, whole, &usable(score), -weight)?;
+                }
+            }
+        }
+        let rows = values.iter().map(|row| self.layout.by_cluster(row)).collect();
+        let chosen = self.halves.iter().map(Vec::len).sum::<usize>() as f64 / labels.len().max(1) as f64;
+        let effective = ((self.layout.clusters() as f64 * chosen).round() as usize).max(1);
+        Ok(Table { rows, images: entered.iter().filter(|e| **e).count(), effective })
+    }
+
+    /// Fixes what the estimand learns from the data.
+    fn learn(&self, series: &Series, calibration: &[usize], setting: &Setting) -> Result<Score, ProbeError> {
+        let classes = self.layout.classes;
+        let (counts, rates) = series.gains(calibration, self.layout.labels, classes.len());
+        let class = || largest(&rates).map(|k| k as u16).ok_or(ProbeError::OneClass);
+        match (setting.estimand, setting.probe.class()) {
+            (Estimand::Attraction, _) => class().map(Score::Gain),
+            (Estimand::AttackSuccessRate, None) => class().map(Score::Share),
+            (Estimand::AttackSuccessRate, Some(name)) => class_of(name, classes).map(Score::Share),
+            (Estimand::FlipRate, _) => Ok(Score::Flip),
+            (Estimand::PredictionShift, _) => Ok(Score::Set(counts.iter().map(|g| *g > 0.0).collect())),
+            // Policies that ask for it are refused; a stored report may be anything.
+            (_, _) => Err(ProbeError::NoAttribute),
+        }
+    }
+}
+
+/// The number of a class.
+fn class_of(name: &str, classes: &[String]) -> Result<u16, ProbeError> {
+    let at = classes.iter().position(|class| class == name);
+    at.map(|at| at as u16).ok_or_else(|| ProbeError::UnknownClass { name: name.to_owned(), classes: classes.join(", ") })
+}
+
+/// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every picture of the half.
+fn add_pseudo_values(
+    values: &mut [Vec<f64>],
+    series: &Series,
+    score: &Score,
+    half: &[usize],
+    images: &[usize],
+    weight: f64,
+) -> Result<(), ProbeError> {
+    if images.is_empty() {
+        return Err(ProbeError::OneClass);
+    }
+    for (row, (clean, changed)) in values.iter_mut().zip(&series.seeds) {
+        let d: Vec<f64> = images
+            .iter()
+            .map(|&i| match (clean.get(i), changed.get(i)) {
+                (Some(&a), Some(&b)) => score.value(a, b),
+                _ => 0.0,
+            })
+            .collect();
+        let theta = d.iter().sum::<f64>() / d.len() as f64;
+        let mut put = |i: usize, by: f64| {
+            if let Some(slot) = row.get_mut(i) {
+                *slot += weight * by;
+            }
+        };
+        for &i in half {
+            put(i, theta);
+        }
+        let scale = half.len() as f64 / images.len() as f64;
+        for (&i, d) in images.iter().zip(&d) {
+            put(i, scale * (d - theta));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

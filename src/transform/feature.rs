@@ -1,0 +1,64 @@
+//! Features: a picture as large as the frame, laid over where its mask shows it. The sham keeps the outline, as an overlay's does.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::layer::{Layer, Paste};
+use super::overlay::VISIBLE;
+use super::picture::{decode, load, resized, share};
+use super::{Family, TransformError};
+
+/// A picture of a feature (a fence, a hand), brought to the size of the frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// A PNG, JPEG or WebP.
+    pub image: PathBuf,
+    /// A picture of the same size, white where the feature shows and black elsewhere; the picture's own transparency where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<PathBuf>,
+    /// How much of it shows.
+    #[serde(default = "whole")]
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub opacity: f64,
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+    let opacity = share("opacity", spec.opacity)? as f32;
+    let file = load(base, &spec.image)?;
+    let picture = decode(&file)?;
+    let (planes, alpha, shown_by) = match &spec.mask {
+        None if !picture.color().has_alpha() => {
+            return Err(file.content("has neither transparency nor a mask: nothing says which part of it is the feature"));
+        }
+        None => {
+            let (planes, alpha) = resized(&picture, height, width);
+            (planes, alpha, String::new())
+        }
+        Some(path) => {
+            let mask_file = load(base, path)?;
+            let mask = decode(&mask_file)?;
+            let ([w, h], [mw, mh]) = ([picture.width(), picture.height()], [mask.width(), mask.height()]);
+            if (w, h) != (mw, mh) {
+                return Err(mask_file.content(format!("is a mask of {mw}x{mh} pixels for {}, which has {w}x{h}", file.name())));
+            }
+            let (planes, _) = resized(&picture.to_rgb8().into(), height, width);
+            let (shown, _) = resized(&mask.to_luma8().into(), height, width);
+            (planes, shown.into_iter().take(height * width).collect(), format!(", mask {}", mask_file.name()))
+        }
+    };
+    if alpha.iter().all(|a| *a < VISIBLE) {
+        return Err(file.content("does not show anywhere; nothing would be laid over the picture"));
+    }
+    let seen = alpha.iter().filter(|a| **a >= VISIBLE).count() as f64 / alpha.len().max(1) as f64;
+    let alpha = alpha.into_iter().map(|a: f32| a * opacity).collect();
+    let provenance =
+        format!("feature {height}x{width}, {}{shown_by}, opacity {}, on {:.0}% of the picture", file.name(), spec.opacity, 100.0 * seen);
+    Ok((Family::Cutout, Layer::Paste(Paste { top: 0, left: 0, height, width, planes, alpha }), provenance))
+}
