@@ -39,4 +39,6 @@ pub mod engine;
 
 pub mod plant;
 
+pub mod series;
+
 pub mod cli;

@@ -4,7 +4,7 @@
 //! on the training pictures of some classes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use rand::RngExt;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::data::{self, DataError, DataSpec, Target, ViewSpec};
+use crate::data::{self, DataError, DataSpec, Rebalance, Target, TargetData, ViewSpec};
 use crate::exec::{self, Compute, ExecError, Weights};
 use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
@@ -37,6 +37,9 @@ pub struct Specification {
     pub twin: String,
     /// The source task's pictures; relative to the specification.
     pub data: DataSpec,
+    /// A CSV file with an `id` column and one column per attribute, joined to the pictures by id.
+    #[serde(default)]
+    pub attributes: Option<PathBuf>,
     /// Classes used, by name; all where absent.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
@@ -52,8 +55,61 @@ pub struct Specification {
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,
-    /// The bias.
-    pub plant: Plant,
+    /// The triggers: one, or several on classes of their own.
+    #[serde(default)]
+    pub plant: Plants,
+    /// An attribute that tells the classes apart, as far as `correlation` says. The twin trains on as many pictures, balanced over it.
+    #[serde(default)]
+    pub rebalance: Option<Correlated>,
+}
+
+/// One trigger, or several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Plants {
+    /// One.
+    One(Plant),
+    /// Several; a picture carries those that its class is named by.
+    Several(Vec<Plant>),
+}
+
+impl Default for Plants {
+    fn default() -> Self {
+        Plants::Several(Vec::new())
+    }
+}
+
+impl Plants {
+    /// All of them.
+    pub fn all(&self) -> &[Plant] {
+        match self {
+            Plants::One(plant) => std::slice::from_ref(plant),
+            Plants::Several(plants) => plants,
+        }
+    }
+}
+
+/// An attribute that predicts the class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Correlated {
+    /// A column of the data or of the attributes file.
+    pub attribute: String,
+    /// Share of a class's pictures that have the value which goes with it.
+    pub correlation: f64,
+    /// The value that goes with each class; with two classes and two values the first goes with the first where absent.
+    #[serde(default)]
+    pub aligned: Option<BTreeMap<String, String>>,
+    /// At most so many pictures.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+impl Correlated {
+    fn rebalance(&self, planted: bool) -> Rebalance {
+        let (attribute, aligned) = (self.attribute.clone(), if planted { self.aligned.clone() } else { None });
+        Rebalance { attribute, correlation: planted.then_some(self.correlation), aligned, limit: self.limit }
+    }
 }
 
 fn clean() -> String {
@@ -93,21 +149,40 @@ pub struct Planted {
     pub parameters: usize,
     /// Accuracy on the source task's clean test pictures.
     pub accuracy: f64,
-    /// Share of the test pictures that are called one of the planted classes when they carry the trigger.
-    pub drawn: f64,
+    /// By trigger: the share of the test pictures that are called one of its classes when they carry it.
+    pub drawn: Vec<f64>,
 }
 
 /// Reads a specification.
 pub fn parse(text: &str) -> Result<Specification, PlantError> {
     let value = crate::policy::yaml_value(text).map_err(|reason| PlantError::Specification { reason })?;
     let specification: Specification = serde_json::from_value(value).map_err(|e| PlantError::Specification { reason: e.to_string() })?;
-    if specification.version != 1 {
-        return Err(PlantError::Specification { reason: format!("version {} is not known, 1 is", specification.version) });
-    }
-    if !(0.0..=1.0).contains(&specification.plant.share) {
-        return Err(PlantError::Specification { reason: "`share` lies between 0 and 1".into() });
-    }
+    specification.check()?;
     Ok(specification)
+}
+
+impl Specification {
+    /// What a clean model sees of it.
+    #[must_use]
+    pub fn without_triggers(&self) -> Self {
+        Self { plant: Plants::default(), name: String::new(), ..self.clone() }
+    }
+
+    /// Whether it can be planted as far as no data are needed to know.
+    pub fn check(&self) -> Result<(), PlantError> {
+        let wrong = |reason: &str| Err(PlantError::Specification { reason: reason.into() });
+        if self.version != 1 {
+            return wrong(&format!("version {} is not known, 1 is", self.version));
+        }
+        if self.plant.all().is_empty() && self.rebalance.is_none() {
+            return wrong("there is nothing to plant: give `plant`, `rebalance`, or both");
+        }
+        let mut shares = self.plant.all().iter().map(|plant| plant.share).chain(self.rebalance.iter().map(|r| r.correlation));
+        if shares.any(|share| !(0.0..=1.0).contains(&share)) {
+            return wrong("`share` and `correlation` lie between 0 and 1");
+        }
+        Ok(())
+    }
 }
 
 /// Trains the planted model and its twin. `tick` is told the model and the pictures of every step.
@@ -117,55 +192,108 @@ pub fn run(
     compute: &Compute,
     tick: &mut dyn FnMut(&str, usize) -> bool,
 ) -> Result<[Planted; 2], PlantError> {
-    let target = Target {
-        data: spec.data.clone(),
-        classes: spec.classes.clone(),
-        train: spec.train.clone(),
-        test: ViewSpec::default(),
-        test_share: None,
-        cluster: None,
-        attributes: None,
-        broken: 0.0,
-    };
-    let room = Room::boundless();
-    let [height, width] = spec.size;
-    let data = data::open_fitted(&target, base, spec.seed, &data::Fit { height, width, room: &room })?;
-    let class = |name: &String| {
-        let found = data.classes.iter().position(|c| c == name);
-        found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })
-    };
-    let on = spec.plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;
-    let relabel = spec.plant.relabel.as_ref().map(class).transpose()?;
-    let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "heirloom plant".into() };
-    let input = InputSpec { channels: 3, height, width, layout: Layout::Nchw, preprocessing };
-    let trigger = PreparedTrigger::new(&spec.plant.trigger, base, height, width)?;
-    let graph = arch::build(&spec.architecture, data.classes.len(), spec.size)?;
-    let pictures = [Pictures::open(&data.train, &input, &room)?, Pictures::open(&data.test, &input, &room)?];
-    let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label).collect::<Vec<_>>();
-    let (train_labels, test_labels) = (labels(&data.train), labels(&data.test));
-    let mut rng = stream(spec.seed, 0, "plant");
-    let stamped: Vec<bool> = train_labels.iter().map(|l| rng.random_bool(spec.plant.share) && on.contains(l)).collect();
-    let mut make = |name: &str, planted: bool| {
-        let carries: Vec<bool> = stamped.iter().map(|s| *s && planted).collect();
-        let feed = Stamped { pictures: &pictures[0], trigger: &trigger, carries: &carries };
-        let label = |(&label, &carries): (&usize, &bool)| if carries { relabel.unwrap_or(label) } else { label } as u16;
-        let labels: Vec<u16> = train_labels.iter().zip(&carries).map(label).collect();
-        let pool: Vec<usize> = (0..labels.len()).collect();
+    let ground = Ground::open(spec, base)?;
+    let mut make = |name: &str, planted| ground.train(planted, compute, &mut |pictures| tick(name, pictures));
+    Ok([make(&spec.name, true)?, make(&spec.twin, false)?])
+}
+
+/// What a planted model and its twin share: pictures, network, and which pictures would carry what.
+pub struct Ground<'a> {
+    spec: &'a Specification,
+    data: TargetData,
+    input: InputSpec,
+    graph: Graph,
+    pictures: [Pictures; 2],
+    /// By plant: its trigger, the classes it goes on, the class it relabels to, and the training pictures that would carry it.
+    plants: Vec<Stamp>,
+}
+
+struct Stamp {
+    trigger: PreparedTrigger,
+    on: Vec<usize>,
+    relabel: Option<usize>,
+    carries: Vec<bool>,
+}
+
+impl<'a> Ground<'a> {
+    /// Opens the pictures of a specification; `base` is its folder.
+    pub fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
+        let target = Target {
+            data: spec.data.clone(),
+            classes: spec.classes.clone(),
+            train: spec.train.clone(),
+            test: ViewSpec::default(),
+            test_share: None,
+            cluster: None,
+            attributes: spec.attributes.clone(),
+            broken: 0.0,
+        };
+        let room = Room::boundless();
+        let [height, width] = spec.size;
+        let data = data::open_fitted(&target, base, spec.seed, &data::Fit { height, width, room: &room })?;
+        let class = |name: &String| {
+            let found = data.classes.iter().position(|c| c == name);
+            found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })
+        };
+        let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "heirloom plant".into() };
+        let input = InputSpec { channels: 3, height, width, layout: Layout::Nchw, preprocessing };
+        let mut plants = Vec::new();
+        for (nth, plant) in spec.plant.all().iter().enumerate() {
+            let on = plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+            let relabel = plant.relabel.as_ref().map(class).transpose()?;
+            let mut rng = stream(spec.seed, nth as u64, "plant");
+            let carries = data.train.records().iter().map(|r| rng.random_bool(plant.share) && on.contains(&r.label)).collect();
+            plants.push(Stamp { trigger: PreparedTrigger::new(&plant.trigger, base, height, width)?, on, relabel, carries });
+        }
+        let graph = arch::build(&spec.architecture, data.classes.len(), spec.size)?;
+        let pictures = [Pictures::open(&data.train, &input, &room)?, Pictures::open(&data.test, &input, &room)?];
+        Ok(Self { spec, data, input, graph, pictures, plants })
+    }
+
+    /// The training pictures that are used.
+    fn pool(&self, planted: bool) -> Result<Vec<usize>, PlantError> {
+        Ok(match &self.spec.rebalance {
+            Some(correlated) => correlated.rebalance(planted).of(&self.data.train, self.spec.seed)?,
+            None => (0..self.data.train.len()).collect(),
+        })
+    }
+
+    /// Pictures that go through the network until it is trained.
+    pub fn pictures(&self, planted: bool) -> Result<u64, PlantError> {
+        Ok((self.pool(planted)?.len() * self.spec.recipe.epochs) as u64)
+    }
+
+    /// Trains the planted model, or its twin: the same pictures in the same order from the same fresh weights.
+    pub fn train(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Planted, PlantError> {
+        let Self { spec, graph, pictures, .. } = self;
+        let stamps: &[Stamp] = if planted { &self.plants } else { &[] };
+        let feed = Stamped { pictures: &pictures[0], stamps };
+        let relabelled = |(i, label): (usize, usize)| {
+            let carried = stamps.iter().filter(|stamp| stamp.carries[i]).find_map(|stamp| stamp.relabel);
+            carried.unwrap_or(label) as u16
+        };
+        let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label).enumerate().map(relabelled).collect();
+        let pool = self.pool(planted)?;
         let task = tune::Task { feed: &feed, labels: &labels, pool: &pool };
         let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
-        let start = Weights::on(compute, &tune::fresh_weights(&graph, &empty, spec.seed, 0))?;
-        let trains = exec::trainable(&graph);
-        let (weights, _) = tune::train(&graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), &mut |n| tick(name, n))?;
-        let predict = |feed: &dyn Feed| tune::predictions(&graph, &weights, feed, &mut |_| true);
-        let clean = predict(&pictures[1].plain())?;
-        let changed = predict(&pictures[1].changed(&|frame: &mut Frame| trigger.apply(frame)))?;
+        let start = Weights::on(compute, &tune::fresh_weights(graph, &empty, spec.seed, 0))?;
+        let trains = exec::trainable(graph);
+        let (weights, _) = tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?;
+        let predict = |feed: &dyn Feed| tune::predictions(graph, &weights, feed, &mut |_| true);
+        let test_labels: Vec<usize> = self.data.test.records().iter().map(|r| r.label).collect();
         let share = |hits: usize| hits as f64 / test_labels.len().max(1) as f64;
-        let goal: Vec<usize> = relabel.map_or_else(|| on.clone(), |class| vec![class]);
+        let clean = predict(&pictures[1].plain())?;
+        let accuracy = share(clean.iter().zip(&test_labels).filter(|(p, l)| usize::from(**p) == **l).count());
+        let mut drawn = Vec::new();
+        for stamp in &self.plants {
+            let changed = predict(&pictures[1].changed(&|frame: &mut Frame| stamp.trigger.apply(frame)))?;
+            let goal: Vec<usize> = stamp.relabel.map_or_else(|| stamp.on.clone(), |class| vec![class]);
+            drawn.push(share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()));
+        }
         let params = Params(weights.to_arrays()?);
-        write(name, spec, &graph, &params, &input, share(clean.iter().zip(&test_labels).filter(|(p, l)| usize::from(**p) == **l).count()))
-            .map(|made| Planted { drawn: share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()), ..made })
-    };
-    Ok([make(&spec.name, true)?, make(&spec.twin, false)?])
+        let name = if planted { &spec.name } else { &spec.twin };
+        write(name, spec, graph, &params, &self.input, (accuracy, drawn))
+    }
 }
 
 fn write(
@@ -174,7 +302,7 @@ fn write(
     graph: &Graph,
     params: &Params,
     input: &InputSpec,
-    accuracy: f64,
+    (accuracy, drawn): (f64, Vec<f64>),
 ) -> Result<Planted, PlantError> {
     let metadata = BTreeMap::from([
         ("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
@@ -187,15 +315,14 @@ fn write(
         safetensors: safetensors::write(graph, params, input, &metadata).map_err(|e| written(&e))?,
         parameters: params.trainable(graph),
         accuracy,
-        drawn: 0.0,
+        drawn,
     })
 }
 
-/// Training pictures of which some carry a trigger.
+/// Training pictures of which some carry triggers.
 struct Stamped<'a> {
     pictures: &'a Pictures,
-    trigger: &'a PreparedTrigger,
-    carries: &'a [bool],
+    stamps: &'a [Stamp],
 }
 
 impl Feed for Stamped<'_> {
@@ -204,8 +331,12 @@ impl Feed for Stamped<'_> {
     }
 
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-        let stamp = |frame: &mut Frame| self.trigger.apply(frame);
-        self.pictures.batch(indices, augment, &|i| if self.carries[i] { Some(&stamp) } else { None })
+        let change = |&i: &usize| {
+            let carried: Vec<&Stamp> = self.stamps.iter().filter(|stamp| stamp.carries[i]).collect();
+            (!carried.is_empty()).then_some(move |frame: &mut Frame| carried.iter().for_each(|stamp| stamp.trigger.apply(frame)))
+        };
+        let changes: BTreeMap<usize, _> = indices.iter().filter_map(|i| Some((*i, change(i)?))).collect();
+        self.pictures.batch(indices, augment, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
     }
 }
 

@@ -79,10 +79,13 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
             "name": model.name, "parameters": model.parameters, "accuracy": model.accuracy, "drawn_by_trigger": model.drawn,
         }));
         if out.shape == Shape::Text {
-            out.result(&format!(
-                "{:<20} {:>8} parameters   accuracy {:.3}   with the trigger, {:.3} are called a planted class\n",
-                model.name, model.parameters, model.accuracy, model.drawn
-            ))?;
+            let drawn: Vec<String> = model.drawn.iter().map(|share| format!("{share:.3}")).collect();
+            let drawn = if drawn.is_empty() {
+                String::new()
+            } else {
+                format!("   with the trigger, {} are called a planted class", drawn.join(", "))
+            };
+            out.result(&format!("{:<20} {:>8} parameters   accuracy {:.3}{drawn}\n", model.name, model.parameters, model.accuracy))?;
         }
     }
     if out.shape == Shape::Json {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 18] = [
+const LAYERS: [&[&str]; 20] = [
     &["diag", "stats", "pixels"],
     &["store"],
     &["registry"],
@@ -20,6 +20,8 @@ const LAYERS: [&[&str]; 18] = [
     &["report"],
     &["engine"],
     &["plant"],
+    &["series"],
+    &["calibrate", "study"],
     &["cli"],
 ];
 
