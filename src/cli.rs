@@ -23,7 +23,9 @@ pub mod plant;
 pub mod progress;
 pub mod rejudge;
 pub mod runtime;
+pub mod series;
 pub mod size;
+pub mod study;
 pub mod subject;
 pub mod validate;
 
@@ -88,6 +90,7 @@ enum Command {
     Inspect(inspect::Args),
     Rejudge(rejudge::Args),
     Plant(plant::Args),
+    Study(study::Args),
     Cache(cache::Args),
     Doctor(doctor::Args),
 }
@@ -115,6 +118,7 @@ fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),
         Command::Plant(args) => plant::run(args, out),
+        Command::Study(args) => study::run(args, out),
         Command::Cache(args) => cache::run(args, out),
         Command::Doctor(args) => doctor::run(args, out),
     }

@@ -279,13 +279,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let spent = spent(policy, &plan, &stages);
     let report = Report {
         schema: SCHEMA,
-        tool: Tool {
-            name: "heirloom".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            instruction_set: crate::exec::instruction_set().into(),
-            device: settings.compute.name().into(),
-            precision: settings.compute.precision(),
-        },
+        tool: tool(settings.compute),
         run: Run {
             started: report::utc(settings.started),
             seconds: clock.elapsed().as_secs_f64(),
@@ -324,6 +318,17 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let summary = report.counts();
     let sheets = if settings.pictures { bench.sheets()? } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
+}
+
+/// What makes reports on a device.
+pub fn tool(compute: &Compute) -> Tool {
+    Tool {
+        name: "heirloom".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        instruction_set: crate::exec::instruction_set().into(),
+        device: compute.name().into(),
+        precision: compute.precision(),
+    }
 }
 
 /// Which executor computes the frozen network, and how far the other one is from it.

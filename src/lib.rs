@@ -41,4 +41,6 @@ pub mod plant;
 
 pub mod series;
 
+pub mod study;
+
 pub mod cli;

@@ -25,7 +25,7 @@ mod pictures;
 mod read;
 pub mod summary;
 pub mod table;
-mod text;
+pub(crate) mod text;
 mod write;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::plan;
 use crate::plant::{Ground, PlantError, Specification};
 use crate::policy::Policy;
 use crate::registry::{self, RegistryError};
+use crate::report::Tool;
 use crate::runtime::Runtime;
 use crate::store::{self, Cache, Digest, Room};
 
@@ -36,6 +37,11 @@ pub struct Series<'a> {
 }
 
 impl Series<'_> {
+    /// What makes its reports.
+    pub fn tool(&self) -> Tool {
+        engine::tool(self.compute)
+    }
+
     /// Opens a checkpoint as the policy asks.
     pub fn open(&self, path: &Path, policy: &Policy) -> Result<Model, SeriesError> {
         let input = policy.file.input.clone().unwrap_or_default();

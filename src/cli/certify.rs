@@ -10,6 +10,7 @@ use super::subject::{self, Subject};
 use super::{device, duration, interrupt, machine, size};
 use crate::data;
 use crate::engine::{self, Event, Settings};
+use crate::gate::CanaryOutcome;
 use crate::model::{Extractor, Model};
 use crate::policy::Policy;
 use crate::report::{self, ModelFacts, Report, json, table};
@@ -85,10 +86,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
     let runtime = model.runtime.as_ref().ok().map(Extractor::runtime);
     let canary = engine::check_canary(runtime, &compute, cache.as_ref(), &interrupt::requested)?;
-    let summary = match &canary {
-        crate::gate::CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
-        crate::gate::CanaryOutcome::Failed(why) | crate::gate::CanaryOutcome::NotRun(why) => why.clone(),
-    };
+    let summary = canary_words(&canary);
     progress.handle(&Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
     let settings = Settings {
         policy,
@@ -139,6 +137,14 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
         ("features", format!("{} features, cut at {}: {} (other: --features NAME)", model.cut.width, model.cut.name, model.cut.how)),
         ("pictures", format!("{}x{}, {}", input.height, input.width, input.preprocessing.from)),
     ]
+}
+
+/// How the self-test went.
+pub(super) fn canary_words(outcome: &CanaryOutcome) -> String {
+    match outcome {
+        CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
+        CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => why.clone(),
+    }
 }
 
 /// Seconds since 1970 and the date, UTC.

@@ -16,12 +16,32 @@ use crate::policy::PolicyError;
 use crate::registry::RegistryError;
 use crate::report::{ReadError, WriteError, printable};
 use crate::runtime::RuntimeError;
+use crate::series::SeriesError;
 use crate::tune::TuneError;
 
 /// Wrong usage that only shows once a command runs.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub String);
+
+/// An error of a series as that of what went wrong in it.
+pub(super) fn of_series(error: SeriesError) -> anyhow::Error {
+    match error {
+        SeriesError::Engine(EngineError::Tune(TuneError::Stopped)) | SeriesError::Plant(PlantError::Tune(TuneError::Stopped)) => {
+            SeriesError::Stopped.into()
+        }
+        SeriesError::Engine(EngineError::Plan(refused)) => Usage(refused.to_string()).into(),
+        SeriesError::Engine(inner) => inner.into(),
+        SeriesError::Registry(inner) => inner.into(),
+        SeriesError::Model(inner) => inner.into(),
+        SeriesError::Plant(PlantError::Data(inner)) => inner.into(),
+        SeriesError::Plant(inner @ (PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_))) => {
+            Usage(inner.to_string()).into()
+        }
+        SeriesError::Plant(inner) => inner.into(),
+        other @ (SeriesError::Stopped | SeriesError::Write { .. }) => other.into(),
+    }
+}
 
 /// Shows an error on stderr and gives the exit code that it calls for.
 pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
@@ -30,6 +50,10 @@ pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
         let errors = diagnostics.iter().filter(|d| d.level == Level::Error).count();
         say(&format!("\n{errors} error{}. Nothing was run.", if errors == 1 { "" } else { "s" }));
         return i32::from(ExitCode::Usage.code());
+    }
+    if let Some(stopped @ SeriesError::Stopped) = error.downcast_ref() {
+        say(&stopped.to_string());
+        return i32::from(ExitCode::Interrupted.code());
     }
     if stopped(error) {
         say("interrupted: nothing was written");

@@ -15,17 +15,17 @@ pub fn render(report: &Report) -> String {
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out, "## heirloom: {} {}\n", mark(report.exit_code), text::headline(report))?;
-    writeln!(out, "{}\n", escape(&report.summary))?;
+    writeln!(out, "{}\n", text::escape(&report.summary))?;
     let model = &report.model;
     writeln!(
         out,
         "Model **{}** (`{}`, {}), features by {}, policy **{}** (`{}`).\n",
-        escape(&model.identity.name()),
-        escape(model.identity.digest.short()),
-        escape(&model.description),
-        escape(&model.executor.name),
-        escape(&report.policy.name),
-        escape(report.policy.digest.short()),
+        text::escape(&model.identity.name()),
+        text::escape(model.identity.digest.short()),
+        text::escape(&model.description),
+        text::escape(&model.executor.name),
+        text::escape(&report.policy.name),
+        text::escape(report.policy.digest.short()),
     )?;
     if !report.findings.is_empty() {
         writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
@@ -39,36 +39,38 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             verdict += ", waived";
         }
         if let (Verdict::Fail, Some(class)) = (finding.verdict, &finding.drawn_to) {
-            let _ = write!(verdict, " → class \"{}\"", escape(&text::short(class, 60)));
+            let _ = write!(verdict, " → class \"{}\"", text::escape(&text::short(class, 60)));
         }
         if let Some(reason) = &finding.reason {
-            let _ = write!(verdict, ": {}", escape(reason));
+            let _ = write!(verdict, ": {}", text::escape(reason));
         }
         writeln!(
             out,
             "| {} | {} | {} | {} | {verdict} |",
-            escape(&finding.id()),
+            text::escape(&finding.id()),
             lines(&|c| c.excess.as_ref().map_or_else(|| "–".to_owned(), text::estimate)),
             text::trimmed(finding.limit),
             lines(&|c| text::control(c.control).to_owned()),
         )?;
     }
     for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
-        writeln!(out, "\n### {}\n", escape(&finding.id()))?;
+        writeln!(out, "\n### {}\n", text::escape(&finding.id()))?;
         if let Some(sentence) = text::explain(finding) {
-            writeln!(out, "{}\n", escape(&sentence))?;
+            writeln!(out, "{}\n", text::escape(&sentence))?;
         }
-        writeln!(out, "Limit {} set at {}.", text::trimmed(finding.limit), escape(&finding.origin.to_string()))?;
+        writeln!(out, "Limit {} set at {}.", text::trimmed(finding.limit), text::escape(&finding.origin.to_string()))?;
         match &finding.waived {
-            Some(w) => writeln!(out, "Waived until {} by {}: {}", escape(&w.expires), escape(&w.owner), escape(&w.reason))?,
-            None => writeln!(out, "Hint: {}.", escape(&text::hint(report, finding)))?,
+            Some(w) => {
+                writeln!(out, "Waived until {} by {}: {}", text::escape(&w.expires), text::escape(&w.owner), text::escape(&w.reason))?
+            }
+            None => writeln!(out, "Hint: {}.", text::escape(&text::hint(report, finding)))?,
         }
     }
     if report.canary.status != CanaryStatus::Passed {
-        writeln!(out, "\n> **Canary:** {}. No pass is given.", escape(&report.canary.detail))?;
+        writeln!(out, "\n> **Canary:** {}. No pass is given.", text::escape(&report.canary.detail))?;
     }
     for warning in &report.warnings {
-        writeln!(out, "\n> **Warning:** {}", escape(warning))?;
+        writeln!(out, "\n> **Warning:** {}", text::escape(warning))?;
     }
     if !report.broken.is_empty() {
         writeln!(out, "\n{} pictures could not be read and were left out (listed in report.json).", report.broken.len())?;
@@ -79,7 +81,13 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             "\nA pass means: no effect above the limits for these probes, this target task and this budget. It does not mean clean."
         )?;
     }
-    writeln!(out, "\n<sub>{} {}, {}</sub>", escape(&report.tool.name), escape(&report.tool.version), escape(&report.tool.computed_on()))
+    writeln!(
+        out,
+        "\n<sub>{} {}, {}</sub>",
+        text::escape(&report.tool.name),
+        text::escape(&report.tool.version),
+        text::escape(&report.tool.computed_on())
+    )
 }
 
 fn mark(exit_code: i32) -> &'static str {
@@ -88,25 +96,6 @@ fn mark(exit_code: i32) -> &'static str {
         1 => "❌",
         _ => "⚠️",
     }
-}
-
-/// Text that came from a file: on one line, and meaning nothing in Markdown or HTML.
-fn escape(text: &str) -> String {
-    let text = text::printable(text);
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '|' | '\\' | '`' | '*' | '[' | ']' | '#' | '~' | '!' | '$' => {
-                out.push('\\');
-                out.push(c);
-            }
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub fn percent(share: f64) -> String {
 }
 
 /// `+0.412 [0.371, 0.453]`.
-pub(super) fn estimate(e: &Estimate) -> String {
+pub(crate) fn estimate(e: &Estimate) -> String {
     format!("{:+.3} [{:.3}, {:.3}]", e.value, e.low, e.high)
 }
 
@@ -62,8 +62,27 @@ pub(super) fn control(control: Control) -> &'static str {
     }
 }
 
+/// Text that came from a file: on one line, and meaning nothing in Markdown or HTML.
+pub(crate) fn escape(text: &str) -> String {
+    let text = printable(text);
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '|' | '\\' | '`' | '*' | '[' | ']' | '#' | '~' | '!' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 /// A verdict in one word; failures shout.
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
         Verdict::Fail => "FAIL",
@@ -197,7 +216,7 @@ pub(super) fn numbers(finding: &Finding) -> String {
 }
 
 /// A number with up to two decimals and no trailing zeros beyond what it needs (`95`, `98.75`, `0.1`).
-pub(super) fn trimmed(value: f64) -> String {
+pub(crate) fn trimmed(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -1,0 +1,71 @@
+//! What commands that certify many checkpoints are run with.
+
+use std::path::PathBuf;
+
+use super::output::Output;
+use super::progress::Progress;
+use super::{certify, device, interrupt, machine, runtime, size};
+use crate::engine::{self, Event};
+use crate::exec::Compute;
+use crate::gate::CanaryOutcome;
+use crate::runtime::Runtime;
+use crate::series::Series;
+use crate::store::Cache;
+
+/// Device, memory and cache of a series.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The device.
+    #[command(flatten)]
+    pub compute: device::Args,
+    /// The library of ONNX Runtime.
+    #[command(flatten)]
+    pub runtime: runtime::Args,
+    /// Memory that may be used, such as 512MiB or 4GiB [default: three quarters of what the machine or container has].
+    #[arg(long, value_name = "SIZE", value_parser = size::memory)]
+    pub memory: Option<u64>,
+    /// Folder where finished fine-tunes are kept [default: `HEIRLOOM_CACHE`, else the user's cache folder].
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
+    pub cache: Option<PathBuf>,
+}
+
+/// What a series borrows.
+pub(super) struct Means {
+    compute: Compute,
+    cache: Option<Cache>,
+    runtime: Option<Runtime>,
+    canary: CanaryOutcome,
+    memory: Option<u64>,
+}
+
+impl Args {
+    /// Opens device, library and cache, and runs the self-test.
+    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> anyhow::Result<Means> {
+        let compute = self.compute.open(out)?;
+        let runtime = self.runtime.open(out)?.runtime;
+        let cache = machine::cache(self.cache.as_deref(), out);
+        let clock = std::time::Instant::now();
+        progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
+        let canary = engine::check_canary(runtime.as_ref(), &compute, cache.as_ref(), &interrupt::requested)?;
+        let summary = certify::canary_words(&canary);
+        progress.handle(&Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
+        Ok(Means { compute, cache, runtime, canary, memory: machine::budget(self.memory) })
+    }
+}
+
+impl Means {
+    /// The series.
+    pub(super) fn series(&self) -> Series<'_> {
+        let (started, today) = certify::now();
+        Series {
+            compute: &self.compute,
+            cache: self.cache.as_ref(),
+            runtime: self.runtime.clone(),
+            canary: self.canary.clone(),
+            memory: self.memory,
+            today,
+            started,
+            stop: &interrupt::requested,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `heirloom study`: a grid of certifications.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::failure::Usage;
+use super::output::{Output, Shape};
+use super::progress::Progress;
+use super::series;
+use crate::store;
+use crate::study::{self, Grid, StudyError};
+
+const EXAMPLES: &str = "\
+Examples:
+  heirloom study policies/studies/weight-decay.yaml --output weight-decay
+  heirloom study policies/studies/weight-decay.yaml --output weight-decay --data path/to/cifar10
+
+Writes study.json (everything), study.md (tables, and with what every rule passes) and plots as SVG. What is finished is kept: after an
+interruption the same command goes on from there.";
+
+/// Run a study: sources x recipes x triggers, whatever a policy holds.
+///
+/// The file names checkpoints (files, or sources to plant), a policy, and what of it is varied. Every combination is certified; tables
+/// and plots show how effects change, and with which recipes every rule passes. A study gates nothing: it exits 0 when it is through.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What to study, a YAML file.
+    #[arg(value_name = "FILE", value_parser = super::existing)]
+    pub study: PathBuf,
+    /// Take the pictures, of the target task and of sources that are planted, from here instead of where the study says.
+    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    pub data: Option<PathBuf>,
+    /// Folder for results and planted sources; created if need be.
+    #[arg(short, long, value_name = "DIR", value_parser = super::folder)]
+    pub output: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub series: series::Args,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let mistaken = |error: StudyError| match error {
+        StudyError::Policy(invalid) => invalid.into(),
+        StudyError::Read { .. } | StudyError::Specification { .. } => Usage(error.to_string()).into(),
+        StudyError::Series(other) => super::failure::of_series(other),
+    };
+    let grid = Grid::read(&args.study, args.data.as_deref()).map_err(mistaken)?;
+    let mut progress = Progress::new(out);
+    let means = args.series.open(out, &mut progress)?;
+    let results = grid.run(&means.series(), &args.output, args.data.as_deref(), &mut |event| progress.handle(&event)).map_err(mistaken)?;
+    drop(progress);
+    let tables = study::markdown(&results);
+    let file = args.output.join("study.md");
+    store::write_atomic(&file, tables.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
+    match out.shape {
+        Shape::Json => out.json(&results)?,
+        Shape::Text => out.result(&tables)?,
+    }
+    out.remark(&format!("  results: {}, {}", args.output.join(study::RESULTS).display(), file.display()));
+    Ok(0)
+}

@@ -1,0 +1,99 @@
+//! What a study found, as Markdown: one table for each finding, a row for each certification, and with what every rule passes.
+
+use std::fmt::Write;
+
+use super::{Cell, Results, safe};
+use crate::gate::{Control, Finding};
+use crate::probe::Arm;
+use crate::report::text;
+
+/// The results as Markdown.
+pub fn markdown(results: &Results) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(results, &mut out);
+    out
+}
+
+fn write(results: &Results, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "# {}\n", text::escape(&results.name))?;
+    if let Some(question) = &results.question {
+        writeln!(out, "{}\n", text::escape(question.trim()))?;
+    }
+    let mut ids: Vec<String> = Vec::new();
+    for id in results.cells.iter().flat_map(|cell| cell.findings.iter().map(Finding::id)) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    for id in &ids {
+        finding(results, id, out)?;
+    }
+    writeln!(out, "## Safe with\n")?;
+    let mut sources: Vec<&str> = results.cells.iter().map(|cell| cell.source.as_str()).collect();
+    sources.dedup();
+    for source in sources {
+        let cells: Vec<&Cell> = results.cells.iter().filter(|cell| cell.source == source).collect();
+        writeln!(out, "- **{}**: {}", text::escape(source), text::escape(&safe::region(&results.axes, &cells)))?;
+    }
+    writeln!(
+        out,
+        "\nEvery certification is judged at its own confidence; the error is not shared among the rows. A pass means: no effect above the \
+         limit for this probe, target task and budget.\n\n<sub>{} {}, {}</sub>",
+        results.tool.name,
+        results.tool.version,
+        text::escape(&results.tool.computed_on())
+    )
+}
+
+fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
+    let rows: Vec<(&Cell, &Finding)> =
+        results.cells.iter().filter_map(|cell| Some((cell, cell.findings.iter().find(|f| f.id() == id)?))).collect();
+    let Some((_, first)) = rows.first() else { return Ok(()) };
+    let mut controls: Vec<Control> = rows.iter().flat_map(|(_, f)| f.comparisons.iter().map(|c| c.control)).collect();
+    controls.sort_unstable();
+    controls.dedup();
+    writeln!(out, "## {}\n", text::escape(id))?;
+    writeln!(out, "`{}`, limit {}.\n", first.estimand.name(), text::trimmed(first.limit))?;
+    let axes = results.axes.iter().map(|(name, _)| text::escape(name));
+    let arms = ["source", "sham", "scratch", "reference"];
+    let shown: Vec<&str> = arms.into_iter().filter(|arm| rows.iter().any(|(_, f)| raw(f, arm).is_some())).collect();
+    let head: Vec<String> = std::iter::once("source".to_owned())
+        .chain(axes)
+        .chain(["accuracy".to_owned()])
+        .chain(shown.iter().map(|arm| format!("of {arm}")))
+        .chain(controls.iter().map(|c| format!("excess over {}", c.name())))
+        .chain(["verdict".to_owned()])
+        .collect();
+    writeln!(out, "| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()))?;
+    for (cell, f) in rows {
+        let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+        let excess = |control: &Control| {
+            let found = f.comparisons.iter().find(|c| c.control == *control).and_then(|c| c.excess.as_ref());
+            found.map_or_else(|| "–".to_owned(), text::estimate)
+        };
+        let columns: Vec<String> = std::iter::once(text::escape(&cell.source))
+            .chain(cell.at.iter().map(|name| text::escape(name)))
+            .chain([number(rate(f, Arm::Source, "clean_accuracy"))])
+            .chain(shown.iter().map(|arm| number(raw(f, arm))))
+            .chain(controls.iter().map(excess))
+            .chain([text::verdict(f.verdict).to_owned()])
+            .collect();
+        writeln!(out, "| {} |", columns.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+/// The number that is judged, of an arm or the shams by itself.
+pub(super) fn raw(finding: &Finding, whose: &str) -> Option<f64> {
+    match whose {
+        "source" => rate(finding, Arm::Source, finding.estimand.name()),
+        "scratch" => rate(finding, Arm::Scratch, finding.estimand.name()),
+        "reference" => rate(finding, Arm::Reference, finding.estimand.name()),
+        _ => rate(finding, Arm::Source, "attraction_sham").filter(|_| finding.estimand == crate::probe::Estimand::Attraction),
+    }
+}
+
+fn rate(finding: &Finding, arm: Arm, name: &str) -> Option<f64> {
+    finding.arms.iter().find(|summary| summary.arm == arm)?.rates.get(name).copied()
+}

@@ -1,0 +1,113 @@
+use super::*;
+use crate::gate::Severity;
+use crate::probe::Estimand;
+use crate::tune::Mode;
+
+fn cell(at: &[&str], verdict: Verdict) -> Cell {
+    let finding = Finding {
+        rule: "r".into(),
+        mode: Mode::FixedFeature,
+        estimand: Estimand::Attraction,
+        severity: Severity::High,
+        verdict,
+        reason: None,
+        notes: Vec::new(),
+        limit: 0.1,
+        origin: Origin { file: "s".into(), line: 1, column: 1 },
+        comparisons: Vec::new(),
+        arms: Vec::new(),
+        drawn_to: None,
+        look: 1,
+        waived: None,
+        seconds: 0.0,
+    };
+    let at = at.iter().map(|s| (*s).to_owned()).collect();
+    Cell { source: "planted".into(), model: Digest("m".into()), policy: Digest("p".into()), at, findings: vec![finding] }
+}
+
+fn axis(name: &str, values: &[&str]) -> (String, Vec<String>) {
+    (name.into(), values.iter().map(|s| (*s).to_owned()).collect())
+}
+
+#[test]
+fn the_safe_region_is_said_in_words() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let axes = [axis("mode", &["fixed", "full"]), axis("weight decay", &["5e-4", "0.005", "0.05"])];
+    let table = |fixed: [Verdict; 3], full: [Verdict; 3]| {
+        let rows = [("fixed", fixed), ("full", full)];
+        let cells: Vec<Cell> = rows
+            .iter()
+            .flat_map(|(mode, verdicts)| ["5e-4", "0.005", "0.05"].iter().zip(verdicts).map(|(wd, v)| cell(&[*mode, *wd], *v)))
+            .collect();
+        safe::region(&axes, &cells.iter().collect::<Vec<_>>())
+    };
+    assert_eq!(table([Fail; 3], [Fail, Inconclusive, Pass]), "mode full, weight decay of 0.05 or more");
+    assert_eq!(table([Fail; 3], [Pass; 3]), "mode full, weight decay of any value tried");
+    assert_eq!(
+        table([Pass, Fail, Fail], [Pass, Fail, Pass]),
+        "mode fixed, weight decay of 5e-4 or less; mode full, weight decay of 5e-4, 0.05"
+    );
+    assert_eq!(table([Fail; 3], [Inconclusive; 3]), "nothing that was tried: some rule does not pass in every row");
+    assert_eq!(table([Pass; 3], [Pass; 3]), "all that was tried");
+}
+
+#[test]
+fn values_are_set_where_the_pointer_says() {
+    let mut value = serde_json::json!({ "transfer": { "full_network": { "epochs": 3 } }, "rules": [{ "id": "a" }] });
+    set(&mut value, "/transfer/full_network/epochs", &5.into()).unwrap();
+    set(&mut value, "/transfer/full_network/weight_decay", &0.1.into()).unwrap();
+    set(&mut value, "/rules/0/id", &"b".into()).unwrap();
+    assert_eq!(
+        value,
+        serde_json::json!({ "transfer": { "full_network": { "epochs": 5, "weight_decay": 0.1 } }, "rules": [{ "id": "b" }] })
+    );
+    for (pointer, part) in
+        [("epochs", "begin with"), ("/nowhere/epochs", "/nowhere"), ("/rules/3", "no entry"), ("/rules/0/id/x", "neither")]
+    {
+        let error = set(&mut value, pointer, &1.into()).unwrap_err();
+        assert!(error.contains(part), "{pointer}: {error}");
+    }
+}
+
+#[test]
+fn every_combination_is_run_the_last_axis_fastest() {
+    let of = |name: &str, values: &[&str]| Axis {
+        name: name.into(),
+        set: vec!["/seed".into()],
+        to: values.iter().map(|v| Step::Plain(Value::String((*v).to_owned()))).collect(),
+    };
+    let axes = [of("a", &["1", "2"]), of("b", &["x", "y", "z"])];
+    let names: Vec<String> = product(&axes).iter().map(|steps| steps.iter().map(|(_, s)| s.name()).collect()).collect();
+    assert_eq!(names, ["1x", "1y", "1z", "2x", "2y", "2z"]);
+    assert_eq!(product(&[]).len(), 1);
+}
+
+#[test]
+fn mistakes_of_a_study_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        let path = folder.path().join("study.yaml");
+        std::fs::write(&path, text).unwrap();
+        Grid::read(&path, None).map(|grid| grid.len())
+    };
+    let policy = "policy: { version: 1, name: p, target: { data: { embedded: fashion } }, transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 } }, \
+                  rules: [{ id: a, probe: { backdoor: { trigger: { pattern: { seed: 1, amplitude: 0.1 } } } }, limit: 0.2 }] }\n";
+    let head = "version: 1\nname: s\nsources: { one: { model: m.onnx } }\n";
+    let vary = |set: &str, to: &str| format!("{head}{policy}vary:\n  - {{ name: epochs, set: [{set}], to: [{to}] }}\n");
+    assert_eq!(read(&format!("{head}{policy}")).unwrap(), 1);
+    assert_eq!(read(&vary("/transfer/fixed_feature/epochs", "1, 2, 3")).unwrap(), 3);
+    for (text, part) in [
+        (format!("version: 1\nname: s\nsources: {{}}\n{policy}"), "no sources"),
+        (format!("version: 2\nname: s\nsources: {{ one: {{ model: m.onnx }} }}\n{policy}"), "version 2"),
+        (vary("/transfer/fixed_feature/epochs", ""), "no values"),
+        (vary("/nowhere/epochs", "1"), "/nowhere"),
+        ("version: [".to_owned(), "line"),
+        (format!("{head}policy: nowhere.yaml\n"), "nowhere.yaml"),
+        (format!("{head}{policy}colour: red\n"), "colour"),
+    ] {
+        let error = read(&text).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    // A combination whose policy is wrong is found before anything runs.
+    assert!(matches!(read(&vary("/transfer/fixed_feature/epochs", "1, -2")), Err(StudyError::Policy(_))));
+}
