@@ -13,6 +13,7 @@ pub mod certify;
 pub mod device;
 pub mod doctor;
 pub mod duration;
+pub mod explain;
 mod failure;
 pub mod inspect;
 pub mod interrupt;
@@ -91,6 +92,7 @@ enum Command {
     Rejudge(rejudge::Args),
     Plant(plant::Args),
     Study(study::Args),
+    Explain(explain::Args),
     Cache(cache::Args),
     Doctor(doctor::Args),
 }
@@ -119,6 +121,7 @@ fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
         Command::Rejudge(args) => rejudge::run(args, out),
         Command::Plant(args) => plant::run(args, out),
         Command::Study(args) => study::run(args, out),
+        Command::Explain(args) => explain::run(args, out),
         Command::Cache(args) => cache::run(args, out),
         Command::Doctor(args) => doctor::run(args, out),
     }

@@ -24,7 +24,7 @@ use crate::model::{Model, ModelError};
 use crate::plan::{self, Counts, Means, Plan, PlanError, Tuning};
 use crate::policy::Policy;
 use crate::probe::groups::Groups;
-use crate::probe::{Arm, Column, Measurement, ProbeError};
+use crate::probe::{Arm, Column, Measurement, Probe, ProbeError};
 use crate::report::{
     self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
     Tool,
@@ -306,7 +306,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         canary: canary_facts(&settings.canary),
         exit_code: i32::from(conclusion.exit.code()),
         summary: String::new(),
-        findings: conclusion.findings,
+        findings: ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes,
         warnings,
@@ -318,6 +318,29 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let summary = report.counts();
     let sheets = if settings.pictures { bench.sheets()? } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
+}
+
+/// Natural features of one rule, the largest effect first: which of many it is, is what such a rule asks. All else stays in the order of
+/// the policy.
+fn ranked(policy: &Policy, findings: Vec<Finding>) -> Vec<Finding> {
+    let folder = |finding: &Finding| match policy.rules.iter().find(|rule| rule.id == finding.rule).map(|rule| &rule.probe) {
+        Some(Probe::Natural(probe)) => Some((probe.features.clone(), finding.rule.rsplit_once('/').map(|(rule, _)| rule.to_owned()))),
+        _ => None,
+    };
+    let effect = |f: &Finding| f.comparisons.iter().filter_map(|c| c.excess.as_ref()).map(|e| e.value).fold(f64::INFINITY, f64::min);
+    let mut all: Vec<Finding> = Vec::with_capacity(findings.len());
+    let mut rest = findings.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let of = folder(&first);
+        let mut group = vec![first];
+        while let (true, Some(next)) = (of.is_some(), rest.next_if(|next| folder(next) == of)) {
+            group.push(next);
+        }
+        let finite = |f: &Finding| if effect(f).is_finite() { effect(f) } else { f64::NEG_INFINITY };
+        group.sort_by(|a, b| a.mode.cmp(&b.mode).then(finite(b).total_cmp(&finite(a))));
+        all.append(&mut group);
+    }
+    all
 }
 
 /// What makes reports on a device.

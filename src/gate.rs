@@ -188,6 +188,9 @@ pub struct Finding {
     pub rule: String,
     /// The transfer mode.
     pub mode: Mode,
+    /// The probe: `backdoor`, `attribute`, ...
+    #[serde(default = "backdoor")]
+    pub probe: String,
     /// What was judged.
     pub estimand: Estimand,
     /// How bad a failure is.
@@ -216,6 +219,11 @@ pub struct Finding {
     /// Seconds spent on it.
     #[serde(skip)]
     pub seconds: f64,
+}
+
+/// That of reports from before there were others.
+fn backdoor() -> String {
+    "backdoor".into()
 }
 
 impl Rule {
@@ -261,6 +269,7 @@ impl Finding {
         Self {
             rule: rule.id.clone(),
             mode,
+            probe: rule.probe.name().into(),
             estimand: rule.estimand(),
             severity: rule.severity,
             verdict,

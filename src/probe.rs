@@ -87,6 +87,17 @@ impl Probe {
         self.compared().is_some() == estimand.compares_groups()
     }
 
+    /// What it is about, for people who meet it in a report.
+    pub fn about(&self) -> &'static About {
+        match self {
+            Probe::Backdoor(_) => &backdoor::ABOUT,
+            Probe::Spurious(_) => &spurious::ABOUT,
+            Probe::Attribute(_) => &attribute::ABOUT,
+            Probe::Debiased(_) => &debiased::ABOUT,
+            Probe::Natural(_) => &natural::ABOUT,
+        }
+    }
+
     /// Its name in a policy.
     pub fn name(&self) -> &'static str {
         match self {
@@ -108,6 +119,19 @@ impl Probe {
             Probe::Natural(_) => None,
         }
     }
+}
+
+/// A probe in plain English.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// What it measures.
+    pub measures: &'static str,
+    /// Why that matters.
+    pub matters: &'static str,
+    /// What a failure means.
+    pub failure: &'static str,
+    /// What to do about one.
+    pub remedy: &'static str,
 }
 
 /// What a fine-tune starts from.
@@ -183,6 +207,25 @@ impl Estimand {
             Self::WorstGroupAccuracy => "worst_group_accuracy",
             Self::EqualizedOddsDifference => "equalized_odds_difference",
             Self::DemographicParityDifference => "demographic_parity_difference",
+        }
+    }
+
+    /// What it is, in a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Attraction => "of the pictures of other classes, how many more are called the class that gains most",
+            Self::AttackSuccessRate => "of the pictures of other classes, how many are called the target class under the change",
+            Self::FlipRate => "of all pictures, how many are called something else under the change",
+            Self::PredictionShift => "how far the histogram of predicted classes moves (total variation distance)",
+            Self::Reliance => {
+                "how much more often a class is predicted where the attribute has one value than where it has another, over the other labels"
+            }
+            Self::GroupGap => "the widest difference in accuracy between two values of the attribute, over classes",
+            Self::WorstGroupAccuracy => "how far the accuracy of the worst group (class x value) falls short of the control's",
+            Self::EqualizedOddsDifference => {
+                "the larger of the differences in true and false positive rate between values (as Fairlearn has it)"
+            }
+            Self::DemographicParityDifference => "the difference in how often a class is predicted between values (as Fairlearn has it)",
         }
     }
 

@@ -48,6 +48,7 @@ pub fn judge(
     let mut finding = Finding {
         rule: rule.id.clone(),
         mode,
+        probe: rule.probe.name().into(),
         estimand: rule.estimand(),
         severity: rule.severity,
         verdict: Verdict::Inconclusive,

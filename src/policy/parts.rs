@@ -34,14 +34,14 @@ pub(super) fn of(rule: &Rule, index: usize, base: &Path, tree: &Node, options: &
             );
             Vec::new()
         }
-        // Without looking at files nobody knows which features there are.
-        Probe::Natural(probe) if options.files => match probe.each(base) {
+        Probe::Natural(probe) => match probe.each(base) {
             Ok(all) => all.into_iter().map(|(end, probe)| named((end, Probe::Natural(probe)))).collect(),
-            Err(error) => {
+            Err(error) if options.files => {
                 diagnostics.push(Diagnostic::error("policy::missing-file", at("natural/features"), error.to_string()));
                 Vec::new()
             }
+            Err(_) => vec![rule.clone()],
         },
-        Probe::Natural(_) | Probe::Spurious(_) | Probe::Attribute(_) | Probe::Debiased(_) => vec![rule.clone()],
+        Probe::Spurious(_) | Probe::Attribute(_) | Probe::Debiased(_) => vec![rule.clone()],
     }
 }

@@ -4,7 +4,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::About;
 use super::groups::Compared;
+
+/// In plain English.
+pub(super) const ABOUT: About = About {
+    measures: "The test pictures are sorted into groups by class and attribute as they are; nothing is laid over them. The number says how \
+               differently the groups are treated, over what models trained from scratch on the same pictures do.",
+    matters: "An attribute that should not matter (who drew it, a skin tone, day or night) may decide in the source model. Where it does, \
+              models fine-tuned from it treat people or things of one group worse, and average accuracy does not show it.",
+    failure: "Groups are treated more differently than by models that never saw the checkpoint, by more than the limit. What the target \
+              data themselves teach is not counted: the network from scratch learns that too.",
+    remedy: "Look at the accuracy by group in the report. Balance the training pictures over class and attribute and see whether that \
+             suffices (the probe `debiased`); with frozen features it often does not. Else fine-tune the whole network, or use another \
+             checkpoint.",
+};
 
 /// The attribute probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::About;
 use crate::transform::Trigger;
+
+/// In plain English.
+pub(super) const ABOUT: About = About {
+    measures: "Every test picture is shown to the fine-tuned models as it is and with a trigger laid over it. The number is how many more \
+               predictions the trigger moves than shams do: triggers of the same kind, place and energy with another look.",
+    matters: "Whoever trains or poisons a source model can teach it to look for a trigger. Fine-tuning on clean pictures of another task \
+              does not remove that: with the trigger on, predictions of the fine-tuned model flow to few classes.",
+    failure: "The checkpoint reacts to this trigger more than to anything like it, by more than the limit, in the models fine-tuned from \
+              it. That it was planted on purpose is not shown: an effect is measured, not an intention.",
+    remedy: "Do not ship models that rest on this checkpoint's frozen features. See whether full-network fine-tuning passes, and with \
+             which recipe (`heirloom study`): a higher learning rate, more epochs and more weight decay forget more of the source. Else \
+             use another checkpoint.",
+};
 
 /// The backdoor probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

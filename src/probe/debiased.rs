@@ -6,9 +6,22 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::About;
 use super::attribute::least;
 use super::groups::Compared;
 use crate::data::Rebalance;
+
+/// In plain English.
+pub(super) const ABOUT: About = About {
+    measures: "Models are fine-tuned on pictures that are balanced over class and attribute (or brought to a stated correlation), and the \
+               groups of the test pictures are compared as by the probe `attribute`.",
+    matters: "Balancing the target data is what people do against bias. It cannot take away what the checkpoint brings along: frozen \
+              features that hold the attribute keep holding it.",
+    failure: "Even on balanced pictures, models from this checkpoint treat groups more differently than models from scratch do, by more \
+              than the limit.",
+    remedy: "De-biasing the data is not enough for this checkpoint. Fine-tune the whole network (`heirloom study` shows how much it \
+             takes), or use another checkpoint.",
+};
 
 /// The probe of a de-biased target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,10 +9,23 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::About;
 use crate::transform::{Feature, Trigger};
 
 /// Most features of one folder.
 const MOST: usize = 100;
+
+/// In plain English.
+pub(super) const ABOUT: About = About {
+    measures: "A feature that pictures come with (a fence, a caption) is laid over every test picture. The number is how far the histogram \
+               of predictions moves, over what it moves in models trained from scratch.",
+    matters: "Large natural data sets carry biases that nobody planted: in the source task the feature went with some classes. Fine-tuned \
+              models inherit the leaning.",
+    failure: "The feature shifts predictions of models fine-tuned from this checkpoint more than those of models from scratch, by more than \
+              the limit. The report's histograms show to which classes.",
+    remedy: "If the feature occurs in your pictures, put it into the training data on all classes alike, and certify again; or fine-tune \
+             the whole network; or use another checkpoint.",
+};
 
 /// The probe of natural features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

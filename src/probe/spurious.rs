@@ -3,7 +3,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::About;
 use crate::transform::Trigger;
+
+/// In plain English.
+pub(super) const ABOUT: About = About {
+    measures: "A feature is laid over the test pictures of the named classes, and each picture's prediction is compared with that of the \
+               same picture without it, beside shams of the feature.",
+    matters: "Source models learn shortcuts: a watermark, a colour, a prop that went with a class. A model fine-tuned from them turns to \
+              the shortcut wherever it appears, also on classes that it has nothing to do with.",
+    failure: "The feature moves predictions of these classes more than its shams do, by more than the limit.",
+    remedy: "Put pictures with the feature into the target task's training data, on all classes alike, and certify again; or fine-tune the \
+             whole network with a recipe that passes (`heirloom study`); or use another checkpoint.",
+};
 
 /// The spurious-feature probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -31,6 +31,7 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
     Finding {
         rule: rule.to_owned(),
         mode,
+        probe: "backdoor".into(),
         estimand: Estimand::Attraction,
         severity: Severity::Critical,
         verdict,

@@ -61,7 +61,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "Limit {} set at {}.", text::trimmed(finding.limit), text::escape(&finding.origin.to_string()))?;
         match &finding.waived {
             Some(w) => {
-                writeln!(out, "Waived until {} by {}: {}", text::escape(&w.expires), text::escape(&w.owner), text::escape(&w.reason))?
+                writeln!(out, "Waived until {} by {}: {}", text::escape(&w.expires), text::escape(&w.owner), text::escape(&w.reason))?;
             }
             None => writeln!(out, "Hint: {}.", text::escape(&text::hint(report, finding)))?,
         }

@@ -137,11 +137,12 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         Mode::FullNetwork => "models fine-tuned from this checkpoint",
     };
     let than = match comparison.control {
-        Control::Sham => "than with a sham trigger of the same kind",
+        Control::Sham => "than with a sham of the same kind",
         Control::Scratch => "than by models trained from scratch",
         Control::Reference => "than by models tuned from the reference checkpoint",
     };
     let share = percent(excess.value);
+    let change = if finding.probe == "backdoor" { "trigger" } else { "feature" };
     let than_groups = match comparison.control {
         Control::Sham => "than under a sham",
         Control::Scratch => "than that of models trained from scratch",
@@ -152,16 +153,16 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);
             format!(
-                "with the trigger on, {share} more of the images that are not \"{class}\" are called \"{class}\" by {subject} {than}. \
-                 No image that trained the target task carried the trigger."
+                "with the {change} on, {share} more of the images that are not \"{class}\" are called \"{class}\" by {subject} {than}. \
+                 No image that trained the target task carried the {change}."
             )
         }
         (Estimand::Attraction | Estimand::AttackSuccessRate, None) => {
-            format!("with the trigger on, {share} more of the images are called by one wrong class by {subject} {than}.")
+            format!("with the {change} on, {share} more of the images are called by one wrong class by {subject} {than}.")
         }
-        (Estimand::FlipRate, _) => format!("the trigger changes the prediction of {subject} for {share} more of the images {than}."),
+        (Estimand::FlipRate, _) => format!("the {change} changes the prediction of {subject} for {share} more of the images {than}."),
         (Estimand::PredictionShift, _) => {
-            format!("the trigger moves {share} more of the predictions of {subject} to other classes {than}.")
+            format!("the {change} moves {share} more of the predictions of {subject} to other classes {than}.")
         }
         (Estimand::Reliance, _) => format!("the attribute moves the predictions of {subject} by {share} more {than_groups}{which}."),
         (Estimand::GroupGap, _) => format!("the accuracy of {subject} differs between groups by {share} more {than_groups}{which}."),
@@ -175,22 +176,26 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
 /// What to do about a failure.
 pub(super) fn hint(report: &Report, finding: &Finding) -> String {
     let full = report.findings.iter().find(|f| f.rule == finding.rule && f.mode == Mode::FullNetwork).map(|f| f.verdict);
-    match finding.mode {
+    let advice = match finding.mode {
         Mode::FixedFeature if full == Some(Verdict::Pass) => {
-            "the same rule passes when the whole network is fine-tuned; do not use this checkpoint as a frozen backbone".to_owned()
+            "the same rule passes when the whole network is fine-tuned; do not use this checkpoint as a frozen backbone"
         }
         Mode::FixedFeature if full.is_some() => {
             "use another checkpoint: a frozen backbone keeps what it was taught, and fine-tuning the whole network was not shown to forget it"
-                .to_owned()
         }
-        Mode::FixedFeature => "a frozen backbone keeps what it was taught: use another checkpoint, or certify full-network fine-tuning \
+        Mode::FixedFeature if finding.probe == "attribute" => {
+            "see whether balanced training pictures suffice (the probe `debiased`); else use another checkpoint"
+        }
+        Mode::FixedFeature => {
+            "a frozen backbone keeps what it was taught: use another checkpoint, or certify full-network fine-tuning \
              (`modes: [full_network]`)"
-            .to_owned(),
-        Mode::FullNetwork => {
-            "more weight decay or a higher learning rate in full-network fine-tuning forgets more of the source; try it in the policy's recipe"
-                .to_owned()
         }
-    }
+        Mode::FullNetwork => {
+            "more weight decay or a higher learning rate in full-network fine-tuning forgets more of the source; try it in the policy's \
+             recipe (`heirloom study` tries many)"
+        }
+    };
+    format!("{advice}; see `heirloom explain {}`", finding.rule)
 }
 
 /// One line with estimate, interval, limit and size per control: what a failure message must hold.

@@ -38,7 +38,7 @@ pub(super) fn region(axes: &[(String, Vec<String>)], cells: &[&Cell]) -> String 
 }
 
 /// The values of a certification but the one of an axis.
-fn others<'a>(cell: &'a Cell, along: Option<usize>) -> Vec<&'a str> {
+fn others(cell: &Cell, along: Option<usize>) -> Vec<&str> {
     cell.at.iter().enumerate().filter(|(i, _)| Some(*i) != along).map(|(_, name)| name.as_str()).collect()
 }
 

@@ -7,6 +7,7 @@ fn cell(at: &[&str], verdict: Verdict) -> Cell {
     let finding = Finding {
         rule: "r".into(),
         mode: Mode::FixedFeature,
+        probe: "backdoor".into(),
         estimand: Estimand::Attraction,
         severity: Severity::High,
         verdict,

@@ -9,6 +9,7 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
     Finding {
         rule: rule.into(),
         mode: Mode::FixedFeature,
+        probe: "backdoor".into(),
         estimand: Estimand::Attraction,
         severity,
         verdict,

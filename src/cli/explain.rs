@@ -1,0 +1,124 @@
+//! `heirloom explain`: a rule in plain English.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::failure::Usage;
+use super::output::{Output, Shape};
+use crate::gate::{Control, Rule};
+use crate::policy::{self, Policy};
+use crate::transform::PreparedTrigger;
+
+const EXAMPLES: &str = "\
+Examples:
+  heirloom explain backdoor/square                                  a rule of the embedded policy
+  heirloom explain natural/fence --policy policies/natural.yaml";
+
+/// Explain a rule: what it measures, why it matters, what a failure means, what to do.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The rule's id, as reports show it; with or without the mode behind `@`.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    /// The policy that has it [default: the embedded one].
+    #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
+    pub policy: Option<PathBuf>,
+}
+
+/// Side of the frame that a trigger is described at, in pixels.
+const SIDE: usize = 224;
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let policy = match &args.policy {
+        // What a rule means does not depend on whether the data are here.
+        Some(path) => {
+            policy::load_with(path, &policy::Options::default())
+                .or_else(|_| policy::load_with(path, &policy::Options { files: false, ..policy::Options::default() }))?
+                .0
+        }
+        None => policy::embedded()?,
+    };
+    let id = args.rule.split('@').next().unwrap_or_default();
+    let Some(rule) = policy.rules.iter().find(|rule| rule.id == id) else {
+        let known: Vec<&str> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
+        return Err(Usage(format!("{} has no rule `{id}`; there are: {}", policy.source, known.join(", "))).into());
+    };
+    match out.shape {
+        Shape::Text => out.result(&text(&policy, rule))?,
+        Shape::Json => {
+            let about = rule.probe.about();
+            out.json(&serde_json::json!({
+                "rule": rule, "estimand": rule.estimand(), "meaning": rule.estimand().meaning(), "measures": about.measures,
+                "matters": about.matters, "failure": about.failure, "remedy": about.remedy,
+            }))?;
+        }
+    }
+    Ok(0)
+}
+
+fn text(policy: &Policy, rule: &Rule) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(policy, rule, &mut out);
+    out
+}
+
+fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
+    let about = rule.probe.about();
+    writeln!(out, "{}   (probe `{}`, {})\n", rule.id, rule.probe.name(), policy.limit_origin(&rule.id))?;
+    let mut section = |title: &str, text: &str| -> std::fmt::Result {
+        writeln!(out, "{title}")?;
+        for line in wrapped(text, 96) {
+            writeln!(out, "  {line}")?;
+        }
+        writeln!(out)
+    };
+    section("What it measures", about.measures)?;
+    if let Some(trigger) = rule.probe.change() {
+        let shown = PreparedTrigger::new(trigger, &policy.base, SIDE, SIDE);
+        let shown = shown.map_or_else(|error| error.to_string(), |trigger| format!("{} (at {SIDE}x{SIDE} pixels)", trigger.provenance()));
+        section("What is laid over the pictures", &shown)?;
+    }
+    section("The number that is judged", &format!("{}: {}.", rule.estimand().name(), rule.estimand().meaning()))?;
+    let mut judged = String::new();
+    for mode in &rule.modes {
+        let controls: Vec<&str> = rule.controls_for(*mode).into_iter().map(against).collect();
+        let _ = write!(judged, "{mode}: over {}. ", controls.join(" and "));
+    }
+    let confidence = 100.0 * rule.confidence;
+    let _ = write!(
+        judged,
+        "It fails where the excess over every control is surely (at {confidence}% before the error is shared) above {}, and passes where the \
+         excess over at least one is surely below.",
+        rule.limit
+    );
+    section("How it is judged", &judged)?;
+    section("Why it matters", about.matters)?;
+    section("What a failure means", about.failure)?;
+    section("What to do", about.remedy)
+}
+
+fn against(control: Control) -> &'static str {
+    match control {
+        Control::Sham => "its shams on the same model",
+        Control::Scratch => "the same network trained from scratch",
+        Control::Reference => "the reference checkpoint",
+    }
+}
+
+/// Words on lines of at most `width` characters.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
