@@ -333,7 +333,7 @@ fn ranked(policy: &Policy, findings: Vec<Finding>) -> Vec<Finding> {
     while let Some(first) = rest.next() {
         let of = folder(&first);
         let mut group = vec![first];
-        while let (true, Some(next)) = (of.is_some(), rest.next_if(|next| folder(next) == of)) {
+        while let Some(next) = rest.next_if(|next| of.is_some() && folder(next) == of) {
             group.push(next);
         }
         let finite = |f: &Finding| if effect(f).is_finite() { effect(f) } else { f64::NEG_INFINITY };
