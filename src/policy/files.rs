@@ -50,7 +50,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         seek(path, "/target/attributes", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        if let Some((path, pointer)) = trigger_file(index, rule) {
+        for (_, path, pointer) in trigger_files(index, rule) {
             seek(path, &pointer, false);
         }
     }
@@ -58,36 +58,53 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         seek(&reference.model, "/reference/model", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        if let Some((path, pointer)) = trigger_file(index, rule)
-            && policy.path(path).exists()
-            && let Some(reason) = unusable(policy, rule)
-        {
-            let span = find(tree, &pointer).map_or(0..0, Node::value_span);
-            diagnostics
-                .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
+        for (trigger, path, pointer) in trigger_files(index, rule) {
+            if policy.path(path).exists()
+                && let Some(reason) = unusable(policy, trigger)
+            {
+                let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+                diagnostics
+                    .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
+            }
         }
     }
 }
 
-/// The file of a rule's trigger, and where the policy names it.
-fn trigger_file(index: usize, rule: &Rule) -> Option<(&Path, String)> {
+/// The files of a rule's triggers: which trigger, its file, and where the policy names it.
+fn trigger_files(index: usize, rule: &Rule) -> Vec<(&Trigger, &Path, String)> {
     let Probe::Backdoor(probe) = &rule.probe;
-    let (path, field) = match &probe.trigger {
-        Trigger::Patch(patch) => (patch.image.as_deref(), "patch/image"),
-        Trigger::Pattern(pattern) => (pattern.file.as_deref(), "pattern/file"),
-        Trigger::Blend(blend) => (blend.image.as_deref(), "blend/image"),
-        Trigger::Overlay(overlay) => (Some(overlay.image.as_path()), "overlay/image"),
-    };
-    Some((path?, format!("/rules/{index}/probe/backdoor/trigger/{field}")))
+    let at = format!("/rules/{index}/probe/backdoor/trigger");
+    match &probe.trigger {
+        Trigger::All(triggers) => {
+            triggers.iter().enumerate().filter_map(|(part, trigger)| trigger_file(trigger, &format!("{at}/all/{part}"))).collect()
+        }
+        trigger => trigger_file(trigger, &at).into_iter().collect(),
+    }
 }
 
-/// Why the picture of a rule's trigger cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
-fn unusable(policy: &Policy, rule: &Rule) -> Option<String> {
-    let Probe::Backdoor(probe) = &rule.probe;
-    if matches!(probe.trigger, Trigger::Pattern(_)) {
+fn trigger_file<'a>(trigger: &'a Trigger, at: &str) -> Option<(&'a Trigger, &'a Path, String)> {
+    let (path, field) = match trigger {
+        Trigger::Patch(patch) => (patch.image.as_deref()?, "patch/image"),
+        Trigger::Pattern(pattern) => (pattern.file.as_deref()?, "pattern/file"),
+        Trigger::Blend(blend) => (blend.image.as_deref()?, "blend/image"),
+        Trigger::Overlay(overlay) => (overlay.image.as_path(), "overlay/image"),
+        Trigger::Sinusoid(_)
+        | Trigger::Warp(_)
+        | Trigger::LowFrequency(_)
+        | Trigger::Quantize(_)
+        | Trigger::Noise(_)
+        | Trigger::Text(_)
+        | Trigger::All(_) => return None,
+    };
+    Some((trigger, path, format!("{at}/{field}")))
+}
+
+/// Why a trigger's picture cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
+fn unusable(policy: &Policy, trigger: &Trigger) -> Option<String> {
+    if matches!(trigger, Trigger::Pattern(_)) {
         return None;
     }
-    match PreparedTrigger::new(&probe.trigger, &policy.base, SIDE, SIDE) {
+    match PreparedTrigger::new(trigger, &policy.base, SIDE, SIDE) {
         Err(error @ (TransformError::Read { .. } | TransformError::Content { .. })) => Some(error.to_string()),
         _ => None,
     }

@@ -179,24 +179,7 @@ impl Checker<'_> {
     }
 
     fn backdoor(&mut self, rule: &Rule, probe: &Backdoor, at: &str) {
-        match &probe.trigger {
-            Trigger::Patch(patch) => {
-                let color = format!("{at}/trigger/patch/color");
-                if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
-                    let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
-                    self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
-                    return;
-                }
-                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/trigger/patch"));
-            }
-            Trigger::Pattern(pattern) => {
-                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/trigger/pattern"));
-            }
-            Trigger::Blend(blend) => {
-                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/trigger/blend"));
-            }
-            Trigger::Overlay(_) => {}
-        }
+        self.trigger(&probe.trigger, &format!("{at}/trigger"));
         let Some(class) = &probe.target_class else { return };
         let place = self.value(&format!("{at}/target_class"));
         if let Some(classes) = &self.file.target.classes
@@ -214,6 +197,45 @@ impl Checker<'_> {
             let message = "`target_class` matters only to `attack_success_rate`";
             let hint = "remove it, or set `estimand: attack_success_rate`";
             self.add(Diagnostic::warning("policy::no-effect", place, message).hint(hint));
+        }
+    }
+
+    fn trigger(&mut self, trigger: &Trigger, at: &str) {
+        match trigger {
+            Trigger::Patch(patch) => {
+                let color = format!("{at}/patch/color");
+                if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
+                    let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
+                    self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
+                    return;
+                }
+                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/patch"));
+            }
+            Trigger::Pattern(pattern) => {
+                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/pattern"));
+            }
+            Trigger::Blend(blend) => {
+                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/blend"));
+            }
+            Trigger::All(triggers) => {
+                for (index, trigger) in triggers.iter().enumerate() {
+                    let at = format!("{at}/all/{index}");
+                    if matches!(trigger, Trigger::All(_)) {
+                        let diagnostic = Diagnostic::error("policy::value", self.value(&at), "`all` within `all`");
+                        self.add(diagnostic.hint("put its triggers into the one list: they are laid one after the other"));
+                    } else {
+                        self.trigger(trigger, &at);
+                    }
+                }
+            }
+            // All that can be wrong with these, the schema or the model's resolution says.
+            Trigger::Overlay(_)
+            | Trigger::Sinusoid(_)
+            | Trigger::Warp(_)
+            | Trigger::LowFrequency(_)
+            | Trigger::Quantize(_)
+            | Trigger::Noise(_)
+            | Trigger::Text(_) => {}
         }
     }
 
