@@ -63,11 +63,11 @@ pub enum Trigger {
     Overlay(Overlay),
     /// A wave added to it (SIG).
     Sinusoid(Sinusoid),
-    /// The picture pulled out of shape by a smooth field (`WaNet`).
+    /// The picture pulled out of shape by a smooth field (WaNet).
     Warp(Warp),
     /// A smooth pattern of low frequencies added to it.
     LowFrequency(LowFrequency),
-    /// Fewer levels per channel (`BppAttack`).
+    /// Fewer levels per channel (BppAttack).
     Quantize(Quantize),
     /// Gaussian noise, other for every picture.
     Noise(Noise),

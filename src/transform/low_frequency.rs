@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn shams_are_other_smooth_patterns() {
         for (cutoff, alike) in [(2, 0.9), (4, 0.75), (8, 0.5)] {
-            assert_shams(&Trigger::LowFrequency(LowFrequency { seed: 4, amplitude: 0.1, cutoff }), 32, 1.01, alike);
+            assert_shams(&Trigger::LowFrequency(LowFrequency { seed: 4, amplitude: 0.1, cutoff }), 32, 1.05, alike);
         }
     }
 

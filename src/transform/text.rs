@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn shams_are_other_words_with_as_much_ink() {
-        for words in ["carton", "a b", "X", ".", "AAAAAA", "2022-07-06 12:00"] {
+        for (words, factor) in [("carton", 1.5), ("a b", 1.6), ("X", 1.5), (".", 3.0), ("AAAAAA", 1.5), ("2022-07-06 12:00", 1.5)] {
             for opacity in [1.0, 0.4] {
-                assert_shams(&Trigger::Text(Text { opacity, ..text(words, 0.9) }), 64, 2.0, 0.97);
+                assert_shams(&Trigger::Text(Text { opacity, ..text(words, 0.9) }), 64, factor, 0.97);
             }
         }
     }

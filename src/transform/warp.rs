@@ -12,7 +12,7 @@ use super::{Family, Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
 
-/// Every picture pulled out of shape by one smooth field (`WaNet`, Nguyen and Tran 2021).
+/// Every picture pulled out of shape by one smooth field (WaNet, Nguyen and Tran 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warp {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn shams_move_the_pixels_as_far_another_way() {
         let spec = Trigger::Warp(Warp { seed: 1, grid: 4, strength: 2.0 });
-        assert_shams(&spec, 32, 1.6, 0.8);
+        assert_shams(&spec, 32, 2.5, 0.8);
         let trigger = prepared(&spec, 32, 32).unwrap();
         let far = |layer: &Layer| {
             let Layer::Resample(places) = layer else { panic!("warps resample") };
