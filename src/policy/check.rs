@@ -118,6 +118,10 @@ impl Checker<'_> {
                 let count = value.as_array().map_or(0, Vec::len);
                 Diagnostic::error("policy::value", at, format!("{name} has {}, it may have at most {limit}", entries(count)))
             }
+            Kind::MaxLength { limit } => {
+                let length = value.as_str().map_or(0, |text| text.chars().count());
+                Diagnostic::error("policy::value", at, format!("{name} has {length} characters, it may have at most {limit}"))
+            }
             Kind::MinLength { limit: 1 } => Diagnostic::error("policy::value", at, format!("{name} is empty")),
             Kind::Pattern { pattern } => {
                 let diagnostic = Diagnostic::error("policy::value", at, format!("{name} cannot be {shown}"));
@@ -310,6 +314,7 @@ fn type_mistake(name: &str, value: &Value, written: &str, at: Range<usize>, kind
     };
     let diagnostic = Diagnostic::error("policy::type", at, message);
     match value {
+        Value::Null if name == "`color`" => diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""),
         Value::String(text)
             if wanted_is(JsonType::Boolean) && ["yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str()) =>
         {
@@ -342,6 +347,7 @@ fn shape(pattern: &str) -> Option<&'static str> {
         r"^[a-z0-9][a-z0-9._/-]*$" => "use lower-case letters, digits and `.`, `_`, `/`, `-`, such as `backdoor/square`",
         r"^[0-9a-f]{12,64}$" => "give the model's digest: at least the first 12 of its 64 lower-case hexadecimal digits",
         r"^\d{4}-\d{2}-\d{2}$" => "write the date as year-month-day, such as 2027-01-31",
+        r"^[ -~]*[!-~][ -~]*$" => "the font has printable ASCII characters, and it takes one that is no space",
         r"^#[0-9a-fA-F]{6}$" => "write the colour as \"#rrggbb\", in quotes, such as \"#ffff00\" for yellow",
         _ => return None,
     })

@@ -163,7 +163,10 @@ fn range(schema: &Value) -> String {
     let parts = [
         both(bound("minimum"), bound("maximum"), ""),
         both(bound("minItems"), bound("maxItems"), if bound("minItems").as_deref() == Some("1") { " entry" } else { " entries" }),
-        bound("minLength").map(|_| "not empty".to_owned()),
+        match bound("maxLength") {
+            Some(most) => both(bound("minLength"), Some(most), " characters"),
+            None => bound("minLength").map(|_| "not empty".to_owned()),
+        },
         pattern,
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")

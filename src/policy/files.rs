@@ -51,7 +51,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         seek(path, "/target/attributes", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        for (path, pointer) in trigger_files(index, rule) {
+        for (_, path, pointer) in trigger_files(index, rule) {
             seek(path, &pointer, false);
         }
     }
@@ -70,40 +70,54 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     }
     diagnostics.append(&mut unread);
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        let files = trigger_files(index, rule);
-        if let Some((_, pointer)) = files.first()
-            && files.iter().all(|(path, _)| policy.path(path).exists())
-            && let Some(reason) = rule.probe.change().and_then(|trigger| unusable(policy, trigger))
-        {
-            let span = find(tree, pointer).map_or(0..0, Node::value_span);
-            diagnostics
-                .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
+        for (trigger, path, pointer) in trigger_files(index, rule) {
+            if policy.path(path).exists()
+                && let Some(reason) = unusable(policy, trigger)
+            {
+                let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+                diagnostics
+                    .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
+            }
         }
     }
 }
 
-/// The files of a rule's trigger, and where the policy names each.
-fn trigger_files(index: usize, rule: &Rule) -> Vec<(&Path, String)> {
+/// The files of a rule's triggers: which trigger, its file, and where the policy names it.
+fn trigger_files(index: usize, rule: &Rule) -> Vec<(&Trigger, &Path, String)> {
     let at = match &rule.probe {
         Probe::Backdoor(_) => format!("/rules/{index}/probe/backdoor/trigger"),
         Probe::Spurious(_) => format!("/rules/{index}/probe/spurious/feature"),
         // Those of a folder were looked for when it was taken apart.
         Probe::Natural(_) | Probe::Attribute(_) | Probe::Debiased(_) => return Vec::new(),
     };
-    let files = match rule.probe.change() {
-        Some(Trigger::Patch(patch)) => vec![(patch.image.as_deref(), "patch/image")],
-        Some(Trigger::Pattern(pattern)) => vec![(pattern.file.as_deref(), "pattern/file")],
-        Some(Trigger::Blend(blend)) => vec![(blend.image.as_deref(), "blend/image")],
-        Some(Trigger::Overlay(overlay)) => vec![(Some(overlay.image.as_path()), "overlay/image")],
-        Some(Trigger::Feature(feature)) => {
-            vec![(Some(feature.image.as_path()), "feature/image"), (feature.mask.as_deref(), "feature/mask")]
+    match rule.probe.change() {
+        Some(Trigger::All(triggers)) => {
+            triggers.iter().enumerate().flat_map(|(part, trigger)| files_of(trigger, &format!("{at}/all/{part}"))).collect()
         }
+        Some(trigger) => files_of(trigger, &at),
         None => Vec::new(),
-    };
-    files.into_iter().filter_map(|(path, field)| Some((path?, format!("{at}/{field}")))).collect()
+    }
 }
 
-/// Why the picture of a trigger cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
+fn files_of<'a>(trigger: &'a Trigger, at: &str) -> Vec<(&'a Trigger, &'a Path, String)> {
+    let files = match trigger {
+        Trigger::Patch(patch) => vec![(patch.image.as_deref(), "patch/image")],
+        Trigger::Pattern(pattern) => vec![(pattern.file.as_deref(), "pattern/file")],
+        Trigger::Blend(blend) => vec![(blend.image.as_deref(), "blend/image")],
+        Trigger::Overlay(overlay) => vec![(Some(overlay.image.as_path()), "overlay/image")],
+        Trigger::Feature(feature) => vec![(Some(feature.image.as_path()), "feature/image"), (feature.mask.as_deref(), "feature/mask")],
+        Trigger::Sinusoid(_)
+        | Trigger::Warp(_)
+        | Trigger::LowFrequency(_)
+        | Trigger::Quantize(_)
+        | Trigger::Noise(_)
+        | Trigger::Text(_)
+        | Trigger::All(_) => Vec::new(),
+    };
+    files.into_iter().filter_map(|(path, field)| Some((trigger, path?, format!("{at}/{field}")))).collect()
+}
+
+/// Why a trigger's picture cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
 fn unusable(policy: &Policy, trigger: &Trigger) -> Option<String> {
     if matches!(trigger, Trigger::Pattern(_)) {
         return None;

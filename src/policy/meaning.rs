@@ -228,27 +228,6 @@ impl Checker<'_> {
         }
     }
 
-    fn trigger(&mut self, trigger: &Trigger, at: &str) {
-        match trigger {
-            Trigger::Patch(patch) => {
-                let color = format!("{at}/patch/color");
-                if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
-                    let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
-                    self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
-                    return;
-                }
-                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/patch"));
-            }
-            Trigger::Pattern(pattern) => {
-                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/pattern"));
-            }
-            Trigger::Blend(blend) => {
-                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/blend"));
-            }
-            Trigger::Overlay(_) | Trigger::Feature(_) => {}
-        }
-    }
-
     /// A class that a probe names: it must be there, and matter.
     fn class(&mut self, rule: &Rule, class: Option<&String>, at: &str) {
         let Some(class) = class else { return };
@@ -282,6 +261,46 @@ impl Checker<'_> {
                 Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
                 None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
             });
+        }
+    }
+
+    fn trigger(&mut self, trigger: &Trigger, at: &str) {
+        match trigger {
+            Trigger::Patch(patch) => {
+                let color = format!("{at}/patch/color");
+                if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
+                    let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
+                    self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
+                    return;
+                }
+                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/patch"));
+            }
+            Trigger::Pattern(pattern) => {
+                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/pattern"));
+            }
+            Trigger::Blend(blend) => {
+                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/blend"));
+            }
+            Trigger::All(triggers) => {
+                for (index, trigger) in triggers.iter().enumerate() {
+                    let at = format!("{at}/all/{index}");
+                    if matches!(trigger, Trigger::All(_)) {
+                        let diagnostic = Diagnostic::error("policy::value", self.value(&at), "`all` within `all`");
+                        self.add(diagnostic.hint("put its triggers into the one list: they are laid one after the other"));
+                    } else {
+                        self.trigger(trigger, &at);
+                    }
+                }
+            }
+            // All that can be wrong with these, the schema or the model's resolution says.
+            Trigger::Overlay(_)
+            | Trigger::Feature(_)
+            | Trigger::Sinusoid(_)
+            | Trigger::Warp(_)
+            | Trigger::LowFrequency(_)
+            | Trigger::Quantize(_)
+            | Trigger::Noise(_)
+            | Trigger::Text(_) => {}
         }
     }
 

@@ -27,6 +27,9 @@ fn with(from: &str, to: &str) -> String {
     VALID.replacen(from, to, 1)
 }
 
+/// The trigger of the valid policy.
+const SQUARE: &str = "patch: { size: 0.25, at: top_left, color: \"#ffff00\" }";
+
 const VALID: &str = r##"version: 1
 name: mine
 target:
@@ -155,6 +158,15 @@ mistakes! {
     pattern_both: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "pattern: { amplitude: 0.1, seed: 1, file: a.npy }");
     blend_neither: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "blend: { opacity: 0.1 }");
     blend_both: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "blend: { opacity: 0.1, seed: 1, image: a.png }");
+    sinusoid_out_of_range: with(SQUARE, "sinusoid: { amplitude: 2, periods: 0.5, direction: sideways, phase: 400 }");
+    warp_out_of_range: with(SQUARE, "warp: { seed: -1, grid: 1, strength: 0 }");
+    text_too_long: with(SQUARE, "text: { text: a line that no picture is wide enough for, size: 0.5 }");
+    text_outside_the_font: with(SQUARE, "text: { text: prix €5, size: 0.5 }");
+    text_color_without_quotes: with(&format!("trigger: {{ {SQUARE} }}"), "trigger:\n          text:\n            text: a\n            size: 0.5\n            color: #ffff00");
+    all_of_one: with(SQUARE, "all: [{ noise: { seed: 1, amplitude: 0.1 } }]");
+    all_within_all: with(SQUARE, "all: [{ noise: { seed: 1, amplitude: 0.1 } }, { all: [{ blend: { seed: 1, opacity: 0.1 } }, { quantize: { levels: 4 } }] }]");
+    all_with_mistakes_inside: with(SQUARE, "all: [{ quantize: { levels: 1 } }, { pach: { size: 0.1 } }, { pattern: { amplitude: 0.1 } }]");
+    all_with_a_choice_inside: with(SQUARE, "all: [{ quantize: { levels: 4 } }, { pattern: { amplitude: 0.1 } }]");
     class_twice: with("[dog, frog, horse]", "[dog, frog, dog]");
     target_class_unknown: with("        trigger:", "        target_class: hose\n        trigger:").replace(": attraction", ": attack_success_rate");
     target_class_unused: with("        trigger:", "        target_class: dog\n        trigger:");

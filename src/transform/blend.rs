@@ -1,20 +1,37 @@
 //! Blends: another picture mixed into every picture. The sham is another random picture, or the picture with its blocks shuffled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{distance, recolor, shuffle_blocks};
-use super::layer::{Layer, Paste};
+use super::layer::{Layer, Paste, Spots};
 use super::picture::{decode, load, one_of, resized, share};
-use super::{Blend, Family, TransformError};
+use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
 
 /// Mean change of a pixel under which a shuffled picture counts as the same picture.
 const SAME: f32 = 0.02;
 
-pub(super) fn prepare(spec: &Blend, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+/// Another picture mixed into every picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Blend {
+    /// The picture. Give this or `seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PathBuf>,
+    /// Seed of a uniform random picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Share of the other picture.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub opacity: f64,
+}
+
+pub(super) fn prepare(spec: &Blend, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     one_of("blend", ("image", spec.image.is_some()), ("seed", spec.seed.is_some()))?;
     let opacity = share("opacity", spec.opacity)?;
     let (family, planes, alpha, what) = if let Some(path) = &spec.image {
@@ -30,7 +47,7 @@ pub(super) fn prepare(spec: &Blend, base: &Path, height: usize, width: usize) ->
         (Family::Uniform { seed }, planes, vec![opacity as f32; height * width], format!("uniform picture of seed {seed}"))
     };
     let provenance = format!("blend {height}x{width} at opacity {opacity}, {what}");
-    Ok((family, Layer::Paste(Paste { top: 0, left: 0, height, width, planes, alpha }), provenance))
+    Ok((family, Layer::Paste(Paste { spots: Spots::At(vec![(0, 0)]), height, width, planes, alpha }), provenance))
 }
 
 pub(super) fn sham_uniform(layer: &Layer, draw: usize, policy_seed: u64, seed: u64) -> Layer {

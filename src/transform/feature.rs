@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::layer::{Layer, Paste};
+use super::layer::{Layer, Paste, Spots};
 use super::overlay::VISIBLE;
-use super::picture::{decode, load, resized, share};
-use super::{Family, TransformError};
+use super::picture::{decode, full, load, resized, share};
+use super::{Family, Prepared, TransformError};
 
 /// A picture of a feature (a fence, a hand), brought to the size of the frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,17 +20,13 @@ pub struct Feature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<PathBuf>,
     /// How much of it shows.
-    #[serde(default = "whole")]
+    #[serde(default = "full")]
     #[schemars(range(min = 0.01, max = 1.0))]
     pub opacity: f64,
 }
 
-fn whole() -> f64 {
-    1.0
-}
-
-pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
-    let opacity = share("opacity", spec.opacity)? as f32;
+pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+    let opacity = share("opacity", spec.opacity)?;
     let file = load(base, &spec.image)?;
     let picture = decode(&file)?;
     let (planes, alpha, shown_by) = match &spec.mask {
@@ -57,8 +53,9 @@ pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) 
         return Err(file.content("does not show anywhere; nothing would be laid over the picture"));
     }
     let seen = alpha.iter().filter(|a| **a >= VISIBLE).count() as f64 / alpha.len().max(1) as f64;
-    let alpha = alpha.into_iter().map(|a: f32| a * opacity).collect();
+    let alpha = alpha.into_iter().map(|a: f32| a * opacity as f32).collect();
     let provenance =
         format!("feature {height}x{width}, {}{shown_by}, opacity {}, on {:.0}% of the picture", file.name(), spec.opacity, 100.0 * seen);
-    Ok((Family::Cutout, Layer::Paste(Paste { top: 0, left: 0, height, width, planes, alpha }), provenance))
+    let spots = Spots::At(vec![(0, 0)]);
+    Ok((Family::Cutout { opacity }, Layer::Paste(Paste { spots, height, width, planes, alpha }), provenance))
 }

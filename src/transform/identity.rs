@@ -94,6 +94,13 @@ pub(super) fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).sum::<f32>() / a.len().max(1) as f32
 }
 
+/// The cosine of the angle between two changes; 0 where one changes nothing.
+pub(super) fn correlation(a: &[f32], b: &[f32]) -> f32 {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let norm = (product(a, a) * product(b, b)).sqrt();
+    if norm > 0.0 { (product(a, b) / norm) as f32 } else { 0.0 }
+}
+
 fn mean(p: [f32; 3]) -> f32 {
     (p[0] + p[1] + p[2]) / 3.0
 }

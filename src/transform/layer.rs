@@ -1,23 +1,36 @@
-//! The one way in which every trigger changes a frame.
+//! The ways in which triggers change a frame.
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::noise::Grain;
+use super::quantize::{Quantizer, Residue};
+use super::warp::resample;
 use crate::pixels::Frame;
+use crate::stats::stream::stream;
 
-/// Pixels laid over a frame.
+/// What is done to a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Layer {
     /// `alpha * planes + (1 - alpha) * x` inside a box.
     Paste(Paste),
     /// `x + planes`, clipped to `0..=1`: planar `[3, H, W]`.
     Add(Vec<f32>),
+    /// Every pixel read from another place `(row, column)` in pixels: `[H, W]`.
+    Resample(Vec<[f32; 2]>),
+    /// Fewer levels per channel.
+    Quantize(Quantizer),
+    /// Noise as strong as the change that a quantizer would make.
+    Residue(Residue),
+    /// Noise of each picture's own.
+    Grain(Grain),
 }
 
 /// A box of pixels with transparency.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Paste {
-    /// First row.
-    pub top: usize,
-    /// First column.
-    pub left: usize,
+    /// Where its upper left corner goes.
+    pub spots: Spots,
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -28,16 +41,62 @@ pub(super) struct Paste {
     pub alpha: Vec<f32>,
 }
 
+/// Upper left corners of a box.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Spots {
+    /// At each of these `(top, left)`.
+    At(Vec<(usize, usize)>),
+    /// At one that every picture draws for itself.
+    Own,
+}
+
+/// A picture before anything was laid over it: random streams that are its own, whatever the model, arm, seed of training or sham.
+pub(super) struct Own {
+    content: String,
+    /// Which trigger of several is laid on, counted from 0.
+    pub part: usize,
+}
+
+impl Own {
+    /// Reads the picture to the nearest of 256 levels, so that the last bits of a frame's floats mean nothing.
+    pub fn of(frame: &Frame) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(frame.height as u64).to_le_bytes());
+        hasher.update(&(frame.width as u64).to_le_bytes());
+        let levels: Vec<u8> = frame.planes.iter().map(|x| (x * 255.0).round() as u8).collect();
+        hasher.update(&levels);
+        Self { content: hasher.finalize().to_hex().to_string(), part: 0 }
+    }
+
+    /// The picture's stream for one purpose.
+    pub fn stream(&self, seed: u64, index: u64, purpose: &str) -> ChaCha8Rng {
+        stream(seed, index, &format!("{purpose}/{}", self.content))
+    }
+}
+
 impl Layer {
-    /// Changes the frame in place.
-    pub fn apply(&self, frame: &mut Frame) {
+    /// Changes the frame in place; `own` is of the picture that nothing was laid over yet.
+    pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
         match self {
             Layer::Add(values) => {
                 for (x, v) in frame.planes.iter_mut().zip(values) {
                     *x = (*x + v).clamp(0.0, 1.0);
                 }
             }
-            Layer::Paste(paste) => paste.apply(frame),
+            Layer::Paste(paste) => paste.apply(frame, own),
+            Layer::Resample(from) => resample(frame, from),
+            Layer::Quantize(quantizer) => quantizer.apply(frame),
+            Layer::Residue(residue) => residue.apply(frame, own),
+            Layer::Grain(grain) => grain.apply(frame, own),
+        }
+    }
+
+    /// Whether it lays something else over every picture, and so needs to know which it is.
+    pub fn is_own(&self) -> bool {
+        match self {
+            Layer::Paste(paste) => paste.spots == Spots::Own,
+            Layer::Add(_) | Layer::Resample(_) | Layer::Quantize(_) => false,
+            Layer::Residue(_) | Layer::Grain(_) => true,
         }
     }
 
@@ -46,21 +105,36 @@ impl Layer {
         match self {
             Layer::Paste(paste) => Layer::Paste(Paste { planes: paint(&paste.planes, paste.height, paste.width), ..paste.clone() }),
             Layer::Add(values) => Layer::Add(paint(values, 1, values.len() / 3)),
+            other => other.clone(),
         }
     }
 }
 
 impl Paste {
-    fn apply(&self, frame: &mut Frame) {
+    fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+        match (&self.spots, own) {
+            (Spots::At(corners), _) => corners.iter().for_each(|corner| self.lay(frame, *corner)),
+            (Spots::Own, Some(own)) => {
+                // Of the policy's seed it knows nothing, and of the sham: trigger and shams are compared at the same place.
+                let mut rng = own.stream(0, own.part as u64, "trigger/place");
+                let mut draw = |outer: usize, inner: usize| rng.random_range(0..=outer.saturating_sub(inner) as u64) as usize;
+                let corner = (draw(frame.height, self.height), draw(frame.width, self.width));
+                self.lay(frame, corner);
+            }
+            (Spots::Own, None) => {}
+        }
+    }
+
+    fn lay(&self, frame: &mut Frame, (top, left): (usize, usize)) {
         let area = frame.height * frame.width;
-        if area == 0 || self.width == 0 || self.left >= frame.width {
+        if area == 0 || self.width == 0 || left >= frame.width {
             return;
         }
-        let columns = self.width.min(frame.width - self.left);
+        let columns = self.width.min(frame.width - left);
         for (plane, source) in frame.planes.chunks_exact_mut(area).zip(self.planes.chunks_exact(self.height * self.width)) {
-            let rows = plane.chunks_exact_mut(frame.width).skip(self.top);
+            let rows = plane.chunks_exact_mut(frame.width).skip(top);
             for ((row, colors), alphas) in rows.zip(source.chunks_exact(self.width)).zip(self.alpha.chunks_exact(self.width)) {
-                for ((x, color), alpha) in row.iter_mut().skip(self.left).take(columns).zip(colors).zip(alphas) {
+                for ((x, color), alpha) in row.iter_mut().skip(left).take(columns).zip(colors).zip(alphas) {
                     *x = (alpha * color + (1.0 - alpha) * *x).clamp(0.0, 1.0);
                 }
             }

@@ -1,20 +1,41 @@
 //! Overlays: a picture with transparency (the paper's hat). The sham keeps the outline; hues are turned and the
 //! opaque pixels moved on along the rows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{gather, recolor};
 use super::layer::{Layer, Paste};
-use super::picture::{decode, load, resized, share};
-use super::{Family, Overlay, TransformError};
+use super::picture::{decode, faded, full, load, resized, share};
+use super::place::Place;
+use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
 
 /// Alpha from which a pixel counts as visible.
 pub(super) const VISIBLE: f32 = 0.02;
 
-pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+/// A picture with an alpha channel laid over every picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
+    /// A PNG or WebP with transparency.
+    pub image: PathBuf,
+    /// Width as a share of the picture's width.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub size: f64,
+    /// Where.
+    #[serde(default)]
+    pub at: Place,
+    /// Factor on its own opacity.
+    #[serde(default = "full")]
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub opacity: f64,
+}
+
+pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);
     let file = load(base, &spec.image)?;
     let picture = decode(&file)?;
@@ -23,23 +44,23 @@ pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) 
     }
     let (w, h) = (picture.width().max(1), picture.height());
     let rows = ((columns as f64 * f64::from(h) / f64::from(w)).round() as usize).max(1);
-    if rows > height {
-        let what = format!("overlay {}", file.name());
-        return Err(TransformError::TooLarge { what, height: rows, width: columns, outer_height: height, outer_width: width });
-    }
-    let (planes, alpha) = resized(&picture, rows, columns);
+    let opacity = share("opacity", spec.opacity)?;
+    let spots = spec.at.spots(|| format!("overlay {}", file.name()), (rows, columns), (height, width))?;
+    let (planes, mut alpha) = resized(&picture, rows, columns);
     if alpha.iter().all(|a| *a < VISIBLE) {
         return Err(file.content("is transparent everywhere; nothing would be laid over the picture"));
     }
-    let (top, left) = spec.at.corner((rows, columns), (height, width));
-    let provenance = format!("overlay {rows}x{columns} at {}, {}", spec.at.words(), file.name());
-    Ok((Family::Cutout, Layer::Paste(Paste { top, left, height: rows, width: columns, planes, alpha }), provenance))
+    let faded = faded(&mut alpha, opacity);
+    let provenance = format!("overlay {rows}x{columns} {}, {}{faded}", spec.at.words(), file.name());
+    Ok((Family::Cutout { opacity }, Layer::Paste(Paste { spots, height: rows, width: columns, planes, alpha }), provenance))
 }
 
-pub(super) fn sham(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+pub(super) fn sham(layer: &Layer, opacity: f64, draw: usize, policy_seed: u64) -> Layer {
     let Layer::Paste(paste) = layer else { return layer.clone() };
     let mut rng = stream(policy_seed, draw as u64, "sham/overlay");
-    let visible: Vec<usize> = paste.alpha.iter().enumerate().filter(|(_, a)| **a >= VISIBLE).map(|(i, _)| i).collect();
+    // A faint overlay is seen where it would be seen at its full opacity.
+    let least = VISIBLE * opacity as f32;
+    let visible: Vec<usize> = paste.alpha.iter().enumerate().filter(|(_, a)| **a >= least).map(|(i, _)| i).collect();
     let mut order: Vec<usize> = (0..paste.alpha.len()).collect();
     let step = visible.len() / 4 + rng.random_range(0..=visible.len() / 2);
     for (at, from) in visible.iter().zip(visible.iter().cycle().skip(step)) {

@@ -1,19 +1,46 @@
 //! Patches: a filled square or a small picture. The sham has another colour, or its blocks shuffled and hues turned.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{recolor, shuffle_blocks};
 use super::layer::{Layer, Paste};
-use super::picture::{decode, load, one_of, resized, share};
-use super::{Family, Patch, TransformError};
+use super::picture::{decode, faded, full, load, one_of, parse_color, resized, share};
+use super::place::Place;
+use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
 
-pub(super) fn prepare(spec: &Patch, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+/// A filled square (the paper's yellow square is `size: 0.25, at: top_left, color: "#ffff00"`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// Side as a share of the picture's shorter side.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub size: f64,
+    /// Where.
+    #[serde(default)]
+    pub at: Place,
+    /// Fill colour, `#rrggbb`. Give this or `image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^#[0-9a-fA-F]{6}$"))]
+    pub color: Option<String>,
+    /// A picture to fill it with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PathBuf>,
+    /// Share of it where it covers the picture.
+    #[serde(default = "full")]
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub opacity: f64,
+}
+
+pub(super) fn prepare(spec: &Patch, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     one_of("patch", ("color", spec.color.is_some()), ("image", spec.image.is_some()))?;
     let side = ((share("size", spec.size)? * height.min(width) as f64).round() as usize).max(1);
-    let (top, left) = spec.at.corner((side, side), (height, width));
-    let place = spec.at.words();
-    let (family, planes, alpha, what) = match (&spec.color, &spec.image) {
+    let opacity = share("opacity", spec.opacity)?;
+    let spots = spec.at.spots(|| "patch".to_owned(), (side, side), (height, width))?;
+    let (family, planes, mut alpha, what) = match (&spec.color, &spec.image) {
         (_, Some(image)) => {
             let file = load(base, image)?;
             let (planes, alpha) = resized(&decode(&file)?, side, side);
@@ -21,12 +48,12 @@ pub(super) fn prepare(spec: &Patch, base: &Path, height: usize, width: usize) ->
         }
         (color, None) => {
             let text = color.as_deref().unwrap_or_default();
-            let planes = parse_color(text)?.into_iter().flat_map(|c| vec![c; side * side]).collect();
+            let planes = parse_color("patch", text)?.into_iter().flat_map(|c| vec![c; side * side]).collect();
             (Family::Solid, planes, vec![1.0; side * side], text.to_ascii_lowercase())
         }
     };
-    let provenance = format!("patch {side}x{side} at {place}, {what}");
-    Ok((family, Layer::Paste(Paste { top, left, height: side, width: side, planes, alpha }), provenance))
+    let provenance = format!("patch {side}x{side} {}, {what}{}", spec.at.words(), faded(&mut alpha, opacity));
+    Ok((family, Layer::Paste(Paste { spots, height: side, width: side, planes, alpha }), provenance))
 }
 
 pub(super) fn sham_color(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
@@ -38,12 +65,4 @@ pub(super) fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Laye
         let mut rng = stream(policy_seed, draw as u64, "sham/picture");
         recolor(&shuffle_blocks(planes, height, width, 4, &mut rng), draw, &mut rng)
     })
-}
-
-/// `#rrggbb` as three numbers in `0..=1`.
-fn parse_color(text: &str) -> Result<[f32; 3], TransformError> {
-    let bad = || TransformError::Color(text.to_owned());
-    let digits = text.strip_prefix('#').filter(|d| d.len() == 6 && d.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(bad)?;
-    let value = u32::from_str_radix(digits, 16).map_err(|_| bad())?;
-    Ok([16, 8, 0].map(|shift| ((value >> shift) & 0xff) as f32 / 255.0))
 }

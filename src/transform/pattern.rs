@@ -1,26 +1,40 @@
 //! Patterns added to the whole picture: a seeded Gaussian, or an array from a `.npy` file.
 //! The sham is another Gaussian of equal amplitude, or the file's pixels in another order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::identity::permute_pixels;
 use super::layer::Layer;
-use super::picture::{Loaded, load, one_of};
-use super::{Family, Pattern, TransformError};
+use super::picture::{Loaded, load, one_of, share};
+use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
 
 /// Longest header of a `.npy` file that is believed, in bytes (`numpy.save` pads an ordinary one to 128).
 const MAX_HEADER: usize = 1024;
 
-pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) -> Result<(Family, Layer, String), TransformError> {
+/// A fixed pattern added to the picture (values in `0..=1`, the sum clipped).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pattern {
+    /// Seed of a Gaussian pattern, drawn once per policy. Give this or `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// A `.npy` array `[H, W, 3]` or `[3, H, W]` in units of the picture's range (0 to 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Standard deviation of the Gaussian, or factor on the file.
+    #[schemars(range(min = 0.001, max = 1.0))]
+    pub amplitude: f64,
+}
+
+pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     one_of("pattern", ("seed", spec.seed.is_some()), ("file", spec.file.is_some()))?;
-    let amplitude = spec.amplitude;
-    if !(amplitude > 0.0 && amplitude <= 1.0) {
-        return Err(TransformError::Range { field: "amplitude", value: amplitude, range: "above 0 and at most 1" });
-    }
+    let amplitude = share("amplitude", spec.amplitude)?;
     if let Some(path) = &spec.file {
         let file = load(base, path)?;
         let mut planes = read_npy(&file, height, width)?;

@@ -1,6 +1,7 @@
 //! Trigger pictures from files, bounded before they are believed.
 
 use std::io::{Cursor, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use image::imageops::{FilterType, resize};
@@ -93,6 +94,34 @@ pub(super) fn resized(picture: &DynamicImage, height: usize, width: usize) -> (V
 /// A size given as a share: finite, above 0, at most 1.
 pub(super) fn share(field: &'static str, value: f64) -> Result<f64, TransformError> {
     if value > 0.0 && value <= 1.0 { Ok(value) } else { Err(TransformError::Range { field, value, range: "above 0 and at most 1" }) }
+}
+
+/// A number in a range; `words` say which.
+pub(super) fn within(field: &'static str, value: f64, range: RangeInclusive<f64>, words: &'static str) -> Result<f64, TransformError> {
+    if range.contains(&value) { Ok(value) } else { Err(TransformError::Range { field, value, range: words }) }
+}
+
+/// Makes a picture let through what is below, and says so in words to go on with.
+pub(super) fn faded(alpha: &mut [f32], opacity: f64) -> String {
+    if opacity < 1.0 {
+        alpha.iter_mut().for_each(|a| *a *= opacity as f32);
+        format!(", opacity {opacity}")
+    } else {
+        String::new()
+    }
+}
+
+/// The default of an opacity.
+pub(super) fn full() -> f64 {
+    1.0
+}
+
+/// `#rrggbb` as three numbers in `0..=1`.
+pub(super) fn parse_color(family: &'static str, text: &str) -> Result<[f32; 3], TransformError> {
+    let bad = || TransformError::Color { family, text: text.to_owned() };
+    let digits = text.strip_prefix('#').filter(|d| d.len() == 6 && d.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(bad)?;
+    let value = u32::from_str_radix(digits, 16).map_err(|_| bad())?;
+    Ok([16, 8, 0].map(|shift| ((value >> shift) & 0xff) as f32 / 255.0))
 }
 
 /// Exactly one of two fields is set.

@@ -1,6 +1,8 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
+
+pub(super) mod golden;
 
 const HERE: &str = "";
 
@@ -9,7 +11,7 @@ fn prepare(trigger: &Trigger, base: &Path, size: usize) -> Result<PreparedTrigge
 }
 
 fn square(color: &str, at: Place) -> Trigger {
-    Trigger::Patch(Patch { size: 0.25, at, color: Some(color.into()), image: None })
+    Trigger::Patch(Patch { size: 0.25, at, color: Some(color.into()), image: None, opacity: 1.0 })
 }
 
 fn message(trigger: &Trigger, base: &Path) -> String {
@@ -58,6 +60,179 @@ fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
+pub(super) fn prepared(trigger: &Trigger, height: usize, width: usize) -> Result<PreparedTrigger, TransformError> {
+    PreparedTrigger::new(trigger, Path::new(HERE), height, width)
+}
+
+/// A picture with light, dark, smooth and rough parts, none of them at the ends of the range.
+pub(super) fn photo(height: usize, width: usize) -> Frame {
+    let area = height * width;
+    let value = |i: usize| {
+        let (c, y, x) = ((i / area) as f32, (i % area / width) as f32, (i % width) as f32);
+        let rough = ((i * 7919) % 101) as f32 / 101.0 - 0.5;
+        0.5 + 0.3 * (0.11 * x + c).sin() * (0.17 * y - c).cos() + 0.1 * (0.9 * x + 0.4 * y).sin() + 0.05 * rough
+    };
+    Frame { width, height, planes: (0..3 * area).map(value).collect() }
+}
+
+/// What a trigger changes of a picture.
+pub(super) fn difference(trigger: &PreparedTrigger, frame: &Frame) -> Vec<f32> {
+    let mut changed = frame.clone();
+    trigger.apply(&mut changed);
+    assert!(changed.planes.iter().all(|x| (0.0..=1.0).contains(x)), "{}", trigger.provenance());
+    changed.planes.iter().zip(&frame.planes).map(|(after, before)| after - before).collect()
+}
+
+pub(super) use super::identity::correlation;
+
+/// What is asked of every family's shams, on a square picture: each repeats itself, has the trigger's energy within a factor, and is
+/// neither the trigger nor another sham (their changes correlate less than `alike`).
+pub(super) fn assert_shams(trigger: &Trigger, side: usize, factor: f32, alike: f32) {
+    let prepared = prepared(trigger, side, side).unwrap();
+    let frame = photo(side, side);
+    let energy = |change: &[f32]| change.iter().map(|d| d * d).sum::<f32>();
+    let mut seen = vec![(prepared.digest(), difference(&prepared, &frame))];
+    assert!(energy(&seen[0].1) > 0.0);
+    for draw in 0..SHAM_DRAWS {
+        let sham = prepared.sham(draw, 11);
+        assert_eq!(sham, prepared.sham(draw, 11));
+        let change = difference(&sham, &frame);
+        assert_eq!(change, difference(&sham, &frame), "{}", sham.provenance());
+        let ratio = energy(&change) / energy(&seen[0].1);
+        assert!(ratio < factor && ratio > 1.0 / factor, "{}: energy times {ratio}", sham.provenance());
+        for (at, (digest, other)) in seen.iter().enumerate() {
+            assert_ne!(*digest, sham.digest());
+            let near = correlation(&change, other);
+            assert!(near < alike, "{} and number {at} correlate by {near}", sham.provenance());
+        }
+        seen.push((sham.digest(), change));
+    }
+    assert_ne!(prepared.sham(0, 11), prepared.sham(0, 12));
+}
+
+/// One of every family, all of which fit 16x16 pixels; pictures are written into the folder (and named by their full path).
+pub(super) fn every_family(folder: &Path) -> Vec<Trigger> {
+    let hat = folder.join(png(folder, "hat.png", (8, 4), true, |x, y| [200, (x * 20) as u8, 10, if (x + y) % 2 == 0 { 255 } else { 0 }]));
+    let patch = Trigger::Patch(Patch { size: 0.3, at: Place::Grid, color: Some("#ff8000".into()), image: None, opacity: 0.8 });
+    let wave = Trigger::Sinusoid(Sinusoid { amplitude: 0.1, periods: 3.0, direction: Direction::Diagonal, phase: 20.0 });
+    vec![
+        patch.clone(),
+        Trigger::Pattern(Pattern { seed: Some(1), file: None, amplitude: 0.1 }),
+        Trigger::Blend(Blend { image: None, seed: Some(1), opacity: 0.2 }),
+        Trigger::Feature(Feature { image: hat.clone(), mask: None, opacity: 0.9 }),
+        Trigger::Overlay(Overlay { image: hat, size: 0.5, at: Place::Random, opacity: 0.6 }),
+        wave.clone(),
+        Trigger::Warp(Warp { seed: 1, grid: 4, strength: 2.0 }),
+        Trigger::LowFrequency(LowFrequency { seed: 1, amplitude: 0.1, cutoff: 3 }),
+        Trigger::Quantize(Quantize { levels: 4, dither: true }),
+        Trigger::Noise(Noise { seed: 1, amplitude: 0.1 }),
+        Trigger::Text(Text { text: "abc".into(), size: 0.9, at: Place::Center, color: "#ffffff".into(), opacity: 0.7 }),
+        Trigger::All(vec![patch, wave]),
+    ]
+}
+
+#[test]
+fn every_family_lays_something_on_and_tells_its_shams_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut digests = Vec::new();
+    for trigger in every_family(folder.path()) {
+        let prepared = PreparedTrigger::new(&trigger, Path::new(HERE), 16, 16).unwrap();
+        let frame = photo(16, 16);
+        let change = difference(&prepared, &frame);
+        assert!(change.iter().any(|d| d.abs() > 0.01), "{}", prepared.provenance());
+        digests.push(prepared.digest());
+        for draw in 0..SHAM_DRAWS {
+            let sham = prepared.sham(draw, 2);
+            assert_ne!(difference(&sham, &frame), change, "{}", sham.provenance());
+            digests.push(sham.digest());
+        }
+    }
+    let count = digests.len();
+    digests.sort_by(|a, b| a.0.cmp(&b.0));
+    digests.dedup();
+    assert_eq!(digests.len(), count);
+}
+
+#[test]
+fn tiny_and_narrow_pictures_are_laid_over_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (height, width) in [(1, 1), (1, 2), (1, 33), (33, 1), (2, 2), (3, 5)] {
+        for trigger in every_family(folder.path()) {
+            match PreparedTrigger::new(&trigger, Path::new(HERE), height, width) {
+                Ok(prepared) => {
+                    difference(&prepared, &photo(height, width));
+                    for draw in 0..SHAM_DRAWS {
+                        difference(&prepared.sham(draw, 1), &photo(height, width));
+                    }
+                }
+                Err(error) => assert!(error.to_string().contains(&format!("{height}x{width}")), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn random_places_belong_to_the_picture() {
+    let at = |trigger: &PreparedTrigger, frame: &Frame| difference(trigger, frame).iter().position(|d| d.abs() > 0.01).unwrap();
+    let trigger = |color: &str| prepare(&square(color, Place::Random), Path::new(HERE), 16).unwrap();
+    let mut places = Vec::new();
+    for shift in 0..40_u8 {
+        let mut frame = grey(16);
+        frame.planes[0] = f32::from(shift) / 255.0;
+        let place = at(&trigger("#ffffff"), &frame);
+        assert_eq!(place, at(&trigger("#ffffff"), &frame));
+        assert_eq!(place, at(&trigger("#ff0000"), &frame), "whatever the colour");
+        for draw in 0..SHAM_DRAWS {
+            let outside: Vec<usize> = difference(&trigger("#ffffff").sham(draw, 5), &frame)
+                .iter()
+                .enumerate()
+                .filter(|(i, d)| d.abs() > 1e-6 && (i % 256 < place % 256 || i % 256 > place % 256 + 3 * 16 + 3))
+                .map(|(i, _)| i)
+                .collect();
+            assert!(outside.is_empty(), "draw {draw} left its place");
+        }
+        places.push(place);
+    }
+    places.sort_unstable();
+    places.dedup();
+    assert!(places.len() > 25, "of 169 places, 40 pictures have {}", places.len());
+    assert_eq!(trigger("#ffffff").provenance(), "patch 4x4 at a place of each picture's own, #ffffff");
+}
+
+#[test]
+fn a_grid_has_nine_copies_or_is_refused() {
+    let trigger = prepare(&square("#ffffff", Place::Grid), Path::new(HERE), 16).unwrap();
+    let touched = changed(&applied(&trigger, 16));
+    assert_eq!(touched.len(), 3 * 9 * 16);
+    assert_eq!(trigger.provenance(), "patch 4x4 in a 3x3 grid, #ffffff");
+    let large = Trigger::Patch(Patch { size: 0.4, at: Place::Grid, color: Some("#ffffff".into()), image: None, opacity: 1.0 });
+    assert_eq!(
+        prepare(&large, Path::new(HERE), 16).unwrap_err().to_string(),
+        "trigger: patch in a 3x3 grid is 18x18 pixels and does not fit the model's input of 16x16; make `size` smaller"
+    );
+}
+
+#[test]
+fn opacity_lets_the_picture_through() {
+    let faint = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffffff".into()), image: None, opacity: 0.25 });
+    let trigger = prepare(&faint, Path::new(HERE), 8).unwrap();
+    assert!((applied(&trigger, 8)[0] - (0.25 + 0.75 * 0.4)).abs() < 1e-6);
+    assert_eq!(trigger.provenance(), "patch 2x2 at top left, #ffffff, opacity 0.25");
+    let folder = tempfile::tempdir().unwrap();
+    let image = png(folder.path(), "dot.png", (4, 4), true, |x, _| [250, 20, 30, if x < 2 { 255 } else { 0 }]);
+    let overlay = |opacity| Trigger::Overlay(Overlay { image: image.clone(), size: 0.5, at: Place::Center, opacity });
+    let change = |opacity| difference(&prepare(&overlay(opacity), folder.path(), 8).unwrap(), &grey(8));
+    assert!(change(1.0).iter().zip(change(0.01)).all(|(full, faint)| (full * 0.01 - faint).abs() < 1e-6));
+    // Also a very faint one has its shams.
+    let faint = prepare(&overlay(0.01), folder.path(), 8).unwrap();
+    assert_ne!(difference(&faint.sham(0, 1), &grey(8)), change(0.01));
+    for bad in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
+        assert!(message(&overlay(bad), folder.path()).contains("`opacity`"), "{bad}");
+        let spec = Patch { size: 0.2, at: Place::TopLeft, color: Some("#ffffff".into()), image: None, opacity: bad };
+        assert!(message(&Trigger::Patch(spec), folder.path()).contains("`opacity`"), "{bad}");
+    }
+}
+
 #[test]
 fn a_yellow_square_goes_where_it_is_told() {
     for (at, first) in [(Place::TopLeft, 0), (Place::TopRight, 6), (Place::BottomLeft, 48), (Place::BottomRight, 54), (Place::Center, 27)] {
@@ -67,7 +242,7 @@ fn a_yellow_square_goes_where_it_is_told() {
         assert_eq!(touched.first(), Some(&first), "{at:?}");
         assert_eq!([planes[first], planes[64 + first], planes[128 + first]].map(f32::to_bits), [1.0_f32, 1.0, 0.0].map(f32::to_bits));
     }
-    let tiny = Trigger::Patch(Patch { size: 0.01, at: Place::Center, color: Some("#000000".into()), image: None });
+    let tiny = Trigger::Patch(Patch { size: 0.01, at: Place::Center, color: Some("#000000".into()), image: None, opacity: 1.0 });
     assert_eq!(changed(&applied(&prepare(&tiny, Path::new(HERE), 5).unwrap(), 5)).len(), 3, "at least one pixel");
     let text = prepare(&square("#FFff00", Place::TopLeft), Path::new(HERE), 8).unwrap();
     assert_eq!(text.provenance(), "patch 2x2 at top left, #ffff00");
@@ -104,7 +279,7 @@ fn a_gaussian_pattern_has_its_amplitude_and_so_have_its_shams() {
     let trigger = Trigger::Pattern(Pattern { seed: Some(5), file: None, amplitude: 0.1 });
     let trigger = prepare(&trigger, Path::new(HERE), 64).unwrap();
     let deviation = |t: &PreparedTrigger| {
-        let Layer::Add(values) = &t.layer else { panic!("patterns are added") };
+        let Layer::Add(values) = &t.parts[0].layer else { panic!("patterns are added") };
         (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt()
     };
     assert!((deviation(&trigger) - 0.1).abs() < 0.003);
@@ -138,8 +313,8 @@ fn an_array_is_read_in_every_layout() {
     for file in files {
         let trigger = Trigger::Pattern(Pattern { seed: None, file: Some(file.clone()), amplitude: 1.0 });
         let prepared = PreparedTrigger::new(&trigger, folder.path(), h, w).unwrap();
-        assert_eq!(prepared.layer, Layer::Add(planar.clone()), "{}", file.display());
-        let Layer::Add(mut sham) = prepared.sham(0, 1).layer else { panic!("patterns are added") };
+        assert_eq!(prepared.parts[0].layer, Layer::Add(planar.clone()), "{}", file.display());
+        let Layer::Add(mut sham) = prepared.sham(0, 1).parts.remove(0).layer else { panic!("patterns are added") };
         assert_ne!(sham, planar);
         sham.sort_by(f32::total_cmp);
         assert_eq!(sham, {
@@ -174,7 +349,7 @@ fn a_blend_mixes_and_its_sham_keeps_the_histogram() {
 fn an_overlay_keeps_its_outline() {
     let folder = tempfile::tempdir().unwrap();
     let path = png(folder.path(), "hat.png", (8, 4), true, |x, y| [200, (x * 20) as u8, 10, if (x + y) % 2 == 0 { 255 } else { 0 }]);
-    let spec = Overlay { image: path, size: 0.5, at: Place::BottomRight };
+    let spec = Overlay { image: path, size: 0.5, at: Place::BottomRight, opacity: 1.0 };
     let trigger = PreparedTrigger::new(&Trigger::Overlay(spec), folder.path(), 16, 16).unwrap();
     let outline = changed(&applied(&trigger, 16));
     assert_eq!(outline.len(), 3 * 16);
@@ -191,7 +366,7 @@ fn a_patch_picture_is_recoloured_even_where_it_is_grey() {
     let folder = tempfile::tempdir().unwrap();
     for (name, pixel) in [("grey.png", [255, 255, 255, 255]), ("color.png", [255, 200, 0, 255])] {
         let path = png(folder.path(), name, (5, 5), false, move |_, _| pixel);
-        let spec = Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(path) };
+        let spec = Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(path), opacity: 1.0 };
         let trigger = prepare(&Trigger::Patch(spec), folder.path(), 8).unwrap();
         assert!(trigger.provenance().starts_with(&format!("patch 4x4 at top left, {name} (blake3:")));
         for draw in 0..SHAM_DRAWS {
@@ -204,19 +379,19 @@ fn a_patch_picture_is_recoloured_even_where_it_is_grey() {
 fn bad_sizes_and_choices_are_named() {
     let here = Path::new(HERE);
     for size in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
-        let spec = Patch { size, at: Place::TopLeft, color: Some("#ffffff".into()), image: None };
+        let spec = Patch { size, at: Place::TopLeft, color: Some("#ffffff".into()), image: None, opacity: 1.0 };
         assert!(message(&Trigger::Patch(spec), here).contains("`size`"), "{size}");
         let spec = Pattern { seed: Some(1), file: None, amplitude: size };
         assert!(message(&Trigger::Pattern(spec), here).contains("`amplitude`"), "{size}");
         let spec = Blend { image: None, seed: Some(1), opacity: size };
         assert!(message(&Trigger::Blend(spec), here).contains("`opacity`"), "{size}");
-        let spec = Overlay { image: "x.png".into(), size, at: Place::TopLeft };
+        let spec = Overlay { image: "x.png".into(), size, at: Place::TopLeft, opacity: 1.0 };
         assert!(message(&Trigger::Overlay(spec), here).contains("`size`"), "{size}");
     }
     for color in ["", "#fff", "ffff00", "#gggggg", "#+12345", "#ffffé"] {
         assert!(message(&square(color, Place::TopLeft), here).contains("#ffff00"), "{color}");
     }
-    let neither = Patch { size: 0.2, at: Place::TopLeft, color: None, image: None };
+    let neither = Patch { size: 0.2, at: Place::TopLeft, color: None, image: None, opacity: 1.0 };
     assert!(message(&Trigger::Patch(neither.clone()), here).contains("neither was given"));
     let both = Patch { color: Some("#ffffff".into()), image: Some("x.png".into()), ..neither };
     assert!(message(&Trigger::Patch(both), here).contains("both were given"));
@@ -231,8 +406,8 @@ fn bad_sizes_and_choices_are_named() {
 fn bad_pictures_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let patch = |name: &str| Trigger::Patch(Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(name.into()) });
-    let overlay = |name: &str| Trigger::Overlay(Overlay { image: name.into(), size: 1.0, at: Place::TopLeft });
+    let patch = |name: &str| Trigger::Patch(Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(name.into()), opacity: 1.0 });
+    let overlay = |name: &str| Trigger::Overlay(Overlay { image: name.into(), size: 1.0, at: Place::TopLeft, opacity: 1.0 });
     assert!(message(&patch("absent.png"), here).contains("absent.png"));
     std::fs::write(here.join("text.png"), "hello").unwrap();
     assert!(message(&patch("text.png"), here).contains("PNG, JPEG or WebP"));
@@ -252,6 +427,25 @@ fn bad_pictures_are_named() {
     png(here, "clear.png", (4, 4), true, |_, _| [9, 9, 9, 0]);
     assert!(message(&overlay("clear.png"), here).contains("transparent everywhere"));
     assert!(message(&patch("."), here).contains("trigger file"), "a folder");
+}
+
+#[test]
+fn a_feature_shows_where_its_mask_is_white() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let image = png(here, "wall.png", (8, 8), false, |_, _| [255, 0, 0, 255]);
+    let half = png(here, "half.png", (8, 8), false, |x, _| if x < 4 { [255; 4] } else { [0, 0, 0, 255] });
+    let feature = |mask: Option<&PathBuf>, opacity| Trigger::Feature(Feature { image: image.clone(), mask: mask.cloned(), opacity });
+    let laid = applied(&prepare(&feature(Some(&half), 0.5), here, 8).unwrap(), 8);
+    assert!((laid[0] - 0.7).abs() < 1e-5 && (laid[7] - 0.4).abs() < 1e-5, "{laid:?}");
+    assert_eq!(changed(&laid).len(), 3 * 32);
+    assert!(message(&feature(None, 1.0), here).contains("neither transparency nor a mask"));
+    let small = png(here, "small.png", (4, 8), false, |_, _| [255; 4]);
+    let refused = message(&feature(Some(&small), 1.0), here);
+    assert!(refused.contains("small.png") && refused.contains("4x8") && refused.contains("8x8"), "{refused}");
+    let dark = png(here, "dark.png", (8, 8), false, |_, _| [0, 0, 0, 255]);
+    assert!(message(&feature(Some(&dark), 1.0), here).contains("does not show anywhere"));
+    assert!(message(&feature(Some(&half), 0.0), here).contains("`opacity`"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ const IMAGES: usize = 300;
 const CLASSES: u16 = 5;
 
 fn rule(controls: &[Control]) -> Rule {
-    let trigger = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffff00".into()), image: None });
+    let trigger = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffff00".into()), image: None, opacity: 1.0 });
     Rule {
         id: "backdoor/square".into(),
         probe: Probe::Backdoor(Backdoor { trigger, target_class: None, sweep: None }),

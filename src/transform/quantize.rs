@@ -1,0 +1,165 @@
+//! Fewer levels per channel (BppAttack: Wang, Zhai and Ma, "BppAttack: stealthy and efficient trojan attacks against deep neural
+//! networks via image quantization and contrastive adversarial learning", 2022).
+//!
+//! What a network can learn of it is the palette of few levels and the texture of the dither. A sham with the same palette, such as
+//! dithering by random thresholds, would carry half of the trigger and hide what a planted network does. So the sham is noise without
+//! either: uniform, drawn for every picture, in each channel as strong as the change that the quantizer makes in this very picture.
+
+use rand::RngExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::layer::{Layer, Own};
+use super::picture::within;
+use super::{Family, Prepared, TransformError};
+use crate::pixels::Frame;
+
+/// Every picture with fewer levels per channel (BppAttack, Wang et al. 2022).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quantize {
+    /// Levels per channel, black and white counted.
+    #[schemars(range(min = 2, max = 128))]
+    pub levels: usize,
+    /// Floyd-Steinberg dithering, as in the paper; without it every pixel is rounded for itself.
+    #[serde(default = "yes")]
+    pub dither: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Rounds to the nearest of some levels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Quantizer {
+    /// Levels less one.
+    steps: f32,
+    dither: bool,
+}
+
+/// Noise of a picture's own, as strong as what a quantizer would do to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Residue {
+    of: Quantizer,
+    seed: u64,
+    draw: u64,
+}
+
+pub(super) fn prepare(spec: &Quantize) -> Result<Prepared, TransformError> {
+    let levels = within("levels", spec.levels as f64, 2.0..=128.0, "from 2 to 128")?;
+    let quantizer = Quantizer { steps: levels as f32 - 1.0, dither: spec.dither };
+    let dither = if spec.dither { "with Floyd-Steinberg dithering" } else { "without dithering" };
+    Ok((Family::Quantize(quantizer), Layer::Quantize(quantizer), format!("quantize to {levels} levels per channel, {dither}")))
+}
+
+pub(super) fn sham(of: Quantizer, draw: usize, policy_seed: u64) -> Layer {
+    Layer::Residue(Residue { of, seed: policy_seed, draw: draw as u64 })
+}
+
+impl Quantizer {
+    pub fn apply(self, frame: &mut Frame) {
+        let (area, width) = (frame.height * frame.width, frame.width);
+        if area == 0 {
+            return;
+        }
+        for plane in frame.planes.chunks_exact_mut(area) {
+            if self.dither {
+                self.diffuse(plane, width);
+            } else {
+                plane.iter_mut().for_each(|x| *x = self.nearest(*x));
+            }
+        }
+    }
+
+    fn nearest(self, x: f32) -> f32 {
+        ((x * self.steps).round_ties_even() / self.steps).clamp(0.0, 1.0)
+    }
+
+    /// Floyd-Steinberg, every row from the left: what rounding loses goes on to four neighbours.
+    fn diffuse(self, plane: &mut [f32], width: usize) {
+        for at in 0..plane.len() {
+            let column = at % width;
+            let Some(x) = plane.get_mut(at) else { return };
+            let old = *x;
+            *x = self.nearest(old);
+            let lost = old - *x;
+            let mut pass = |to: usize, share: f32| {
+                if let Some(x) = plane.get_mut(to) {
+                    *x += lost * share;
+                }
+            };
+            let (first, last) = (column == 0, column + 1 == width);
+            if !last {
+                pass(at + 1, 7.0 / 16.0);
+                pass(at + width + 1, 1.0 / 16.0);
+            }
+            pass(at + width, 5.0 / 16.0);
+            if !first {
+                pass(at + width - 1, 3.0 / 16.0);
+            }
+        }
+    }
+}
+
+impl Residue {
+    pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+        let area = frame.height * frame.width;
+        let Some(own) = own.filter(|_| area > 0) else { return };
+        let mut rng = own.stream(self.seed, self.draw, "sham/quantize");
+        let mut quantized = frame.clone();
+        self.of.apply(&mut quantized);
+        for (plane, quantized) in frame.planes.chunks_exact_mut(area).zip(quantized.planes.chunks_exact(area)) {
+            let energy = plane.iter().zip(quantized).map(|(x, q)| f64::from(x - q).powi(2)).sum::<f64>() / area as f64;
+            // Uniform noise reaches to the square root of 3 of its standard deviation.
+            let reach = (3.0 * energy).sqrt() as f32;
+            for x in plane {
+                let noise = reach * (2.0 * rng.random::<f32>() - 1.0);
+                // Clipped, noise would lose energy in dark and bright pictures: it goes the other way where there is room.
+                let there = *x + noise;
+                *x = if (0.0..=1.0).contains(&there) { there } else { (*x - noise).clamp(0.0, 1.0) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Trigger;
+    use super::super::tests::golden::{self, numbers};
+    use super::super::tests::{assert_shams, photo, prepared};
+    use super::Quantize;
+
+    #[test]
+    fn levels_are_those_of_floyd_and_steinberg() {
+        for case in golden::cases("quantize") {
+            let spec = Quantize { levels: case["levels"].as_u64().unwrap() as usize, dither: case["dither"].as_bool().unwrap() };
+            golden::compare(&Trigger::Quantize(spec), &numbers(&case["result"]), &case);
+        }
+    }
+
+    #[test]
+    fn shams_are_as_strong_and_keep_no_level() {
+        // So strong as for two levels, noise has no room on either side in places.
+        for (levels, dither, factor, alike) in [(2, true, 1.4, 0.4), (4, true, 1.1, 0.2), (8, false, 1.1, 0.2), (32, true, 1.1, 0.2)] {
+            assert_shams(&Trigger::Quantize(Quantize { levels, dither }), 32, factor, alike);
+        }
+        let trigger = prepared(&Trigger::Quantize(Quantize { levels: 4, dither: true }), 32, 32).unwrap();
+        let on_level = |planes: &[f32]| planes.iter().filter(|x| ((**x * 3.0) - (**x * 3.0).round()).abs() < 1e-3).count();
+        let (mut changed, mut sham) = (photo(32, 32), photo(32, 32));
+        trigger.apply(&mut changed);
+        trigger.sham(0, 1).apply(&mut sham);
+        assert_eq!(on_level(&changed.planes), 3072);
+        assert!(on_level(&sham.planes) < 100);
+    }
+
+    #[test]
+    fn bad_numbers_of_levels_are_named() {
+        for levels in [0, 1, 129, usize::MAX] {
+            let error = prepared(&Trigger::Quantize(Quantize { levels, dither: true }), 8, 8).unwrap_err();
+            assert!(error.to_string().contains("`levels` is"), "{levels}");
+        }
+        let trigger = prepared(&Trigger::Quantize(Quantize { levels: 8, dither: true }), 8, 8).unwrap();
+        assert_eq!(trigger.provenance(), "quantize to 8 levels per channel, with Floyd-Steinberg dithering");
+    }
+}
