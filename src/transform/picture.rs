@@ -104,7 +104,9 @@ pub(super) fn within(field: &'static str, value: f64, range: RangeInclusive<f64>
 /// Makes a picture let through what is below, and says so in words to go on with.
 pub(super) fn faded(alpha: &mut [f32], opacity: f64) -> String {
     if opacity < 1.0 {
-        alpha.iter_mut().for_each(|a| *a *= opacity as f32);
+        for a in alpha {
+            *a *= opacity as f32;
+        }
         format!(", opacity {opacity}")
     } else {
         String::new()

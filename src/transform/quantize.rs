@@ -67,7 +67,9 @@ impl Quantizer {
             if self.dither {
                 self.diffuse(plane, width);
             } else {
-                plane.iter_mut().for_each(|x| *x = self.nearest(*x));
+                for x in plane {
+                    *x = self.nearest(*x);
+                }
             }
         }
     }

@@ -120,7 +120,7 @@ fn drawn(text: &str, rows: usize, columns: usize) -> Vec<f32> {
     let line = GrayAlphaImage::from_fn((glyphs.len() * SIDE * times) as u32, (SIDE * times) as u32, |x, y| {
         let (x, y) = (x as usize / times, y as usize / times);
         let row = glyphs.get(x / SIDE).and_then(|glyph| glyph.get(y)).copied().unwrap_or(0);
-        LumaA([255, if row >> (x % SIDE) & 1 == 1 { 255 } else { 0 }])
+        LumaA([255, if (row >> (x % SIDE)) & 1 == 1 { 255 } else { 0 }])
     });
     resized(&DynamicImage::ImageLumaA8(line), rows, columns).1
 }

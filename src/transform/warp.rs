@@ -68,7 +68,7 @@ fn places(field: &[f64], grid: usize, strength: f64, height: usize, width: usize
         let last = size.saturating_sub(1) as f64;
         let identity = if size > 1 { 2.0 * at as f64 / last - 1.0 } else { -1.0 };
         let moved = (identity + strength * offset / size as f64).clamp(-1.0, 1.0);
-        ((moved + 1.0) / 2.0 * last) as f32
+        ((moved + 1.0) * (last / 2.0)) as f32
     };
     across.iter().zip(&down).enumerate().map(|(i, (x, y))| [place(i / width, *y, height), place(i % width, *x, width)]).collect()
 }
