@@ -116,6 +116,18 @@ pub fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> 
     Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
 }
 
+/// For each half of the test pictures: how many there are, and the class they are scored by, which was learnt on the other half.
+pub fn learnt_classes(measurement: &Measurement, column: Column, policy_seed: u64) -> Result<[(usize, usize); 2], ProbeError> {
+    let layout = Layout::of(measurement, policy_seed)?;
+    let series = Series::of(measurement, column, None)?;
+    let learnt = |calibration: &[usize]| {
+        let (_, rates) = series.gains(calibration, layout.labels, layout.classes.len());
+        largest(&rates).ok_or(ProbeError::OneClass)
+    };
+    let [first, second] = &layout.halves;
+    Ok([(first.len(), learnt(second)?), (second.len(), learnt(first)?)])
+}
+
 /// Clean and changed predictions of every seed.
 struct Series<'a> {
     seeds: Vec<(&'a [u16], &'a [u16])>,
