@@ -94,18 +94,20 @@ impl World {
 
     /// The true excess, given the classes that each half is scored by.
     pub fn truth(&self, source: &Measurement, control: Option<&Measurement>) -> Result<f64, ProbeError> {
-        let of = |m: &Measurement, column, rate: f64| -> Result<f64, ProbeError> {
-            let halves = backdoor::learnt_classes(m, column, self.setting().policy_seed)?;
-            Ok(halves.iter().map(|(n, class)| *n as f64 * self.score(rate, *class)).sum::<f64>() / self.images as f64)
+        let seed = self.setting().policy_seed;
+        let mean = |rate: f64, halves: &[(usize, usize); 2]| {
+            halves.iter().map(|(n, class)| *n as f64 * self.score(rate, *class)).sum::<f64>() / self.images as f64
         };
-        let mine = of(source, Column::Trigger, self.dragged(self.base + self.effect, self.sd))?;
+        let columns: Vec<Column> = std::iter::once(Column::Trigger).chain((0..self.draws).map(Column::Sham)).collect();
+        let learnt = backdoor::learnt_classes(source, &columns, seed)?;
+        let (mine, shams) = learnt.split_first().ok_or(ProbeError::Empty)?;
+        let mine = mean(self.dragged(self.base + self.effect, self.sd), mine);
         let other = match control {
-            Some(control) => of(control, Column::Trigger, self.dragged(self.base, self.sd))?,
-            None => {
-                let rate = self.dragged(self.base, 0.0);
-                let draws: Result<Vec<f64>, _> = (0..self.draws).map(|d| of(source, Column::Sham(d), rate)).collect();
-                draws?.iter().sum::<f64>() / self.draws as f64
+            Some(control) => {
+                let learnt = backdoor::learnt_classes(control, &[Column::Trigger], seed)?;
+                learnt.first().map_or(0.0, |halves| mean(self.dragged(self.base, self.sd), halves))
             }
+            None => shams.iter().map(|halves| mean(self.dragged(self.base, 0.0), halves)).sum::<f64>() / self.draws as f64,
         };
         Ok(mine - other)
     }
@@ -147,7 +149,8 @@ impl World {
             let wrong = (bits & 0xffff) as u16;
             let prediction = if wrong < 6554 { (label + 1 + wrong % (self.classes - 1)) % self.classes } else { *label };
             let agree = self.shape == Shape::Agree;
-            let moved = |rate: f64, bits: u64| if agree { *picture < rate } else { ((bits & 0xff_ffff) as f64) < rate * f64::from(1 << 24) };
+            let moved =
+                |rate: f64, bits: u64| if agree { *picture < rate } else { ((bits & 0xff_ffff) as f64) < rate * f64::from(1 << 24) };
             clean.push(prediction);
             changed.push(if moved(trigger[kind], bits >> 16) { 0 } else { prediction });
             let mut more = bits >> 40;

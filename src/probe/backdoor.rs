@@ -116,16 +116,20 @@ pub fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> 
     Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
 }
 
-/// For each half of the test pictures: how many there are, and the class they are scored by, which was learnt on the other half.
-pub fn learnt_classes(measurement: &Measurement, column: Column, policy_seed: u64) -> Result<[(usize, usize); 2], ProbeError> {
+/// For each column, and each half of the test pictures: how many pictures it has, and the class they are scored by, which was learnt on
+/// the other half.
+pub fn learnt_classes(measurement: &Measurement, columns: &[Column], policy_seed: u64) -> Result<Vec<[(usize, usize); 2]>, ProbeError> {
     let layout = Layout::of(measurement, policy_seed)?;
-    let series = Series::of(measurement, column, None)?;
-    let learnt = |calibration: &[usize]| {
-        let (_, rates) = series.gains(calibration, layout.labels, layout.classes.len());
-        largest(&rates).ok_or(ProbeError::OneClass)
-    };
     let [first, second] = &layout.halves;
-    Ok([(first.len(), learnt(second)?), (second.len(), learnt(first)?)])
+    let of = |column: &Column| {
+        let series = Series::of(measurement, *column, None)?;
+        let learnt = |calibration: &[usize]| {
+            let (_, rates) = series.gains(calibration, layout.labels, layout.classes.len());
+            largest(&rates).ok_or(ProbeError::OneClass)
+        };
+        Ok([(first.len(), learnt(second)?), (second.len(), learnt(first)?)])
+    };
+    columns.iter().map(of).collect()
 }
 
 /// Clean and changed predictions of every seed.
@@ -231,9 +235,10 @@ impl<'a> Layout<'a> {
         numbers.dedup();
         let column: BTreeMap<u32, usize> = numbers.iter().enumerate().map(|(at, c)| (*c, at)).collect();
         // Halves of equal size in clusters, in the order of a hash that knows neither model nor label.
+        let mut of_seed = blake3::Hasher::new_derive_key("heirloom calibration halves v1");
+        of_seed.update(&policy_seed.to_le_bytes());
         let hash = |c: u32| {
-            let mut hasher = blake3::Hasher::new_derive_key("heirloom calibration halves v1");
-            hasher.update(&policy_seed.to_le_bytes());
+            let mut hasher = of_seed.clone();
             hasher.update(&c.to_le_bytes());
             *hasher.finalize().as_bytes()
         };

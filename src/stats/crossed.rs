@@ -54,7 +54,8 @@ pub fn crossed(table: &[Vec<f64>]) -> Option<Crossed> {
     let ms_image = s * by_cluster.iter().map(|v| square(v - mean)).sum::<f64>() / (c - 1.0);
     let rest = table.iter().zip(&by_seed).flat_map(|(row, a)| row.iter().zip(&by_cluster).map(move |(v, b)| v - a - b + mean));
     let ms_rest = rest.map(square).sum::<f64>() / ((s - 1.0) * (c - 1.0));
-    let variance = ((ms_seed + (ms_image - ms_rest).max(0.0)) / (s * c)).max(by_cluster.iter().map(|v| square(v - mean)).sum::<f64>() / (c * c));
+    let variance =
+        ((ms_seed + (ms_image - ms_rest).max(0.0)) / (s * c)).max(by_cluster.iter().map(|v| square(v - mean)).sum::<f64>() / (c * c));
     let third = by_cluster.iter().map(|v| (v - mean).powi(3)).sum::<f64>() / c.powi(3);
     let skew = if variance > f64::MIN_POSITIVE { third / variance } else { 0.0 };
     let moment = |power| by_cluster.iter().map(|v| v.abs().powi(power)).sum::<f64>() + UNSEEN;

@@ -80,8 +80,8 @@ fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
 fn the_learnt_class_can_be_asked_for() {
     let mut m = still(2, 101, 5);
     drag(&mut m, 3);
-    assert_eq!(learnt_classes(&m, Column::Trigger, 3).unwrap(), [(51, 3), (50, 3)]);
-    assert_eq!(learnt_classes(&m, Column::Sham(9), 3), Err(ProbeError::NoShams));
+    assert_eq!(learnt_classes(&m, &[Column::Trigger, Column::Sham(0)], 3).unwrap(), [[(51, 3), (50, 3)], [(51, 0), (50, 0)]]);
+    assert_eq!(learnt_classes(&m, &[Column::Sham(9)], 3), Err(ProbeError::NoShams));
 }
 
 #[test]
