@@ -1,5 +1,7 @@
 //! How often intervals hold the truth and verdicts err, by simulation: `cargo bench --bench coverage [-- --quick] > docs/evidence/coverage.md`.
 //!
+//! Names of parts (`sham`, `arm`, `estimands`, `skewed`, `looks`, `choosing`) run those alone.
+//!
 //! Outcomes are made up, everything after them is the program's own code: tables, intervals, verdicts. Prints Markdown; the same numbers on
 //! every machine and for any number of threads.
 
@@ -340,21 +342,36 @@ fn main() -> Outcomes<()> {
     println!("# How often intervals hold the truth, and verdicts err\n");
     println!("`cargo bench --bench coverage{}`; {runs} experiments a cell.\n", if quick { " -- --quick" } else { "" });
     println!("{}", include_str!("coverage/preface.md"));
-    println!("## Excess over two sham draws\n");
-    let (seeds, images): (&[usize], &[usize]) = if quick { (&[3], &[100]) } else { (&[3, 5, 10], &[100, 300, 1000]) };
-    grid(Against::Sham, seeds, images, runs)?;
-    println!("## Excess over an arm whose seeds vary as much\n");
-    let (seeds, images): (&[usize], &[usize]) = if quick { (&[3], &[100]) } else { (&[3, 10], &[100, 300]) };
-    grid(Against::Scratch, seeds, images, runs)?;
-    println!("## Estimands (5 seeds, 300 pictures)\n");
-    estimands(runs)?;
-    println!("## Seeds that are not normal\n\nSeeds deviate by an exponential less its mean, standard deviation 0.1.\n");
-    skewed_seeds(runs)?;
-    println!("## Two looks, the true excess at the limit\n\nEvery fail and every pass is an error. Allowed: 2.5% of each.\n");
-    looks(runs)?;
-    println!(
-        "## Choosing the class\n\nA fifth of predictions wander under trigger and shams alike; 3 seeds, 100 pictures, {} experiments.\n",
-        5 * runs
-    );
-    choosing(5 * runs)
+    let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
+    if wanted("sham") {
+        println!("## Excess over two sham draws\n");
+        let (seeds, images): (&[usize], &[usize]) = if quick { (&[3], &[100]) } else { (&[3, 5, 10], &[100, 300, 1000]) };
+        grid(Against::Sham, seeds, images, runs)?;
+    }
+    if wanted("arm") {
+        println!("## Excess over an arm whose seeds vary as much\n");
+        let (seeds, images): (&[usize], &[usize]) = if quick { (&[3], &[100]) } else { (&[3, 10], &[100, 300]) };
+        grid(Against::Scratch, seeds, images, runs)?;
+    }
+    if wanted("estimands") {
+        println!("## Estimands (5 seeds, 300 pictures)\n");
+        estimands(runs)?;
+    }
+    if wanted("skewed") {
+        println!("## Seeds that are not normal\n\nSeeds deviate by an exponential less its mean, standard deviation 0.1.\n");
+        skewed_seeds(runs)?;
+    }
+    if wanted("looks") {
+        println!("## Two looks, the true excess at the limit\n\nEvery fail and every pass is an error. Allowed: 2.5% of each.\n");
+        looks(runs)?;
+    }
+    if wanted("choosing") {
+        let experiments = 5 * runs;
+        println!(
+            "## Choosing the class\n\nA fifth of predictions wander, under trigger and shams alike; 3 seeds, 100 pictures, {experiments} experiments.\n"
+        );
+        choosing(experiments)?;
+    }
+    Ok(())
 }
