@@ -56,8 +56,8 @@ pub fn curve(items: &[Item]) -> Option<Vec<Point>> {
     let (planted, clean) = sorted(items)?;
     let mut scores: Vec<f64> = planted.iter().chain(&clean).copied().collect();
     scores.sort_by(|a, b| b.total_cmp(a));
-    // `==` and not the bits: 0 and -0 are one score.
-    scores.dedup_by(|a, b| a == b);
+    // Not by `total_cmp`: 0 and -0 are one score.
+    scores.dedup_by(|a, b| a.partial_cmp(&b).is_some_and(std::cmp::Ordering::is_eq));
     let at = |threshold: f64| Point {
         threshold,
         false_positive_rate: from(&clean, threshold) as f64 / clean.len() as f64,
