@@ -9,7 +9,7 @@ use crate::probe::paired::{self, Column};
 use crate::probe::{self, Estimand, Measurement, Probe, ProbeError, Setting, Table};
 use crate::stats::crossed::Crossed;
 use crate::stats::power::{Needed, error_share, needed};
-use crate::stats::wilson;
+use crate::stats::{Interval, wilson};
 use crate::tune::Mode;
 
 /// Error on one side of the bound that decides whether an arm learnt the task.
@@ -137,13 +137,13 @@ fn against(
 fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estimate {
     Estimate {
         value: fit.mean,
-        low: fit.mean - fit.half_width(alpha),
-        high: fit.mean + fit.half_width(pass_alpha),
+        low: fit.low(alpha),
+        high: fit.high(pass_alpha),
         confidence: 1.0 - alpha - pass_alpha,
         images: table.images,
         clusters: fit.clusters,
         seeds: fit.seeds,
-        method: "two-way crossed seeds x clusters, at least Wilson".to_owned(),
+        method: "two-way crossed seeds x clusters, widened for skewness".to_owned(),
     }
 }
 
@@ -179,13 +179,13 @@ fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdic
 fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: f64) -> Option<String> {
     let distance = |fit: &Crossed| (fit.mean - finding.limit).abs();
     let level = |fit: &Crossed| if fit.mean > finding.limit { alpha } else { pass_alpha };
-    let open = fits.iter().filter(|(_, fit)| fit.half_width(level(fit)) >= distance(fit));
-    let (_, fit) =
-        open.max_by(|(_, a), (_, b)| (distance(a) / a.half_width(level(a))).total_cmp(&(distance(b) / b.half_width(level(b)))))?;
+    let reach = |fit: &Crossed| if fit.mean > finding.limit { fit.mean - fit.low(alpha) } else { fit.high(pass_alpha) - fit.mean };
+    let open = fits.iter().filter(|(_, fit)| reach(fit) >= distance(fit));
+    let (_, fit) = open.max_by(|(_, a), (_, b)| (distance(a) / reach(a)).total_cmp(&(distance(b) / reach(b))))?;
     let images = finding.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e| e.images);
     let (seed, mut image) = fit.parts(level(fit));
-    // Where the Wilson floor is the wider, pictures narrow it.
-    image = image.max(fit.half_width(level(fit)).powi(2) - seed);
+    // What skewness and the floor add, pictures narrow.
+    image = image.max(reach(fit).powi(2) - seed);
     Some(match needed(seed, image, distance(fit), fit.seeds, images) {
         Needed::Images(n) => format!("about {n} test images would settle it"),
         Needed::Seeds(n) => format!("about {n} seeds would settle it"),
@@ -210,19 +210,20 @@ fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeErro
     let clean = probe::clean_accuracy(m)?;
     let n = m.labels.len() as f64;
     let accuracy = clean.mean();
-    let reach = clean
-        .crossed()
-        .map_or_else(|| wilson(accuracy * n, m.labels.len(), VALIDITY_ERROR).reach(accuracy), |fit| fit.half_width(VALIDITY_ERROR));
+    let bounds = clean.crossed().map_or_else(
+        || wilson(accuracy * n, m.labels.len(), VALIDITY_ERROR),
+        |fit| Interval { low: fit.low(VALIDITY_ERROR), high: fit.high(VALIDITY_ERROR) },
+    );
     let mut counts = vec![0_usize; m.classes.len()];
     m.labels.iter().for_each(|y| counts.iter_mut().skip(usize::from(*y)).take(1).for_each(|c| *c += 1));
     let majority = counts.iter().max().copied().unwrap_or(0) as f64 / n;
     let rates = BTreeMap::from([
         ("clean_accuracy".to_owned(), accuracy),
-        ("clean_accuracy_low".to_owned(), (accuracy - reach).max(0.0)),
-        ("clean_accuracy_high".to_owned(), (accuracy + reach).min(1.0)),
+        ("clean_accuracy_low".to_owned(), bounds.low.max(0.0)),
+        ("clean_accuracy_high".to_owned(), bounds.high.min(1.0)),
         ("majority_share".to_owned(), majority),
     ]);
-    let valid = accuracy - reach > majority;
+    let valid = bounds.low > majority;
     let mut summary = ArmSummary { arm: m.arm, rates, gains: Vec::new(), groups: Vec::new(), histogram: Vec::new(), valid };
     match setting.probe.compared() {
         Some(compared) => add_groups(&mut summary, m, &compared)?,

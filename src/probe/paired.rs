@@ -82,6 +82,22 @@ pub fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> 
     Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
 }
 
+/// For each column, and each half of the test pictures: how many pictures it has, and the class they are scored by, which was learnt on
+/// the other half.
+pub fn learnt_classes(measurement: &Measurement, columns: &[Column], policy_seed: u64) -> Result<Vec<[(usize, usize); 2]>, ProbeError> {
+    let layout = Layout::of(measurement, policy_seed)?;
+    let [first, second] = &layout.halves;
+    let of = |column: &Column| {
+        let series = Series::of(&measurement.outcomes, *column)?;
+        let learnt = |calibration: &[usize]| {
+            let (_, rates) = series.gains(calibration, layout.labels, layout.classes.len());
+            largest(&rates).ok_or(ProbeError::OneClass)
+        };
+        Ok([(first.len(), learnt(second)?), (second.len(), learnt(first)?)])
+    };
+    columns.iter().map(of).collect()
+}
+
 /// Clean and changed predictions of every seed.
 struct Series<'a> {
     seeds: Vec<(&'a [u16], &'a [u16])>,

@@ -47,9 +47,10 @@ impl<'a> Layout<'a> {
         numbers.dedup();
         let column: BTreeMap<u32, usize> = numbers.iter().enumerate().map(|(at, c)| (*c, at)).collect();
         // Halves of equal size in clusters, in the order of a hash that knows neither model nor label.
+        let mut of_seed = blake3::Hasher::new_derive_key("heirloom calibration halves v1");
+        of_seed.update(&policy_seed.to_le_bytes());
         let hash = |c: u32| {
-            let mut hasher = blake3::Hasher::new_derive_key("heirloom calibration halves v1");
-            hasher.update(&policy_seed.to_le_bytes());
+            let mut hasher = of_seed.clone();
             hasher.update(&c.to_le_bytes());
             *hasher.finalize().as_bytes()
         };

@@ -2,9 +2,14 @@
 //!
 //! Images over seeds are not independent: an odd picture is odd for every seed, an odd seed is odd on every picture.
 //! The two-way layout tells the parts apart:
-//! `half-width^2 = [t^2(S-1) MS_seed + t^2(C-1) max(0, MS_image - MS_rest)] / (S C)`.
+//! `H^2 = [t^2(S-1) MS_seed + t^2(C-1) max(0, MS_image - MS_rest)] / (S C)`, each part at its own quantile (Banerjee 1960, whose
+//! interval covers at least as often as it says), and the interval reaches `H` to either side where the mean is about normal.
+//!
+//! A rare effect is not: few clusters carry it, and the mean is skewed. With `r` the third over the second cumulant of the mean, the
+//! side it is skewed to reaches `z^2 |r| / 2 + sqrt(H^2 + z^4 r^2 / 4)` and the other the root alone. For clusters that are 0 or 1 and on
+//! which all seeds agree, the first is Wilson's bound; the second is not drawn in as Wilson's is, because effects can have either sign.
 
-use super::{student_t, wilson};
+use super::{normal, student_t};
 
 /// A two-way layout, summed up.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,10 +26,11 @@ pub struct Crossed {
     pub ms_image: f64,
     /// Mean square of what is left, `(S - 1)(C - 1)` degrees.
     pub ms_rest: f64,
-    /// Mean over clusters of the squared effect (at most 1 each): the share of discordant pairs, were every effect 0 or 1.
-    pub discordant: f64,
-    /// Independent clusters that the estimate is worth; fewer than there are where it compares small groups of them.
-    pub effective: usize,
+    /// Third over second cumulant of the mean, from the clusters' own means; 1 / C times the skewness of one rare effect of size 1.
+    pub skew: f64,
+    /// What a cluster that shows an effect adds to the mean; where none does, what a whole one would: one over the clusters that the
+    /// estimate is worth.
+    pub unit: f64,
 }
 
 /// Sums up a table with one row per seed and one value per cluster.
@@ -56,18 +62,53 @@ pub fn crossed_worth(table: &[Vec<f64>], effective: usize) -> Option<Crossed> {
     let ms_image = s * by_cluster.iter().map(|v| square(v - mean)).sum::<f64>() / (c - 1.0);
     let rest = table.iter().zip(&by_seed).flat_map(|(row, a)| row.iter().zip(&by_cluster).map(move |(v, b)| v - a - b + mean));
     let ms_rest = rest.map(square).sum::<f64>() / ((s - 1.0) * (c - 1.0));
-    let effective = effective.clamp(1, clusters);
-    let share = effective as f64 / c;
-    let discordant = by_cluster.iter().map(|v| (square(*v) * share).min(1.0)).sum::<f64>() / c;
-    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, discordant, effective })
+    let variance =
+        ((ms_seed + (ms_image - ms_rest).max(0.0)) / (s * c)).max(by_cluster.iter().map(|v| square(v - mean)).sum::<f64>() / (c * c));
+    let third = by_cluster.iter().map(|v| (v - mean).powi(3)).sum::<f64>() / c.powi(3);
+    let skew = if variance > f64::MIN_POSITIVE { third / variance } else { 0.0 };
+    // A whole effect of a cluster that counts stands in the table at this size.
+    let whole = c / effective.clamp(1, clusters) as f64;
+    let moment = |power| by_cluster.iter().map(|v| v.abs().powi(power)).sum::<f64>() + UNSEEN * whole.powi(power);
+    let unit = moment(3) / moment(2) / c;
+    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, skew, unit })
 }
 
 impl Crossed {
-    /// Half-width at the error `alpha` on one side; never zero, because a table without variance is a small sample
-    /// and not certainty: at least as far as Wilson's interval reaches for the number of discordant clusters.
+    /// Lower bound at the error `alpha` on one side.
+    pub fn low(&self, alpha: f64) -> f64 {
+        self.mean - self.reach(alpha, -self.skew)
+    }
+
+    /// Upper bound at the error `alpha` on one side.
+    pub fn high(&self, alpha: f64) -> f64 {
+        self.mean + self.reach(alpha, self.skew)
+    }
+
+    /// The wider side at the error `alpha` on one side; never zero, because a table without variance is a small sample and not certainty.
     pub fn half_width(&self, alpha: f64) -> f64 {
+        self.reach(alpha, self.skew.abs())
+    }
+
+    /// The p-value against "the effect is at most `limit`": the least error on one side at which the lower bound is above it.
+    ///
+    /// Between the 1e-12 below which errors are not told apart and 1.
+    pub fn p_above(&self, limit: f64) -> f64 {
+        least_error(self.mean - limit, |alpha| self.mean - self.low(alpha), |alpha| self.high(alpha) - self.mean)
+    }
+
+    /// The p-value against "the effect is at least `limit`": the least error on one side at which the upper bound is below it.
+    pub fn p_below(&self, limit: f64) -> f64 {
+        least_error(limit - self.mean, |alpha| self.high(alpha) - self.mean, |alpha| self.mean - self.low(alpha))
+    }
+
+    /// How far the interval reaches to a side; `skew` is positive if the mean is skewed to it.
+    fn reach(&self, alpha: f64, skew: f64) -> f64 {
         let (seed, image) = self.parts(alpha);
-        (seed + image).sqrt().max(self.floor(alpha))
+        let z2 = normal(alpha).powi(2);
+        let root = (seed + image + (z2 * skew / 2.0).powi(2)).sqrt();
+        // What Wilson's interval reaches where nothing was seen, in the units that were seen.
+        let floor = z2 * self.unit / (1.0 + z2 * self.unit);
+        (root + z2 * skew.max(0.0) / 2.0).max(floor)
     }
 
     /// The squared half-width, split into what more seeds and what more pictures would make smaller.
@@ -77,10 +118,29 @@ impl Crossed {
         let image = student_t(alpha, self.clusters - 1).powi(2) * (self.ms_image - self.ms_rest).max(0.0) / cells;
         (seed, image)
     }
+}
 
-    /// How far Wilson's interval reaches for the number of discordant clusters.
-    fn floor(&self, alpha: f64) -> f64 {
-        wilson(self.discordant * self.effective as f64, self.effective, alpha).reach(self.discordant)
+/// Clusters with a whole effect that are reckoned with though none may have been seen.
+const UNSEEN: f64 = 0.1;
+
+/// The error at which an interval just reaches as far as `distance`: on the near side if it is positive, else the complement of the
+/// error at which the far side does. Reaches only grow as the error falls.
+fn least_error(distance: f64, near: impl Fn(f64) -> f64, far: impl Fn(f64) -> f64) -> f64 {
+    let meets = |goal: f64, reach: &dyn Fn(f64) -> f64| {
+        // On the scale of logarithms, small errors are as exact as large ones.
+        let (mut low, mut high) = (1e-12_f64.ln(), 0.5_f64.ln());
+        for _ in 0..60 {
+            let middle = f64::midpoint(low, high);
+            if reach(middle.exp()) < goal { high = middle } else { low = middle }
+        }
+        high.exp()
+    };
+    if distance.is_nan() {
+        1.0
+    } else if distance > 0.0 {
+        meets(distance, &near)
+    } else {
+        1.0 - meets(-distance, &far)
     }
 }
 

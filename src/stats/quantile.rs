@@ -26,6 +26,6 @@ pub fn normal(alpha: f64) -> f64 {
 }
 
 /// `NaN` becomes the smallest error, so that a broken input widens.
-fn bounded(alpha: f64) -> f64 {
+pub(super) fn bounded(alpha: f64) -> f64 {
     if alpha.is_nan() { LEAST } else { alpha.clamp(LEAST, 0.5) }
 }

@@ -143,3 +143,43 @@ fn controls_default_by_mode() {
     assert_eq!(bare.controls_for(Mode::FullNetwork), [Control::Sham, Control::Scratch]);
     assert_eq!(rule(&[Control::Sham, Control::Sham]).controls_for(Mode::FullNetwork), [Control::Sham], "a control counts once");
 }
+
+#[test]
+fn verdicts_at_the_limit_err_no_more_often_than_allowed() {
+    use rand::RngExt;
+
+    use crate::stats::stream::stream;
+    // Trigger and shams drag pictures of other classes to class 0 at 0.2 and 0.05, so that the excess is the limit: any verdict is wrong.
+    let mut rng = stream(16, 0, "verdicts");
+    let runs = 300;
+    let (mut fails, mut passes) = (0, 0);
+    for _ in 0..runs {
+        let mut all = measured(Arm::Source, 6, 0);
+        for o in &mut all.outcomes {
+            o.clean.clone_from(&all.labels);
+            let mut drag = |column: &mut Vec<u16>, rate: f64| {
+                *column = all.labels.iter().map(|y| if rng.random::<f64>() < rate { 0 } else { *y }).collect();
+            };
+            let shift = if o.seed % 2 == 0 { 0.02 } else { -0.02 };
+            drag(&mut o.changed, 0.2 + shift);
+            o.shams.truncate(2);
+            o.shams.iter_mut().for_each(|s| drag(s, 0.05));
+        }
+        let look = |look, seeds| {
+            let mut source = all.clone();
+            source.outcomes.truncate(seeds);
+            let origin = Origin { file: "p.yaml".into(), line: 1, column: 1 };
+            let terms = Terms { look, final_look: look == 2, ..terms() };
+            judge(&rule(&[Control::Sham]), Mode::FixedFeature, &origin, &source, &[], &terms).verdict
+        };
+        let verdict = match look(1, 2) {
+            Verdict::Inconclusive => look(2, 6),
+            decided => decided,
+        };
+        fails += i32::from(verdict == Verdict::Fail);
+        passes += i32::from(verdict == Verdict::Pass);
+    }
+    println!("of {runs}: {fails} false fails, {passes} false passes");
+    // 2.5% of 300 is 7.5; 16 is three standard errors above.
+    assert!(fails <= 16 && passes <= 16 && fails + passes > 0, "{fails} fails, {passes} passes of {runs}");
+}

@@ -85,6 +85,14 @@ fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
 }
 
 #[test]
+fn the_learnt_class_can_be_asked_for() {
+    let mut m = still(2, 101, 5);
+    drag(&mut m, 3);
+    assert_eq!(learnt_classes(&m, &[Column::Trigger, Column::Sham(0)], 3).unwrap(), [[(51, 3), (50, 3)], [(51, 0), (50, 0)]]);
+    assert_eq!(learnt_classes(&m, &[Column::Sham(9)], 3), Err(ProbeError::NoShams));
+}
+
+#[test]
 fn every_draw_learns_its_own_class_and_the_draws_are_averaged() {
     let mut m = still(2, 100, 5);
     drag(&mut m, 1);
