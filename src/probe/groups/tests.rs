@@ -165,3 +165,38 @@ fn the_interval_of_a_gap_is_as_wide_as_its_groups_are_small() {
     // Groups of 10 and of 100 pictures: a difference between two is worth 5 and 50.
     assert!(small > 0.3 && large > 0.05 && large < 0.1, "{small} {large}");
 }
+
+#[test]
+fn fairness_numbers_are_those_of_fairlearn() {
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/golden/stats/fairlearn.json")).expect("golden values are JSON");
+    let column = |case: &serde_json::Value, name: &str| -> Vec<u16> {
+        case[name].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u16).collect()
+    };
+    let mut compared_with = 0;
+    let mut check = |case: &serde_json::Value, class: u16, want: &serde_json::Value| {
+        let (labels, predictions, values) = (column(case, "y_true"), column(case, "y_pred"), column(case, "attribute"));
+        let count = |column: &[u16]| usize::from(*column.iter().max().unwrap()) + 1;
+        let classes = count(&labels).max(count(&predictions));
+        let mut m = measured(1, labels.len(), classes, count(&values), |i, _, _, _| predictions[i]);
+        m.labels.clone_from(&labels);
+        m.attribute.as_mut().unwrap().of = values.into_iter().map(Some).collect();
+        let name = format!("c{class}");
+        let probe = probe(None, Some(&name), 1);
+        for estimand in [Estimand::EqualizedOddsDifference, Estimand::DemographicParityDifference] {
+            let got = plain(&m, &probe.compared().unwrap(), estimand).unwrap();
+            let want = want[estimand.name()].as_f64().unwrap();
+            assert!((got - want).abs() < 1e-12, "{}: {got}, Fairlearn has {want}", estimand.name());
+            compared_with += 1;
+        }
+    };
+    for case in golden["binary"].as_array().unwrap() {
+        check(case, 1, case);
+    }
+    for case in golden["classes"].as_array().unwrap() {
+        for (class, want) in case["one_vs_rest"].as_array().unwrap().iter().enumerate() {
+            check(case, class as u16, want);
+        }
+    }
+    assert!(compared_with >= 20, "{compared_with}");
+}
