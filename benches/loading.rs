@@ -3,6 +3,8 @@
 //! Every picture once: read, decoded, resized, cropped, normalised, in batches. With `disk`, as if there were no memory for them. Prints one
 //! JSON object. `loading.py` runs it in turn with a PyTorch `DataLoader`.
 
+mod memory;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -49,17 +51,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{{\"rate\": {:.1}, \"open_seconds\": {opened:.2}, \"batch_seconds\": {:.2}, \"mib\": {}, \"threads\": {}}}",
         f64::from(u32::try_from(seen)?) / seconds,
         seconds - opened,
-        peak(),
+        memory::peak(),
         rayon::current_num_threads()
     );
     Ok(())
-}
-
-/// The most memory that this process has held, in MiB (Linux; 0 elsewhere).
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 /// As in the program.

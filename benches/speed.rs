@@ -2,6 +2,8 @@
 //!
 //! Prints one JSON object. `side_by_side.py` runs it in turn with PyTorch and ONNX Runtime.
 
+mod memory;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -30,9 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let input = Tensor::from_vec(values, shape, &Device::Cpu)?;
     let trains = exec::trainable(graph);
-    let before = peak();
+    let before = memory::peak();
     let forward = rate(batch, seconds, || exec::infer(graph, &weights, &input).map(drop))?;
-    let forward_peak = peak();
+    let forward_peak = memory::peak();
     let through = match &model.runtime {
         Ok(extractor) => rate(batch, seconds, || extractor.features(&input).map(drop))?,
         Err(_) => 0.0,
@@ -45,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "{{\"forward\": {forward:.2}, \"through_onnx_runtime\": {through:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
          \"threads\": {}, \"instruction_set\": \"{}\"}}",
-        peak(),
+        memory::peak(),
         rayon::current_num_threads(),
         exec::instruction_set()
     );
@@ -63,13 +65,6 @@ fn rate<E>(batch: usize, seconds: f64, step: impl Fn() -> Result<(), E>) -> Resu
         fastest = fastest.min(one.elapsed().as_secs_f64());
     }
     Ok(batch as f64 / fastest)
-}
-
-/// The most memory that this process has held, in MiB (Linux; 0 elsewhere).
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 /// As in the program.

@@ -11,7 +11,7 @@ mod device;
 mod forward;
 mod kernels;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use candle_core::{DType, Device, Tensor};
 use ndarray::ArrayD;
@@ -131,6 +131,8 @@ enum Saved {
     },
     /// The bracket of a local response normalisation.
     Bracket(Tensor),
+    /// Per query, the logarithm of its sum of powers.
+    LogSums(Tensor),
 }
 
 /// Forward, keeping what [`Recording::backward`] needs. `trains` has one entry per slot.

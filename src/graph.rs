@@ -5,6 +5,7 @@
 //! [`NodeId`]. Importers lower whatever they read to these operators: padding modes, ceiling modes,
 //! fused activations and shape arithmetic are resolved before a node is added.
 
+mod attention;
 mod gelu;
 mod infer;
 mod shape;
@@ -192,6 +193,12 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Scaled dot-product attention, `softmax(scale q k^T) v`: `q [..., m, d], k [..., n, d], v [..., n, e]` -> `[..., m, e]`, leading
+    /// axes equal (Vaswani et al. 2017, equation 1).
+    Attention {
+        /// Factor of the scores, finite and positive.
+        scale: f64,
+    },
     /// Joins inputs along an axis.
     Concat {
         /// The axis.
@@ -257,6 +264,7 @@ impl Op {
             Op::Binary(_) => "Binary",
             Op::Reduce { .. } => "Reduce",
             Op::Softmax { .. } => "Softmax",
+            Op::Attention { .. } => "Attention",
             Op::Concat { .. } => "Concat",
             Op::Reshape { .. } => "Reshape",
             Op::Expand { .. } => "Expand",

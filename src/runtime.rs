@@ -9,6 +9,7 @@ mod session;
 
 use std::path::PathBuf;
 
+use ort::ep::ExecutionProvider;
 use thiserror::Error;
 
 pub use session::{Output, Session};
@@ -35,6 +36,16 @@ impl Wanted {
     }
 }
 
+/// What a library computes on: one of its execution providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Provider {
+    /// The processor, which every library has.
+    #[default]
+    Cpu,
+    /// An NVIDIA card by its number.
+    Cuda(usize),
+}
+
 /// A library that was loaded and fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
@@ -42,12 +53,27 @@ pub struct Runtime {
     pub version: String,
     /// Its file.
     pub path: PathBuf,
+    /// What its sessions compute on.
+    pub provider: Provider,
 }
 
 impl Runtime {
-    /// For people, and for keys: `ONNX Runtime 1.32.0`.
+    /// For people, and for keys: `ONNX Runtime 1.32.0`, or `ONNX Runtime 1.32.0 on CUDA`.
     pub fn name(&self) -> String {
-        format!("ONNX Runtime {}", self.version)
+        let on = if self.provider == Provider::Cpu { "" } else { " on CUDA" };
+        format!("ONNX Runtime {}{on}", self.version)
+    }
+
+    /// The same library on the NVIDIA card of that number. [`RuntimeError::NoCuda`] where it was built for the processor only,
+    /// [`RuntimeError::Cuda`] where it lacks the card or other libraries.
+    pub fn on_cuda(&self, ordinal: usize) -> Result<Self, RuntimeError> {
+        library::environment()?;
+        if !ort::ep::CUDA::is_available().unwrap_or(false) {
+            return Err(RuntimeError::NoCuda { runtime: self.name(), path: self.path.clone() });
+        }
+        let provider = Provider::Cuda(ordinal);
+        session::start(provider)?;
+        Ok(Self { provider, ..self.clone() })
     }
 }
 
@@ -127,6 +153,22 @@ pub enum RuntimeError {
     /// The library that was asked for is not loaded.
     #[error("no ONNX Runtime library is loaded")]
     NotLoaded,
+    /// It has no provider for NVIDIA cards.
+    #[error("{}: this {runtime} computes on the processor only", path.display())]
+    NoCuda {
+        /// Its name.
+        runtime: String,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// It has one, which does not start.
+    #[error("ONNX Runtime cannot use CUDA device {ordinal}: {reason}")]
+    Cuda {
+        /// As asked for.
+        ordinal: usize,
+        /// Its own words.
+        reason: String,
+    },
     /// It refuses a file.
     #[error("ONNX Runtime refuses the model: {reason}")]
     Refused {
@@ -149,12 +191,38 @@ impl RuntimeError {
                 "`pip install onnxruntime` brings one (onnxruntime/capi/libonnxruntime.so.* in its folder); `--ort-lib off` does without",
             ),
             Self::Start { .. } | Self::Another { .. } => Some("name another library with --ort-lib, or do without: `--ort-lib off`"),
+            Self::NoCuda { .. } => Some(
+                "`pip install onnxruntime-gpu` brings one that computes on NVIDIA cards; --device auto lets this one compute on the processor",
+            ),
+            Self::Cuda { .. } => Some("it needs CUDA and cuDNN libraries of its own; --device auto lets it compute on the processor"),
             Self::NotLoaded | Self::Refused { .. } | Self::Run { .. } => None,
         }
     }
 
     /// Whether the user named what cannot be used.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. })
+        matches!(self, Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. } | Self::NoCuda { .. } | Self::Cuda { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Provider, Runtime, RuntimeError};
+
+    #[test]
+    fn names_tell_providers_apart() {
+        let runtime = |provider| Runtime { version: "1.32.0".into(), path: "lib.so".into(), provider };
+        assert_eq!(runtime(Provider::Cpu).name(), "ONNX Runtime 1.32.0");
+        assert_eq!(runtime(Provider::Cuda(1)).name(), "ONNX Runtime 1.32.0 on CUDA");
+    }
+
+    #[test]
+    fn what_a_library_cannot_do_on_a_card_is_said_with_what_to_do() {
+        let lacking = RuntimeError::NoCuda { runtime: "ONNX Runtime 1.32.0".into(), path: "lib.so".into() };
+        assert_eq!(lacking.to_string(), "lib.so: this ONNX Runtime 1.32.0 computes on the processor only");
+        let broken = RuntimeError::Cuda { ordinal: 0, reason: "libcudnn.so.9: cannot open shared object file".into() };
+        for error in [lacking, broken] {
+            assert!(error.is_usage() && error.hint().is_some_and(|hint| hint.contains("--device auto")));
+        }
     }
 }

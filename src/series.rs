@@ -46,7 +46,7 @@ impl Series<'_> {
     pub fn open(&self, path: &Path, policy: &Policy) -> Result<Model, SeriesError> {
         let input = policy.file.input.clone().unwrap_or_default();
         let options = LoadOptions { input, runtime: self.runtime.clone(), ..LoadOptions::default() };
-        Ok(Model::load(registry::identify(path)?, &options)?.computed_on(self.compute))
+        Ok(Model::load(registry::identify(path)?, &options)?.computed_on(self.compute)?)
     }
 
     /// Certifies one checkpoint. An interruption is an error here: half a series says nothing.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::output::{Output, Shape};
 use super::{failure, runtime};
+use crate::exec::Compute;
 use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
 use crate::registry;
 use crate::report::printable;
@@ -50,7 +51,12 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let reference = registry::identify(&args.model)?;
     let input = InputOverride { size: args.size, ..InputOverride::default() };
-    let options = LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input, runtime: args.runtime.open(out)?.runtime };
+    let options = LoadOptions {
+        features: args.features.clone(),
+        arch: args.arch.clone(),
+        input,
+        runtime: args.runtime.open(&Compute::cpu(), out)?.runtime,
+    };
     let inspection = model::inspect(reference, &options).map_err(|error| failure::about(&args.model, error))?;
     match out.shape {
         Shape::Json => out.json(&inspection)?,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use super::output::Output;
+use crate::exec::Compute;
 use crate::runtime::{self, RuntimeError, Search, Wanted};
 
 /// The library of ONNX Runtime.
@@ -21,11 +22,18 @@ impl Args {
         named.map_or(Wanted::Any, |named| Wanted::named(&named))
     }
 
-    /// Loads the library. One that was found and does not fit is said, and the run goes on without.
-    pub(super) fn open(&self, out: &Output) -> Result<Search, RuntimeError> {
-        let search = runtime::open(&self.wanted())?;
+    /// Loads the library, on the card where heirloom computes on one. A library that was found and does not fit, or knows no cards, is
+    /// said, and the run goes on without or on the processor.
+    pub(super) fn open(&self, compute: &Compute, out: &Output) -> Result<Search, RuntimeError> {
+        let mut search = runtime::open(&self.wanted())?;
         for unfit in search.unfit.iter().filter(|_| search.runtime.is_none()) {
             out.remark(&format!("warning: {unfit}; heirloom computes by itself"));
+        }
+        if let (Some(runtime), Some(ordinal)) = (&mut search.runtime, compute.card()) {
+            match runtime.on_cuda(ordinal) {
+                Ok(on_card) => *runtime = on_card,
+                Err(error) => out.remark(&format!("warning: {error}; it computes only what heirloom cannot, with --device auto")),
+            }
         }
         Ok(search)
     }

@@ -42,7 +42,7 @@ impl Args {
     /// Opens device, library and cache, and runs the self-test.
     pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> anyhow::Result<Means> {
         let compute = self.compute.open(out)?;
-        let runtime = self.runtime.open(out)?.runtime;
+        let runtime = self.runtime.open(&compute, out)?.runtime;
         let cache = machine::cache(self.cache.as_deref(), out);
         let clock = std::time::Instant::now();
         progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });

@@ -55,14 +55,14 @@ impl Subject {
         for remark in remarks {
             out.remark(&format!("warning: {}", remark.message));
         }
-        let runtime = args.runtime.open(out)?.runtime;
+        let runtime = args.runtime.open(compute, out)?.runtime;
         let options = LoadOptions {
             features: args.features.clone(),
             arch: args.arch.clone(),
             input: checked.file.input.clone().unwrap_or_default(),
             runtime: runtime.clone(),
         };
-        let model = Model::load(registry::identify(&args.model)?, &options)?.computed_on(compute);
+        let model = Model::load(registry::identify(&args.model)?, &options)?.computed_on(compute)?;
         let size = [model.input.height, model.input.width];
         if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
             let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
@@ -87,7 +87,7 @@ impl Subject {
                 ))
                 .into());
             }
-            let model = Model::load(found, &LoadOptions { runtime: runtime.clone(), ..LoadOptions::default() })?.computed_on(compute);
+            let model = Model::load(found, &LoadOptions { runtime: runtime.clone(), ..LoadOptions::default() })?.computed_on(compute)?;
             if [model.input.height, model.input.width] != size {
                 return Err(Usage("the reference takes pictures of another size than the model".into()).into());
             }

@@ -2,9 +2,9 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use super::forward::{batched, bounds, by_dtype, channels, geometry, indices, is_depthwise, permute, take, tensor};
+use super::forward::{batched, bounds, by_dtype, channels, geometry, heads, indices, is_depthwise, permute, take, tensor};
 use super::kernels::matmul::{self, Mat};
-use super::kernels::{View, conv, depthwise, direct, elementwise, norm, pointwise, pool, winograd};
+use super::kernels::{Real, View, attention, conv, depthwise, direct, elementwise, norm, pointwise, pool, winograd};
 use super::{Clamp, Saved};
 use crate::graph::{Binary, Op, Reduce, Window};
 
@@ -46,7 +46,7 @@ pub(super) fn reads_input(op: &Op, i: usize, wanted: &[bool]) -> bool {
     match op {
         Op::Conv2d { .. } | Op::Linear | Op::MatMul | Op::Binary(Binary::Mul) => i < 2 && other(i),
         Op::Binary(Binary::Div) => i == 1 || other(i),
-        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Lrn { .. } | Op::Reduce { kind: Reduce::Max, .. } => true,
+        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Lrn { .. } | Op::Attention { .. } | Op::Reduce { kind: Reduce::Max, .. } => true,
         Op::Unary(function) => elementwise::derives_from(*function) == elementwise::From::Input,
         _ => false,
     }
@@ -119,6 +119,17 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
             let width = y.dim(D::Minus1)?;
             let dx = by_dtype!(y, T => tensor(norm::softmax_backward::<T>(width, View::of(&y).slice()?, View::of(&d).slice()?), y.dims()))?;
             first(dx.transpose(*axis, last)?.contiguous()?)
+        }
+        Op::Attention { scale } => {
+            let Saved::LogSums(sums) = step.saved else { bail!("its sums were not kept") };
+            let inputs = [step.input(0)?, step.input(1)?, step.input(2)?];
+            by_dtype!(dout, T => {
+                let [q, k, v, sums, d] = [&inputs[0], &inputs[1], &inputs[2], sums, dout].map(View::of);
+                let values = [q.slice::<T>()?, k.slice()?, v.slice()?];
+                let found = attention::backward(heads(&inputs)?, values, T::of(*scale), sums.slice()?, d.slice()?);
+                let tensors = found.into_iter().zip(&inputs).map(|(gradient, input)| tensor(gradient, input.dims()).map(Some));
+                tensors.collect()
+            })
         }
         Op::Concat { axis } => {
             let mut start = 0;

@@ -49,6 +49,7 @@ fn computed_in(op: &Op) -> DType {
         Op::Conv2d { groups: 1, .. }
         | Op::Linear
         | Op::MatMul
+        | Op::Attention { .. }
         | Op::Concat { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -82,6 +83,7 @@ fn exact(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm) -> Result<(Te
         Op::Binary(Binary::Mul) => x.broadcast_mul(&inputs[1])?,
         Op::Binary(Binary::Div) => x.broadcast_div(&inputs[1])?,
         Op::Softmax { axis } => norm::softmax(x, *axis)?,
+        Op::Attention { scale } => product::attention(&inputs, *scale)?,
         Op::Transpose { perm } => x.permute(perm.as_slice())?.contiguous()?,
         Op::Slice { axis, start, end, step } => moves::take(x, *axis, (*start..*end).step_by(*step).map(Some), 0.0)?,
         Op::Select { axis, indices } => moves::take(x, *axis, indices.iter().copied().map(Some), 0.0)?,
@@ -108,6 +110,7 @@ fn exact_gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Option<Ten
         Op::AvgPool { window, count_include_pad } => first(pool::average_backward(step, window, *count_include_pad, dout)?),
         Op::Unary(function) => first(elementwise::backward(*function, &step.input(0)?, step.output()?, dout)?),
         Op::Softmax { axis } => first(norm::softmax_backward(step.output()?, *axis, dout)?),
+        Op::Attention { scale } => product::attention_backward(step, *scale, dout),
         Op::Reduce { kind: Reduce::Max, axes, .. } => first(pool::greatest_backward(&step.input(0)?, axes, dout)?),
         Op::Concat { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Select { .. } | Op::Pad { .. } => moves::backward(op, step, dout),
         Op::Binary(_) | Op::Reduce { .. } | Op::Reshape { .. } | Op::Expand { .. } => backward::gradients(op, step, dout),

@@ -86,6 +86,10 @@ pub struct Compute {
     precision: Precision,
     name: String,
     note: Option<String>,
+    /// The card's number.
+    card: Option<usize>,
+    /// As it was asked for.
+    choice: Choice,
 }
 
 impl Default for Compute {
@@ -97,7 +101,7 @@ impl Default for Compute {
 impl Compute {
     /// The CPU, in single precision.
     pub fn cpu() -> Self {
-        Self { device: Device::Cpu, precision: Precision::F32, name: "cpu".into(), note: None }
+        Self { device: Device::Cpu, precision: Precision::F32, name: "cpu".into(), note: None, card: None, choice: Choice::Cpu }
     }
 
     /// Finds a device. Only [`Choice::Auto`] falls back to the CPU, and says so in [`Compute::note`].
@@ -116,12 +120,22 @@ impl Compute {
         if found.device.is_cpu() && precision != Precision::F32 {
             return Err(DeviceError::Precision { precision, device: found.name });
         }
-        Ok(Self { precision, ..found })
+        Ok(Self { precision, choice, ..found })
     }
 
     /// Whether it is the processor.
     pub fn is_cpu(&self) -> bool {
         self.device.is_cpu()
+    }
+
+    /// The number of the card, where it is one.
+    pub fn card(&self) -> Option<usize> {
+        self.card
+    }
+
+    /// Whether what a card cannot do may be done by the processor.
+    pub fn falls_back(&self) -> bool {
+        self.choice == Choice::Auto
     }
 
     /// Its name: `cpu`, or that of a card (`cuda NVIDIA H100 80GB HBM3`); the same card in another slot computes the same.
@@ -180,7 +194,7 @@ mod cuda {
             return Err(DeviceError::Precision { precision, device: name });
         }
         set_gemm_reduced_precision_f32(precision == Precision::Tf32);
-        Ok(Compute { device, precision, name, note: None })
+        Ok(Compute { device, precision, name, note: None, card: Some(ordinal), choice: Choice::Cuda(ordinal) })
     }
 }
 

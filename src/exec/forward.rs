@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 use super::kernels::conv::{self, Finish, Geometry};
 use super::kernels::matmul::{self, Mat};
 use super::kernels::norm::{self, Channels};
-use super::kernels::{Real, View, depthwise, direct, elementwise, layout, pointwise, pool, winograd};
+use super::kernels::{Real, View, attention, depthwise, direct, elementwise, layout, pointwise, pool, winograd};
 use super::{Clamp, Norm, Saved, slot_of};
 use crate::graph::{Binary, Graph, Node, Op, Reduce, SlotId, Unary, Window};
 
@@ -92,6 +92,14 @@ pub(super) fn compute(
             reduced.reshape(shape)?
         }
         Op::Softmax { axis } => softmax(x, *axis)?,
+        Op::Attention { scale } => {
+            return by_dtype!(x, T => {
+                let views: Vec<View> = contiguous.iter().map(View::of).collect();
+                let inputs = [views[0].slice::<T>()?, views[1].slice()?, views[2].slice()?];
+                let (out, sums) = attention::forward(heads(&contiguous)?, inputs, T::of(*scale));
+                Ok((tensor(out, shape)?, Saved::LogSums(tensor(sums, &shape[..shape.len() - 1])?)))
+            });
+        }
         Op::Concat { axis } => Tensor::cat(&contiguous, *axis)?,
         Op::Reshape { .. } => x.reshape(shape)?,
         Op::Expand { .. } => x.broadcast_as(shape)?.contiguous()?,
@@ -255,6 +263,14 @@ pub(super) fn same_shape(kind: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor>
 
 fn unary(function: Unary, x: &Tensor) -> Result<Tensor> {
     by_dtype!(x, T => tensor(elementwise::forward::<T>(function, View::of(x).slice()?), x.dims()))
+}
+
+/// How many queries, keys and values attention has.
+pub(super) fn heads(inputs: &[Tensor]) -> Result<attention::Sizes> {
+    let [q, k, v] = inputs else { bail!("it needs queries, keys and values") };
+    let (queries, width) = (q.dim(D::Minus2)?, q.dim(D::Minus1)?);
+    let heads = q.dims()[..q.rank() - 2].iter().product();
+    Ok(attention::Sizes { heads, queries, keys: k.dim(D::Minus2)?, width, values: v.dim(D::Minus1)? })
 }
 
 /// Softmax along any axis: moved last, done by rows, moved back.

@@ -4,6 +4,7 @@
 //! depend on the thread count, and partial sums are added in order.
 #![allow(clippy::inline_always)] // a loop is compiled for the instruction set of the function it is inlined into
 
+pub(super) mod attention;
 pub(super) mod conv;
 pub(super) mod depthwise;
 pub(super) mod direct;

@@ -1,40 +1,24 @@
 //! Every operator's gradient against central differences in f64, on odd and non-square sizes, by the kernels and composed.
 
+mod attention;
 mod paths;
+pub(crate) mod suite;
 
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
 use super::{Norm, Path, Weights, infer, record, record_by, trainable};
-use crate::graph::{Binary, Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape, Unary, Window};
+use crate::graph::{Dim, Graph, GraphBuilder, Op, Reduce, Role, Shape, Unary};
 use crate::stats::stream::stream;
+use suite::{Case, Suite, window};
 
-/// A graph whose input is a constant of the right shape and whose operands are parameters that train.
-fn check(name: &str, shapes: &[&[usize]], build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>) {
-    check_within(name, shapes, (-1.0, 1.0), Norm::Batch, build);
-}
-
-fn check_within(
-    name: &str,
-    shapes: &[&[usize]],
-    (low, high): (f64, f64),
-    norm: Norm,
-    build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
-) {
-    check_all(name, shapes, 0, (low, high), norm, build);
-}
-
-/// The last `frozen` operands do not train.
-fn check_all(
-    name: &str,
-    shapes: &[&[usize]],
-    frozen: usize,
-    (low, high): (f64, f64),
-    norm: Norm,
-    build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
-) {
-    for (path, device) in places() {
-        check_by((path, &device), &format!("{name}, {path:?} on {:?}", device.location()), shapes, frozen, (low, high), norm, &build);
+fn checked(section: impl Fn(&mut Suite)) {
+    let mut suite = Suite::default();
+    section(&mut suite);
+    for case in &suite.0 {
+        for (path, device) in places() {
+            check((path, &device), &format!("{}, {path:?} on {:?}", case.name, device.location()), case);
+        }
     }
 }
 
@@ -50,31 +34,21 @@ fn places() -> Vec<(Path, Device)> {
     places
 }
 
-fn check_by(
-    (path, device): (Path, &Device),
-    name: &str,
-    shapes: &[&[usize]],
-    frozen: usize,
-    (low, high): (f64, f64),
-    norm: Norm,
-    build: impl Fn(&mut GraphBuilder, &[NodeId]) -> Result<NodeId, GraphError>,
-) {
+/// A graph whose input is a constant of the right shape and whose operands are parameters that train.
+fn check((path, device): (Path, &Device), name: &str, case: &Case) {
+    let Case { operands: shapes, frozen, range: (low, high), norm, .. } = case;
     let trains: Vec<bool> = (0..shapes.len()).map(|i| i + frozen < shapes.len()).collect();
-    let mut builder = GraphBuilder::new();
-    builder.input("unused", Shape::batched(&[1])).expect("one input");
-    let operands: Vec<NodeId> = shapes.iter().enumerate().map(|(i, s)| builder.param(&format!("p{i}"), s, Role::Weight)).collect();
-    let output = build(&mut builder, &operands).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let graph = builder.finish(output).expect("it has an input");
+    let graph = case.graph();
     let mut rng = stream(7, 0, name);
-    let mut draw = |size: usize| (0..size).map(|_| rng.random_range(low..high)).collect::<Vec<f64>>();
+    let mut draw = |size: usize| (0..size).map(|_| rng.random_range(*low..*high)).collect::<Vec<f64>>();
     let values: Vec<Vec<f64>> = shapes.iter().map(|s| draw(s.iter().product())).collect();
     let input = Tensor::zeros((1, 1), DType::F64, device).unwrap();
     let out_size: usize = graph.node(graph.output()).shape.at(1).iter().product();
     let cotangent = draw(out_size);
     let run = |values: &[Vec<f64>]| -> (super::Recording, Tensor) {
-        let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), *s, device).unwrap()).collect();
+        let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), s.as_slice(), device).unwrap()).collect();
         let weights = Weights(tensors, DType::F64);
-        let recording = record_by(path, &graph, &weights, &trains, norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let recording = record_by(path, &graph, &weights, &trains, *norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
         let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), device).unwrap();
         (recording, d)
     };
@@ -107,183 +81,70 @@ fn check_by(
     }
 }
 
-fn window(kernel: [usize; 2], stride: [usize; 2], pads: [usize; 4], dilation: [usize; 2]) -> Window {
-    Window { kernel, stride, pads, dilation }
-}
-
 #[test]
 fn convolution() {
-    // x, weight, window, groups
-    type Case = (&'static str, [usize; 4], [usize; 4], Window, usize);
-    let cases: [Case; 9] = [
-        ("3x3", [2, 3, 5, 7], [4, 3, 3, 3], window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1]), 1),
-        ("stride 2, odd map", [1, 2, 7, 5], [3, 2, 3, 3], window([3, 3], [2, 2], [1, 1, 1, 1], [1, 1]), 1),
-        ("one-sided padding", [2, 2, 6, 9], [2, 2, 3, 3], window([3, 3], [2, 2], [0, 0, 1, 1], [1, 1]), 1),
-        ("1x1", [3, 4, 3, 5], [5, 4, 1, 1], window([1, 1], [1, 1], [0, 0, 0, 0], [1, 1]), 1),
-        ("1x1 stride 2", [2, 4, 5, 3], [5, 4, 1, 1], window([1, 1], [2, 2], [0, 0, 0, 0], [1, 1]), 1),
-        ("dilated, non-square", [1, 2, 9, 8], [2, 2, 3, 2], window([3, 2], [1, 2], [2, 1, 2, 0], [2, 3]), 1),
-        ("groups", [2, 4, 5, 4], [6, 2, 3, 3], window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1]), 2),
-        ("depthwise", [2, 3, 6, 5], [3, 1, 3, 3], window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1]), 3),
-        ("depthwise stride 2, 5x5", [2, 3, 7, 8], [3, 1, 5, 5], window([5, 5], [2, 2], [1, 2, 2, 2], [1, 1]), 3),
-    ];
-    for (name, x, weight, window, groups) in cases {
-        check(name, &[&x, &weight, &[weight[0]]], |b, p| b.add("conv", Op::Conv2d { window, groups }, p));
-    }
+    checked(suite::convolution);
 }
 
 #[test]
 fn convolution_of_large_maps_in_bands() {
-    // Wider than one product: 30 x 41 positions.
-    let w = window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1]);
-    check("bands", &[&[1, 1, 30, 41], &[2, 1, 3, 3]], |b, p| b.add("conv", Op::Conv2d { window: w, groups: 1 }, p));
+    checked(suite::convolution_of_large_maps_in_bands);
 }
 
 #[test]
 fn convolution_straight_on_the_maps() {
-    // Wide enough for the 3x3 kernels without patches; widths and channels that fill no vector or block.
-    type Case = (&'static str, [usize; 4], [usize; 4], [usize; 4]);
-    let cases: [Case; 4] = [
-        ("one vector", [2, 3, 4, 8], [4, 3, 3, 3], [1, 1, 1, 1]),
-        ("an odd map", [1, 2, 5, 11], [5, 2, 3, 3], [1, 1, 1, 1]),
-        ("no padding", [1, 2, 6, 19], [3, 2, 3, 3], [0, 0, 0, 0]),
-        ("one-sided padding", [1, 1, 7, 9], [1, 1, 3, 3], [2, 0, 0, 2]),
-    ];
-    for (name, x, weight, pads) in cases {
-        let window = window([3, 3], [1, 1], pads, [1, 1]);
-        check(name, &[&x, &weight, &[weight[0]]], |b, p| b.add("conv", Op::Conv2d { window, groups: 1 }, p));
-    }
+    checked(suite::convolution_straight_on_the_maps);
 }
 
 #[test]
 fn batch_norm_and_relu_in_one_pass() {
-    let shapes: [&[usize]; 5] = [&[3, 2, 3, 5], &[2], &[2], &[2], &[2]];
-    for norm in [Norm::Batch, Norm::Running] {
-        check_all("batch norm, ReLU", &shapes, 2, (0.2, 1.0), norm, |b, p| {
-            let bn = b.add("bn", Op::BatchNorm { eps: 1e-3, momentum: 0.1 }, p)?;
-            b.add("relu", Op::Unary(Unary::Relu), &[bn])
-        });
-        // Read by another node too, the batch norm keeps a value of its own.
-        check_all("batch norm read twice", &shapes, 2, (0.2, 1.0), norm, |b, p| {
-            let bn = b.add("bn", Op::BatchNorm { eps: 1e-3, momentum: 0.1 }, p)?;
-            let relu = b.add("relu", Op::Unary(Unary::Relu), &[bn])?;
-            b.add("sum", Op::Binary(Binary::Add), &[relu, bn])
-        });
-    }
+    checked(suite::batch_norm_and_relu_in_one_pass);
 }
 
 #[test]
 fn products() {
-    check("linear", &[&[5, 3], &[4, 3], &[4]], |b, p| b.add("fc", Op::Linear, p));
-    check("linear on tokens", &[&[2, 3, 4], &[5, 4]], |b, p| b.add("fc", Op::Linear, p));
-    check("matmul", &[&[2, 3, 4], &[2, 4, 5]], |b, p| b.add("mm", Op::MatMul, p));
-    check("matmul broadcast", &[&[2, 1, 3, 4], &[3, 4, 2]], |b, p| b.add("mm", Op::MatMul, p));
+    checked(suite::products);
 }
 
 #[test]
 fn norms() {
-    let shapes: [&[usize]; 5] = [&[3, 2, 3, 5], &[2], &[2], &[2], &[2]];
-    let op = || Op::BatchNorm { eps: 1e-3, momentum: 0.1 };
-    for norm in [Norm::Batch, Norm::Running] {
-        // Mean and variance, the last two, are buffers.
-        check_all("batch norm", &shapes, 2, (0.5, 2.0), norm, |b, p| b.add("bn", op(), p));
-    }
-    check("layer norm", &[&[3, 4, 5], &[5], &[5]], |b, p| b.add("ln", Op::LayerNorm { axis: 2, eps: 1e-3 }, p));
-    check("layer norm over two axes", &[&[3, 4, 5], &[4, 5], &[4, 5]], |b, p| b.add("ln", Op::LayerNorm { axis: 1, eps: 1e-3 }, p));
-    let lrn = Op::Lrn { size: 3, alpha: 0.3, beta: 0.75, bias: 1.0 };
-    check("lrn", &[&[2, 5, 2, 3]], |b, p| b.add("lrn", lrn.clone(), p));
+    checked(suite::norms);
 }
 
 #[test]
 fn pooling() {
-    let cases = [
-        ("2x2", window([2, 2], [2, 2], [0, 0, 0, 0], [1, 1])),
-        ("the ResNet stem", window([3, 3], [2, 2], [1, 1, 1, 1], [1, 1])),
-        ("one-sided", window([3, 2], [2, 1], [0, 0, 1, 1], [1, 1])),
-    ];
-    for (name, window) in cases {
-        check(name, &[&[2, 2, 7, 5]], |b, p| b.add("max", Op::MaxPool(window), p));
-        for count_include_pad in [false, true] {
-            check(name, &[&[2, 2, 7, 5]], |b, p| b.add("avg", Op::AvgPool { window, count_include_pad }, p));
-        }
-    }
+    checked(suite::pooling);
 }
 
 #[test]
 fn elementwise_functions() {
-    let anywhere = [
-        Unary::Relu,
-        Unary::LeakyRelu(0.1),
-        Unary::Elu(0.7),
-        Unary::Clip { min: -0.5, max: 0.4 },
-        Unary::Sigmoid,
-        Unary::HardSigmoid { alpha: 0.6, beta: 0.5 },
-        Unary::HardSwish,
-        Unary::Silu,
-        Unary::Tanh,
-        Unary::Gelu { tanh: false },
-        Unary::Gelu { tanh: true },
-        Unary::Erf,
-        Unary::Softplus,
-        Unary::Exp,
-        Unary::Neg,
-        Unary::Abs,
-        Unary::Pow(2.0),
-        Unary::Pow(3.0),
-        Unary::Affine { scale: 1.7, shift: 0.3 },
-    ];
-    for function in anywhere {
-        check(&format!("{function:?}"), &[&[3, 7]], |b, p| b.add("f", Op::Unary(function), p));
-    }
-    for function in [Unary::Log, Unary::Sqrt, Unary::Reciprocal, Unary::Pow(0.3)] {
-        check_within(&format!("{function:?}"), &[&[3, 7]], (0.5, 2.0), Norm::Batch, |b, p| b.add("f", Op::Unary(function), p));
-    }
-    // Outside the bends of hard-swish.
-    check_within("hard-swish, wide", &[&[4, 9]], (-5.0, 5.0), Norm::Batch, |b, p| b.add("f", Op::Unary(Unary::HardSwish), p));
+    checked(suite::elementwise_functions);
+}
+
+#[test]
+fn broadcasting() {
+    checked(suite::broadcasting);
+}
+
+#[test]
+fn reductions_and_softmax() {
+    checked(suite::reductions_and_softmax);
+}
+
+#[test]
+fn shapes_of_things() {
+    checked(suite::shapes_of_things);
+}
+
+#[test]
+fn attention_by_blocks() {
+    checked(suite::attention);
 }
 
 #[test]
 fn relu_has_gradient_zero_at_zero() {
     let y = super::kernels::elementwise::backward(Unary::Relu, &[0.0f32, 1.0, 0.0], &[5.0, 5.0, 5.0]);
     assert_eq!(y, [0.0, 5.0, 0.0]);
-}
-
-#[test]
-fn broadcasting() {
-    for kind in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
-        let name = format!("{kind:?}");
-        let cases: [[&[usize]; 2]; 3] = [[&[2, 3, 4], &[2, 3, 4]], [&[2, 3, 4], &[3, 1]], [&[1, 4], &[5, 2, 1]]];
-        for shapes in cases {
-            check_within(&name, &shapes, (0.5, 1.5), Norm::Batch, |b, p| b.add("f", Op::Binary(kind), p));
-        }
-    }
-}
-
-#[test]
-fn reductions_and_softmax() {
-    for kind in [Reduce::Mean, Reduce::Sum, Reduce::Max] {
-        for (axes, keep) in [(vec![1], true), (vec![0, 2], false), (vec![0, 1, 2], true)] {
-            check("reduce", &[&[3, 4, 5]], |b, p| b.add("r", Op::Reduce { kind, axes: axes.clone(), keep }, p));
-        }
-    }
-    for axis in 0..3 {
-        check("softmax", &[&[3, 4, 2]], |b, p| b.add("s", Op::Softmax { axis }, p));
-    }
-}
-
-#[test]
-fn shapes_of_things() {
-    check("concat", &[&[2, 3, 2], &[2, 1, 2]], |b, p| b.add("f", Op::Concat { axis: 1 }, p));
-    check("reshape", &[&[2, 6]], |b, p| b.add("f", Op::Reshape { shape: Shape::fixed(&[3, 4]) }, p));
-    check("expand", &[&[3, 1]], |b, p| b.add("f", Op::Expand { shape: Shape::fixed(&[2, 3, 4]) }, p));
-    check("transpose", &[&[2, 3, 4]], |b, p| b.add("f", Op::Transpose { perm: vec![2, 0, 1] }, p));
-    check("slice", &[&[2, 7]], |b, p| b.add("f", Op::Slice { axis: 1, start: 2, end: 5, step: 1 }, p));
-    check("strided slice", &[&[2, 7]], |b, p| b.add("f", Op::Slice { axis: 1, start: 1, end: 7, step: 2 }, p));
-    check("select, one twice", &[&[2, 4]], |b, p| b.add("f", Op::Select { axis: 1, indices: vec![3, 0, 3] }, p));
-    check("pad", &[&[2, 3]], |b, p| b.add("f", Op::Pad { pads: vec![(0, 0), (1, 2)], value: 0.5 }, p));
-    check("a value used twice", &[&[3, 4]], |b, p| {
-        let square = b.add("square", Op::Binary(Binary::Mul), &[p[0], p[0]])?;
-        b.add("sum", Op::Binary(Binary::Add), &[square, p[0]])
-    });
 }
 
 /// A small network with everything a ResNet has.

@@ -48,7 +48,7 @@ impl Graph {
     }
 
     /// What a node is a multiple of, and how many times.
-    fn scaled(&self, id: NodeId) -> (NodeId, f64) {
+    pub(super) fn scaled(&self, id: NodeId) -> (NodeId, f64) {
         match (&self.nodes[id.0].op, self.nodes[id.0].inputs.as_slice()) {
             (Op::Unary(Unary::Affine { scale, shift: 0.0 }), &[of]) => (of, *scale),
             _ => (id, 1.0),

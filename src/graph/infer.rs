@@ -86,6 +86,7 @@ fn computed(op: &Op, inputs: &[&Shape]) -> Result<Shape> {
             axis(x, *along)?;
             Ok(x.clone())
         }
+        Op::Attention { scale } => attention(*scale, inputs),
         Op::Concat { axis: along } => concat(*along, arity(inputs, 1, usize::MAX)?),
         Op::Reshape { shape } => {
             let x = arity(inputs, 1, 1)?[0];
@@ -230,6 +231,27 @@ fn matmul(inputs: &[&Shape]) -> Result<Shape> {
     Ok(Shape(out))
 }
 
+fn attention(scale: f64, inputs: &[&Shape]) -> Result<Shape> {
+    let &[q, k, v] = arity(inputs, 3, 3)? else { return Err("it takes queries, keys and values".into()) };
+    for shape in inputs {
+        at_least(shape, 2)?;
+    }
+    if !(scale.is_finite() && scale > 0.0) {
+        return Err(format!("the scale {scale} is not a positive number"));
+    }
+    let lead = q.rank() - 2;
+    if k.rank() != q.rank() || v.rank() != q.rank() || k.0[..lead] != q.0[..lead] || v.0[..lead] != q.0[..lead] {
+        return Err("queries, keys and values differ in their leading axes".into());
+    }
+    if k.0[lead + 1] != q.0[lead + 1] {
+        return Err("queries and keys differ in their width".into());
+    }
+    if v.0[lead] != k.0[lead] {
+        return Err("there is not one value per key".into());
+    }
+    Ok(with(q, lead + 1, v.0[lead + 1]))
+}
+
 fn concat(along: usize, inputs: &[&Shape]) -> Result<Shape> {
     let first = inputs[0];
     axis(first, along)?;
@@ -278,7 +300,11 @@ fn nchw(shape: &Shape) -> Result<(Dim, Dim, usize, usize)> {
 }
 
 fn with_axis(shape: &Shape, axis: usize, size: usize) -> Shape {
+    with(shape, axis, Dim::Fixed(size))
+}
+
+fn with(shape: &Shape, axis: usize, size: Dim) -> Shape {
     let mut out = shape.clone();
-    out.0[axis] = Dim::Fixed(size);
+    out.0[axis] = size;
     out
 }

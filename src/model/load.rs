@@ -14,7 +14,7 @@ use super::{Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Pr
 use crate::exec::Compute;
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
 use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
-use crate::runtime::Runtime;
+use crate::runtime::{Provider, Runtime};
 
 impl Model {
     /// Reads a checkpoint, finds where its features leave and what its pictures become.
@@ -120,13 +120,21 @@ impl Model {
         self.network.as_ref().map_err(|opaque| ModelError::Opaque { reason: opaque.reason.clone() })
     }
 
-    /// The same model where networks are computed elsewhere than on the processor: frozen ones too, if that is possible.
-    #[must_use]
-    pub fn computed_on(mut self, compute: &Compute) -> Self {
-        if !compute.is_cpu() && self.network.is_ok() {
-            self.runtime = Err(format!("{} computes the features", compute.name()));
+    /// The same model where networks are computed elsewhere than on the processor: frozen ones too, by ONNX Runtime where that computes
+    /// there. A network that only ONNX Runtime understands stays on the processor if `compute` may fall back, and is an error else.
+    pub fn computed_on(mut self, compute: &Compute) -> Result<Self, ModelError> {
+        if compute.is_cpu() {
+            return Ok(self);
         }
-        self
+        match (&self.runtime, &self.network) {
+            (Ok(extractor), _) if extractor.runtime().provider != Provider::Cpu => {}
+            (_, Ok(_)) => self.runtime = Err(format!("{} computes the features", compute.name())),
+            (Ok(extractor), Err(_)) if !compute.falls_back() => {
+                return Err(ModelError::Processor { executor: extractor.runtime().name(), device: compute.name().into() });
+            }
+            _ => {}
+        }
+        Ok(self)
     }
 
     /// What computes the features of the frozen network: `ONNX Runtime 1.32.0`, or `heirloom`.
@@ -257,6 +265,14 @@ pub enum ModelError {
         /// From ONNX Runtime.
         second: ExtractError,
     },
+    /// Only ONNX Runtime understands it, and that does not compute on the device.
+    #[error("heirloom cannot import this network, and {executor} computes on the processor, not on {device}")]
+    Processor {
+        /// What can run it.
+        executor: String,
+        /// What was asked for.
+        device: String,
+    },
     /// A head without outputs.
     #[error("a head needs at least one class")]
     NoClasses,
@@ -290,6 +306,9 @@ impl ModelError {
                 "with ONNX Runtime its frozen features can be certified all the same: `pip install onnxruntime`, or name its library with \
                  --ort-lib",
             ),
+            Self::Processor { .. } => {
+                Some("--device auto lets it compute there; `pip install onnxruntime-gpu` brings one for NVIDIA cards")
+            }
             Self::NotFinite { .. } => Some("certify a checkpoint from before the training diverged, or fetch the file again"),
             _ => None,
         }
@@ -299,7 +318,10 @@ impl ModelError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::File { source, .. } => source.is_usage(),
-            Self::ArchOfOnnx { .. } | Self::FixedSize { .. } | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => true,
+            Self::ArchOfOnnx { .. }
+            | Self::FixedSize { .. }
+            | Self::Processor { .. }
+            | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => true,
             _ => false,
         }
     }

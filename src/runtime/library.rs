@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::{OLDEST, Runtime, RuntimeError};
+use super::{OLDEST, Provider, Runtime, RuntimeError};
 
 /// The library that serves this process, once there is one.
 static LOADED: OnceLock<(Environment, PathBuf)> = OnceLock::new();
@@ -31,7 +31,7 @@ pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
     }
     if let Some((_, loaded)) = LOADED.get() {
         if loaded == path {
-            return Ok(Runtime { version, path: path.to_owned() });
+            return Ok(Runtime { version, path: path.to_owned(), provider: Provider::Cpu });
         }
         return Err(RuntimeError::Another { path: path.to_owned(), loaded: loaded.clone() });
     }
@@ -45,7 +45,7 @@ pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
     let environment = builder.with_telemetry(false).with_logger(Arc::new(log)).build().map_err(|error| start(error.to_string()))?;
     environment.set_log_level(LogLevel::Error);
     LOADED.get_or_init(|| (environment, path.to_owned()));
-    Ok(Runtime { version, path: path.to_owned() })
+    Ok(Runtime { version, path: path.to_owned(), provider: Provider::Cpu })
 }
 
 /// What a library says its version is.

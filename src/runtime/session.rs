@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use half::{bf16, f16};
+use ort::ep::CUDA;
+use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::session::builder::SessionBuilder;
 use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 use prost::Message;
 
-use super::{Runtime, RuntimeError, library};
+use super::{Provider, Runtime, RuntimeError, library};
 use crate::registry::Beside;
 
 /// A network that ONNX Runtime has loaded.
@@ -42,7 +44,7 @@ impl Session {
     /// file does not give out is added to what it gives.
     pub fn new(runtime: &Runtime, bytes: &[u8], beside: &Beside, outputs: &[String]) -> Result<Self, RuntimeError> {
         let refused = |error: &dyn std::fmt::Display| RuntimeError::Refused { reason: error.to_string() };
-        let build = |bytes: &[u8]| builder(beside)?.commit_from_memory(bytes).map_err(|error| refused(&error));
+        let build = |bytes: &[u8]| builder(runtime.provider, beside)?.commit_from_memory(bytes).map_err(|error| refused(&error));
         let session = match with_outputs(bytes, outputs) {
             None => build(bytes)?,
             Some(extended) => build(&extended)?,
@@ -134,7 +136,12 @@ impl Session {
     }
 }
 
-fn builder(beside: &Beside) -> Result<SessionBuilder, RuntimeError> {
+/// Whether sessions can start on a provider: its libraries are loaded, and nothing else.
+pub(super) fn start(provider: Provider) -> Result<(), RuntimeError> {
+    builder(provider, &Beside::new()).map(drop)
+}
+
+fn builder(provider: Provider, beside: &Beside) -> Result<SessionBuilder, RuntimeError> {
     let environment = library::environment()?;
     let refused = |reason: String| RuntimeError::Refused { reason };
     let builder = ort::session::Session::builder(environment).map_err(|error| refused(error.to_string()))?;
@@ -142,12 +149,25 @@ fn builder(beside: &Beside) -> Result<SessionBuilder, RuntimeError> {
     let threads = rayon::current_num_threads();
     let builder = builder.with_intra_threads(threads).and_then(|b| b.with_inter_threads(1)).and_then(|b| b.with_intra_op_spinning(false));
     let mut builder = builder.map_err(|error| refused(error.to_string()))?;
+    if let Provider::Cuda(ordinal) = provider {
+        builder = on_cuda(builder, ordinal).map_err(|reason| RuntimeError::Cuda { ordinal, reason })?;
+    }
     for (name, bytes) in beside {
         let bytes: Arc<[u8]> = bytes.as_slice().into();
         let added = builder.with_external_initializer_file_in_memory(Path::new(name), bytes);
         builder = added.map_err(|error| refused(error.to_string()))?;
     }
     Ok(builder)
+}
+
+/// In f32 as it says, and the same at every run: by default products are TF32, and the convolutions those that happened to be fastest.
+fn on_cuda(builder: SessionBuilder, ordinal: usize) -> Result<SessionBuilder, String> {
+    let ordinal = i32::try_from(ordinal).map_err(|error| error.to_string())?;
+    let provider = CUDA::default().with_device_id(ordinal).with_tf32(false).with_conv_algorithm_search(ConvAlgorithmSearch::Default);
+    // Without this it would compute on the processor, and say so to its log only.
+    let provider = provider.build().error_on_failure();
+    let builder = builder.with_execution_providers([provider]).map_err(|error| error.to_string())?;
+    builder.with_deterministic_compute(true).map_err(|error| error.to_string())
 }
 
 /// A tensor's numbers. Quantised ones come without scale and zero point, which the standardisation of features takes out again.
@@ -228,7 +248,9 @@ mod tests {
 
     #[test]
     fn nothing_is_run_without_a_library() {
-        let runtime = Runtime { version: "1.22.0".into(), path: "nowhere".into() };
-        assert!(matches!(Session::new(&runtime, &[], &Beside::new(), &[]), Err(RuntimeError::NotLoaded)));
+        let runtime = Runtime { version: "1.22.0".into(), path: "nowhere".into(), provider: Provider::Cpu };
+        // Refused where another test has loaded one.
+        let error = Session::new(&runtime, &[], &Beside::new(), &[]).map(drop);
+        assert!(matches!(error, Err(RuntimeError::NotLoaded | RuntimeError::Refused { .. })), "{error:?}");
     }
 }

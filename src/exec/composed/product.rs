@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::wide;
+use super::{norm, wide};
 use crate::exec::backward::{Step, unbroadcast};
 
 pub(super) fn linear(inputs: &[Tensor], shape: &[usize]) -> Result<Tensor> {
@@ -63,4 +63,34 @@ fn stacked(x: &Tensor, lead: &[usize]) -> Result<Tensor> {
     let matrix = [x.dim(D::Minus2)?, x.dim(D::Minus1)?];
     let repeated = x.broadcast_as([lead, &matrix].concat())?.contiguous()?;
     repeated.reshape((lead.iter().product::<usize>(), matrix[0], matrix[1]))
+}
+
+/// `softmax(scale q k^T) v`. Scores are f32 in mixed precision too.
+pub(super) fn attention(inputs: &[Tensor], scale: f64) -> Result<Tensor> {
+    let [q, k, v] = inputs else { candle_core::bail!("it needs queries, keys and values") };
+    let lead = &q.dims()[..q.rank() - 2];
+    let out = shares(q, k, scale)?.to_dtype(v.dtype())?.matmul(&stacked(v, lead)?)?;
+    out.reshape([lead, &[q.dim(D::Minus2)?, v.dim(D::Minus1)?]].concat())
+}
+
+/// With the shares `p` computed again: `dv = p^T dout`, `ds = p (dp - sum(p dp))` where `dp = dout v^T`, `dq = scale ds k`, `dk = scale ds^T q`.
+pub(super) fn attention_backward(step: &Step, scale: f64, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let (q, k, v) = (step.input(0)?, step.input(1)?, step.input(2)?);
+    let kind = q.dtype();
+    let lead = &q.dims()[..q.rank() - 2];
+    let d = stacked(dout, lead)?;
+    let p = shares(&q, &k, scale)?;
+    let dp = wide(&d.matmul(&stacked(&v, lead)?.transpose(1, 2)?)?)?;
+    let ds = (norm::softmax_backward(&p, 2, &dp)? * scale)?.to_dtype(kind)?;
+    let dq = ds.matmul(&stacked(&k, lead)?)?.reshape(q.dims())?;
+    let dk = ds.transpose(1, 2)?.matmul(&stacked(&q, lead)?)?.reshape(k.dims())?;
+    let dv = p.to_dtype(kind)?.transpose(1, 2)?.matmul(&d)?.reshape(v.dims())?;
+    Ok([dq, dk, dv].into_iter().zip(step.wanted).map(|(gradient, wanted)| wanted.then_some(gradient)).collect())
+}
+
+/// How much of each value a query gets, `[products of leading axes, queries, keys]`.
+fn shares(q: &Tensor, k: &Tensor, scale: f64) -> Result<Tensor> {
+    let lead = &q.dims()[..q.rank() - 2];
+    let scores = wide(&stacked(q, lead)?.matmul(&stacked(k, lead)?.transpose(1, 2)?)?)?;
+    norm::softmax(&(scores * scale)?, 2)
 }

@@ -160,6 +160,32 @@ pub(super) fn sum_by<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
     wide(Sum(values, f))
 }
 
+/// `x[i] = f(x[i])`, and the sum of them.
+#[inline]
+pub(super) fn change_and_sum<T: Real>(x: &mut [T], f: impl Fn(T) -> T) -> T {
+    struct Change<'a, T, F>(&'a mut [T], F);
+    impl<T: Real, F: Fn(T) -> T> WithSimd for Change<'_, T, F> {
+        type Output = T;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> T {
+            let mut lanes = [T::ZERO; LANES];
+            let (chunks, rest) = self.0.as_chunks_mut::<LANES>();
+            for chunk in chunks {
+                for i in 0..LANES {
+                    chunk[i] = self.1(chunk[i]);
+                    lanes[i] += chunk[i];
+                }
+            }
+            for (lane, v) in lanes.iter_mut().zip(rest) {
+                *v = self.1(*v);
+                *lane += *v;
+            }
+            fold(lanes)
+        }
+    }
+    wide(Change(x, f))
+}
+
 /// The greatest value, NaN where there is one; the least number for none.
 #[inline]
 pub(super) fn greatest<T: Real>(values: &[T]) -> T {

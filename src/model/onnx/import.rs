@@ -128,7 +128,7 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
     }
     Ok(Imported {
         description: description(version, &model.producer_name, &model.producer_version),
-        graph: builder.finish(output)?.with_gelu(),
+        graph: builder.finish(output)?.with_gelu().with_attention(feature_name.as_deref()),
         params: Params(lowered.importer.params),
         layout: entry.layout,
         channels: entry.channels,

@@ -8,6 +8,7 @@ mod conformance;
 mod fuzz;
 mod models;
 mod outside;
+mod runtime;
 
 use std::path::{Path, PathBuf};
 

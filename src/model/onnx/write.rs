@@ -243,6 +243,20 @@ impl Writer {
             }
             Op::Reduce { kind, axes, keep } => self.reduce(*kind, axes, *keep, x, &out),
             Op::Softmax { axis } => self.emit("Softmax", &inputs, &out, vec![int("axis", *axis)]),
+            Op::Attention { scale } => {
+                let &[q, k, v] = inputs.as_slice() else { return Err(fail(&out, "it needs queries, keys and values")) };
+                let rank = node.shape.rank();
+                let mut perm: Vec<usize> = (0..rank).collect();
+                perm.swap(rank - 2, rank - 1);
+                let keys = self.fresh(&out, "transpose");
+                self.emit("Transpose", &[k], &keys, vec![ints("perm", &perm)]);
+                let scores = self.step(&out, "MatMul", &[q, &keys]);
+                let scale = self.scalar(&out, *scale);
+                let scores = self.step(&out, "Mul", &[&scores, &scale]);
+                let shares = self.fresh(&out, "softmax");
+                self.emit("Softmax", &[&scores], &shares, vec![int("axis", rank - 1)]);
+                self.emit("MatMul", &[&shares, v], &out, Vec::new());
+            }
             Op::Concat { axis } => self.emit("Concat", &inputs, &out, vec![int("axis", *axis)]),
             Op::Reshape { shape } => {
                 let sizes: Vec<i64> = shape.0.iter().map(|d| if let Dim::Fixed(s) = d { *s as i64 } else { -1 }).collect();

@@ -75,7 +75,7 @@ pub(super) fn check(case: &Case) -> Outcome {
     if agreed > 0 { Outcome::Agrees(agreed) } else { Outcome::Refused(refusal.unwrap_or_else(|| "no way to run it".into())) }
 }
 
-fn numbers(proto: &TensorProto) -> Result<ArrayD<f64>, String> {
+pub(super) fn numbers(proto: &TensorProto) -> Result<ArrayD<f64>, String> {
     Ok(match decode(proto.clone(), &Beside::new()).map_err(|e| e.to_string())? {
         Data::Float(a) => a.mapv(f64::from),
         Data::Int(a) => a.mapv(|i| i as f64),
@@ -127,7 +127,7 @@ fn run(
 }
 
 #[expect(clippy::float_cmp, reason = "infinities have no difference")]
-fn difference(got: &ArrayD<f64>, expected: &ArrayD<f64>, rtol: f64, atol: f64) -> Option<String> {
+pub(super) fn difference(got: &ArrayD<f64>, expected: &ArrayD<f64>, rtol: f64, atol: f64) -> Option<String> {
     if got.shape() != expected.shape() {
         return Some(format!("shape {:?}, expected {:?}", got.shape(), expected.shape()));
     }
