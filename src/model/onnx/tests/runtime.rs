@@ -77,6 +77,7 @@ fn committed_node_tests_agree_in_onnx_runtime() {
         match check(&runtime, case) {
             Outcome::Agrees(more) => (agreed, ways) = (agreed + 1, ways + more),
             Outcome::Refused(reason) => println!("refused {}: {reason}", case.name),
+            Outcome::Wrong(what) if OTHERWISE.contains(&case.name.as_str()) => println!("known: {} is wrong: {what}", case.name),
             Outcome::Wrong(what) => wrong.push(format!("{} is wrong: {what}", case.name)),
         }
     }
@@ -84,6 +85,9 @@ fn committed_node_tests_agree_in_onnx_runtime() {
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     assert!(agreed >= LEAST, "{agreed} of {} cases", cases.len());
 }
+
+/// Cases that ONNX Runtime leaves out of its own run of them: it divides by the rounded size where ONNX divides by the exact one.
+const OTHERWISE: [&str; 2] = ["resize_downsample_scales_cubic_align_corners", "resize_downsample_scales_linear_align_corners"];
 
 /// Cases that a session can run, with some to spare for what versions of the library differ in.
 const LEAST: usize = 200;
