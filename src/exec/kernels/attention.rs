@@ -66,7 +66,9 @@ pub(crate) fn forward<T: Real>(s: Sizes, inputs: Inputs<T>, scale: T) -> (Vec<T>
             gemm(false, [sums.len(), s.values, s.keys], out, s.values, Mat::rows(scores, s.keys), Mat::rows(v, s.values));
             // Divided here, not before: there are fewer values than keys.
             for (out, share) in out.chunks_exact_mut(s.values).zip(shares) {
-                out.iter_mut().for_each(|out| *out *= share);
+                for out in out.iter_mut() {
+                    *out *= share;
+                }
             }
         });
     });
