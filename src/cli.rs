@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 pub mod cache;
+pub mod calibrate;
 pub mod certify;
 pub mod device;
 pub mod doctor;
@@ -91,6 +92,7 @@ enum Command {
     Inspect(inspect::Args),
     Rejudge(rejudge::Args),
     Plant(plant::Args),
+    Calibrate(calibrate::Args),
     Study(study::Args),
     Explain(explain::Args),
     Cache(cache::Args),
@@ -120,6 +122,7 @@ fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),
         Command::Plant(args) => plant::run(args, out),
+        Command::Calibrate(args) => calibrate::run(args, out),
         Command::Study(args) => study::run(args, out),
         Command::Explain(args) => explain::run(args, out),
         Command::Cache(args) => cache::run(args, out),

@@ -41,6 +41,7 @@ pub mod plant;
 
 pub mod series;
 
+pub mod calibrate;
 pub mod study;
 
 pub mod cli;

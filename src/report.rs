@@ -22,6 +22,7 @@ mod clock;
 pub mod json;
 pub mod junit;
 mod pictures;
+pub mod plot;
 mod read;
 pub mod summary;
 pub mod table;

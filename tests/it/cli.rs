@@ -6,8 +6,21 @@ use super::run::{command, file, heirloom, text};
 
 #[test]
 fn help_of_every_command() {
-    for command in ["", "certify", "plan", "validate", "inspect", "rejudge", "plant", "study", "explain", "cache", "cache prune", "doctor"]
-    {
+    for command in [
+        "",
+        "certify",
+        "plan",
+        "validate",
+        "inspect",
+        "rejudge",
+        "plant",
+        "calibrate",
+        "study",
+        "explain",
+        "cache",
+        "cache prune",
+        "doctor",
+    ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let out = heirloom(&arguments);
         assert_eq!(out.status.code(), Some(0), "{command}");

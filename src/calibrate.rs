@@ -1,0 +1,274 @@
+//! How well a policy's rules tell planted from clean sources: every source of a calibration is certified with the whole policy, and
+//! what is known of it is held against what was found.
+//!
+//! `spec` says which sources, `folder` finds those that are there, `record` is what is kept of each, `analysis` turns that into curves,
+//! rates and limits, `markdown` and `plots` show it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::engine::Event;
+use crate::policy::Policy;
+use crate::registry;
+use crate::report::plot::PlotError;
+use crate::series::{Series, SeriesError};
+use crate::store::{self, Digest};
+
+mod analysis;
+mod folder;
+mod markdown;
+mod plots;
+mod record;
+mod spec;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
+pub use analysis::{Alarms, Kind, Named, Operating, Others, Over, Pick, Rate, Results, Side, Slice, items, modes, picks, results};
+pub use markdown::{brief, render};
+pub use record::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, schema};
+pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, parse};
+
+/// Name of the file that holds everything.
+pub const FILE: &str = "calibration.json";
+/// Folder of the sources that are trained, inside the output folder.
+const MODELS: &str = "models";
+
+/// What is calibrated, and where.
+pub struct Job<'a> {
+    /// The specification.
+    pub spec: &'a Spec,
+    /// Its folder.
+    pub base: &'a Path,
+    /// The policy that it names.
+    pub policy: &'a Policy,
+    /// Where the results go.
+    pub output: &'a Path,
+}
+
+/// Certifies every source and writes what is found: `calibration.json` after each, tables and plots at the end.
+///
+/// A source whose model and policy have the digests of one that is there already is not certified again. Gives the calibration and the files.
+pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
+    let Job { spec, base, policy, output } = job;
+    let sources = spec.sources(base, policy)?;
+    std::fs::create_dir_all(output).map_err(|source| CalibrateError::Write { path: (*output).to_owned(), source })?;
+    let earlier = earlier(&output.join(FILE))?;
+    check_files(&sources, policy, series)?;
+    let mut calibration = Calibration {
+        schema: SCHEMA,
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        policy: policy_record(policy),
+        sources: Vec::new(),
+        results: None,
+    };
+    for (nth, source) in sources.iter().enumerate() {
+        let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
+        let path = match &source.origin {
+            Origin::File(path) => path.clone(),
+            Origin::Trained(spec) => series.planted(spec, (base, &output.join(MODELS)), source.planted, emit)?,
+        };
+        let unusable = |error: SeriesError| CalibrateError::Model { name: source.name.clone(), source: Box::new(error) };
+        let digest = registry::identify(&path).map_err(|e| unusable(e.into()))?.digest;
+        if let Some(twin) = calibration.sources.iter().find(|s| s.model == digest) {
+            return Err(CalibrateError::Twice { one: twin.name.clone(), two: source.name.clone() });
+        }
+        let known = earlier.iter().find(|s| s.model == digest && s.policy == policy.digest);
+        let record = if let Some(known) = known {
+            emit(Event::Fact { topic: "source", text: format!("{place}, kept") });
+            SourceRecord {
+                name: source.name.clone(),
+                planted: source.planted,
+                carries: source.carries.clone(),
+                architecture: source.architecture.clone().unwrap_or_else(|| known.architecture.clone()),
+                seed: source.seed,
+                ..known.clone()
+            }
+        } else {
+            emit(Event::Fact { topic: "source", text: place });
+            let model = series.open(&path, policy).map_err(unusable)?;
+            let certified = series.certify(&model, policy, emit)?;
+            let rules = &calibration.policy.rules;
+            let judged = certified.report.findings.iter().filter(|f| rules.iter().any(|rule| rule.id == f.rule));
+            SourceRecord {
+                name: source.name.clone(),
+                planted: source.planted,
+                carries: source.carries.clone(),
+                architecture: source.architecture.clone().unwrap_or_else(|| model.description.clone()),
+                seed: source.seed,
+                model: digest,
+                policy: policy.digest.clone(),
+                tool: series.tool(),
+                findings: judged.map(FindingRecord::from).collect(),
+            }
+        };
+        calibration.sources.push(record);
+        save(&calibration, &earlier, output)?;
+    }
+    calibration.results = Some(results(&calibration));
+    let files = write(&calibration, output)?;
+    Ok((calibration, files))
+}
+
+/// Files are opened before anything is trained or certified: a broken one is told at once and by name, and so is one that is there twice.
+fn check_files(sources: &[Source], policy: &Policy, series: &Series) -> Result<(), CalibrateError> {
+    let mut seen: BTreeMap<Digest, &str> = BTreeMap::new();
+    for source in sources {
+        if let Origin::File(path) = &source.origin {
+            let model = series.open(path, policy).map_err(|e| CalibrateError::Model { name: source.name.clone(), source: Box::new(e) })?;
+            if let Some(one) = seen.insert(model.identity.digest, &source.name) {
+                return Err(CalibrateError::Twice { one: one.to_owned(), two: source.name.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn policy_record(policy: &Policy) -> PolicyRecord {
+    let rules = backdoors(policy).into_iter();
+    PolicyRecord {
+        name: policy.file.name.clone(),
+        digest: policy.digest.clone(),
+        findings: policy.rules.iter().map(|rule| rule.modes.len()).sum(),
+        rules: rules.map(|r| RuleRecord { id: r.id.clone(), family: family(r), limit: r.limit, confidence: r.confidence }).collect(),
+    }
+}
+
+/// Sources that an earlier run got through with.
+fn earlier(path: &Path) -> Result<Vec<SourceRecord>, CalibrateError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(CalibrateError::Read { path: path.to_owned(), source }),
+    };
+    let damaged = |reason: String| CalibrateError::Earlier { path: path.to_owned(), reason };
+    let read: Calibration = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if read.schema != SCHEMA {
+        return Err(damaged(format!("its layout is version {}, this program writes {SCHEMA}", read.schema)));
+    }
+    Ok(read.sources)
+}
+
+/// Writes what is through. What an earlier run had and this one has not come to yet stays, so that an interruption takes nothing away.
+fn save(calibration: &Calibration, earlier: &[SourceRecord], output: &Path) -> Result<(), CalibrateError> {
+    let ahead = earlier.iter().filter(|e| e.policy == calibration.policy.digest && calibration.sources.iter().all(|s| s.model != e.model));
+    let all = Calibration { sources: calibration.sources.iter().chain(ahead).cloned().collect(), ..calibration.clone() };
+    let path = output.join(FILE);
+    let text = all.json()?;
+    store::write_atomic(&path, text.as_bytes()).map_err(|source| CalibrateError::Write { path, source })
+}
+
+/// Everything, `calibration.json` last: with results in it, it is complete.
+fn write(calibration: &Calibration, output: &Path) -> Result<Vec<PathBuf>, CalibrateError> {
+    let files = [
+        ("calibration.md", render(calibration)),
+        ("roc.svg", plots::roc(calibration)?),
+        ("scores.svg", plots::scores(calibration)?),
+        (FILE, calibration.json()?),
+    ];
+    let mut written = Vec::new();
+    for (name, text) in files {
+        let path = output.join(name);
+        store::write_atomic(&path, text.as_bytes()).map_err(|source| CalibrateError::Write { path: path.clone(), source })?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// Why there is no calibration.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// The file does not say what to calibrate.
+    #[error("the specification cannot be read: {0}")]
+    Spec(String),
+    /// A group names a rule that the policy does not have.
+    #[error("there is no backdoor rule `{rule}` in the policy: it has {known}")]
+    UnknownRule {
+        /// As written.
+        rule: String,
+        /// What there is.
+        known: String,
+    },
+    /// There is nothing to calibrate.
+    #[error("the policy {policy} has no backdoor rule: there is nothing to calibrate")]
+    NoRules {
+        /// Its name.
+        policy: String,
+    },
+    /// One side is missing.
+    #[error("there are no {kind} sources: telling planted from clean takes both")]
+    NoSources {
+        /// `planted` or `clean`.
+        kind: &'static str,
+    },
+    /// A folder of sources lacks one side.
+    #[error("{} has no folder `{kind}`: sources lie in `planted` and `clean` below it", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// `planted` or `clean`.
+        kind: &'static str,
+    },
+    /// A planted source of which nobody knows what it carries.
+    #[error(
+        "{name}: which trigger it carries is not said; put it into a folder below `planted` that is named after a rule or a family of triggers (rules: {known})"
+    )]
+    Unsaid {
+        /// The source.
+        name: String,
+        /// The rules.
+        known: String,
+    },
+    /// One model under two names.
+    #[error("{one} and {two} are the same model: it would count twice")]
+    Twice {
+        /// The first name.
+        one: String,
+        /// The second.
+        two: String,
+    },
+    /// A source cannot be used.
+    #[error("{name}: {source}")]
+    Model {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<SeriesError>,
+    },
+    /// What an earlier run left cannot be gone on from.
+    #[error("{} cannot be gone on from ({reason}): move it away, or name another folder with --output", path.display())]
+    Earlier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file or folder cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A source cannot be trained or certified, or the user ended it.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+    /// A plot cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// JSON could not be built.
+    #[error("cannot write the calibration as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,421 @@
+//! From findings to how well the rules tell planted from clean sources.
+//!
+//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries. Negative: a clean source under
+//! any backdoor rule. A planted source under a rule whose trigger it does not carry is neither, and is listed apart. Items of a source are
+//! not independent; every interval counts sources.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Calibration, FindingRecord, SourceRecord};
+use crate::gate::Verdict;
+use crate::stats::clustered::{self, Tally};
+use crate::stats::power::error_share;
+use crate::stats::roc::{self, Item};
+use crate::stats::{Interval, clopper_pearson};
+use crate::tune::Mode;
+
+/// Error on each side of every interval.
+const ALPHA: f64 = 0.025;
+/// False-positive rates at which the true-positive rate is told.
+const RATES: [f64; 2] = [0.05, 0.10];
+
+/// What a calibration found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Results {
+    /// By mode: overall, by trigger family, by architecture, by rule.
+    pub slices: Vec<Slice>,
+    /// By mode: how often clean sources fail, beside the error that the policy states.
+    pub alarms: Vec<Alarms>,
+    /// By mode: planted sources under rules whose triggers they do not carry.
+    pub others: Vec<Others>,
+}
+
+/// What a slice is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// All items.
+    All,
+    /// Rules whose trigger is of this family.
+    Family(String),
+    /// Sources of this architecture.
+    Architecture(String),
+    /// This rule.
+    Rule(String),
+}
+
+/// How well items are told apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    /// The transfer mode.
+    pub mode: Mode,
+    /// What it is of.
+    pub over: Over,
+    /// Planted items.
+    pub planted: Side,
+    /// Clean items.
+    pub clean: Side,
+    /// The area under the ROC curve, with a 95% interval that counts sources; absent where one side has no item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auc: Option<Rate>,
+    /// What is caught where few clean items are called planted.
+    pub operating: Vec<Operating>,
+    /// The largest clean score: with it as limit no clean item would be above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_none: Option<f64>,
+    /// The least limit that at most 5% of the clean items are above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_five_percent: Option<f64>,
+    /// The smallest planted score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest_planted: Option<f64>,
+    /// Planted items that passed.
+    pub passed: Vec<Named>,
+}
+
+/// The items of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    /// Sources.
+    pub sources: usize,
+    /// Findings, those without a score included.
+    pub findings: usize,
+    /// Findings without any control, and so without a score: they enter no curve.
+    pub unscored: usize,
+    /// Findings that fail.
+    pub fail: usize,
+    /// Findings that are not settled.
+    pub inconclusive: usize,
+    /// Findings that pass.
+    pub pass: usize,
+    /// Findings that could not be judged.
+    pub other: usize,
+}
+
+/// A finding by its names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// The source.
+    pub source: String,
+    /// The rule.
+    pub rule: String,
+    /// The answer.
+    pub verdict: Verdict,
+    /// The score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
+/// A rate with its 95% interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// The rate.
+    pub value: f64,
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+}
+
+impl Rate {
+    fn new(value: f64, interval: Interval) -> Self {
+        Self { value, low: interval.low, high: interval.high }
+    }
+}
+
+/// A threshold and what it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operating {
+    /// The false-positive rate that was asked for.
+    pub at: f64,
+    /// Scores from here on count as planted; absent where no score keeps to the rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// Share of clean items at or above it.
+    pub false_positive: Rate,
+    /// Share of planted items at or above it.
+    pub true_positive: Rate,
+    /// Whether the intervals count sources; else items, because there is only one source of a kind.
+    pub clustered: bool,
+}
+
+/// How often clean sources fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alarms {
+    /// The transfer mode.
+    pub mode: Mode,
+    /// Share of clean findings that fail; its interval counts sources. Absent with fewer than two clean sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Rate>,
+    /// The error of a finding that the policy states, averaged over the clean findings: for effects at the limit, smaller below.
+    pub stated_finding: f64,
+    /// Share of clean sources with at least one finding that fails.
+    pub sources: Rate,
+    /// The error of a whole certification in this mode that the policy states.
+    pub stated_source: f64,
+    /// Clean findings that fail.
+    pub failed: Vec<Named>,
+}
+
+/// Planted sources under rules whose triggers they do not carry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Others {
+    /// The transfer mode.
+    pub mode: Mode,
+    /// All of them.
+    pub side: Side,
+    /// Those that fail.
+    pub failed: Vec<Named>,
+}
+
+/// What a finding counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A planted source under a rule whose trigger it carries.
+    Planted,
+    /// A clean source.
+    Clean,
+    /// A planted source under another rule.
+    Other,
+}
+
+/// A finding with its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick<'a> {
+    /// The source.
+    pub source: &'a SourceRecord,
+    /// Its number.
+    pub cluster: u32,
+    /// The finding.
+    pub finding: &'a FindingRecord,
+    /// The family of its trigger.
+    pub family: &'a str,
+    /// What it counts as.
+    pub kind: Kind,
+}
+
+/// All findings of a mode under backdoor rules.
+pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
+    let mut picks = Vec::new();
+    for (cluster, source) in calibration.sources.iter().enumerate() {
+        for finding in source.findings.iter().filter(|finding| finding.mode == mode) {
+            let Some(rule) = calibration.policy.rules.iter().find(|rule| rule.id == finding.rule) else { continue };
+            let kind = match (source.planted, source.carries.contains(&finding.rule)) {
+                (false, _) => Kind::Clean,
+                (true, true) => Kind::Planted,
+                (true, false) => Kind::Other,
+            };
+            picks.push(Pick { source, cluster: cluster as u32, finding, family: &rule.family, kind });
+        }
+    }
+    picks
+}
+
+/// Those that have a score, for a curve.
+pub fn items<'a>(picks: impl Iterator<Item = &'a Pick<'a>>) -> Vec<Item> {
+    let item = |pick: &Pick| {
+        let score = pick.finding.score?;
+        (pick.kind != Kind::Other).then_some(Item { score, planted: pick.kind == Kind::Planted, cluster: pick.cluster })
+    };
+    picks.filter_map(item).collect()
+}
+
+/// The modes that anything was found in.
+pub fn modes(calibration: &Calibration) -> Vec<Mode> {
+    let all = calibration.sources.iter().flat_map(|s| &s.findings).map(|f| f.mode);
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// What the sources of a calibration say together.
+pub fn results(calibration: &Calibration) -> Results {
+    let mut results = Results { slices: Vec::new(), alarms: Vec::new(), others: Vec::new() };
+    for mode in modes(calibration) {
+        let picks = picks(calibration, mode);
+        for over in overs(calibration) {
+            let inside = |pick: &&Pick| match &over {
+                Over::All => true,
+                Over::Family(family) => pick.family == family,
+                Over::Architecture(name) => &pick.source.architecture == name,
+                Over::Rule(rule) => &pick.finding.rule == rule,
+            };
+            let chosen: Vec<Pick> = picks.iter().filter(inside).copied().collect();
+            if !chosen.is_empty() {
+                results.slices.push(slice(mode, over, &chosen));
+            }
+        }
+        results.alarms.push(alarms(calibration, mode, &picks));
+        let others: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Other).collect();
+        results.others.push(Others { mode, side: side(&others), failed: named(&others, Verdict::Fail) });
+    }
+    results
+}
+
+/// All that numbers are told of. What there is one of would repeat the whole.
+fn overs(calibration: &Calibration) -> Vec<Over> {
+    let mut overs = vec![Over::All];
+    let rules = &calibration.policy.rules;
+    let families = unique(rules.iter().map(|rule| &rule.family));
+    let architectures = unique(calibration.sources.iter().map(|source| &source.architecture));
+    if families.len() > 1 {
+        overs.extend(families.into_iter().map(Over::Family));
+    }
+    if architectures.len() > 1 {
+        overs.extend(architectures.into_iter().map(Over::Architecture));
+    }
+    overs.extend(rules.iter().map(|rule| Over::Rule(rule.id.clone())));
+    overs
+}
+
+/// Each once, in the order of their first.
+fn unique<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    all.filter(|name| seen.insert(*name)).cloned().collect()
+}
+
+fn slice(mode: Mode, over: Over, picks: &[Pick]) -> Slice {
+    let of = |kind: Kind| picks.iter().filter(|p| p.kind == kind).collect::<Vec<_>>();
+    let (planted, clean) = (of(Kind::Planted), of(Kind::Clean));
+    let items = items(picks.iter());
+    let auc = roc::auc_clustered(&items, ALPHA).or_else(|| roc::auc(&items, ALPHA));
+    let mut scores: Vec<f64> = items.iter().filter(|i| !i.planted).map(|i| i.score).collect();
+    scores.sort_by(f64::total_cmp);
+    Slice {
+        mode,
+        over,
+        planted: side(&planted),
+        clean: side(&clean),
+        auc: auc.map(|auc| Rate::new(auc.value, auc.interval)),
+        operating: RATES.into_iter().filter_map(|rate| operating(&items, rate)).collect(),
+        limit_none: scores.last().copied(),
+        limit_five_percent: limit(&scores, 0.05),
+        smallest_planted: items.iter().filter(|i| i.planted).map(|i| i.score).min_by(f64::total_cmp),
+        passed: named(&planted, Verdict::Pass),
+    }
+}
+
+/// The least of ascending scores that at most a share of them is above.
+fn limit(scores: &[f64], share: f64) -> Option<f64> {
+    let above = (share * scores.len() as f64 + 1e-9).floor() as usize;
+    scores.len().checked_sub(above + 1).and_then(|at| scores.get(at)).copied()
+}
+
+fn operating(items: &[Item], rate: f64) -> Option<Operating> {
+    let by_source = roc::operating_clustered(items, rate, ALPHA);
+    let clustered = by_source.is_some();
+    let found = by_source.or_else(|| roc::operating(items, rate, ALPHA))?;
+    Some(Operating {
+        at: rate,
+        threshold: Some(found.point.threshold).filter(|t| t.is_finite()),
+        false_positive: Rate::new(found.point.false_positive_rate, found.false_positive),
+        true_positive: Rate::new(found.point.true_positive_rate, found.true_positive),
+        clustered,
+    })
+}
+
+fn side(picks: &[&Pick]) -> Side {
+    let count = |verdicts: &[Verdict]| picks.iter().filter(|p| verdicts.contains(&p.finding.verdict)).count();
+    Side {
+        sources: picks.iter().map(|p| p.cluster).collect::<BTreeSet<_>>().len(),
+        findings: picks.len(),
+        unscored: picks.iter().filter(|p| p.finding.score.is_none()).count(),
+        fail: count(&[Verdict::Fail]),
+        inconclusive: count(&[Verdict::Inconclusive]),
+        pass: count(&[Verdict::Pass]),
+        other: count(&[Verdict::Error, Verdict::Skipped]),
+    }
+}
+
+fn named(picks: &[&Pick], verdict: Verdict) -> Vec<Named> {
+    let name = |p: &&Pick| Named { source: p.source.name.clone(), rule: p.finding.rule.clone(), verdict, score: p.finding.score };
+    picks.iter().filter(|p| p.finding.verdict == verdict).map(|p| name(p)).collect()
+}
+
+fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {
+    let clean: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Clean).collect();
+    let clusters: BTreeSet<u32> = clean.iter().map(|p| p.cluster).collect();
+    let tally = |cluster: &u32| {
+        let of_source = clean.iter().filter(|p| p.cluster == *cluster);
+        let (hits, trials) = of_source.fold((0, 0), |(hits, n), p| (hits + usize::from(p.finding.verdict == Verdict::Fail), n + 1));
+        Tally { hits, trials }
+    };
+    let tallies: Vec<Tally> = clusters.iter().map(tally).collect();
+    let share = clustered::share(&tallies, ALPHA);
+    let failing = tallies.iter().filter(|t| t.hits > 0).count() as f64;
+    let sources = tallies.len() as f64;
+    let policy = &calibration.policy;
+    let error = |rule: &str| {
+        let confidence = policy.rules.iter().find(|r| r.id == rule).map_or(0.95, |r| r.confidence);
+        error_share(confidence, policy.findings, 1, true)
+    };
+    let all: f64 = clean.iter().map(|p| error(&p.finding.rule)).sum();
+    Alarms {
+        mode,
+        findings: share.map(|share| Rate::new(share.rate, share.interval)),
+        stated_finding: all / (clean.len() as f64).max(1.0),
+        sources: Rate::new(failing / sources.max(1.0), clopper_pearson(failing, sources, ALPHA)),
+        stated_source: all / sources.max(1.0),
+        failed: named(&clean, Verdict::Fail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::samples;
+
+    #[test]
+    fn items_are_planted_pairs_and_all_findings_of_clean_sources() {
+        let calibration = samples::calibration();
+        let picks = picks(&calibration, Mode::FixedFeature);
+        let count = |kind| picks.iter().filter(|p| p.kind == kind).count();
+        // Two planted sources carry one of two rules each, of which one has no score; two clean sources.
+        assert_eq!((count(Kind::Planted), count(Kind::Other), count(Kind::Clean)), (2, 2, 4));
+        let items = items(picks.iter());
+        assert_eq!((items.iter().filter(|i| i.planted).count(), items.len()), (1, 5));
+    }
+
+    #[test]
+    fn a_slice_counts_what_it_is_of() {
+        let results = results(&samples::calibration());
+        let of = |over: &Over| results.slices.iter().find(|s| &s.over == over).unwrap();
+        let all = of(&Over::All);
+        assert_eq!((all.planted.findings, all.planted.unscored, all.clean.findings, all.clean.sources), (2, 1, 4, 2));
+        assert_eq!((all.planted.fail, all.planted.inconclusive, all.clean.pass, all.clean.fail), (1, 1, 3, 1));
+        assert_eq!((all.limit_none, all.smallest_planted), (Some(0.2), Some(0.6)));
+        assert_eq!(of(&Over::Family("blend".into())).planted.unscored, 1);
+        assert_eq!(of(&Over::Rule("square".into())).planted.findings, 1);
+        assert!(!results.slices.iter().any(|s| matches!(s.over, Over::Architecture(_))), "there is one only");
+        let alarms = &results.alarms[0];
+        assert!((alarms.stated_finding - 0.0125).abs() < 1e-12 && (alarms.stated_source - 0.025).abs() < 1e-12, "{alarms:?}");
+        assert_eq!((alarms.sources.value, alarms.failed.len()), (0.5, 1));
+        assert_eq!((results.others[0].side.findings, results.others[0].failed.len()), (2, 0));
+    }
+
+    #[test]
+    fn limits_leave_a_share_above() {
+        let scores: Vec<f64> = (0..40).map(f64::from).collect();
+        assert_eq!((limit(&scores, 0.05), limit(&scores, 0.0)), (Some(37.0), Some(39.0)));
+        assert_eq!((limit(&scores[..3], 0.05), limit(&[], 0.05)), (Some(2.0), None));
+    }
+
+    #[test]
+    fn without_items_there_are_no_numbers_and_no_panic() {
+        let mut calibration = samples::calibration();
+        calibration.sources.retain(|s| !s.planted);
+        let results = results(&calibration);
+        assert!(results.slices.iter().all(|s| s.auc.is_none() && s.operating.is_empty()));
+        calibration.sources.clear();
+        assert!(super::results(&calibration).slices.is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+//! What `calibration.json` holds.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::analysis::Results;
+use crate::gate::{Comparison, Finding, Verdict};
+use crate::probe::{Arm, Estimand};
+use crate::report::Tool;
+use crate::store::Digest;
+use crate::tune::Mode;
+
+/// Version of the layout that this program writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// A calibration: every source with its findings, and what they say together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Version of this layout: 1.
+    pub schema: u32,
+    /// The specification's name.
+    pub name: String,
+    /// Its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The policy.
+    pub policy: PolicyRecord,
+    /// Sources in the order of the specification; while a calibration goes on, those that are through.
+    pub sources: Vec<SourceRecord>,
+    /// What they say together; absent until all are through.
+    #[serde(default)]
+    pub results: Option<Results>,
+}
+
+/// The policy that was calibrated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRecord {
+    /// Its name.
+    pub name: String,
+    /// Digest of its text.
+    pub digest: Digest,
+    /// Findings of every certification, all rules and modes: what the error is shared over.
+    pub findings: usize,
+    /// Its backdoor rules, in the order of the policy.
+    pub rules: Vec<RuleRecord>,
+}
+
+/// A rule that was calibrated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleRecord {
+    /// Its id.
+    pub id: String,
+    /// The family of its trigger, as policies write it.
+    pub family: String,
+    /// Its limit.
+    pub limit: f64,
+    /// Its confidence.
+    pub confidence: f64,
+}
+
+/// A source and what was found on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecord {
+    /// Its name.
+    pub name: String,
+    /// Whether it carries a trigger.
+    pub planted: bool,
+    /// Ids of the rules whose triggers it carries.
+    pub carries: Vec<String>,
+    /// Its architecture: as the specification names it, or what the file is.
+    pub architecture: String,
+    /// Its seed, where it was trained for the calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Digest of the checkpoint.
+    pub model: Digest,
+    /// Digest of the policy it was certified with.
+    pub policy: Digest,
+    /// What certified it.
+    pub tool: Tool,
+    /// One entry for each backdoor rule and mode.
+    pub findings: Vec<FindingRecord>,
+}
+
+/// The answer to one rule in one mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindingRecord {
+    /// The rule's id.
+    pub rule: String,
+    /// The transfer mode.
+    pub mode: Mode,
+    /// What was judged.
+    pub estimand: Estimand,
+    /// The answer.
+    pub verdict: Verdict,
+    /// Why, where the numbers alone do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The look at which it was settled.
+    pub look: usize,
+    /// The class that the trigger drags predictions to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn_to: Option<String>,
+    /// Accuracy of the fine-tuned models on clean test pictures of the target task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_accuracy: Option<f64>,
+    /// The excess over the control that explains it best; none where no control is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// One entry per named control.
+    pub comparisons: Vec<Comparison>,
+}
+
+impl From<&Finding> for FindingRecord {
+    fn from(finding: &Finding) -> Self {
+        let source = finding.arms.iter().find(|arm| arm.arm == Arm::Source);
+        Self {
+            rule: finding.rule.clone(),
+            mode: finding.mode,
+            estimand: finding.estimand,
+            verdict: finding.verdict,
+            reason: finding.reason.clone(),
+            look: finding.look,
+            drawn_to: finding.drawn_to.clone(),
+            clean_accuracy: source.and_then(|arm| arm.rates.get("clean_accuracy").copied()),
+            score: score(&finding.comparisons),
+            comparisons: finding.comparisons.clone(),
+        }
+    }
+}
+
+/// The smallest excess over the controls that are there.
+fn score(comparisons: &[Comparison]) -> Option<f64> {
+    comparisons.iter().filter_map(|c| c.excess.as_ref()).map(|e| e.value).filter(|v| v.is_finite()).min_by(f64::total_cmp)
+}
+
+impl Calibration {
+    /// As indented JSON with a final line break.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+}
+
+/// The JSON Schema of `calibration.json` (`docs/calibration.schema.json`).
+pub fn schema() -> String {
+    let mut schema = schemars::schema_for!(Calibration);
+    schema.insert("title".to_owned(), "heirloom calibration, version 1".into());
+    // A `Schema` is a tree of plain JSON values: writing it cannot fail, and an empty file would fail its test.
+    serde_json::to_string_pretty(schema.as_value()).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::samples;
+    use crate::gate::{Control, Estimate};
+
+    #[test]
+    fn the_score_is_the_excess_over_the_control_that_explains_it_best() {
+        let excess = |control, value: Option<f64>| Comparison {
+            control,
+            excess: value.map(|value| Estimate {
+                value,
+                low: 0.0,
+                high: 1.0,
+                confidence: 0.95,
+                images: 10,
+                clusters: 10,
+                seeds: 3,
+                method: String::new(),
+            }),
+            missing: value.is_none().then(|| "it was not measured".to_owned()),
+        };
+        let (sham, scratch) = (|v| excess(Control::Sham, v), |v| excess(Control::Scratch, v));
+        assert_eq!(score(&[sham(Some(0.4)), scratch(Some(0.1))]), Some(0.1));
+        assert_eq!(score(&[sham(Some(0.4)), scratch(None)]), Some(0.4));
+        assert_eq!(score(&[sham(None)]), None);
+        assert_eq!(score(&[sham(Some(f64::NAN))]), None);
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_satisfies_the_published_schema() {
+        let calibration = samples::finished();
+        let text = calibration.json().unwrap();
+        assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap().json().unwrap(), text);
+        let validator = jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap();
+        let value = serde_json::from_str(&text).unwrap();
+        let mistakes: Vec<String> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(mistakes.is_empty(), "{mistakes:#?}");
+    }
+
+    /// `HEIRLOOM_BLESS=1 cargo test --lib published_schema` writes it.
+    #[test]
+    fn the_published_schema_is_fresh() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/calibration.schema.json");
+        if std::env::var_os("HEIRLOOM_BLESS").is_some() {
+            std::fs::write(&path, schema()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), schema(), "docs/calibration.schema.json is stale: see this test");
+    }
+}

@@ -1,0 +1,339 @@
+//! The specification of a calibration: which policy, and which sources.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::CalibrateError;
+use crate::data::{DataSpec, ViewSpec};
+use crate::gate::Rule;
+use crate::model::arch;
+use crate::plant::{Plant, Plants, Specification};
+use crate::policy::{self, Policy};
+use crate::transform::Trigger;
+use crate::tune::Recipe;
+
+/// Most sources of a calibration.
+const MOST: usize = 1000;
+
+/// A calibration as its YAML file says it. Unknown fields are mistakes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// Name, shown in the results.
+    pub name: String,
+    /// One paragraph for readers.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The policy whose backdoor rules are calibrated; relative to this file, as all paths are.
+    pub policy: PathBuf,
+    /// A folder with sources that are there: `planted/` and `clean/`.
+    #[serde(default)]
+    pub models: Option<PathBuf>,
+    /// Sources that are trained.
+    #[serde(default)]
+    pub plant: Option<Grid>,
+}
+
+/// Sources that are trained: for each architecture and seed a clean one, and one for each group of triggers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// What all have in common.
+    pub base: Base,
+    /// Architectures; that of `base` where absent.
+    #[serde(default)]
+    pub architectures: Option<Vec<String>>,
+    /// Seeds. Give these or `count`.
+    #[serde(default)]
+    pub seeds: Option<Vec<u64>>,
+    /// So many seeds, from 0.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Triggers, by rule of the policy, that a planted source carries together.
+    pub groups: Vec<Vec<Carried>>,
+    /// Which pairs of architecture and seed carry which group.
+    #[serde(default)]
+    pub deal: Deal,
+}
+
+/// Which pairs of architecture and seed carry which group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deal {
+    /// Each pair gives a planted source for every group.
+    #[default]
+    All,
+    /// Each pair gives one planted source; the seeds of an architecture take the groups in turn.
+    InTurn,
+}
+
+/// What all trained sources have in common: a plant specification without name, seed and triggers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// The source task's pictures.
+    pub data: DataSpec,
+    /// A CSV file with an `id` column and one column per attribute.
+    #[serde(default)]
+    pub attributes: Option<PathBuf>,
+    /// Classes used, by name; all where absent.
+    #[serde(default)]
+    pub classes: Option<Vec<String>>,
+    /// The pictures that train.
+    #[serde(default)]
+    pub train: ViewSpec,
+    /// `resnet-cifar-8:16,32,64`. May be left out where the grid names several.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// Height and width of the input in pixels.
+    pub size: [usize; 2],
+    /// How all are trained.
+    pub recipe: Recipe,
+}
+
+/// The trigger of a rule, and the training pictures it goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// The rule's id, a sweep or folder taken apart.
+    pub rule: String,
+    /// The classes whose pictures carry it.
+    pub on: Vec<String>,
+    /// Share of their pictures that do.
+    #[serde(default = "every")]
+    pub share: f64,
+    /// Class that stamped pictures are relabelled to; their own where absent.
+    #[serde(default)]
+    pub relabel: Option<String>,
+}
+
+fn every() -> f64 {
+    1.0
+}
+
+/// A source model: what is known of it before it is opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Its name in the results.
+    pub name: String,
+    /// Whether it carries a trigger.
+    pub planted: bool,
+    /// Ids of the rules whose triggers it carries, in the order of the policy.
+    pub carries: Vec<String>,
+    /// Its architecture, where it is trained here.
+    pub architecture: Option<String>,
+    /// Its seed, where it is trained here.
+    pub seed: Option<u64>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a source comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// A checkpoint that is there.
+    File(PathBuf),
+    /// It is trained.
+    Trained(Box<Specification>),
+}
+
+/// Reads a specification.
+pub fn parse(text: &str) -> Result<Spec, CalibrateError> {
+    let value = policy::yaml_value(text).map_err(CalibrateError::Spec)?;
+    let spec: Spec = serde_json::from_value(value).map_err(|e| CalibrateError::Spec(e.to_string()))?;
+    let wrong = |reason: &str| Err(CalibrateError::Spec(reason.to_owned()));
+    if spec.version != 1 {
+        return wrong(&format!("version {} is not known, 1 is", spec.version));
+    }
+    if spec.name.trim().is_empty() || spec.name.chars().count() > 200 {
+        return wrong("`name` has 1 to 200 characters");
+    }
+    if spec.models.is_none() && spec.plant.is_none() {
+        return wrong("there are no sources: give `models`, `plant`, or both");
+    }
+    Ok(spec)
+}
+
+impl Spec {
+    /// The same with the pictures of trained sources elsewhere.
+    #[must_use]
+    pub fn with_data(mut self, path: &Path) -> Self {
+        if let Some(grid) = &mut self.plant {
+            grid.base.data.redirect(path.to_owned());
+        }
+        self
+    }
+
+    /// All sources, planted ones first of each pair: what cannot be planted shows before hours of training. `base` is the folder of the
+    /// specification.
+    pub fn sources(&self, base: &Path, policy: &Policy) -> Result<Vec<Source>, CalibrateError> {
+        let rules = backdoors(policy);
+        if rules.is_empty() {
+            return Err(CalibrateError::NoRules { policy: policy.file.name.clone() });
+        }
+        let mut sources = Vec::new();
+        if let Some(folder) = &self.models {
+            sources.extend(super::folder::sources(&base.join(folder), &rules)?);
+        }
+        if let Some(grid) = &self.plant {
+            let prefix = self.policy.parent().unwrap_or(Path::new(""));
+            sources.extend(grid.sources(&rules, prefix)?);
+        }
+        if sources.len() > MOST {
+            return Err(CalibrateError::Spec(format!("these are {} sources, at most {MOST} are calibrated with", sources.len())));
+        }
+        for (kind, planted) in [("planted", true), ("clean", false)] {
+            if sources.iter().all(|s| s.planted != planted) {
+                return Err(CalibrateError::NoSources { kind });
+            }
+        }
+        Ok(sources)
+    }
+}
+
+/// The rules that are calibrated.
+pub fn backdoors(policy: &Policy) -> Vec<&Rule> {
+    policy.rules.iter().filter(|rule| rule.probe.name() == "backdoor").collect()
+}
+
+/// The family of a rule's trigger, as a policy writes it: `patch`, `blend`.
+pub fn family(rule: &Rule) -> String {
+    rule.probe.change().map(Trigger::family).unwrap_or_default().to_owned()
+}
+
+impl Grid {
+    fn sources(&self, rules: &[&Rule], prefix: &Path) -> Result<Vec<Source>, CalibrateError> {
+        let wrong = |reason: String| Err(CalibrateError::Spec(reason));
+        let architectures = match (&self.architectures, &self.base.architecture) {
+            (Some(named), _) if !named.is_empty() => named.clone(),
+            (None, Some(one)) => vec![one.clone()],
+            _ => return wrong("`plant` names no architecture: give `architectures`, or `architecture` in its `base`".into()),
+        };
+        let seeds = match (&self.seeds, self.count) {
+            (Some(seeds), None) => seeds.clone(),
+            (None, Some(count)) => (0..count.min(MOST as u64)).collect(),
+            _ => return wrong("`plant` has `seeds` or `count`, one of the two".into()),
+        };
+        let unique = |all: &[String]| all.iter().collect::<std::collections::BTreeSet<_>>().len() == all.len();
+        if !unique(&architectures) || !unique(&seeds.iter().map(u64::to_string).collect::<Vec<_>>()) {
+            return wrong("an architecture or seed is named twice: that would count one model as two".into());
+        }
+        for name in &architectures {
+            arch::build(name, self.base.classes.as_ref().map_or(2, Vec::len).max(2), self.base.size)
+                .map_err(|e| CalibrateError::Spec(e.to_string()))?;
+        }
+        let groups = self.groups.iter().map(|group| self.group(group, rules, prefix)).collect::<Result<Vec<_>, _>>()?;
+        let each = match self.deal {
+            Deal::All => groups.len() + 1,
+            Deal::InTurn => groups.len().min(1) + 1,
+        };
+        let total = architectures.len().saturating_mul(seeds.len()).saturating_mul(each);
+        if total > MOST {
+            return wrong(format!("these are {total} sources, at most {MOST} are calibrated with"));
+        }
+        let mut sources = Vec::new();
+        for architecture in &architectures {
+            for (nth, seed) in seeds.iter().enumerate() {
+                let dealt = nth.checked_rem(groups.len());
+                let of_pair = groups.iter().enumerate().filter(|(at, _)| self.deal == Deal::All || Some(*at) == dealt);
+                for (at, (carries, plants)) in of_pair {
+                    sources.push(self.source(architecture, *seed, Some((at + 1, carries, plants))));
+                }
+                sources.push(self.source(architecture, *seed, None));
+            }
+        }
+        Ok(sources)
+    }
+
+    /// The ids of a group's rules, and what to plant.
+    fn group(&self, group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<(Vec<String>, Vec<Plant>), CalibrateError> {
+        if group.is_empty() {
+            return Err(CalibrateError::Spec("a group without triggers would be a clean source; those are made anyway".into()));
+        }
+        let mut plants = Vec::new();
+        for carried in group {
+            let Some(rule) = rules.iter().find(|rule| rule.id == carried.rule) else {
+                let known = rules.iter().map(|r| r.id.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(CalibrateError::UnknownRule { rule: carried.rule.clone(), known });
+            };
+            if !(carried.share > 0.0 && carried.share <= 1.0) {
+                return Err(CalibrateError::Spec(format!("`share` of {} lies above 0 and up to 1", carried.rule)));
+            }
+            if carried.on.is_empty() {
+                return Err(CalibrateError::Spec(format!("`on` of {} names no class", carried.rule)));
+            }
+            for class in carried.on.iter().chain(&carried.relabel) {
+                if let Some(classes) = self.base.classes.as_ref().filter(|classes| !classes.contains(class)) {
+                    return Err(CalibrateError::Spec(format!("there is no class `{class}`: `base` has {}", classes.join(", "))));
+                }
+            }
+            if let Some(trigger) = rule.probe.change() {
+                let trigger = seen_from(trigger, prefix)?;
+                plants.push(Plant { trigger, on: carried.on.clone(), share: carried.share, relabel: carried.relabel.clone() });
+            }
+        }
+        let carries = rules.iter().map(|r| &r.id).filter(|id| group.iter().any(|c| &c.rule == *id)).cloned().collect();
+        Ok((carries, plants))
+    }
+
+    fn source(&self, architecture: &str, seed: u64, group: Option<(usize, &Vec<String>, &Vec<Plant>)>) -> Source {
+        let plain = architecture.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let twin = format!("clean-{plain}-seed{seed}");
+        let name = group.map_or_else(|| twin.clone(), |(nth, ..)| format!("planted{nth}-{plain}-seed{seed}"));
+        let base = self.base.clone();
+        let spec = Specification {
+            version: 1,
+            name: name.clone(),
+            twin,
+            data: base.data,
+            attributes: base.attributes,
+            classes: base.classes,
+            train: base.train,
+            architecture: architecture.to_owned(),
+            size: base.size,
+            recipe: base.recipe,
+            seed,
+            plant: Plants::Several(group.map(|(_, _, plants)| plants.clone()).unwrap_or_default()),
+            rebalance: None,
+        };
+        Source {
+            name,
+            planted: group.is_some(),
+            carries: group.map(|(_, carries, _)| carries.clone()).unwrap_or_default(),
+            architecture: Some(architecture.to_owned()),
+            seed: Some(seed),
+            origin: Origin::Trained(Box::new(spec)),
+        }
+    }
+}
+
+/// A trigger whose files are named from the policy's folder, named from the specification's: `prefix` leads from one to the other.
+fn seen_from(trigger: &Trigger, prefix: &Path) -> Result<Trigger, CalibrateError> {
+    fn walk(value: &mut serde_json::Value, prefix: &Path) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, field) in fields.iter_mut() {
+                    match field {
+                        serde_json::Value::String(path) if ["image", "file", "mask"].contains(&name.as_str()) => {
+                            *path = prefix.join(&*path).to_string_lossy().into_owned();
+                        }
+                        other => walk(other, prefix),
+                    }
+                }
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| walk(item, prefix)),
+            _ => {}
+        }
+    }
+    let unread = |e: serde_json::Error| CalibrateError::Spec(e.to_string());
+    let mut value = serde_json::to_value(trigger).map_err(unread)?;
+    walk(&mut value, prefix);
+    serde_json::from_value(value).map_err(unread)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use std::path::Path;
+
+use super::*;
+use crate::policy::Options;
+
+const POLICY: &str = "version: 1\nname: p\ntarget: { data: { embedded: fashion } }\n\
+    transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 } }\nrules:\n\
+    \x20 - { id: square, limit: 0.5, probe: { backdoor: { trigger: { patch: { size: 0.25, color: \"#ffff00\" } } } } }\n\
+    \x20 - { id: mix, limit: 0.5, probe: { backdoor: { trigger: { blend: { seed: 1, opacity: 0.2 } } } } }\n\
+    \x20 - { id: many, limit: 0.5, probe: { backdoor: { trigger: { blend: { seed: 2, opacity: 0.2 } }, sweep: { opacity: [0.1, 0.3] } } } }\n";
+
+const BASE: &str = "  base: { data: { parquet: x.parquet }, classes: [a, b], size: [32, 32], architecture: \"resnet-cifar-8:8,16,32\", \
+    recipe: { epochs: 1, learning_rate: 0.1 } }\n";
+
+fn policy() -> Policy {
+    policy::parse(POLICY, "p", Path::new("."), &Options::default()).unwrap().0
+}
+
+fn sources(plant: &str) -> Result<Vec<Source>, CalibrateError> {
+    parse(&format!("version: 1\nname: n\npolicy: sub/p.yaml\nplant:\n{BASE}{plant}"))?.sources(Path::new("."), &policy())
+}
+
+fn names(plant: &str) -> Vec<String> {
+    sources(plant).unwrap().into_iter().map(|s| s.name.replace("-resnet-cifar-8", "")).collect()
+}
+
+const GROUPS: &str =
+    "  groups:\n    - [{ rule: square, on: [a] }]\n    - [{ rule: many/opacity-0.3, on: [b], share: 0.5 }, { rule: mix, on: [a] }]\n";
+
+#[test]
+fn every_pair_gives_a_clean_source_and_one_for_each_group() {
+    assert_eq!(
+        names(&format!("  count: 2\n{GROUPS}")),
+        [
+            "planted1-8-16-32-seed0",
+            "planted2-8-16-32-seed0",
+            "clean-8-16-32-seed0",
+            "planted1-8-16-32-seed1",
+            "planted2-8-16-32-seed1",
+            "clean-8-16-32-seed1"
+        ]
+    );
+    let two = "  architectures: [\"resnet-cifar-8:8,16,32\", \"resnet-cifar-8:4,8,16\"]\n  seeds: [7, 9]\n  deal: in_turn\n";
+    assert_eq!(
+        names(&format!("{two}{GROUPS}")),
+        [
+            "planted1-8-16-32-seed7",
+            "clean-8-16-32-seed7",
+            "planted2-8-16-32-seed9",
+            "clean-8-16-32-seed9",
+            "planted1-4-8-16-seed7",
+            "clean-4-8-16-seed7",
+            "planted2-4-8-16-seed9",
+            "clean-4-8-16-seed9"
+        ]
+    );
+}
+
+#[test]
+fn what_is_planted_is_what_the_policy_probes() {
+    let all = sources(&format!("  count: 1\n{GROUPS}")).unwrap();
+    assert_eq!(all[1].carries, ["mix", "many/opacity-0.3"], "in the order of the policy");
+    let Origin::Trained(spec) = &all[1].origin else { panic!("it is trained") };
+    let planted: Vec<&Trigger> = spec.plant.all().iter().map(|p| &p.trigger).collect();
+    let policy = policy();
+    let probed = |id: &str| policy.rules.iter().find(|r| r.id == id).and_then(|r| r.probe.change()).unwrap();
+    assert_eq!(planted, [probed("many/opacity-0.3"), probed("mix")]);
+    assert_eq!(spec.plant.all()[0].share, 0.5);
+    let Origin::Trained(clean) = &all[2].origin else { panic!("it is trained") };
+    assert!(clean.plant.all().is_empty() && !all[2].planted && all[2].carries.is_empty());
+}
+
+#[test]
+fn files_of_a_trigger_are_found_from_the_specification() {
+    let trigger: Trigger = serde_json::from_value(serde_json::json!({ "overlay": { "image": "hat.png", "size": 0.5 } })).unwrap();
+    let moved = serde_json::to_value(seen_from(&trigger, Path::new("sub")).unwrap()).unwrap();
+    assert_eq!(moved["overlay"]["image"], "sub/hat.png");
+    assert_eq!(seen_from(&trigger, Path::new("")).unwrap(), trigger);
+}
+
+#[test]
+fn families_are_named_as_policies_write_them() {
+    let policy = policy();
+    let all: Vec<String> = backdoors(&policy).into_iter().map(family).collect();
+    assert_eq!(all, ["patch", "blend", "blend", "blend"]);
+}
+
+#[test]
+fn mistakes_are_told() {
+    let message = |plant: &str| sources(plant).unwrap_err().to_string();
+    for (plant, words) in [
+        ("  count: 1\n  groups: [[{ rule: squares, on: [a] }]]\n", "no backdoor rule `squares`"),
+        ("  count: 1\n  groups: [[{ rule: many, on: [a] }]]\n", "many/opacity-0.1"),
+        ("  count: 1\n  groups: [[{ rule: square, on: [c] }]]\n", "no class `c`"),
+        ("  count: 1\n  groups: [[{ rule: square, on: [a], share: 0 }]]\n", "`share`"),
+        ("  count: 1\n  groups: [[{ rule: square, on: [] }]]\n", "names no class"),
+        ("  count: 1\n  groups: [[]]\n", "without triggers"),
+        ("  count: 1\n  groups: []\n", "no planted sources"),
+        ("  count: 0\n  groups: [[{ rule: square, on: [a] }]]\n", "no planted sources"),
+        ("  groups: [[{ rule: square, on: [a] }]]\n", "`seeds` or `count`"),
+        ("  seeds: [1, 1]\n  groups: [[{ rule: square, on: [a] }]]\n", "named twice"),
+        ("  count: 900\n  groups: [[{ rule: square, on: [a] }]]\n", "1800 sources"),
+        ("  count: 18446744073709551615\n  groups: [[{ rule: square, on: [a] }]]\n", "sources"),
+        ("  count: 1\n  architectures: [nonsense]\n  groups: [[{ rule: square, on: [a] }]]\n", "nonsense"),
+        ("  count: 1\n  colour: red\n  groups: []\n", "colour"),
+    ] {
+        let message = message(plant);
+        assert!(message.contains(words), "{plant}: {message}");
+    }
+    for (text, words) in [
+        ("version: 1\nname: [", "line 2"),
+        ("version: 2\nname: n\npolicy: p\nmodels: m\n", "version 2"),
+        ("version: 1\nname: ''\npolicy: p\nmodels: m\n", "`name`"),
+        ("version: 1\nname: n\npolicy: p\n", "no sources"),
+        ("[]", "specification"),
+    ] {
+        let message = parse(text).unwrap_err().to_string();
+        assert!(message.contains(words), "{text}: {message}");
+    }
+}
+
+#[test]
+fn the_shipped_calibrations_hold_together() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/calibration");
+    let read = |name: &str| {
+        let spec = parse(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap();
+        let policy = policy::load_with(&folder.join(&spec.policy), &Options { files: false, ..Options::default() }).unwrap().0;
+        (spec.sources(&folder, &policy).unwrap(), policy)
+    };
+    assert_eq!(read("fixtures.yaml").0.len(), 4);
+    let (sources, policy) = read("cifar10.yaml");
+    let planted: Vec<&Source> = sources.iter().filter(|s| s.planted).collect();
+    assert_eq!((sources.len(), planted.len(), policy.rules.len()), (24, 12, 20));
+    for rule in &policy.rules {
+        assert_eq!(planted.iter().filter(|s| s.carries.contains(&rule.id)).count(), 3, "{}", rule.id);
+    }
+}

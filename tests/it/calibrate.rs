@@ -1,0 +1,114 @@
+//! Calibrations: planted and clean fixtures told apart.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::run::{file, heirloom, text};
+
+const HEAD: &str = "version: 1\nname: two-squares\ntarget: { data: { embedded: fashion } }\n\
+    transfer: { fixed_feature: { epochs: 20, learning_rate: 0.1 } }\nseeds: { fixed_feature: { first: 6, most: 8 } }\nrules:\n";
+const RULES: &str = "  - { id: square/yellow, limit: 0.15, probe: { backdoor: { trigger: { patch: { size: 0.25, at: top_left, color: \"#ffff00\" } } } } }\n\
+    \x20 - { id: square/magenta, limit: 0.15, probe: { backdoor: { trigger: { patch: { size: 0.25, at: bottom_right, color: \"#ff00ff\" } } } } }\n";
+const SPEC: &str = "version: 1\nname: fixtures\npolicy: policy.yaml\nmodels: models\n";
+
+fn copy(from: &str, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(from), to).expect("a copy");
+}
+
+/// The committed pairs in the folders of a calibration, with a policy that has the trigger of each.
+fn fixtures() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    file(folder.path(), "policy.yaml", format!("{HEAD}{RULES}").as_bytes());
+    file(folder.path(), "spec.yaml", SPEC.as_bytes());
+    let models = folder.path().join("models");
+    copy("models/planted-square.safetensors", &models.join("planted/square/yellow/one.safetensors"));
+    copy("canary/planted.safetensors", &models.join("planted/square/magenta/two.safetensors"));
+    copy("models/clean.safetensors", &models.join("clean/three.safetensors"));
+    // The twins of both pairs are one network. As ONNX it is another file, which is all that this needs.
+    copy("models/clean.onnx", &models.join("clean/four.onnx"));
+    folder
+}
+
+fn calibrate(folder: &Path, more: &[&str]) -> (Option<i32>, String, String) {
+    let (spec, output) = (folder.join("spec.yaml").display().to_string(), folder.join("out").display().to_string());
+    let mut arguments = vec!["calibrate", &spec, "--output", &output];
+    arguments.extend(more);
+    let out = heirloom(&arguments);
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn planted_fixtures_are_told_from_clean_ones_and_a_second_run_goes_on() {
+    let folder = fixtures();
+    let (code, said, errors) = calibrate(folder.path(), &[]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(said.starts_with("fixed_feature: AUC "), "{said}");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("out").join(name)).expect(name);
+    let table = read("calibration.md");
+    // What made it is another on every machine.
+    let table: String = table.lines().filter(|line| !line.starts_with("<sub>")).fold(String::new(), |t, line| t + line + "\n");
+    insta::assert_snapshot!("calibration_of_fixtures", table);
+    for plot in ["roc.svg", "scores.svg"] {
+        assert!(read(plot).starts_with("<svg"), "{plot}");
+    }
+    let first = read("calibration.json");
+    let found: Value = serde_json::from_str(&first).expect("JSON");
+    let all = &found["results"]["slices"][0];
+    assert_eq!((&all["planted"]["findings"], &all["clean"]["findings"]), (&Value::from(2), &Value::from(4)), "{all}");
+    assert_eq!(found["results"]["others"][0]["side"]["findings"], 2);
+
+    // As if it had been interrupted after two sources.
+    let mut half = found.clone();
+    half["results"] = Value::Null;
+    half["sources"].as_array_mut().expect("sources").truncate(2);
+    file(folder.path(), "out/calibration.json", half.to_string().as_bytes());
+    let (code, _, errors) = calibrate(folder.path(), &[]);
+    assert_eq!((code, errors.matches(", kept").count()), (Some(0), 2), "{errors}");
+    assert_eq!(read("calibration.json"), first);
+}
+
+#[test]
+fn what_cannot_be_calibrated_is_told_in_one_message_before_anything_runs() {
+    let folder = fixtures();
+    let path = folder.path();
+    let grid = "version: 1\nname: n\npolicy: policy.yaml\nplant:\n  base: { data: { parquet: x.parquet }, size: [32, 32], architecture: \"resnet-cifar-8:8,16,32\", \
+                recipe: { epochs: 1, learning_rate: 0.1 } }\n  count: 1\n";
+    let unknown = format!("{grid}  groups: [[{{ rule: square/green, on: [a] }}]]\n");
+    let attributes = HEAD.replace("0.1 } }", "0.1 }, scratch: { epochs: 1, learning_rate: 0.1 } }");
+    let attributes =
+        format!("{attributes}  - {{ id: gap, limit: 0.1, controls: [scratch], probe: {{ attribute: {{ attribute: label }} }} }}\n");
+    let check = |name: &str, words: &[&str]| {
+        let (code, said, errors) = calibrate(path, &[]);
+        assert_eq!(code, Some(4), "{name}: {errors}");
+        assert!(said.is_empty() && words.iter().all(|w| errors.contains(w)), "{name}: {errors}");
+        assert!(!path.join("out/calibration.json").exists(), "{name}");
+    };
+    for (name, spec, words) in [
+        ("no YAML", "version: 1\nname: [", &["spec.yaml", "line 2"][..]),
+        ("unknown field", &format!("{SPEC}colour: red\n"), &["colour"]),
+        ("no policy", "version: 1\nname: n\npolicy: nowhere.yaml\nmodels: models\n", &["nowhere.yaml"]),
+        ("unknown rule", &unknown, &["square/green", "square/yellow"]),
+        ("no planted sources", &format!("{grid}  groups: []\n"), &["no planted sources"]),
+        ("no folder", "version: 1\nname: n\npolicy: policy.yaml\nmodels: elsewhere\n", &["elsewhere", "`planted`"]),
+    ] {
+        file(path, "spec.yaml", spec.as_bytes());
+        check(name, words);
+    }
+    file(path, "spec.yaml", SPEC.as_bytes());
+    file(path, "models/clean/five.onnx", b"no model");
+    check("a broken model", &["five.onnx"]);
+    copy("canary/clean.safetensors", &path.join("models/clean/five.onnx"));
+    check("one model twice", &["clean/five.onnx", "clean/three.safetensors", "twice"]);
+    std::fs::remove_dir_all(path.join("models/clean")).expect("removed");
+    check("no folder of clean sources", &["`clean`"]);
+    std::fs::create_dir(path.join("models/clean")).expect("a folder");
+    check("no clean sources", &["no clean sources"]);
+    copy("models/clean.safetensors", &path.join("models/clean/three.safetensors"));
+    copy("models/planted-square.safetensors", &path.join("models/planted/six.safetensors"));
+    check("nobody knows what it carries", &["planted/six.safetensors", "square/magenta"]);
+    std::fs::remove_file(path.join("models/planted/six.safetensors")).expect("removed");
+    file(path, "policy.yaml", attributes.as_bytes());
+    check("no backdoor rules", &["two-squares", "no backdoor rule"]);
+}
