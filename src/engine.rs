@@ -179,17 +179,21 @@ fn clusters(set: &data::Dataset) -> Vec<u32> {
     set.records().iter().map(number).collect()
 }
 
-/// How much data a policy's target has; an attribute that no groups can be made of is refused here, before anything runs.
+/// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.
 pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError> {
     let test = clusters(&data.test);
     let test_clusters = test.iter().max().map_or(0, |last| *last as usize + 1);
     let labels: Vec<u16> = data.test.records().iter().map(|r| r.label as u16).collect();
     let mut worth = BTreeMap::new();
     for rule in &policy.rules {
+        if let Some(name) = rule.probe.named_classes().find(|name| !data.classes.contains(name)) {
+            let reason = ProbeError::UnknownClass { name: name.clone(), classes: data.classes.join(", ") };
+            return Err(EngineError::Rule { rule: rule.id.clone(), reason });
+        }
         let Some(compared) = rule.probe.compared() else { continue };
         data.has_attribute(compared.attribute)?;
         let groups = Groups::of(&labels, &column(data, compared.attribute), &compared, None)
-            .map_err(|reason| EngineError::Groups { rule: rule.id.clone(), reason })?;
+            .map_err(|reason| EngineError::Rule { rule: rule.id.clone(), reason })?;
         worth.insert(rule.id.clone(), groups.effective(rule.estimand(), &test));
     }
     let views = pools(policy, data)?.iter().map(Vec::len).collect();
@@ -486,9 +490,9 @@ pub enum EngineError {
         /// Where it begins.
         place: String,
     },
-    /// No groups to compare.
+    /// A rule that the data cannot answer.
     #[error("{rule}: {reason}")]
-    Groups {
+    Rule {
         /// The rule.
         rule: String,
         /// Why not.

@@ -109,6 +109,18 @@ impl Probe {
         }
     }
 
+    /// All classes that the policy names.
+    pub fn named_classes(&self) -> impl Iterator<Item = &String> {
+        let (one, on, aligned) = match self {
+            Probe::Backdoor(probe) => (probe.target_class.as_ref(), &[][..], None),
+            Probe::Spurious(probe) => (probe.target_class.as_ref(), probe.on.as_slice(), None),
+            Probe::Attribute(probe) => (probe.class.as_ref(), &[][..], None),
+            Probe::Debiased(probe) => (probe.class.as_ref(), &[][..], probe.aligned.as_ref()),
+            Probe::Natural(_) => (None, &[][..], None),
+        };
+        one.into_iter().chain(on).chain(aligned.into_iter().flat_map(BTreeMap::keys))
+    }
+
     /// The class that the policy names.
     pub fn class(&self) -> Option<&str> {
         match self {

@@ -1,7 +1,8 @@
 //! Studies: a grid of certifications, sources x whatever of a policy is varied, through the same plan, engine and cache.
 //!
-//! `table` renders what came out, `safe` says with which recipes every rule passes.
+//! `table` and `plots` render what came out, `safe` says with which recipes every rule passes.
 
+mod plots;
 mod safe;
 mod table;
 
@@ -22,6 +23,7 @@ use crate::report::Tool;
 use crate::series::{Series, SeriesError};
 use crate::store::{self, Digest};
 
+pub use plots::plots;
 pub use table::markdown;
 
 /// Version of the results' layout.

@@ -147,8 +147,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
         Some(Cause::Write(error)) => matches!(error, WriteError::NotAFolder { .. }),
         Some(Cause::Registry(_) | Cause::Read(_)) | None => false,
     };
-    let groups = matches!(error.downcast_ref(), Some(EngineError::Groups { .. }));
-    asked_for || groups || error.is::<PolicyError>() || error.is::<Usage>()
+    let rule = matches!(error.downcast_ref(), Some(EngineError::Rule { .. }));
+    asked_for || rule || error.is::<PolicyError>() || error.is::<Usage>()
 }
 
 /// Whether the user ended the run before there was anything to report.

@@ -55,6 +55,12 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let tables = study::markdown(&results);
     let file = args.output.join("study.md");
     store::write_atomic(&file, tables.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
+    for (name, svg) in study::plots(&results)? {
+        let file = args.output.join(name);
+        let written =
+            std::fs::create_dir_all(file.parent().unwrap_or(&args.output)).and_then(|()| store::write_atomic(&file, svg.as_bytes()));
+        written.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     match out.shape {
         Shape::Json => out.json(&results)?,
         Shape::Text => out.result(&tables)?,

@@ -6,5 +6,6 @@ mod calibrate;
 mod certify;
 mod cli;
 mod layers;
+mod probes;
 mod run;
 mod runtime;
