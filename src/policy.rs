@@ -246,6 +246,17 @@ pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(
     }
 }
 
+/// The text of a specification, of bounded size.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    let wrong = |reason: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, reason.to_owned());
+    if bytes.len() > FILE_LIMIT {
+        return Err(wrong("it is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))
+}
+
 /// A YAML text as a JSON value, or its first mistake with line and column: for specifications that are no policies.
 pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
     let mut diagnostics = Vec::new();

@@ -166,7 +166,7 @@ pub struct Grid {
 impl Grid {
     /// Reads a study. Every combination's policy is checked before anything runs. `data` takes the place of the policy's data.
     pub fn read(path: &Path, data: Option<&Path>) -> Result<Self, StudyError> {
-        let text = std::fs::read_to_string(path).map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
+        let text = policy::read_text(path).map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
         let wrong = |reason: String| StudyError::Specification { path: path.to_owned(), reason };
         let value = policy::yaml_value(&text).map_err(wrong)?;
         let study: Study = serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?;
@@ -185,7 +185,9 @@ impl Grid {
         }
         let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let (written, policy_base) = written(&study.policy, &base)?;
-        let options = policy::Options { data: data.map(Path::to_owned), ..policy::Options::default() };
+        // Pictures inside the program stay where they are.
+        let elsewhere = data.filter(|_| written.pointer("/target/data/embedded").is_none());
+        let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
         let mut combinations = Vec::new();
         for steps in product(&study.vary) {
             let at: Vec<String> = steps.iter().map(|(_, step)| step.name()).collect();
@@ -277,7 +279,7 @@ impl Grid {
             }
             Planting::File(path) => {
                 let path = self.base.join(path);
-                let text = std::fs::read_to_string(&path).map_err(|source| StudyError::Read { path: path.clone(), source })?;
+                let text = policy::read_text(&path).map_err(|source| StudyError::Read { path: path.clone(), source })?;
                 let base = path.parent().unwrap_or(Path::new(".")).to_owned();
                 (crate::plant::parse(&text).map_err(SeriesError::from)?, base)
             }
@@ -293,7 +295,7 @@ impl Grid {
 fn written(policy: &Value, base: &Path) -> Result<(Value, PathBuf), StudyError> {
     let Value::String(path) = policy else { return Ok((policy.clone(), base.to_owned())) };
     let path = base.join(path);
-    let text = std::fs::read_to_string(&path).map_err(|source| StudyError::Read { path: path.clone(), source })?;
+    let text = policy::read_text(&path).map_err(|source| StudyError::Read { path: path.clone(), source })?;
     let value = policy::yaml_value(&text).map_err(|reason| StudyError::Specification { path: path.clone(), reason })?;
     Ok((value, path.parent().unwrap_or(Path::new(".")).to_owned()))
 }

@@ -338,7 +338,7 @@ fn side(picks: &[&Pick]) -> Side {
 
 fn named(picks: &[&Pick], verdict: Verdict) -> Vec<Named> {
     let name = |p: &&Pick| Named { source: p.source.name.clone(), rule: p.finding.rule.clone(), verdict, score: p.finding.score };
-    picks.iter().filter(|p| p.finding.verdict == verdict).map(|p| name(p)).collect()
+    picks.iter().filter(|p| p.finding.verdict == verdict).map(name).collect()
 }
 
 fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use super::failure::{self, Usage};
 use super::output::{Output, Shape};
 use super::progress::Progress;
@@ -44,8 +42,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let named = |error: CalibrateError| known(error, &args.spec);
-    let text = std::fs::read(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
-    let text = String::from_utf8(text).map_err(|_| Usage(format!("{}: the specification is not UTF-8", args.spec.display())))?;
+    let text = policy::read_text(&args.spec).map_err(|error| Usage(format!("cannot read {}: {error}", args.spec.display())))?;
     let mut spec = calibrate::parse(&text).map_err(named)?;
     if let Some(path) = &args.data {
         spec = spec.with_data(path);

@@ -43,7 +43,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let compute = args.compute.open(out)?;
-    let text = std::fs::read_to_string(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
+    let text = crate::policy::read_text(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
     let usage = |error: PlantError| match error {
         PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_) => {
             anyhow::Error::new(Usage(format!("{}: {error}", args.spec.display())))

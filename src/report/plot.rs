@@ -223,8 +223,8 @@ impl From<Infallible> for PlotError {
 mod tests {
     use super::*;
 
-    fn chart(x: Axis, y: Axis, points: Vec<Datum>) -> Chart {
-        let series = |mark, color| Series { name: format!("<{mark:?}>\u{1b}"), mark, color, points: points.clone() };
+    fn chart(x: Axis, y: Axis, points: &[Datum]) -> Chart {
+        let series = |mark, color| Series { name: format!("<{mark:?}>\u{1b}"), mark, color, points: points.to_vec() };
         let marks = [Mark::Line, Mark::Thin, Mark::LineAndPoints, Mark::Points, Mark::Rings];
         Chart { title: "a < b & \"c\"".into(), x, y, series: marks.into_iter().enumerate().map(|(i, m)| series(m, i)).collect() }
     }
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn equal_charts_give_equal_text_with_safe_names() {
         let points = vec![Datum { x: 0.001, y: 0.2, interval: Some([0.1, 0.4]) }, Datum::at(10.0, 0.9), Datum::at(f64::NAN, 0.5)];
-        let drawn = chart(Axis::logarithmic("weight decay"), Axis::between("rate", 0.0, 1.0), points);
+        let drawn = chart(Axis::logarithmic("weight decay"), Axis::between("rate", 0.0, 1.0), &points);
         let text = svg(&drawn).expect("a plot");
         assert_eq!(text, svg(&drawn).expect("a plot"));
         assert!(text.contains("a &lt; b &amp; &quot;c&quot;") && text.contains("&lt;Line&gt;") && !text.contains('\u{1b}'), "{text}");
@@ -255,14 +255,14 @@ mod tests {
         for x in axes() {
             for y in axes() {
                 for points in &sets {
-                    let text = svg(&chart(x.clone(), y.clone(), points.clone())).expect("a plot");
+                    let text = svg(&chart(x.clone(), y.clone(), points)).expect("a plot");
                     assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>") && !text.contains("NaN"), "{text}");
                 }
             }
         }
         for range in [[0.0, 0.0], [1.0, 0.0], [f64::NAN, 1.0], [0.0, f64::INFINITY]] {
             let ends = Axis { range: Some(range), ..Axis::linear("x") };
-            svg(&chart(ends, Axis::linear("y"), vec![Datum::at(0.5, 0.5)])).expect("a plot");
+            svg(&chart(ends, Axis::linear("y"), &[Datum::at(0.5, 0.5)])).expect("a plot");
         }
     }
 }

@@ -53,6 +53,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             lines(&|c| text::control(c.control).to_owned()),
         )?;
     }
+    for finding in report.findings.iter().filter(|f| !f.notes.is_empty()) {
+        writeln!(out, "\n{}: {}.", text::escape(&finding.id()), text::escape(&finding.notes.join("; ")))?;
+    }
     for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
         writeln!(out, "\n### {}\n", text::escape(&finding.id()))?;
         if let Some(sentence) = text::explain(finding) {

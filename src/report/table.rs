@@ -89,6 +89,9 @@ fn table(report: &Report, look: Look) -> String {
                 out += &wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
             }
         }
+        for note in &finding.notes {
+            out += &wrapped(&printable(note), look.width, 4);
+        }
         for missing in finding.comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
             let why = format!("{}: {}", text::control(missing.0), printable(missing.1));
             out += &wrapped(&why, look.width, 4);
