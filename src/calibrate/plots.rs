@@ -26,7 +26,7 @@ pub(super) fn roc(calibration: &Calibration) -> Result<String, PlotError> {
                 series.push(curve(&picks, &|p| p.family == *family, family, Mark::Thin, at + 1));
             }
         }
-        series.push(curve(&picks, &|_| true, &format!("all, {mode}"), Mark::Line, if nth == 0 { 6 } else { nth - 1 }));
+        series.push(curve(&picks, &|_| true, &mode.to_string(), Mark::Line, if nth == 0 { 6 } else { nth - 1 }));
     }
     plot::svg(&Chart {
         title: format!("{}: planted against clean", calibration.name),
