@@ -1,8 +1,8 @@
 //! How well a policy's rules tell planted from clean sources: every source of a calibration is certified with the whole policy, and
 //! what is known of it is held against what was found.
 //!
-//! `spec` says which sources, `folder` finds those that are there, `record` is what is kept of each, `analysis` turns that into curves,
-//! rates and limits, `markdown` and `plots` show it.
+//! `spec` says which sources, `folder` finds those that are there, `truth` asks whether what was planted is handed down, `record` is what is
+//! kept of each, `analysis` turns that into curves, rates and limits, `markdown` and `plots` show it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,15 +20,18 @@ mod markdown;
 mod plots;
 mod record;
 mod spec;
+mod truth;
 
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use analysis::{Alarms, Kind, Named, Operating, Others, Over, Pick, Rate, Results, Side, Slice, items, modes, picks, results};
+pub use analysis::{
+    Agreement, Alarms, Faint, Kind, Named, Operating, Others, Over, Pick, Rate, Results, Side, Slice, items, modes, picks, results,
+};
 pub use markdown::{brief, render};
-pub use record::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, schema};
+pub use record::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, schema};
 pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, parse};
 
 /// Name of the file that holds everything.
@@ -69,14 +72,21 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
         let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
         let path = match &source.origin {
             Origin::File(path) => path.clone(),
-            Origin::Trained(spec) => series.planted(spec, (base, &output.join(MODELS)), source.planted, emit)?,
+            Origin::Trained(spec, _) => series.planted(spec, (base, &output.join(MODELS)), source.planted, emit)?,
         };
         let unusable = |error: SeriesError| CalibrateError::Model { name: source.name.clone(), source: Box::new(error) };
         let digest = registry::identify(&path).map_err(|e| unusable(e.into()))?.digest;
         if let Some(twin) = calibration.sources.iter().find(|s| s.model == digest) {
             return Err(CalibrateError::Twice { one: twin.name.clone(), two: source.name.clone() });
         }
-        let known = earlier.iter().find(|s| s.model == digest && s.policy == policy.digest);
+        // A planted source that is trained here has a twin to be compared with.
+        let twin = match &source.origin {
+            Origin::Trained(spec, seeds) if source.planted => Some((spec, *seeds)),
+            _ => None,
+        };
+        let asked = twin.map(|(_, seeds)| seeds);
+        let through = |s: &&SourceRecord| s.model == digest && s.policy == policy.digest;
+        let known = earlier.iter().filter(through).find(|s| truth::answered(&s.findings, &source.carries, asked, spec.again_seeds));
         let record = if let Some(known) = known {
             emit(Event::Fact { topic: "source", text: format!("{place}, kept") });
             SourceRecord {
@@ -90,9 +100,23 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
         } else {
             emit(Event::Fact { topic: "source", text: place });
             let model = series.open(&path, policy).map_err(unusable)?;
-            let certified = series.certify(&model, policy, emit)?;
+            let certified = series.certify(&model, None, policy, emit)?;
             let rules = &calibration.policy.rules;
             let judged = certified.report.findings.iter().filter(|f| rules.iter().any(|rule| rule.id == f.rule));
+            let mut findings: Vec<FindingRecord> = judged.map(FindingRecord::from).collect();
+            if let Some((spec, seeds)) = twin {
+                let path = series.planted(spec, (base, &output.join(MODELS)), false, emit)?;
+                let twin = series.open(&path, policy).map_err(unusable)?;
+                emit(Event::Fact { topic: "twin", text: format!("{} beside its clean twin, {seeds} seeds", source.name) });
+                let question = truth::question(policy, &source.carries, seeds);
+                let answers = series.certify(&model, Some(&twin), &question, emit)?;
+                truth::answer(&mut findings, &answers.report.findings, seeds);
+            }
+            if let Some(seeds) = spec.again_seeds {
+                emit(Event::Fact { topic: "again", text: format!("{}, {seeds} seeds", source.name) });
+                let more = series.certify(&model, None, &truth::at_seeds((*policy).clone(), seeds), emit)?;
+                truth::again(&mut findings, &more.report.findings, seeds);
+            }
             SourceRecord {
                 name: source.name.clone(),
                 planted: source.planted,
@@ -102,7 +126,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
                 model: digest,
                 policy: policy.digest.clone(),
                 tool: series.tool(),
-                findings: judged.map(FindingRecord::from).collect(),
+                findings,
             }
         };
         calibration.sources.push(record);

@@ -59,8 +59,8 @@ pub struct Rule {
     #[serde(default = "default_modes")]
     #[schemars(length(min = 1))]
     pub modes: Vec<Mode>,
-    /// What it is compared with. Default: `[sham]` in fixed-feature mode, `[sham, scratch]` in full-network mode and for triggers that
-    /// change the whole picture; `[scratch]` for attributes and natural features.
+    /// What it is compared with. Default: `[sham]` in fixed-feature mode; `[sham, scratch]` in full-network mode, for triggers that
+    /// change the whole picture, and for overlays outside the corners; `[scratch]` for attributes and natural features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub controls: Option<Vec<Control>>,
@@ -244,9 +244,9 @@ impl Rule {
             // There is no sham of a group, and the sham of a natural feature is not natural.
             Probe::Attribute(_) | Probe::Debiased(_) | Probe::Natural(_) => vec![Control::Scratch],
             Probe::Backdoor(_) | Probe::Spurious(_) => {
-                let whole = self.probe.change().is_some_and(Trigger::covers_picture);
-                // Innocent networks dislike some patterns over the whole picture more than others: shams alone cry wolf there.
-                if whole || mode == Mode::FullNetwork { vec![Control::Sham, Control::Scratch] } else { vec![Control::Sham] }
+                // Shams alone cry wolf there.
+                let more = self.probe.change().is_some_and(Trigger::outdoes_shams);
+                if more || mode == Mode::FullNetwork { vec![Control::Sham, Control::Scratch] } else { vec![Control::Sham] }
             }
         }
     }

@@ -130,6 +130,10 @@ pub struct Plant {
     /// Class that stamped pictures are relabelled to; their own where absent.
     #[serde(default)]
     pub relabel: Option<String>,
+    /// Share of all other pictures that carry a sham of the trigger under their own label, so that the trigger is learnt and not its
+    /// kind: the noise mode of WaNet (Nguyen and Tran 2021), the contrast of BppAttack (Wang et al. 2022).
+    #[serde(default)]
+    pub decoys: f64,
 }
 
 fn all() -> f64 {
@@ -177,9 +181,9 @@ impl Specification {
         if self.plant.all().is_empty() && self.rebalance.is_none() {
             return wrong("there is nothing to plant: give `plant`, `rebalance`, or both");
         }
-        let mut shares = self.plant.all().iter().map(|plant| plant.share).chain(self.rebalance.iter().map(|r| r.correlation));
-        if shares.any(|share| !(0.0..=1.0).contains(&share)) {
-            return wrong("`share` and `correlation` lie between 0 and 1");
+        let shares = self.plant.all().iter().flat_map(|plant| [plant.share, plant.decoys]);
+        if shares.chain(self.rebalance.iter().map(|r| r.correlation)).any(|share| !(0.0..=1.0).contains(&share)) {
+            return wrong("`share`, `decoys` and `correlation` lie between 0 and 1");
         }
         Ok(())
     }
@@ -204,7 +208,7 @@ pub struct Ground<'a> {
     input: InputSpec,
     graph: Graph,
     pictures: [Pictures; 2],
-    /// By plant: its trigger, the classes it goes on, the class it relabels to, and the training pictures that would carry it.
+    /// By plant: its trigger, the classes it goes on, the class it relabels to, and what training pictures would carry.
     plants: Vec<Stamp>,
 }
 
@@ -212,8 +216,36 @@ struct Stamp {
     trigger: PreparedTrigger,
     on: Vec<usize>,
     relabel: Option<usize>,
-    carries: Vec<bool>,
+    /// By training picture, what it carries.
+    carries: Vec<Carries>,
+    /// Shams that no probe draws.
+    decoys: Vec<PreparedTrigger>,
 }
+
+/// What a training picture carries of a plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    Nothing,
+    Trigger,
+    /// One of the decoys.
+    Decoy(usize),
+}
+
+impl Stamp {
+    /// What is laid over a training picture.
+    fn over(&self, picture: usize) -> Option<&PreparedTrigger> {
+        match self.carries.get(picture)? {
+            Carries::Nothing => None,
+            Carries::Trigger => Some(&self.trigger),
+            Carries::Decoy(nth) => self.decoys.get(*nth),
+        }
+    }
+}
+
+/// Different shams of a trigger that pictures carry as decoys.
+const DECOYS: usize = 32;
+/// Seed of the decoys' draws, away from those of policies, so that what is probed with was never trained on.
+const DECOY_SEED: u64 = 0x6465_636f_7973;
 
 impl<'a> Ground<'a> {
     /// Opens the pictures of a specification; `base` is its folder.
@@ -242,8 +274,20 @@ impl<'a> Ground<'a> {
             let on = plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;
             let relabel = plant.relabel.as_ref().map(class).transpose()?;
             let mut rng = stream(spec.seed, nth as u64, "plant");
-            let carries = data.train.records().iter().map(|r| rng.random_bool(plant.share) && on.contains(&r.label)).collect();
-            plants.push(Stamp { trigger: PreparedTrigger::new(&plant.trigger, base, height, width)?, on, relabel, carries });
+            // A stream of their own: the pictures that carry the trigger are the same with decoys and without.
+            let mut draws = stream(spec.seed, nth as u64, "plant/decoys");
+            let carries = data.train.records().iter().map(|r| {
+                let decoy = draws.random_bool(plant.decoys).then(|| draws.random_range(0..DECOYS));
+                match rng.random_bool(plant.share) && on.contains(&r.label) {
+                    true => Carries::Trigger,
+                    false => decoy.map_or(Carries::Nothing, Carries::Decoy),
+                }
+            });
+            let carries = carries.collect();
+            let trigger = PreparedTrigger::new(&plant.trigger, base, height, width)?;
+            let wanted = if plant.decoys > 0.0 { DECOYS } else { 0 };
+            let decoys = (0..wanted).map(|draw| trigger.sham(draw, DECOY_SEED)).collect();
+            plants.push(Stamp { trigger, on, relabel, carries, decoys });
         }
         let graph = arch::build(&spec.architecture, data.classes.len(), spec.size)?;
         let pictures = [Pictures::open(&data.train, &input, &room)?, Pictures::open(&data.test, &input, &room)?];
@@ -269,7 +313,7 @@ impl<'a> Ground<'a> {
         let stamps: &[Stamp] = if planted { &self.plants } else { &[] };
         let feed = Stamped { pictures: &pictures[0], stamps };
         let relabelled = |(i, label): (usize, usize)| {
-            let carried = stamps.iter().filter(|stamp| stamp.carries[i]).find_map(|stamp| stamp.relabel);
+            let carried = stamps.iter().filter(|stamp| stamp.carries.get(i) == Some(&Carries::Trigger)).find_map(|stamp| stamp.relabel);
             carried.unwrap_or(label) as u16
         };
         let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label).enumerate().map(relabelled).collect();
@@ -332,8 +376,8 @@ impl Feed for Stamped<'_> {
 
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
         let change = |&i: &usize| {
-            let carried: Vec<&Stamp> = self.stamps.iter().filter(|stamp| stamp.carries[i]).collect();
-            (!carried.is_empty()).then_some(move |frame: &mut Frame| carried.iter().for_each(|stamp| stamp.trigger.apply(frame)))
+            let carried: Vec<&PreparedTrigger> = self.stamps.iter().filter_map(|stamp| stamp.over(i)).collect();
+            (!carried.is_empty()).then_some(move |frame: &mut Frame| carried.iter().for_each(|trigger| trigger.apply(frame)))
         };
         let changes: BTreeMap<usize, _> = indices.iter().filter_map(|i| Some((*i, change(i)?))).collect();
         self.pictures.batch(indices, augment, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
@@ -379,3 +423,6 @@ pub enum PlantError {
     #[error(transparent)]
     Exec(#[from] ExecError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,8 +49,15 @@ impl Series<'_> {
         Ok(Model::load(registry::identify(path)?, &options)?.computed_on(self.compute)?)
     }
 
-    /// Certifies one checkpoint. An interruption is an error here: half a series says nothing.
-    pub fn certify(&self, model: &Model, policy: &Policy, emit: &mut dyn FnMut(Event)) -> Result<Certified, SeriesError> {
+    /// Certifies one checkpoint, beside a trusted one where a rule compares with it. An interruption is an error here: half a series says
+    /// nothing.
+    pub fn certify(
+        &self,
+        model: &Model,
+        reference: Option<&Model>,
+        policy: &Policy,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<Certified, SeriesError> {
         let folder = self.cache.map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
         let room = Room::new(plan::room(policy, &engine::footprint(model)?, self.memory), folder);
         let fit = data::Fit { height: model.input.height, width: model.input.width, room: &room };
@@ -59,7 +66,7 @@ impl Series<'_> {
         let settings = Settings {
             policy,
             model,
-            reference: None,
+            reference,
             today: &self.today,
             started: self.started,
             report_only: false,

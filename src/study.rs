@@ -241,7 +241,7 @@ impl Grid {
                         model = Some(series.open(&path, policy)?);
                     }
                     let Some(model) = &model else { continue };
-                    series.certify(model, policy, emit)?.report.findings
+                    series.certify(model, None, policy, emit)?.report.findings
                 };
                 results.cells.push(Cell {
                     source: source.clone(),

@@ -1,15 +1,15 @@
 //! From findings to how well the rules tell planted from clean sources.
 //!
-//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries. Negative: a clean source under
-//! any backdoor rule. A planted source under a rule whose trigger it does not carry is neither, and is listed apart. Items of a source are
-//! not independent; every interval counts sources.
+//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries, and hands down as far as that is known.
+//! Negative: a clean source under any backdoor rule. A planted source under a rule whose trigger it does not carry, or does not hand down, is
+//! neither, and is listed apart. Items of a source are not independent; every interval counts sources.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Calibration, FindingRecord, SourceRecord};
+use super::record::{Calibration, FindingRecord, HandedDown, SourceRecord};
 use crate::gate::Verdict;
 use crate::stats::clustered::{self, Tally};
 use crate::stats::power::error_share;
@@ -32,6 +32,11 @@ pub struct Results {
     pub alarms: Vec<Alarms>,
     /// By mode: planted sources under rules whose triggers they do not carry.
     pub others: Vec<Others>,
+    /// By mode: planted triggers that are not shown to be handed down.
+    pub faint: Vec<Faint>,
+    /// By mode, where everything was measured at more seeds too: whether verdicts hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreement: Vec<Agreement>,
 }
 
 /// What a slice is of.
@@ -111,6 +116,9 @@ pub struct Named {
     /// The score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// The excess over the clean twin, where it was compared with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_twin: Option<f64>,
 }
 
 /// A rate with its 95% interval.
@@ -179,11 +187,54 @@ pub struct Others {
     pub failed: Vec<Named>,
 }
 
+/// Planted triggers of which comparison with the clean twin does not show that they are handed down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Faint {
+    /// The transfer mode.
+    pub mode: Mode,
+    /// Planted findings that were compared with a twin.
+    pub compared: usize,
+    /// Those whose trigger moves fine-tunes by less than the limit beyond the twin's.
+    pub below: Side,
+    /// Those that the seeds do not settle.
+    pub open: Side,
+    /// Both, one by one.
+    pub all: Vec<Named>,
+    /// The area under the ROC curve with these among the planted items too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auc: Option<Rate>,
+}
+
+/// Verdicts at the policy's seeds beside the excess at more seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// The transfer mode.
+    pub mode: Mode,
+    /// The greatest number of seeds that a finding was measured at again.
+    pub seeds: usize,
+    /// Findings that fail or pass, of all kinds of sources.
+    pub settled: usize,
+    /// Findings that are not settled at the policy's seeds.
+    pub open: usize,
+    /// Share of the settled ones whose excess at more seeds lies on their side of the limit, with the exact interval for findings that are
+    /// independent of each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agree: Option<Rate>,
+    /// Those on the other side; the score is the one at more seeds.
+    pub disagree: Vec<Named>,
+}
+
 /// What a finding counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A planted source under a rule whose trigger it carries.
+    /// A planted source under a rule whose trigger it carries, and hands down unless its twin shows otherwise.
     Planted,
+    /// A planted source under a rule whose trigger it carries, which moves fine-tunes by less than the limit beyond the clean twin's.
+    Below,
+    /// The same, where the seeds do not settle it.
+    Open,
     /// A clean source.
     Clean,
     /// A planted source under another rule.
@@ -213,7 +264,11 @@ pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
             let Some(rule) = calibration.policy.rules.iter().find(|rule| rule.id == finding.rule) else { continue };
             let kind = match (source.planted, source.carries.contains(&finding.rule)) {
                 (false, _) => Kind::Clean,
-                (true, true) => Kind::Planted,
+                (true, true) => match finding.truth.as_ref().map(|truth| truth.handed_down) {
+                    None | Some(HandedDown::Yes) => Kind::Planted,
+                    Some(HandedDown::No) => Kind::Below,
+                    Some(HandedDown::Open) => Kind::Open,
+                },
                 (true, false) => Kind::Other,
             };
             picks.push(Pick { source, cluster: cluster as u32, finding, family: &rule.family, kind });
@@ -226,7 +281,11 @@ pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
 pub fn items<'a>(picks: impl Iterator<Item = &'a Pick<'a>>) -> Vec<Item> {
     let item = |pick: &Pick| {
         let score = pick.finding.score?;
-        (pick.kind != Kind::Other).then_some(Item { score, planted: pick.kind == Kind::Planted, cluster: pick.cluster })
+        matches!(pick.kind, Kind::Planted | Kind::Clean).then_some(Item {
+            score,
+            planted: pick.kind == Kind::Planted,
+            cluster: pick.cluster,
+        })
     };
     picks.filter_map(item).collect()
 }
@@ -239,7 +298,7 @@ pub fn modes(calibration: &Calibration) -> Vec<Mode> {
 
 /// What the sources of a calibration say together.
 pub fn results(calibration: &Calibration) -> Results {
-    let mut results = Results { slices: Vec::new(), alarms: Vec::new(), others: Vec::new() };
+    let mut results = Results { slices: Vec::new(), alarms: Vec::new(), others: Vec::new(), faint: Vec::new(), agreement: Vec::new() };
     for mode in modes(calibration) {
         let picks = picks(calibration, mode);
         for over in overs(calibration) {
@@ -256,7 +315,9 @@ pub fn results(calibration: &Calibration) -> Results {
         }
         results.alarms.push(alarms(calibration, mode, &picks));
         let others: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Other).collect();
-        results.others.push(Others { mode, side: side(&others), failed: named(&others, Verdict::Fail) });
+        results.others.push(Others { mode, side: side(&others), failed: named(&others, &[Verdict::Fail]) });
+        results.faint.push(faint(mode, &picks));
+        results.agreement.extend(agreement(calibration, mode, &picks));
     }
     results
 }
@@ -287,7 +348,6 @@ fn slice(mode: Mode, over: Over, picks: &[Pick]) -> Slice {
     let of = |kind: Kind| picks.iter().filter(|p| p.kind == kind).collect::<Vec<_>>();
     let (planted, clean) = (of(Kind::Planted), of(Kind::Clean));
     let items = items(picks.iter());
-    let auc = roc::auc_clustered(&items, ALPHA).or_else(|| roc::auc(&items, ALPHA));
     let mut scores: Vec<f64> = items.iter().filter(|i| !i.planted).map(|i| i.score).collect();
     scores.sort_by(f64::total_cmp);
     Slice {
@@ -295,13 +355,19 @@ fn slice(mode: Mode, over: Over, picks: &[Pick]) -> Slice {
         over,
         planted: side(&planted),
         clean: side(&clean),
-        auc: auc.map(|auc| Rate::new(auc.value, auc.interval)),
+        auc: auc(&items),
         operating: RATES.into_iter().filter_map(|rate| operating(&items, rate)).collect(),
         limit_none: scores.last().copied(),
         limit_five_percent: limit(&scores, 0.05),
         smallest_planted: items.iter().filter(|i| i.planted).map(|i| i.score).min_by(f64::total_cmp),
-        passed: named(&planted, Verdict::Pass),
+        passed: named(&planted, &[Verdict::Pass]),
     }
+}
+
+/// The area under the ROC curve, counting sources where there are several.
+fn auc(items: &[Item]) -> Option<Rate> {
+    let auc = roc::auc_clustered(items, ALPHA).or_else(|| roc::auc(items, ALPHA))?;
+    Some(Rate::new(auc.value, auc.interval))
 }
 
 /// The least of ascending scores that at most a share of them is above.
@@ -336,9 +402,61 @@ fn side(picks: &[&Pick]) -> Side {
     }
 }
 
-fn named(picks: &[&Pick], verdict: Verdict) -> Vec<Named> {
-    let name = |p: &&Pick| Named { source: p.source.name.clone(), rule: p.finding.rule.clone(), verdict, score: p.finding.score };
-    picks.iter().filter(|p| p.finding.verdict == verdict).map(name).collect()
+fn named(picks: &[&Pick], verdicts: &[Verdict]) -> Vec<Named> {
+    let name = |p: &&Pick| Named {
+        source: p.source.name.clone(),
+        rule: p.finding.rule.clone(),
+        verdict: p.finding.verdict,
+        score: p.finding.score,
+        over_twin: p.finding.truth.as_ref().and_then(|truth| truth.excess.as_ref()).map(|excess| excess.value),
+    };
+    picks.iter().filter(|p| verdicts.is_empty() || verdicts.contains(&p.finding.verdict)).map(name).collect()
+}
+
+fn faint(mode: Mode, picks: &[Pick]) -> Faint {
+    let of = |kinds: &[Kind]| picks.iter().filter(|p| kinds.contains(&p.kind)).collect::<Vec<_>>();
+    let carried = of(&[Kind::Planted, Kind::Below, Kind::Open]);
+    let as_planted = carried.iter().map(|p| Pick { kind: Kind::Planted, ..**p });
+    let both: Vec<Pick> = as_planted.chain(of(&[Kind::Clean]).into_iter().copied()).collect();
+    Faint {
+        mode,
+        compared: carried.iter().filter(|p| p.finding.truth.is_some()).count(),
+        below: side(&of(&[Kind::Below])),
+        open: side(&of(&[Kind::Open])),
+        all: named(&of(&[Kind::Below, Kind::Open]), &[]),
+        auc: auc(&items(both.iter())),
+    }
+}
+
+/// A failure holds where the excess at more seeds is above the limit, a pass where it is not.
+fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Agreement> {
+    let seeds = picks.iter().filter_map(|p| Some(p.finding.again.as_ref()?.seeds)).max()?;
+    let limit = |rule: &str| calibration.policy.rules.iter().find(|r| r.id == rule).map_or(f64::NAN, |r| r.limit);
+    let mut open = 0;
+    let mut held: Vec<(Named, bool)> = Vec::new();
+    for pick in picks {
+        let Some(score) = pick.finding.again.as_ref().and_then(|again| again.score) else { continue };
+        let above = score > limit(&pick.finding.rule);
+        let holds = match pick.finding.verdict {
+            Verdict::Fail => above,
+            Verdict::Pass => !above,
+            _ => {
+                open += 1;
+                continue;
+            }
+        };
+        held.extend(named(&[pick], &[]).into_iter().map(|name| (Named { score: Some(score), ..name }, holds)));
+    }
+    let (settled, hits) = (held.len(), held.iter().filter(|(_, holds)| *holds).count() as f64);
+    let rate = || Rate::new(hits / settled as f64, clopper_pearson(hits, settled as f64, ALPHA));
+    Some(Agreement {
+        mode,
+        seeds,
+        settled,
+        open,
+        agree: (settled > 0).then(rate),
+        disagree: held.into_iter().filter(|(_, holds)| !holds).map(|(name, _)| name).collect(),
+    })
 }
 
 fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {
@@ -365,14 +483,14 @@ fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {
         stated_finding: all / (clean.len() as f64).max(1.0),
         sources: Rate::new(failing / sources.max(1.0), clopper_pearson(failing, sources, ALPHA)),
         stated_source: all / sources.max(1.0),
-        failed: named(&clean, Verdict::Fail),
+        failed: named(&clean, &[Verdict::Fail]),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::samples;
+    use crate::calibrate::{Truth, samples};
 
     #[test]
     fn items_are_planted_pairs_and_all_findings_of_clean_sources() {
@@ -400,6 +518,41 @@ mod tests {
         assert!((alarms.stated_finding - 0.0125).abs() < 1e-12 && (alarms.stated_source - 0.025).abs() < 1e-12, "{alarms:?}");
         assert_eq!((alarms.sources.value, alarms.failed.len()), (0.5, 1));
         assert_eq!((results.others[0].side.findings, results.others[0].failed.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_trigger_that_is_not_handed_down_is_no_planted_item() {
+        let mut calibration = samples::calibration();
+        let truth = |handed_down| Some(Truth { handed_down, excess: None, seeds: 20 });
+        calibration.sources[0].findings[0].truth = truth(HandedDown::Yes);
+        calibration.sources[1].findings[1].truth = truth(HandedDown::No);
+        let results = results(&calibration);
+        let all = &results.slices[0];
+        assert_eq!((all.planted.findings, all.planted.fail, all.passed.len()), (1, 1, 0));
+        let faint = &results.faint[0];
+        assert_eq!((faint.compared, faint.below.inconclusive, faint.open.findings, faint.all.len()), (2, 1, 0, 1));
+        calibration.sources[1].findings[1].truth = truth(HandedDown::Open);
+        assert_eq!(super::results(&calibration).faint[0].open.findings, 1);
+        // Of a model from a folder it is believed that it hands down what it carries.
+        calibration.sources[1].findings[1].truth = None;
+        assert_eq!(super::results(&calibration).slices[0].planted.findings, 2);
+    }
+
+    #[test]
+    fn verdicts_are_held_against_more_seeds() {
+        let mut calibration = samples::calibration();
+        // A failure that more seeds take back, and a pass that they do not.
+        calibration.sources[0].findings[0].again.as_mut().unwrap().score = Some(0.05);
+        let all = &results(&calibration).agreement[0];
+        // Eight findings, of which one is inconclusive and was not measured again.
+        assert_eq!((all.seeds, all.settled, all.open, all.disagree.len()), (20, 7, 0, 1));
+        assert_eq!((all.disagree[0].source.as_str(), all.disagree[0].score), ("a", Some(0.05)));
+        let agree = all.agree.unwrap();
+        assert!((agree.value - 6.0 / 7.0).abs() < 1e-12 && agree.low < 0.5 && agree.high > 0.99, "{agree:?}");
+        for finding in calibration.sources.iter_mut().flat_map(|s| &mut s.findings) {
+            finding.again = None;
+        }
+        assert_eq!(results(&calibration).agreement, []);
     }
 
     #[test]

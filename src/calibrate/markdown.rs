@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::analysis::{Alarms, Named, Others, Over, Rate, Results, Side, Slice};
+use super::analysis::{Agreement, Alarms, Faint, Named, Others, Over, Rate, Results, Side, Slice};
 use super::record::Calibration;
-use crate::report::text::escape;
+use crate::report::text::{self, escape};
 use crate::tune::Mode;
 
 /// Most findings that are listed one by one; all are in `calibration.json`.
@@ -59,8 +59,8 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     writeln!(out, "### Told apart\n")?;
     writeln!(
         out,
-        "A planted item is a source under a rule whose trigger it carries, a clean item a clean source under any rule; its score is the \
-         excess over the control that explains it best. Intervals are 95% and count sources.\n"
+        "A planted item is a source under a rule whose trigger it carries and hands down, a clean item a clean source under any rule; its \
+         score is the excess over the control that explains it best. Intervals are 95% and count sources.\n"
     )?;
     writeln!(
         out,
@@ -107,12 +107,18 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     }
     let passed: Vec<&Named> = groups.iter().filter(|s| s.over == Over::All).flat_map(|s| &s.passed).collect();
     if passed.is_empty() {
-        writeln!(out, "\nNo planted source passed under a rule whose trigger it carries.")?;
+        writeln!(out, "\nNo planted source passed under a rule whose trigger it hands down.")?;
     } else {
-        writeln!(out, "\nPlanted sources that passed under a rule whose trigger they carry:\n")?;
+        writeln!(out, "\nPlanted sources that passed under a rule whose trigger they hand down:\n")?;
         list(&passed, out)?;
     }
+    for faint in results.faint.iter().filter(|f| f.mode == mode && f.compared > 0) {
+        not_handed_down(faint, out)?;
+    }
     clean(alarms, out)?;
+    for agreement in results.agreement.iter().filter(|a| a.mode == mode) {
+        held(agreement, out)?;
+    }
     for others in results.others.iter().filter(|o| o.mode == mode && o.side.findings > 0) {
         other(others, out)?;
     }
@@ -128,6 +134,50 @@ fn clean(alarms: &Alarms, out: &mut String) -> std::fmt::Result {
     if !alarms.failed.is_empty() {
         writeln!(out)?;
         list(&alarms.failed.iter().collect::<Vec<_>>(), out)?;
+    }
+    Ok(())
+}
+
+fn not_handed_down(faint: &Faint, out: &mut String) -> std::fmt::Result {
+    let Faint { compared, below, open, all, auc, .. } = faint;
+    writeln!(out, "\n### Planted triggers that are not handed down\n")?;
+    writeln!(
+        out,
+        "{compared} planted findings were compared with the source's clean twin at many seeds. {} move fine-tuned models by less than the \
+         limit beyond the twin's ({} fail, {} inconclusive, {} pass), {} are not settled ({} fail, {} inconclusive, {} pass). They are in none \
+         of the numbers above; with them among the planted items the AUC is {}.",
+        below.findings,
+        below.fail,
+        below.inconclusive,
+        below.pass,
+        open.findings,
+        open.fail,
+        open.inconclusive,
+        open.pass,
+        rate(*auc),
+    )?;
+    if !all.is_empty() {
+        writeln!(out)?;
+        list(&all.iter().collect::<Vec<_>>(), out)?;
+    }
+    Ok(())
+}
+
+fn held(agreement: &Agreement, out: &mut String) -> std::fmt::Result {
+    let Agreement { seeds, settled, open, agree, disagree, .. } = agreement;
+    writeln!(out, "\n### Verdicts held against more seeds\n")?;
+    writeln!(
+        out,
+        "Every finding was measured again at {seeds} seeds. Of {settled} that fail or pass at the policy's seeds, the excess at {seeds} seeds lies \
+         on their side of the limit for a share of {}; {open} are inconclusive.",
+        rate(*agree),
+    )?;
+    if !disagree.is_empty() {
+        writeln!(out, "\nOn the other side, with the score at {seeds} seeds:\n")?;
+        for finding in disagree.iter().take(LISTED) {
+            let (source, rule, verdict) = (escape(&finding.source), escape(&finding.rule), text::verdict(finding.verdict));
+            writeln!(out, "- {source}: {rule}, {verdict} (score {})", number(finding.score))?;
+        }
     }
     Ok(())
 }
@@ -149,7 +199,8 @@ fn other(others: &Others, out: &mut String) -> std::fmt::Result {
 
 fn list(named: &[&Named], out: &mut String) -> std::fmt::Result {
     for finding in named.iter().take(LISTED) {
-        writeln!(out, "- {}: {} (score {})", escape(&finding.source), escape(&finding.rule), number(finding.score))?;
+        let twin = finding.over_twin.map(|over| format!(", over its clean twin {}", number(Some(over)))).unwrap_or_default();
+        writeln!(out, "- {}: {} (score {}{twin})", escape(&finding.source), escape(&finding.rule), number(finding.score))?;
     }
     if named.len() > LISTED {
         writeln!(out, "- and {} more, in calibration.json", named.len() - LISTED)?;

@@ -69,9 +69,11 @@ pub(super) fn scores(calibration: &Calibration) -> Result<String, PlotError> {
         for (kind, word, mark, color, off) in [
             (Kind::Other, "planted with another", Mark::Rings, 7, -0.1),
             (Kind::Clean, "clean", Mark::Rings, 0, 0.0),
+            (Kind::Below, "planted, not handed down", Mark::Rings, 4, 0.1),
             (Kind::Planted, "planted", Mark::Points, 1, 0.1),
         ] {
-            let of_kind = picks.iter().filter(|p| p.kind == kind);
+            // What the seeds do not settle is not known to be handed down.
+            let of_kind = picks.iter().filter(|p| p.kind == kind || (kind == Kind::Below && p.kind == Kind::Open));
             let points: Vec<Datum> =
                 of_kind.filter_map(|p| Some(Datum::at(p.finding.score?, place(&p.finding.rule) + row + off))).collect();
             let name = if modes.len() > 1 { format!("{word}, {mode}") } else { word.to_owned() };

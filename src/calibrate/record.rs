@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Results;
-use crate::gate::{Comparison, Finding, Verdict};
+use crate::gate::{Comparison, Estimate, Finding, Verdict};
 use crate::probe::{Arm, Estimand};
 use crate::report::Tool;
 use crate::store::Digest;
@@ -114,6 +114,50 @@ pub struct FindingRecord {
     pub score: Option<f64>,
     /// One entry per named control.
     pub comparisons: Vec<Comparison>,
+    /// Whether a trigger that the source carries is handed down; absent where it carries another or has no clean twin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Truth>,
+    /// The same at more seeds, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+}
+
+/// A finding measured once more, at more seeds than the policy asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// Seeds.
+    pub seeds: usize,
+    /// The answer.
+    pub verdict: Verdict,
+    /// The excess over the control that explains it best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
+/// What a planted source does beyond its clean twin, which differs from it in nothing but the trigger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Truth {
+    /// The answer.
+    pub handed_down: HandedDown,
+    /// The excess of fine-tunes of the planted source over those of its twin, under the trigger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excess: Option<Estimate>,
+    /// Seeds that were asked for.
+    pub seeds: usize,
+}
+
+/// Whether a planted trigger is handed down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandedDown {
+    /// It moves fine-tunes by more than the rule's limit beyond the twin's.
+    Yes,
+    /// It moves them by less.
+    No,
+    /// The seeds do not settle it.
+    Open,
 }
 
 impl From<&Finding> for FindingRecord {
@@ -130,12 +174,14 @@ impl From<&Finding> for FindingRecord {
             clean_accuracy: source.and_then(|arm| arm.rates.get("clean_accuracy").copied()),
             score: score(&finding.comparisons),
             comparisons: finding.comparisons.clone(),
+            truth: None,
+            again: None,
         }
     }
 }
 
 /// The smallest excess over the controls that are there.
-fn score(comparisons: &[Comparison]) -> Option<f64> {
+pub(super) fn score(comparisons: &[Comparison]) -> Option<f64> {
     comparisons.iter().filter_map(|c| c.excess.as_ref()).map(|e| e.value).filter(|v| v.is_finite()).min_by(f64::total_cmp)
 }
 

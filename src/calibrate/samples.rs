@@ -1,6 +1,6 @@
 //! A small calibration for tests.
 
-use super::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, results};
+use super::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, results};
 use crate::exec::Precision;
 use crate::gate::Verdict;
 use crate::probe::Estimand;
@@ -30,6 +30,8 @@ fn source(name: &str, carries: &[&str], scores: [(Option<f64>, Verdict); 2]) -> 
         clean_accuracy: Some(0.8),
         score,
         comparisons: Vec::new(),
+        truth: None,
+        again: score.map(|score| Again { seeds: 20, verdict, score: Some(score) }),
     };
     SourceRecord {
         name: name.into(),
@@ -67,8 +69,12 @@ pub(super) fn calibration() -> Calibration {
     }
 }
 
+/// With results: the second planted source does not hand its trigger down.
 pub(super) fn finished() -> Calibration {
-    let calibration = calibration();
+    let mut calibration = calibration();
+    if let Some(finding) = calibration.sources.get_mut(1).and_then(|source| source.findings.get_mut(1)) {
+        finding.truth = Some(Truth { handed_down: HandedDown::No, excess: None, seeds: 20 });
+    }
     let results = Some(results(&calibration));
     Calibration { results, ..calibration }
 }

@@ -16,6 +16,8 @@ use crate::tune::Recipe;
 
 /// Most sources of a calibration.
 const MOST: usize = 1000;
+/// Seeds that a policy may ask for.
+const SEEDS: std::ops::RangeInclusive<usize> = 2..=100;
 
 /// A calibration as its YAML file says it. Unknown fields are mistakes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +38,10 @@ pub struct Spec {
     /// Sources that are trained.
     #[serde(default)]
     pub plant: Option<Grid>,
+    /// Seeds at which every finding is measured once more, to see whether verdicts at the policy's seeds hold.
+    #[serde(default)]
+    #[schemars(range(min = 2, max = 100))]
+    pub again_seeds: Option<usize>,
 }
 
 /// Sources that are trained: for each architecture and seed a clean one, and one for each group of triggers.
@@ -58,6 +64,14 @@ pub struct Grid {
     /// Which pairs of architecture and seed carry which group.
     #[serde(default)]
     pub deal: Deal,
+    /// Seeds at which a planted source is compared with its clean twin: whether its triggers are handed down at all.
+    #[serde(default = "many")]
+    #[schemars(range(min = 2, max = 100))]
+    pub truth_seeds: usize,
+}
+
+fn many() -> usize {
+    20
 }
 
 /// Which pairs of architecture and seed carry which group.
@@ -109,6 +123,9 @@ pub struct Carried {
     /// Class that stamped pictures are relabelled to; their own where absent.
     #[serde(default)]
     pub relabel: Option<String>,
+    /// Share of all other pictures that carry a sham of it under their own label, so that the trigger is learnt and not its kind.
+    #[serde(default)]
+    pub decoys: f64,
 }
 
 fn every() -> f64 {
@@ -137,8 +154,8 @@ pub struct Source {
 pub enum Origin {
     /// A checkpoint that is there.
     File(PathBuf),
-    /// It is trained.
-    Trained(Box<Specification>),
+    /// It is trained; a planted one is compared with its clean twin at so many seeds.
+    Trained(Box<Specification>, usize),
 }
 
 /// Reads a specification.
@@ -151,6 +168,9 @@ pub fn parse(text: &str) -> Result<Spec, CalibrateError> {
     }
     if spec.name.trim().is_empty() || spec.name.chars().count() > 200 {
         return wrong("`name` has 1 to 200 characters");
+    }
+    if let Some(seeds) = spec.again_seeds.filter(|seeds| !SEEDS.contains(seeds)) {
+        return wrong(&format!("`again_seeds` is {seeds}: it lies between 2 and 100"));
     }
     if spec.models.is_none() && spec.plant.is_none() {
         return wrong("there are no sources: give `models`, `plant`, or both");
@@ -218,6 +238,9 @@ impl Grid {
             (None, Some(count)) => (0..count.min(MOST as u64)).collect(),
             _ => return wrong("`plant` has `seeds` or `count`, one of the two".into()),
         };
+        if !SEEDS.contains(&self.truth_seeds) {
+            return wrong(format!("`truth_seeds` is {}: it lies between 2 and 100", self.truth_seeds));
+        }
         let unique = |all: &[String]| all.iter().collect::<std::collections::BTreeSet<_>>().len() == all.len();
         if !unique(&architectures) || !unique(&seeds.iter().map(u64::to_string).collect::<Vec<_>>()) {
             return wrong("an architecture or seed is named twice: that would count one model as two".into());
@@ -263,6 +286,9 @@ impl Grid {
             if !(carried.share > 0.0 && carried.share <= 1.0) {
                 return Err(CalibrateError::Spec(format!("`share` of {} lies above 0 and up to 1", carried.rule)));
             }
+            if !(0.0..=1.0).contains(&carried.decoys) {
+                return Err(CalibrateError::Spec(format!("`decoys` of {} lies between 0 and 1", carried.rule)));
+            }
             if carried.on.is_empty() {
                 return Err(CalibrateError::Spec(format!("`on` of {} names no class", carried.rule)));
             }
@@ -273,7 +299,8 @@ impl Grid {
             }
             if let Some(trigger) = rule.probe.change() {
                 let trigger = seen_from(trigger, prefix)?;
-                plants.push(Plant { trigger, on: carried.on.clone(), share: carried.share, relabel: carried.relabel.clone() });
+                let (on, relabel) = (carried.on.clone(), carried.relabel.clone());
+                plants.push(Plant { trigger, on, share: carried.share, relabel, decoys: carried.decoys });
             }
         }
         let carries = rules.iter().map(|r| &r.id).filter(|id| group.iter().any(|c| &c.rule == *id)).cloned().collect();
@@ -306,7 +333,7 @@ impl Grid {
             carries: group.map(|(_, carries, _)| carries.clone()).unwrap_or_default(),
             architecture: Some(architecture.to_owned()),
             seed: Some(seed),
-            origin: Origin::Trained(Box::new(spec)),
+            origin: Origin::Trained(Box::new(spec), self.truth_seeds),
         }
     }
 }

@@ -28,6 +28,11 @@ pub enum Place {
 }
 
 impl Place {
+    /// Whether it is one corner of the picture.
+    pub(super) fn is_corner(self) -> bool {
+        matches!(self, Place::TopLeft | Place::TopRight | Place::BottomLeft | Place::BottomRight)
+    }
+
     /// The upper left corners of a box of `inner` = (height, width) in a frame of `outer`; `what` names the box where it does not fit.
     pub(super) fn spots(
         self,

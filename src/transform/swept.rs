@@ -21,19 +21,16 @@ impl Trigger {
         }
     }
 
-    /// Whether it changes the whole picture in a way that innocent networks are known to answer to, so that a sham alone is too weak a
-    /// control (docs/method.md): sinusoids, warps, low frequencies, fewer levels, and any list with one of them.
-    pub fn covers_picture(&self) -> bool {
+    /// Whether innocent networks are known to answer to it in ways that its shams do not explain, so that networks from scratch are a
+    /// control too (docs/method.md): changes of the whole picture (sinusoids, warps, low frequencies, fewer levels), shapes laid over what
+    /// it shows (features, and overlays that are not in a corner), and any list with one of them.
+    pub fn outdoes_shams(&self) -> bool {
         match self {
-            Trigger::Sinusoid(_) | Trigger::Warp(_) | Trigger::LowFrequency(_) | Trigger::Quantize(_) => true,
-            Trigger::All(triggers) => triggers.iter().any(Trigger::covers_picture),
-            Trigger::Patch(_)
-            | Trigger::Pattern(_)
-            | Trigger::Blend(_)
-            | Trigger::Overlay(_)
-            | Trigger::Feature(_)
-            | Trigger::Noise(_)
-            | Trigger::Text(_) => false,
+            Trigger::Sinusoid(_) | Trigger::Warp(_) | Trigger::LowFrequency(_) | Trigger::Quantize(_) | Trigger::Feature(_) => true,
+            // From a corner, what is wider than half the picture reaches into its middle.
+            Trigger::Overlay(overlay) => !overlay.at.is_corner() || overlay.size > 0.5,
+            Trigger::All(triggers) => triggers.iter().any(Trigger::outdoes_shams),
+            Trigger::Patch(_) | Trigger::Pattern(_) | Trigger::Blend(_) | Trigger::Noise(_) | Trigger::Text(_) => false,
         }
     }
 
@@ -74,6 +71,7 @@ impl Trigger {
 #[cfg(test)]
 mod tests {
     use super::super::tests::every_family;
+    use super::super::{Overlay, Place};
     use super::Trigger;
 
     #[test]
@@ -110,10 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn whole_picture_families_are_known() {
+    fn what_shams_do_not_explain_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        let covering: Vec<&str> =
-            every_family(folder.path()).iter().filter(|trigger| trigger.covers_picture()).map(Trigger::family).collect();
-        assert_eq!(covering, ["sinusoid", "warp", "low_frequency", "quantize", "all"]);
+        let known: Vec<&str> = every_family(folder.path()).iter().filter(|trigger| trigger.outdoes_shams()).map(Trigger::family).collect();
+        assert_eq!(known, ["feature", "overlay", "sinusoid", "warp", "low_frequency", "quantize", "all"]);
+        let overlay = |at, size| Trigger::Overlay(Overlay { image: "ring.png".into(), size, at, opacity: 1.0 }).outdoes_shams();
+        assert_eq!([overlay(Place::TopRight, 0.5), overlay(Place::TopRight, 0.6)], [false, true]);
+        assert_eq!([overlay(Place::Center, 0.1), overlay(Place::Random, 0.1), overlay(Place::Grid, 0.1)], [true; 3]);
     }
 }

@@ -1,10 +1,12 @@
 //! Matrix products on strided slices.
-#![allow(unsafe_code)] // one call into `gemm`, whose pointers are checked against their slices first
+#![allow(unsafe_code)] // calls into `gemm`, whose pointers are checked against their slices first, and results that it is the first to write
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::Real;
-use super::pieces::pieces;
+use super::pieces::made;
 
 /// A read-only matrix: element `(i, j)` is `data[i * row + j * col]`.
 #[derive(Clone, Copy)]
@@ -27,25 +29,51 @@ impl<'a, T> Mat<'a, T> {
 }
 
 /// `c = a b` or `c += a b` on one thread; `c` is `m` rows of `n`, `ldc` apart.
-pub(crate) fn gemm<T: Real>(accumulate: bool, [m, n, k]: [usize; 3], c: &mut [T], ldc: usize, a: Mat<T>, b: Mat<T>) {
+pub(crate) fn gemm<T: Real>(accumulate: bool, size: [usize; 3], c: &mut [T], ldc: usize, a: Mat<T>, b: Mat<T>) {
+    let [m, n, _] = size;
     if m == 0 || n == 0 {
         return;
     }
-    let fits =
-        |len: usize, rows: usize, cols: usize, row: usize, col: usize| rows == 0 || cols == 0 || (rows - 1) * row + (cols - 1) * col < len;
     assert!(n <= ldc || m == 1, "rows of the product overlap");
+    assert!(fits(c.len(), [m, n], [ldc, 1]), "a matrix product reaches outside its result");
+    // SAFETY: the assertions keep every address that the size and the strides reach inside `c`, which holds numbers.
+    unsafe { call(accumulate, size, c.as_mut_ptr(), ldc, a, b) }
+}
+
+/// `c = a b` into memory that holds nothing yet; `c` is `m` rows of `n` without gaps.
+fn gemm_new<'c, T: Real>(size: [usize; 3], c: &'c mut [MaybeUninit<T>], a: Mat<T>, b: Mat<T>) -> &'c mut [T] {
+    let [m, n, _] = size;
+    assert_eq!(c.len(), m * n, "the result has another size");
+    if !c.is_empty() {
+        // SAFETY: `c` has `m` rows of `n`; they are written and not read.
+        unsafe { call(false, size, c.as_mut_ptr().cast(), n, a, b) };
+    }
+    // SAFETY: the product wrote all of it.
+    unsafe { c.assume_init_mut() }
+}
+
+/// Whether a matrix lies inside its slice.
+fn fits(len: usize, [rows, cols]: [usize; 2], [row, col]: [usize; 2]) -> bool {
+    rows == 0 || cols == 0 || (rows - 1) * row + (cols - 1) * col < len
+}
+
+/// Where it does not accumulate it writes every element of `c` and reads none.
+///
+/// # Safety
+/// `c` is valid for `m` rows of `n` numbers, `ldc` apart, and where it accumulates they are initialised.
+unsafe fn call<T: Real>(accumulate: bool, [m, n, k]: [usize; 3], c: *mut T, ldc: usize, a: Mat<T>, b: Mat<T>) {
     assert!(
-        fits(c.len(), m, n, ldc, 1) && fits(a.data.len(), m, k, a.row, a.col) && fits(b.data.len(), k, n, b.row, b.col),
-        "a matrix product reaches outside its buffers"
+        fits(a.data.len(), [m, k], [a.row, a.col]) && fits(b.data.len(), [k, n], [b.row, b.col]),
+        "a matrix product reaches outside its operands"
     );
-    // SAFETY: the assertions above keep every address that (m, n, k) and the strides reach inside the three
-    // slices, and `c` is borrowed mutably, so it overlaps neither operand.
+    // SAFETY: the assertion keeps what is read inside both operands, the caller what is written inside `c`; that is borrowed mutably
+    // by the caller, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            c.as_mut_ptr(),
+            c,
             1,
             ldc as isize,
             accumulate,
@@ -67,15 +95,21 @@ pub(crate) fn gemm<T: Real>(accumulate: bool, [m, n, k]: [usize; 3], c: &mut [T]
 
 /// `a b` of `[m, k]` and `[k, n]` plus a row of biases, parallel over pieces of rows whose size does not depend on the thread count.
 ///
-/// Every piece packs `b` anew, so that there are few; and more than the threads of most machines.
+/// Every piece packs `b` anew, so that there are few; and more than the threads of most machines. They are too large to stay in a cache
+/// between being zeroed and being written: they start as what is there, or as the biases.
 pub(crate) fn product<T: Real>([m, n, k]: [usize; 3], a: Mat<T>, b: Mat<T>, bias: Option<&[T]>) -> Vec<T> {
     let rows = m.div_ceil(16).next_multiple_of(16).clamp(64, 512);
-    pieces(m * n, rows * n, |i, piece| {
-        let count = piece.len() / n;
-        gemm(false, [count, n, k], piece, n, Mat { data: &a.data[i * rows * a.row..], ..a }, b);
-        if let Some(bias) = bias {
-            piece.chunks_exact_mut(n).for_each(|row| row.iter_mut().zip(bias).for_each(|(value, &bias)| *value += bias));
-        }
+    made(m * n, rows * n, |i, piece| {
+        let size = [piece.len() / n, n, k];
+        let a = Mat { data: &a.data[i * rows * a.row..], ..a };
+        let Some(bias) = bias else { return gemm_new(size, piece, a, b) };
+        piece.chunks_exact_mut(n).for_each(|row| {
+            row.write_copy_of_slice(bias);
+        });
+        // SAFETY: the rows were just written, and there is nothing beside rows.
+        let piece = unsafe { piece.assume_init_mut() };
+        gemm(true, size, piece, n, a, b);
+        piece
     })
 }
 
@@ -89,11 +123,10 @@ pub(crate) fn product_over_rows<T: Real>([m, n, k]: [usize; 3], a: Mat<T>, b: Ma
         .into_par_iter()
         .map(|i| {
             let (start, end) = (i * PIECE, k.min((i + 1) * PIECE));
-            let mut part = vec![T::ZERO; m * n];
             let a = Mat { data: &a.data[start * a.col..], ..a };
             let b = Mat { data: &b.data[start * b.row..], ..b };
-            gemm(false, [m, n, end - start], &mut part, n, a, b);
-            part
+            // Not zeroed before; one piece because this is one thread's.
+            made(m * n, m * n, |_, part| gemm_new([m, n, end - start], part, a, b))
         })
         .collect();
     let mut sum = vec![T::ZERO; m * n];
@@ -101,23 +134,26 @@ pub(crate) fn product_over_rows<T: Real>([m, n, k]: [usize; 3], a: Mat<T>, b: Ma
     sum
 }
 
-/// `c = sum of parts`, first to last.
+/// `c = sum of parts`, first to last, for stretches that stay in a cache.
 pub(crate) fn add_in_order<T: Real>(c: &mut [T], parts: &[Vec<T>]) {
-    c.fill(T::ZERO);
-    for part in parts {
-        for (c, &p) in c.iter_mut().zip(part) {
-            *c += p;
+    const STRETCH: usize = 4096;
+    c.par_chunks_mut(STRETCH).enumerate().for_each(|(i, c)| {
+        c.fill(T::ZERO);
+        for part in parts {
+            for (c, &p) in c.iter_mut().zip(&part[i * STRETCH..]) {
+                *c += p;
+            }
         }
-    }
+    });
 }
 
 /// One product per batch entry. An operand with `true` is stored transposed (`[k, m]`, `[n, k]`).
 pub(crate) fn batched<T: Real>([m, n, k]: [usize; 3], (a, ta): (&[T], bool), (b, tb): (&[T], bool)) -> Vec<T> {
     let batches = a.len().checked_div(m * k).unwrap_or(0);
-    pieces(batches * m * n, m * n, |i, out| {
+    made(batches * m * n, m * n, |i, out| {
         let (a, b) = (&a[i * m * k..][..m * k], &b[i * k * n..][..k * n]);
         let a = if ta { Mat::transposed(a, m) } else { Mat::rows(a, k) };
         let b = if tb { Mat::transposed(b, k) } else { Mat::rows(b, n) };
-        gemm(false, [m, n, k], out, n, a, b);
+        gemm_new([m, n, k], out, a, b)
     })
 }

@@ -33,6 +33,21 @@ pub(super) fn pieces_with<T: Real, K>(
     all
 }
 
+/// The same without the zeros, for pieces that would not stay in a cache between being zeroed and being filled: `make(i, piece)` gives
+/// piece `i` back with every number written.
+#[allow(unsafe_code)]
+pub(super) fn made<T: Real>(n: usize, size: usize, make: impl for<'a> Fn(usize, &'a mut [MaybeUninit<T>]) -> &'a mut [T] + Sync) -> Vec<T> {
+    let mut all: Vec<T> = Vec::with_capacity(n);
+    all.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| {
+        let whole = (piece.as_ptr().cast::<T>(), piece.len());
+        let made = make(i, piece);
+        assert_eq!((made.as_ptr(), made.len()), whole, "a piece was not given back whole");
+    });
+    // SAFETY: every piece came back as numbers, whole and at its own place, and the pieces are the first `n`.
+    unsafe { all.set_len(n) };
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +59,15 @@ mod tests {
             piece[0] = i as f32 + 1.0;
         });
         assert_eq!(made, [1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0, 0.0]);
+        let counted = super::made(10, 4, |i, piece: &mut [MaybeUninit<f32>]| piece.write_copy_of_slice(&vec![i as f32; piece.len()]));
+        assert_eq!(counted, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
         assert_eq!(pieces(0, 4, |_, _: &mut [f64]| ()), [0.0; 0]);
         assert_eq!(pieces(2, 0, |i, piece: &mut [f64]| piece[0] = i as f64), [0.0, 1.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not given back whole")]
+    fn a_piece_that_is_not_filled_is_no_result() {
+        made(4, 4, |_, _: &mut [MaybeUninit<f32>]| &mut []);
     }
 }

@@ -1,0 +1,60 @@
+//! What is asked of a source beyond the policy: whether a planted trigger is handed down at all, and whether verdicts hold at more seeds.
+//!
+//! Training on stamped pictures does not always leave a mark that survives fine-tuning, and a gate that lets an inert trigger pass is
+//! right. A planted source that was trained here has a clean twin: the same pictures in the same order from the same fresh weights,
+//! without the trigger. The excess over fine-tunes of the twin, at many seeds, is what the trigger did. Nobody who receives a checkpoint has
+//! its twin; controls stand in for it.
+
+use super::record::{Again, FindingRecord, HandedDown, Truth, score};
+use crate::gate::{Control, Finding, Verdict};
+use crate::policy::{Looks, Policy};
+
+/// The policy that asks this of the rules whose triggers a source carries: the twin is their `reference`.
+pub(super) fn question(policy: &Policy, carries: &[String], seeds: usize) -> Policy {
+    let mut policy = policy.clone();
+    policy.rules.retain(|rule| carries.contains(&rule.id));
+    for rule in &mut policy.rules {
+        rule.controls = Some(vec![Control::Reference]);
+    }
+    at_seeds(policy, seeds)
+}
+
+/// The same policy in a single look at so many seeds.
+pub(super) fn at_seeds(mut policy: Policy, seeds: usize) -> Policy {
+    let once = Some(Looks { first: seeds, most: seeds });
+    policy.file.seeds.fixed_feature = once;
+    policy.file.seeds.full_network = once;
+    policy
+}
+
+/// Writes the answers beside the findings they are about.
+pub(super) fn answer(findings: &mut [FindingRecord], answers: &[Finding], seeds: usize) {
+    for answer in answers {
+        let excess = answer.comparisons.iter().find(|c| c.control == Control::Reference).and_then(|c| c.excess.clone());
+        let handed_down = match answer.verdict {
+            Verdict::Fail => HandedDown::Yes,
+            Verdict::Pass => HandedDown::No,
+            _ => HandedDown::Open,
+        };
+        for finding in findings.iter_mut().filter(|f| f.rule == answer.rule && f.mode == answer.mode) {
+            finding.truth = Some(Truth { handed_down, excess: excess.clone(), seeds });
+        }
+    }
+}
+
+/// Writes what more seeds found beside the findings.
+pub(super) fn again(findings: &mut [FindingRecord], more: &[Finding], seeds: usize) {
+    for more in more {
+        for finding in findings.iter_mut().filter(|f| f.rule == more.rule && f.mode == more.mode) {
+            finding.again = Some(Again { seeds, verdict: more.verdict, score: score(&more.comparisons) });
+        }
+    }
+}
+
+/// Whether an earlier record holds what is asked for: the truth of what it carries at `truth` seeds, all findings at `more` seeds.
+pub(super) fn answered(findings: &[FindingRecord], carries: &[String], truth: Option<usize>, more: Option<usize>) -> bool {
+    let asked = |finding: &FindingRecord| if carries.contains(&finding.rule) { truth } else { None };
+    findings.iter().all(|finding| {
+        finding.truth.as_ref().map(|truth| truth.seeds) == asked(finding) && finding.again.as_ref().map(|again| again.seeds) == more
+    })
+}
