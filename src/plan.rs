@@ -10,7 +10,7 @@ use crate::gate::{Control, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
 use crate::stats::power::{self, PowerInput};
-use crate::store::bytes;
+use crate::store::{Digest, bytes};
 use crate::transform::SHAM_DRAWS;
 use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
@@ -194,6 +194,19 @@ pub fn views(policy: &Policy) -> Vec<Option<Rebalance>> {
 pub fn tuning(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Tuning {
     let view = views(policy).iter().position(|view| *view == rule.probe.rebalance()).unwrap_or(0);
     Tuning { arm, mode: arm.trains(mode), view }
+}
+
+/// Digest of all in a policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the pictures
+/// lie is left out, because data move; so are limits, controls and what groups are made of the same predictions.
+pub fn terms(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
+    let target = &policy.file.target;
+    let task = (&target.classes, &target.train, &target.test, target.test_share, &target.cluster);
+    // A rebalance is told by its fields as they print: it is no part of any file.
+    let view = rule.probe.rebalance().map(|rebalance| format!("{rebalance:?}"));
+    let probe = (rule.probe.change(), view, rule.probe.compared().map(|compared| compared.attribute));
+    let recipe = recipe(policy, arm, mode);
+    // Plain data under plain names: writing it cannot fail.
+    Digest::of(serde_json::to_string(&(task, probe, recipe, policy.file.seed)).unwrap_or_default().as_bytes())
 }
 
 /// The arms that a rule needs in a mode: the source, and one per control that is another network.

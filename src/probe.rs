@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Rebalance;
+use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::Mode;
 
@@ -309,6 +310,10 @@ pub struct Measurement {
     /// The attribute that the probe compares by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<Column>,
+    /// Digest of all in the policy that decides the outcomes: task, recipe, seed, trigger, training pictures. Absent in measurements of
+    /// earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Digest>,
     /// One entry per seed.
     pub outcomes: Vec<Outcome>,
 }

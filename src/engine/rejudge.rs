@@ -7,7 +7,8 @@ use crate::policy::Policy;
 use crate::probe::Measurement;
 use crate::report::{CanaryStatus, Report};
 
-/// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured is `Error`.
+/// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
+/// task or recipe, is `Error`.
 pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, today: &str, report_only: bool) -> Report {
     let total = plan::pairs(policy).count();
     let findings = plan::pairs(policy)
@@ -16,10 +17,16 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             let look = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode).map_or(1, |f| f.look);
             docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), &|arm| {
                 let found = measurements.iter().find(|m| m.rule == rule.id && m.arm == arm && m.mode == arm.trains(mode));
-                let arm = super::arm_name(arm);
-                found.ok_or_else(|| {
-                    Missing::Failed(format!("the report holds no {arm} arm of {}@{mode}: certify the model with this policy", rule.id))
-                })
+                let terms = plan::terms(policy, rule, arm, arm.trains(mode));
+                let (name, finding) = (super::arm_name(arm), format!("{}@{mode}", rule.id));
+                let anew = "certify the model with this policy";
+                match found {
+                    None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
+                    Some(m) if m.terms.as_ref().is_some_and(|measured| *measured != terms) => Err(Missing::Failed(format!(
+                        "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
+                    ))),
+                    Some(found) => Ok(found),
+                }
             })
         })
         .collect();
@@ -42,7 +49,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
     );
     let judged = Report {
         policy: policy.into(),
-        findings: conclusion.findings,
+        findings: super::ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes,
         exit_code: i32::from(conclusion.exit.code()),

@@ -237,8 +237,10 @@ impl<'a> Bench<'a> {
     }
 
     fn record(&mut self, rule: &str, tuning: Tuning, outcome: Outcome) {
-        let task = self.task;
-        let attribute = self.prepared.iter().find(|prepared| prepared.rule.id == rule).and_then(|prepared| prepared.attribute);
+        let (task, policy) = (self.task, self.settings.policy);
+        let prepared = self.prepared.iter().find(|prepared| prepared.rule.id == rule);
+        let attribute = prepared.and_then(|prepared| prepared.attribute);
+        let terms = || prepared.map(|prepared| plan::terms(policy, prepared.rule, tuning.arm, tuning.mode));
         let entry = self.measured.entry((rule.to_owned(), tuning)).or_insert_with(|| Measurement {
             rule: rule.to_owned(),
             arm: tuning.arm,
@@ -248,6 +250,7 @@ impl<'a> Bench<'a> {
             labels: task.test_labels.clone(),
             clusters: task.test_clusters.clone(),
             attribute: attribute.cloned(),
+            terms: terms(),
             outcomes: Vec::new(),
         });
         entry.outcomes.push(outcome);

@@ -222,6 +222,7 @@ pub(super) fn measurements() -> Vec<Measurement> {
         labels: vec![0, 1, 0],
         clusters: vec![0, 1, 2],
         attribute: None,
+        terms: None,
         outcomes: vec![outcome(0), outcome(1)],
     }]
 }

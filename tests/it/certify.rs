@@ -144,6 +144,18 @@ fn a_stored_report_is_judged_again_without_its_model() {
         let out = heirloom(&["rejudge", &report, "--policy", &stricter.display().to_string()]);
         assert_eq!(out.status.code(), Some(wanted), "limit {limit} of {estimate}: {}", text_of(&out));
     }
+    // Another square or recipe under the same name was not measured: that is an error, and no verdict on old numbers.
+    let policy = folder.path().join("policy.yaml");
+    let text = std::fs::read_to_string(&policy).expect("the policy");
+    for (from, to) in [("top_left", "top_right"), ("epochs: ", "epochs: 1")] {
+        let other = folder.path().join("other.yaml");
+        std::fs::write(&other, text.replace(from, to)).expect("written");
+        assert_ne!(text, text.replace(from, to));
+        let report = folder.path().join("report").display().to_string();
+        let out = heirloom(&["rejudge", &report, "--policy", &other.display().to_string()]);
+        assert_eq!(out.status.code(), Some(2), "{}", text_of(&out));
+        assert!(text_of(&out).contains("another trigger, task, recipe or seed"), "{}", text_of(&out));
+    }
 }
 
 fn text_of(out: &std::process::Output) -> String {

@@ -38,6 +38,7 @@ fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
         images: (0..IMAGES).map(|i| i.to_string()).collect(),
         clusters: (0..IMAGES as u32).collect(),
         attribute: None,
+        terms: None,
         outcomes: (0..seeds).map(outcome).collect(),
         labels,
     }

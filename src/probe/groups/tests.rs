@@ -24,6 +24,7 @@ fn measured(seeds: usize, images: usize, classes: usize, values: usize, predict:
         classes: (0..classes).map(|c| format!("c{c}")).collect(),
         images: (0..images).map(|i| i.to_string()).collect(),
         clusters: (0..images as u32).collect(),
+        terms: None,
         outcomes: (0..seeds).map(outcome).collect(),
         attribute: Some(Column {
             name: "vendor".into(),

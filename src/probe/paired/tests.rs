@@ -15,6 +15,7 @@ fn still(seeds: usize, images: usize, classes: usize) -> Measurement {
         images: (0..images).map(|i| i.to_string()).collect(),
         clusters: (0..images as u32).collect(),
         attribute: None,
+        terms: None,
         outcomes: (0..seeds).map(outcome).collect(),
         labels,
     }
