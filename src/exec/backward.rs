@@ -226,7 +226,7 @@ fn linear(step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>>> {
             out[0] = Some(tensor(dx, &step.shapes[0])?);
         }
         if step.wanted[1] {
-            let dw = matmul::product_over_rows([outputs, features, rows], Mat::transposed(d, outputs), Mat::rows(x_values, features));
+            let dw = matmul::product([outputs, features, rows], Mat::transposed(d, outputs), Mat::rows(x_values, features), None);
             out[1] = Some(tensor(dw, &step.shapes[1])?);
         }
         if step.wanted.get(2) == Some(&true) {
