@@ -7,6 +7,7 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use crate::gate::{Control, Rule};
 use crate::policy::{self, Policy};
+use crate::report::text::wrapped;
 use crate::transform::PreparedTrigger;
 
 const EXAMPLES: &str = "\
@@ -70,10 +71,7 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
     writeln!(out, "{}   (probe `{}`, {})\n", rule.id, rule.probe.name(), policy.limit_origin(&rule.id))?;
     let mut section = |title: &str, text: &str| -> std::fmt::Result {
         writeln!(out, "{title}")?;
-        for line in wrapped(text, 96) {
-            writeln!(out, "  {line}")?;
-        }
-        writeln!(out)
+        writeln!(out, "{}", wrapped(text, 98, 2))
     };
     section("What it measures", about.measures)?;
     if let Some(trigger) = rule.probe.change() {
@@ -106,19 +104,4 @@ fn against(control: Control) -> &'static str {
         Control::Scratch => "the same network trained from scratch",
         Control::Reference => "the reference checkpoint",
     }
-}
-
-/// Words on lines of at most `width` characters.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

@@ -86,15 +86,15 @@ fn table(report: &Report, look: Look) -> String {
                 out.push('\n');
             } else {
                 out.push('\n');
-                out += &wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
+                out += &text::wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
             }
         }
         for note in &finding.notes {
-            out += &wrapped(&printable(note), look.width, 4);
+            out += &text::wrapped(&printable(note), look.width, 4);
         }
         for missing in finding.comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
             let why = format!("{}: {}", text::control(missing.0), printable(missing.1));
-            out += &wrapped(&why, look.width, 4);
+            out += &text::wrapped(&why, look.width, 4);
         }
     }
     out
@@ -132,55 +132,31 @@ fn conclusion(report: &Report, look: Look) -> String {
     let mut out = format!("{headline}   {}{cited}\n", printable(&report.summary));
     for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
         let sentence = text::explain(finding).unwrap_or_else(|| text::numbers(finding));
-        out += &wrapped(&format!("{}: {}", printable(&finding.id()), printable(&sentence)), look.width, 2);
+        out += &text::wrapped(&format!("{}: {}", printable(&finding.id()), printable(&sentence)), look.width, 2);
         let advice = match &finding.waived {
             Some(w) => format!("waived until {} by {}: {}", w.expires, w.owner, w.reason),
             None => format!("hint: {}", text::hint(report, finding)),
         };
-        out += &wrapped(&printable(&advice), look.width, 2);
+        out += &text::wrapped(&printable(&advice), look.width, 2);
     }
     if report.canary.status != CanaryStatus::Passed {
-        out += &wrapped(&format!("canary: {}; no pass is given", printable(&report.canary.detail)), look.width, 2);
+        out += &text::wrapped(&format!("canary: {}; no pass is given", printable(&report.canary.detail)), look.width, 2);
     }
     for warning in &report.warnings {
-        out += &wrapped(&format!("warning: {}", printable(warning)), look.width, 2);
+        out += &text::wrapped(&format!("warning: {}", printable(warning)), look.width, 2);
     }
     if let Some(first) = report.broken.first() {
         let n = report.broken.len();
         let (id, why) = (printable(&first.id), printable(&first.reason));
-        out += &wrapped(&format!("left out: {n} broken pictures, the first {id} ({why})"), look.width, 2);
+        out += &text::wrapped(&format!("left out: {n} broken pictures, the first {id} ({why})"), look.width, 2);
     }
     if report.exit_code == 0 {
-        out += &wrapped(
+        out += &text::wrapped(
             "no effect above the limits for these probes, this target task and this budget; that is not a proof of absence",
             look.width,
             2,
         );
     }
-    out
-}
-
-/// Words on lines of at most `width` characters, each indented; a longer word gets a line of its own.
-fn wrapped(text: &str, width: usize, indent: usize) -> String {
-    let room = width.saturating_sub(indent).max(20);
-    let mut out = String::new();
-    let mut used = 0;
-    for word in text.split(' ').filter(|w| !w.is_empty()) {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > room {
-            out.push('\n');
-            used = 0;
-        }
-        if used == 0 {
-            out.extend(std::iter::repeat_n(' ', indent));
-        } else {
-            out.push(' ');
-            used += 1;
-        }
-        out += word;
-        used += length;
-    }
-    out.push('\n');
     out
 }
 
