@@ -278,10 +278,8 @@ impl<'a> Ground<'a> {
             let mut draws = stream(spec.seed, nth as u64, "plant/decoys");
             let carries = data.train.records().iter().map(|r| {
                 let decoy = draws.random_bool(plant.decoys).then(|| draws.random_range(0..DECOYS));
-                match rng.random_bool(plant.share) && on.contains(&r.label) {
-                    true => Carries::Trigger,
-                    false => decoy.map_or(Carries::Nothing, Carries::Decoy),
-                }
+                let carries = rng.random_bool(plant.share) && on.contains(&r.label);
+                if carries { Carries::Trigger } else { decoy.map_or(Carries::Nothing, Carries::Decoy) }
             });
             let carries = carries.collect();
             let trigger = PreparedTrigger::new(&plant.trigger, base, height, width)?;

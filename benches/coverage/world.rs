@@ -144,6 +144,7 @@ impl World {
             images: vec![String::new(); self.images],
             clusters: (0..self.images as u32).collect(),
             attribute: None,
+            terms: None,
             outcomes: (0..self.seeds).map(outcome).collect(),
             labels,
         }
