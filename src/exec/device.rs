@@ -172,7 +172,7 @@ mod cuda {
     use candle_core::Device;
     use candle_core::cuda::{cudarc::driver::CudaContext, set_gemm_reduced_precision_f32};
 
-    use super::{Compute, DeviceError, Precision};
+    use super::{Choice, Compute, DeviceError, Precision};
 
     pub(super) fn open(ordinal: usize, precision: Precision) -> Result<Compute, DeviceError> {
         // cuDNN's own default for f32 is TF32, and candle has no switch for it: only the library's variable turns it off.
@@ -200,7 +200,7 @@ mod cuda {
 
 #[cfg(not(feature = "cuda"))]
 mod cuda {
-    use super::{Compute, DeviceError, Precision};
+    use super::{Choice, Compute, DeviceError, Precision};
 
     pub(super) fn open(_: usize, _: Precision) -> Result<Compute, DeviceError> {
         Err(DeviceError::NoCuda)
