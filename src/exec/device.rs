@@ -200,7 +200,7 @@ mod cuda {
 
 #[cfg(not(feature = "cuda"))]
 mod cuda {
-    use super::{Choice, Compute, DeviceError, Precision};
+    use super::{Compute, DeviceError, Precision};
 
     pub(super) fn open(_: usize, _: Precision) -> Result<Compute, DeviceError> {
         Err(DeviceError::NoCuda)
