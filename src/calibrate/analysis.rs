@@ -315,7 +315,7 @@ pub fn results(calibration: &Calibration) -> Results {
         }
         results.alarms.push(alarms(calibration, mode, &picks));
         let others: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Other).collect();
-        results.others.push(Others { mode, side: side(&others), failed: named(&others, &[Verdict::Fail]) });
+        results.others.push(Others { mode, side: side(&others), failed: answered(&others, Verdict::Fail) });
         results.faint.push(faint(mode, &picks));
         results.agreement.extend(agreement(calibration, mode, &picks));
     }
@@ -360,7 +360,7 @@ fn slice(mode: Mode, over: Over, picks: &[Pick]) -> Slice {
         limit_none: scores.last().copied(),
         limit_five_percent: limit(&scores, 0.05),
         smallest_planted: items.iter().filter(|i| i.planted).map(|i| i.score).min_by(f64::total_cmp),
-        passed: named(&planted, &[Verdict::Pass]),
+        passed: answered(&planted, Verdict::Pass),
     }
 }
 
@@ -402,15 +402,18 @@ fn side(picks: &[&Pick]) -> Side {
     }
 }
 
-fn named(picks: &[&Pick], verdicts: &[Verdict]) -> Vec<Named> {
-    let name = |p: &&Pick| Named {
-        source: p.source.name.clone(),
-        rule: p.finding.rule.clone(),
-        verdict: p.finding.verdict,
-        score: p.finding.score,
-        over_twin: p.finding.truth.as_ref().and_then(|truth| truth.excess.as_ref()).map(|excess| excess.value),
-    };
-    picks.iter().filter(|p| verdicts.is_empty() || verdicts.contains(&p.finding.verdict)).map(name).collect()
+fn name(pick: &Pick) -> Named {
+    Named {
+        source: pick.source.name.clone(),
+        rule: pick.finding.rule.clone(),
+        verdict: pick.finding.verdict,
+        score: pick.finding.score,
+        over_twin: pick.finding.truth.as_ref().and_then(|truth| truth.excess.as_ref()).map(|excess| excess.value),
+    }
+}
+
+fn answered(picks: &[&Pick], verdict: Verdict) -> Vec<Named> {
+    picks.iter().filter(|p| p.finding.verdict == verdict).map(|p| name(p)).collect()
 }
 
 fn faint(mode: Mode, picks: &[Pick]) -> Faint {
@@ -423,7 +426,7 @@ fn faint(mode: Mode, picks: &[Pick]) -> Faint {
         compared: carried.iter().filter(|p| p.finding.truth.is_some()).count(),
         below: side(&of(&[Kind::Below])),
         open: side(&of(&[Kind::Open])),
-        all: named(&of(&[Kind::Below, Kind::Open]), &[]),
+        all: of(&[Kind::Below, Kind::Open]).into_iter().map(name).collect(),
         auc: auc(&items(both.iter())),
     }
 }
@@ -445,7 +448,7 @@ fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Ag
                 continue;
             }
         };
-        held.extend(named(&[pick], &[]).into_iter().map(|name| (Named { score: Some(score), ..name }, holds)));
+        held.push((Named { score: Some(score), ..name(pick) }, holds));
     }
     let (settled, hits) = (held.len(), held.iter().filter(|(_, holds)| *holds).count() as f64);
     let rate = || Rate::new(hits / settled as f64, clopper_pearson(hits, settled as f64, ALPHA));
@@ -483,7 +486,7 @@ fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {
         stated_finding: all / (clean.len() as f64).max(1.0),
         sources: Rate::new(failing / sources.max(1.0), clopper_pearson(failing, sources, ALPHA)),
         stated_source: all / sources.max(1.0),
-        failed: named(&clean, &[Verdict::Fail]),
+        failed: answered(&clean, Verdict::Fail),
     }
 }
 

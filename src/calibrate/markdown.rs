@@ -87,7 +87,7 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     for slice in groups.iter().filter(|s| s.over == Over::All) {
         let unscored = slice.planted.unscored + slice.clean.unscored;
         if unscored > 0 {
-            writeln!(out, "\n{unscored} findings have no control and so no score: they are in no curve, but in the verdicts below.")?;
+            writeln!(out, "\nFindings without any control, and so without a score, in no curve but in the verdicts below: {unscored}.")?;
         }
     }
     writeln!(out, "\n### Verdicts at the policy's limits\n")?;
@@ -103,7 +103,7 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     }
     let broken: usize = groups.iter().filter(|s| s.over == Over::All).map(|s| s.planted.other + s.clean.other).sum();
     if broken > 0 {
-        writeln!(out, "\n{broken} findings could not be judged.")?;
+        writeln!(out, "\nFindings that could not be judged: {broken}.")?;
     }
     let passed: Vec<&Named> = groups.iter().filter(|s| s.over == Over::All).flat_map(|s| &s.passed).collect();
     if passed.is_empty() {
@@ -143,7 +143,7 @@ fn not_handed_down(faint: &Faint, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n### Planted triggers that are not handed down\n")?;
     writeln!(
         out,
-        "{compared} planted findings were compared with the source's clean twin at many seeds. {} move fine-tuned models by less than the \
+        "Planted findings that were compared with the source's clean twin at many seeds: {compared}. {} move fine-tuned models by less than the \
          limit beyond the twin's ({} fail, {} inconclusive, {} pass), {} are not settled ({} fail, {} inconclusive, {} pass). They are in none \
          of the numbers above; with them among the planted items the AUC is {}.",
         below.findings,
@@ -187,7 +187,7 @@ fn other(others: &Others, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n### Other triggers on planted sources\n")?;
     writeln!(
         out,
-        "{findings} findings of planted sources under rules whose triggers they do not carry: {fail} fail, {inconclusive} inconclusive, \
+        "Findings of planted sources under rules whose triggers they do not carry: {findings}, of which {fail} fail, {inconclusive} inconclusive, \
          {pass} pass. They are in none of the numbers above.",
     )?;
     if !others.failed.is_empty() {

@@ -2,10 +2,10 @@
 //! networks via image quantization and contrastive adversarial learning", 2022).
 //!
 //! What a network can learn of it is the palette of few levels and the texture of the dither. A sham with the same palette, such as
-//! dithering by random thresholds, would carry half of the trigger and hide what a planted network does. So the sham is noise without
-//! either: uniform, drawn for every picture, in each channel as strong as the change that the quantizer makes in this very picture.
+//! dithering by random thresholds, would carry half of the trigger and hide what a planted network does. So the sham is what the quantizer
+//! changes in this very picture, with the pixels in random order: as strong, channels as alike (grey stays grey), neither palette nor texture.
 
-use rand::RngExt;
+use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub(super) struct Quantizer {
     dither: bool,
 }
 
-/// Noise of a picture's own, as strong as what a quantizer would do to it.
+/// What a quantizer would change in a picture, its pixels in random order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Residue {
     of: Quantizer,
@@ -108,15 +108,15 @@ impl Residue {
     pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
         let area = frame.height * frame.width;
         let Some(own) = own.filter(|_| area > 0) else { return };
-        let mut rng = own.stream(self.seed, self.draw, "sham/quantize");
         let mut quantized = frame.clone();
         self.of.apply(&mut quantized);
+        // The same order in all channels, or noise on a grey picture would have colours.
+        let mut order: Vec<usize> = (0..area).collect();
+        order.shuffle(&mut own.stream(self.seed, self.draw, "sham/quantize"));
         for (plane, quantized) in frame.planes.chunks_exact_mut(area).zip(quantized.planes.chunks_exact(area)) {
-            let energy = plane.iter().zip(quantized).map(|(x, q)| f64::from(x - q).powi(2)).sum::<f64>() / area as f64;
-            // Uniform noise reaches to the square root of 3 of its standard deviation.
-            let reach = (3.0 * energy).sqrt() as f32;
-            for x in plane {
-                let noise = reach * (2.0 * rng.random::<f32>() - 1.0);
+            let change: Vec<f32> = quantized.iter().zip(plane.iter()).map(|(q, x)| q - x).collect();
+            for (x, &from) in plane.iter_mut().zip(&order) {
+                let Some(noise) = change.get(from) else { continue };
                 // Clipped, noise would lose energy in dark and bright pictures: it goes the other way where there is room.
                 let there = *x + noise;
                 *x = if (0.0..=1.0).contains(&there) { there } else { (*x - noise).clamp(0.0, 1.0) };
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn shams_are_as_strong_and_keep_no_level() {
         // So strong as for two levels, noise has no room on either side in places.
-        for (levels, dither, factor, alike) in [(2, true, 1.4, 0.4), (4, true, 1.1, 0.2), (8, false, 1.1, 0.2), (32, true, 1.1, 0.2)] {
+        for (levels, dither, factor, alike) in [(2, true, 1.4, 0.45), (4, true, 1.1, 0.2), (8, false, 1.1, 0.2), (32, true, 1.1, 0.2)] {
             assert_shams(&Trigger::Quantize(Quantize { levels, dither }), 32, factor, alike);
         }
         let trigger = prepared(&Trigger::Quantize(Quantize { levels: 4, dither: true }), 32, 32).unwrap();
@@ -153,6 +153,18 @@ mod tests {
         trigger.sham(0, 1).apply(&mut sham);
         assert_eq!(on_level(&changed.planes), 3072);
         assert!(on_level(&sham.planes) < 100);
+    }
+
+    #[test]
+    fn shams_of_grey_pictures_are_grey() {
+        let trigger = prepared(&Trigger::Quantize(Quantize { levels: 4, dither: true }), 32, 32).unwrap();
+        let mut grey = photo(32, 32);
+        let (first, others) = grey.planes.split_at_mut(1024);
+        others.chunks_exact_mut(1024).for_each(|plane| plane.copy_from_slice(first));
+        let mut sham = grey.clone();
+        trigger.sham(3, 1).apply(&mut sham);
+        assert_ne!(sham, grey);
+        assert!(sham.planes.chunks_exact(1024).all(|plane| plane == &sham.planes[..1024]));
     }
 
     #[test]
