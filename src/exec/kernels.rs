@@ -22,6 +22,7 @@ mod tile;
 pub(super) mod wide;
 pub(super) mod winograd;
 
+use std::mem::MaybeUninit;
 use std::ops::{Add, AddAssign, Deref, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use candle_core::{FloatDType, Layout, Storage, Tensor};
@@ -75,6 +76,8 @@ pub trait Real:
     fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
     /// Into the first [`Real::lanes`] places of a slice.
     fn store<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
+    /// [`Real::store`] where nothing is yet.
+    fn store_new<S: Simd>(simd: S, to: &mut [MaybeUninit<Self>], vector: Self::Vector<S>);
     /// `a + b`.
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a - b`.
@@ -99,7 +102,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $fused:ident, $total:ident, $plus:ident, $minus:ident) => {
+    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $as_uninit_mut_simd:ident, $fused:ident, $total:ident, $plus:ident, $minus:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -160,6 +163,10 @@ macro_rules! real {
                 S::$as_mut_simd(to).0[0] = vector;
             }
             #[inline(always)]
+            fn store_new<S: Simd>(_: S, to: &mut [MaybeUninit<Self>], vector: S::$vector) {
+                S::$as_uninit_mut_simd(to).0[0].write(vector);
+            }
+            #[inline(always)]
             fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$plus(a, b)
             }
@@ -183,6 +190,7 @@ real!(
     splat_f32s,
     as_simd_f32s,
     as_mut_simd_f32s,
+    as_uninit_mut_simd_f32s,
     mul_add_e_f32s,
     reduce_sum_f32s,
     add_f32s,
@@ -197,6 +205,7 @@ real!(
     splat_f64s,
     as_simd_f64s,
     as_mut_simd_f64s,
+    as_uninit_mut_simd_f64s,
     mul_add_e_f64s,
     reduce_sum_f64s,
     add_f64s,

@@ -59,7 +59,7 @@ pub(crate) fn forward<T: Real>(s: Sizes, inputs: Inputs<T>, scale: T) -> (Vec<T>
             let mut shares = [T::ZERO; ROWS];
             for ((scores, sum), share) in scores.chunks_exact_mut(s.keys).zip(&mut *sums).zip(&mut shares) {
                 let top = greatest(scores);
-                let total = change_and_sum(scores, |score| ((score - top) * scale).exp());
+                let total = change_and_sum(scores, move |score| ((score - top) * scale).exp());
                 *sum = top * scale + total.ln();
                 *share = T::ONE / total;
             }

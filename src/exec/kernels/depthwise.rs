@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::conv::{Finish, Geometry, PARTS};
 use super::elementwise::cut_off;
+use super::layout::take_every_second;
 use super::matmul::add_in_order;
 use super::pieces::pieces_with;
 use super::wide::wide;
@@ -21,12 +22,20 @@ const TAPS: usize = 4;
 /// Numbers in the longest vector.
 const LONGEST: usize = 16;
 
+/// Numbers of a map's row that lie a stride apart: neighbours in a phase.
+struct Run {
+    map: usize,
+    phases: usize,
+    count: usize,
+}
+
 /// How the phases of a map lie.
 struct Phases {
-    stride: [usize; 2],
-    pad: [usize; 2],
-    /// Height and width of the map.
-    map: [usize; 2],
+    /// Places between a map's neighbours within a phase, and phases.
+    stride: usize,
+    count: usize,
+    /// What a map is copied by.
+    runs: Vec<Run>,
     /// Length of a row, and rows.
     pitch: usize,
     rows: usize,
@@ -47,64 +56,48 @@ impl Phases {
         };
         let taps = (0..g.kernel[0]).flat_map(|ky| (0..g.kernel[1]).map(move |kx| tap(ky, kx))).collect();
         let plane = rows * pitch + reach(1) + (VECTORS + 1) * LONGEST;
-        Self { stride: g.stride, pad: g.pad, map: [g.h, g.w], pitch, rows, plane, taps }
-    }
-
-    fn count(&self) -> usize {
-        self.stride[0] * self.stride[1]
-    }
-
-    /// Where the map's row `y`, column `x` lies: phase and place. `None` beyond what any output reads.
-    fn row(&self, y: usize) -> Option<(usize, usize)> {
-        let y = y + self.pad[0];
-        let row = y / self.stride[0];
-        (row < self.rows).then_some((y % self.stride[0] * self.stride[1], row * self.pitch))
-    }
-
-    /// Calls `f(phase, first place, first column, columns)` for every run of a row's columns that lie a stride apart.
-    fn runs(&self, y: usize, mut f: impl FnMut(usize, usize, usize)) {
-        let Some((phase, start)) = self.row(y) else { return };
-        for within in 0..self.stride[1] {
-            // The first column of this phase at or behind the padding.
-            let place = self.pad[1].saturating_sub(within).div_ceil(self.stride[1]);
-            let column = place * self.stride[1] + within - self.pad[1];
-            if column < self.map[1] && place < self.pitch {
-                f((phase + within) * self.plane, start + place, column);
+        let [down, across] = g.stride;
+        let mut runs = Vec::new();
+        for y in 0..g.h {
+            let row = (y + g.pad[0]) / down;
+            let phase = (y + g.pad[0]) % down * across;
+            for within in 0..across {
+                // The first column of this phase at or behind the padding.
+                let place = g.pad[1].saturating_sub(within).div_ceil(across);
+                let column = place * across + within - g.pad[1];
+                // Beyond, there is what no output reads.
+                if row < rows && place < pitch && column < g.w {
+                    let count = (pitch - place).min((g.w - column).div_ceil(across));
+                    runs.push(Run { map: y * g.w + column, phases: (phase + within) * plane + row * pitch + place, count });
+                }
             }
         }
+        Self { stride: across, count: down * across, runs, pitch, rows, plane, taps }
     }
 
     /// Copies a map into its phases; what lies between stays zero.
     fn split<T: Real>(&self, map: &[T], to: &mut Vec<T>) {
-        if to.len() != self.count() * self.plane {
-            *to = vec![T::ZERO; self.count() * self.plane];
+        if to.len() != self.count * self.plane {
+            *to = vec![T::ZERO; self.count * self.plane];
         }
-        for (y, line) in map.chunks_exact(self.map[1]).enumerate() {
-            self.runs(y, |phase, place, column| {
-                let room = self.pitch - place % self.pitch;
-                let to = &mut to[phase + place..][..room];
-                if self.stride[1] == 1 {
-                    let count = room.min(line.len() - column);
-                    to[..count].copy_from_slice(&line[column..column + count]);
-                } else {
-                    to.iter_mut().zip(line[column..].iter().step_by(self.stride[1])).for_each(|(to, &from)| *to = from);
-                }
-            });
+        for run in &self.runs {
+            let (to, from) = (&mut to[run.phases..][..run.count], &map[run.map..]);
+            match self.stride {
+                1 => to.copy_from_slice(&from[..run.count]),
+                2 => take_every_second(to, from),
+                stride => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, &from)| *to = from),
+            }
         }
     }
 
     /// Copies phases back into a map: the inverse of [`Phases::split`].
     fn join<T: Real>(&self, phases: &[T], map: &mut [T]) {
-        for (y, line) in map.chunks_exact_mut(self.map[1]).enumerate() {
-            self.runs(y, |phase, place, column| {
-                let from = &phases[phase + place..][..self.pitch - place % self.pitch];
-                if self.stride[1] == 1 {
-                    let count = from.len().min(line.len() - column);
-                    line[column..column + count].copy_from_slice(&from[..count]);
-                } else {
-                    line[column..].iter_mut().step_by(self.stride[1]).zip(from).for_each(|(to, &from)| *to = from);
-                }
-            });
+        for run in &self.runs {
+            let (to, from) = (&mut map[run.map..], &phases[run.phases..][..run.count]);
+            match self.stride {
+                1 => to[..run.count].copy_from_slice(from),
+                stride => to.iter_mut().step_by(stride).zip(from).for_each(|(to, &from)| *to = from),
+            }
         }
     }
 }
@@ -188,11 +181,11 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
         let own = phases.taps.iter().enumerate().filter(|(_, (of, _))| *of == phase);
         own.map(|(tap, (_, offset))| (farthest - offset, tap)).unzip()
     };
-    let by_phase: Vec<_> = (0..phases.count()).map(of_phase).collect();
+    let by_phase: Vec<_> = (0..phases.count).map(of_phase).collect();
     pieces_with(
         g.n * g.ci * g.in_map(),
         g.in_map(),
-        || (Vec::new(), vec![T::ZERO; phases.count() * phases.plane], Vec::new()),
+        || (Vec::new(), vec![T::ZERO; phases.count * phases.plane], Vec::new()),
         |(spread, sums, own), plane, dx| {
             let weight = &weight[plane % g.co * taps..][..taps];
             spaced(&dout[plane * g.out_map()..][..g.out_map()], g.ow, phases.pitch, farthest, len, spread);

@@ -1,8 +1,11 @@
 //! Convolution with 3x3 kernels at stride 1, straight on the maps.
 //!
 //! Patches would hold every pixel nine times, and with few channels a matrix product hardly earns that back. Here the
-//! maps are copied once, with zeros around them, and a block of [`OUTPUTS`] channels by [`TILES`] vectors of positions stays in
-//! registers while all taps are added up.
+//! maps are copied once, with zeros around them, and a tile of output channels by vectors of positions stays in registers while all taps
+//! are added up.
+#![allow(unsafe_code)] // a result that is written before it is read
+
+use std::mem::MaybeUninit;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -11,14 +14,10 @@ use super::Real;
 use super::conv::{Finish, Geometry, PARTS};
 use super::elementwise::cut_off;
 use super::matmul::add_in_order;
-use super::pieces::pieces_with;
+use super::pieces::made_with;
+use super::tile::{self, FEW, MANY, VECTORS, tile_of, tile_on};
 use super::wide::wide;
 
-/// Output channels of a block.
-const OUTPUTS: usize = 4;
-/// Vectors of output positions of a block: with four outputs, as many sums as hide the latency of a fused multiply-add and leave
-/// registers for what is read.
-const TILES: usize = 2;
 /// Kernel height and width.
 const SIDE: usize = 3;
 const TAPS: usize = SIDE * SIDE;
@@ -27,7 +26,7 @@ const LONGEST: usize = 16;
 
 /// Whether these kernels do a convolution.
 pub(crate) fn suits(g: &Geometry) -> bool {
-    let large = |height: usize, width: usize| width >= 7 && height * width.div_ceil(LONGEST) >= TILES;
+    let large = |height: usize, width: usize| width >= 7 && height * width.div_ceil(LONGEST) >= VECTORS;
     g.kernel == [SIDE, SIDE]
         && g.stride == [1, 1]
         && g.dilation == [1, 1]
@@ -87,16 +86,8 @@ impl Padded {
 }
 
 /// Weights in the order they are read: block of outputs, input, tap, output.
-fn packed<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize, usize) -> T) -> Vec<T> {
-    let mut packed = vec![T::ZERO; outputs.div_ceil(OUTPUTS) * inputs * TAPS * OUTPUTS];
-    for (block, packed) in packed.chunks_exact_mut(inputs * TAPS * OUTPUTS).enumerate() {
-        for (at, packed) in packed.chunks_exact_mut(OUTPUTS).enumerate() {
-            for (o, to) in packed.iter_mut().enumerate().filter(|(o, _)| block * OUTPUTS + o < outputs) {
-                *to = weight(block * OUTPUTS + o, at / TAPS, at % TAPS);
-            }
-        }
-    }
-    packed
+fn packed<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize, usize) -> T + Sync) -> Vec<T> {
+    tile::packed(tile_of(outputs), [outputs, inputs * TAPS], |o, at| weight(o, at / TAPS, at % TAPS))
 }
 
 /// Forward.
@@ -128,10 +119,13 @@ impl Run {
         let [oh, ow] = self.output;
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * oh * ow);
         let around = Padded::around::<T>(oh, ow);
-        pieces_with(n * out_image, out_image, Vec::new, |maps, i, out| {
+        made_with(n * out_image, out_image, Vec::new, |maps, i, out| {
             around.fill(maps, &x[i * in_image..][..in_image], from, self.input, self.pad);
             wide(Image { run: *self, around: &around, maps, packed, bias: finish.bias, out });
+            // SAFETY: every channel's vectors were stored, which reach from the first to the last column of every row.
+            let out = unsafe { out.assume_init_mut() };
             cut_off(out, finish.bounds);
+            out
         })
     }
 }
@@ -143,7 +137,7 @@ struct Image<'a, T> {
     maps: &'a [T],
     packed: &'a [T],
     bias: Option<&'a [T]>,
-    out: &'a mut [T],
+    out: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Real> WithSimd for Image<'_, T> {
@@ -151,6 +145,16 @@ impl<T: Real> WithSimd for Image<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match tile_on::<S>(self.run.channels[1]) {
+            MANY => self.in_tiles::<S, MANY>(simd),
+            _ => self.in_tiles::<S, FEW>(simd),
+        }
+    }
+}
+
+impl<T: Real> Image<'_, T> {
+    #[inline(always)]
+    fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
         let Image { run, around: &Padded { pitch, plane }, maps, packed, bias, out } = self;
         let [from, to] = run.channels;
         let [oh, ow] = run.output;
@@ -158,46 +162,46 @@ impl<T: Real> WithSimd for Image<'_, T> {
         let across = ow.div_ceil(lanes);
         let vectors = oh * across;
         let (zero, one) = (T::splat(simd, T::ZERO), T::splat(simd, T::ONE));
-        for (block, packed) in packed.chunks_exact(from * TAPS * OUTPUTS).enumerate() {
+        for (block, packed) in packed.chunks_exact(from * TAPS * TILE).enumerate() {
             let mut first = 0;
             while first < vectors {
                 // The last block is moved back so that it is whole: some positions are computed twice, to the same bits.
-                let start = first.min(vectors - TILES);
+                let start = first.min(vectors - VECTORS);
                 let place = |t: usize| ((start + t) / across, (start + t) % across * lanes);
-                let at: [usize; TILES] = std::array::from_fn(|t| place(t).0 * pitch + place(t).1);
-                let mut sums = [[zero; TILES]; OUTPUTS];
-                for (maps, packed) in maps.chunks_exact(plane).zip(packed.chunks_exact(TAPS * OUTPUTS)) {
+                let at: [usize; VECTORS] = std::array::from_fn(|t| place(t).0 * pitch + place(t).1);
+                let mut sums = [[zero; VECTORS]; TILE];
+                for (maps, packed) in maps.chunks_exact(plane).zip(packed.chunks_exact(TAPS * TILE)) {
                     let row = |t: usize, ky: usize| &maps[at[t] + ky * pitch..][..lanes + SIDE - 1];
                     let rows = [[row(0, 0), row(1, 0)], [row(0, 1), row(1, 1)], [row(0, 2), row(1, 2)]];
                     for ky in 0..SIDE {
                         for kx in 0..SIDE {
                             let load = |t: usize| T::load(simd, &rows[ky][t][kx..kx + lanes]);
                             let (x0, x1) = (load(0), load(1));
-                            for o in 0..OUTPUTS {
-                                let weight = T::splat(simd, packed[(ky * SIDE + kx) * OUTPUTS + o]);
+                            for o in 0..TILE {
+                                let weight = T::splat(simd, packed[(ky * SIDE + kx) * TILE + o]);
                                 sums[o][0] = T::fused(simd, weight, x0, sums[o][0]);
                                 sums[o][1] = T::fused(simd, weight, x1, sums[o][1]);
                             }
                         }
                     }
                 }
-                for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
-                    let channel = block * OUTPUTS + o;
+                for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
+                    let channel = block * TILE + o;
                     let bias = T::splat(simd, bias.map_or(T::ZERO, |bias| bias[channel]));
                     for (t, sum) in sums.iter().enumerate() {
                         let (y, x) = place(t);
                         let row = &mut out[(channel * oh + y) * ow..][..ow];
                         let sum = T::fused(simd, one, *sum, bias);
                         if x + lanes <= ow {
-                            T::store(simd, &mut row[x..x + lanes], sum);
+                            T::store_new(simd, &mut row[x..x + lanes], sum);
                         } else {
                             let mut whole = [T::ZERO; LONGEST];
                             T::store(simd, &mut whole[..lanes], sum);
-                            row[x..].copy_from_slice(&whole[..ow - x]);
+                            row[x..].write_copy_of_slice(&whole[..ow - x]);
                         }
                     }
                 }
-                first += TILES;
+                first += VECTORS;
             }
         }
     }
@@ -216,7 +220,7 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
         .map(|(x, dout)| {
             let mut dw = vec![T::ZERO; g.co * g.ci * TAPS];
             let mut maps = Vec::new();
-            let mut rows = vec![T::ZERO; g.co.next_multiple_of(OUTPUTS) * plane];
+            let mut rows = vec![T::ZERO; g.co.next_multiple_of(tile_of(g.co)) * plane];
             for (x, dout) in x.chunks_exact(in_image).zip(dout.chunks_exact(out_image)) {
                 around.fill(&mut maps, x, g.ci, [g.h, g.w], g.pad);
                 for (to, from) in rows.chunks_exact_mut(plane).zip(dout.chunks_exact(g.out_map())) {
@@ -249,28 +253,35 @@ impl<T: Real> WithSimd for Weights<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match tile_on::<S>(self.g.co) {
+            MANY => self.in_tiles::<S, MANY>(simd),
+            _ => self.in_tiles::<S, FEW>(simd),
+        }
+    }
+}
+
+impl<T: Real> Weights<'_, T> {
+    #[inline(always)]
+    fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
         let Weights { g, around, maps, rows, plane, dw } = self;
         let Geometry { ci, co, .. } = *g;
         let zero = T::splat(simd, T::ZERO);
-        for (block, rows) in rows.chunks_exact(OUTPUTS * plane).enumerate() {
-            let output = |o: usize| T::vectors::<S>(&rows[o * plane..][..plane]);
+        for (block, rows) in rows.chunks_exact(TILE * plane).enumerate() {
+            let d: [_; TILE] = std::array::from_fn(|o| T::vectors::<S>(&rows[o * plane..][..plane]));
             for (c, maps) in maps.chunks_exact(around.plane).enumerate() {
                 for ky in 0..SIDE {
                     let tap = |kx: usize| T::vectors::<S>(&maps[ky * around.pitch + kx..][..plane]);
-                    let taps = tap(0).iter().zip(tap(1)).zip(tap(2));
-                    let outputs = output(0).iter().zip(output(1)).zip(output(2).iter().zip(output(3)));
-                    let mut sums = [[zero; SIDE]; OUTPUTS];
-                    for (((&x0, &x1), &x2), ((&d0, &d1), (&d2, &d3))) in taps.zip(outputs) {
-                        let d = [d0, d1, d2, d3];
-                        for o in 0..OUTPUTS {
-                            sums[o][0] = T::fused(simd, d[o], x0, sums[o][0]);
-                            sums[o][1] = T::fused(simd, d[o], x1, sums[o][1]);
-                            sums[o][2] = T::fused(simd, d[o], x2, sums[o][2]);
+                    let mut sums = [[zero; SIDE]; TILE];
+                    for (v, ((&x0, &x1), &x2)) in tap(0).iter().zip(tap(1)).zip(tap(2)).enumerate() {
+                        for o in 0..TILE {
+                            sums[o][0] = T::fused(simd, d[o][v], x0, sums[o][0]);
+                            sums[o][1] = T::fused(simd, d[o][v], x1, sums[o][1]);
+                            sums[o][2] = T::fused(simd, d[o][v], x2, sums[o][2]);
                         }
                     }
-                    for o in 0..OUTPUTS.min(co - block * OUTPUTS) {
+                    for o in 0..TILE.min(co - block * TILE) {
                         for kx in 0..SIDE {
-                            dw[((block * OUTPUTS + o) * ci + c) * TAPS + ky * SIDE + kx] += T::total(simd, sums[o][kx]);
+                            dw[((block * TILE + o) * ci + c) * TAPS + ky * SIDE + kx] += T::total(simd, sums[o][kx]);
                         }
                     }
                 }

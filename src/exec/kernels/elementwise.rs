@@ -9,56 +9,56 @@ pub(crate) fn forward<T: Real>(function: Unary, x: &[T]) -> Vec<T> {
     let c = T::of;
     let sigmoid = |v: T| T::ONE / (T::ONE + (-v).exp());
     match function {
-        Unary::Relu => map(x, |v| if v > T::ZERO || v.is_nan() { v } else { T::ZERO }),
-        Unary::LeakyRelu(slope) => map(x, |v| if v > T::ZERO { v } else { v * c(slope) }),
-        Unary::Elu(alpha) => map(x, |v| if v > T::ZERO { v } else { c(alpha) * (v.exp() - T::ONE) }),
-        Unary::Clip { min, max } => map(x, |v| v.at_least(c(min)).at_most(c(max))),
+        Unary::Relu => map(x, move |v| if v > T::ZERO || v.is_nan() { v } else { T::ZERO }),
+        Unary::LeakyRelu(slope) => map(x, move |v| if v > T::ZERO { v } else { v * c(slope) }),
+        Unary::Elu(alpha) => map(x, move |v| if v > T::ZERO { v } else { c(alpha) * (v.exp() - T::ONE) }),
+        Unary::Clip { min, max } => map(x, move |v| v.at_least(c(min)).at_most(c(max))),
         Unary::Sigmoid => map(x, sigmoid),
-        Unary::HardSigmoid { alpha, beta } => map(x, |v| (c(alpha) * v + c(beta)).at_least(T::ZERO).at_most(T::ONE)),
-        Unary::HardSwish => map(x, |v| v * (v / c(6.0) + c(0.5)).at_least(T::ZERO).at_most(T::ONE)),
-        Unary::Silu => map(x, |v| v * sigmoid(v)),
+        Unary::HardSigmoid { alpha, beta } => map(x, move |v| (c(alpha) * v + c(beta)).at_least(T::ZERO).at_most(T::ONE)),
+        Unary::HardSwish => map(x, move |v| v * (v / c(6.0) + c(0.5)).at_least(T::ZERO).at_most(T::ONE)),
+        Unary::Silu => map(x, move |v| v * sigmoid(v)),
         Unary::Tanh => map(x, Real::tanh),
-        Unary::Gelu { tanh: false } => map(x, |v| v * normal_cdf(v)),
-        Unary::Gelu { tanh: true } => map(x, |v| c(0.5) * v * (T::ONE + gelu_inner(v).tanh())),
+        Unary::Gelu { tanh: false } => map(x, move |v| v * normal_cdf(v)),
+        Unary::Gelu { tanh: true } => map(x, move |v| c(0.5) * v * (T::ONE + gelu_inner(v).tanh())),
         Unary::Erf => map(x, Real::erf),
-        Unary::Softplus => map(x, |v| v.at_least(T::ZERO) + (T::ONE + (-v.abs()).exp()).ln()),
+        Unary::Softplus => map(x, move |v| v.at_least(T::ZERO) + (T::ONE + (-v.abs()).exp()).ln()),
         Unary::Exp => map(x, Real::exp),
         Unary::Log => map(x, Real::ln),
         Unary::Sqrt => map(x, Real::sqrt),
-        Unary::Neg => map(x, |v| -v),
+        Unary::Neg => map(x, move |v| -v),
         Unary::Abs => map(x, Real::abs),
-        Unary::Reciprocal => map(x, |v| T::ONE / v),
-        Unary::Pow(2.0) => map(x, |v| v * v),
-        Unary::Pow(exponent) => map(x, |v| v.powf(c(exponent))),
-        Unary::Affine { scale, shift } => map(x, |v| c(scale) * v + c(shift)),
+        Unary::Reciprocal => map(x, move |v| T::ONE / v),
+        Unary::Pow(2.0) => map(x, move |v| v * v),
+        Unary::Pow(exponent) => map(x, move |v| v.powf(c(exponent))),
+        Unary::Affine { scale, shift } => map(x, move |v| c(scale) * v + c(shift)),
     }
 }
 
 /// Elementwise arithmetic on two operands of one shape.
 pub(crate) fn binary<T: Real>(kind: Binary, a: &[T], b: &[T]) -> Vec<T> {
     match kind {
-        Binary::Add => map2(a, b, |a, b| a + b),
-        Binary::Sub => map2(a, b, |a, b| a - b),
-        Binary::Mul => map2(a, b, |a, b| a * b),
-        Binary::Div => map2(a, b, |a, b| a / b),
+        Binary::Add => map2(a, b, move |a, b| a + b),
+        Binary::Sub => map2(a, b, move |a, b| a - b),
+        Binary::Mul => map2(a, b, move |a, b| a * b),
+        Binary::Div => map2(a, b, move |a, b| a / b),
     }
 }
 
 /// `a + b`, cut off.
 pub(crate) fn clamped_sum<T: Real>(a: &[T], b: &[T], [least, most]: [T; 2]) -> Vec<T> {
-    map2(a, b, |a, b| (a + b).at_least(least).at_most(most))
+    map2(a, b, move |a, b| (a + b).at_least(least).at_most(most))
 }
 
 /// Cuts values off in place. Unbounded sides cost nothing.
 pub(crate) fn cut_off<T: Real>(values: &mut [T], [least, most]: [T; 2]) {
     if [least, most] != T::UNBOUNDED {
-        change(values, |v| v.at_least(least).at_most(most));
+        change(values, move |v| v.at_least(least).at_most(most));
     }
 }
 
 /// The gradient that a clamp lets through, by what came out of it.
 pub(crate) fn passed<T: Real>(y: &[T], d: &[T], [least, most]: [T; 2]) -> Vec<T> {
-    map2(y, d, |y, d| if y > least && y < most { d } else { T::ZERO })
+    map2(y, d, move |y, d| if y > least && y < most { d } else { T::ZERO })
 }
 
 /// What a derivative is computed from.
@@ -90,13 +90,13 @@ pub(crate) fn backward<T: Real>(function: Unary, of: &[T], d: &[T]) -> Vec<T> {
     let one = T::ONE;
     let sigmoid = |v: T| T::ONE / (T::ONE + (-v).exp());
     match function {
-        Unary::Relu => map2(y, d, |y, d| if y > T::ZERO { d } else { T::ZERO }),
-        Unary::LeakyRelu(slope) => map2(x, d, |x, d| if x > T::ZERO { d } else { d * c(slope) }),
-        Unary::Elu(alpha) => map2(x, d, |x, d| if x > T::ZERO { d } else { d * c(alpha) * x.exp() }),
-        Unary::Clip { min, max } => map2(x, d, |x, d| if x > c(min) && x < c(max) { d } else { T::ZERO }),
-        Unary::Sigmoid => map2(y, d, |y, d| d * y * (one - y)),
-        Unary::HardSigmoid { alpha, .. } => map2(y, d, |y, d| if y > T::ZERO && y < one { d * c(alpha) } else { T::ZERO }),
-        Unary::HardSwish => map2(x, d, |x, d| {
+        Unary::Relu => map2(y, d, move |y, d| if y > T::ZERO { d } else { T::ZERO }),
+        Unary::LeakyRelu(slope) => map2(x, d, move |x, d| if x > T::ZERO { d } else { d * c(slope) }),
+        Unary::Elu(alpha) => map2(x, d, move |x, d| if x > T::ZERO { d } else { d * c(alpha) * x.exp() }),
+        Unary::Clip { min, max } => map2(x, d, move |x, d| if x > c(min) && x < c(max) { d } else { T::ZERO }),
+        Unary::Sigmoid => map2(y, d, move |y, d| d * y * (one - y)),
+        Unary::HardSigmoid { alpha, .. } => map2(y, d, move |y, d| if y > T::ZERO && y < one { d * c(alpha) } else { T::ZERO }),
+        Unary::HardSwish => map2(x, d, move |x, d| {
             if x <= c(-3.0) {
                 T::ZERO
             } else if x >= c(3.0) {
@@ -105,24 +105,24 @@ pub(crate) fn backward<T: Real>(function: Unary, of: &[T], d: &[T]) -> Vec<T> {
                 d * (x / c(3.0) + c(0.5))
             }
         }),
-        Unary::Silu => map2(x, d, |x, d| {
+        Unary::Silu => map2(x, d, move |x, d| {
             let s = sigmoid(x);
             d * (s + x * s * (one - s))
         }),
-        Unary::Tanh => map2(y, d, |y, d| d * (one - y * y)),
-        Unary::Gelu { tanh: false } => map2(x, d, |x, d| d * (normal_cdf(x) + x * normal_density(x))),
-        Unary::Gelu { tanh: true } => map2(x, d, |x, d| {
+        Unary::Tanh => map2(y, d, move |y, d| d * (one - y * y)),
+        Unary::Gelu { tanh: false } => map2(x, d, move |x, d| d * (normal_cdf(x) + x * normal_density(x))),
+        Unary::Gelu { tanh: true } => map2(x, d, move |x, d| {
             let t = gelu_inner(x).tanh();
             let inner = c(SQRT_2_OVER_PI) * (one + c(3.0 * 0.044_715) * x * x);
             d * (c(0.5) * (one + t) + c(0.5) * x * (one - t * t) * inner)
         }),
-        Unary::Erf => map2(x, d, |x, d| d * c(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp()),
-        Unary::Softplus => map2(x, d, |x, d| d * sigmoid(x)),
-        Unary::Exp => map2(y, d, |y, d| d * y),
-        Unary::Log => map2(x, d, |x, d| d / x),
-        Unary::Sqrt => map2(y, d, |y, d| d / (y + y)),
-        Unary::Neg => map(d, |d| -d),
-        Unary::Abs => map2(x, d, |x, d| {
+        Unary::Erf => map2(x, d, move |x, d| d * c(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp()),
+        Unary::Softplus => map2(x, d, move |x, d| d * sigmoid(x)),
+        Unary::Exp => map2(y, d, move |y, d| d * y),
+        Unary::Log => map2(x, d, move |x, d| d / x),
+        Unary::Sqrt => map2(y, d, move |y, d| d / (y + y)),
+        Unary::Neg => map(d, move |d| -d),
+        Unary::Abs => map2(x, d, move |x, d| {
             if x > T::ZERO {
                 d
             } else if x < T::ZERO {
@@ -131,10 +131,10 @@ pub(crate) fn backward<T: Real>(function: Unary, of: &[T], d: &[T]) -> Vec<T> {
                 T::ZERO
             }
         }),
-        Unary::Reciprocal => map2(y, d, |y, d| -d * y * y),
-        Unary::Pow(2.0) => map2(x, d, |x, d| d * (x + x)),
-        Unary::Pow(exponent) => map2(x, d, |x, d| d * c(exponent) * x.powf(c(exponent - 1.0))),
-        Unary::Affine { scale, .. } => map(d, |d| d * c(scale)),
+        Unary::Reciprocal => map2(y, d, move |y, d| -d * y * y),
+        Unary::Pow(2.0) => map2(x, d, move |x, d| d * (x + x)),
+        Unary::Pow(exponent) => map2(x, d, move |x, d| d * c(exponent) * x.powf(c(exponent - 1.0))),
+        Unary::Affine { scale, .. } => map(d, move |d| d * c(scale)),
     }
 }
 

@@ -6,6 +6,18 @@ use super::pieces::pieces;
 /// Numbers that one thread moves before the next piece.
 const PIECE: usize = 1 << 14;
 
+/// `to[i] = from[2 i]`. In pairs, because steps of two are not made of vectors.
+#[inline]
+pub(super) fn take_every_second<T: Copy>(to: &mut [T], from: &[T]) {
+    let pairs = from.as_chunks::<2>().0;
+    let whole = to.len().min(pairs.len());
+    let (firsts, last) = to.split_at_mut(whole);
+    firsts.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+    if let (Some(to), Some(&from)) = (last.first_mut(), from.get(2 * whole)) {
+        *to = from;
+    }
+}
+
 /// Along the middle axis of `[outer, axis, inner]`: place `i` of the result is place `from[i]` of `x`, or `fill` where there is none.
 pub(crate) fn take<T: Real>(x: &[T], axis: usize, inner: usize, from: &[Option<usize>], fill: T) -> Vec<T> {
     let outer = x.len().checked_div(axis * inner).unwrap_or(0);
@@ -59,6 +71,16 @@ pub(crate) fn permute<T: Real>(x: &[T], dims: &[usize], perm: &[usize]) -> Vec<T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_second_is_taken_from_even_and_odd_lengths() {
+        for len in 0..9_usize {
+            let from: Vec<usize> = (0..len).collect();
+            let mut to = vec![99; len.div_ceil(2)];
+            take_every_second(&mut to, &from);
+            assert_eq!(to, from.iter().copied().step_by(2).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn numbers_arrive_where_they_should() {

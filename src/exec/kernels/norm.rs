@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::matmul::add_in_order;
-use super::pieces::pieces;
-use super::wide::{add_into, greatest, map_into, map2_into, map3_into, sum, sum_by, sum_pairs, sum_pairs_twice};
+use super::pieces::{made, pieces};
+use super::wide::{add_into, greatest, map_into, map_new, map2_into, map2_new, map3_into, sum, sum_by, sum_pairs, sum_pairs_twice};
 
 /// `[n, c, map]`, flattened.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(crate) fn batch_statistics<T: Real>(s: Channels, x: &[T]) -> (Vec<T>, Vec<T>
             for (i, plane) in s.planes(x, c).enumerate() {
                 let own = sum(plane) / map;
                 let (before, ahead) = (T::of(i as f64), own - mean);
-                squares += sum_by(plane, |v| (v - own) * (v - own)) + ahead * ahead * map * before / (before + T::ONE);
+                squares += sum_by(plane, move |v| (v - own) * (v - own)) + ahead * ahead * map * before / (before + T::ONE);
                 mean += ahead / (before + T::ONE);
             }
             (mean, squares / s.count())
@@ -54,10 +54,10 @@ pub(crate) fn batch_apply<T: Real>(
     eps: f64,
     [least, most]: [T; 2],
 ) -> Vec<T> {
-    pieces(x.len(), s.map, |plane, out| {
+    made(x.len(), s.map, |plane, out| {
         let (c, x) = (plane % s.c, &x[plane * s.map..][..s.map]);
         let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
-        map_into(out, x, |x| (x * factor + offset).at_least(least).at_most(most));
+        map_new(out, x, move |x| (x * factor + offset).at_least(least).at_most(most))
     })
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn batch_backward<T: Real>(
             let (passed, mean) = (passed(c), mean[c]);
             let (mut with_x, mut total) = (T::ZERO, T::ZERO);
             for (x, d) in s.planes(x, c).zip(s.planes(dout, c)) {
-                let [first, second] = sum_pairs_twice(x, d, |x, d| {
+                let [first, second] = sum_pairs_twice(x, d, move |x, d| {
                     let d = passed(x, d);
                     [(x - mean) * d, d]
                 });
@@ -103,7 +103,7 @@ pub(crate) fn batch_backward<T: Real>(
             (with_x * inverse[c], total)
         })
         .unzip();
-    let dx = pieces(x.len(), s.map, |plane, dx| {
+    let dx = made(x.len(), s.map, |plane, dx| {
         let c = plane % s.c;
         let (x, d) = (&x[plane * s.map..][..s.map], &dout[plane * s.map..][..s.map]);
         let factor = scale[c] * inverse[c];
@@ -112,9 +112,9 @@ pub(crate) fn batch_backward<T: Real>(
             let shared = dshift[c] / s.count();
             let slope = dscale[c] * inverse[c] / s.count();
             let mean = mean[c];
-            map2_into(dx, x, d, |x, d| factor * (passed(x, d) - shared - (x - mean) * slope));
+            map2_new(dx, x, d, move |x, d| factor * (passed(x, d) - shared - (x - mean) * slope))
         } else {
-            map2_into(dx, x, d, |x, d| factor * passed(x, d));
+            map2_new(dx, x, d, move |x, d| factor * passed(x, d))
         }
     });
     (dx, dscale, dshift)
@@ -129,10 +129,12 @@ pub(crate) fn layer_forward<T: Real>(width: usize, x: &[T], scale: Option<&[T]>,
         for (out, x) in out.chunks_exact_mut(width).zip(x[i * ROWS * width..].chunks_exact(width)) {
             let (mean, inverse) = row_statistics(x, eps);
             match (scale, shift) {
-                (Some(scale), Some(shift)) => map3_into(out, [x, scale, shift], |[x, scale, shift]| (x - mean) * inverse * scale + shift),
-                (Some(scale), None) => map2_into(out, x, scale, |x, scale| (x - mean) * inverse * scale),
-                (None, Some(shift)) => map2_into(out, x, shift, |x, shift| (x - mean) * inverse + shift),
-                (None, None) => map_into(out, x, |x| (x - mean) * inverse),
+                (Some(scale), Some(shift)) => {
+                    map3_into(out, [x, scale, shift], move |[x, scale, shift]| (x - mean) * inverse * scale + shift)
+                }
+                (Some(scale), None) => map2_into(out, x, scale, move |x, scale| (x - mean) * inverse * scale),
+                (None, Some(shift)) => map2_into(out, x, shift, move |x, shift| (x - mean) * inverse + shift),
+                (None, None) => map_into(out, x, move |x| (x - mean) * inverse),
             }
         }
     })
@@ -148,23 +150,23 @@ pub(crate) fn layer_backward<T: Real>(width: usize, x: &[T], dout: &[T], scale: 
         let mut scaled = vec![T::ZERO; width];
         for (dx, (x, d)) in dx.chunks_exact_mut(width).zip(rows) {
             let (mean, inverse) = row_statistics(x, eps);
-            map2_into(&mut scaled, d, scale, |d, scale| d * scale);
+            map2_into(&mut scaled, d, scale, move |d, scale| d * scale);
             let shared = sum(&scaled) / count;
-            let slope = sum_pairs(&scaled, x, |d, x| d * (x - mean)) * inverse * inverse / count;
-            map2_into(dx, &scaled, x, |d, x| inverse * (d - shared - (x - mean) * slope));
+            let slope = sum_pairs(&scaled, x, move |d, x| d * (x - mean)) * inverse * inverse / count;
+            map2_into(dx, &scaled, x, move |d, x| inverse * (d - shared - (x - mean) * slope));
         }
     });
     let normal = |x: &[T]| row_statistics(x, eps);
     let dscale = folded_rows(width, x, dout, |sum, x, d| {
         let (mean, inverse) = normal(x);
-        add_into(sum, [x, d], |[x, d]| d * (x - mean) * inverse);
+        add_into(sum, [x, d], move |[x, d]| d * (x - mean) * inverse);
     });
     (dx, dscale, column_sums(width, dout))
 }
 
 /// The sum of rows of `width`.
 pub(crate) fn column_sums<T: Real>(width: usize, rows: &[T]) -> Vec<T> {
-    folded_rows(width, rows, rows, |sum, row, _| add_into(sum, [row, row], |[value, _]| value))
+    folded_rows(width, rows, rows, |sum, row, _| add_into(sum, [row, row], move |[value, _]| value))
 }
 
 /// `add(sum, a, b)` for all rows of `a` and `b`: pieces of rows apart, then their sums in order.
@@ -187,7 +189,7 @@ fn folded_rows<T: Real>(width: usize, a: &[T], b: &[T], add: impl Fn(&mut [T], &
 fn row_statistics<T: Real>(x: &[T], eps: f64) -> (T, T) {
     let count = T::of(x.len() as f64);
     let mean = sum(x) / count;
-    let variance = sum_by(x, |v| (v - mean) * (v - mean)) / count;
+    let variance = sum_by(x, move |v| (v - mean) * (v - mean)) / count;
     (mean, T::ONE / (variance + T::of(eps)).sqrt())
 }
 
@@ -196,7 +198,7 @@ pub(crate) fn softmax_rows<T: Real>(width: usize, x: &[T]) -> Vec<T> {
     pieces(x.len(), ROWS * width, |i, out| {
         for (out, x) in out.chunks_exact_mut(width).zip(x[i * ROWS * width..].chunks_exact(width)) {
             let top = greatest(x);
-            map_into(out, x, |x| (x - top).exp());
+            map_into(out, x, move |x| (x - top).exp());
             let share = T::ONE / sum(out);
             for v in out {
                 *v *= share;
@@ -210,8 +212,8 @@ pub(crate) fn softmax_backward<T: Real>(width: usize, y: &[T], dout: &[T]) -> Ve
     pieces(y.len(), ROWS * width, |i, dx| {
         let rows = y[i * ROWS * width..].chunks_exact(width).zip(dout[i * ROWS * width..].chunks_exact(width));
         for (dx, (y, d)) in dx.chunks_exact_mut(width).zip(rows) {
-            let shared = sum_pairs(y, d, |y, d| y * d);
-            map2_into(dx, y, d, |y, d| y * (d - shared));
+            let shared = sum_pairs(y, d, move |y, d| y * d);
+            map2_into(dx, y, d, move |y, d| y * (d - shared));
         }
     })
 }

@@ -33,14 +33,23 @@ pub(super) fn pieces_with<T: Real, K>(
     all
 }
 
-/// The same without the zeros, for pieces that would not stay in a cache between being zeroed and being filled: `make(i, piece)` gives
-/// piece `i` back with every number written.
-#[allow(unsafe_code)]
+/// [`pieces`] without the zeros: `make(i, piece)` gives piece `i` back with every number written.
 pub(super) fn made<T: Real>(n: usize, size: usize, make: impl for<'a> Fn(usize, &'a mut [MaybeUninit<T>]) -> &'a mut [T] + Sync) -> Vec<T> {
+    made_with(n, size, || (), |(), i, piece| make(i, piece))
+}
+
+/// The same with something that a thread keeps from one piece to its next.
+#[allow(unsafe_code)]
+pub(super) fn made_with<T: Real, K>(
+    n: usize,
+    size: usize,
+    keep: impl Fn() -> K + Sync + Send,
+    make: impl for<'a> Fn(&mut K, usize, &'a mut [MaybeUninit<T>]) -> &'a mut [T] + Sync,
+) -> Vec<T> {
     let mut all: Vec<T> = Vec::with_capacity(n);
-    all.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).enumerate().for_each(|(i, piece)| {
+    all.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).enumerate().for_each_init(keep, |keep, (i, piece)| {
         let whole = (piece.as_ptr().cast::<T>(), piece.len());
-        let made = make(i, piece);
+        let made = make(keep, i, piece);
         assert_eq!((made.as_ptr(), made.len()), whole, "a piece was not given back whole");
     });
     // SAFETY: every piece came back as numbers, whole and at its own place, and the pieces are the first `n`.

@@ -1,12 +1,15 @@
 //! Convolution with 1x1 kernels: a matrix product over channels.
+#![allow(unsafe_code)] // a result that is written before it is read
+
+use std::mem::MaybeUninit;
 
 use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
 use super::elementwise::cut_off;
-use super::pieces::pieces_with;
-use super::tile::{OUTPUTS, VECTORS, packed, sums};
+use super::pieces::made_with;
+use super::tile::{FEW, MANY, VECTORS, packed, sums, tile_of, tile_on};
 use super::wide::wide;
 
 /// Numbers in the longest vector.
@@ -24,18 +27,21 @@ pub(crate) fn suits(g: &Geometry) -> bool {
 
 /// Forward.
 pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
-    over_batch([g.ci, g.co], [g.n, g.in_map()], x, &packed([g.co, g.ci], |o, c| weight[o * g.ci + c]), finish)
+    over_batch([g.ci, g.co], [g.n, g.in_map()], x, &packed(tile_of(g.co), [g.co, g.ci], |o, c| weight[o * g.ci + c]), finish)
 }
 
 /// Gradient of the input: the convolution of the output's gradient with the transposed kernels.
 pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
-    over_batch([g.co, g.ci], [g.n, g.in_map()], dout, &packed([g.ci, g.co], |c, o| weight[o * g.ci + c]), Finish::NONE)
+    over_batch([g.co, g.ci], [g.n, g.in_map()], dout, &packed(tile_of(g.ci), [g.ci, g.co], |c, o| weight[o * g.ci + c]), Finish::NONE)
 }
 
 fn over_batch<T: Real>([from, to]: [usize; 2], [n, map]: [usize; 2], x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
-    pieces_with(n * to * map, to * map, Vec::new, |panel, i, out| {
+    made_with(n * to * map, to * map, Vec::new, |panel, i, out| {
         wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, bias: finish.bias, panel, out });
+        // SAFETY: for every panel of positions, all of them together the map, each channel's numbers were stored.
+        let out = unsafe { out.assume_init_mut() };
         cut_off(out, finish.bounds);
+        out
     })
 }
 
@@ -47,7 +53,7 @@ struct Image<'a, T> {
     kernels: &'a [T],
     bias: Option<&'a [T]>,
     panel: &'a mut Vec<T>,
-    out: &'a mut [T],
+    out: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Real> WithSimd for Image<'_, T> {
@@ -55,6 +61,16 @@ impl<T: Real> WithSimd for Image<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match tile_on::<S>(self.channels[1]) {
+            MANY => self.in_tiles::<S, MANY>(simd),
+            _ => self.in_tiles::<S, FEW>(simd),
+        }
+    }
+}
+
+impl<T: Real> Image<'_, T> {
+    #[inline(always)]
+    fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
         let Image { channels: [from, to], map, x, kernels, bias, panel, out } = self;
         let lanes = T::lanes::<S>();
         let together = VECTORS * lanes;
@@ -66,14 +82,14 @@ impl<T: Real> WithSimd for Image<'_, T> {
             for (panel, x) in panel.chunks_exact_mut(together).zip(x.chunks_exact(map)) {
                 panel.copy_from_slice(&x[first..first + together]);
             }
-            for (block, kernels) in kernels.chunks_exact(from * OUTPUTS).enumerate() {
-                let sums = sums(simd, kernels, panel, together);
-                for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
-                    let channel = block * OUTPUTS + o;
+            for (block, kernels) in kernels.chunks_exact(from * TILE).enumerate() {
+                let sums = sums::<T, S, TILE>(simd, kernels, panel, together);
+                for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
+                    let channel = block * TILE + o;
                     let bias = T::splat(simd, bias.map_or(T::ZERO, |bias| bias[channel]));
                     let out = &mut out[channel * map + first..][..together];
-                    T::store(simd, out, T::plus(simd, sums[0], bias));
-                    T::store(simd, &mut out[lanes..], T::plus(simd, sums[1], bias));
+                    T::store_new(simd, out, T::plus(simd, sums[0], bias));
+                    T::store_new(simd, &mut out[lanes..], T::plus(simd, sums[1], bias));
                 }
             }
         }

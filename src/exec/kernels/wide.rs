@@ -2,9 +2,15 @@
 //!
 //! A program for every x86-64 machine uses 128-bit vectors; here the same plain loops are compiled for AVX2 and AVX-512
 //! too and chosen at run time (`pulp`). No sum here changes its order with the width of the vectors.
+//!
+//! Functions are passed by value and own what they capture (`move`): through a reference, what they read could be what the loop writes, and
+//! the loop would not be made of vectors.
+#![allow(unsafe_code)] // results that are written before they are read
+
+use std::mem::MaybeUninit;
 
 use super::Real;
-use super::pieces::pieces;
+use super::pieces::made;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Elements per piece of an elementwise loop.
@@ -16,20 +22,48 @@ pub(super) fn wide<Op: WithSimd>(op: Op) -> Op::Output {
     Arch::new().dispatch(op)
 }
 
+/// Where a number can be put: over another one, or into memory that holds nothing yet.
+pub(super) trait Place<T> {
+    fn put(&mut self, value: T);
+}
+
+impl<T: Real> Place<T> for T {
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        *self = value;
+    }
+}
+
+impl<T: Real> Place<T> for MaybeUninit<T> {
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        self.write(value);
+    }
+}
+
 /// `out[i] = f(x[i])`.
 #[inline]
-pub(super) fn map_into<T: Real>(out: &mut [T], x: &[T], f: impl Fn(T) -> T) {
-    struct Map<'a, T, F>(&'a mut [T], &'a [T], F);
-    impl<T: Real, F: Fn(T) -> T> WithSimd for Map<'_, T, F> {
+pub(super) fn map_into<T: Real, P: Place<T>>(out: &mut [P], x: &[T], f: impl Fn(T) -> T) {
+    struct Map<'a, P, T, F>(&'a mut [P], &'a [T], F);
+    impl<T: Real, P: Place<T>, F: Fn(T) -> T> WithSimd for Map<'_, P, T, F> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
             for (out, &x) in self.0.iter_mut().zip(self.1) {
-                *out = self.2(x);
+                out.put(self.2(x));
             }
         }
     }
     wide(Map(out, x, f));
+}
+
+/// [`map_into`] memory that holds nothing yet.
+#[inline]
+pub(super) fn map_new<'a, T: Real>(out: &'a mut [MaybeUninit<T>], x: &[T], f: impl Fn(T) -> T) -> &'a mut [T] {
+    assert_eq!(out.len(), x.len(), "the result has another size");
+    map_into(out, x, f);
+    // SAFETY: there are as many numbers as places, and each was put into its place.
+    unsafe { out.assume_init_mut() }
 }
 
 /// `x[i] = f(x[i])`.
@@ -66,18 +100,27 @@ pub(super) fn take_greater<T: Real>(best: &mut [T], x: &[T]) {
 
 /// `out[i] = f(a[i], b[i])`.
 #[inline]
-pub(super) fn map2_into<T: Real>(out: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
-    struct Map<'a, T, F>(&'a mut [T], &'a [T], &'a [T], F);
-    impl<T: Real, F: Fn(T, T) -> T> WithSimd for Map<'_, T, F> {
+pub(super) fn map2_into<T: Real, P: Place<T>>(out: &mut [P], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
+    struct Map<'a, P, T, F>(&'a mut [P], &'a [T], &'a [T], F);
+    impl<T: Real, P: Place<T>, F: Fn(T, T) -> T> WithSimd for Map<'_, P, T, F> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
             for ((out, &a), &b) in self.0.iter_mut().zip(self.1).zip(self.2) {
-                *out = self.3(a, b);
+                out.put(self.3(a, b));
             }
         }
     }
     wide(Map(out, a, b, f));
+}
+
+/// [`map2_into`] memory that holds nothing yet.
+#[inline]
+pub(super) fn map2_new<'a, T: Real>(out: &'a mut [MaybeUninit<T>], a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> &'a mut [T] {
+    assert_eq!([out.len(); 2], [a.len(), b.len()], "the result has another size");
+    map2_into(out, a, b, f);
+    // SAFETY: there are as many pairs as places, and each was put into its place.
+    unsafe { out.assume_init_mut() }
 }
 
 /// `out[i] = f([a[i], b[i], c[i]])`.
@@ -115,15 +158,18 @@ pub(super) fn add_into<T: Real>(sum: &mut [T], inputs: [&[T]; 2], f: impl Fn([T;
 }
 
 /// [`map_into`] a new vector, in parallel.
-pub(super) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    pieces(x.len(), PIECE, |i, out| map_into(out, &x[i * PIECE..][..out.len()], &f))
+pub(super) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Copy + Sync) -> Vec<T> {
+    made(x.len(), PIECE, move |i, out| {
+        let x = &x[i * PIECE..][..out.len()];
+        map_new(out, x, f)
+    })
 }
 
 /// [`map2_into`] a new vector, in parallel.
-pub(super) fn map2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    pieces(a.len(), PIECE, |i, out| {
+pub(super) fn map2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Copy + Sync) -> Vec<T> {
+    made(a.len(), PIECE, move |i, out| {
         let (a, b) = (&a[i * PIECE..][..out.len()], &b[i * PIECE..][..out.len()]);
-        map2_into(out, a, b, &f);
+        map2_new(out, a, b, f)
     })
 }
 

@@ -4,16 +4,19 @@
 //! each spot is one matrix product over channels, and the products are transformed back. Formulas: Lavin and Gray, "Fast Algorithms for
 //! Convolutional Neural Networks" (arXiv 1509.09308), section 4.1; the weight gradient is F(3x3, 2x2), the same transforms read
 //! backwards. With few channels the transforms cost more than they save: `direct` does those.
+#![allow(unsafe_code)] // a result that is written before it is read
 
 mod weight;
+
+use std::mem::MaybeUninit;
 
 use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
 use super::elementwise::cut_off;
-use super::pieces::{pieces, pieces_with};
-use super::tile::{OUTPUTS, VECTORS, sums};
+use super::pieces::{made_with, pieces};
+use super::tile::{FEW, MANY, VECTORS, sums, tile_of, tile_on};
 use super::wide::wide;
 
 pub(crate) use weight::backward_weight;
@@ -63,15 +66,16 @@ fn kernels<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize,
         let (even, odd) = (half * (a + c), half * b);
         [a, even + odd, even - odd, c]
     };
-    let size = SPOTS * inputs * OUTPUTS;
-    pieces(outputs.div_ceil(OUTPUTS) * size, size, |block, to| {
-        for o in 0..OUTPUTS.min(outputs - block * OUTPUTS) {
+    let tile = tile_of(outputs);
+    let size = SPOTS * inputs * tile;
+    pieces(outputs.div_ceil(tile) * size, size, |block, to| {
+        for o in 0..tile.min(outputs - block * tile) {
             for c in 0..inputs {
-                let k = |tap: usize| weight(block * OUTPUTS + o, c, tap);
+                let k = |tap: usize| weight(block * tile + o, c, tap);
                 let columns = [apart([k(0), k(3), k(6)]), apart([k(1), k(4), k(7)]), apart([k(2), k(5), k(8)])];
                 for i in 0..4 {
                     for (j, value) in apart([columns[0][i], columns[1][i], columns[2][i]]).into_iter().enumerate() {
-                        to[((i * 4 + j) * inputs + c) * OUTPUTS + o] = value;
+                        to[((i * 4 + j) * inputs + c) * tile + o] = value;
                     }
                 }
             }
@@ -134,10 +138,13 @@ impl Run {
         let tiles = Tiles::of(self.output);
         let together = (BLOCK / (tiles.rows * tiles.columns)).clamp(1, n.max(1));
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * self.output[0] * self.output[1]);
-        pieces_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
+        made_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
             let x = &x[i * together * in_image..][..out.len() / out_image * in_image];
             wide(Images { run: *self, tiles, x, kernels, bias: finish.bias, out, buffers });
+            // SAFETY: the blocks hold all rows of tiles, and of each both rows of every channel were written.
+            let out = unsafe { out.assume_init_mut() };
             cut_off(out, finish.bounds);
+            out
         })
     }
 }
@@ -163,7 +170,7 @@ struct Images<'a, T> {
     x: &'a [T],
     kernels: &'a [T],
     bias: Option<&'a [T]>,
-    out: &'a mut [T],
+    out: &'a mut [MaybeUninit<T>],
     buffers: &'a mut Buffers<T>,
 }
 
@@ -196,7 +203,10 @@ impl<T: Real> WithSimd for Images<'_, T> {
             }
             let product = Spots { spot: to * count + LINE, channel: count };
             let products = aligned(&mut buffers.products, SPOTS * product.spot);
-            multiply(simd, [from, to], count, kernels, (&*inputs, at), (&mut *products, product));
+            match tile_on::<S>(to) {
+                MANY => multiply::<T, S, MANY>(simd, [from, to], count, kernels, (&*inputs, at), (&mut *products, product)),
+                _ => multiply::<T, S, FEW>(simd, [from, to], count, kernels, (&*inputs, at), (&mut *products, product)),
+            }
             let outputs = aligned(&mut buffers.outputs, 4 * count);
             for channel in 0..to {
                 let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
@@ -210,10 +220,10 @@ impl<T: Real> WithSimd for Images<'_, T> {
                         let (even, odd) = (&outputs[at(0)..][..tiles.columns], &outputs[at(1)..][..tiles.columns]);
                         let (pairs, rest) = line.as_chunks_mut::<2>();
                         for (pair, (&a, &b)) in pairs.iter_mut().zip(even.iter().zip(odd)) {
-                            *pair = [a, b];
+                            *pair = [a, b].map(MaybeUninit::new);
                         }
                         if let ([last], Some(&value)) = (rest, even.last()) {
-                            *last = value;
+                            last.write(value);
                         }
                     }
                 }
@@ -312,7 +322,7 @@ fn apart_by_parity<T: Real>(line: &[T], pad: usize, even: &mut [T], odd: &mut [T
 
 /// Per spot, `products [to, count] = kernels [to, from] inputs [from, count]`.
 #[inline(always)]
-fn multiply<T: Real, S: Simd>(
+fn multiply<T: Real, S: Simd, const TILE: usize>(
     simd: S,
     [from, to]: [usize; 2],
     count: usize,
@@ -325,11 +335,11 @@ fn multiply<T: Real, S: Simd>(
     for spot in 0..SPOTS {
         for tile in (0..count).step_by(together) {
             let inputs = &inputs[spot * at.spot + tile..];
-            for (block, kernels) in kernels.chunks_exact(SPOTS * from * OUTPUTS).enumerate() {
-                let kernels = &kernels[spot * from * OUTPUTS..][..from * OUTPUTS];
-                let sums = sums(simd, kernels, inputs, at.channel);
-                for (o, sums) in sums.iter().enumerate().take(to - block * OUTPUTS) {
-                    let products = &mut products[spot * product.spot + (block * OUTPUTS + o) * product.channel + tile..][..together];
+            for (block, kernels) in kernels.chunks_exact(SPOTS * from * TILE).enumerate() {
+                let kernels = &kernels[spot * from * TILE..][..from * TILE];
+                let sums = sums::<T, S, TILE>(simd, kernels, inputs, at.channel);
+                for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
+                    let products = &mut products[spot * product.spot + (block * TILE + o) * product.channel + tile..][..together];
                     T::store(simd, products, sums[0]);
                     T::store(simd, &mut products[lanes..], sums[1]);
                 }

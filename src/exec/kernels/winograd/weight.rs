@@ -6,16 +6,16 @@ use rayon::prelude::*;
 use super::super::Real;
 use super::super::conv::Geometry;
 use super::super::pieces::pieces;
-use super::super::tile::OUTPUTS;
+use super::super::tile::{FEW, MANY, tile_on};
 use super::super::wide::wide;
 use super::{LINE, SIDE, SPOTS, Source, Spots, TAPS, Tiles, aligned, apart_by_parity};
 
-/// Input channels beside four outputs in the weight gradient.
+/// Input channels beside the outputs of a tile.
 const INPUTS: usize = 3;
 /// Tiles of a weight gradient's products.
 const LONG: usize = 1024;
 /// Rows of a weight gradient that one thread multiplies.
-const ROWS: usize = 4 * OUTPUTS;
+const ROWS: usize = 2 * MANY;
 
 /// Gradient of the weight: per spot, products of transformed inputs and transformed output gradients summed over tiles.
 pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
@@ -179,26 +179,34 @@ impl<T: Real> WithSimd for Products<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match tile_on::<S>(self.sums.len() / self.ci) {
+            MANY => self.in_tiles::<S, MANY>(simd),
+            _ => self.in_tiles::<S, FEW>(simd),
+        }
+    }
+}
+
+impl<T: Real> Products<'_, T> {
+    #[inline(always)]
+    fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
         let Products { count, spot, at, inputs, outputs, sums, ci } = self;
         let count = count.next_multiple_of(T::lanes::<S>());
         let rows = sums.len() / ci;
         let zero = T::splat(simd, T::ZERO);
         let input = |c: usize| T::vectors::<S>(&inputs[c.min(ci - 1) * at.channel + spot..][..count]);
         let output = |o: usize| T::vectors::<S>(&outputs[o.min(rows - 1) * at.channel + spot..][..count]);
-        for o in (0..rows).step_by(OUTPUTS) {
-            let (d0, d1, d2, d3) = (output(o), output(o + 1), output(o + 2), output(o + 3));
+        for o in (0..rows).step_by(TILE) {
+            let d: [_; TILE] = std::array::from_fn(|i| output(o + i));
             for c in (0..ci).step_by(INPUTS) {
-                let mut sum = [[zero; INPUTS]; OUTPUTS];
-                let taps = input(c).iter().zip(input(c + 1)).zip(input(c + 2));
-                for (((&x0, &x1), &x2), ((&d0, &d1), (&d2, &d3))) in taps.zip(d0.iter().zip(d1).zip(d2.iter().zip(d3))) {
-                    let d = [d0, d1, d2, d3];
-                    for i in 0..OUTPUTS {
-                        sum[i][0] = T::fused(simd, d[i], x0, sum[i][0]);
-                        sum[i][1] = T::fused(simd, d[i], x1, sum[i][1]);
-                        sum[i][2] = T::fused(simd, d[i], x2, sum[i][2]);
+                let mut sum = [[zero; INPUTS]; TILE];
+                for (v, ((&x0, &x1), &x2)) in input(c).iter().zip(input(c + 1)).zip(input(c + 2)).enumerate() {
+                    for i in 0..TILE {
+                        sum[i][0] = T::fused(simd, d[i][v], x0, sum[i][0]);
+                        sum[i][1] = T::fused(simd, d[i][v], x1, sum[i][1]);
+                        sum[i][2] = T::fused(simd, d[i][v], x2, sum[i][2]);
                     }
                 }
-                for i in 0..OUTPUTS.min(rows - o) {
+                for i in 0..TILE.min(rows - o) {
                     for j in 0..INPUTS.min(ci - c) {
                         sums[(o + i) * ci + c + j] += T::total(simd, sum[i][j]);
                     }
