@@ -10,6 +10,7 @@ mod composed;
 mod device;
 mod forward;
 mod kernels;
+mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,6 +22,7 @@ use crate::graph::{Binary, Graph, Node, NodeId, Op, Role, SlotId, Unary};
 
 pub use device::{Choice, Compute, DeviceError, Precision};
 pub(crate) use kernels::View;
+use parts::{Gradient, Part};
 
 /// The numbers of a graph as tensors, one per slot, and the type of the numbers that are computed with them. Where that is bf16 the
 /// weights are f32 all the same: mixed precision.
@@ -202,22 +204,29 @@ impl Recording {
     /// The gradient of every slot that trains, given that of the output (same shape as the output).
     pub fn backward(mut self, graph: &Graph, d_output: &Tensor) -> Result<Vec<Option<Tensor>>, ExecError> {
         let nodes = graph.nodes();
-        let mut gradients: Vec<Option<Tensor>> = vec![None; nodes.len()];
-        let mut by_slot: Vec<Option<Tensor>> = vec![None; graph.slots().len()];
-        gradients[graph.output().0] = Some(d_output.to_device(self.output.device())?.to_dtype(self.output.dtype())?.contiguous()?);
+        let mut gradients: Vec<Gradient> = nodes.iter().map(|_| Gradient::default()).collect();
+        let mut by_slot: Vec<Gradient> = graph.slots().iter().map(|_| Gradient::default()).collect();
+        let d_output = d_output.to_device(self.output.device())?.to_dtype(self.output.dtype())?.contiguous()?;
+        gradients[graph.output().0].add(self.path, d_output)?;
         for (i, node) in nodes.iter().enumerate().rev() {
             // A clamped node has no value of its own: the gradient of both is taken at its place.
             let mut at = i;
             if let Some(clamp) = self.clamps[i] {
-                gradients[i] = gradients[clamp.at].take();
+                gradients[i] = std::mem::take(&mut gradients[clamp.at]);
                 at = clamp.at;
             } else if node.inputs.first().and_then(|id| self.clamps[id.0]).is_some_and(|clamp| clamp.at == i) {
                 continue;
             }
             let value = self.values[at].take();
-            let Some(gradient) = gradients[i].take().filter(|_| self.needs[i]) else { continue };
+            let Some(gradient) = gradients[i].take(self.path, &node.shape.at(self.batch))?.filter(|_| self.needs[i]) else { continue };
             if let Op::Param(slot) = node.op {
-                accumulate(self.path, &mut by_slot[slot.0], gradient)?;
+                by_slot[slot.0].add(self.path, gradient)?;
+                continue;
+            }
+            if self.path == Path::Kernels
+                && let Some(part) = Part::of(&node.op, &gradient)?
+            {
+                gradients[node.inputs[0].0].add_part(part);
                 continue;
             }
             let wanted: Vec<bool> = node.inputs.iter().map(|id| self.needs[id.0]).collect();
@@ -245,21 +254,13 @@ impl Recording {
                         (Path::Composed { half: true }, _) => gradient.to_dtype(DType::BF16)?,
                         _ => gradient,
                     };
-                    accumulate(self.path, &mut gradients[id.0], gradient)?;
+                    gradients[id.0].add(self.path, gradient)?;
                 }
             }
         }
-        Ok(by_slot)
+        let slots = by_slot.iter_mut().zip(graph.slots());
+        Ok(slots.map(|(gradient, slot)| gradient.take(self.path, &slot.shape)).collect::<Result<_, _>>()?)
     }
-}
-
-fn accumulate(path: Path, into: &mut Option<Tensor>, gradient: Tensor) -> Result<(), candle_core::Error> {
-    *into = Some(match into.take() {
-        Some(sum) if path == Path::Kernels => forward::same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
-        Some(sum) => (sum + gradient)?,
-        None => gradient,
-    });
-    Ok(())
 }
 
 fn check_input(graph: &Graph, input: &Tensor, n: usize) -> Result<(), ExecError> {

@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use super::forward::{batched, bounds, by_dtype, channels, geometry, heads, indices, is_depthwise, permute, take, tensor};
+use super::forward::{batched, bounds, by_dtype, channels, geometry, heads, is_depthwise, permute, take, tensor};
 use super::kernels::matmul::{self, Mat};
 use super::kernels::{Real, View, attention, conv, depthwise, direct, elementwise, norm, pointwise, pool, winograd};
 use super::{Clamp, Saved};
@@ -150,11 +150,7 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
             }
             first(permute(dout, &inverse)?)
         }
-        Op::Slice { axis, start, end, step: by } => {
-            let from = |i: usize| (*start..*end).contains(&i).then(|| i - start).filter(|i| i % by == 0).map(|i| i / by);
-            first(take(dout, *axis, &(0..shape[*axis]).map(from).collect::<Vec<_>>(), 0.0)?)
-        }
-        Op::Select { axis, indices } => first(spread(shape, *axis, indices.iter().copied(), dout)?),
+        Op::Slice { .. } | Op::Select { .. } => bail!("its gradient is a part of its input's"),
         Op::Pad { pads, .. } => {
             let mut out = dout.clone();
             for (axis, (before, _)) in pads.iter().enumerate() {
@@ -163,10 +159,6 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Optio
             first(out.contiguous()?)
         }
     }
-}
-
-pub(super) fn spread(shape: &[usize], axis: usize, chosen: impl Iterator<Item = usize>, dout: &Tensor) -> Result<Tensor> {
-    Tensor::zeros(shape, dout.dtype(), dout.device())?.index_add(&indices(chosen, dout.device())?, dout, axis)
 }
 
 /// Sums over the axes that broadcasting repeated.

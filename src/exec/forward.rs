@@ -104,8 +104,8 @@ pub(super) fn compute(
         Op::Reshape { .. } => x.reshape(shape)?,
         Op::Expand { .. } => x.broadcast_as(shape)?.contiguous()?,
         Op::Transpose { perm } => permute(x, perm)?,
-        Op::Slice { axis, start, end, step } => take(x, *axis, &(*start..*end).step_by(*step).map(Some).collect::<Vec<_>>(), 0.0)?,
-        Op::Select { axis, indices } => take(x, *axis, &indices.iter().copied().map(Some).collect::<Vec<_>>(), 0.0)?,
+        Op::Slice { axis, start, end, step } => part(x, *axis, (*start..*end).step_by(*step))?,
+        Op::Select { axis, indices } => part(x, *axis, indices.iter().copied())?,
         Op::Pad { pads, value } => pad(x, pads, *value)?,
     };
     Ok((value, Saved::Nothing))
@@ -286,6 +286,16 @@ pub(super) fn indices(indices: impl Iterator<Item = usize>, device: &Device) -> 
     let indices: Vec<u32> = indices.map(|i| i as u32).collect();
     let len = indices.len();
     Tensor::from_vec(indices, len, device)
+}
+
+/// What lies at these places along an axis. Neighbours along the first axis that is longer than 1 are not copied.
+fn part(x: &Tensor, axis: usize, places: impl Iterator<Item = usize>) -> Result<Tensor> {
+    let places: Vec<usize> = places.collect();
+    let neighbours = places.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    match places.first() {
+        Some(&first) if neighbours && x.dims()[..axis].iter().all(|size| *size == 1) => x.narrow(axis, first, places.len()),
+        _ => take(x, axis, &places.into_iter().map(Some).collect::<Vec<_>>(), 0.0),
+    }
 }
 
 /// Along an axis, what lies at `from`, or `fill`.

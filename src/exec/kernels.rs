@@ -84,6 +84,8 @@ pub trait Real:
     fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b + c`, rounded once where the machine has an instruction for it.
     fn fused<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// Every number cut off at the least and the most; NaN stays.
+    fn within<S: Simd>(simd: S, vector: Self::Vector<S>, bounds: [Self::Vector<S>; 2]) -> Self::Vector<S>;
     /// The greater one; NaN where either is NaN.
     #[inline(always)]
     fn at_least(self, other: Self) -> Self {
@@ -102,7 +104,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $as_uninit_mut_simd:ident, $fused:ident, $total:ident, $plus:ident, $minus:ident) => {
+    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $as_uninit_mut_simd:ident, $fused:ident, $less:ident, $select:ident, $total:ident, $plus:ident, $minus:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -178,6 +180,11 @@ macro_rules! real {
             fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
                 simd.$fused(a, b, c)
             }
+            #[inline(always)]
+            fn within<S: Simd>(simd: S, vector: S::$vector, [least, most]: [S::$vector; 2]) -> S::$vector {
+                let vector = simd.$select(simd.$less(vector, least), least, vector);
+                simd.$select(simd.$less(most, vector), most, vector)
+            }
         }
     };
 }
@@ -192,6 +199,8 @@ real!(
     as_mut_simd_f32s,
     as_uninit_mut_simd_f32s,
     mul_add_e_f32s,
+    less_than_f32s,
+    select_f32s,
     reduce_sum_f32s,
     add_f32s,
     sub_f32s
@@ -207,6 +216,8 @@ real!(
     as_mut_simd_f64s,
     as_uninit_mut_simd_f64s,
     mul_add_e_f64s,
+    less_than_f64s,
+    select_f64s,
     reduce_sum_f64s,
     add_f64s,
     sub_f64s

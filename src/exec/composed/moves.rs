@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::exec::backward::{Step, spread};
+use crate::exec::backward::Step;
 use crate::exec::forward::indices;
 use crate::graph::Op;
 
@@ -52,7 +52,10 @@ pub(super) fn backward(op: &Op, step: &Step, dout: &Tensor) -> Result<Vec<Option
             let from = |i: usize| (*start..*end).contains(&i).then(|| i - start).filter(|i| i % by == 0).map(|i| i / by);
             take(dout, *axis, (0..shape[*axis]).map(from), 0.0)?
         }
-        Op::Select { axis, indices } => spread(shape, *axis, indices.iter().copied(), dout)?,
+        Op::Select { axis, indices: chosen } => {
+            let chosen = indices(chosen.iter().copied(), dout.device())?;
+            Tensor::zeros(shape.as_slice(), dout.dtype(), dout.device())?.index_add(&chosen, dout, *axis)?
+        }
         Op::Pad { pads, .. } => {
             let mut out = dout.clone();
             for (axis, (before, _)) in pads.iter().enumerate() {

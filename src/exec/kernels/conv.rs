@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::elementwise::cut_off;
-use super::layout::take_every_second;
+use super::layout::take_every;
 use super::matmul::{Mat, add_in_order, gemm};
 use super::pieces::pieces_with;
 use super::wide::sum;
@@ -286,12 +286,8 @@ fn gather<T: Real>(g: &Geometry, x: &[T], (r0, r1): (usize, usize), patches: &mu
             let start = low * g.stride[1] + shift_x - g.pad[1];
             if g.stride[1] == 1 {
                 to[low..high].copy_from_slice(&line[start..start + high - low]);
-            } else if g.stride[1] == 2 {
-                take_every_second(&mut to[low..high], &line[start..]);
             } else {
-                for (to, from) in to[low..high].iter_mut().zip(line[start..].iter().step_by(g.stride[1])) {
-                    *to = *from;
-                }
+                take_every(g.stride[1], &mut to[low..high], &line[start..]);
             }
         }
     }

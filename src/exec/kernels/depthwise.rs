@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::conv::{Finish, Geometry, PARTS};
 use super::elementwise::cut_off;
-use super::layout::take_every_second;
+use super::layout::take_every;
 use super::matmul::add_in_order;
 use super::pieces::pieces_with;
 use super::wide::wide;
@@ -84,8 +84,7 @@ impl Phases {
             let (to, from) = (&mut to[run.phases..][..run.count], &map[run.map..]);
             match self.stride {
                 1 => to.copy_from_slice(&from[..run.count]),
-                2 => take_every_second(to, from),
-                stride => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, &from)| *to = from),
+                stride => take_every(stride, to, from),
             }
         }
     }

@@ -12,7 +12,6 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::conv::{Finish, Geometry, PARTS};
-use super::elementwise::cut_off;
 use super::matmul::add_in_order;
 use super::pieces::made_with;
 use super::tile::{self, FEW, MANY, VECTORS, tile_of, tile_on};
@@ -121,11 +120,9 @@ impl Run {
         let around = Padded::around::<T>(oh, ow);
         made_with(n * out_image, out_image, Vec::new, |maps, i, out| {
             around.fill(maps, &x[i * in_image..][..in_image], from, self.input, self.pad);
-            wide(Image { run: *self, around: &around, maps, packed, bias: finish.bias, out });
+            wide(Image { run: *self, around: &around, maps, packed, finish, out });
             // SAFETY: every channel's vectors were stored, which reach from the first to the last column of every row.
-            let out = unsafe { out.assume_init_mut() };
-            cut_off(out, finish.bounds);
-            out
+            unsafe { out.assume_init_mut() }
         })
     }
 }
@@ -136,7 +133,7 @@ struct Image<'a, T> {
     around: &'a Padded,
     maps: &'a [T],
     packed: &'a [T],
-    bias: Option<&'a [T]>,
+    finish: Finish<'a, T>,
     out: &'a mut [MaybeUninit<T>],
 }
 
@@ -155,13 +152,14 @@ impl<T: Real> WithSimd for Image<'_, T> {
 impl<T: Real> Image<'_, T> {
     #[inline(always)]
     fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
-        let Image { run, around: &Padded { pitch, plane }, maps, packed, bias, out } = self;
+        let Image { run, around: &Padded { pitch, plane }, maps, packed, finish, out } = self;
         let [from, to] = run.channels;
         let [oh, ow] = run.output;
         let lanes = T::lanes::<S>();
         let across = ow.div_ceil(lanes);
         let vectors = oh * across;
         let (zero, one) = (T::splat(simd, T::ZERO), T::splat(simd, T::ONE));
+        let bounds = finish.bounds.map(|bound| T::splat(simd, bound));
         for (block, packed) in packed.chunks_exact(from * TAPS * TILE).enumerate() {
             let mut first = 0;
             while first < vectors {
@@ -187,11 +185,11 @@ impl<T: Real> Image<'_, T> {
                 }
                 for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
                     let channel = block * TILE + o;
-                    let bias = T::splat(simd, bias.map_or(T::ZERO, |bias| bias[channel]));
+                    let bias = T::splat(simd, finish.bias.map_or(T::ZERO, |bias| bias[channel]));
                     for (t, sum) in sums.iter().enumerate() {
                         let (y, x) = place(t);
                         let row = &mut out[(channel * oh + y) * ow..][..ow];
-                        let sum = T::fused(simd, one, *sum, bias);
+                        let sum = T::within(simd, T::fused(simd, one, *sum, bias), bounds);
                         if x + lanes <= ow {
                             T::store_new(simd, &mut row[x..x + lanes], sum);
                         } else {

@@ -130,7 +130,7 @@ pub(crate) fn layer_forward<T: Real>(width: usize, x: &[T], scale: Option<&[T]>,
             let (mean, inverse) = row_statistics(x, eps);
             match (scale, shift) {
                 (Some(scale), Some(shift)) => {
-                    map3_into(out, [x, scale, shift], move |[x, scale, shift]| (x - mean) * inverse * scale + shift)
+                    map3_into(out, [x, scale, shift], move |[x, scale, shift]| (x - mean) * inverse * scale + shift);
                 }
                 (Some(scale), None) => map2_into(out, x, scale, move |x, scale| (x - mean) * inverse * scale),
                 (None, Some(shift)) => map2_into(out, x, shift, move |x, shift| (x - mean) * inverse + shift),

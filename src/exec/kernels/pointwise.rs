@@ -7,7 +7,6 @@ use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
-use super::elementwise::cut_off;
 use super::pieces::made_with;
 use super::tile::{FEW, MANY, VECTORS, packed, sums, tile_of, tile_on};
 use super::wide::wide;
@@ -37,11 +36,9 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
 
 fn over_batch<T: Real>([from, to]: [usize; 2], [n, map]: [usize; 2], x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
     made_with(n * to * map, to * map, Vec::new, |panel, i, out| {
-        wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, bias: finish.bias, panel, out });
+        wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, finish, panel, out });
         // SAFETY: for every panel of positions, all of them together the map, each channel's numbers were stored.
-        let out = unsafe { out.assume_init_mut() };
-        cut_off(out, finish.bounds);
-        out
+        unsafe { out.assume_init_mut() }
     })
 }
 
@@ -51,7 +48,7 @@ struct Image<'a, T> {
     map: usize,
     x: &'a [T],
     kernels: &'a [T],
-    bias: Option<&'a [T]>,
+    finish: Finish<'a, T>,
     panel: &'a mut Vec<T>,
     out: &'a mut [MaybeUninit<T>],
 }
@@ -71,8 +68,9 @@ impl<T: Real> WithSimd for Image<'_, T> {
 impl<T: Real> Image<'_, T> {
     #[inline(always)]
     fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
-        let Image { channels: [from, to], map, x, kernels, bias, panel, out } = self;
+        let Image { channels: [from, to], map, x, kernels, finish, panel, out } = self;
         let lanes = T::lanes::<S>();
+        let bounds = finish.bounds.map(|bound| T::splat(simd, bound));
         let together = VECTORS * lanes;
         panel.resize(from * together, T::ZERO);
         for first in (0..map).step_by(together) {
@@ -86,10 +84,10 @@ impl<T: Real> Image<'_, T> {
                 let sums = sums::<T, S, TILE>(simd, kernels, panel, together);
                 for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
                     let channel = block * TILE + o;
-                    let bias = T::splat(simd, bias.map_or(T::ZERO, |bias| bias[channel]));
+                    let bias = T::splat(simd, finish.bias.map_or(T::ZERO, |bias| bias[channel]));
                     let out = &mut out[channel * map + first..][..together];
-                    T::store_new(simd, out, T::plus(simd, sums[0], bias));
-                    T::store_new(simd, &mut out[lanes..], T::plus(simd, sums[1], bias));
+                    T::store_new(simd, out, T::within(simd, T::plus(simd, sums[0], bias), bounds));
+                    T::store_new(simd, &mut out[lanes..], T::within(simd, T::plus(simd, sums[1], bias), bounds));
                 }
             }
         }

@@ -4,29 +4,44 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::conv::Geometry;
+use super::layout::take_every;
 use super::pieces::pieces_with;
 use super::wide::take_greater;
 
 /// Maximum and, if `places` are wanted, the position of every output's first maximum in the input plane.
 pub(crate) fn max_forward<T: Real>(g: &Geometry, x: &[T], places: bool) -> (Vec<T>, Vec<u32>) {
     let map = g.out_map();
-    let out = pieces_with(g.n * g.ci * map, map, Vec::new, |tall: &mut Vec<T>, plane, out| {
-        let x = &x[plane * g.in_map()..][..g.in_map()];
-        for (oy, out) in out.chunks_exact_mut(g.ow).enumerate() {
-            // Down first, whole rows at a time, then across.
-            tall.clear();
-            tall.resize(g.w, T::UNBOUNDED[0]);
-            for ky in 0..g.kernel[0] {
-                if let Some(y) = inside(oy, ky, 0, g) {
-                    take_greater(tall, &x[y * g.w..][..g.w]);
+    let reach = g.ow.saturating_sub(1) * g.stride[1] + (g.kernel[1] - 1) * g.dilation[1] + 1;
+    let out = pieces_with(
+        g.n * g.ci * map,
+        map,
+        || [Vec::new(), Vec::new()],
+        |[tall, column]: &mut [Vec<T>; 2], plane, out| {
+            let x = &x[plane * g.in_map()..][..g.in_map()];
+            for (oy, out) in out.chunks_exact_mut(g.ow).enumerate() {
+                // Down first, whole rows at a time, then across, a column of the windows at a time.
+                tall.clear();
+                tall.resize(reach.max(g.pad[1] + g.w), T::UNBOUNDED[0]);
+                for ky in 0..g.kernel[0] {
+                    if let Some(y) = inside(oy, ky, 0, g) {
+                        take_greater(&mut tall[g.pad[1]..], &x[y * g.w..][..g.w]);
+                    }
+                }
+                out.fill(T::UNBOUNDED[0]);
+                for kx in 0..g.kernel[1] {
+                    let from = &tall[kx * g.dilation[1]..];
+                    match g.stride[1] {
+                        1 => take_greater(out, from),
+                        stride => {
+                            column.resize(g.ow, T::ZERO);
+                            take_every(stride, column, from);
+                            take_greater(out, column);
+                        }
+                    }
                 }
             }
-            for (ox, out) in out.iter_mut().enumerate() {
-                let window = (0..g.kernel[1]).filter_map(|kx| inside(ox, kx, 1, g));
-                *out = window.fold(T::UNBOUNDED[0], |best, x| tall[x].at_least(best));
-            }
-        }
-    });
+        },
+    );
     let mut at = vec![0u32; if places { out.len() } else { 0 }];
     at.par_chunks_mut(map.max(1)).zip(out.par_chunks(map.max(1))).enumerate().for_each(|(plane, (at, out))| {
         let x = &x[plane * g.in_map()..][..g.in_map()];

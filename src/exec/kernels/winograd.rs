@@ -14,7 +14,6 @@ use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
-use super::elementwise::cut_off;
 use super::pieces::{made_with, pieces};
 use super::tile::{FEW, MANY, VECTORS, sums, tile_of, tile_on};
 use super::wide::wide;
@@ -140,11 +139,9 @@ impl Run {
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * self.output[0] * self.output[1]);
         made_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
             let x = &x[i * together * in_image..][..out.len() / out_image * in_image];
-            wide(Images { run: *self, tiles, x, kernels, bias: finish.bias, out, buffers });
+            wide(Images { run: *self, tiles, x, kernels, finish, out, buffers });
             // SAFETY: the blocks hold all rows of tiles, and of each both rows of every channel were written.
-            let out = unsafe { out.assume_init_mut() };
-            cut_off(out, finish.bounds);
-            out
+            unsafe { out.assume_init_mut() }
         })
     }
 }
@@ -169,7 +166,7 @@ struct Images<'a, T> {
     tiles: Tiles,
     x: &'a [T],
     kernels: &'a [T],
-    bias: Option<&'a [T]>,
+    finish: Finish<'a, T>,
     out: &'a mut [MaybeUninit<T>],
     buffers: &'a mut Buffers<T>,
 }
@@ -179,7 +176,8 @@ impl<T: Real> WithSimd for Images<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Images { run, tiles, x, kernels, bias, out, buffers } = self;
+        let Images { run, tiles, x, kernels, finish, out, buffers } = self;
+        let bounds = finish.bounds.map(|bound| T::splat(simd, bound));
         let [from, to] = run.channels;
         let [oh, ow] = run.output;
         let (lanes, together) = (T::lanes::<S>(), T::lanes::<S>() * VECTORS);
@@ -209,8 +207,8 @@ impl<T: Real> WithSimd for Images<'_, T> {
             }
             let outputs = aligned(&mut buffers.outputs, 4 * count);
             for channel in 0..to {
-                let bias = bias.map_or(T::ZERO, |bias| bias[channel]);
-                back(simd, &products[channel * product.channel..], product.spot, count / lanes, bias, outputs);
+                let bias = finish.bias.map_or(T::ZERO, |bias| bias[channel]);
+                back(simd, &products[channel * product.channel..], product.spot, count / lanes, (bias, bounds), outputs);
                 for (image, top, band) in tiles.bands(first, last) {
                     let tile = (image * tiles.rows + top - first) * tiles.columns;
                     let map = &mut out[(image * to + channel) * oh * ow..][..oh * ow];
@@ -348,9 +346,16 @@ fn multiply<T: Real, S: Simd, const TILE: usize>(
     }
 }
 
-/// `A^T m A` of one channel: outputs `(y, x)` of all tiles to `outputs[(2 y + x) * count + tile]`.
+/// `A^T m A` of one channel, cut off: outputs `(y, x)` of all tiles to `outputs[(2 y + x) * count + tile]`.
 #[inline(always)]
-fn back<T: Real, S: Simd>(simd: S, products: &[T], apart: usize, vectors: usize, bias: T, outputs: &mut [T]) {
+fn back<T: Real, S: Simd>(
+    simd: S,
+    products: &[T],
+    apart: usize,
+    vectors: usize,
+    (bias, bounds): (T, [T::Vector<S>; 2]),
+    outputs: &mut [T],
+) {
     let count = vectors * T::lanes::<S>();
     let mut m = [T::vectors::<S>(&products[..count]); SPOTS];
     for (spot, m) in m.iter_mut().enumerate() {
@@ -368,8 +373,8 @@ fn back<T: Real, S: Simd>(simd: S, products: &[T], apart: usize, vectors: usize,
         for (i, r) in rows.iter().enumerate() {
             let first = T::plus(simd, T::plus(simd, r[0], bias), T::plus(simd, r[1], r[2]));
             let second = T::minus(simd, T::plus(simd, T::minus(simd, r[1], r[2]), bias), r[3]);
-            T::store(simd, &mut outputs[2 * i * count + v * lanes..][..lanes], first);
-            T::store(simd, &mut outputs[(2 * i + 1) * count + v * lanes..][..lanes], second);
+            T::store(simd, &mut outputs[2 * i * count + v * lanes..][..lanes], T::within(simd, first, bounds));
+            T::store(simd, &mut outputs[(2 * i + 1) * count + v * lanes..][..lanes], T::within(simd, second, bounds));
         }
     }
 }
