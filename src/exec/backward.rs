@@ -183,16 +183,25 @@ fn conv2d(window: &Window, groups: usize, step: &Step, dout: &Tensor) -> Result<
     by_dtype!(dout, T => {
         let (vx, vw, vd) = (View::of(&x), View::of(&weight), View::of(dout));
         let d = vd.slice::<T>()?;
-        let (input, kernel) = if is_depthwise(&g) {
-            (depthwise::backward_input::<T> as fn(&_, &_, &_) -> _, depthwise::backward_weight::<T> as fn(&_, &_, &_) -> _)
+        let input = if is_depthwise(&g) {
+            depthwise::backward_input
         } else if pointwise::suits(&g) {
-            (pointwise::backward_input::<T> as fn(&_, &_, &_) -> _, conv::backward_weight::<T> as fn(&_, &_, &_) -> _)
+            pointwise::backward_input
         } else if winograd::suits(&g) {
-            (winograd::backward_input::<T> as fn(&_, &_, &_) -> _, winograd::backward_weight::<T> as fn(&_, &_, &_) -> _)
+            winograd::backward_input
         } else if direct::suits(&g) {
-            (direct::backward_input::<T> as fn(&_, &_, &_) -> _, direct::backward_weight::<T> as fn(&_, &_, &_) -> _)
+            direct::backward_input
         } else {
-            (conv::backward_input::<T> as fn(&_, &_, &_) -> _, conv::backward_weight::<T> as fn(&_, &_, &_) -> _)
+            conv::backward_input
+        };
+        let kernel = if is_depthwise(&g) {
+            depthwise::backward_weight
+        } else if winograd::suits_weight(&g) {
+            winograd::backward_weight
+        } else if direct::suits(&g) {
+            direct::backward_weight
+        } else {
+            conv::backward_weight
         };
         let mut out = Vec::new();
         out.push(if step.wanted[0] { Some(tensor::<T>(input(&g, vw.slice()?, d), &step.shapes[0])?) } else { None });

@@ -5,17 +5,19 @@
 //! are added up.
 #![allow(unsafe_code)] // a result that is written before it is read
 
+mod weight;
+
 use std::mem::MaybeUninit;
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::Real;
-use super::conv::{Finish, Geometry, PARTS};
-use super::matmul::add_in_order;
+use super::conv::{Finish, Geometry};
 use super::pieces::made_with;
 use super::tile::{self, FEW, MANY, VECTORS, tile_of, tile_on};
 use super::wide::wide;
+
+pub(crate) use weight::backward_weight;
 
 /// Kernel height and width.
 const SIDE: usize = 3;
@@ -60,12 +62,6 @@ impl Padded {
     fn around<T: Real>(oh: usize, ow: usize) -> Self {
         let pitch = ow.next_multiple_of(lanes::<T>()) + SIDE - 1;
         Self { pitch, plane: pitch * (oh + SIDE - 1) }
-    }
-
-    /// For running over a whole map as one row: the zeros between rows take the place of their ends.
-    fn flat<T: Real>(oh: usize, ow: usize) -> Self {
-        let pitch = ow + SIDE - 1;
-        Self { pitch, plane: pitch * (oh + SIDE - 1) + lanes::<T>() + SIDE - 1 }
     }
 
     /// Copies `channels` maps of `h * w` so that the map begins at row and column `pad`.
@@ -205,89 +201,6 @@ impl<T: Real> Image<'_, T> {
     }
 }
 
-/// Gradient of the weight.
-pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
-    let per_part = g.n.div_ceil(PARTS).max(1);
-    let (in_image, out_image) = (g.ci * g.in_map(), g.co * g.out_map());
-    let around = Padded::flat::<T>(g.oh, g.ow);
-    // Between the gradient's rows, and after the last up to a whole vector, there are zeros, which add nothing.
-    let plane = (g.oh * around.pitch).next_multiple_of(lanes::<T>());
-    let parts: Vec<Vec<T>> = x
-        .par_chunks(per_part * in_image)
-        .zip(dout.par_chunks(per_part * out_image))
-        .map(|(x, dout)| {
-            let mut dw = vec![T::ZERO; g.co * g.ci * TAPS];
-            let mut maps = Vec::new();
-            let mut rows = vec![T::ZERO; g.co.next_multiple_of(tile_of(g.co)) * plane];
-            for (x, dout) in x.chunks_exact(in_image).zip(dout.chunks_exact(out_image)) {
-                around.fill(&mut maps, x, g.ci, [g.h, g.w], g.pad);
-                for (to, from) in rows.chunks_exact_mut(plane).zip(dout.chunks_exact(g.out_map())) {
-                    for (to, from) in to.chunks_mut(around.pitch).zip(from.chunks_exact(g.ow)) {
-                        to[..g.ow].copy_from_slice(from);
-                    }
-                }
-                wide(Weights { g, around: &around, maps: &maps, rows: &rows, plane, dw: &mut dw });
-            }
-            dw
-        })
-        .collect();
-    let mut dw = vec![T::ZERO; g.co * g.ci * TAPS];
-    add_in_order(&mut dw, &parts);
-    dw
-}
-
-/// The weight gradient of one image, added to `dw`. `rows` holds the output's gradient, `plane` numbers a channel.
-struct Weights<'a, T> {
-    g: &'a Geometry,
-    around: &'a Padded,
-    maps: &'a [T],
-    rows: &'a [T],
-    plane: usize,
-    dw: &'a mut [T],
-}
-
-impl<T: Real> WithSimd for Weights<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match tile_on::<S>(self.g.co) {
-            MANY => self.in_tiles::<S, MANY>(simd),
-            _ => self.in_tiles::<S, FEW>(simd),
-        }
-    }
-}
-
-impl<T: Real> Weights<'_, T> {
-    #[inline(always)]
-    fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
-        let Weights { g, around, maps, rows, plane, dw } = self;
-        let Geometry { ci, co, .. } = *g;
-        let zero = T::splat(simd, T::ZERO);
-        for (block, rows) in rows.chunks_exact(TILE * plane).enumerate() {
-            let d: [_; TILE] = std::array::from_fn(|o| T::vectors::<S>(&rows[o * plane..][..plane]));
-            for (c, maps) in maps.chunks_exact(around.plane).enumerate() {
-                for ky in 0..SIDE {
-                    let tap = |kx: usize| T::vectors::<S>(&maps[ky * around.pitch + kx..][..plane]);
-                    let mut sums = [[zero; SIDE]; TILE];
-                    for (v, ((&x0, &x1), &x2)) in tap(0).iter().zip(tap(1)).zip(tap(2)).enumerate() {
-                        for o in 0..TILE {
-                            sums[o][0] = T::fused(simd, d[o][v], x0, sums[o][0]);
-                            sums[o][1] = T::fused(simd, d[o][v], x1, sums[o][1]);
-                            sums[o][2] = T::fused(simd, d[o][v], x2, sums[o][2]);
-                        }
-                    }
-                    for o in 0..TILE.min(co - block * TILE) {
-                        for kx in 0..SIDE {
-                            dw[((block * TILE + o) * ci + c) * TAPS + ky * SIDE + kx] += T::total(simd, sums[o][kx]);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::patches::Way;
@@ -297,8 +210,18 @@ mod tests {
     #[test]
     fn agrees_with_products_of_patches() {
         let way = Way { forward, backward_input, backward_weight };
-        for (n, ci, co, h, w, pad) in
-            [(3, 3, 16, 32, 32, 1), (2, 5, 7, 7, 7, 1), (1, 4, 4, 9, 16, 0), (2, 1, 1, 8, 17, 1), (9, 2, 3, 12, 33, 2), (1, 6, 2, 7, 15, 1)]
+        for (n, ci, co, h, w, pad) in [
+            (3, 3, 16, 32, 32, 1),
+            (2, 5, 7, 7, 7, 1),
+            (1, 4, 4, 9, 16, 0),
+            (2, 1, 1, 8, 17, 1),
+            (9, 2, 3, 12, 33, 2),
+            (1, 6, 2, 7, 15, 1),
+            (0, 2, 2, 9, 9, 1),
+        ]
+        // More images than a group has, and one that is larger than what is summed over at a time.
+        .into_iter()
+        .chain([(100, 3, 5, 9, 8, 1), (1, 2, 9, 60, 50, 1)])
         {
             let (oh, ow) = (h + 2 * pad - 2, w + 2 * pad - 2);
             let g = Geometry { n, ci, h, w, co, oh, ow, kernel: [3, 3], stride: [1, 1], pad: [pad, pad], dilation: [1, 1], groups: 1 };

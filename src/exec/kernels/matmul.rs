@@ -42,7 +42,13 @@ pub(crate) fn gemm<T: Real>(accumulate: bool, size: [usize; 3], c: &mut [T], ldc
 }
 
 /// `c = a b` into memory that holds nothing yet; `c` is `m` rows of `n` without gaps.
-fn gemm_new<'c, T: Real>(size: [usize; 3], c: &'c mut [MaybeUninit<T>], a: Mat<T>, b: Mat<T>, threads: Parallelism) -> &'c mut [T] {
+pub(super) fn gemm_new<'c, T: Real>(
+    size: [usize; 3],
+    c: &'c mut [MaybeUninit<T>],
+    a: Mat<T>,
+    b: Mat<T>,
+    threads: Parallelism,
+) -> &'c mut [T] {
     let [m, n, _] = size;
     assert_eq!(c.len(), m * n, "the result has another size");
     if !c.is_empty() {

@@ -48,14 +48,23 @@ pub(super) fn packed<T: Real>(tile: usize, [outputs, inputs]: [usize; 2], weight
 /// Per output and vector, the sum over inputs of kernel times position. `kernels` holds a number per output for each input; the
 /// positions of an input begin `apart` numbers after those of the one before.
 #[inline(always)]
-pub(super) fn sums<T: Real, S: Simd, const TILE: usize>(
+pub(super) fn sums<T: Real, S: Simd, const TILE: usize>(simd: S, kernels: &[T], inputs: &[T], apart: usize) -> Sums<T, S, TILE> {
+    sums_from(simd, [[T::splat(simd, T::ZERO); VECTORS]; TILE], kernels, inputs, apart)
+}
+
+/// What a tile sums: per output and vector.
+pub(super) type Sums<T, S, const TILE: usize> = [[<T as Real>::Vector<S>; VECTORS]; TILE];
+
+/// [`sums`] added to others.
+#[inline(always)]
+pub(super) fn sums_from<T: Real, S: Simd, const TILE: usize>(
     simd: S,
+    mut sums: Sums<T, S, TILE>,
     kernels: &[T],
     inputs: &[T],
     apart: usize,
-) -> [[T::Vector<S>; VECTORS]; TILE] {
+) -> Sums<T, S, TILE> {
     let together = VECTORS * T::lanes::<S>();
-    let mut sums = [[T::splat(simd, T::ZERO); VECTORS]; TILE];
     for (kernels, inputs) in kernels.as_chunks::<TILE>().0.iter().zip(inputs.chunks(apart)) {
         let inputs = T::vectors::<S>(&inputs[..together]);
         let (x0, x1) = (inputs[0], inputs[1]);

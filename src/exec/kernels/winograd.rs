@@ -14,8 +14,8 @@ use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
-use super::pieces::{made_with, pieces};
-use super::tile::{FEW, MANY, VECTORS, sums, tile_of, tile_on};
+use super::pieces::{made, made_with};
+use super::tile::{FEW, MANY, VECTORS, sums_from, tile_of, tile_on};
 use super::wide::wide;
 
 pub(crate) use weight::backward_weight;
@@ -27,6 +27,8 @@ const TAPS: usize = SIDE * SIDE;
 const SPOTS: usize = 16;
 /// Tiles that are transformed, multiplied and transformed back before the next: what they take stays in the cache.
 const BLOCK: usize = 128;
+/// Input channels that are summed over before the next: of a few positions they stay in the smallest cache.
+const DEEP: usize = 128;
 /// Numbers in a cache line of floats, and in the longest vector.
 const LINE: usize = 16;
 
@@ -43,43 +45,105 @@ pub(crate) fn suits(g: &Geometry) -> bool {
         && g.ci * g.co >= 30 * (g.ci + g.co)
 }
 
+/// Whether the weight's gradient, too, is cheaper with tiles that are transformed: they serve as many products as there are channels on the other side.
+pub(crate) fn suits_weight(g: &Geometry) -> bool {
+    suits(g) && g.ci * g.co >= 50 * (g.ci + g.co)
+}
+
 /// Forward.
 pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Finish<T>) -> Vec<T> {
-    let kernels = kernels(g.co, g.ci, |o, c, tap| weight[(o * g.ci + c) * TAPS + tap]);
+    let kernels = kernels(Kernels { outputs: [g.co, g.ci], inputs: [g.ci, 1], turned: false, weight });
     let run = Run { channels: [g.ci, g.co], input: [g.h, g.w], output: [g.oh, g.ow], pad: g.pad };
     run.over_batch(g.n, x, &kernels, finish)
 }
 
 /// Gradient of the input: the convolution of the output's gradient with the kernels turned by 180 degrees.
 pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) -> Vec<T> {
-    let kernels = kernels(g.ci, g.co, |c, o, tap| weight[(o * g.ci + c) * TAPS + TAPS - 1 - tap]);
+    let kernels = kernels(Kernels { outputs: [g.ci, 1], inputs: [g.co, g.ci], turned: true, weight });
     let pad = [SIDE - 1 - g.pad[0], SIDE - 1 - g.pad[1]];
     Run { channels: [g.co, g.ci], input: [g.oh, g.ow], output: [g.h, g.w], pad }.over_batch(g.n, dout, &kernels, Finish::NONE)
 }
 
+/// Kernels to be transformed. Of outputs and inputs: how many, and how many kernels lie between one and the next.
+#[derive(Clone, Copy)]
+struct Kernels<'a, T> {
+    outputs: [usize; 2],
+    inputs: [usize; 2],
+    /// Whether they are turned by 180 degrees.
+    turned: bool,
+    weight: &'a [T],
+}
+
+/// Numbers of one spot of a block of kernels. A cache line more than there are keeps spots from falling on each other's places in the cache.
+fn spot_of_kernels(inputs: usize, tile: usize) -> usize {
+    inputs * tile + LINE
+}
+
 /// Transformed kernels in the order they are read: block of outputs, spot, input, output.
-fn kernels<T: Real>(outputs: usize, inputs: usize, weight: impl Fn(usize, usize, usize) -> T + Sync) -> Vec<T> {
-    let half = T::of(0.5);
-    // G k for a column or row of three.
-    let apart = |[a, b, c]: [T; SIDE]| {
-        let (even, odd) = (half * (a + c), half * b);
-        [a, even + odd, even - odd, c]
-    };
-    let tile = tile_of(outputs);
-    let size = SPOTS * inputs * tile;
-    pieces(outputs.div_ceil(tile) * size, size, |block, to| {
-        for o in 0..tile.min(outputs - block * tile) {
-            for c in 0..inputs {
-                let k = |tap: usize| weight(block * tile + o, c, tap);
-                let columns = [apart([k(0), k(3), k(6)]), apart([k(1), k(4), k(7)]), apart([k(2), k(5), k(8)])];
-                for i in 0..4 {
-                    for (j, value) in apart([columns[0][i], columns[1][i], columns[2][i]]).into_iter().enumerate() {
-                        to[((i * 4 + j) * inputs + c) * tile + o] = value;
-                    }
+fn kernels<T: Real>(kernels: Kernels<T>) -> Vec<T> {
+    let tile = tile_of(kernels.outputs[0]);
+    let size = SPOTS * spot_of_kernels(kernels.inputs[0], tile);
+    made(kernels.outputs[0].div_ceil(tile) * size, size, |block, to| {
+        wide(Block { kernels, block, to });
+        // SAFETY: every spot of every input and the line behind each spot's were written.
+        unsafe { to.assume_init_mut() }
+    })
+}
+
+/// A block of transformed kernels.
+struct Block<'a, T> {
+    kernels: Kernels<'a, T>,
+    block: usize,
+    to: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Real> WithSimd for Block<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match tile_on::<S>(self.kernels.outputs[0]) {
+            MANY => self.in_tiles::<MANY>(),
+            _ => self.in_tiles::<FEW>(),
+        }
+    }
+}
+
+impl<T: Real> Block<'_, T> {
+    /// `G k G^T` of as many kernels at a time as a tile has outputs: the loops over them become vectors.
+    #[inline(always)]
+    fn in_tiles<const TILE: usize>(self) {
+        let Block { kernels: Kernels { outputs: [outputs, output], inputs: [inputs, input], turned, weight }, block, to } = self;
+        let half = T::of(0.5);
+        let apart = |[a, b, c]: [[T; TILE]; SIDE]| {
+            let mut out = [a, a, a, c];
+            for o in 0..TILE {
+                let (even, odd) = (half * (a[o] + c[o]), half * b[o]);
+                (out[1][o], out[2][o]) = (even + odd, even - odd);
+            }
+            out
+        };
+        let first = block * TILE;
+        let spot = spot_of_kernels(inputs, TILE);
+        let mut k = [[T::ZERO; TILE]; TAPS];
+        for c in 0..inputs {
+            for o in 0..TILE.min(outputs - first) {
+                let own = &weight[((first + o) * output + c * input) * TAPS..][..TAPS];
+                for (tap, &value) in own.iter().enumerate() {
+                    k[if turned { TAPS - 1 - tap } else { tap }][o] = value;
+                }
+            }
+            let columns = [apart([k[0], k[3], k[6]]), apart([k[1], k[4], k[7]]), apart([k[2], k[5], k[8]])];
+            for i in 0..4 {
+                for (j, values) in apart([columns[0][i], columns[1][i], columns[2][i]]).iter().enumerate() {
+                    to[(i * 4 + j) * spot + c * TILE..][..TILE].write_copy_of_slice(values);
                 }
             }
         }
-    })
+        for spot in to.chunks_exact_mut(spot) {
+            spot[inputs * TILE..].fill(MaybeUninit::new(T::ZERO));
+        }
+    }
 }
 
 /// Outputs in tiles of 2x2, numbered along the rows of an image, image after image.
@@ -135,7 +199,9 @@ impl Run {
     fn over_batch<T: Real>(&self, n: usize, x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
         let [from, to] = self.channels;
         let tiles = Tiles::of(self.output);
-        let together = (BLOCK / (tiles.rows * tiles.columns)).clamp(1, n.max(1));
+        // Fewer where there are not enough for all threads: what is computed together does not change the bits.
+        let share = n.div_ceil(rayon::current_num_threads()).max(1);
+        let together = (BLOCK / (tiles.rows * tiles.columns)).clamp(1, share);
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * self.output[0] * self.output[1]);
         made_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
             let x = &x[i * together * in_image..][..out.len() / out_image * in_image];
@@ -330,16 +396,28 @@ fn multiply<T: Real, S: Simd, const TILE: usize>(
 ) {
     let lanes = T::lanes::<S>();
     let together = lanes * VECTORS;
+    let apart = spot_of_kernels(from, TILE);
     for spot in 0..SPOTS {
-        for tile in (0..count).step_by(together) {
-            let inputs = &inputs[spot * at.spot + tile..];
-            for (block, kernels) in kernels.chunks_exact(SPOTS * from * TILE).enumerate() {
-                let kernels = &kernels[spot * from * TILE..][..from * TILE];
-                let sums = sums::<T, S, TILE>(simd, kernels, inputs, at.channel);
-                for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
-                    let products = &mut products[spot * product.spot + (block * TILE + o) * product.channel + tile..][..together];
-                    T::store(simd, products, sums[0]);
-                    T::store(simd, &mut products[lanes..], sums[1]);
+        for first in (0..from).step_by(DEEP) {
+            let last = from.min(first + DEEP);
+            for tile in (0..count).step_by(together) {
+                let inputs = &inputs[spot * at.spot + first * at.channel + tile..];
+                for (block, kernels) in kernels.chunks_exact(SPOTS * apart).enumerate() {
+                    let kernels = &kernels[spot * apart..][first * TILE..last * TILE];
+                    let products = &mut products[spot * product.spot + block * TILE * product.channel + tile..];
+                    let row = |o: usize| o.min(to - block * TILE - 1) * product.channel;
+                    let mut start = [[T::splat(simd, T::ZERO); VECTORS]; TILE];
+                    if first > 0 {
+                        for (o, start) in start.iter_mut().enumerate() {
+                            *start = [0, lanes].map(|v| T::load(simd, &products[row(o) + v..]));
+                        }
+                    }
+                    let sums = sums_from::<T, S, TILE>(simd, start, kernels, inputs, at.channel);
+                    for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
+                        let products = &mut products[row(o)..][..together];
+                        T::store(simd, products, sums[0]);
+                        T::store(simd, &mut products[lanes..], sums[1]);
+                    }
                 }
             }
         }

@@ -1,21 +1,20 @@
 //! Gradient of the weight: F(3x3, 2x2), the transforms read backwards.
 
+use std::mem::MaybeUninit;
+
+use gemm::Parallelism;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::Real;
 use super::super::conv::Geometry;
-use super::super::pieces::pieces;
-use super::super::tile::{FEW, MANY, tile_on};
+use super::super::matmul::{Mat, gemm, gemm_new};
+use super::super::pieces::{made, pieces};
 use super::super::wide::wide;
 use super::{LINE, SIDE, SPOTS, Source, Spots, TAPS, Tiles, aligned, apart_by_parity};
 
-/// Input channels beside the outputs of a tile.
-const INPUTS: usize = 3;
-/// Tiles of a weight gradient's products.
-const LONG: usize = 1024;
-/// Rows of a weight gradient that one thread multiplies.
-const ROWS: usize = 2 * MANY;
+/// Tiles that are transformed and multiplied before the next.
+const LONG: usize = 512;
 
 /// Gradient of the weight: per spot, products of transformed inputs and transformed output gradients summed over tiles.
 pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec<T> {
@@ -25,7 +24,9 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
     // A channel's spots lie together, so that threads transform channels apart.
     let at = |channel: usize| Spots { spot: channel + LINE, channel: SPOTS * (channel + LINE) + LINE };
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    let mut totals = vec![T::ZERO; SPOTS * g.co * g.ci];
+    // Spots are a cache line apart from a power of two, as everywhere.
+    let apart = g.co * g.ci + LINE;
+    let mut totals = Vec::new();
     for first in (0..rows).step_by(per_block) {
         let last = (first + per_block).min(rows);
         let filled = (last - first) * tiles.columns;
@@ -39,35 +40,74 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
         expanded.for_each_init(Vec::new, |phases, (channel, to)| {
             wide(Expanded { size: [g.oh, g.ow], tiles, first, last, dout, channel, of: g.co, at, phases, to });
         });
-        totals.par_chunks_exact_mut(g.co * g.ci).enumerate().for_each(|(spot, totals)| {
-            totals.par_chunks_mut(ROWS * g.ci).enumerate().for_each(|(block, sums)| {
-                wide(Products {
-                    count: filled,
-                    spot: spot * at.spot,
-                    at,
-                    inputs,
-                    outputs: &outputs[block * ROWS * at.channel..],
-                    sums,
-                    ci: g.ci,
-                });
+        let (inputs, outputs) = (&*inputs, &*outputs);
+        let operands = |spot: usize| {
+            let outputs = Mat { data: &outputs[spot * at.spot..], row: at.channel, col: 1 };
+            (outputs, Mat { data: &inputs[spot * at.spot..], row: 1, col: at.channel })
+        };
+        let size = [g.co, g.ci, filled];
+        if first == 0 {
+            totals = made(SPOTS * apart, apart, |spot, to| {
+                let (outputs, inputs) = operands(spot);
+                let (product, rest) = to.split_at_mut(g.co * g.ci);
+                gemm_new(size, product, outputs, inputs, Parallelism::None);
+                rest.fill(MaybeUninit::new(T::ZERO));
+                // SAFETY: the product and what is behind it were just written.
+                unsafe { to.assume_init_mut() }
             });
-        });
+        } else {
+            totals.par_chunks_exact_mut(apart).enumerate().for_each(|(spot, totals)| {
+                let (outputs, inputs) = operands(spot);
+                gemm(true, size, totals, g.ci, outputs, inputs);
+            });
+        }
     }
-    // G^T s G.
-    let half = T::of(0.5);
-    let together = |[a, b, c, d]: [T; 4]| [a + half * (b + c), half * (b - c), half * (b + c) + d];
-    pieces(g.co * g.ci * TAPS, g.ci * TAPS, |o, dw| {
-        for (c, dw) in dw.as_chunks_mut::<TAPS>().0.iter_mut().enumerate() {
-            let s = |spot: usize| totals[(spot * g.co + o) * g.ci + c];
-            let mut columns = [[T::ZERO; SIDE]; 4];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = together([s(j), s(4 + j), s(8 + j), s(12 + j)]);
+    totals.resize(SPOTS * apart, T::ZERO);
+    pieces(g.co * g.ci * TAPS, g.ci * TAPS, |o, dw| wide(Back { totals: &totals, apart, first: o * g.ci, dw }))
+}
+
+/// `G^T s G` of the kernels of one output, whose spots begin at `first`.
+struct Back<'a, T> {
+    totals: &'a [T],
+    apart: usize,
+    first: usize,
+    dw: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Back<'_, T> {
+    type Output = ();
+
+    /// A cache line's kernels at a time: the loops over them become vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Back { totals, apart, first, dw } = self;
+        let half = T::of(0.5);
+        let together = |s: [[T; LINE]; 4]| {
+            let [a, b, c, d] = s;
+            let mut out = [[T::ZERO; LINE]; SIDE];
+            for l in 0..LINE {
+                out[0][l] = a[l] + half * (b[l] + c[l]);
+                out[1][l] = half * (b[l] - c[l]);
+                out[2][l] = half * (b[l] + c[l]) + d[l];
             }
-            for i in 0..SIDE {
-                dw[i * SIDE..][..SIDE].copy_from_slice(&together([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]));
+            out
+        };
+        for (i, dw) in dw.chunks_mut(LINE * TAPS).enumerate() {
+            let count = dw.len() / TAPS;
+            let mut s = [[T::ZERO; LINE]; SPOTS];
+            for (spot, s) in s.iter_mut().enumerate() {
+                s[..count].copy_from_slice(&totals[spot * apart + first + i * LINE..][..count]);
+            }
+            let columns: [_; 4] = std::array::from_fn(|j| together([s[j], s[4 + j], s[8 + j], s[12 + j]]));
+            for row in 0..SIDE {
+                for (tap, values) in together(std::array::from_fn(|j| columns[j][row])).iter().enumerate() {
+                    for (dw, &value) in dw.chunks_exact_mut(TAPS).zip(values) {
+                        dw[row * SIDE + tap] = value;
+                    }
+                }
             }
         }
-    })
+    }
 }
 
 /// One channel's transformed inputs for rows `first..last` of tiles.
@@ -160,58 +200,5 @@ impl<T: Real> WithSimd for Expanded<'_, T> {
             }
         }
         clear_rest(to, at, (last - first) * tiles.columns);
-    }
-}
-
-/// Adds to `sums [outputs, ci]`, at one spot, the products of output gradients and inputs over tiles.
-struct Products<'a, T> {
-    count: usize,
-    spot: usize,
-    at: Spots,
-    inputs: &'a [T],
-    outputs: &'a [T],
-    sums: &'a mut [T],
-    ci: usize,
-}
-
-impl<T: Real> WithSimd for Products<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match tile_on::<S>(self.sums.len() / self.ci) {
-            MANY => self.in_tiles::<S, MANY>(simd),
-            _ => self.in_tiles::<S, FEW>(simd),
-        }
-    }
-}
-
-impl<T: Real> Products<'_, T> {
-    #[inline(always)]
-    fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
-        let Products { count, spot, at, inputs, outputs, sums, ci } = self;
-        let count = count.next_multiple_of(T::lanes::<S>());
-        let rows = sums.len() / ci;
-        let zero = T::splat(simd, T::ZERO);
-        let input = |c: usize| T::vectors::<S>(&inputs[c.min(ci - 1) * at.channel + spot..][..count]);
-        let output = |o: usize| T::vectors::<S>(&outputs[o.min(rows - 1) * at.channel + spot..][..count]);
-        for o in (0..rows).step_by(TILE) {
-            let d: [_; TILE] = std::array::from_fn(|i| output(o + i));
-            for c in (0..ci).step_by(INPUTS) {
-                let mut sum = [[zero; INPUTS]; TILE];
-                for (v, ((&x0, &x1), &x2)) in input(c).iter().zip(input(c + 1)).zip(input(c + 2)).enumerate() {
-                    for i in 0..TILE {
-                        sum[i][0] = T::fused(simd, d[i][v], x0, sum[i][0]);
-                        sum[i][1] = T::fused(simd, d[i][v], x1, sum[i][1]);
-                        sum[i][2] = T::fused(simd, d[i][v], x2, sum[i][2]);
-                    }
-                }
-                for i in 0..TILE.min(rows - o) {
-                    for j in 0..INPUTS.min(ci - c) {
-                        sums[(o + i) * ci + c + j] += T::total(simd, sum[i][j]);
-                    }
-                }
-            }
-        }
     }
 }
