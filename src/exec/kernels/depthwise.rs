@@ -3,20 +3,22 @@
 //! A map is split into phases, one per place within the stride, with zeros around; all phases have the output's pitch, so that a tap
 //! of the kernel is one offset for every output position, and the whole map is one long row. The few positions between rows are
 //! computed too and dropped.
+#![allow(unsafe_code)] // a result that is written before it is read
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Real;
 use super::conv::{Finish, Geometry, PARTS};
-use super::elementwise::cut_off;
 use super::layout::take_every;
 use super::matmul::add_in_order;
-use super::pieces::pieces_with;
+use super::pieces::{made_with, pieces_with};
 use super::wide::wide;
 
-/// Vectors of positions whose sums stay in registers together.
-const VECTORS: usize = 4;
+/// Vectors of positions whose sums stay in registers together, and as many where there are thirty-two of these: the latency of a fused
+/// multiply-add is hidden by eight others.
+const FEW: usize = 4;
+const MANY: usize = 8;
 /// Taps whose weight gradients do.
 const TAPS: usize = 4;
 /// Numbers in the longest vector.
@@ -55,7 +57,7 @@ impl Phases {
             (phase, y / g.stride[0] * pitch + x / g.stride[1])
         };
         let taps = (0..g.kernel[0]).flat_map(|ky| (0..g.kernel[1]).map(move |kx| tap(ky, kx))).collect();
-        let plane = rows * pitch + reach(1) + (VECTORS + 1) * LONGEST;
+        let plane = rows * pitch + reach(1) + (MANY + 1) * LONGEST;
         let [down, across] = g.stride;
         let mut runs = Vec::new();
         for y in 0..g.h {
@@ -76,6 +78,7 @@ impl Phases {
     }
 
     /// Copies a map into its phases; what lies between stays zero.
+    #[inline(always)]
     fn split<T: Real>(&self, map: &[T], to: &mut Vec<T>) {
         if to.len() != self.count * self.plane {
             *to = vec![T::ZERO; self.count * self.plane];
@@ -117,29 +120,47 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Fini
     let taps = phases.taps.len();
     let flat = g.oh * phases.pitch;
     let at: Vec<usize> = phases.taps.iter().map(|(phase, offset)| phase * phases.plane + offset).collect();
-    pieces_with(
+    made_with(
         g.n * g.co * g.out_map(),
         g.out_map(),
-        || (Vec::new(), vec![T::ZERO; flat + VECTORS * LONGEST]),
+        || (Vec::new(), vec![T::ZERO; flat + MANY * LONGEST]),
         |(split, sums), plane, out| {
             let c = plane % g.co;
-            phases.split(&x[plane * g.in_map()..][..g.in_map()], split);
-            let bias = finish.bias.map_or(T::ZERO, |bias| bias[c]);
-            wide(Correlation { from: split, at: &at, weight: &weight[c * taps..][..taps], bias, count: flat, to: sums });
+            wide(Split { phases: &phases, map: &x[plane * g.in_map()..][..g.in_map()], to: split });
+            let finish = (finish.bias.map_or(T::ZERO, |bias| bias[c]), finish.bounds);
+            wide(Correlation { from: split, at: &at, weight: &weight[c * taps..][..taps], finish, count: flat, to: sums });
             for (out, sums) in out.chunks_exact_mut(g.ow).zip(sums.chunks(phases.pitch)) {
-                out.copy_from_slice(&sums[..g.ow]);
+                out.write_copy_of_slice(&sums[..g.ow]);
             }
-            cut_off(out, finish.bounds);
+            // SAFETY: the output's rows were all written, whole.
+            unsafe { out.assume_init_mut() }
         },
     )
 }
 
-/// `to[f] = bias + sum over taps of weight * from[f + at]`, for `count` places and up to a block more.
+/// [`Phases::split`] with the machine's own instructions.
+struct Split<'a, T> {
+    phases: &'a Phases,
+    map: &'a [T],
+    to: &'a mut Vec<T>,
+}
+
+impl<T: Real> WithSimd for Split<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.phases.split(self.map, self.to);
+    }
+}
+
+/// `to[f] = bias + sum over taps of weight * from[f + at]`, cut off, for `count` places and up to a block more.
 struct Correlation<'a, T> {
     from: &'a [T],
     at: &'a [usize],
     weight: &'a [T],
-    bias: T,
+    /// What is added, and the least and the greatest value.
+    finish: (T, [T; 2]),
     count: usize,
     to: &'a mut [T],
 }
@@ -149,10 +170,22 @@ impl<T: Real> WithSimd for Correlation<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Correlation { from, at, weight, bias, count, to } = self;
+        if S::REGISTER_COUNT >= 32 && self.count > FEW * T::lanes::<S>() {
+            self.in_blocks::<S, MANY>(simd);
+        } else {
+            self.in_blocks::<S, FEW>(simd);
+        }
+    }
+}
+
+impl<T: Real> Correlation<'_, T> {
+    #[inline(always)]
+    fn in_blocks<S: Simd, const VECTORS: usize>(self, simd: S) {
+        let Correlation { from, at, weight, finish: (bias, bounds), count, to } = self;
         let lanes = T::lanes::<S>();
         let block = VECTORS * lanes;
         let bias = T::splat(simd, bias);
+        let bounds = bounds.map(|bound| T::splat(simd, bound));
         for place in (0..count).step_by(block) {
             let mut sums = [bias; VECTORS];
             for (&at, &weight) in at.iter().zip(weight) {
@@ -163,7 +196,7 @@ impl<T: Real> WithSimd for Correlation<'_, T> {
                 }
             }
             for (to, sum) in to[place..place + block].chunks_exact_mut(lanes).zip(sums) {
-                T::store(simd, to, sum);
+                T::store(simd, to, T::within(simd, sum, bounds));
             }
         }
     }
@@ -192,7 +225,7 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
                 own.clear();
                 own.extend(which.iter().map(|&tap| weight[tap]));
                 let count = phases.rows * phases.pitch;
-                wide(Correlation { from: spread, at, weight: own, bias: T::ZERO, count, to: sums });
+                wide(Correlation { from: spread, at, weight: own, finish: (T::ZERO, T::UNBOUNDED), count, to: sums });
             }
             phases.join(sums, dx);
         },
@@ -214,7 +247,7 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
             let mut dw = vec![T::ZERO; g.co * taps];
             let (mut split, mut spread) = (Vec::new(), Vec::new());
             for (plane, (x, dout)) in x.chunks_exact(g.in_map()).zip(dout.chunks_exact(g.out_map())).enumerate() {
-                phases.split(x, &mut split);
+                wide(Split { phases: &phases, map: x, to: &mut split });
                 spaced(dout, g.ow, phases.pitch, 0, flat + LONGEST, &mut spread);
                 wide(Products {
                     from: &split,

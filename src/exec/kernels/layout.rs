@@ -10,7 +10,7 @@ use super::pieces::{made, pieces};
 const PIECE: usize = 1 << 14;
 
 /// `to[i] = from[stride i]`, as far as both reach.
-#[inline]
+#[inline(always)]
 pub(super) fn take_every<T: Copy>(stride: usize, to: &mut [T], from: &[T]) {
     if stride != 2 {
         to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, &from)| *to = from);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::matmul::add_in_order;
 use super::pieces::{made, pieces};
-use super::wide::{add_into, greatest, map_into, map_new, map2_into, map2_new, map3_into, sum, sum_by, sum_pairs, sum_pairs_twice};
+use super::wide::{add_into, greatest, map_into, map_planes, map2_into, map2_planes, map3_into, sum, sum_by, sum_pairs, sum_runs};
 
 /// `[n, c, map]`, flattened.
 #[derive(Clone, Copy, Debug)]
@@ -16,34 +16,48 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    fn planes<'a, T>(&self, x: &'a [T], c: usize) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
-        let Channels { n, c: channels, map } = *self;
-        (0..n).map(move |image| &x[(image * channels + c) * map..][..map])
-    }
     fn count<T: Real>(&self) -> T {
         T::of((self.n * self.map) as f64)
     }
+
+    /// Maps that are done together: small ones until they are worth a thread's while and lie in memory as one run.
+    fn together(&self) -> usize {
+        (RUN / self.map.max(1)).clamp(1, self.c.max(1))
+    }
+
+    /// Per channel, the sums of both numbers of `f(channel)(a, b)` over its maps.
+    fn sums<T: Real, F: Fn(T, T) -> [T; 2]>(&self, a: &[T], b: &[T], f: impl Fn(usize) -> F + Sync) -> Vec<[T; 2]> {
+        let Channels { n, c, map } = *self;
+        let together = self.together();
+        let runs = (0..c.div_ceil(together)).into_par_iter().map(|i| {
+            let first = i * together;
+            let channels = together.min(c - first);
+            let run = |image: usize| (image * c + first) * map..(image * c + first + channels) * map;
+            sum_runs([channels, map], (0..n).map(|image| (&a[run(image)], &b[run(image)])), |channel| f(first + channel))
+        });
+        runs.flatten_iter().collect()
+    }
 }
+
+/// Numbers of a run of small maps.
+const RUN: usize = 2048;
 
 /// Mean and biased variance of every channel.
 ///
-/// Two passes over one map while it is in the cache, then maps put together (Chan, Golub and `LeVeque` 1983): memory is read once, and nothing is
-/// lost to the difference of large squares.
+/// In one pass, as distances from the mean of the channel's first map: that is a part of what is measured, so that it is never so far from
+/// the mean that the difference of squares loses more than a few digits of single precision (Chan, Golub and `LeVeque` 1983, section 3).
 pub(crate) fn batch_statistics<T: Real>(s: Channels, x: &[T]) -> (Vec<T>, Vec<T>) {
-    let map = T::of(s.map as f64);
-    (0..s.c)
-        .into_par_iter()
-        .map(|c| {
-            let (mut mean, mut squares) = (T::ZERO, T::ZERO);
-            for (i, plane) in s.planes(x, c).enumerate() {
-                let own = sum(plane) / map;
-                let (before, ahead) = (T::of(i as f64), own - mean);
-                squares += sum_by(plane, move |v| (v - own) * (v - own)) + ahead * ahead * map * before / (before + T::ONE);
-                mean += ahead / (before + T::ONE);
-            }
-            (mean, squares / s.count())
-        })
-        .unzip()
+    let near: Vec<T> = x.chunks_exact(s.map.max(1)).take(s.c).map(|plane| sum(plane) / T::of(s.map as f64)).collect();
+    let sums = s.sums(x, x, |c| {
+        let near = near[c];
+        move |v, _| [v - near, (v - near) * (v - near)]
+    });
+    let count = s.count::<T>();
+    let moments = sums.iter().zip(&near).map(|(&[total, squares], &near)| {
+        let ahead = total / count;
+        (near + ahead, (squares / count - ahead * ahead).at_least(T::ZERO))
+    });
+    moments.unzip()
 }
 
 /// `scale (x - mean) / sqrt(variance + eps) + shift`, cut off at `least` and `most`.
@@ -54,10 +68,14 @@ pub(crate) fn batch_apply<T: Real>(
     eps: f64,
     [least, most]: [T; 2],
 ) -> Vec<T> {
-    made(x.len(), s.map, |plane, out| {
-        let (c, x) = (plane % s.c, &x[plane * s.map..][..s.map]);
-        let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
-        map_new(out, x, move |x| (x * factor + offset).at_least(least).at_most(most))
+    let lines: Vec<(T, T)> = (0..s.c).map(|c| folded(scale[c], shift[c], mean[c], variance[c], eps)).collect();
+    let together = s.together();
+    made(x.len(), together * s.map, |i, out| {
+        let x = &x[i * together * s.map..][..out.len()];
+        map_planes(out, x, s.map, |plane| {
+            let (factor, offset) = lines[(i * together + plane) % s.c];
+            move |x: T| (x * factor + offset).at_least(least).at_most(most)
+        })
     })
 }
 
@@ -79,43 +97,33 @@ pub(crate) fn batch_backward<T: Real>(
     batch: bool,
     [least, most]: [T; 2],
 ) -> (Vec<T>, Vec<T>, Vec<T>) {
-    let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / (v + T::of(eps)).sqrt()).collect();
+    let lines: Vec<(T, T)> = (0..s.c).map(|c| folded(scale[c], shift[c], mean[c], variance[c], eps)).collect();
     let passed = |c: usize| {
-        let (factor, offset) = folded(scale[c], shift[c], mean[c], variance[c], eps);
+        let (factor, offset) = lines[c];
         move |x: T, d: T| {
             let y = x * factor + offset;
             if y > least && y < most { d } else { T::ZERO }
         }
     };
-    let (dscale, dshift): (Vec<T>, Vec<T>) = (0..s.c)
-        .into_par_iter()
-        .map(|c| {
-            let (passed, mean) = (passed(c), mean[c]);
-            let (mut with_x, mut total) = (T::ZERO, T::ZERO);
-            for (x, d) in s.planes(x, c).zip(s.planes(dout, c)) {
-                let [first, second] = sum_pairs_twice(x, d, move |x, d| {
-                    let d = passed(x, d);
-                    [(x - mean) * d, d]
-                });
-                with_x += first;
-                total += second;
-            }
-            (with_x * inverse[c], total)
-        })
-        .unzip();
-    let dx = made(x.len(), s.map, |plane, dx| {
-        let c = plane % s.c;
-        let (x, d) = (&x[plane * s.map..][..s.map], &dout[plane * s.map..][..s.map]);
-        let factor = scale[c] * inverse[c];
-        let passed = passed(c);
-        if batch {
-            let shared = dshift[c] / s.count();
-            let slope = dscale[c] * inverse[c] / s.count();
-            let mean = mean[c];
-            map2_new(dx, x, d, move |x, d| factor * (passed(x, d) - shared - (x - mean) * slope))
-        } else {
-            map2_new(dx, x, d, move |x, d| factor * passed(x, d))
+    let sums = s.sums(x, dout, |c| {
+        let (passed, mean) = (passed(c), mean[c]);
+        move |x, d| {
+            let d = passed(x, d);
+            [(x - mean) * d, d]
         }
+    });
+    let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / (v + T::of(eps)).sqrt()).collect();
+    let dscale: Vec<T> = sums.iter().zip(&inverse).map(|(sums, &inverse)| sums[0] * inverse).collect();
+    let dshift: Vec<T> = sums.iter().map(|sums| sums[1]).collect();
+    let together = s.together();
+    let dx = made(x.len(), together * s.map, |i, dx| {
+        let range = i * together * s.map..i * together * s.map + dx.len();
+        map2_planes(dx, &x[range.clone()], &dout[range], s.map, |plane| {
+            let c = (i * together + plane) % s.c;
+            let (passed, mean, factor) = (passed(c), mean[c], scale[c] * inverse[c]);
+            let [shared, slope] = if batch { [dshift[c] / s.count(), dscale[c] * inverse[c] / s.count()] } else { [T::ZERO; 2] };
+            move |x, d| factor * (passed(x, d) - shared - (x - mean) * slope)
+        })
     });
     (dx, dscale, dshift)
 }

@@ -13,6 +13,8 @@ use super::wide::wide;
 
 /// Numbers in the longest vector.
 const LONGEST: usize = 16;
+/// Inputs that stay in the smallest cache while all outputs are made of them.
+const NEAR: usize = 4096;
 
 /// Whether these kernels do a convolution.
 pub(crate) fn suits(g: &Geometry) -> bool {
@@ -35,8 +37,8 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
 }
 
 fn over_batch<T: Real>([from, to]: [usize; 2], [n, map]: [usize; 2], x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
-    made_with(n * to * map, to * map, Vec::new, |panel, i, out| {
-        wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, finish, panel, out });
+    made_with(n * to * map, to * map, Vec::new, |panels, i, out| {
+        wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, finish, panels, out });
         // SAFETY: for every panel of positions, all of them together the map, each channel's numbers were stored.
         unsafe { out.assume_init_mut() }
     })
@@ -49,7 +51,7 @@ struct Image<'a, T> {
     x: &'a [T],
     kernels: &'a [T],
     finish: Finish<'a, T>,
-    panel: &'a mut Vec<T>,
+    panels: &'a mut Vec<T>,
     out: &'a mut [MaybeUninit<T>],
 }
 
@@ -68,26 +70,34 @@ impl<T: Real> WithSimd for Image<'_, T> {
 impl<T: Real> Image<'_, T> {
     #[inline(always)]
     fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
-        let Image { channels: [from, to], map, x, kernels, finish, panel, out } = self;
+        let Image { channels: [from, to], map, x, kernels, finish, panels, out } = self;
         let lanes = T::lanes::<S>();
         let bounds = finish.bounds.map(|bound| T::splat(simd, bound));
         let together = VECTORS * lanes;
-        panel.resize(from * together, T::ZERO);
-        for first in (0..map).step_by(together) {
+        // With few channels, panels that are done together: what is written of a channel is then a run, not a line here and a line there.
+        let size = (from * together).max(1);
+        let panels_together = (NEAR / size).max(1);
+        panels.resize(panels_together.min(map.div_ceil(together)) * size, T::ZERO);
+        for first in (0..map).step_by(panels_together * together) {
             // The last panel is moved back so that it is whole: some positions are computed twice, to the same bits.
-            let first = first.min(map - together);
+            let at = |panel: usize| (first + panel * together).min(map - together);
+            let count = panels_together.min((map - first).div_ceil(together));
             // Maps are too far apart to stay in the cache together.
-            for (panel, x) in panel.chunks_exact_mut(together).zip(x.chunks_exact(map)) {
-                panel.copy_from_slice(&x[first..first + together]);
+            for (i, panel) in panels.chunks_exact_mut(size).take(count).enumerate() {
+                for (panel, x) in panel.chunks_exact_mut(together).zip(x.chunks_exact(map)) {
+                    panel.copy_from_slice(&x[at(i)..][..together]);
+                }
             }
             for (block, kernels) in kernels.chunks_exact(from * TILE).enumerate() {
-                let sums = sums::<T, S, TILE>(simd, kernels, panel, together);
-                for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
-                    let channel = block * TILE + o;
-                    let bias = T::splat(simd, finish.bias.map_or(T::ZERO, |bias| bias[channel]));
-                    let out = &mut out[channel * map + first..][..together];
-                    T::store_new(simd, out, T::within(simd, T::plus(simd, sums[0], bias), bounds));
-                    T::store_new(simd, &mut out[lanes..], T::within(simd, T::plus(simd, sums[1], bias), bounds));
+                for (i, panel) in panels.chunks_exact(size).take(count).enumerate() {
+                    let sums = sums::<T, S, TILE>(simd, kernels, panel, together);
+                    for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
+                        let channel = block * TILE + o;
+                        let bias = T::splat(simd, finish.bias.map_or(T::ZERO, |bias| bias[channel]));
+                        let out = &mut out[channel * map + at(i)..][..together];
+                        T::store_new(simd, out, T::within(simd, T::plus(simd, sums[0], bias), bounds));
+                        T::store_new(simd, &mut out[lanes..], T::within(simd, T::plus(simd, sums[1], bias), bounds));
+                    }
                 }
             }
         }

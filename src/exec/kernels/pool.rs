@@ -6,7 +6,7 @@ use super::Real;
 use super::conv::Geometry;
 use super::layout::take_every;
 use super::pieces::pieces_with;
-use super::wide::take_greater;
+use super::wide::{mark_equal, take_greater};
 
 /// Maximum and, if `places` are wanted, the position of every output's first maximum in the input plane.
 pub(crate) fn max_forward<T: Real>(g: &Geometry, x: &[T], places: bool) -> (Vec<T>, Vec<u32>) {
@@ -43,13 +43,24 @@ pub(crate) fn max_forward<T: Real>(g: &Geometry, x: &[T], places: bool) -> (Vec<
         },
     );
     let mut at = vec![0u32; if places { out.len() } else { 0 }];
-    at.par_chunks_mut(map.max(1)).zip(out.par_chunks(map.max(1))).enumerate().for_each(|(plane, (at, out))| {
+    let planes = at.par_chunks_mut(map.max(1)).zip(out.par_chunks(map.max(1))).enumerate();
+    planes.for_each_init(Vec::new, |column, (plane, (at, out))| {
         let x = &x[plane * g.in_map()..][..g.in_map()];
-        for (o, (at, &best)) in at.iter_mut().zip(out).enumerate() {
-            let rows = (0..g.kernel[0]).filter_map(|ky| inside(o / g.ow, ky, 0, g));
-            let mut window = rows.flat_map(|y| (0..g.kernel[1]).filter_map(move |kx| Some(y * g.w + inside(o % g.ow, kx, 1, g)?)));
-            // A window never lies in the padding only: shape inference refuses that.
-            *at = window.find(|&i| x[i] == best || x[i].is_nan()).unwrap_or(0) as u32;
+        for (oy, (at, best)) in at.chunks_exact_mut(g.ow).zip(out.chunks_exact(g.ow)).enumerate() {
+            // From the last tap to the first, which so has the last word. A window never lies in the padding only: shape inference refuses that.
+            for (y, kx) in
+                (0..g.kernel[0]).rev().filter_map(|ky| inside(oy, ky, 0, g)).flat_map(|y| (0..g.kernel[1]).rev().map(move |kx| (y, kx)))
+            {
+                let shift = kx * g.dilation[1];
+                let (low, high) = g.inside(1, shift);
+                if low == high {
+                    continue;
+                }
+                let first = y * g.w + low * g.stride[1] + shift - g.pad[1];
+                column.resize(high - low, T::ZERO);
+                take_every(g.stride[1], column, &x[first..]);
+                mark_equal(&mut at[low..high], &best[low..high], column, [first as u32, g.stride[1] as u32]);
+            }
         }
     });
     (out, at)

@@ -98,6 +98,24 @@ pub(super) fn take_greater<T: Real>(best: &mut [T], x: &[T]) {
     wide(Greater(best, x));
 }
 
+/// `at[i] = first + i * step` where `x[i]` is `best[i]` or NaN.
+#[inline]
+pub(super) fn mark_equal<T: Real>(at: &mut [u32], best: &[T], x: &[T], [first, step]: [u32; 2]) {
+    struct Equal<'a, T>(&'a mut [u32], [&'a [T]; 2], [u32; 2]);
+    impl<T: Real> WithSimd for Equal<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            let Self(at, [best, x], [first, step]) = self;
+            for (i, ((at, &best), &x)) in (0u32..).zip(at.iter_mut().zip(best).zip(x)) {
+                let own = first.wrapping_add(i.wrapping_mul(step));
+                *at = if x == best || x.is_nan() { own } else { *at };
+            }
+        }
+    }
+    wide(Equal(at, [best, x], [first, step]));
+}
+
 /// `out[i] = f(a[i], b[i])`.
 #[inline]
 pub(super) fn map2_into<T: Real, P: Place<T>>(out: &mut [P], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
@@ -280,32 +298,89 @@ pub(super) fn sum_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     wide(Sum(a, b, f))
 }
 
-/// The sums of both numbers of `f(a, b)` over pairs.
+/// Per place in runs of maps, the sums of both numbers of `f(place)(a, b)` over the map's pairs and over all runs.
 #[inline]
-pub(super) fn sum_pairs_twice<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> [T; 2]) -> [T; 2] {
-    struct Sum<'a, T, F>(&'a [T], &'a [T], F);
-    impl<T: Real, F: Fn(T, T) -> [T; 2]> WithSimd for Sum<'_, T, F> {
-        type Output = [T; 2];
+pub(super) fn sum_runs<'a, T: Real, F: Fn(T, T) -> [T; 2]>(
+    [places, map]: [usize; 2],
+    runs: impl Iterator<Item = (&'a [T], &'a [T])>,
+    f: impl Fn(usize) -> F,
+) -> Vec<[T; 2]> {
+    struct Sums<R, F>([usize; 2], R, F);
+    impl<'a, T: Real, R: Iterator<Item = (&'a [T], &'a [T])>, G: Fn(T, T) -> [T; 2], F: Fn(usize) -> G> WithSimd for Sums<R, F> {
+        type Output = Vec<[T; 2]>;
         #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> [T; 2] {
-            let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-            let ((xs, x_rest), (ys, y_rest)) = (self.0.as_chunks::<LANES>(), self.1.as_chunks::<LANES>());
-            for (x, y) in xs.iter().zip(ys) {
-                for i in 0..LANES {
-                    let [a, b] = self.2(x[i], y[i]);
-                    first[i] += a;
-                    second[i] += b;
+        fn with_simd<S: Simd>(self, _: S) -> Vec<[T; 2]> {
+            let Self([places, map], runs, f) = self;
+            let mut all = vec![[[T::ZERO; LANES]; 2]; places];
+            for (a, b) in runs {
+                for (place, (sums, (a, b))) in all.iter_mut().zip(a.chunks_exact(map).zip(b.chunks_exact(map))).enumerate() {
+                    let f = f(place);
+                    let [mut first, mut second] = *sums;
+                    let ((xs, x_rest), (ys, y_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+                    for (x, y) in xs.iter().zip(ys) {
+                        for i in 0..LANES {
+                            let [a, b] = f(x[i], y[i]);
+                            first[i] += a;
+                            second[i] += b;
+                        }
+                    }
+                    for (i, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+                        let [a, b] = f(x, y);
+                        first[i] += a;
+                        second[i] += b;
+                    }
+                    *sums = [first, second];
                 }
             }
-            for (i, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
-                let [a, b] = self.2(x, y);
-                first[i] += a;
-                second[i] += b;
-            }
-            [fold(first), fold(second)]
+            all.into_iter().map(|sums| sums.map(fold)).collect()
         }
     }
-    wide(Sum(a, b, f))
+    wide(Sums([places, map], runs, f))
+}
+
+/// `out[p][i] = f(p)(x[p][i])` for maps `p` of so many numbers, into memory that holds nothing yet.
+#[inline]
+pub(super) fn map_planes<'a, T: Real, F: Fn(T) -> T>(
+    out: &'a mut [MaybeUninit<T>],
+    x: &[T],
+    map: usize,
+    f: impl Fn(usize) -> F,
+) -> &'a mut [T] {
+    map2_planes(out, x, x, map, |plane| {
+        let f = f(plane);
+        move |x, _| f(x)
+    })
+}
+
+/// `out[p][i] = f(p)(a[p][i], b[p][i])`, likewise.
+#[inline]
+pub(super) fn map2_planes<'a, T: Real, F: Fn(T, T) -> T>(
+    out: &'a mut [MaybeUninit<T>],
+    a: &[T],
+    b: &[T],
+    map: usize,
+    f: impl Fn(usize) -> F,
+) -> &'a mut [T] {
+    struct Planes<'a, T, F>(&'a mut [MaybeUninit<T>], [&'a [T]; 2], usize, F);
+    impl<T: Real, G: Fn(T, T) -> T, F: Fn(usize) -> G> WithSimd for Planes<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            let Self(out, [a, b], map, f) = self;
+            for (plane, ((out, a), b)) in out.chunks_exact_mut(map).zip(a.chunks_exact(map)).zip(b.chunks_exact(map)).enumerate() {
+                let f = f(plane);
+                for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                    out.write(f(a, b));
+                }
+            }
+        }
+    }
+    let map = map.max(1);
+    assert_eq!([out.len(); 2], [a.len(), b.len()], "the result has another size");
+    assert!(out.len().is_multiple_of(map), "the result is not made of whole maps");
+    wide(Planes(&mut *out, [a, b], map, f));
+    // SAFETY: there are as many pairs as places, in whole maps, and each was put into its place.
+    unsafe { out.assume_init_mut() }
 }
 
 #[inline(always)]

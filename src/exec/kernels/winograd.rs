@@ -84,20 +84,20 @@ fn kernels<T: Real>(kernels: Kernels<T>) -> Vec<T> {
     let tile = tile_of(kernels.outputs[0]);
     let size = SPOTS * spot_of_kernels(kernels.inputs[0], tile);
     made(kernels.outputs[0].div_ceil(tile) * size, size, |block, to| {
-        wide(Block { kernels, block, to });
+        wide(Transformed { kernels, at: block, to });
         // SAFETY: every spot of every input and the line behind each spot's were written.
         unsafe { to.assume_init_mut() }
     })
 }
 
 /// A block of transformed kernels.
-struct Block<'a, T> {
+struct Transformed<'a, T> {
     kernels: Kernels<'a, T>,
-    block: usize,
+    at: usize,
     to: &'a mut [MaybeUninit<T>],
 }
 
-impl<T: Real> WithSimd for Block<'_, T> {
+impl<T: Real> WithSimd for Transformed<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -109,11 +109,11 @@ impl<T: Real> WithSimd for Block<'_, T> {
     }
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Transformed<'_, T> {
     /// `G k G^T` of as many kernels at a time as a tile has outputs: the loops over them become vectors.
     #[inline(always)]
     fn in_tiles<const TILE: usize>(self) {
-        let Block { kernels: Kernels { outputs: [outputs, output], inputs: [inputs, input], turned, weight }, block, to } = self;
+        let Transformed { kernels: Kernels { outputs: [outputs, output], inputs: [inputs, input], turned, weight }, at: block, to } = self;
         let half = T::of(0.5);
         let apart = |[a, b, c]: [[T; TILE]; SIDE]| {
             let mut out = [a, a, a, c];

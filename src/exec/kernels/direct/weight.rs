@@ -119,7 +119,6 @@ impl<T: Real> Weights<'_, T> {
     fn in_tiles<S: Simd, const INPUTS: usize>(self, simd: S) {
         let Weights { pitch, channel, len, inputs, outputs, dw } = self;
         let (ci, co) = (inputs.len() / channel, outputs.len() / channel);
-        let zero = T::splat(simd, T::ZERO);
         // As many outputs' stretches as are summed at a time stay in the smallest cache.
         let stretch = len.div_ceil(len.div_ceil(STRETCH)).next_multiple_of(LONGEST);
         for start in (0..len).step_by(stretch) {
