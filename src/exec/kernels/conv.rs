@@ -6,11 +6,10 @@
 use rayon::prelude::*;
 
 use super::Real;
-use super::elementwise::cut_off;
 use super::layout::take_every;
 use super::matmul::{Mat, add_in_order, gemm};
 use super::pieces::pieces_with;
-use super::wide::sum;
+use super::wide::{change, sum};
 
 /// Columns of one product.
 const COLUMNS: usize = 512;
@@ -123,15 +122,13 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], weight: &[T], finish: Fini
                     }
                 }
             }
-            if let Some(bias) = finish.bias {
+            let [least, most] = finish.bounds;
+            if finish.bias.is_some() || finish.bounds != T::UNBOUNDED {
                 for (i, map) in out.chunks_exact_mut(map).enumerate() {
-                    let b = bias[i % g.co];
-                    for v in map {
-                        *v += b;
-                    }
+                    let bias = finish.bias.map_or(T::ZERO, |bias| bias[i % g.co]);
+                    change(map, move |v| (v + bias).at_least(least).at_most(most));
                 }
             }
-            cut_off(out, finish.bounds);
         },
     )
 }

@@ -1,7 +1,7 @@
 //! Elementwise functions and their derivatives.
 
 use super::Real;
-use super::wide::{change, map, map2};
+use super::wide::{map, map2};
 use crate::graph::{Binary, Unary};
 
 /// `f(x)` for every element.
@@ -47,13 +47,6 @@ pub(crate) fn binary<T: Real>(kind: Binary, a: &[T], b: &[T]) -> Vec<T> {
 /// `a + b`, cut off.
 pub(crate) fn clamped_sum<T: Real>(a: &[T], b: &[T], [least, most]: [T; 2]) -> Vec<T> {
     map2(a, b, move |a, b| (a + b).at_least(least).at_most(most))
-}
-
-/// Cuts values off in place. Unbounded sides cost nothing.
-pub(crate) fn cut_off<T: Real>(values: &mut [T], [least, most]: [T; 2]) {
-    if [least, most] != T::UNBOUNDED {
-        change(values, move |v| v.at_least(least).at_most(most));
-    }
 }
 
 /// The gradient that a clamp lets through, by what came out of it.

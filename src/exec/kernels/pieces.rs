@@ -57,6 +57,14 @@ pub(super) fn made_with<T: Real, K>(
     all
 }
 
+/// How many of `n` to do together, of `most` at the most, so that all threads have as much to do. It depends on the number of threads: only where
+/// what is done together does not change the bits.
+pub(super) fn together(n: usize, most: usize) -> usize {
+    let threads = rayon::current_num_threads().max(1);
+    let pieces = n.div_ceil(most.max(1)).next_multiple_of(threads);
+    n.div_ceil(pieces.max(1)).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,12 +7,14 @@ use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
-use super::pieces::made_with;
+use super::pieces::{made_with, together};
 use super::tile::{FEW, MANY, VECTORS, packed, sums, tile_of, tile_on};
 use super::wide::wide;
 
 /// Numbers in the longest vector.
 const LONGEST: usize = 16;
+/// Positions that are enough for a piece.
+const LONG: usize = 1024;
 /// Inputs that stay in the smallest cache while all outputs are made of them.
 const NEAR: usize = 4096;
 
@@ -37,25 +39,32 @@ pub(crate) fn backward_input<T: Real>(g: &Geometry, weight: &[T], dout: &[T]) ->
 }
 
 fn over_batch<T: Real>([from, to]: [usize; 2], [n, map]: [usize; 2], x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
-    made_with(n * to * map, to * map, Vec::new, |panels, i, out| {
-        wide(Image { channels: [from, to], map, x: &x[i * from * map..][..from * map], kernels, finish, panels, out });
-        // SAFETY: for every panel of positions, all of them together the map, each channel's numbers were stored.
+    // Small maps one behind the other, so that few panels are not whole.
+    let together = together(n, LONG / map);
+    made_with(n * to * map, together * to * map, Default::default, |buffers: &mut Buffers<T>, i, out| {
+        let x = &x[i * together * from * map..][..out.len() / to * from];
+        wide(Images { channels: [from, to], map, x, kernels, finish, buffers, out });
+        // SAFETY: for every panel of positions, all of them together the maps, each channel's numbers were stored.
         unsafe { out.assume_init_mut() }
     })
 }
 
-/// One image.
-struct Image<'a, T> {
+/// What a thread keeps: panels of positions, and of each its image, position in that, and how much of it belongs to that image (the rest is
+/// the next one's).
+type Buffers<T> = (Vec<T>, Vec<[usize; 3]>);
+
+/// A few images.
+struct Images<'a, T> {
     channels: [usize; 2],
     map: usize,
     x: &'a [T],
     kernels: &'a [T],
     finish: Finish<'a, T>,
-    panels: &'a mut Vec<T>,
+    buffers: &'a mut Buffers<T>,
     out: &'a mut [MaybeUninit<T>],
 }
 
-impl<T: Real> WithSimd for Image<'_, T> {
+impl<T: Real> WithSimd for Images<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -67,36 +76,68 @@ impl<T: Real> WithSimd for Image<'_, T> {
     }
 }
 
-impl<T: Real> Image<'_, T> {
+impl<T: Real> Images<'_, T> {
     #[inline(always)]
     fn in_tiles<S: Simd, const TILE: usize>(self, simd: S) {
-        let Image { channels: [from, to], map, x, kernels, finish, panels, out } = self;
+        let Images { channels: [from, to], map, x, kernels, finish, buffers: (panels, places), out } = self;
         let lanes = T::lanes::<S>();
         let bounds = finish.bounds.map(|bound| T::splat(simd, bound));
         let together = VECTORS * lanes;
+        let positions = out.len() / to;
         // With few channels, panels that are done together: what is written of a channel is then a run, not a line here and a line there.
         let size = (from * together).max(1);
         let panels_together = (NEAR / size).max(1);
-        panels.resize(panels_together.min(map.div_ceil(together)) * size, T::ZERO);
-        for first in (0..map).step_by(panels_together * together) {
-            // The last panel is moved back so that it is whole: some positions are computed twice, to the same bits.
-            let at = |panel: usize| (first + panel * together).min(map - together);
-            let count = panels_together.min((map - first).div_ceil(together));
-            // Maps are too far apart to stay in the cache together.
-            for (i, panel) in panels.chunks_exact_mut(size).take(count).enumerate() {
-                for (panel, x) in panel.chunks_exact_mut(together).zip(x.chunks_exact(map)) {
-                    panel.copy_from_slice(&x[at(i)..][..together]);
+        panels.resize(panels_together.min(positions.div_ceil(together)) * size, T::ZERO);
+        let mut next = [0, 0];
+        for first in (0..positions).step_by(panels_together * together) {
+            let count = panels_together.min((positions - first).div_ceil(together));
+            places.clear();
+            for panel in 0..count {
+                // The last panel is moved back so that it is whole: some positions are computed twice, to the same bits.
+                let beyond = (first + (panel + 1) * together).saturating_sub(positions);
+                let [image, position] = if beyond <= next[1] { [next[0], next[1] - beyond] } else { [next[0] - 1, next[1] + map - beyond] };
+                places.push([image, position, together.min(map - position)]);
+                // Without a division, which would take as long as a tenth of a panel of few channels.
+                next[1] += together;
+                if next[1] >= map {
+                    next = [next[0] + 1, next[1] - map];
                 }
             }
+            // Maps are too far apart to stay in the cache together.
+            for (panel, &[image, position, own]) in panels.chunks_exact_mut(size).zip(&*places) {
+                for (c, panel) in panel.chunks_exact_mut(together).enumerate() {
+                    let x = &x[(image * from + c) * map..];
+                    if own == together {
+                        panel.copy_from_slice(&x[position..][..together]);
+                    } else {
+                        panel[..own].copy_from_slice(&x[position..][..own]);
+                        panel[own..].copy_from_slice(&x[from * map..][..together - own]);
+                    }
+                }
+            }
+            let mut apart = [[T::ZERO; VECTORS * LONGEST]; TILE];
             for (block, kernels) in kernels.chunks_exact(from * TILE).enumerate() {
-                for (i, panel) in panels.chunks_exact(size).take(count).enumerate() {
+                for (panel, &[image, position, own]) in panels.chunks_exact(size).zip(&*places) {
                     let sums = sums::<T, S, TILE>(simd, kernels, panel, together);
+                    let out = &mut out[(image * to + block * TILE) * map + position..];
                     for (o, sums) in sums.iter().enumerate().take(to - block * TILE) {
-                        let channel = block * TILE + o;
-                        let bias = T::splat(simd, finish.bias.map_or(T::ZERO, |bias| bias[channel]));
-                        let out = &mut out[channel * map + at(i)..][..together];
-                        T::store_new(simd, out, T::within(simd, T::plus(simd, sums[0], bias), bounds));
-                        T::store_new(simd, &mut out[lanes..], T::within(simd, T::plus(simd, sums[1], bias), bounds));
+                        let bias = T::splat(simd, finish.bias.map_or(T::ZERO, |bias| bias[block * TILE + o]));
+                        let first = T::within(simd, T::plus(simd, sums[0], bias), bounds);
+                        let second = T::within(simd, T::plus(simd, sums[1], bias), bounds);
+                        if own == together {
+                            let out = &mut out[o * map..][..together];
+                            T::store_new(simd, out, first);
+                            T::store_new(simd, &mut out[lanes..], second);
+                        } else {
+                            T::store(simd, &mut apart[o], first);
+                            T::store(simd, &mut apart[o][lanes..], second);
+                        }
+                    }
+                    if own < together {
+                        for (o, apart) in apart.iter().enumerate().take(to - block * TILE) {
+                            out[o * map..][..own].write_copy_of_slice(&apart[..own]);
+                            out[(to + o) * map - position..][..together - own].write_copy_of_slice(&apart[own..together]);
+                        }
                     }
                 }
             }
@@ -113,7 +154,9 @@ mod tests {
     #[test]
     fn agrees_with_products_of_patches() {
         let way = Way { forward, backward_input, backward_weight: conv::backward_weight };
-        for (n, ci, co, h, w) in [(3, 3, 16, 7, 7), (2, 5, 7, 14, 15), (3, 4, 3, 4, 8), (1, 9, 6, 40, 13), (0, 2, 2, 6, 6)] {
+        for (n, ci, co, h, w) in
+            [(3, 3, 16, 7, 7), (2, 5, 7, 14, 15), (3, 4, 3, 4, 8), (1, 9, 6, 40, 13), (17, 5, 9, 6, 6), (0, 2, 2, 6, 6)]
+        {
             let g = Geometry { n, ci, h, w, co, oh: h, ow: w, kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1 };
             assert!(suits(&g), "{g:?}");
             way.agrees(&g);

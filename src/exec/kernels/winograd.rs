@@ -14,7 +14,7 @@ use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::conv::{Finish, Geometry};
-use super::pieces::{made, made_with};
+use super::pieces::{made, made_with, together};
 use super::tile::{FEW, MANY, VECTORS, sums_from, tile_of, tile_on};
 use super::wide::wide;
 
@@ -199,9 +199,7 @@ impl Run {
     fn over_batch<T: Real>(&self, n: usize, x: &[T], kernels: &[T], finish: Finish<T>) -> Vec<T> {
         let [from, to] = self.channels;
         let tiles = Tiles::of(self.output);
-        // Fewer where there are not enough for all threads: what is computed together does not change the bits.
-        let share = n.div_ceil(rayon::current_num_threads()).max(1);
-        let together = (BLOCK / (tiles.rows * tiles.columns)).clamp(1, share);
+        let together = together(n, BLOCK / (tiles.rows * tiles.columns));
         let (in_image, out_image) = (from * self.input[0] * self.input[1], to * self.output[0] * self.output[1]);
         made_with(n * out_image, together * out_image, Buffers::default, |buffers, i, out| {
             let x = &x[i * together * in_image..][..out.len() / out_image * in_image];
