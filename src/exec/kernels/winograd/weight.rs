@@ -62,6 +62,7 @@ pub(crate) fn backward_weight<T: Real>(g: &Geometry, x: &[T], dout: &[T]) -> Vec
             });
         }
     }
+    // Without images there was no block.
     totals.resize(SPOTS * apart, T::ZERO);
     pieces(g.co * g.ci * TAPS, g.ci * TAPS, |o, dw| wide(Back { totals: &totals, apart, first: o * g.ci, dw }))
 }
