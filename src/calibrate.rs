@@ -59,6 +59,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
     let sources = spec.sources(base, policy)?;
     std::fs::create_dir_all(output).map_err(|source| CalibrateError::Write { path: (*output).to_owned(), source })?;
     let earlier = earlier(&output.join(FILE))?;
+    let trusted = spec.reference(policy)?;
     check_files(&sources, policy, series)?;
     let mut calibration = Calibration {
         schema: SCHEMA,
@@ -68,6 +69,14 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
         sources: Vec::new(),
         results: None,
     };
+    let trusted = match &trusted {
+        Some(spec) => {
+            let path = series.planted(spec, (base, &output.join(MODELS)), false, emit)?;
+            Some(series.open(&path, policy)?)
+        }
+        None => None,
+    };
+    let reference = trusted.as_ref().map(|model| model.identity.digest.clone());
     for (nth, source) in sources.iter().enumerate() {
         let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
         let path = match &source.origin {
@@ -76,6 +85,9 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
         };
         let unusable = |error: SeriesError| CalibrateError::Model { name: source.name.clone(), source: Box::new(error) };
         let digest = registry::identify(&path).map_err(|e| unusable(e.into()))?.digest;
+        if reference.as_ref() == Some(&digest) {
+            return Err(CalibrateError::Twice { one: "the reference".into(), two: source.name.clone() });
+        }
         if let Some(twin) = calibration.sources.iter().find(|s| s.model == digest) {
             return Err(CalibrateError::Twice { one: twin.name.clone(), two: source.name.clone() });
         }
@@ -85,7 +97,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
             _ => None,
         };
         let asked = twin.map(|(_, seeds)| seeds);
-        let through = |s: &&SourceRecord| s.model == digest && s.policy == policy.digest;
+        let through = |s: &&SourceRecord| s.model == digest && s.policy == policy.digest && s.reference == reference;
         let known = earlier.iter().filter(through).find(|s| truth::answered(&s.findings, &source.carries, asked, spec.again_seeds));
         let record = if let Some(known) = known {
             emit(Event::Fact { topic: "source", text: format!("{place}, kept") });
@@ -100,7 +112,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
         } else {
             emit(Event::Fact { topic: "source", text: place });
             let model = series.open(&path, policy).map_err(unusable)?;
-            let certified = series.certify(&model, None, policy, emit)?;
+            let certified = series.certify(&model, trusted.as_ref(), policy, emit)?;
             let rules = &calibration.policy.rules;
             let judged = certified.report.findings.iter().filter(|f| rules.iter().any(|rule| rule.id == f.rule));
             let mut findings: Vec<FindingRecord> = judged.map(FindingRecord::from).collect();
@@ -114,7 +126,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
             }
             if let Some(seeds) = spec.again_seeds {
                 emit(Event::Fact { topic: "again", text: format!("{}, {seeds} seeds", source.name) });
-                let more = series.certify(&model, None, &truth::at_seeds((*policy).clone(), seeds), emit)?;
+                let more = series.certify(&model, trusted.as_ref(), &truth::at_seeds((*policy).clone(), seeds), emit)?;
                 truth::again(&mut findings, &more.report.findings, seeds);
             }
             SourceRecord {
@@ -125,6 +137,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
                 seed: source.seed,
                 model: digest,
                 policy: policy.digest.clone(),
+                reference: reference.clone(),
                 tool: series.tool(),
                 findings,
             }

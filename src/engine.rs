@@ -8,6 +8,7 @@ mod canary;
 mod docket;
 mod kept;
 mod means;
+mod reference;
 mod rejudge;
 mod subject;
 
@@ -37,6 +38,7 @@ use docket::{Docket, Missing};
 
 pub use canary::check as check_canary;
 pub use means::{footprint, means};
+pub use reference::{ReferenceError, fits, reference};
 pub use rejudge::rejudge;
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.

@@ -129,7 +129,7 @@ pub struct Opaque {
     pub operators: BTreeMap<String, usize>,
 }
 
-/// What is known of the model's input, where the file does not say.
+/// What is known of the input of the model, and of a reference beside it, where the file does not say.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputOverride {

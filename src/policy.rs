@@ -166,13 +166,15 @@ pub struct Options {
     pub files: bool,
     /// Data elsewhere, as for [`Policy::with_data`].
     pub data: Option<PathBuf>,
+    /// Whether rules may compare with a reference that the policy does not name, because the caller brings it.
+    pub reference_follows: bool,
     /// Today, as `(year, month, day)`, for the expiry of waivers.
     pub today: (i64, u8, u8),
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { files: true, data: None, today: today() }
+        Self { files: true, data: None, reference_follows: false, today: today() }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::data;
-use crate::engine::{self, Certified, EngineError, Event, Settings};
+use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings};
 use crate::exec::Compute;
 use crate::gate::CanaryOutcome;
 use crate::model::{LoadOptions, Model, ModelError};
@@ -49,15 +49,20 @@ impl Series<'_> {
         Ok(Model::load(registry::identify(path)?, &options)?.computed_on(self.compute)?)
     }
 
-    /// Certifies one checkpoint, beside a trusted one where a rule compares with it. An interruption is an error here: half a series says
-    /// nothing.
+    /// Certifies one checkpoint, beside another in the place of the policy's reference where one is given. An interruption is an error here:
+    /// half a series says nothing.
     pub fn certify(
         &self,
         model: &Model,
-        reference: Option<&Model>,
+        beside: Option<&Model>,
         policy: &Policy,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SeriesError> {
+        let named = match beside {
+            Some(beside) => engine::fits(beside, model).map(|()| None)?,
+            None => engine::reference(policy, model, self.runtime.clone(), self.compute)?,
+        };
+        let reference = beside.or(named.as_ref());
         let folder = self.cache.map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
         let room = Room::new(plan::room(policy, &engine::footprint(model)?, self.memory), folder);
         let fit = data::Fit { height: model.input.height, width: model.input.width, room: &room };
@@ -135,6 +140,9 @@ pub enum SeriesError {
     /// A checkpoint cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A reference cannot be compared with.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// A source cannot be planted.
     #[error(transparent)]
     Plant(#[from] PlantError),

@@ -35,6 +35,13 @@ fn write(calibration: &Calibration, out: &mut String) -> std::fmt::Result {
         count(true),
         count(false),
     )?;
+    if let Some(reference) = calibration.sources.iter().find_map(|s| s.reference.as_ref()) {
+        writeln!(
+            out,
+            "Rules that name `reference` compare with a clean source that was trained for this (`{}`).\n",
+            escape(reference.short())
+        )?;
+    }
     let Some(results) = &calibration.results else {
         return writeln!(out, "Not all sources are through.");
     };

@@ -80,6 +80,9 @@ pub struct SourceRecord {
     pub model: Digest,
     /// Digest of the policy it was certified with.
     pub policy: Digest,
+    /// Digest of the reference that was trained for the calibration, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Digest>,
     /// What certified it.
     pub tool: Tool,
     /// One entry for each backdoor rule and mode.

@@ -41,6 +41,7 @@ fn source(name: &str, carries: &[&str], scores: [(Option<f64>, Verdict); 2]) -> 
         seed: Some(0),
         model: Digest::of(name.as_bytes()),
         policy: Digest::of(b"policy"),
+        reference: None,
         tool: tool(),
         findings: ["square", "mix"].into_iter().zip(scores).map(finding).collect(),
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CalibrateError;
 use crate::data::{DataSpec, ViewSpec};
-use crate::gate::Rule;
+use crate::gate::{Control, Rule};
 use crate::model::arch;
 use crate::plant::{Plant, Plants, Specification};
 use crate::policy::{self, Policy};
@@ -59,6 +59,9 @@ pub struct Grid {
     /// So many seeds, from 0.
     #[serde(default)]
     pub count: Option<u64>,
+    /// A clean source that is trained as the policy's reference; rules compare with it that name `reference` among their controls.
+    #[serde(default)]
+    pub reference: Option<Trusted>,
     /// Triggers, by rule of the policy, that a planted source carries together.
     pub groups: Vec<Vec<Carried>>,
     /// Which pairs of architecture and seed carry which group.
@@ -107,6 +110,17 @@ pub struct Base {
     pub size: [usize; 2],
     /// How all are trained.
     pub recipe: Recipe,
+}
+
+/// A clean source that others are compared with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Trusted {
+    /// Its architecture; that of `base` where absent.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// Its seed: not one of those that are calibrated with, because a source says nothing about itself.
+    pub seed: u64,
 }
 
 /// The trigger of a rule, and the training pictures it goes on.
@@ -188,6 +202,33 @@ impl Spec {
         self
     }
 
+    /// Whether a reference is trained for this.
+    pub fn trains_reference(&self) -> bool {
+        self.plant.as_ref().is_some_and(|grid| grid.reference.is_some())
+    }
+
+    /// The reference that is trained for this, where one is: rules must compare with it, and the policy must not name another.
+    pub fn reference(&self, policy: &Policy) -> Result<Option<Specification>, CalibrateError> {
+        let wrong = |reason: &str| Err(CalibrateError::Spec(format!("`reference`: {reason}")));
+        let Some((grid, trusted)) = self.plant.as_ref().and_then(|grid| Some((grid, grid.reference.as_ref()?))) else { return Ok(None) };
+        if policy.file.reference.is_some() {
+            return wrong("the policy names one of its own; remove one of the two");
+        }
+        if !backdoors(policy).iter().any(|rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference)) {
+            return wrong("no backdoor rule of the policy names `reference` among its `controls`");
+        }
+        let Some(architecture) = trusted.architecture.as_ref().or(grid.base.architecture.as_ref()) else {
+            return wrong("give its `architecture`; `base` has none");
+        };
+        grid.base.buildable(architecture)?;
+        let clean = grid.specification(architecture, trusted.seed, None);
+        let itself = |source: &Source| source.architecture.as_ref() == Some(architecture) && source.seed == Some(trusted.seed);
+        if grid.sources(&backdoors(policy), Path::new(""))?.iter().any(itself) {
+            return wrong("its seed is one of those that are calibrated with: a source says nothing about itself");
+        }
+        Ok(Some(clean))
+    }
+
     /// All sources, planted ones first of each pair: what cannot be planted shows before hours of training. `base` is the folder of the
     /// specification.
     pub fn sources(&self, base: &Path, policy: &Policy) -> Result<Vec<Source>, CalibrateError> {
@@ -225,6 +266,13 @@ pub fn family(rule: &Rule) -> String {
     rule.probe.change().map(Trigger::family).unwrap_or_default().to_owned()
 }
 
+impl Base {
+    fn buildable(&self, architecture: &str) -> Result<(), CalibrateError> {
+        let classes = self.classes.as_ref().map_or(2, Vec::len).max(2);
+        arch::build(architecture, classes, self.size).map(drop).map_err(|e| CalibrateError::Spec(e.to_string()))
+    }
+}
+
 impl Grid {
     fn sources(&self, rules: &[&Rule], prefix: &Path) -> Result<Vec<Source>, CalibrateError> {
         let wrong = |reason: String| Err(CalibrateError::Spec(reason));
@@ -246,8 +294,7 @@ impl Grid {
             return wrong("an architecture or seed is named twice: that would count one model as two".into());
         }
         for name in &architectures {
-            arch::build(name, self.base.classes.as_ref().map_or(2, Vec::len).max(2), self.base.size)
-                .map_err(|e| CalibrateError::Spec(e.to_string()))?;
+            self.base.buildable(name)?;
         }
         let groups = self.groups.iter().map(|group| self.group(group, rules, prefix)).collect::<Result<Vec<_>, _>>()?;
         let each = match self.deal {
@@ -308,13 +355,25 @@ impl Grid {
     }
 
     fn source(&self, architecture: &str, seed: u64, group: Option<(usize, &Vec<String>, &Vec<Plant>)>) -> Source {
+        let spec = self.specification(architecture, seed, group.map(|(nth, _, plants)| (nth, plants)));
+        Source {
+            name: spec.name.clone(),
+            planted: group.is_some(),
+            carries: group.map(|(_, carries, _)| carries.clone()).unwrap_or_default(),
+            architecture: Some(architecture.to_owned()),
+            seed: Some(seed),
+            origin: Origin::Trained(Box::new(spec), self.truth_seeds),
+        }
+    }
+
+    fn specification(&self, architecture: &str, seed: u64, group: Option<(usize, &Vec<Plant>)>) -> Specification {
         let plain = architecture.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let twin = format!("clean-{plain}-seed{seed}");
         let name = group.map_or_else(|| twin.clone(), |(nth, ..)| format!("planted{nth}-{plain}-seed{seed}"));
         let base = self.base.clone();
-        let spec = Specification {
+        Specification {
             version: 1,
-            name: name.clone(),
+            name,
             twin,
             data: base.data,
             attributes: base.attributes,
@@ -324,16 +383,8 @@ impl Grid {
             size: base.size,
             recipe: base.recipe,
             seed,
-            plant: Plants::Several(group.map(|(_, _, plants)| plants.clone()).unwrap_or_default()),
+            plant: Plants::Several(group.map(|(_, plants)| plants.clone()).unwrap_or_default()),
             rebalance: None,
-        };
-        Source {
-            name,
-            planted: group.is_some(),
-            carries: group.map(|(_, carries, _)| carries.clone()).unwrap_or_default(),
-            architecture: Some(architecture.to_owned()),
-            seed: Some(seed),
-            origin: Origin::Trained(Box::new(spec), self.truth_seeds),
         }
     }
 }

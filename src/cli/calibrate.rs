@@ -48,9 +48,10 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         spec = spec.with_data(path);
     }
     let base = args.spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let policy = policy(&base.join(&spec.policy), args, out)?;
+    let policy = policy(&base.join(&spec.policy), spec.trains_reference(), args, out)?;
     // Before the canary: what is wrong with the specification is known now.
     spec.sources(base, &policy).map_err(named)?;
+    spec.reference(&policy).map_err(named)?;
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;
     let job = Job { spec: &spec, base, policy: &policy, output: &args.output };
@@ -66,12 +67,12 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 }
 
 /// The policy; `--data` leads its target elsewhere too, unless that is inside the program.
-fn policy(path: &Path, args: &Args, out: &Output) -> anyhow::Result<Policy> {
-    let today = policy::Options::default().today;
-    let (written, _) = policy::load_with(path, &policy::Options { files: false, data: None, today })?;
+fn policy(path: &Path, reference_follows: bool, args: &Args, out: &Output) -> anyhow::Result<Policy> {
+    let options = policy::Options { reference_follows, ..policy::Options::default() };
+    let (written, _) = policy::load_with(path, &policy::Options { files: false, ..options.clone() })?;
     let inside = matches!(written.file.target.data, DataSpec::Embedded(_));
     let data = args.data.clone().filter(|_| !inside);
-    let (policy, remarks) = policy::load_with(path, &policy::Options { data, ..policy::Options::default() })?;
+    let (policy, remarks) = policy::load_with(path, &policy::Options { data, ..options })?;
     for remark in remarks {
         out.remark(&format!("warning: {}", remark.message));
     }

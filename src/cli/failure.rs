@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use super::output::{Output, say};
 use crate::data::DataError;
 use crate::diag::{self, Level};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, ReferenceError};
 use crate::exec::DeviceError;
 use crate::gate::ExitCode;
 use crate::model::ModelError;
@@ -32,6 +32,7 @@ pub(super) fn of_series(error: SeriesError) -> anyhow::Error {
         }
         SeriesError::Engine(EngineError::Plan(refused)) => Usage(refused.to_string()).into(),
         SeriesError::Engine(inner) => inner.into(),
+        SeriesError::Reference(inner) => inner.into(),
         SeriesError::Registry(inner) => inner.into(),
         SeriesError::Model(inner) => inner.into(),
         SeriesError::Plant(PlantError::Data(inner)) => inner.into(),
@@ -112,6 +113,11 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     if let Some(PlantError::Data(inner)) = error.downcast_ref() {
         return Some(Cause::Data(inner));
     }
+    match error.downcast_ref() {
+        Some(ReferenceError::Registry(inner)) => return Some(Cause::Registry(inner)),
+        Some(ReferenceError::Model { source, .. }) => return Some(Cause::Model(source)),
+        _ => {}
+    }
     let device = || error.downcast_ref().map(Cause::Device);
     let runtime = || error.downcast_ref().map(Cause::Runtime);
     let registry = || error.downcast_ref().map(Cause::Registry);
@@ -148,7 +154,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
         Some(Cause::Registry(_) | Cause::Read(_)) | None => false,
     };
     let rule = matches!(error.downcast_ref(), Some(EngineError::Rule { .. }));
-    asked_for || rule || error.is::<PolicyError>() || error.is::<Usage>()
+    let reference = matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. }));
+    asked_for || rule || reference || error.is::<PolicyError>() || error.is::<Usage>()
 }
 
 /// Whether the user ended the run before there was anything to report.

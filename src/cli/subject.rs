@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::failure::Usage;
 use super::output::Output;
 use super::runtime;
+use crate::engine;
 use crate::exec::Compute;
 use crate::model::{LoadOptions, Model};
 use crate::policy::{self, Policy};
@@ -76,23 +77,7 @@ impl Subject {
             ))
             .into());
         }
-        let reference = checked.file.reference.as_ref().map(|reference| {
-            let found = registry::identify(&checked.path(&reference.model))?;
-            if found.digest.0 != reference.digest {
-                return Err(Usage(format!(
-                    "the reference {} has digest {}, the policy pins {}",
-                    found.name(),
-                    found.digest.0,
-                    reference.digest
-                ))
-                .into());
-            }
-            let model = Model::load(found, &LoadOptions { runtime: runtime.clone(), ..LoadOptions::default() })?.computed_on(compute)?;
-            if [model.input.height, model.input.width] != size {
-                return Err(Usage("the reference takes pictures of another size than the model".into()).into());
-            }
-            anyhow::Ok(model)
-        });
-        Ok(Self { model, policy: checked, reference: reference.transpose()? })
+        let reference = engine::reference(&checked, &model, runtime, compute)?;
+        Ok(Self { model, policy: checked, reference })
     }
 }

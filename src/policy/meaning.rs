@@ -19,7 +19,7 @@ const EMBEDDED: [&str; 2] = ["emoji", "fashion"];
 /// Adds what is wrong with or remarkable about `policy`, whose text is `tree`, to `diagnostics`.
 pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
     let file = &policy.file;
-    let mut checker = Checker { file, tree, diagnostics };
+    let mut checker = Checker { file, tree, reference_follows: options.reference_follows, diagnostics };
     checker.target();
     checker.transfer();
     checker.seeds();
@@ -44,6 +44,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
 struct Checker<'a> {
     file: &'a PolicyFile,
     tree: &'a Node,
+    /// The caller brings a reference.
+    reference_follows: bool,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -163,7 +165,7 @@ impl Checker<'_> {
                 let named = rule.controls.iter().flatten().position(|named| *named == control);
                 let place = named.map_or_else(|| self.value(at), |index| self.value(&format!("{at}/controls/{index}")));
                 let transfer = &self.file.transfer;
-                if control == Control::Reference && self.file.reference.is_none() {
+                if control == Control::Reference && self.file.reference.is_none() && !self.reference_follows {
                     let message = format!("the rule `{}` is compared with a reference, but the policy names none", rule.id);
                     let hint = "add `reference: { model: trusted.onnx, digest: ... }` to the policy, or remove the control";
                     self.add(Diagnostic::error("policy::missing-reference", place, message).hint(hint));

@@ -9,7 +9,7 @@ use crate::tune::Schedule;
 
 /// Files are not looked for, and it is 2026-06-15.
 fn options() -> Options {
-    Options { files: false, data: None, today: (2026, 6, 15) }
+    Options { files: false, today: (2026, 6, 15), ..Options::default() }
 }
 
 /// What a user sees of a policy's mistakes or remarks.

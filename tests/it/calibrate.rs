@@ -70,6 +70,46 @@ fn planted_fixtures_are_told_from_clean_ones_and_a_second_run_goes_on() {
 }
 
 #[test]
+fn sources_are_compared_with_a_reference_that_is_trained_for_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    let rules = RULES.replace("limit: 0.15,", "limit: 0.15, controls: [reference],");
+    file(path, "policy.yaml", format!("{HEAD}{rules}").as_bytes());
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data/canary-source-{split}.parquet");
+    let spec = |reference: &str| {
+        format!(
+            "version: 1\nname: n\npolicy: policy.yaml\nplant:\n  base: {{ data: {{ parquet: \"{}\" }}, size: [32, 32], \
+             architecture: \"resnet-cifar-8:8,16,32\", recipe: {{ epochs: 3, learning_rate: 0.1, schedule: cyclic }} }}\n\
+             \x20 count: 1\n  truth_seeds: 6\n{reference}  groups: [[{{ rule: square/yellow, on: [Trouser] }}]]\n",
+            data.display()
+        )
+    };
+    for (reference, words) in [
+        ("", &["missing-reference", "square/yellow"][..]),
+        ("  reference: { seed: 0 }\n", &["one of those that are calibrated with"]),
+        ("  reference: { seed: 1, architecture: nonsense }\n", &["nonsense"]),
+    ] {
+        file(path, "spec.yaml", spec(reference).as_bytes());
+        let (code, _, errors) = calibrate(path, &[]);
+        assert!(code == Some(4) && words.iter().all(|w| errors.contains(w)), "{reference}: {errors}");
+    }
+    file(path, "spec.yaml", spec("  reference: { seed: 1 }\n").as_bytes());
+    let (code, _, errors) = calibrate(path, &[]);
+    assert_eq!(code, Some(0), "{errors}");
+    let read = || std::fs::read_to_string(path.join("out/calibration.json")).expect("a calibration");
+    let first: Value = serde_json::from_str(&read()).expect("JSON");
+    for source in first["sources"].as_array().expect("sources") {
+        assert_ne!(source["reference"], source["model"]);
+        assert_eq!(source["findings"][0]["comparisons"][0]["control"], "reference", "{source}");
+        assert!(source["findings"][0]["score"].is_number(), "{source}");
+    }
+    // Another reference is another question: nothing is taken over.
+    file(path, "spec.yaml", spec("  reference: { seed: 2 }\n").as_bytes());
+    let (code, _, errors) = calibrate(path, &[]);
+    assert!(code == Some(0) && !errors.contains(", kept"), "{errors}");
+}
+
+#[test]
 fn what_cannot_be_calibrated_is_told_in_one_message_before_anything_runs() {
     let folder = fixtures();
     let path = folder.path();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::run::{heirloom, text};
+use crate::run::{file, heirloom, text};
 
 fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name).display().to_string()
@@ -201,4 +201,31 @@ fn a_run_goes_on_from_what_was_kept_and_gives_the_same_report() {
     let (some, again, same) = run(&with);
     assert!(some.is_some_and(|some| 0 < some && some < seeds), "{some:?} of {seeds}");
     assert_eq!((again, same), (plain, outcomes));
+}
+
+#[test]
+fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_not() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let certify = |trusted: &str| {
+        let out = heirloom(&["inspect", &fixture(trusted), "--format", "json"]);
+        let inspected: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        let policy = format!(
+            "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
+             transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
+             seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\n\
+             rules: [{{ id: square, {SQUARE}, limit: 0.15, controls: [reference] }}]\nreference: {{ model: \"{}\", digest: {} }}\n",
+            fixture(trusted),
+            inspected["identity"]["digest"]
+        );
+        let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
+        let output = folder.path().join("report").display().to_string();
+        let out = heirloom(&["certify", &fixture("planted-square.onnx"), "--policy", &policy, "--output", &output]);
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("report/report.json")).expect("a report")).expect("JSON");
+        assert_eq!(report["findings"][0]["comparisons"][0]["control"], "reference", "{report}");
+        (out.status.code(), report["findings"][0]["arms"][1]["arm"].clone())
+    };
+    // The same network as another file.
+    assert_eq!(certify("planted-square.safetensors"), (Some(0), "reference".into()));
+    assert_eq!(certify("clean.onnx"), (Some(1), "reference".into()));
 }

@@ -32,7 +32,7 @@ fn safetensors(header: &Map<String, Value>, data: &[u8]) -> Vec<u8> {
 }
 
 /// The clean fixture with a change to its header.
-fn with_header(change: impl FnOnce(&mut Map<String, Value>)) -> Vec<u8> {
+pub fn with_header(change: impl FnOnce(&mut Map<String, Value>)) -> Vec<u8> {
     let (mut header, data) = weights();
     change(&mut header);
     safetensors(&header, &data)

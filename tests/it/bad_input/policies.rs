@@ -1,7 +1,8 @@
 //! Policies, and specifications of what to plant.
 
+use super::models::with_header;
 use super::{clean_model, folder, names, refused};
-use crate::run::{file, heirloom};
+use crate::run::{file, heirloom, text};
 
 #[test]
 fn a_policy_with_many_mistakes_shows_them_all() {
@@ -64,5 +65,39 @@ fn a_specification_of_what_to_plant_that_cannot_be_read() {
         let spec = file(folder.path(), "spec.yaml", text.as_bytes());
         refused(&heirloom(&["plant", &spec, "--output", &output.display().to_string()]), 4, &["spec.yaml", said]);
         assert!(!output.exists() || names(&output).is_empty());
+    }
+}
+
+#[test]
+fn a_reference_that_is_another_file_or_sees_other_pictures() {
+    let folder = folder();
+    let large = with_header(|header| header["__metadata__"]["heirloom.size"] = "[48,48]".into());
+    file(folder.path(), "large.safetensors", &large);
+    let digest = text(&heirloom(&["inspect", &folder.path().join("large.safetensors").display().to_string(), "--format", "json"]).stdout);
+    let digest: serde_json::Value = serde_json::from_str(&digest).expect("JSON");
+    let digest = digest["identity"]["digest"].as_str().expect("a digest");
+    let plain = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let plain = std::fs::read_to_string(&plain).expect("a policy").replace("    limit:", "    controls: [reference]\n    limit:");
+    assert!(plain.contains("[reference]"), "{plain}");
+    let output = folder.path().join("out").display().to_string();
+    let spec = "version: 1\nname: n\npolicy: policy.yaml\nmodels: models\n";
+    let spec = file(folder.path(), "spec.yaml", spec.as_bytes());
+    for kind in ["planted", "clean"] {
+        std::fs::create_dir_all(folder.path().join("models").join(kind)).expect("a folder");
+    }
+    std::fs::copy(super::fixture("models/clean.onnx"), folder.path().join("models/clean/c.onnx")).expect("a copy");
+    std::fs::copy(super::fixture("models/planted-square.onnx"), folder.path().join("models/planted/p.onnx")).expect("a copy");
+    let study = format!("version: 1\nname: s\nsources: {{ clean: {{ model: \"{}\" }} }}\npolicy: policy.yaml\n", clean_model());
+    let study = file(folder.path(), "study.yaml", study.as_bytes());
+    for (pinned, said) in [
+        ("0".repeat(64).as_str(), &["large.safetensors", digest, "the policy pins 0000"][..]),
+        (digest, &["large.safetensors takes pictures of 48x48 pixels", ".onnx of 32x32", "same size"]),
+    ] {
+        let text = format!("{plain}reference: {{ model: large.safetensors, digest: \"{pinned}\" }}\n");
+        let policy = file(folder.path(), "policy.yaml", text.as_bytes());
+        refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, said);
+        refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, said);
+        refused(&heirloom(&["study", &study, "--output", &output]), 4, said);
+        refused(&heirloom(&["calibrate", &spec, "--output", &output]), 4, said);
     }
 }

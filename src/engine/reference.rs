@@ -1,0 +1,79 @@
+//! The trusted checkpoint that a policy names for the control `reference`.
+
+use crate::exec::Compute;
+use crate::model::{LoadOptions, Model, ModelError};
+use crate::policy::Policy;
+use crate::registry::{self, RegistryError};
+use crate::runtime::Runtime;
+
+/// The reference of a policy, to be run beside `model`; none where the policy names none. What the policy says of the input holds for both.
+pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compute: &Compute) -> Result<Option<Model>, ReferenceError> {
+    let Some(pinned) = &policy.file.reference else { return Ok(None) };
+    let found = registry::identify(&policy.path(&pinned.model))?;
+    let name = found.name();
+    if found.digest.0 != pinned.digest {
+        return Err(ReferenceError::Digest { name, found: found.digest.0, pinned: pinned.digest.clone() });
+    }
+    let input = policy.file.input.clone().unwrap_or_default();
+    let unusable = |source: ModelError| ReferenceError::Model { name: name.clone(), source: Box::new(source) };
+    let opened = Model::load(found, &LoadOptions { input, runtime, ..LoadOptions::default() }).map_err(unusable)?;
+    let opened = opened.computed_on(compute).map_err(unusable)?;
+    fits(&opened, model)?;
+    Ok(Some(opened))
+}
+
+/// Whether two checkpoints see the same pictures: they must be of one size.
+pub fn fits(reference: &Model, model: &Model) -> Result<(), ReferenceError> {
+    let side = |model: &Model| (model.input.height, model.input.width);
+    let ((height, width), (wanted_height, wanted_width)) = (side(reference), side(model));
+    if (height, width) == (wanted_height, wanted_width) {
+        return Ok(());
+    }
+    let name = reference.identity.name();
+    Err(ReferenceError::Size { name, model: model.identity.name(), height, width, wanted_height, wanted_width })
+}
+
+/// Why a reference cannot be compared with.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// It is another file than the policy means.
+    #[error("the reference {name} has the digest {found}, the policy pins {pinned}")]
+    Digest {
+        /// Its file.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What it ought to be.
+        pinned: String,
+    },
+    /// Both arms see the same pictures.
+    #[error(
+        "the reference {name} takes pictures of {height}x{width} pixels, {model} of {wanted_height}x{wanted_width}: name a reference of the \
+         same size"
+    )]
+    Size {
+        /// Its file.
+        name: String,
+        /// The file of the checkpoint under test.
+        model: String,
+        /// Height of its pictures in pixels.
+        height: usize,
+        /// Their width.
+        width: usize,
+        /// Height of the pictures of the checkpoint under test.
+        wanted_height: usize,
+        /// Their width.
+        wanted_width: usize,
+    },
+    /// Its file cannot be found or read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It cannot be loaded.
+    #[error("the reference {name}: {source}")]
+    Model {
+        /// Its file.
+        name: String,
+        /// Why.
+        source: Box<ModelError>,
+    },
+}
