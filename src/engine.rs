@@ -192,9 +192,16 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
             let reason = ProbeError::UnknownClass { name: name.clone(), classes: data.classes.join(", ") };
             return Err(EngineError::Rule { rule: rule.id.clone(), reason });
         }
+        if let Probe::Spurious(probe) = &rule.probe
+            && !probe.on.is_empty()
+        {
+            let chosen = |label: &u16| data.classes.get(usize::from(*label)).is_some_and(|name| probe.on.contains(name));
+            let clusters: BTreeSet<u32> = labels.iter().zip(&test).filter(|(label, _)| chosen(label)).map(|(_, at)| *at).collect();
+            worth.insert(rule.id.clone(), clusters.len());
+        }
         let Some(compared) = rule.probe.compared() else { continue };
         data.has_attribute(compared.attribute)?;
-        let groups = Groups::of(&labels, &column(data, compared.attribute), &compared, None)
+        let groups = Groups::of((&labels, &test), &column(data, compared.attribute), &compared, None)
             .map_err(|reason| EngineError::Rule { rule: rule.id.clone(), reason })?;
         worth.insert(rule.id.clone(), groups.effective(rule.estimand(), &test));
     }

@@ -27,7 +27,7 @@ pub struct Counts {
     pub classes: usize,
     /// Training pictures of each of [`views`], the whole first.
     pub views: Vec<usize>,
-    /// By rule that compares groups: the independent test clusters that its comparison is worth.
+    /// By rule that does not rest on all test pictures: the independent test clusters that its comparison is worth.
     pub worth: BTreeMap<String, usize>,
 }
 
@@ -249,6 +249,7 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
             most: asked.most,
             clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
             discordance: power::DISCORDANCE,
+            choice: rule.probe.choice(rule.estimand()),
             seed_sd: match mode {
                 Mode::FixedFeature => power::SEED_SD_FIXED_FEATURE,
                 Mode::FullNetwork => power::SEED_SD_FULL_NETWORK,

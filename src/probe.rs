@@ -88,6 +88,16 @@ impl Probe {
         self.compared().is_some() == estimand.compares_groups()
     }
 
+    /// What choosing on halves adds to the variance of a number where nothing stands out, as a share of it.
+    pub fn choice(&self, estimand: Estimand) -> f64 {
+        match estimand {
+            Estimand::FlipRate => 0.0,
+            Estimand::AttackSuccessRate if self.class().is_some() => 0.0,
+            Estimand::Attraction | Estimand::AttackSuccessRate => table::AMONG_CLASSES,
+            _ => table::OPPOSITE,
+        }
+    }
+
     /// What it is about, for people who meet it in a report.
     pub fn about(&self) -> &'static About {
         match self {
@@ -366,5 +376,5 @@ pub fn clean_accuracy(measurement: &Measurement) -> Result<Table, ProbeError> {
     let layout = table::Layout::of(measurement, 0)?;
     let right = |o: &Outcome| -> Vec<f64> { o.clean.iter().zip(&measurement.labels).map(|(p, y)| f64::from(u8::from(p == y))).collect() };
     let rows = measurement.outcomes.iter().map(|o| layout.by_cluster(&right(o))).collect();
-    Ok(Table { rows, images: measurement.labels.len(), effective: layout.clusters() })
+    Ok(Table { rows, images: measurement.labels.len(), effective: layout.clusters(), between_halves: 0.0 })
 }

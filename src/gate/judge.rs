@@ -74,7 +74,7 @@ pub fn judge(
     let source_valid = summary.valid;
     match rule.probe.compared() {
         None => finding.drawn_to = paired::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned()),
-        Some(compared) => finding.notes = group_notes(source, &compared, setting.estimand),
+        Some(compared) => finding.notes = group_notes(source, &compared, &setting),
     }
     finding.arms.push(summary);
 
@@ -194,13 +194,13 @@ fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: 
 }
 
 /// What a reader should know of the groups: which differ most, and which were left out.
-fn group_notes(m: &Measurement, compared: &Compared, estimand: Estimand) -> Vec<String> {
-    let mut notes: Vec<String> = groups::widest(m, compared, estimand).into_iter().collect();
-    if let Ok((_, left_out)) = groups::by_group(m, compared)
+fn group_notes(m: &Measurement, compared: &Compared, setting: &Setting) -> Vec<String> {
+    let mut notes: Vec<String> = groups::widest(m, compared, setting.estimand, setting.policy_seed).into_iter().collect();
+    if let Ok((_, left_out)) = groups::by_group(m, compared, setting.policy_seed)
         && !left_out.is_empty()
     {
         let each = left_out.iter().map(|g| format!("{} of {} ({})", g.label, g.value, g.images)).collect::<Vec<_>>().join(", ");
-        notes.push(format!("left out for fewer than {} test pictures: {each}", compared.least));
+        notes.push(format!("left out for fewer than {} independent test pictures, or none in one half: {each}", compared.least));
     }
     notes
 }
@@ -226,21 +226,21 @@ fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeErro
     let valid = bounds.low > majority;
     let mut summary = ArmSummary { arm: m.arm, rates, gains: Vec::new(), groups: Vec::new(), histogram: Vec::new(), valid };
     match setting.probe.compared() {
-        Some(compared) => add_groups(&mut summary, m, &compared)?,
+        Some(compared) => add_groups(&mut summary, m, &compared, setting.policy_seed)?,
         None => add_changes(&mut summary, m, setting)?,
     }
     Ok(summary)
 }
 
 /// Fairness numbers as other packages compute them, and accuracy by group.
-fn add_groups(summary: &mut ArmSummary, m: &Measurement, compared: &Compared) -> Result<(), ProbeError> {
+fn add_groups(summary: &mut ArmSummary, m: &Measurement, compared: &Compared, policy_seed: u64) -> Result<(), ProbeError> {
     for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups()) {
         // A number that these groups cannot give is left out of the summary, never invented.
-        if let Ok(value) = groups::plain(m, compared, estimand) {
+        if let Ok(value) = groups::plain(m, compared, estimand, policy_seed) {
             summary.rates.insert(estimand.name().to_owned(), value);
         }
     }
-    summary.groups = groups::by_group(m, compared)?.0;
+    summary.groups = groups::by_group(m, compared, policy_seed)?.0;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{Layout, check, largest, paired_seeds};
+use super::table::{Layout, OPPOSITE, between_halves, kish, largest, lead, openness, paired_seeds};
 use super::{Column, Estimand, Measurement, Outcome, ProbeError, Setting, Table};
 
 /// What a policy says of the groups to compare.
@@ -18,7 +18,7 @@ pub struct Compared<'a> {
     pub value: Option<&'a str>,
     /// The class whose predictions count; learnt where absent.
     pub class: Option<&'a str>,
-    /// Groups of fewer test pictures are left out.
+    /// Groups of fewer independent test pictures (clusters) are left out.
     pub least: usize,
 }
 
@@ -45,8 +45,13 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Sorts pictures into groups. A group needs `least` pictures, and one in each half where halves are given.
-    pub fn of(labels: &[u16], column: &Column, compared: &Compared, halves: Option<&[Vec<usize>; 2]>) -> Result<Self, ProbeError> {
+    /// Sorts pictures into groups. A group needs pictures worth `least` clusters, and one in each half where halves are given.
+    pub fn of(
+        (labels, clusters): (&[u16], &[u32]),
+        column: &Column,
+        compared: &Compared,
+        halves: Option<&[Vec<usize>; 2]>,
+    ) -> Result<Self, ProbeError> {
         let seen: std::collections::BTreeSet<u16> = column.of.iter().flatten().copied().collect();
         if let [only] = seen.iter().collect::<Vec<_>>()[..] {
             let value = column.values.get(usize::from(*only)).cloned().unwrap_or_default();
@@ -76,10 +81,12 @@ impl Groups {
         }
         let in_both = |images: &[usize]| halves.is_none_or(|halves| halves.iter().all(|half| images.iter().any(|i| half.contains(i))));
         let groups = cells.into_iter().map(|((label, value), images)| Group { label, value, images });
-        let (used, left_out) = groups.partition(|group: &Group| group.images.len() >= compared.least && in_both(&group.images));
+        let enough = |group: &Group| kish(&group.images, clusters).round() as usize >= compared.least;
+        let (used, left_out) = groups.partition(|group: &Group| enough(group) && in_both(&group.images));
         let groups = Self { values, used, left_out };
         if groups.pairs().next().is_none() {
-            let all: Vec<usize> = groups.used.iter().chain(&groups.left_out).map(|g| g.images.len()).collect();
+            let worth = |g: &Group| kish(&g.images, clusters).round() as usize;
+            let all: Vec<usize> = groups.used.iter().chain(&groups.left_out).map(worth).collect();
             let sizes = all.iter().take(12).map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let sizes = if all.len() > 12 { format!("{sizes}, ...") } else { sizes };
             return Err(ProbeError::SmallGroups { attribute: column.name.clone(), least: compared.least, sizes });
@@ -92,7 +99,8 @@ impl Groups {
         self.used.iter().enumerate().flat_map(|(at, a)| self.used.iter().skip(at + 1).filter(|b| b.label == a.label).map(move |b| (a, b)))
     }
 
-    /// The least number of independent clusters that a number of these groups is worth.
+    /// The least number of independent clusters that a number of these groups is worth: those of the smallest group, or `n m / (n + m)` for a
+    /// difference between two of n and m.
     pub fn effective(&self, estimand: Estimand, clusters: &[u32]) -> usize {
         let size = |group: &Group| kish(&group.images, clusters);
         let least = match estimand {
@@ -107,17 +115,6 @@ impl Groups {
         let text = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_default();
         format!("{} of {}", text(classes, usize::from(group.label)), text(&self.values, group.value))
     }
-}
-
-/// Independent clusters that the mean over some pictures is worth (Kish's effective sample size): one over the sum of the squared
-/// shares that clusters have of them.
-fn kish(images: &[usize], clusters: &[u32]) -> f64 {
-    let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
-    for cluster in images.iter().filter_map(|&i| clusters.get(i)) {
-        *counts.entry(*cluster).or_insert(0.0) += 1.0;
-    }
-    let total = counts.values().sum::<f64>().max(1.0);
-    1.0 / counts.values().map(|count| (count / total).powi(2)).sum::<f64>().max(f64::MIN_POSITIVE)
 }
 
 /// What a prediction is compared with.
@@ -284,7 +281,7 @@ impl<'a> Comparison<'a> {
             return Err(ProbeError::TooFewClusters);
         }
         let column = m.attribute.as_ref().ok_or(ProbeError::NoAttribute)?;
-        let groups = Groups::of(&m.labels, column, compared, Some(&layout.halves))?;
+        let groups = Groups::of((&m.labels, &m.clusters), column, compared, Some(&layout.halves))?;
         let halves = [0, 1].map(|side| layout.halves[side].iter().copied().collect());
         let contrasts = candidates(&groups, &m.classes, compared, setting.estimand)?;
         // A cell that a half lacks can be neither chosen nor estimated there.
@@ -309,45 +306,78 @@ impl<'a> Comparison<'a> {
         let mut values = vec![vec![0.0; n]; seeds];
         let mut entered = vec![false; n];
         let mut worth = f64::INFINITY;
+        let mut open = Vec::new();
         for (outcomes, sign) in sides {
             let mut each = 0.0;
+            let mut own = vec![vec![0.0; n]; seeds];
             for side in [0, 1] {
                 let half = &self.halves[side];
                 let contrast = self.largest_in(1 - side, outcomes)?.within(half);
                 each += contrast.effective(self.clusters);
                 contrast.terms.iter().flat_map(|t| &t.images).for_each(|&i| entered[i] = true);
-                for (row, outcome) in values.iter_mut().zip(outcomes) {
-                    add_pseudo_values(row, &contrast, outcome, self.layout.labels, half, *sign);
+                for (row, outcome) in own.iter_mut().zip(outcomes) {
+                    self.add_pseudo_values(row, &contrast, outcome, half, *sign);
                 }
             }
             worth = worth.min(each);
+            for (row, own) in values.iter_mut().zip(&own) {
+                row.iter_mut().zip(own).for_each(|(all, own)| *all += own);
+            }
+            // Opposite directions are among the candidates.
+            let rows = own.iter().map(|row| self.layout.by_cluster(row)).collect();
+            let alone = Table { rows, images: n, effective: each.round().max(1.0) as usize, between_halves: 0.0 };
+            open.push((alone, OPPOSITE * self.open(outcomes)?));
         }
         let rows = values.iter().map(|row| self.layout.by_cluster(row)).collect();
         let effective = worth.round().max(1.0) as usize;
-        Ok(Table { rows, images: entered.iter().filter(|e| **e).count(), effective })
+        Ok(Table { rows, images: entered.iter().filter(|e| **e).count(), effective, between_halves: between_halves(&open) })
     }
-}
 
-/// Adds `theta + sum over cells of weight N_h / n_cell (d_i - mean)` for every picture of a half: plain means are the contrast, and
-/// their variance is that of its cells to first order.
-fn add_pseudo_values(
-    row: &mut [f64],
-    contrast: &Contrast,
-    outcome: &Outcome,
-    labels: &[u16],
-    half: &std::collections::BTreeSet<usize>,
-    sign: f64,
-) {
-    let theta = contrast.value(&[outcome], labels);
-    for &i in half {
-        row[i] += sign * theta;
+    /// How far it is open which contrast is largest, on all pictures.
+    fn open(&self, outcomes: &[&Outcome]) -> Result<f64, ProbeError> {
+        let all: std::collections::BTreeSet<usize> = self.halves.iter().flatten().copied().collect();
+        let values = |contrast: &Contrast| {
+            let mut row = vec![0.0; self.layout.labels.len()];
+            for outcome in outcomes {
+                self.add_pseudo_values(&mut row, contrast, outcome, &all, 1.0 / outcomes.len() as f64);
+            }
+            row
+        };
+        let of: Vec<f64> = self.contrasts.iter().map(|c| c.value(outcomes, self.layout.labels)).collect();
+        let chosen = largest(&of).ok_or(ProbeError::NoAttribute)?;
+        let leader = self.contrasts.get(chosen).map(values).unwrap_or_default();
+        let mut open = 0.0_f64;
+        for (_, other) in self.contrasts.iter().enumerate().filter(|(at, _)| *at != chosen) {
+            let ahead: Vec<f64> = leader.iter().zip(values(other)).map(|(a, b)| a - b).collect();
+            open = open.max(openness(lead(&self.layout, &ahead)));
+        }
+        Ok(open)
     }
-    for term in &contrast.terms {
-        let hits: Vec<f64> = term.images.iter().map(|&i| contrast.hits(outcome, labels, i)).collect();
-        let mean = hits.iter().sum::<f64>() / hits.len().max(1) as f64;
-        let scale = sign * term.weight * half.len() as f64 / hits.len().max(1) as f64;
-        for (&i, hit) in term.images.iter().zip(&hits) {
-            row[i] += scale * (hit - mean);
+
+    /// Adds `theta + sum over cells of weight N_h / n_cell (d_i - mean)` for every picture of a half: plain means are the contrast, and
+    /// their variance is that of its cells to first order. Deviations from a cell's own mean are too small by (w - 1) / w on average, w
+    /// being the clusters that the cell is worth, and are scaled by the root of its inverse.
+    fn add_pseudo_values(
+        &self,
+        row: &mut [f64],
+        contrast: &Contrast,
+        outcome: &Outcome,
+        half: &std::collections::BTreeSet<usize>,
+        sign: f64,
+    ) {
+        let labels = self.layout.labels;
+        let theta = contrast.value(&[outcome], labels);
+        for &i in half {
+            row[i] += sign * theta;
+        }
+        for term in &contrast.terms {
+            let hits: Vec<f64> = term.images.iter().map(|&i| contrast.hits(outcome, labels, i)).collect();
+            let mean = hits.iter().sum::<f64>() / hits.len().max(1) as f64;
+            let worth = kish(&term.images, self.clusters).max(2.0);
+            let scale = sign * term.weight * half.len() as f64 / hits.len().max(1) as f64 * (worth / (worth - 1.0)).sqrt();
+            for (&i, hit) in term.images.iter().zip(&hits) {
+                row[i] += scale * (hit - mean);
+            }
         }
     }
 }
@@ -365,12 +395,17 @@ pub fn excess_over_arm(source: &Measurement, control: &Measurement, compared: &C
     comparison.table(&[(side(0), 1.0), (side(1), -1.0)])
 }
 
+/// The groups of a measurement that are judged: large enough, and in both halves.
+fn judged_groups(m: &Measurement, compared: &Compared, policy_seed: u64) -> Result<Groups, ProbeError> {
+    let layout = Layout::of(m, policy_seed)?;
+    let column = m.attribute.as_ref().ok_or(ProbeError::NoAttribute)?;
+    Groups::of((&m.labels, &m.clusters), column, compared, Some(&layout.halves))
+}
+
 /// The number as other packages compute it, choosing and estimating on the same pictures: the mean over seeds of each seed's own
 /// largest. It is for the reader and decides nothing. [`Estimand::WorstGroupAccuracy`] is an accuracy here.
-pub fn plain(m: &Measurement, compared: &Compared, estimand: Estimand) -> Result<f64, ProbeError> {
-    check(m)?;
-    let column = m.attribute.as_ref().ok_or(ProbeError::NoAttribute)?;
-    let groups = Groups::of(&m.labels, column, compared, None)?;
+pub fn plain(m: &Measurement, compared: &Compared, estimand: Estimand, policy_seed: u64) -> Result<f64, ProbeError> {
+    let groups = judged_groups(m, compared, policy_seed)?;
     let contrasts = candidates(&groups, &m.classes, compared, estimand)?;
     let of = |o: &Outcome| contrasts.iter().map(|c| c.value(&[o], &m.labels)).fold(f64::NEG_INFINITY, f64::max);
     let mean = m.outcomes.iter().map(of).sum::<f64>() / m.outcomes.len() as f64;
@@ -378,10 +413,8 @@ pub fn plain(m: &Measurement, compared: &Compared, estimand: Estimand) -> Result
 }
 
 /// What an arm's number rests on, in words: the contrast that is largest over all pictures and seeds.
-pub fn widest(m: &Measurement, compared: &Compared, estimand: Estimand) -> Result<String, ProbeError> {
-    check(m)?;
-    let column = m.attribute.as_ref().ok_or(ProbeError::NoAttribute)?;
-    let groups = Groups::of(&m.labels, column, compared, None)?;
+pub fn widest(m: &Measurement, compared: &Compared, estimand: Estimand, policy_seed: u64) -> Result<String, ProbeError> {
+    let groups = judged_groups(m, compared, policy_seed)?;
     let contrasts = candidates(&groups, &m.classes, compared, estimand)?;
     let outcomes: Vec<&Outcome> = m.outcomes.iter().collect();
     let values: Vec<f64> = contrasts.iter().map(|c| c.value(&outcomes, &m.labels)).collect();
@@ -390,10 +423,8 @@ pub fn widest(m: &Measurement, compared: &Compared, estimand: Estimand) -> Resul
 }
 
 /// Pictures and accuracy of every group that is large enough, and the sizes of those that are not.
-pub fn by_group(m: &Measurement, compared: &Compared) -> Result<(Vec<Accuracy>, Vec<Accuracy>), ProbeError> {
-    check(m)?;
-    let column = m.attribute.as_ref().ok_or(ProbeError::NoAttribute)?;
-    let groups = Groups::of(&m.labels, column, compared, None)?;
+pub fn by_group(m: &Measurement, compared: &Compared, policy_seed: u64) -> Result<(Vec<Accuracy>, Vec<Accuracy>), ProbeError> {
+    let groups = judged_groups(m, compared, policy_seed)?;
     let right = |i: usize| m.outcomes.iter().filter(|o| o.clean.get(i) == m.labels.get(i)).count() as f64 / m.outcomes.len() as f64;
     let accuracy = |g: &Group| Accuracy {
         label: m.classes.get(usize::from(g.label)).cloned().unwrap_or_default(),

@@ -5,7 +5,7 @@
 //! stays in one half. The choice is pooled over the seeds of an arm: its heads share the target's classes, and a
 //! choice of each seed by itself would add its own noise to the seeds' variance.
 
-use super::table::{Layout, check, largest, paired_seeds};
+use super::table::{AMONG_CLASSES, Layout, OPPOSITE, between_halves, check, kish, largest, lead, openness, paired_seeds};
 use super::{Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
 
 /// Which predictions of a measurement count as changed.
@@ -138,7 +138,9 @@ impl<'a> Series<'a> {
             }
         }
         let total = images.len() as f64;
-        let rates = other.iter().zip(&of_class).map(|(g, n)| if total > *n { g / (total - n) } else { 0.0 }).collect();
+        // A class that all pictures show draws nothing from others: it cannot be chosen.
+        let rate = |(gained, own): (&f64, &f64)| if total > *own { gained / (total - own) } else { f64::NEG_INFINITY };
+        let rates = other.iter().zip(&of_class).map(rate).collect();
         (count, rates)
     }
 }
@@ -204,9 +206,11 @@ impl<'a> Chosen<'a> {
     fn table(&self, pairs: &[(&Series, Option<&Series>)], setting: &Setting) -> Result<Table, ProbeError> {
         let seeds = pairs.first().map_or(0, |(s, _)| s.seeds.len());
         let labels = self.layout.labels;
-        let mut values = vec![vec![0.0; labels.len()]; seeds];
+        // What is estimated, and what is subtracted from it.
+        let mut values = [vec![vec![0.0; labels.len()]; seeds], vec![vec![0.0; labels.len()]; seeds]];
         let weight = 1.0 / pairs.len().max(1) as f64;
         let mut entered = vec![false; labels.len()];
+        let mut worth = 0.0;
         for side in [0, 1] {
             let (half, calibration, whole) = (&self.halves[side], &self.halves[1 - side], &self.layout.halves[side]);
             for (series, control) in pairs {
@@ -222,21 +226,78 @@ impl<'a> Chosen<'a> {
                     half.iter().copied().filter(|i| labels.get(*i).is_some_and(|y| score.eligible(*y))).collect()
                 };
                 let images = usable(&own);
-                add_pseudo_values(&mut values, series, &own, whole, &images, weight)?;
+                add_pseudo_values(&mut values[0], series, &own, whole, &images, weight)?;
+                worth += weight * kish(&images, self.layout.of_pictures);
                 for &i in &images {
                     if let Some(slot) = entered.get_mut(i) {
                         *slot = true;
                     }
                 }
                 if let (Some(control), Some(score)) = (control, &other) {
-                    add_pseudo_values(&mut values, control, score, whole, &usable(score), -weight)?;
+                    add_pseudo_values(&mut values[1], control, score, whole, &usable(score), -weight)?;
                 }
             }
         }
-        let rows = values.iter().map(|row| self.layout.by_cluster(row)).collect();
-        let chosen = self.halves.iter().map(Vec::len).sum::<usize>() as f64 / labels.len().max(1) as f64;
-        let effective = ((self.layout.clusters() as f64 * chosen).round() as usize).max(1);
-        Ok(Table { rows, images: entered.iter().filter(|e| **e).count(), effective })
+        let effective = (worth.round() as usize).max(1);
+        let images = entered.iter().filter(|e| **e).count();
+        let table = |values: &[Vec<f64>]| -> Table {
+            let rows = values.iter().map(|row| self.layout.by_cluster(row)).collect();
+            Table { rows, images, effective, between_halves: 0.0 }
+        };
+        let [own, control] = &values;
+        let both: Vec<Vec<f64>> = own.iter().zip(control).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect()).collect();
+        let controls: Vec<&Series> = pairs.iter().filter_map(|(_, control)| *control).collect();
+        let first: Vec<&Series> = pairs.iter().take(1).map(|(own, _)| *own).collect();
+        let mut sides = Vec::new();
+        for (values, series) in [(own, first), (control, controls)] {
+            let open = series.iter().map(|s| self.open(s, setting)).sum::<Result<f64, _>>()? / series.len().max(1) as f64;
+            sides.push((table(values), open));
+        }
+        Ok(Table { between_halves: between_halves(&sides), ..table(&both) })
+    }
+
+    /// By how much choosing on halves raises the variance of an effect of pictures, as a share of it.
+    fn open(&self, series: &Series, setting: &Setting) -> Result<f64, ProbeError> {
+        if setting.probe.choice(setting.estimand) == 0.0 {
+            return Ok(0.0);
+        }
+        let all: Vec<usize> = self.halves.concat();
+        let whole: Vec<usize> = self.layout.halves.concat();
+        let classes = self.layout.classes.len();
+        let (counts, rates) = series.gains(&all, self.layout.labels, classes);
+        // The pseudo-values of a score, mean over seeds.
+        let values = |score: &Score| -> Result<Vec<f64>, ProbeError> {
+            let images: Vec<usize> =
+                all.iter().copied().filter(|i| self.layout.labels.get(*i).is_some_and(|y| score.eligible(*y))).collect();
+            let mut rows = vec![vec![0.0; self.layout.labels.len()]; series.seeds.len()];
+            add_pseudo_values(&mut rows, series, score, &whole, &images, 1.0 / series.seeds.len().max(1) as f64)?;
+            Ok(rows.iter().fold(vec![0.0; self.layout.labels.len()], |sum, row| sum.iter().zip(row).map(|(a, b)| a + b).collect()))
+        };
+        if setting.estimand == Estimand::PredictionShift {
+            // Each class is chosen by the sign of its gain. What it adds to the variance is `phi(0)^2` of its own.
+            let one = |k: usize| Score::Set((0..classes).map(|class| class == k).collect());
+            let square = |values: &[f64]| {
+                let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+                values.iter().map(|v| (v - mean).powi(2)).sum::<f64>()
+            };
+            let set = values(&Score::Set(counts.iter().map(|g| *g > 0.0).collect()))?;
+            let mut added = 0.0;
+            for k in 0..classes {
+                let of = values(&one(k))?;
+                added += openness(lead(&self.layout, &of)) * square(&self.layout.by_cluster(&of));
+            }
+            let total = square(&self.layout.by_cluster(&set));
+            let shared = classes as f64 / (classes as f64 - 1.0).max(1.0);
+            return Ok(if total > 0.0 { (OPPOSITE / 4.0 * shared * added / total).min(OPPOSITE) } else { 0.0 });
+        }
+        let Some(chosen) = largest(&rates) else { return Ok(0.0) };
+        let leader = values(&Score::Gain(chosen as u16))?;
+        let mut open = 0.0_f64;
+        for other in (0..classes).filter(|k| *k != chosen && rates.get(*k).is_some_and(|rate| rate.is_finite())) {
+            let ahead: Vec<f64> = leader.iter().zip(values(&Score::Gain(other as u16))?).map(|(a, b)| a - b).collect();
+            open = open.max(openness(lead(&self.layout, &ahead)));
+        }
+        Ok(AMONG_CLASSES * open)
     }
 
     /// Fixes what the estimand learns from the data.

@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 
 use super::{Measurement, Outcome};
-use crate::stats::crossed::{Crossed, crossed_worth};
+use crate::stats::crossed::{Crossed, Worth, crossed_worth};
 
 /// An effect per seed and cluster, linearised so that plain means of the table are the estimate.
+///
+/// An estimate that is a ratio or a sum of means over cells is not a mean over all pictures. Its pseudo-values (estimate plus influence of
+/// each picture, to first order; Efron and Tibshirani 1993, ch. 11) are, and their variance is that of the estimate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// One row per seed, one value per cluster, scaled so that the mean over a row is that seed's estimate.
     pub rows: Vec<Vec<f64>>,
     /// Pictures that entered.
     pub images: usize,
-    /// Independent pictures that the estimate is worth: all clusters, or what the compared groups' sizes come to.
+    /// Independent pictures that the estimate is worth: the clusters that enter, or what the compared groups' sizes come to.
     pub effective: usize,
+    /// Mean square that choosing on halves adds: [`Worth::between_halves`].
+    pub between_halves: f64,
 }
 
 impl Table {
     /// The two-way layout of the table; `None` with fewer than two seeds or clusters.
     pub fn crossed(&self) -> Option<Crossed> {
-        crossed_worth(&self.rows, self.effective)
+        crossed_worth(&self.rows, &Worth { clusters: self.effective, between_halves: self.between_halves })
     }
 
     /// The mean over all seeds and pictures.
@@ -33,6 +38,8 @@ impl Table {
 pub(super) struct Layout<'a> {
     pub labels: &'a [u16],
     pub classes: &'a [String],
+    /// Cluster number per picture.
+    pub of_pictures: &'a [u32],
     /// Row of the table's columns per picture.
     cluster: Vec<usize>,
     clusters: usize,
@@ -59,7 +66,7 @@ impl<'a> Layout<'a> {
         let first: std::collections::BTreeSet<u32> = numbers.into_iter().take(clusters.div_ceil(2)).collect();
         let (a, b) = (0..m.labels.len()).partition(|i| m.clusters.get(*i).is_some_and(|c| first.contains(c)));
         let cluster = m.clusters.iter().map(|c| column.get(c).copied().unwrap_or(0)).collect();
-        Ok(Self { labels: &m.labels, classes: &m.classes, cluster, clusters, halves: [a, b] })
+        Ok(Self { labels: &m.labels, classes: &m.classes, of_pictures: &m.clusters, cluster, clusters, halves: [a, b] })
     }
 
     /// How many clusters there are.
@@ -89,6 +96,66 @@ pub(super) fn paired_seeds<'a>(source: &'a Measurement, control: &'a Measurement
     let pair = |mine: &'a Outcome| control.outcomes.iter().find(|o| o.seed == mine.seed).map(|other| [mine, other]);
     let pairs: Vec<_> = source.outcomes.iter().filter_map(pair).collect();
     if pairs.is_empty() { Err(ProbeError::NoSharedSeeds) } else { Ok(pairs) }
+}
+
+/// Independent clusters that the mean over some pictures is worth (Kish's effective sample size): one over the sum of the squared
+/// shares that clusters have of them.
+pub(super) fn kish<'a>(images: impl IntoIterator<Item = &'a usize>, clusters: &[u32]) -> f64 {
+    let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
+    for cluster in images.into_iter().filter_map(|&i| clusters.get(i)) {
+        *counts.entry(*cluster).or_insert(0.0) += 1.0;
+    }
+    let total = counts.values().sum::<f64>().max(1.0);
+    1.0 / counts.values().map(|count| (count / total).powi(2)).sum::<f64>().max(f64::MIN_POSITIVE)
+}
+
+/// Correlation of two halves that choose a direction for each other where there is none: 2 / pi.
+pub(super) const OPPOSITE: f64 = std::f64::consts::FRAC_2_PI;
+/// The same for the largest of k independent numbers, `E[max]^2 / (k - 1)`: at most 0.36, for three.
+pub(super) const AMONG_CLASSES: f64 = 0.36;
+
+/// How far a choice is open, from 1 (nothing stands out) to 0: `lead` is how far the chosen one is ahead, in standard errors.
+///
+/// Two halves that choose between a number and its opposite are correlated by `(2 / pi) exp(-z^2 / 2)` with the true lead z (from the
+/// mean of a normal variable times its own sign). One standard error is given to chance, because z is only estimated.
+pub(super) fn openness(lead: f64) -> f64 {
+    (-(lead - 1.0).max(0.0).powi(2) / 2.0).exp()
+}
+
+/// What choosing on halves adds to the mean square of clusters; for each side of an excess its table, and by how much its choice raises its
+/// variance by itself.
+///
+/// Each side's halves are off to the same side. So are those of the other one, and where pictures move both alike, what is common to them
+/// falls out of the difference: with a correlation r, `a + b - 2 r^2 sqrt(a b)` of the parts a and b is left.
+pub(super) fn between_halves(sides: &[(Table, f64)]) -> f64 {
+    let means = |table: &Table| -> Vec<f64> {
+        let mut sums = vec![0.0; table.rows.first().map_or(0, Vec::len)];
+        table.rows.iter().for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v));
+        let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
+        sums.iter().map(|v| v - mean).collect()
+    };
+    let part = |(table, open): &(Table, f64)| if *open > 0.0 { open * table.crossed().map_or(0.0, |c| c.of_clusters()) } else { 0.0 };
+    let parts: Vec<f64> = sides.iter().map(part).collect();
+    let common = match sides {
+        [(one, _), (other, _)] => {
+            let (a, b) = (means(one), means(other));
+            let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+            let scale = dot(&a, &a) * dot(&b, &b);
+            let r2 = if scale > 0.0 { dot(&a, &b).powi(2) / scale } else { 0.0 };
+            2.0 * r2.min(1.0) * parts.iter().product::<f64>().sqrt()
+        }
+        _ => 0.0,
+    };
+    (parts.iter().sum::<f64>() - common).max(0.0)
+}
+
+/// How far the mean of pseudo-values, one for each picture, is from zero, in standard errors over clusters; nothing is 0 from itself.
+pub(super) fn lead(layout: &Layout, values: &[f64]) -> f64 {
+    let by_cluster = layout.by_cluster(values);
+    let n = by_cluster.len() as f64;
+    let mean = by_cluster.iter().sum::<f64>() / n;
+    let square = by_cluster.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n * (n - 1.0).max(1.0));
+    if mean.abs() < 1e-12 { 0.0 } else { mean.abs() / square.sqrt().max(f64::MIN_POSITIVE) }
 }
 
 /// Index of the largest value, the first of equals.

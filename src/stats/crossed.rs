@@ -2,7 +2,8 @@
 //!
 //! Images over seeds are not independent: an odd picture is odd for every seed, an odd seed is odd on every picture.
 //! The two-way layout tells the parts apart:
-//! `H^2 = [t^2(S-1) MS_seed + t^2(C-1) max(0, MS_image - MS_rest)] / (S C)`, each part at its own quantile (Banerjee 1960, whose
+//! `H^2 = [t^2(S-1) MS_seed + t^2(W-1) (max(0, MS_image - MS_rest) + B)] / (S C)`, W the clusters that the estimate is worth and B what
+//! choosing on halves adds, each part at its own quantile (Banerjee 1960, whose
 //! interval covers at least as often as it says), and the interval reaches `H` to either side where the mean is about normal.
 //!
 //! A rare effect is not: few clusters carry it, and the mean is skewed. With `r` the third over the second cumulant of the mean, the
@@ -28,6 +29,10 @@ pub struct Crossed {
     pub ms_rest: f64,
     /// Third over second cumulant of the mean, from the clusters' own means; 1 / C times the skewness of one rare effect of size 1.
     pub skew: f64,
+    /// What is added to the mean square of clusters because halves choose for each other: see [`Worth::between_halves`].
+    pub between_halves: f64,
+    /// Independent clusters that the estimate is worth.
+    pub worth: usize,
     /// What a cluster that shows an effect adds to the mean; where none does, what a whole one would: one over the clusters that the
     /// estimate is worth.
     pub unit: f64,
@@ -38,13 +43,22 @@ pub struct Crossed {
 /// `None` with fewer than two seeds or clusters, rows of unequal length, or a value that is not finite: then there is
 /// no interval, and nothing may be judged.
 pub fn crossed(table: &[Vec<f64>]) -> Option<Crossed> {
-    crossed_worth(table, table.first()?.len())
+    crossed_worth(table, &Worth { clusters: table.first()?.len(), between_halves: 0.0 })
 }
 
-/// [`crossed`] of an estimate that rests on a part of the clusters. `effective` says how many independent clusters the estimate
-/// is worth: a difference between the means of n and m clusters is worth `n m / (n + m)`, and its values in the table are scaled up to
-/// that of all clusters.
-pub fn crossed_worth(table: &[Vec<f64>], effective: usize) -> Option<Crossed> {
+/// What is to be known of a table beside its numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Worth {
+    /// Independent clusters that the estimate rests on.
+    pub clusters: usize,
+    /// Mean square that the choice on halves adds to that of the clusters. Half the clusters choose what the other half estimates, and the
+    /// other way round: where nothing stands out, both halves tend to be off to the same side.
+    pub between_halves: f64,
+}
+
+/// [`crossed`] of an estimate that rests on a part of the clusters. A difference between the means of n and m clusters is worth
+/// `n m / (n + m)`, and its values in the table are scaled up to that of all clusters.
+pub fn crossed_worth(table: &[Vec<f64>], worth: &Worth) -> Option<Crossed> {
     let seeds = table.len();
     let clusters = table.first()?.len();
     if seeds < 2 || clusters < 2 || table.iter().any(|row| row.len() != clusters || row.iter().any(|v| !v.is_finite())) {
@@ -67,16 +81,23 @@ pub fn crossed_worth(table: &[Vec<f64>], effective: usize) -> Option<Crossed> {
     let third = by_cluster.iter().map(|v| (v - mean).powi(3)).sum::<f64>() / c.powi(3);
     let skew = if variance > f64::MIN_POSITIVE { third / variance } else { 0.0 };
     // A whole effect of a cluster that counts stands in the table at this size.
-    let whole = c / effective.clamp(1, clusters) as f64;
+    let effective = worth.clusters.clamp(1, clusters);
+    let whole = c / effective as f64;
     let moment = |power| by_cluster.iter().map(|v| v.abs().powi(power)).sum::<f64>() + UNSEEN * whole.powi(power);
     let unit = moment(3) / moment(2) / c;
-    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, skew, unit })
+    let between_halves = if worth.between_halves.is_finite() { worth.between_halves.max(0.0) } else { return None };
+    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, skew, between_halves, worth: effective, unit })
 }
 
 impl Crossed {
     /// Lower bound at the error `alpha` on one side.
     pub fn low(&self, alpha: f64) -> f64 {
         self.mean - self.reach(alpha, -self.skew)
+    }
+
+    /// The clusters' own part of their mean square, without what seeds add on each.
+    pub fn of_clusters(&self) -> f64 {
+        (self.ms_image - self.ms_rest).max(0.0)
     }
 
     /// Upper bound at the error `alpha` on one side.
@@ -115,7 +136,8 @@ impl Crossed {
     pub fn parts(&self, alpha: f64) -> (f64, f64) {
         let cells = self.seeds as f64 * self.clusters as f64;
         let seed = student_t(alpha, self.seeds - 1).powi(2) * self.ms_seed / cells;
-        let image = student_t(alpha, self.clusters - 1).powi(2) * (self.ms_image - self.ms_rest).max(0.0) / cells;
+        let freedom = self.worth.saturating_sub(1).max(1);
+        let image = student_t(alpha, freedom).powi(2) * (self.of_clusters() + self.between_halves) / cells;
         (seed, image)
     }
 }

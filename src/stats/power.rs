@@ -34,6 +34,8 @@ pub struct PowerInput {
     pub clusters: usize,
     /// Assumed share of pictures on which source and control differ ([`DISCORDANCE`]): the variance of one picture's excess.
     pub discordance: f64,
+    /// What choosing on halves adds to the variance of pictures where nothing stands out, as a share of it.
+    pub choice: f64,
     /// Assumed standard deviation of the excess between seeds.
     pub seed_sd: f64,
 }
@@ -77,8 +79,13 @@ fn half_width(plan: &PowerInput, seeds: usize, alpha: f64, ratio: f64) -> f64 {
         return f64::INFINITY;
     }
     let seed = student_t(alpha, seeds - 1).powi(2) * ratio * plan.seed_sd.powi(2) / seeds as f64;
-    let image = student_t(alpha, plan.clusters - 1).powi(2) * plan.discordance.max(0.0) / plan.clusters as f64;
+    let image = student_t(alpha, plan.clusters - 1).powi(2) * image_variance(plan);
     (seed + image).sqrt().max(wilson(0.0, plan.clusters, alpha).high)
+}
+
+/// Variance of the excess that stems from the pictures.
+fn image_variance(plan: &PowerInput) -> f64 {
+    plan.discordance.max(0.0) * (1.0 + plan.choice) / plan.clusters as f64
 }
 
 fn at_look(plan: &PowerInput, seeds: usize, alpha: f64) -> f64 {
@@ -89,7 +96,7 @@ fn at_look(plan: &PowerInput, seeds: usize, alpha: f64) -> f64 {
     if seeds < 2 || plan.clusters < 2 {
         return 0.0;
     }
-    let sd = (plan.seed_sd.powi(2) / seeds as f64 + plan.discordance.max(0.0) / plan.clusters as f64).sqrt().max(1e-9);
+    let sd = (plan.seed_sd.powi(2) / seeds as f64 + image_variance(plan)).sqrt().max(1e-9);
     let standard = Normal::standard();
     let chance = |i: usize| {
         let ratio = spread.inverse_cdf((i as f64 + 0.5) / POINTS as f64) / freedom;
@@ -140,6 +147,7 @@ mod tests {
             most: 6,
             clusters: 200,
             discordance: DISCORDANCE,
+            choice: 0.0,
             seed_sd: SEED_SD_FIXED_FEATURE,
         }
     }

@@ -156,12 +156,84 @@ fn damaged_measurements_are_refused_by_name() {
     assert_eq!(refused(&|m| m.outcomes[0].clean[3] = 7), ProbeError::Class { class: 7, classes: 3 });
     assert_eq!(refused(&|m| m.outcomes[0].shams.clear()), ProbeError::NoShams);
     assert_eq!(refused(&|m| m.clusters.fill(4)), ProbeError::TooFewClusters);
-    assert_eq!(
-        refused(&|m| {
-            m.labels.fill(1);
-            drag(m, 1);
-            m.outcomes.iter_mut().for_each(|o| o.clean.fill(0));
-        }),
-        ProbeError::OneClass
-    );
+    let mut m = still(2, 20, 3);
+    m.labels.fill(1);
+    let named = Setting { estimand: Estimand::AttackSuccessRate, probe: probe(Some("c1")), policy_seed: 3 };
+    assert_eq!(excess_over_shams(&m, &named), Err(ProbeError::OneClass));
+}
+
+#[test]
+fn a_feature_on_the_pictures_of_one_class_has_a_number() {
+    use crate::probe::Spurious;
+    let Probe::Backdoor(trigger) = probe(None) else { panic!("a backdoor") };
+    for classes in [2, 3, 10] {
+        for on in ["c0", "c1"] {
+            let mut m = still(3, 120, classes);
+            let (labels, k) = (m.labels.clone(), u16::from(on == "c1"));
+            // Every other picture of the class is called another; the shams move nothing.
+            let moved = |i: usize| labels[i] == k && i / classes % 2 == 0;
+            m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().enumerate().for_each(|(i, p)| *p = if moved(i) { 1 - k } else { *p }));
+            let probe = Probe::Spurious(Spurious { feature: trigger.trigger.clone(), on: vec![on.into()], target_class: None });
+            let setting = Setting { estimand: Estimand::Attraction, probe: &probe, policy_seed: 3 };
+            let excess = excess_over_shams(&m, &setting).unwrap();
+            // Halves need not hold equally many of either kind.
+            assert!((excess.mean() - 0.5).abs() < 0.05, "{classes} {on}: {}", excess.mean());
+            assert_eq!(excess.effective, 120 / classes, "{classes} {on}");
+        }
+    }
+}
+
+/// How often 95% intervals of the excess over shams miss the truth below and above, where the trigger drags to the named class.
+fn misses(runs: u64, truth: f64, class: Option<usize>, draw: impl Fn(&mut rand_chacha::ChaCha8Rng) -> Measurement) -> (f64, f64) {
+    let (mut below, mut above, mut all) = (0.0, 0.0, 0.0);
+    for run in 0..runs {
+        let m = draw(&mut crate::stats::stream::stream(17, run, "coverage"));
+        let [[(_, a), (_, b)]] = learnt_classes(&m, &[Column::Trigger], 3).unwrap()[..] else { panic!("one column") };
+        if class.is_some_and(|k| (a, b) != (k, k)) {
+            continue;
+        }
+        let fit = excess_over_shams(&m, &setting(Estimand::Attraction)).unwrap().crossed().unwrap();
+        all += 1.0;
+        below += f64::from(u8::from(fit.low(0.025) > truth + 1e-9));
+        above += f64::from(u8::from(fit.high(0.025) < truth - 1e-9));
+    }
+    (below / all, above / all)
+}
+
+#[test]
+fn intervals_hold_the_truth_where_predictions_wander_and_no_class_stands_out() {
+    use rand::RngExt;
+    for classes in [2, 3, 10] {
+        let (below, above) = misses(800, 0.0, None, |rng| {
+            let mut m = still(3, 200, classes);
+            // A fifth of the pictures wander, all seeds with them, under trigger and shams each for itself.
+            for column in 0..=8 {
+                let to: Vec<Option<u16>> =
+                    (0..200).map(|_| (rng.random_range(0..5) == 0).then(|| rng.random_range(0..classes as u16))).collect();
+                for o in &mut m.outcomes {
+                    let predictions = if column == 0 { &mut o.changed } else { &mut o.shams[column - 1] };
+                    predictions.iter_mut().zip(&to).for_each(|(p, to)| *p = to.unwrap_or(*p));
+                }
+            }
+            m
+        });
+        println!("{classes} classes: the truth is below {below:.3}, above {above:.3}");
+        assert!(below < 0.042 && above < 0.042, "{classes} classes: {below} {above}");
+    }
+}
+
+#[test]
+fn a_rare_effect_is_not_overlooked_where_only_half_the_pictures_can_show_it() {
+    use rand::RngExt;
+    for images in [100, 300] {
+        let rate = 4.5 / images as f64;
+        let (_, above) = misses(800, rate, Some(1), |rng| {
+            let mut m = still(3, images, 2);
+            let moved: Vec<bool> = (0..images).map(|_| rng.random::<f64>() < rate).collect();
+            m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().zip(&moved).filter(|(_, moved)| **moved).for_each(|(p, _)| *p = 1));
+            m
+        });
+        // A floor for all pictures instead of those that count missed it in one of nine.
+        assert!(above < 0.04, "{images}: {above}");
+    }
 }
