@@ -77,6 +77,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
         None => None,
     };
     let reference = trusted.as_ref().map(|model| model.identity.digest.clone());
+    let (asks, tool) = (policy.asks(), series.tool());
     for (nth, source) in sources.iter().enumerate() {
         let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
         let path = match &source.origin {
@@ -97,7 +98,7 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
             _ => None,
         };
         let asked = twin.map(|(_, seeds)| seeds);
-        let through = |s: &&SourceRecord| s.model == digest && s.policy == policy.digest && s.reference == reference;
+        let through = |s: &&SourceRecord| s.model == digest && s.policy == asks && s.reference == reference && s.tool == tool;
         let known = earlier.iter().filter(through).find(|s| truth::answered(&s.findings, &source.carries, asked, spec.again_seeds));
         let record = if let Some(known) = known {
             emit(Event::Fact { topic: "source", text: format!("{place}, kept") });
@@ -136,14 +137,14 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
                 architecture: source.architecture.clone().unwrap_or_else(|| model.description.clone()),
                 seed: source.seed,
                 model: digest,
-                policy: policy.digest.clone(),
+                policy: asks.clone(),
                 reference: reference.clone(),
-                tool: series.tool(),
+                tool: tool.clone(),
                 findings,
             }
         };
         calibration.sources.push(record);
-        save(&calibration, &earlier, output)?;
+        save(&calibration, &earlier, &asks, output)?;
     }
     calibration.results = Some(results(&calibration));
     let files = write(&calibration, output)?;
@@ -190,8 +191,8 @@ fn earlier(path: &Path) -> Result<Vec<SourceRecord>, CalibrateError> {
 }
 
 /// Writes what is through. What an earlier run had and this one has not come to yet stays, so that an interruption takes nothing away.
-fn save(calibration: &Calibration, earlier: &[SourceRecord], output: &Path) -> Result<(), CalibrateError> {
-    let ahead = earlier.iter().filter(|e| e.policy == calibration.policy.digest && calibration.sources.iter().all(|s| s.model != e.model));
+fn save(calibration: &Calibration, earlier: &[SourceRecord], asks: &Digest, output: &Path) -> Result<(), CalibrateError> {
+    let ahead = earlier.iter().filter(|e| e.policy == *asks && calibration.sources.iter().all(|s| s.model != e.model));
     let all = Calibration { sources: calibration.sources.iter().chain(ahead).cloned().collect(), ..calibration.clone() };
     let path = output.join(FILE);
     let text = all.json()?;

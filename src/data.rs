@@ -349,6 +349,9 @@ pub enum DataError {
     /// What is wrong with a data set as a whole, and which.
     #[error("data {data}: {source}")]
     Set { data: String, source: Box<DataError> },
+    /// More classes than can be counted.
+    #[error("it has {classes} classes, {most} are the most")]
+    ManyClasses { classes: usize, most: usize },
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: std::io::Error },
@@ -467,7 +470,7 @@ impl DataError {
                 "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
             }
             Self::NoColumn { .. } => "rename the column in the file",
-            Self::Csv { .. } => "the file starts with a line of column names, `id` among them, and has one line per picture",
+            Self::Csv { .. } => "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture",
             Self::NoLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
                 "correct the label in the file, or the class names it declares"
             }

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::data::{self, DataError, TargetData};
 use crate::exec::Compute;
-use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
+use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule};
 use crate::graph::GraphError;
 use crate::model::{Model, ModelError};
 use crate::plan::{self, Counts, Means, Plan, PlanError, Tuning};
@@ -28,10 +28,10 @@ use crate::probe::groups::Groups;
 use crate::probe::{Arm, Column, Measurement, Probe, ProbeError};
 use crate::report::{
     self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
-    Tool,
+    TargetFacts, Tool, ViewFacts,
 };
 use crate::store::{Cache, Digest, Room};
-use crate::transform::TransformError;
+use crate::transform::{PreparedTrigger, TransformError};
 use crate::tune::{Mode, Pictures, TuneError};
 
 use docket::{Docket, Missing};
@@ -181,6 +181,18 @@ fn clusters(set: &data::Dataset) -> Vec<u32> {
     set.records().iter().map(number).collect()
 }
 
+/// What a rule lays over pictures of the model's size.
+fn change(policy: &Policy, rule: &Rule, model: &Model) -> Result<Option<PreparedTrigger>, EngineError> {
+    let Some(trigger) = rule.probe.change() else { return Ok(None) };
+    let told = |source| EngineError::Change { rule: rule.id.clone(), at: policy.limit_origin(&rule.id).to_string(), source };
+    PreparedTrigger::new(trigger, &policy.base, model.input.height, model.input.width).map(Some).map_err(told)
+}
+
+/// Whether all that a policy lays over pictures fits those of a model: asked before anything runs.
+pub fn check_changes(policy: &Policy, model: &Model) -> Result<(), EngineError> {
+    policy.rules.iter().try_for_each(|rule| change(policy, rule, model).map(drop))
+}
+
 /// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.
 pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError> {
     let test = clusters(&data.test);
@@ -209,13 +221,35 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
     Ok(Counts { train: data.train.len(), test: data.test.len(), test_clusters, classes: data.classes.len(), views, worth })
 }
 
+/// What a user should know of a policy's data before anything runs: where they are not what the policy makes one expect.
+pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<String> {
+    let mut remarks = data.warnings.clone();
+    for (view, pictures) in plan::views(policy).iter().zip(&counts.views) {
+        // Equally many of every group: a few less than asked for are rounding.
+        if let Some(view) = view
+            && let Some(limit) = view.limit.filter(|limit| 10 * pictures < 9 * limit)
+        {
+            remarks.push(format!("{view}: the groups give {pictures} training pictures, not {limit}"));
+        }
+    }
+    let mut compared: Vec<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
+    compared.dedup();
+    for name in compared {
+        let unknown = data.test.records().iter().filter(|record| !record.attributes.contains_key(name)).count();
+        if unknown > 0 {
+            remarks.push(format!("`{name}` is not known of {unknown} of {} test pictures: they are in no group", data.test.len()));
+        }
+    }
+    remarks
+}
+
 /// Runs every look until all findings are settled, and concludes.
 pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
     let clock = Instant::now();
     let Settings { policy, model, .. } = settings;
     let plan = plan::plan(policy, &counts(policy, data)?, means)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
-    let mut warnings = data.warnings.clone();
+    let mut warnings = remarks(policy, data, &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
     let task = Task::open(policy, data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
@@ -303,6 +337,13 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         },
         model: ModelFacts { executor: Executor { agreement, ..ModelFacts::from(*model).executor }, ..(*model).into() },
         policy: (*policy).into(),
+        target: Some(TargetFacts {
+            data: policy.file.target.data.to_string(),
+            classes: data.classes.clone(),
+            train: ViewFacts { pictures: data.train.len(), digest: data.train.digest().clone() },
+            test: ViewFacts { pictures: data.test.len(), digest: data.test.digest().clone() },
+        }),
+        changes: bench.changes(),
         plan: PlanFacts {
             jobs: ran
                 .into_iter()
@@ -472,9 +513,6 @@ pub enum EngineError {
     /// A fine-tune failed.
     #[error(transparent)]
     Tune(#[from] TuneError),
-    /// A trigger cannot be prepared.
-    #[error(transparent)]
-    Transform(#[from] TransformError),
     /// A model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -498,6 +536,16 @@ pub enum EngineError {
         tolerance: f64,
         /// Where it begins.
         place: String,
+    },
+    /// What a rule lays over pictures does not fit them, or its file cannot be used.
+    #[error("{rule} ({at}): {source}")]
+    Change {
+        /// The rule.
+        rule: String,
+        /// Where in the policy.
+        at: String,
+        /// Why not.
+        source: TransformError,
     },
     /// A rule that the data cannot answer.
     #[error("{rule}: {reason}")]

@@ -168,7 +168,7 @@ pub fn looks(policy: &Policy, mode: Mode) -> Looks {
 
 /// The seeds of an arm for rules of a mode. Heads are cheap and networks from scratch are not: these never take more
 /// seeds than full-network rules do, and are paired with the source's first ones.
-fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
+pub fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
     let asked = looks(policy, mode);
     let most = looks(policy, arm.trains(mode));
     Looks { first: asked.first.min(most.first), most: asked.most.min(most.most) }
@@ -205,8 +205,9 @@ pub fn terms(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
     let view = rule.probe.rebalance().map(|rebalance| format!("{rebalance:?}"));
     let probe = (rule.probe.change(), view, rule.probe.compared().map(|compared| compared.attribute));
     let recipe = recipe(policy, arm, mode);
+    let trusted = policy.file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
     // Plain data under plain names: writing it cannot fail.
-    Digest::of(serde_json::to_string(&(task, probe, recipe, policy.file.seed)).unwrap_or_default().as_bytes())
+    Digest::of(serde_json::to_string(&(task, probe, recipe, trusted, policy.file.seed)).unwrap_or_default().as_bytes())
 }
 
 /// The arms that a rule needs in a mode: the source, and one per control that is another network.

@@ -159,8 +159,7 @@ pub struct Planted {
 
 /// Reads a specification.
 pub fn parse(text: &str) -> Result<Specification, PlantError> {
-    let value = crate::policy::yaml_value(text).map_err(|reason| PlantError::Specification { reason })?;
-    let specification: Specification = serde_json::from_value(value).map_err(|e| PlantError::Specification { reason: e.to_string() })?;
+    let specification: Specification = crate::policy::specification(text).map_err(|reason| PlantError::Specification { reason })?;
     specification.check()?;
     Ok(specification)
 }
@@ -177,6 +176,21 @@ impl Specification {
         let wrong = |reason: &str| Err(PlantError::Specification { reason: reason.into() });
         if self.version != 1 {
             return wrong(&format!("version {} is not known, 1 is", self.version));
+        }
+        // They become names of files.
+        let plain = |name: &String| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            !name.starts_with('.') && (1..=100).contains(&name.len()) && name.chars().all(allowed)
+        };
+        if let Some(name) = [&self.name, &self.twin].into_iter().find(|name| !plain(name)) {
+            return wrong(&format!("`{name}` is no name of a file: give 1 to 100 letters, digits, `-`, `_` or `.`, no `.` first"));
+        }
+        if self.name == self.twin {
+            return wrong(&format!("the planted model and its twin are both called `{}`: one would replace the other", self.name));
+        }
+        if !self.size.iter().all(|side| SIDES.contains(side)) {
+            let (least, most) = SIDES.into_inner();
+            return wrong(&format!("`size` is {}x{} pixels, each side has {least} to {most}", self.size[0], self.size[1]));
         }
         if self.plant.all().is_empty() && self.rebalance.is_none() {
             return wrong("there is nothing to plant: give `plant`, `rebalance`, or both");
@@ -242,6 +256,8 @@ impl Stamp {
     }
 }
 
+/// Pixels that a side of a source's pictures may have.
+pub const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
 /// Different shams of a trigger that pictures carry as decoys.
 const DECOYS: usize = 32;
 /// Seed of the decoys' draws, away from those of policies, so that what is probed with was never trained on.

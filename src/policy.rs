@@ -151,6 +151,11 @@ impl Policy {
         self.limits.get(rule).cloned().unwrap_or_else(start)
     }
 
+    /// Digest of the policy with the place of its pictures and the contents of the other files that it names: equal ones ask the same.
+    pub fn asks(&self) -> Digest {
+        files::digest(self)
+    }
+
     /// The same policy with its data elsewhere: see [`crate::data::DataSpec::redirect`].
     #[must_use]
     pub fn with_data(mut self, path: PathBuf) -> Self {
@@ -273,6 +278,22 @@ pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
     }
 }
 
+/// A specification from a YAML text: its shape, and every number within the range that its type documents. The first mistake, with its line.
+pub fn specification<T: serde::de::DeserializeOwned + JsonSchema>(text: &str) -> Result<T, String> {
+    let mut diagnostics = Vec::new();
+    let value = yaml_value(text)?;
+    let read: T = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
+    // The shape is right: what the schema still refuses is a number or text out of its range.
+    let schema = schemars::schema_for!(T).to_value();
+    let validator = jsonschema::validator_for(&schema).map_err(|e| e.to_string())?;
+    let Some(error) = validator.iter_errors(&value).next() else { return Ok(read) };
+    let (pointer, message) = check::innermost(&error);
+    let place = yaml::read(text, &mut diagnostics).and_then(|tree| check::find(&tree, &pointer).map(|node| node.value_span().start));
+    let place = place.map(|start| Origin::of("", text, start));
+    let place = place.map_or_else(String::new, |place| format!("line {}, column {}: ", place.line, place.column));
+    Err(format!("{place}`{}`: {message}", pointer.trim_start_matches('/').replace('/', ".")))
+}
+
 fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
     let tree = yaml::read(text, diagnostics)?;
     let value = tree.value();
@@ -294,6 +315,18 @@ fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &m
     };
     let parts: Vec<Vec<Rule>> =
         (0..file.rules.len()).map(|index| parts::of(&file.rules[index], index, base, &tree, options, diagnostics)).collect();
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, rule) in parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (index, rule))) {
+        let Some(first) = named.insert(&rule.id, index) else { continue };
+        // Two rules of one name are told below.
+        if file.rules[first].id != file.rules[index].id || first == index {
+            let place = check::find(&tree, &format!("/rules/{index}/id")).map_or(0..0, |node| node.value_span());
+            let message = format!("two findings would be called `{}`", rule.id);
+            diagnostics.push(Diagnostic::error("policy::duplicate-rule", place, message).hint(
+                "a sweep or a folder of features gives a finding for each value or feature: name each once, and other rules otherwise",
+            ));
+        }
+    }
     let limits = parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (rule.id.clone(), index)));
     let limits = limits.map(|(id, index)| (id, limit(index))).collect();
     let rules = parts.into_iter().flatten().collect();

@@ -60,6 +60,12 @@ pub struct Report {
     pub model: ModelFacts,
     /// The policy it was judged by.
     pub policy: PolicyFacts,
+    /// The target task's pictures. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetFacts>,
+    /// By rule that lays something over pictures: what, at the model's size.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<String, String>,
     /// What was run.
     pub plan: PlanFacts,
     /// Whether the machinery caught the planted example and let the clean one through.
@@ -242,11 +248,41 @@ pub struct PolicyFacts {
     pub digest: Digest,
     /// Least severity whose failure changes the exit code.
     pub fail_on: Severity,
+    /// All that it says, defaults filled in, paths as they are written. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<serde_json::Value>,
+}
+
+/// The pictures of the target task that were used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetFacts {
+    /// Where they came from, as the policy says it or `--data`.
+    pub data: String,
+    /// Class names, by number.
+    pub classes: Vec<String>,
+    /// The pictures that train.
+    pub train: ViewFacts,
+    /// The pictures that measure.
+    pub test: ViewFacts,
+}
+
+/// Which pictures of a split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ViewFacts {
+    /// How many.
+    pub pictures: usize,
+    /// Digest of their contents, labels and order.
+    pub digest: Digest,
 }
 
 impl From<&Policy> for PolicyFacts {
     fn from(policy: &Policy) -> Self {
-        Self { name: policy.file.name.clone(), source: policy.source.clone(), digest: policy.digest.clone(), fail_on: policy.file.fail_on }
+        let file = &policy.file;
+        // Plain data under plain names: writing it cannot fail.
+        let contents = serde_json::to_value(file).ok();
+        Self { name: file.name.clone(), source: policy.source.clone(), digest: policy.digest.clone(), fail_on: file.fail_on, contents }
     }
 }
 
@@ -319,9 +355,20 @@ pub struct Sidecar {
 }
 
 impl Report {
-    /// How many findings have a verdict, waived ones apart.
+    /// Whether a finding changes the exit code: it is severe enough for `fail_on`, and no waiver accepts it.
+    pub fn gates(&self, finding: &Finding) -> bool {
+        finding.severity >= self.policy.fail_on && !text::is_waived(finding)
+    }
+
+    /// How many findings that gate have a verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.findings.iter().filter(|f| f.verdict == verdict && !text::is_waived(f)).count()
+        self.findings.iter().filter(|f| f.verdict == verdict && self.gates(f)).count()
+    }
+
+    /// Findings with a verdict that `fail_on` leaves aside.
+    pub fn aside(&self, verdict: Verdict) -> usize {
+        let aside = |f: &&Finding| f.verdict == verdict && f.severity < self.policy.fail_on && !text::is_waived(f);
+        self.findings.iter().filter(aside).count()
     }
 
     /// How many findings are waived.

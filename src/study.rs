@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::diag::Origin;
 use crate::engine::Event;
 use crate::gate::{Finding, Verdict};
+use crate::model::{InputOverride, Model};
 use crate::plant::Specification;
 use crate::policy::{self, Policy, PolicyError};
 use crate::report::Tool;
@@ -141,7 +142,7 @@ pub struct Cell {
     pub source: String,
     /// Digest of its file.
     pub model: Digest,
-    /// Digest of the policy's text.
+    /// Digest of the policy, its pictures' place and its files included.
     pub policy: Digest,
     /// The name of each axis' value.
     pub at: Vec<String>,
@@ -161,6 +162,8 @@ pub struct Grid {
     study: Study,
     base: PathBuf,
     combinations: Vec<(Vec<String>, Policy)>,
+    /// Remarks on the policies, each once.
+    pub remarks: Vec<String>,
 }
 
 impl Grid {
@@ -168,8 +171,7 @@ impl Grid {
     pub fn read(path: &Path, data: Option<&Path>) -> Result<Self, StudyError> {
         let text = policy::read_text(path).map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
         let wrong = |reason: String| StudyError::Specification { path: path.to_owned(), reason };
-        let value = policy::yaml_value(&text).map_err(wrong)?;
-        let study: Study = serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?;
+        let study: Study = policy::specification(&text).map_err(wrong)?;
         if study.version != 1 {
             return Err(wrong(format!("version {} is not known, 1 is", study.version)));
         }
@@ -179,16 +181,38 @@ impl Grid {
         if let Some(axis) = study.vary.iter().find(|axis| axis.to.is_empty() || axis.set.is_empty()) {
             return Err(wrong(format!("`{}` has no values, or says not what they are set to", axis.name)));
         }
+        let twice =
+            |names: &[String]| names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name.clone());
+        if let Some(name) = twice(&study.vary.iter().map(|axis| axis.name.clone()).collect::<Vec<_>>()) {
+            return Err(wrong(format!("two axes are called `{name}`: their values could not be told apart")));
+        }
+        if let Some(place) = twice(&study.vary.iter().flat_map(|axis| axis.set.clone()).collect::<Vec<_>>()) {
+            return Err(wrong(format!("`{place}` is set twice: the later value would replace the earlier one")));
+        }
+        for axis in &study.vary {
+            if let Some(name) = twice(&axis.to.iter().map(Step::name).collect::<Vec<_>>()) {
+                return Err(wrong(format!("`{}` has two values called {name}", axis.name)));
+            }
+        }
         let count = study.vary.iter().map(|axis| axis.to.len()).chain([study.sources.len()]).fold(1usize, usize::saturating_mul);
         if count > MOST {
             return Err(wrong(format!("it has {count} certifications, {MOST} are the most")));
         }
         let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let missing = |(name, source): (&String, &Source)| match source {
+            Source::Model(path) if !base.join(path).exists() => {
+                Some(format!("there is no {} (the source `{name}`)", base.join(path).display()))
+            }
+            _ => None,
+        };
+        if let Some(reason) = study.sources.iter().find_map(missing) {
+            return Err(wrong(reason));
+        }
         let (written, policy_base) = written(&study.policy, &base)?;
         // Pictures inside the program stay where they are.
         let elsewhere = data.filter(|_| written.pointer("/target/data/embedded").is_none());
         let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
-        let mut combinations = Vec::new();
+        let (mut combinations, mut remarks) = (Vec::new(), Vec::new());
         for steps in product(&study.vary) {
             let at: Vec<String> = steps.iter().map(|(_, step)| step.name()).collect();
             let mut value = written.clone();
@@ -200,10 +224,15 @@ impl Grid {
             // JSON is YAML: the policy is checked as every other is.
             let text = serde_json::to_string_pretty(&value).unwrap_or_default();
             let name = format!("{}: {}", path.display(), if at.is_empty() { "policy".to_owned() } else { at.join(", ") });
-            let (policy, _) = policy::parse(&text, &name, &policy_base, &options).map_err(StudyError::Policy)?;
+            let (policy, said) = policy::parse(&text, &name, &policy_base, &options).map_err(StudyError::Policy)?;
+            for remark in said {
+                if !remarks.contains(&remark.message) {
+                    remarks.push(remark.message);
+                }
+            }
             combinations.push((at, policy));
         }
-        Ok(Self { study, base, combinations })
+        Ok(Self { study, base, combinations, remarks })
     }
 
     /// How many certifications it takes.
@@ -220,33 +249,37 @@ impl Grid {
     /// `data` takes the place of the pictures that sources are trained on.
     pub fn run(&self, series: &Series, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
         let file = folder.join(RESULTS);
-        let earlier = earlier(&file, series);
+        let earlier = earlier(&file, &series.tool())?;
         let axes = self.study.vary.iter().map(|axis| (axis.name.clone(), axis.to.iter().map(Step::name).collect())).collect();
         let (name, question) = (self.study.name.clone(), self.study.question.clone());
         let mut results = Results { schema: SCHEMA, tool: series.tool(), name, question, axes, cells: Vec::new() };
         let mut done = 0;
         for (source, whence) in &self.study.sources {
             let path = self.checkpoint(series, folder, whence, data, emit)?;
-            let mut model = None;
+            // What is known of the input can be varied too: another means another model.
+            let mut opened: Option<(Option<InputOverride>, Model)> = None;
             for (at, policy) in &self.combinations {
                 done += 1;
                 let place = if at.is_empty() { source.clone() } else { format!("{source}, {}", at.join(", ")) };
                 emit(Event::Fact { topic: "study", text: format!("{done} of {}: {place}", self.len()) });
                 let digest = crate::registry::identify(&path).map_err(SeriesError::from)?.digest;
-                let known = earlier.iter().find(|cell| cell.model == digest && cell.policy == policy.digest);
+                let asks = policy.asks();
+                let known = earlier.iter().find(|cell| cell.model == digest && cell.policy == asks);
                 let findings = if let Some(known) = known {
                     known.findings.clone()
                 } else {
-                    if model.is_none() {
-                        model = Some(series.open(&path, policy)?);
-                    }
-                    let Some(model) = &model else { continue };
-                    series.certify(model, None, policy, emit)?.report.findings
+                    let model = match opened.take() {
+                        Some((input, model)) if input == policy.file.input => model,
+                        _ => series.open(&path, policy)?,
+                    };
+                    let findings = series.certify(&model, None, policy, emit)?.report.findings;
+                    opened = Some((policy.file.input.clone(), model));
+                    findings
                 };
                 results.cells.push(Cell {
                     source: source.clone(),
                     model: digest,
-                    policy: policy.digest.clone(),
+                    policy: asks,
                     at: at.clone(),
                     findings: findings.into_iter().map(|f| placed(f, &self.study.name)).collect(),
                 });
@@ -331,10 +364,23 @@ fn placed(finding: Finding, study: &str) -> Finding {
     Finding { origin: Origin { file: study.to_owned(), line: 1, column: 1 }, ..finding }
 }
 
-/// What an earlier run of this build and machine finished.
-fn earlier(file: &Path, series: &Series) -> Vec<Cell> {
-    let read = || serde_json::from_slice::<Results>(&std::fs::read(file).ok()?).ok();
-    read().filter(|results| results.schema == SCHEMA && results.tool == series.tool()).map(|results| results.cells).unwrap_or_default()
+/// What an earlier run of this version on such a machine finished. What it left is never written over unread.
+fn earlier(file: &Path, tool: &Tool) -> Result<Vec<Cell>, StudyError> {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(StudyError::Read { path: file.to_owned(), source }),
+    };
+    let damaged = |reason: String| StudyError::Earlier { path: file.to_owned(), reason };
+    let read: Results = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if read.schema != SCHEMA {
+        return Err(damaged(format!("its layout is version {}, this program writes {SCHEMA}", read.schema)));
+    }
+    if read.tool != *tool {
+        let of = |tool: &Tool| format!("{} {} on {}", tool.name, tool.version, tool.computed_on());
+        return Err(damaged(format!("it was made by {}, this is {}", of(&read.tool), of(tool))));
+    }
+    Ok(read.cells)
 }
 
 /// Writes results with what an earlier run finished and this one has not come to yet.
@@ -367,6 +413,14 @@ pub enum StudyError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// What an earlier run left cannot be gone on from.
+    #[error("{path} cannot be gone on from ({reason}): move it away, or name another folder with --output")]
+    Earlier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
         reason: String,
     },
     /// The policy of a combination has mistakes.

@@ -4,7 +4,7 @@
 //! Negative: a clean source under any backdoor rule. A planted source under a rule whose trigger it does not carry, or does not hand down, is
 //! neither, and is listed apart. Items of a source are not independent; every interval counts sources.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -364,9 +364,9 @@ fn slice(mode: Mode, over: Over, picks: &[Pick]) -> Slice {
     }
 }
 
-/// The area under the ROC curve, counting sources where there are several.
+/// The area under the ROC curve, counting sources; none where a side has fewer than two.
 fn auc(items: &[Item]) -> Option<Rate> {
-    let auc = roc::auc_clustered(items, ALPHA).or_else(|| roc::auc(items, ALPHA))?;
+    let auc = roc::auc_clustered(items, ALPHA)?;
     Some(Rate::new(auc.value, auc.interval))
 }
 
@@ -436,7 +436,7 @@ fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Ag
     let seeds = picks.iter().filter_map(|p| Some(p.finding.again.as_ref()?.seeds)).max()?;
     let limit = |rule: &str| calibration.policy.rules.iter().find(|r| r.id == rule).map_or(f64::NAN, |r| r.limit);
     let mut open = 0;
-    let mut held: Vec<(Named, bool)> = Vec::new();
+    let mut held: Vec<(Named, u32, bool)> = Vec::new();
     for pick in picks {
         let Some(score) = pick.finding.again.as_ref().and_then(|again| again.score) else { continue };
         let above = score > limit(&pick.finding.rule);
@@ -448,22 +448,30 @@ fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Ag
                 continue;
             }
         };
-        held.push((Named { score: Some(score), ..name(pick) }, holds));
+        held.push((Named { score: Some(score), ..name(pick) }, pick.cluster, holds));
     }
-    let (settled, hits) = (held.len(), held.iter().filter(|(_, holds)| *holds).count() as f64);
-    let rate = || Rate::new(hits / settled as f64, clopper_pearson(hits, settled as f64, ALPHA));
+    let settled = held.len();
+    // Findings of one source hold or fall together.
+    let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
+    for (_, cluster, holds) in &held {
+        let tally = tallies.entry(*cluster).or_insert(Tally { hits: 0, trials: 0 });
+        *tally = Tally { hits: tally.hits + usize::from(*holds), trials: tally.trials + 1 };
+    }
+    let agree = clustered::share(&tallies.into_values().collect::<Vec<_>>(), ALPHA).map(|share| Rate::new(share.rate, share.interval));
     Some(Agreement {
         mode,
         seeds,
         settled,
         open,
-        agree: (settled > 0).then(rate),
-        disagree: held.into_iter().filter(|(_, holds)| !holds).map(|(name, _)| name).collect(),
+        agree,
+        disagree: held.into_iter().filter(|(.., holds)| !holds).map(|(name, ..)| name).collect(),
     })
 }
 
 fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {
-    let clean: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Clean).collect();
+    // What could not be judged could not fail either.
+    let judged = |p: &&Pick| !matches!(p.finding.verdict, Verdict::Error | Verdict::Skipped);
+    let clean: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Clean).filter(judged).collect();
     let clusters: BTreeSet<u32> = clean.iter().map(|p| p.cluster).collect();
     let tally = |cluster: &u32| {
         let of_source = clean.iter().filter(|p| p.cluster == *cluster);

@@ -78,7 +78,7 @@ pub struct SourceRecord {
     pub seed: Option<u64>,
     /// Digest of the checkpoint.
     pub model: Digest,
-    /// Digest of the policy it was certified with.
+    /// Digest of the policy it was certified with, its pictures' place and its files included.
     pub policy: Digest,
     /// Digest of the reference that was trained for the calibration, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use super::CalibrateError;
 use crate::data::{DataSpec, ViewSpec};
 use crate::gate::{Control, Rule};
 use crate::model::arch;
-use crate::plant::{Plant, Plants, Specification};
+use crate::plant::{Plant, Plants, SIDES, Specification};
 use crate::policy::{self, Policy};
 use crate::transform::Trigger;
 use crate::tune::Recipe;
@@ -174,8 +174,7 @@ pub enum Origin {
 
 /// Reads a specification.
 pub fn parse(text: &str) -> Result<Spec, CalibrateError> {
-    let value = policy::yaml_value(text).map_err(CalibrateError::Spec)?;
-    let spec: Spec = serde_json::from_value(value).map_err(|e| CalibrateError::Spec(e.to_string()))?;
+    let spec: Spec = policy::specification(text).map_err(CalibrateError::Spec)?;
     let wrong = |reason: &str| Err(CalibrateError::Spec(reason.to_owned()));
     if spec.version != 1 {
         return wrong(&format!("version {} is not known, 1 is", spec.version));
@@ -268,6 +267,11 @@ pub fn family(rule: &Rule) -> String {
 
 impl Base {
     fn buildable(&self, architecture: &str) -> Result<(), CalibrateError> {
+        if !SIDES.contains(&self.size[0]) || !SIDES.contains(&self.size[1]) {
+            let [height, width] = self.size;
+            let (least, most) = SIDES.into_inner();
+            return Err(CalibrateError::Spec(format!("`size` is {height}x{width} pixels, each side has {least} to {most}")));
+        }
         let classes = self.classes.as_ref().map_or(2, Vec::len).max(2);
         arch::build(architecture, classes, self.size).map(drop).map_err(|e| CalibrateError::Spec(e.to_string()))
     }

@@ -5,13 +5,14 @@ fn what_an_earlier_run_had_is_kept_until_this_one_comes_to_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut calibration = samples::calibration();
     let before = calibration.sources.clone();
+    let asks = before[0].policy.clone();
     calibration.sources.truncate(1);
-    save(&calibration, &before, folder.path()).unwrap();
+    save(&calibration, &before, &asks, folder.path()).unwrap();
     let again = earlier(&folder.path().join(FILE)).unwrap();
     assert_eq!(again, before);
     // Of another policy nothing is kept: it is never looked at again.
-    calibration.policy.digest = Digest::of(b"another");
-    save(&calibration, &before, folder.path()).unwrap();
+    let asks = Digest::of(b"another");
+    save(&calibration, &before, &asks, folder.path()).unwrap();
     assert_eq!(earlier(&folder.path().join(FILE)).unwrap().len(), 1);
 }
 

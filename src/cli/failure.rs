@@ -153,8 +153,9 @@ fn is_usage(error: &anyhow::Error) -> bool {
         Some(Cause::Write(error)) => matches!(error, WriteError::NotAFolder { .. }),
         Some(Cause::Registry(_) | Cause::Read(_)) | None => false,
     };
-    let rule = matches!(error.downcast_ref(), Some(EngineError::Rule { .. }));
-    let reference = matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. }));
+    let rule = matches!(error.downcast_ref(), Some(EngineError::Rule { .. } | EngineError::Change { .. }));
+    let reference =
+        matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. }));
     asked_for || rule || reference || error.is::<PolicyError>() || error.is::<Usage>()
 }
 

@@ -49,7 +49,11 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let executors = engine::executors(model, &data)?;
     out.remark(&format!("  {:<16} {executors}", "executor"));
     let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
-    let plan = plan::plan(policy, &engine::counts(policy, &data)?, &means).map_err(|refused| Usage(refused.to_string()))?;
+    let counts = engine::counts(policy, &data)?;
+    for remark in engine::remarks(policy, &data, &counts) {
+        out.remark(&format!("warning: {remark}"));
+    }
+    let plan = plan::plan(policy, &counts, &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
         Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time))?,

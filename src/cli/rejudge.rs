@@ -40,7 +40,10 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let measurements = report.read_measurements(&args.report)?;
     // Nothing runs, so the data need not be there.
     let options = policy::Options { files: false, ..policy::Options::default() };
-    let (policy, _) = policy::load_with(&args.policy, &options)?;
+    let (policy, remarks) = policy::load_with(&args.policy, &options)?;
+    for remark in remarks {
+        out.remark(&format!("warning: {}", remark.message));
+    }
     let (_, today) = certify::now();
     let judged = engine::rejudge(&report, &measurements, &policy, &today, args.report_only);
     let written = match &args.output {

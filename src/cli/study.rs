@@ -13,8 +13,8 @@ use crate::study::{self, Grid, StudyError};
 
 const EXAMPLES: &str = "\
 Examples:
-  heirloom study policies/studies/weight-decay.yaml --output weight-decay
-  heirloom study policies/studies/weight-decay.yaml --output weight-decay --data path/to/cifar10
+  heirloom study policies/studies/fixtures.yaml --output study
+  heirloom study policies/studies/2-weight-decay.yaml --output weight-decay --data path/to/cifar10
 
 Writes study.json (everything), study.md (tables, and with what every rule passes) and plots as SVG. What is finished is kept: after an
 interruption the same command goes on from there.";
@@ -44,10 +44,13 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mistaken = |error: StudyError| match error {
         StudyError::Policy(invalid) => invalid.into(),
-        StudyError::Read { .. } | StudyError::Specification { .. } => Usage(error.to_string()).into(),
+        StudyError::Read { .. } | StudyError::Specification { .. } | StudyError::Earlier { .. } => Usage(error.to_string()).into(),
         StudyError::Series(other) => super::failure::of_series(other),
     };
     let grid = Grid::read(&args.study, args.data.as_deref()).map_err(mistaken)?;
+    for remark in &grid.remarks {
+        out.remark(&format!("warning: {remark}"));
+    }
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;
     let results = grid.run(&means.series(), &args.output, args.data.as_deref(), &mut |event| progress.handle(&event)).map_err(mistaken)?;

@@ -77,6 +77,7 @@ impl Subject {
             ))
             .into());
         }
+        engine::check_changes(&checked, &model)?;
         let reference = engine::reference(&checked, &model, runtime, compute)?;
         Ok(Self { model, policy: checked, reference })
     }

@@ -28,7 +28,10 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -
     let pattern = resolved.to_string_lossy().split('*').map(glob::Pattern::escape).collect::<Vec<_>>().join("*");
     let no_files = || DataError::NoFiles { path: resolved.display().to_string() };
     let matches = glob::glob(&pattern).map_err(|_| no_files())?;
-    let mut files: Vec<_> = matches.filter_map(Result::ok).filter(|file| file.is_file()).collect();
+    let unreadable = |e: glob::GlobError| DataError::Read { path: e.path().display().to_string(), source: e.into() };
+    let mut files = matches.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    // A link that leads nowhere stays: opening it says so.
+    files.retain(|file| !file.is_dir());
     files.sort_unstable();
     if files.is_empty() {
         return Err(no_files());

@@ -9,8 +9,8 @@ use super::{DataError, DataSpec, Split, cifar, embedded, folder, idx, parquet};
 use crate::pixels::Image;
 use crate::store::{Heap, Kept};
 
-/// Most classes that labels without names may count up to.
-const MAX_CLASSES: usize = 100_000;
+/// Most classes of a data set: class numbers have two bytes.
+const MAX_CLASSES: usize = 1 << 16;
 
 /// Whether the pictures themselves are wanted, or only what is known about them.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +203,7 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
         names.extend(parts.iter().flat_map(|p| p.empty.iter().cloned()));
         names.sort_unstable();
         names.dedup();
-        return Ok(names);
+        return if names.len() > MAX_CLASSES { Err(DataError::ManyClasses { classes: names.len(), most: MAX_CLASSES }) } else { Ok(names) };
     }
     let mut count = 0;
     for row in rows() {

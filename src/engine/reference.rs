@@ -11,6 +11,9 @@ pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compu
     let Some(pinned) = &policy.file.reference else { return Ok(None) };
     let found = registry::identify(&policy.path(&pinned.model))?;
     let name = found.name();
+    if found.digest == model.identity.digest {
+        return Err(ReferenceError::Itself { name });
+    }
     if found.digest.0 != pinned.digest {
         return Err(ReferenceError::Digest { name, found: found.digest.0, pinned: pinned.digest.clone() });
     }
@@ -36,6 +39,12 @@ pub fn fits(reference: &Model, model: &Model) -> Result<(), ReferenceError> {
 /// Why a reference cannot be compared with.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
+    /// It would explain whatever it does itself.
+    #[error("the reference {name} is the checkpoint under test: compared with itself, everything passes; name another one that you trust")]
+    Itself {
+        /// Its file.
+        name: String,
+    },
     /// It is another file than the policy means.
     #[error("the reference {name} has the digest {found}, the policy pins {pinned}")]
     Digest {

@@ -1,7 +1,8 @@
 //! A stored report under another policy's limits, from its measurements: nothing runs.
 
 use super::docket::{self, Missing};
-use crate::gate::{self, CanaryOutcome, ConcludeTerms};
+use crate::data::DataSpec;
+use crate::gate::{self, CanaryOutcome, ConcludeTerms, Verdict};
 use crate::plan;
 use crate::policy::Policy;
 use crate::probe::Measurement;
@@ -11,6 +12,11 @@ use crate::report::{CanaryStatus, Report};
 /// task or recipe, is `Error`.
 pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, today: &str, report_only: bool) -> Report {
     let total = plan::pairs(policy).count();
+    let (elsewhere, doubt) = match data(report, policy) {
+        Data::Same => (None, None),
+        Data::Doubtful(why) => (None, Some(why)),
+        Data::Other(why) => (Some(why), None),
+    };
     let findings = plan::pairs(policy)
         .map(|(rule, mode)| {
             // The error was spent at the looks that were taken: a report of one look out of two stays at the first's share.
@@ -20,10 +26,22 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
                 let terms = plan::terms(policy, rule, arm, arm.trains(mode));
                 let (name, finding) = (super::arm_name(arm), format!("{}@{mode}", rule.id));
                 let anew = "certify the model with this policy";
+                // What kept the certification from it keeps this from it too.
+                let before = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode);
+                let why = before.and_then(|f| f.reason.clone()).unwrap_or_else(|| "it was not measured".into());
                 match found {
+                    _ if elsewhere.is_some() => Err(Missing::Failed(format!("{}: {anew}", elsewhere.clone().unwrap_or_default()))),
+                    None if before.is_some_and(|f| f.verdict == Verdict::Skipped) => Err(Missing::Impossible(why)),
+                    None if before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
                     None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
                     Some(m) if m.terms.as_ref().is_some_and(|measured| *measured != terms) => Err(Missing::Failed(format!(
                         "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
+                    ))),
+                    // As in a certification: a look that was not finished shows nothing.
+                    Some(m) if m.outcomes.len() < plan::seeds(policy, arm, mode).first => Err(Missing::NotRun(format!(
+                        "the {name} arm of {finding} has {} of the {} seeds of a first look: {anew}",
+                        m.outcomes.len(),
+                        plan::seeds(policy, arm, mode).first
                     ))),
                     Some(found) => Ok(found),
                 }
@@ -33,7 +51,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
     let canary = match report.canary.status {
         CanaryStatus::Passed => CanaryOutcome::Sound,
         CanaryStatus::Failed => CanaryOutcome::Failed(report.canary.detail.clone()),
-        CanaryStatus::NotRun => CanaryOutcome::NotRun(report.canary.detail.clone()),
+        CanaryStatus::NotRun => CanaryOutcome::Failed(format!("it did not run: {}", report.canary.detail)),
     };
     let conclusion = gate::conclude(
         findings,
@@ -52,9 +70,34 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
         findings: super::ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes,
+        warnings: report.warnings.iter().cloned().chain(doubt).collect(),
         exit_code: i32::from(conclusion.exit.code()),
         report_only,
         ..report.clone()
     };
     Report { summary: judged.counts(), ..judged }
+}
+
+/// Whether a policy speaks of the pictures that were measured.
+enum Data {
+    Same,
+    /// They may have been moved, or been named by `--data`.
+    Doubtful(String),
+    Other(String),
+}
+
+fn data(report: &Report, policy: &Policy) -> Data {
+    let measured = report.policy.contents.as_ref().and_then(|contents| contents.pointer("/target/data"));
+    let Some(measured) = measured.and_then(|data| serde_json::from_value::<DataSpec>(data.clone()).ok()) else { return Data::Same };
+    let asked = &policy.file.target.data;
+    if measured == *asked {
+        return Data::Same;
+    }
+    let what = format!("the report was measured on {measured}, the policy names {asked}");
+    // Pictures inside the program are nowhere else; others may be where `--data` said.
+    if matches!(measured, DataSpec::Embedded(_)) {
+        Data::Other(what)
+    } else {
+        Data::Doubtful(format!("{what}: the verdict is about those that were measured"))
+    }
 }

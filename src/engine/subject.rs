@@ -77,10 +77,9 @@ impl<'a> Bench<'a> {
     /// `stop` is asked between steps: whether the user or the time limit ends the run.
     pub(super) fn new(settings: &'a Settings<'a>, task: &'a Task, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, EngineError> {
         let policy = settings.policy;
-        let [height, width] = [settings.model.input.height, settings.model.input.width];
         let mut prepared = Vec::new();
         for rule in &policy.rules {
-            let change = rule.probe.change().map(|trigger| PreparedTrigger::new(trigger, &policy.base, height, width)).transpose()?;
+            let change = super::change(policy, rule, settings.model)?;
             let with_sham = rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham));
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
             let shams = change.iter().flat_map(|trigger| (0..draws).map(|draw| trigger.sham(draw, policy.file.seed))).collect();
@@ -105,6 +104,12 @@ impl<'a> Bench<'a> {
 
     pub(super) fn into_measurements(self) -> Vec<Measurement> {
         self.measured.into_values().collect()
+    }
+
+    /// By rule that changes pictures: what is laid over them.
+    pub(super) fn changes(&self) -> BTreeMap<String, String> {
+        let of = |p: &Prepared| Some((p.rule.id.clone(), p.change.as_ref()?.0.provenance().to_owned()));
+        self.prepared.iter().filter_map(of).collect()
     }
 
     /// Fine-tunes that an earlier run had kept.

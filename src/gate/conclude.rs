@@ -100,9 +100,11 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
     }
     let counts = |verdict| findings.iter().any(|f| f.verdict == verdict && f.waived.is_none() && f.severity >= terms.fail_on);
     let judged = findings.iter().any(|f| !matches!(f.verdict, Verdict::Skipped));
+    // Whatever the severities: a build that does not measure rightly has shown nothing.
+    let unsound = matches!(terms.canary, CanaryOutcome::Failed(_));
     let (verdict, exit) = if counts(Verdict::Fail) {
         (Verdict::Fail, ExitCode::Fail)
-    } else if counts(Verdict::Error) {
+    } else if counts(Verdict::Error) || unsound {
         (Verdict::Error, ExitCode::Error)
     } else if counts(Verdict::Inconclusive) {
         (Verdict::Inconclusive, ExitCode::Inconclusive)
@@ -113,7 +115,8 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
     };
     let low = findings.iter().filter(|f| f.severity < terms.fail_on && !matches!(f.verdict, Verdict::Pass | Verdict::Skipped)).count();
     if low > 0 {
-        notes.push(format!("{low} findings below the severity of `fail_on` did not pass; they do not change the exit code"));
+        let (are, do_not) = if low == 1 { ("1 finding", "it does not") } else { (&*format!("{low} findings"), "they do not") };
+        notes.push(format!("{are} below the severity of `fail_on` did not pass; {do_not} change the exit code"));
     }
     let exit = match exit {
         _ if terms.interrupted => ExitCode::Interrupted,
@@ -127,6 +130,9 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
 fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &Terms, notes: &mut Vec<String>) {
     let name = format!("the waiver of `{}` by {}", waiver.rule, waiver.owner);
     if waiver.model.len() < 12 || !terms.model.starts_with(&waiver.model) {
+        if findings.iter().any(|f| f.rule == waiver.rule && f.verdict == Verdict::Fail) {
+            notes.push(format!("{name} is for another model ({}): it counts for nothing here", waiver.model));
+        }
         return;
     }
     if !is_date(&waiver.expires) || !is_date(terms.today) {

@@ -257,6 +257,16 @@ fn branch(schema: &Value) -> Vec<Branch<'_>> {
 }
 
 /// The node at a JSON pointer.
+/// Where a mistake is and what it is. Of a choice between several forms, the mistake that lies deepest: the others are not what was meant.
+pub(super) fn innermost(error: &ValidationError<'_>) -> (String, String) {
+    let context = match error.kind() {
+        Kind::OneOfNotValid { context } | Kind::AnyOf { context } => context.as_slice(),
+        _ => &[],
+    };
+    let inner = context.iter().flatten().map(innermost).max_by_key(|(pointer, _)| pointer.matches('/').count());
+    inner.unwrap_or_else(|| (error.instance_path().as_str().to_owned(), error.to_string()))
+}
+
 pub(super) fn find<'a>(tree: &'a Node, pointer: &str) -> Option<&'a Node> {
     pointer.split('/').skip(1).try_fold(tree, |node, segment| node.child(&segment.replace("~1", "/").replace("~0", "~")))
 }

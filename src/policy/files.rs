@@ -9,6 +9,7 @@ use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
+use crate::store::Digest;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 
 /// Side of the frames that trigger pictures are tried at, in pixels.
@@ -80,6 +81,25 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
             }
         }
     }
+}
+
+/// Digest of all that decides what a policy asks: its text, where its pictures lie, and what is in the other files that it names. A file that
+/// is not there counts as none: whoever runs the policy is told.
+pub(super) fn digest(policy: &Policy) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("heirloom policy with its files v1");
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    add(policy.digest.0.as_bytes());
+    add(policy.file.target.data.to_string().as_bytes());
+    let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
+    let single = triggers.flat_map(|trigger| if let Trigger::All(all) = trigger { all.as_slice() } else { std::slice::from_ref(trigger) });
+    let files = single.flat_map(|trigger| files_of(trigger, "")).map(|(_, path, _)| path);
+    for path in files.chain(policy.file.target.attributes.as_deref()) {
+        add(&std::fs::read(policy.path(path)).unwrap_or_default());
+    }
+    Digest(hasher.finalize().to_hex().to_string())
 }
 
 /// The files of a rule's triggers: which trigger, its file, and where the policy names it.

@@ -109,8 +109,12 @@ impl<'a> Series<'a> {
             Column::Trigger => Ok((o.clean.as_slice(), o.changed.as_slice())),
             Column::Sham(draw) => o.shams.get(draw).map(|s| (o.clean.as_slice(), s.as_slice())).ok_or(ProbeError::NoShams),
         };
-        let seeds = outcomes.into_iter().map(pick).collect::<Result<_, _>>()?;
-        Ok(Self { seeds })
+        let seeds: Vec<(&[u16], &[u16])> = outcomes.into_iter().map(pick).collect::<Result<_, _>>()?;
+        // A measurement of groups has no changed predictions, which must not read as an effect of nothing.
+        match seeds.iter().find(|(clean, changed)| clean.len() != changed.len()) {
+            Some((clean, _)) => Err(ProbeError::Columns { images: clean.len() }),
+            None => Ok(Self { seeds }),
+        }
     }
 
     /// Per class: the net count of predictions gained, and the rate gained among pictures of other classes (summed over seeds).

@@ -19,7 +19,7 @@ pub fn render(report: &Report) -> Result<Vec<u8>, junit_report::Error> {
         let mut case = case(report, finding);
         case.set_classname(&suite_name);
         case.set_filepath(&clean(&report.policy.source));
-        case.set_system_out(&metrics(finding));
+        case.set_system_out(&metrics(report, finding));
         suite.add_testcase(case);
     }
     if report.findings.is_empty() {
@@ -57,6 +57,10 @@ fn case(report: &Report, finding: &Finding) -> TestCase {
                 message(finding)
             )),
         ),
+        (None, verdict) if verdict != Verdict::Skipped && !report.gates(finding) => {
+            let cause = format!("{} below the severity of `fail_on`; {}", text::verdict(verdict), message(finding));
+            TestCase::skipped_with_cause(&name, "below fail_on", &clean(&cause))
+        }
         (None, Verdict::Fail) => TestCase::failure(&name, time, finding.estimand.name(), &clean(&message(finding))),
         (None, Verdict::Inconclusive) => TestCase::error(&name, time, "inconclusive", &clean(&message(finding))),
         (None, Verdict::Error) => TestCase::error(&name, time, "error", &clean(&message(finding))),
@@ -73,7 +77,7 @@ fn message(finding: &Finding) -> String {
 }
 
 /// The numbers of a finding as one line of JSON.
-fn metrics(finding: &Finding) -> String {
+fn metrics(report: &Report, finding: &Finding) -> String {
     let line = json!({
         "rule": finding.rule,
         "mode": finding.mode,
@@ -83,6 +87,8 @@ fn metrics(finding: &Finding) -> String {
         "waived": text::is_waived(finding),
         "limit": finding.limit,
         "look": finding.look,
+        "gates": report.gates(finding),
+        "change": report.changes.get(&finding.rule),
         "drawn_to": finding.drawn_to,
         "comparisons": finding.comparisons,
         "arms": finding.arms,

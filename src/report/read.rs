@@ -7,7 +7,7 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use super::{Report, SCHEMA};
-use crate::probe::Measurement;
+use crate::probe::{Measurement, Outcome};
 use crate::store::Digest;
 
 /// Most bytes of a report that are read.
@@ -82,7 +82,10 @@ fn contradiction(m: &Measurement) -> Option<&'static str> {
     let images = m.images.len();
     let known = |column: &[u16]| column.iter().all(|&class| usize::from(class) < m.classes.len());
     let fits = |column: &[u16]| column.len() == images;
-    let columns = || m.outcomes.iter().flat_map(|o| [&o.clean, &o.changed].into_iter().chain(&o.shams));
+    // A probe that compares groups changes no picture.
+    let changed = |o: &&Outcome| m.attribute.is_none() || !o.changed.is_empty();
+    let of_changes = || m.outcomes.iter().filter(changed).map(|o| &o.changed);
+    let columns = || m.outcomes.iter().flat_map(|o| std::iter::once(&o.clean).chain(&o.shams)).chain(of_changes());
     if m.labels.len() != images || m.clusters.len() != images || !columns().all(|c| fits(c)) {
         return Some("its columns differ in length");
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{
     Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts,
-    Report, Run, SCHEMA, Sidecar, Stage, Tool,
+    Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, Tool, ViewFacts,
 };
 use crate::diag::Origin;
 use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Verdict, Waiver};
@@ -109,7 +109,15 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             source: "policies/baseline.yaml".to_owned(),
             digest: Digest("41c9".repeat(16)),
             fail_on: Severity::Low,
+            contents: None,
         },
+        target: Some(TargetFacts {
+            data: "cifar10/{split}-*.parquet".to_owned(),
+            classes: ["dog", "frog", "horse", "ship", "truck"].map(str::to_owned).to_vec(),
+            train: ViewFacts { pictures: 1000, digest: Digest("7a31".repeat(16)) },
+            test: ViewFacts { pictures: 600, digest: Digest("90ef".repeat(16)) },
+        }),
+        changes: BTreeMap::from([("backdoor/square".to_owned(), "patch 8x8 at top left, #ffff00".to_owned())]),
         plan: PlanFacts {
             jobs: vec![JobFacts { stage: "heads".to_owned(), arm: Arm::Source, mode: Mode::FixedFeature, seeds: 3, images: 1600 }],
             left_out: vec!["full-network: 7 h 40 min, over --max-time 15m".to_owned()],

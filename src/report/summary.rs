@@ -27,6 +27,18 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         text::escape(&report.policy.name),
         text::escape(report.policy.digest.short()),
     )?;
+    if let Some(target) = &report.target {
+        writeln!(
+            out,
+            "Target task: {}, {} classes, {} + {} pictures (`{}`, `{}`).\n",
+            text::escape(&target.data),
+            target.classes.len(),
+            target.train.pictures,
+            target.test.pictures,
+            text::escape(target.train.digest.short()),
+            text::escape(target.test.digest.short()),
+        )?;
+    }
     if !report.findings.is_empty() {
         writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
         writeln!(out, "|---|---|---:|---|---|")?;
@@ -35,8 +47,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         let lines =
             |each: &dyn Fn(&crate::gate::Comparison) -> String| finding.comparisons.iter().map(each).collect::<Vec<_>>().join("<br>");
         let mut verdict = format!("**{}**", text::verdict(finding.verdict));
-        if text::is_waived(finding) {
-            verdict += ", waived";
+        if let Some(aside) = text::set_aside(report, finding) {
+            verdict += ", ";
+            verdict += aside;
         }
         if let (Verdict::Fail, Some(class)) = (finding.verdict, &finding.drawn_to) {
             let _ = write!(verdict, " → class \"{}\"", text::escape(&text::short(class, 60)));
@@ -69,8 +82,17 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             None => writeln!(out, "Hint: {}.", text::escape(&text::hint(report, finding)))?,
         }
     }
+    if !report.changes.is_empty() {
+        writeln!(out, "\nLaid over the pictures:\n")?;
+    }
+    for (rule, change) in &report.changes {
+        writeln!(out, "- {}: {}", text::escape(rule), text::escape(change))?;
+    }
     if report.canary.status != CanaryStatus::Passed {
         writeln!(out, "\n> **Canary:** {}. No pass is given.", text::escape(&report.canary.detail))?;
+    }
+    for note in &report.notes {
+        writeln!(out, "\n> **Note:** {}", text::escape(note))?;
     }
     for warning in &report.warnings {
         writeln!(out, "\n> **Warning:** {}", text::escape(warning))?;
@@ -79,10 +101,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\n{} pictures could not be read and were left out (listed in report.json).", report.broken.len())?;
     }
     if report.exit_code == 0 {
-        writeln!(
-            out,
-            "\nA pass means: no effect above the limits for these probes, this target task and this budget. It does not mean clean."
-        )?;
+        writeln!(out, "\n{}", text::pass(report))?;
     }
     writeln!(
         out,

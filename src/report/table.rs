@@ -77,10 +77,10 @@ fn table(report: &Report, look: Look) -> String {
                 continue;
             }
             let verdict = text::verdict(finding.verdict);
-            let remark = remark(finding);
+            let remark = remark(report, finding);
             let room = look.width.saturating_sub(cells.chars().count() + verdict.chars().count());
             out += &cells;
-            out += &look.paint(style(finding), verdict);
+            out += &look.paint(style(report, finding), verdict);
             if remark.chars().count() <= room {
                 out += &remark;
                 out.push('\n');
@@ -101,17 +101,17 @@ fn table(report: &Report, look: Look) -> String {
 }
 
 /// What follows the verdict on its line.
-fn remark(finding: &Finding) -> String {
-    let waived = if text::is_waived(finding) { ", waived" } else { "" };
+fn remark(report: &Report, finding: &Finding) -> String {
+    let aside = text::set_aside(report, finding).map(|why| format!(", {why}")).unwrap_or_default();
     let class = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail);
     let drawn = class.map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
     let reason = finding.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    format!("{waived}{drawn}{reason}")
+    format!("{aside}{drawn}{reason}")
 }
 
-fn style(finding: &Finding) -> Style {
+fn style(report: &Report, finding: &Finding) -> Style {
     let color = match finding.verdict {
-        _ if text::is_waived(finding) => AnsiColor::Yellow,
+        _ if text::set_aside(report, finding).is_some() => AnsiColor::Yellow,
         Verdict::Pass => AnsiColor::Green,
         Verdict::Fail | Verdict::Error => AnsiColor::Red,
         Verdict::Inconclusive => AnsiColor::Yellow,
@@ -127,7 +127,7 @@ fn conclusion(report: &Report, look: Look) -> String {
         _ => AnsiColor::Yellow,
     };
     let headline = look.paint(Style::new().bold().fg_color(Some(color.into())), text::headline(report));
-    let first = report.findings.iter().find(|f| f.verdict == Verdict::Fail && !text::is_waived(f));
+    let first = report.findings.iter().find(|f| f.verdict == Verdict::Fail && report.gates(f));
     let cited = first.map(|f| format!("   {}", printable(&f.origin.to_string()))).unwrap_or_default();
     let mut out = format!("{headline}   {}{cited}\n", printable(&report.summary));
     for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
@@ -150,12 +150,11 @@ fn conclusion(report: &Report, look: Look) -> String {
         let (id, why) = (printable(&first.id), printable(&first.reason));
         out += &text::wrapped(&format!("left out: {n} broken pictures, the first {id} ({why})"), look.width, 2);
     }
+    for note in &report.notes {
+        out += &text::wrapped(&format!("note: {}", printable(note)), look.width, 2);
+    }
     if report.exit_code == 0 {
-        out += &text::wrapped(
-            "no effect above the limits for these probes, this target task and this budget; that is not a proof of absence",
-            look.width,
-            2,
-        );
+        out += &text::wrapped(text::pass(report), look.width, 2);
     }
     out
 }

@@ -125,8 +125,39 @@ pub(super) fn counts(report: &Report) -> String {
         (report.waived(), "waived"),
         (report.count(Verdict::Pass), "passed"),
     ];
-    let parts: Vec<String> = words.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let listed =
+        |words: &[(usize, &str)]| -> Vec<String> { words.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect() };
+    let mut parts = listed(&words);
+    let aside = listed(&[
+        (report.aside(Verdict::Fail), "failed"),
+        (report.aside(Verdict::Error), "could not be judged"),
+        (report.aside(Verdict::Inconclusive), "inconclusive"),
+        (report.aside(Verdict::Skipped), "skipped"),
+        (report.aside(Verdict::Pass), "passed"),
+    ]);
+    if !aside.is_empty() {
+        parts.push(format!("below `fail_on`: {}", aside.join(", ")));
+    }
     if parts.is_empty() { "no findings".to_owned() } else { parts.join(", ") }
+}
+
+/// Why a finding does not change the exit code, where it would otherwise.
+pub(super) fn set_aside(report: &Report, finding: &Finding) -> Option<&'static str> {
+    match finding.verdict {
+        Verdict::Pass | Verdict::Skipped => None,
+        _ if is_waived(finding) => Some("waived"),
+        _ if !report.gates(finding) => Some("below `fail_on`"),
+        _ => None,
+    }
+}
+
+/// What exit code 0 means for this report.
+pub(super) fn pass(report: &Report) -> &'static str {
+    if report.findings.iter().any(|f| set_aside(report, f).is_some()) {
+        "Nothing that gates failed: effects that are waived or below `fail_on` do not change the exit code, and are there all the same."
+    } else {
+        "A pass means: no effect above the limits for these probes, this target task and this budget. It does not mean clean."
+    }
 }
 
 /// What a failure means, in plain English. Class names are as they came: each renderer escapes the sentence.

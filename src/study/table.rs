@@ -39,7 +39,8 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "\nEvery certification is judged at its own confidence; the error is not shared among the rows. A pass means: no effect above the \
-         limit for this probe, target task and budget.\n\n<sub>{} {}, {}</sub>",
+         limit for this probe, target task and budget. An excess leaves out pictures whose label is the class that either side is drawn to, so that \
+         it is not quite the difference of the columns before it.\n\n<sub>{} {}, {}</sub>",
         results.tool.name,
         results.tool.version,
         text::escape(&results.tool.computed_on())
@@ -54,7 +55,9 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
     controls.sort_unstable();
     controls.dedup();
     writeln!(out, "## {}\n", text::escape(id))?;
-    writeln!(out, "`{}`, limit {}.\n", first.estimand.name(), text::trimmed(first.limit))?;
+    let one_limit = rows.iter().all(|(_, f)| text::trimmed(f.limit) == text::trimmed(first.limit));
+    let limit = if one_limit { format!("limit {}", text::trimmed(first.limit)) } else { "limits as below".to_owned() };
+    writeln!(out, "`{}`, {limit}.\n", first.estimand.name())?;
     let axes = results.axes.iter().map(|(name, _)| text::escape(name));
     let arms = ["source", "sham", "scratch", "reference"];
     let shown: Vec<&str> = arms.into_iter().filter(|arm| rows.iter().any(|(_, f)| raw(f, arm).is_some())).collect();
@@ -63,6 +66,7 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
         .chain(["accuracy".to_owned()])
         .chain(shown.iter().map(|arm| format!("of {arm}")))
         .chain(controls.iter().map(|c| format!("excess over {}", c.name())))
+        .chain((!one_limit).then(|| "limit".to_owned()))
         .chain(["verdict".to_owned()])
         .collect();
     writeln!(out, "| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()))?;
@@ -77,6 +81,7 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
             .chain([number(rate(f, Arm::Source, "clean_accuracy"))])
             .chain(shown.iter().map(|arm| number(raw(f, arm))))
             .chain(controls.iter().map(excess))
+            .chain((!one_limit).then(|| text::trimmed(f.limit)))
             .chain([text::verdict(f.verdict).to_owned()])
             .collect();
         writeln!(out, "| {} |", columns.join(" | "))?;

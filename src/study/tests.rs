@@ -93,6 +93,7 @@ fn mistakes_of_a_study_are_named() {
     };
     let policy = "policy: { version: 1, name: p, target: { data: { embedded: fashion } }, transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 } }, \
                   rules: [{ id: a, probe: { backdoor: { trigger: { pattern: { seed: 1, amplitude: 0.1 } } } }, limit: 0.2 }] }\n";
+    std::fs::write(folder.path().join("m.onnx"), "").unwrap();
     let head = "version: 1\nname: s\nsources: { one: { model: m.onnx } }\n";
     let vary = |set: &str, to: &str| format!("{head}{policy}vary:\n  - {{ name: epochs, set: [{set}], to: [{to}] }}\n");
     assert_eq!(read(&format!("{head}{policy}")).unwrap(), 1);
@@ -101,6 +102,13 @@ fn mistakes_of_a_study_are_named() {
         (format!("version: 1\nname: s\nsources: {{}}\n{policy}"), "no sources"),
         (format!("version: 2\nname: s\nsources: {{ one: {{ model: m.onnx }} }}\n{policy}"), "version 2"),
         (vary("/transfer/fixed_feature/epochs", ""), "no values"),
+        (vary("/transfer/fixed_feature/epochs", "1, 2, 1"), "two values called 1"),
+        (vary("/transfer/fixed_feature/epochs, /seed, /seed", "1"), "`/seed` is set twice"),
+        (
+            format!("{}  - {{ name: epochs, set: [/seed], to: [1] }}\n", vary("/transfer/fixed_feature/epochs", "1")),
+            "two axes are called `epochs`",
+        ),
+        (format!("version: 1\nname: s\nsources: {{ one: {{ model: none.onnx }} }}\n{policy}"), "none.onnx (the source `one`)"),
         (vary("/nowhere/epochs", "1"), "/nowhere"),
         ("version: [".to_owned(), "line"),
         (format!("{head}policy: nowhere.yaml\n"), "nowhere.yaml"),
@@ -111,4 +119,34 @@ fn mistakes_of_a_study_are_named() {
     }
     // A combination whose policy is wrong is found before anything runs.
     assert!(matches!(read(&vary("/transfer/fixed_feature/epochs", "1, -2")), Err(StudyError::Policy(_))));
+}
+
+#[test]
+fn what_an_earlier_run_left_is_gone_on_from_or_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(RESULTS);
+    let tool = Tool {
+        name: "heirloom".into(),
+        version: "1".into(),
+        instruction_set: "AVX2".into(),
+        device: "cpu".into(),
+        precision: crate::exec::Precision::F32,
+    };
+    assert_eq!(earlier(&file, &tool).unwrap(), []);
+    let results =
+        |cells: Vec<Cell>| Results { schema: SCHEMA, tool: tool.clone(), name: "s".into(), question: None, axes: Vec::new(), cells };
+    // What is finished first must not take away what an earlier run had beyond it.
+    let (one, two) = (cell(&["1"], Verdict::Pass), Cell { policy: Digest("q".into()), ..cell(&["2"], Verdict::Fail) });
+    write(&file, &results(vec![one.clone()]), std::slice::from_ref(&two)).unwrap();
+    assert_eq!(earlier(&file, &tool).unwrap(), [one, two]);
+    let other = Tool { instruction_set: "AVX-512".into(), ..tool.clone() };
+    let refused = earlier(&file, &other).unwrap_err().to_string();
+    assert!(refused.contains("heirloom 1 on AVX2, this is heirloom 1 on AVX-512") && refused.contains("--output"), "{refused}");
+    for (text, part) in
+        [("{", "EOF"), ("", "EOF"), (&std::fs::read_to_string(&file).unwrap().replace("\"schema\": 1", "\"schema\": 9"), "version 9")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let refused = earlier(&file, &tool).unwrap_err().to_string();
+        assert!(refused.contains(part) && refused.contains("study.json"), "{refused}");
+    }
 }

@@ -74,6 +74,8 @@ fn without_a_sound_canary_nothing_passes() {
     assert_eq!((conclusion.exit, conclusion.findings[0].verdict), (ExitCode::Error, Verdict::Error));
     assert!(conclusion.findings[0].reason.as_ref().unwrap().contains("the planted source passed"));
     assert_eq!(end(&[Verdict::Fail], &failed).exit, ExitCode::Fail, "a fail stays a fail");
+    let lenient = Terms { fail_on: Severity::Critical, ..failed };
+    assert_eq!(conclude(vec![finding("a", Verdict::Pass, Severity::Low)], &lenient).exit, ExitCode::Error, "whatever its severity");
 }
 
 #[test]
@@ -89,7 +91,10 @@ fn a_waiver_marks_and_an_expired_one_counts_for_nothing() {
         assert!(conclusion.notes[0].contains(note), "{:?}", conclusion.notes);
     }
     let other = [Waiver { model: "ffffffffffff".into(), ..waiver("2030-01-01") }, Waiver { model: String::new(), ..waiver("2030-01-01") }];
-    assert_eq!(end(&[Verdict::Fail], &terms(&other)).exit, ExitCode::Fail, "another model's waiver");
+    let others = end(&[Verdict::Fail], &terms(&other));
+    assert_eq!(others.exit, ExitCode::Fail, "another model's waiver");
+    assert!(others.notes[0].contains("another model (ffffffffffff)"), "{:?}", others.notes);
+    assert!(end(&[Verdict::Pass], &terms(&other)).notes.is_empty());
     let undecided = end(&[Verdict::Inconclusive], &terms(&good));
     assert_eq!(undecided.exit, ExitCode::Inconclusive, "a waiver accepts a fail, nothing else");
     assert!(undecided.notes[0].contains("can be removed"));
