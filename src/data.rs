@@ -470,7 +470,9 @@ impl DataError {
                 "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
             }
             Self::NoColumn { .. } => "rename the column in the file",
-            Self::Csv { .. } => "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture",
+            Self::Csv { .. } => {
+                "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture"
+            }
             Self::NoLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
                 "correct the label in the file, or the class names it declares"
             }

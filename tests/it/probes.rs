@@ -49,6 +49,18 @@ fn groups_are_compared_with_a_network_from_scratch() {
     // Only pictures of food carry the feature.
     let images = on_food["comparisons"][0]["excess"]["images"].as_u64().unwrap_or_default();
     assert!(images <= 144, "{images}");
+    assert_eq!(report["changes"]["on-food"], "patch 10x10 at top left, #00ff00", "{}", report["changes"]);
+    assert_eq!(report["target"]["data"], "embedded `emoji`");
+
+    // Judged again by the same policy, all comes out the same.
+    let (again, stored) = (folder.path().join("again"), folder.path().join("report"));
+    let rejudge = ["rejudge", &stored.display().to_string(), "--policy", &policy, "--output", &again.display().to_string()];
+    let second = heirloom(&rejudge);
+    assert_eq!(second.status.code(), out.status.code(), "{}", text(&second.stderr));
+    let judged: Value = serde_json::from_slice(&std::fs::read(again.join("report.json")).expect("a report")).expect("JSON");
+    for (one, two) in findings.iter().zip(judged["findings"].as_array().expect("findings")) {
+        assert_eq!((&one["verdict"], &one["comparisons"]), (&two["verdict"], &two["comparisons"]));
+    }
 }
 
 #[test]

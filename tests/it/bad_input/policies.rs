@@ -61,6 +61,11 @@ fn a_specification_of_what_to_plant_that_cannot_be_read() {
         (good.replace("version: 1", "version: 2"), "version 2 is not known"),
         (good.replace("[Trouser]", "[Trousers]"), "there is no class `Trousers`"),
         (good.replace("resnet-cifar-8", "resnet-cifar-9"), "resnet-cifar-9"),
+        (good.replace("batch_size: 64", "batch_size: 0"), "`recipe.batch_size`: 0 is less than the minimum"),
+        (good.replace("epochs: ", "epochs: 99"), "`recipe.epochs`"),
+        (good.replace("size: [32, 32]", "size: [0, 0]"), "`size` is 0x0 pixels"),
+        (good.replace("name: planted-square", "name: ../planted"), "`../planted` is no name of a file"),
+        (good.replace("name: planted-square", "name: clean"), "both called `clean`"),
     ] {
         let spec = file(folder.path(), "spec.yaml", text.as_bytes());
         refused(&heirloom(&["plant", &spec, "--output", &output.display().to_string()]), 4, &["spec.yaml", said]);
@@ -89,6 +94,14 @@ fn a_reference_that_is_another_file_or_sees_other_pictures() {
     std::fs::copy(super::fixture("models/planted-square.onnx"), folder.path().join("models/planted/p.onnx")).expect("a copy");
     let study = format!("version: 1\nname: s\nsources: {{ clean: {{ model: \"{}\" }} }}\npolicy: policy.yaml\n", clean_model());
     let study = file(folder.path(), "study.yaml", study.as_bytes());
+    let itself = {
+        let text = text(&heirloom(&["inspect", &clean_model(), "--format", "json"]).stdout);
+        let inspected: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        inspected["identity"]["digest"].as_str().expect("a digest").to_owned()
+    };
+    let own = format!("{plain}reference: {{ model: \"{}\", digest: {itself} }}\n", clean_model());
+    let own = file(folder.path(), "own.yaml", own.as_bytes());
+    refused(&heirloom(&["certify", &clean_model(), "--policy", &own]), 4, &["clean.onnx is the checkpoint under test"]);
     for (pinned, said) in [
         ("0".repeat(64).as_str(), &["large.safetensors", digest, "the policy pins 0000"][..]),
         (digest, &["large.safetensors takes pictures of 48x48 pixels", ".onnx of 32x32", "same size"]),
@@ -99,5 +112,45 @@ fn a_reference_that_is_another_file_or_sees_other_pictures() {
         refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, said);
         refused(&heirloom(&["study", &study, "--output", &output]), 4, said);
         refused(&heirloom(&["calibrate", &spec, "--output", &output]), 4, said);
+    }
+}
+
+#[test]
+fn findings_of_one_name() {
+    let folder = folder();
+    let plain = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let plain = std::fs::read_to_string(&plain).expect("a policy");
+    let swept = |values: &str, more: &str| {
+        let rule = plain.replace("\"#ffff00\" } } } }", &format!("\"#ffff00\" }} }}, sweep: {{ size: [{values}] }} }} }}"));
+        assert!(rule.contains("sweep"), "{rule}");
+        file(folder.path(), "policy.yaml", format!("{rule}{more}").as_bytes())
+    };
+    let second =
+        "  - { id: backdoor/square/size-0.2, limit: 0.2, probe: { backdoor: { trigger: { blend: { seed: 1, opacity: 0.2 } } } } }\n";
+    for (values, more) in [("0.1, 0.2, 0.1", ""), ("0.1, 0.2", second)] {
+        let said = ["policy::duplicate-rule", "two findings would be called `backdoor/square/size-0."];
+        refused(&heirloom(&["validate", &swept(values, more)]), 4, &said);
+    }
+    assert_eq!(heirloom(&["validate", &swept("0.1, 0.2", "")]).status.code(), Some(0));
+}
+
+#[test]
+fn a_trigger_that_does_not_fit_the_pictures() {
+    let folder = folder();
+    let plain = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let plain = std::fs::read_to_string(&plain).expect("a policy");
+    let patch = "patch: { size: 0.25, at: top_left, color: \"#ffff00\" }";
+    assert!(plain.contains(patch), "{plain}");
+    for (trigger, said) in [
+        ("patch: { size: 0.4, at: grid, color: \"#ffff00\" }", "39x39 pixels"),
+        ("sinusoid: { amplitude: 0.1, periods: 40 }", "40"),
+        ("low_frequency: { seed: 1, amplitude: 0.1, cutoff: 60 }", "60"),
+    ] {
+        let policy = file(folder.path(), "policy.yaml", plain.replace(patch, trigger).as_bytes());
+        let output = folder.path().join("out").display().to_string();
+        let said = ["backdoor/square (", "policy.yaml:12)", said];
+        refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, &said);
+        let message = refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, &said);
+        assert!(!message.contains("canary"), "{message}");
     }
 }

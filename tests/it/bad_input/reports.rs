@@ -92,6 +92,18 @@ fn a_report_that_is_cut_off_or_something_else() {
 }
 
 #[test]
+fn a_policy_that_names_other_pictures_than_were_measured() {
+    let folder = folder();
+    certified(folder.path());
+    let report = folder.path().display().to_string();
+    let policy = super::policy(&folder.path().join("policy"), "{ data: { embedded: emoji } }");
+    let out = heirloom(&["rejudge", &report, "--policy", &policy]);
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+    let said = text(&out.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the report was measured on embedded `fashion`, the policy names embedded `emoji`"), "{said}");
+}
+
+#[test]
 fn a_folder_for_reports_that_is_a_file() {
     let folder = folder();
     let policy = certified(folder.path());
