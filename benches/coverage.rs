@@ -1,6 +1,6 @@
 //! How often intervals hold the truth and verdicts err, by simulation: `cargo bench --bench coverage [-- --quick] > docs/evidence/coverage.md`.
 //!
-//! Names of parts (`sham`, `arm`, `estimands`, `skewed`, `looks`, `choosing`) run those alone.
+//! Names of parts (`sham`, `arm`, `estimands`, `groups`, `wandering`, `skewed`, `looks`, `choosing`) run those alone.
 //!
 //! Outcomes are made up, everything after them is the program's own code: tables, intervals, verdicts. Prints Markdown; the same numbers on
 //! every machine and for any number of threads.
@@ -10,13 +10,15 @@ use std::error::Error;
 use heirloom::diag::Origin;
 use heirloom::gate::{self, Control, Rule, Severity, Verdict};
 use heirloom::probe::paired::{self, Column};
-use heirloom::probe::{Arm, Backdoor, Estimand, Measurement, Outcome, Probe};
+use heirloom::probe::{Arm, Backdoor, Estimand, Measurement, Outcome, Probe, ProbeError, Table};
 use heirloom::stats::stream::stream;
 use heirloom::transform::{Patch, Place, Trigger};
 use heirloom::tune::Mode;
 use rand::Rng;
 use rayon::prelude::*;
 
+#[path = "coverage/groups.rs"]
+mod groups;
 #[path = "coverage/world.rs"]
 mod world;
 
@@ -29,6 +31,8 @@ const WANTED: std::ops::RangeInclusive<f64> = 0.935..=0.98;
 /// Standard deviation of the rate over seeds, and the rate at which sham and scratch drag, at least 2.5 deviations from 0.
 const SPREADS: [(&str, f64, f64); 5] =
     [("none, still shams", 0.0, 0.0), ("none", 0.0, 0.025), ("small", 0.01, 0.025), ("medium", 0.03, 0.075), ("large", 0.1, 0.25)];
+/// Pictures that show an effect, so few that no interval from them can be exact: their count is a small whole number.
+const FEW: f64 = 6.0;
 /// Still shams tell more only where the effect is small.
 const STILL: usize = 2;
 const EFFECTS: [f64; 4] = [0.0, 0.02, 0.15, 0.4];
@@ -91,10 +95,18 @@ impl Tally {
 }
 
 fn cover(world: &World, against: Against, runs: std::ops::Range<u64>) -> Outcomes<Tally> {
-    let purpose = format!("{world:?} {against:?}");
+    tally(&format!("{world:?} {against:?}"), runs, |rng| world.experiment(against, rng))
+}
+
+/// How often intervals hold the truth; an experiment gives a table and its true mean.
+fn tally(
+    purpose: &str,
+    runs: std::ops::Range<u64>,
+    experiment: impl Fn(&mut rand_chacha::ChaCha8Rng) -> Result<(Table, f64), ProbeError> + Sync,
+) -> Outcomes<Tally> {
     let one = |run| {
-        let mut rng = stream(2207, run, &purpose);
-        let (table, truth) = world.experiment(against, &mut rng).map_err(|e| e.to_string())?;
+        let mut rng = stream(2207, run, purpose);
+        let (table, truth) = experiment(&mut rng).map_err(|e| e.to_string())?;
         let fit = table.crossed().ok_or("no table")?;
         let (low, high) = (fit.low(0.025), fit.high(0.025));
         let is = |yes: bool| f64::from(u8::from(yes));
@@ -175,6 +187,16 @@ fn grid(against: Against, seeds: &[usize], images: &[usize], runs: u64) -> Outco
     outside.sort_by(|a, b| a.tally.coverage().total_cmp(&b.tally.coverage()));
     let under = outside.iter().filter(|c| c.tally.coverage() < *WANTED.start()).count();
     println!("\n{} of {total} cells lie within 93.5 to 98%; {under} below, {} above:\n", total - outside.len(), outside.len() - under);
+    // Where trigger and shams move the same pictures, or none, and seeds do not differ, every experiment has the same excess.
+    let (constant, varying): (Vec<&Cell>, Vec<&Cell>) =
+        outside.iter().filter(|c| c.tally.coverage() > *WANTED.end()).partition(|c| !(c.tally.relative_width() < 1e6));
+    let few = varying.iter().filter(|c| c.world.effect * c.world.images as f64 <= FEW).count();
+    println!(
+        "Of those above, {} have the same excess in every experiment, so that an interval holds it always or never; in {few} at most {FEW} pictures \
+         are expected to show the effect; {} are others.\n",
+        constant.len(),
+        varying.len() - few
+    );
     println!(
         "| coverage | truth below / above the interval | seeds | pictures | seed variance | effect | pictures differ | width |\n|---|---|---|---|---|---|---|---|"
     );
@@ -204,6 +226,52 @@ fn estimands(runs: u64) -> Outcomes<()> {
                 let tally = cover_carefully(&world, Against::Sham, runs)?;
                 println!("| {estimand:?} | {spread} | {effect} | {} | {:.2} |", percent(tally.coverage()), tally.relative_width());
             }
+        }
+    }
+    println!();
+    Ok(())
+}
+
+fn of_groups(runs: u64) -> Outcomes<()> {
+    println!(
+        "| estimand | gap of the source | pictures of both arms | coverage | truth below / above | width |\n|---|---|---|---|---|---|"
+    );
+    for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups()) {
+        for gap in [0.0, 0.2] {
+            for alike in [false, true] {
+                let cell = groups::Groups { estimand, seeds: 5, images: 800, gap, alike };
+                let tally = tally(&format!("{cell:?}"), 0..runs, |rng| Ok((cell.experiment(rng)?, cell.truth())))?;
+                println!(
+                    "| `{}` | {gap} | {} | {} | {} / {} | {:.2} |",
+                    estimand.name(),
+                    if alike { "as hard for both" } else { "hard for one or the other" },
+                    percent(tally.coverage()),
+                    percent(tally.truth_below / tally.runs),
+                    percent(tally.truth_above / tally.runs),
+                    tally.relative_width()
+                );
+            }
+        }
+    }
+    println!();
+    Ok(())
+}
+
+fn no_favourite(runs: u64) -> Outcomes<()> {
+    println!("| classes | estimand | coverage | truth below / above | width |\n|---|---|---|---|---|");
+    for classes in [2, 3, 5, 10] {
+        for estimand in [Estimand::Attraction, Estimand::PredictionShift] {
+            let setting = World { estimand, ..BASE }.setting();
+            let purpose = format!("wandering {classes} {estimand:?}");
+            let tally = tally(&purpose, 0..runs, |rng| Ok((paired::excess_over_shams(&wandering(classes, false, rng), &setting)?, 0.0)))?;
+            println!(
+                "| {classes} | `{}` | {} | {} / {} | {:.2} |",
+                estimand.name(),
+                percent(tally.coverage()),
+                percent(tally.truth_below / tally.runs),
+                percent(tally.truth_above / tally.runs),
+                tally.relative_width()
+            );
         }
     }
     println!();
@@ -357,6 +425,19 @@ fn main() -> Outcomes<()> {
     if wanted("estimands") {
         println!("## Estimands (5 seeds, 300 pictures)\n");
         estimands(runs)?;
+    }
+    if wanted("groups") {
+        println!(
+            "## Groups (5 seeds, 800 pictures in four groups)\n\nFour in five pictures are called right; one group of the source is worse by the gap, and \
+             seeds agree on three pictures of four.\n"
+        );
+        of_groups(runs)?;
+    }
+    if wanted("wandering") {
+        println!(
+            "## Nothing stands out\n\nA fifth of predictions wander anywhere, under trigger and shams alike; 3 seeds, 100 pictures.\n"
+        );
+        no_favourite(runs)?;
     }
     if wanted("skewed") {
         println!("## Seeds that are not normal\n\nSeeds deviate by an exponential less its mean, standard deviation 0.1.\n");
