@@ -261,20 +261,6 @@ fn counted(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
     Ok(DataSummary { train: counts(&train, Split::Train)?, test: counts(&test, Split::Test)?, classes, warnings })
 }
 
-/// Opens all of one split. Data without splits of its own is all [`Split::Train`].
-///
-/// Broken pictures are found when they are asked for.
-pub fn open_split(spec: &DataSpec, split: Split, base: &Path) -> Result<Dataset, DataError> {
-    let whole = !source::has_splits(spec);
-    if whole && split == Split::Test {
-        return Err(DataError::NoSplits);
-    }
-    let part = if whole { None } else { Some(split) };
-    let Source { classes, parts, .. } = source::read(spec, &[part], base, Want::Pictures(&Heap::new(&Room::boundless())))?;
-    let dataset = Dataset::unchecked(&classes, parts.into_iter().flatten().collect());
-    if dataset.is_empty() { Err(DataError::EmptySplit { split }) } else { Ok(dataset) }
-}
-
 /// Both views of a target task, before any picture is decoded.
 struct Views {
     classes: Vec<String>,

@@ -139,7 +139,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    fn open(policy: &Policy, data: &TargetData, model: &Model, room: &Room) -> Result<Self, DataError> {
+    fn open(policy: &Policy, data: &TargetData, model: &Model, room: &Room) -> Result<Self, EngineError> {
         let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label as u16).collect();
         Ok(Self {
             classes: data.classes.clone(),
@@ -163,10 +163,13 @@ fn column(data: &TargetData, name: &str) -> Column {
 }
 
 /// The training pictures of each of [`plan::views`].
-fn pools(policy: &Policy, data: &TargetData) -> Result<Vec<Vec<usize>>, DataError> {
+fn pools(policy: &Policy, data: &TargetData) -> Result<Vec<Vec<usize>>, EngineError> {
     let pool = |view: Option<data::Rebalance>| match view {
         None => Ok((0..data.train.len()).collect()),
-        Some(rebalance) => rebalance.of(&data.train, policy.file.seed),
+        Some(rebalance) => rebalance.of(&data.train, policy.file.seed).map_err(|source| {
+            let rule = policy.rules.iter().find(|rule| rule.probe.rebalance().as_ref() == Some(&rebalance));
+            EngineError::Asked { rule: rule.map(|rule| rule.id.clone()).unwrap_or_default(), source }
+        }),
     };
     plan::views(policy).into_iter().map(pool).collect()
 }
@@ -212,7 +215,7 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
             worth.insert(rule.id.clone(), clusters.len());
         }
         let Some(compared) = rule.probe.compared() else { continue };
-        data.has_attribute(compared.attribute)?;
+        data.has_attribute(compared.attribute).map_err(|source| EngineError::Asked { rule: rule.id.clone(), source })?;
         let groups = Groups::of((&labels, &test), &column(data, compared.attribute), &compared, None)
             .map_err(|reason| EngineError::Rule { rule: rule.id.clone(), reason })?;
         worth.insert(rule.id.clone(), groups.effective(rule.estimand(), &test));
@@ -546,6 +549,14 @@ pub enum EngineError {
         at: String,
         /// Why not.
         source: TransformError,
+    },
+    /// A rule asks for what the data do not have.
+    #[error("{rule}: {source}")]
+    Asked {
+        /// The rule.
+        rule: String,
+        /// What they do not have.
+        source: DataError,
     },
     /// A rule that the data cannot answer.
     #[error("{rule}: {reason}")]

@@ -135,6 +135,19 @@ pub struct Results {
     pub cells: Vec<Cell>,
 }
 
+impl Results {
+    /// Findings (`rule@mode`), each once, in order.
+    fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<String> = Vec::new();
+        for id in self.cells.iter().flat_map(|cell| cell.findings.iter().map(Finding::id)) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+}
+
 /// One certification of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {

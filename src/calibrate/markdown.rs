@@ -147,7 +147,7 @@ fn clean(alarms: &Alarms, out: &mut String) -> std::fmt::Result {
 
 fn not_handed_down(faint: &Faint, out: &mut String) -> std::fmt::Result {
     let Faint { compared, below, open, all, auc, .. } = faint;
-    writeln!(out, "\n### Planted triggers that are not handed down\n")?;
+    writeln!(out, "\n### Planted triggers that are not shown to be handed down\n")?;
     writeln!(
         out,
         "Planted findings that were compared with the source's clean twin at many seeds: {compared}. {} move fine-tuned models by less than the \

@@ -107,7 +107,7 @@ enum Cause<'a> {
 fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     match error.downcast_ref() {
         Some(EngineError::Model(inner)) => return Some(Cause::Model(inner)),
-        Some(EngineError::Data(inner)) => return Some(Cause::Data(inner)),
+        Some(EngineError::Data(inner) | EngineError::Asked { source: inner, .. }) => return Some(Cause::Data(inner)),
         _ => {}
     }
     if let Some(PlantError::Data(inner)) = error.downcast_ref() {
@@ -131,6 +131,9 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     if matches!(error.downcast_ref(), Some(EngineError::Disagree { .. })) {
         return Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them");
+    }
+    if matches!(error.downcast_ref(), Some(EngineError::Asked { source: DataError::Unknown { .. }, .. })) {
+        return Some("correct the name in the rule's probe");
     }
     match cause(error)? {
         Cause::Device(error) => Some(error.hint()),

@@ -62,15 +62,6 @@ impl Dataset {
         Ok((Self { fitted, ..Self::new(classes.into(), kept) }, broken))
     }
 
-    /// Takes every picture as it is; one without readable bytes is found when it is asked for.
-    pub(super) fn unchecked(classes: &[String], entries: Vec<Entry>) -> Self {
-        let hashed = entries.into_par_iter().map(|Entry { record, picture }| {
-            let hash = picture.hash();
-            (record, (picture, hash))
-        });
-        Self::new(classes.into(), hashed.collect())
-    }
-
     fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, blake3::Hash))>) -> Self {
         let (records, pictures): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let digest = digest(&classes, &records, &pictures);

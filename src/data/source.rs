@@ -70,20 +70,6 @@ impl Picture {
     }
 }
 
-impl Picture {
-    /// The hash of the bytes, decoded or not; that of nothing where they cannot be read.
-    pub(super) fn hash(&self) -> blake3::Hash {
-        match self {
-            Self::Missing(_) => blake3::hash(&[]),
-            Self::Encoded(kept) => blake3::hash(&kept.bytes().unwrap_or_default()),
-            Self::File(path) => blake3::hash(&read_bounded(path).unwrap_or_default()),
-            Self::Raw { buffer, offset, width, height, channels } => {
-                blake3::hash(buffer.get(*offset..offset + width * height * channels).unwrap_or_default())
-            }
-        }
-    }
-}
-
 /// An encoded picture of more bytes than its pixels could have is not read.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();

@@ -98,7 +98,7 @@ pub(super) fn is_waived(finding: &Finding) -> bool {
 }
 
 /// The comparison with the smallest excess: what remains after the most generous innocent explanation.
-pub(super) fn weakest(finding: &Finding) -> Option<(&Comparison, &Estimate)> {
+pub(crate) fn weakest(finding: &Finding) -> Option<(&Comparison, &Estimate)> {
     finding.comparisons.iter().filter_map(|c| c.excess.as_ref().map(|e| (c, e))).min_by(|a, b| a.1.value.total_cmp(&b.1.value))
 }
 

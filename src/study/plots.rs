@@ -1,17 +1,12 @@
 //! What a study found, as pictures: one for each finding, the effect along what was varied.
 
 use super::{Cell, Results};
-use crate::gate::{Estimate, Finding};
 use crate::report::plot::{self, Axis, Chart, Datum, Mark, PlotError, Series};
+use crate::report::text;
 
 /// Name and text of an SVG for each finding, if anything was varied.
 pub fn plots(results: &Results) -> Result<Vec<(String, String)>, PlotError> {
-    let mut ids: Vec<String> = Vec::new();
-    for id in results.cells.iter().flat_map(|cell| cell.findings.iter().map(Finding::id)) {
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
+    let ids = results.ids();
     // Along the last axis of numbers; where there is none, along the last one.
     let varied = |(_, names): &&(String, Vec<String>)| names.len() > 1;
     let numbers = |(_, names): &(String, Vec<String>)| names.iter().all(|name| name.parse::<f64>().is_ok());
@@ -43,7 +38,7 @@ fn chart(results: &Results, id: &str, along: usize) -> Chart {
     for cell in &results.cells {
         let Some(finding) = cell.findings.iter().find(|f| f.id() == id) else { continue };
         limit = finding.limit;
-        let (Some(excess), Some(at)) = (weakest(finding), cell.at.get(along)) else { continue };
+        let (Some((_, excess)), Some(at)) = (text::weakest(finding), cell.at.get(along)) else { continue };
         let name = line_name(results, cell, along);
         let datum = Datum { x: place(at), y: excess.value, interval: Some([excess.low, excess.high]) };
         match series.iter_mut().find(|series| series.name == name) {
@@ -67,9 +62,4 @@ fn spread(values: &[f64]) -> f64 {
 fn line_name(results: &Results, cell: &Cell, along: usize) -> String {
     let others = results.axes.iter().zip(&cell.at).enumerate().filter(|(i, ((_, names), _))| *i != along && names.len() > 1);
     std::iter::once(cell.source.clone()).chain(others.map(|(_, ((name, _), at))| format!("{name} {at}"))).collect::<Vec<_>>().join(", ")
-}
-
-/// The excess over the control that explains the effect best.
-fn weakest(finding: &Finding) -> Option<&Estimate> {
-    finding.comparisons.iter().filter_map(|c| c.excess.as_ref()).min_by(|a, b| a.value.total_cmp(&b.value))
 }

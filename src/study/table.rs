@@ -20,13 +20,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     if let Some(question) = &results.question {
         writeln!(out, "{}\n", text::escape(question.trim()))?;
     }
-    let mut ids: Vec<String> = Vec::new();
-    for id in results.cells.iter().flat_map(|cell| cell.findings.iter().map(Finding::id)) {
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    for id in &ids {
+    for id in &results.ids() {
         finding(results, id, out)?;
     }
     writeln!(out, "## Safe with\n")?;

@@ -42,7 +42,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// The modules that a text names as `crate::module` or in `crate::{module, ...}`, up to its tests.
 fn imports(text: &str) -> Vec<String> {
-    let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     let mut names = Vec::new();
     let code: String = text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |t, l| t + l + "\n");
     for (at, _) in code.match_indices("crate::") {
