@@ -449,7 +449,7 @@ fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, Stage>) -> BTre
 
 /// The name of what is done once for an arm's frozen backbone.
 fn features_name(arm: Arm) -> String {
-    format!("{} features", arm_name(arm))
+    format!("{} features", arm.name())
 }
 
 fn describe(plan: &Plan) -> String {
@@ -474,20 +474,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-fn arm_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Source => "source",
-        Arm::Scratch => "scratch",
-        Arm::Reference => "reference",
-    }
-}
-
 /// The name of fine-tunes, for people; `views` are those of [`plan::views`].
 pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
     let what = match (tuning.arm, tuning.mode) {
         (Arm::Scratch, _) => "from scratch".into(),
-        (arm, Mode::FixedFeature) => format!("{}, fixed features", arm_name(arm)),
-        (arm, Mode::FullNetwork) => format!("{}, full network", arm_name(arm)),
+        (arm, Mode::FixedFeature) => format!("{}, fixed features", arm.name()),
+        (arm, Mode::FullNetwork) => format!("{}, full network", arm.name()),
     };
     match views.get(tuning.view) {
         Some(Some(rebalance)) => format!("{what}, {rebalance}"),

@@ -170,6 +170,15 @@ pub enum Arm {
 }
 
 impl Arm {
+    /// As a report writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arm::Source => "source",
+            Arm::Scratch => "scratch",
+            Arm::Reference => "reference",
+        }
+    }
+
     /// What trains of this arm for a rule of a mode: a network from scratch has nothing to freeze and trains fully.
     pub fn trains(self, mode: Mode) -> Mode {
         match self {

@@ -82,7 +82,7 @@ impl Shared {
             ("start", start),
             ("executor", executor),
             ("architecture", architecture(model)),
-            ("arm", super::arm_name(tuning.arm).to_owned()),
+            ("arm", tuning.arm.name().to_owned()),
             ("mode", tuning.mode.to_string()),
             ("pictures", format!("{pictures:?}")),
             ("input", format!("{:?}", model.input)),

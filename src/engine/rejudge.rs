@@ -24,7 +24,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), &|arm| {
                 let found = measurements.iter().find(|m| m.rule == rule.id && m.arm == arm && m.mode == arm.trains(mode));
                 let terms = plan::terms(policy, rule, arm, arm.trains(mode));
-                let (name, finding) = (super::arm_name(arm), format!("{}@{mode}", rule.id));
+                let (name, finding) = (arm.name(), format!("{}@{mode}", rule.id));
                 let anew = "certify the model with this policy";
                 // What kept the certification from it keeps this from it too.
                 let before = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode);

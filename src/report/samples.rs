@@ -8,7 +8,7 @@ use super::{
     Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, Tool, ViewFacts,
 };
 use crate::diag::Origin;
-use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Verdict, Waiver};
+use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Share, Verdict, Waiver};
 use crate::model::{InputSpec, Layout, Preprocessing};
 use crate::probe::{Arm, Estimand, Measurement, Outcome};
 use crate::registry::{Format, ModelRef};
@@ -188,7 +188,13 @@ pub(super) fn others() -> Report {
     let mut waived = finding("backdoor/hat", Mode::FixedFeature, Verdict::Fail, vec![against(Control::Sham, 0.3, 0.25, 0.35)]);
     waived.drawn_to = Some("frog".to_owned());
     waived.waived = Some(waiver.clone());
-    let mut report = report(vec![open, error, skipped, waived], 2, "1 could not be judged, 1 inconclusive, 1 skipped, 1 waived");
+    let mut aside = finding("natural/fence", Mode::FixedFeature, Verdict::Fail, vec![against(Control::Scratch, 0.4, 0.3, 0.5)]);
+    (aside.severity, aside.estimand, aside.probe) = (Severity::Low, Estimand::PredictionShift, "natural".to_owned());
+    let share = |class: &str, clean, changed| Share { class: class.to_owned(), clean, changed };
+    aside.arms[0].histogram = vec![share("dog", 0.5, 0.2), share("frog", 0.5, 0.8)];
+    let summary = "1 could not be judged, 1 inconclusive, 1 skipped, 1 waived, below `fail_on`: 1 failed";
+    let mut report = report(vec![open, error, skipped, waived, aside], 2, summary);
+    report.policy.fail_on = Severity::Medium;
     report.waivers.push(waiver);
     report.canary = Canary { status: CanaryStatus::Failed, detail: "the planted source was not caught".to_owned() };
     report

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{CanaryStatus, Report, text};
-use crate::gate::Verdict;
+use crate::gate::{Finding, Verdict};
 
 /// The report as Markdown.
 pub fn render(report: &Report) -> String {
@@ -81,6 +81,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             }
             None => writeln!(out, "Hint: {}.", text::escape(&text::hint(report, finding)))?,
         }
+        histograms(finding, out)?;
     }
     if !report.changes.is_empty() {
         writeln!(out, "\nLaid over the pictures:\n")?;
@@ -110,6 +111,23 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         text::escape(&report.tool.version),
         text::escape(&report.tool.computed_on())
     )
+}
+
+/// Shares of predictions by class, as pictures are and with the feature, for every arm.
+fn histograms(finding: &Finding, out: &mut String) -> std::fmt::Result {
+    let arms: Vec<_> = finding.arms.iter().filter(|arm| !arm.histogram.is_empty()).collect();
+    let Some(first) = arms.first() else { return Ok(()) };
+    let head: String = arms.iter().map(|arm| format!(" {} | with the feature |", arm.arm.name())).collect();
+    writeln!(out, "\n| predicted |{head}\n|---|{}", "---:|---:|".repeat(arms.len()))?;
+    for (row, share) in first.histogram.iter().enumerate() {
+        let cells: String = arms
+            .iter()
+            .filter_map(|arm| arm.histogram.get(row))
+            .map(|share| format!(" {} | {} |", text::percent(share.clean), text::percent(share.changed)))
+            .collect();
+        writeln!(out, "| {} |{cells}", text::escape(&text::short(&share.class, 60)))?;
+    }
+    Ok(())
 }
 
 fn mark(exit_code: i32) -> &'static str {

@@ -146,9 +146,10 @@ fn a_trigger_that_does_not_fit_the_pictures() {
         ("sinusoid: { amplitude: 0.1, periods: 40 }", "40"),
         ("low_frequency: { seed: 1, amplitude: 0.1, cutoff: 60 }", "60"),
     ] {
-        let policy = file(folder.path(), "policy.yaml", plain.replace(patch, trigger).as_bytes());
+        let text = plain.replace(patch, trigger).replace("    limit:", "    controls: [sham]\n    limit:");
+        let policy = file(folder.path(), "policy.yaml", text.as_bytes());
         let output = folder.path().join("out").display().to_string();
-        let said = ["backdoor/square (", "policy.yaml:12)", said];
+        let said = ["backdoor/square (", "policy.yaml:13)", said];
         refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, &said);
         let message = refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, &said);
         assert!(!message.contains("canary"), "{message}");
