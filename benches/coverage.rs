@@ -188,8 +188,10 @@ fn grid(against: Against, seeds: &[usize], images: &[usize], runs: u64) -> Outco
     let under = outside.iter().filter(|c| c.tally.coverage() < *WANTED.start()).count();
     println!("\n{} of {total} cells lie within 93.5 to 98%; {under} below, {} above:\n", total - outside.len(), outside.len() - under);
     // Where trigger and shams move the same pictures, or none, and seeds do not differ, every experiment has the same excess.
-    let (constant, varying): (Vec<&Cell>, Vec<&Cell>) =
-        outside.iter().filter(|c| c.tally.coverage() > *WANTED.end()).partition(|c| !(c.tally.relative_width() < 1e6));
+    let (constant, varying): (Vec<&Cell>, Vec<&Cell>) = outside
+        .iter()
+        .filter(|c| c.tally.coverage() > *WANTED.end())
+        .partition(|c| c.tally.relative_width().is_nan() || c.tally.relative_width() > 1e6);
     let few = varying.iter().filter(|c| c.world.effect * c.world.images as f64 <= FEW).count();
     println!(
         "Of those above, {} have the same excess in every experiment, so that an interval holds it always or never; in {few} at most {FEW} pictures \

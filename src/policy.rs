@@ -320,7 +320,7 @@ fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &m
         let Some(first) = named.insert(&rule.id, index) else { continue };
         // Two rules of one name are told below.
         if file.rules[first].id != file.rules[index].id || first == index {
-            let place = check::find(&tree, &format!("/rules/{index}/id")).map_or(0..0, |node| node.value_span());
+            let place = check::find(&tree, &format!("/rules/{index}/id")).map_or(0..0, yaml::Node::value_span);
             let message = format!("two findings would be called `{}`", rule.id);
             diagnostics.push(Diagnostic::error("policy::duplicate-rule", place, message).hint(
                 "a sweep or a folder of features gives a finding for each value or feature: name each once, and other rules otherwise",

@@ -40,7 +40,7 @@ impl Groups {
                 let own = draws();
                 let called = |i: usize| {
                     let (label, value) = kind(i);
-                    let draw = if i / 4 % 4 == 0 { own[i] } else { hard[i] };
+                    let draw = if (i / 4).is_multiple_of(4) { own[i] } else { hard[i] };
                     let gap = if arm == Arm::Source && (label, value) == (0, 1) { self.gap } else { 0.0 };
                     if draw < RIGHT - gap { label } else { 1 - label }
                 };

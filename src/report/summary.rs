@@ -117,15 +117,17 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 fn histograms(finding: &Finding, out: &mut String) -> std::fmt::Result {
     let arms: Vec<_> = finding.arms.iter().filter(|arm| !arm.histogram.is_empty()).collect();
     let Some(first) = arms.first() else { return Ok(()) };
-    let head: String = arms.iter().map(|arm| format!(" {} | with the feature |", arm.arm.name())).collect();
-    writeln!(out, "\n| predicted |{head}\n|---|{}", "---:|---:|".repeat(arms.len()))?;
+    write!(out, "\n| predicted |")?;
+    for arm in &arms {
+        write!(out, " {} | with the feature |", arm.arm.name())?;
+    }
+    writeln!(out, "\n|---|{}", "---:|---:|".repeat(arms.len()))?;
     for (row, share) in first.histogram.iter().enumerate() {
-        let cells: String = arms
-            .iter()
-            .filter_map(|arm| arm.histogram.get(row))
-            .map(|share| format!(" {} | {} |", text::percent(share.clean), text::percent(share.changed)))
-            .collect();
-        writeln!(out, "| {} |{cells}", text::escape(&text::short(&share.class, 60)))?;
+        write!(out, "| {} |", text::escape(&text::short(&share.class, 60)))?;
+        for share in arms.iter().filter_map(|arm| arm.histogram.get(row)) {
+            write!(out, " {} | {} |", text::percent(share.clean), text::percent(share.changed))?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -171,7 +171,7 @@ fn a_feature_on_the_pictures_of_one_class_has_a_number() {
             let mut m = still(3, 120, classes);
             let (labels, k) = (m.labels.clone(), u16::from(on == "c1"));
             // Every other picture of the class is called another; the shams move nothing.
-            let moved = |i: usize| labels[i] == k && i / classes % 2 == 0;
+            let moved = |i: usize| labels[i] == k && (i / classes).is_multiple_of(2);
             m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().enumerate().for_each(|(i, p)| *p = if moved(i) { 1 - k } else { *p }));
             let probe = Probe::Spurious(Spurious { feature: trigger.trigger.clone(), on: vec![on.into()], target_class: None });
             let setting = Setting { estimand: Estimand::Attraction, probe: &probe, policy_seed: 3 };
