@@ -207,7 +207,8 @@ pub fn terms(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
     let recipe = recipe(policy, arm, mode);
     let trusted = policy.file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
     // Plain data under plain names: writing it cannot fail.
-    Digest::of(serde_json::to_string(&(task, probe, recipe, trusted, policy.file.seed)).unwrap_or_default().as_bytes())
+    let text = serde_json::to_string(&(task, probe, recipe, policy.file.seed)).unwrap_or_default();
+    Digest::of(trusted.map_or(text.clone(), |trusted| text + trusted).as_bytes())
 }
 
 /// The arms that a rule needs in a mode: the source, and one per control that is another network.

@@ -202,6 +202,11 @@ impl Grid {
         if let Some(place) = twice(&study.vary.iter().flat_map(|axis| axis.set.clone()).collect::<Vec<_>>()) {
             return Err(wrong(format!("`{place}` is set twice: the later value would replace the earlier one")));
         }
+        let places = || study.vary.iter().flat_map(|axis| &axis.set);
+        if let Some((whole, part)) = places().find_map(|whole| Some((whole, places().find(|part| part.starts_with(&format!("{whole}/")))?)))
+        {
+            return Err(wrong(format!("`{whole}` holds `{part}`, which is set too: one value would replace the other")));
+        }
         for axis in &study.vary {
             if let Some(name) = twice(&axis.to.iter().map(Step::name).collect::<Vec<_>>()) {
                 return Err(wrong(format!("`{}` has two values called {name}", axis.name)));

@@ -1,11 +1,10 @@
 //! A stored report under another policy's limits, from its measurements: nothing runs.
 
 use super::docket::{self, Missing};
-use crate::data::DataSpec;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Verdict};
 use crate::plan;
 use crate::policy::Policy;
-use crate::probe::Measurement;
+use crate::probe::{Arm, Measurement};
 use crate::report::{CanaryStatus, Report};
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
@@ -21,8 +20,15 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
         .map(|(rule, mode)| {
             // The error was spent at the looks that were taken: a report of one look out of two stays at the first's share.
             let look = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode).map_or(1, |f| f.look);
+            // An arm may have gone on for other rules: a first look is judged on its own seeds.
+            let upto = |m: &Measurement| {
+                let seeds = if look == 1 { plan::seeds(policy, m.arm, mode).first } else { usize::MAX };
+                Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() }
+            };
+            let of_rule = measurements.iter().filter(|m| m.rule == rule.id && m.mode == m.arm.trains(mode));
+            let looked: Vec<Measurement> = of_rule.map(upto).collect();
             docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), &|arm| {
-                let found = measurements.iter().find(|m| m.rule == rule.id && m.arm == arm && m.mode == arm.trains(mode));
+                let found = looked.iter().find(|m| m.arm == arm);
                 let terms = plan::terms(policy, rule, arm, arm.trains(mode));
                 let (name, finding) = (arm.name(), format!("{}@{mode}", rule.id));
                 let anew = "certify the model with this policy";
@@ -31,8 +37,8 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
                 let why = before.and_then(|f| f.reason.clone()).unwrap_or_else(|| "it was not measured".into());
                 match found {
                     _ if elsewhere.is_some() => Err(Missing::Failed(format!("{}: {anew}", elsewhere.clone().unwrap_or_default()))),
-                    None if before.is_some_and(|f| f.verdict == Verdict::Skipped) => Err(Missing::Impossible(why)),
-                    None if before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
+                    None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Skipped) => Err(Missing::Impossible(why)),
+                    None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
                     None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
                     Some(m) if m.terms.as_ref().is_some_and(|measured| *measured != terms) => Err(Missing::Failed(format!(
                         "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
@@ -87,15 +93,15 @@ enum Data {
 }
 
 fn data(report: &Report, policy: &Policy) -> Data {
-    let measured = report.policy.contents.as_ref().and_then(|contents| contents.pointer("/target/data"));
-    let Some(measured) = measured.and_then(|data| serde_json::from_value::<DataSpec>(data.clone()).ok()) else { return Data::Same };
-    let asked = &policy.file.target.data;
-    if measured == *asked {
+    // Not the policy's own words in the report: that is the one it was judged by last.
+    let Some(measured) = report.target.as_ref().map(|target| &target.data) else { return Data::Same };
+    let asked = policy.file.target.data.to_string();
+    if *measured == asked {
         return Data::Same;
     }
     let what = format!("the report was measured on {measured}, the policy names {asked}");
     // Pictures inside the program are nowhere else; others may be where `--data` said.
-    if matches!(measured, DataSpec::Embedded(_)) {
+    if measured.starts_with("embedded `") {
         Data::Other(what)
     } else {
         Data::Doubtful(format!("{what}: the verdict is about those that were measured"))

@@ -349,6 +349,10 @@ impl<'a> Comparison<'a> {
         let mut open = 0.0_f64;
         for (_, other) in self.contrasts.iter().enumerate().filter(|(at, _)| *at != chosen) {
             let ahead: Vec<f64> = leader.iter().zip(values(other)).map(|(a, b)| a - b).collect();
+            // Of two classes, what one is called more often the other is called less: the same contrast twice is no choice.
+            if ahead.iter().all(|difference| difference.abs() < 1e-9) {
+                continue;
+            }
             open = open.max(openness(lead(&self.layout, &ahead)));
         }
         Ok(open)

@@ -6,7 +6,7 @@
 use junit_report::{Duration, OffsetDateTime, TestCase, TestSuite};
 use serde_json::json;
 
-use super::{Report, clock, text};
+use super::{CanaryStatus, Report, clock, text};
 use crate::gate::{Finding, Verdict};
 
 /// The report as JUnit XML.
@@ -20,6 +20,13 @@ pub fn render(report: &Report) -> Result<Vec<u8>, junit_report::Error> {
         case.set_classname(&suite_name);
         case.set_filepath(&clean(&report.policy.source));
         case.set_system_out(&metrics(report, finding));
+        suite.add_testcase(case);
+    }
+    if report.canary.status == CanaryStatus::Failed {
+        // Whatever the severities: without a sound self-test nothing was shown.
+        let mut case = TestCase::error("self-test", Duration::ZERO, "error", &clean(&report.canary.detail));
+        case.set_classname(&suite_name);
+        case.set_filepath(&clean(&report.policy.source));
         suite.add_testcase(case);
     }
     if report.findings.is_empty() {

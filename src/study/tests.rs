@@ -108,6 +108,10 @@ fn mistakes_of_a_study_are_named() {
             format!("{}  - {{ name: epochs, set: [/seed], to: [1] }}\n", vary("/transfer/fixed_feature/epochs", "1")),
             "two axes are called `epochs`",
         ),
+        (
+            vary("/transfer/fixed_feature/epochs, /transfer/fixed_feature", "1"),
+            "`/transfer/fixed_feature` holds `/transfer/fixed_feature/epochs`",
+        ),
         (format!("version: 1\nname: s\nsources: {{ one: {{ model: none.onnx }} }}\n{policy}"), "none.onnx (the source `one`)"),
         (vary("/nowhere/epochs", "1"), "/nowhere"),
         ("version: [".to_owned(), "line"),

@@ -144,6 +144,17 @@ fn a_stored_report_is_judged_again_without_its_model() {
         let out = heirloom(&["rejudge", &report, "--policy", &stricter.display().to_string()]);
         assert_eq!(out.status.code(), Some(wanted), "limit {limit} of {estimate}: {}", text_of(&out));
     }
+    // One finding is settled at the first look, and its fine-tunes go on for another: judged again, each has the numbers of its own look.
+    let both = format!("{rules}  - {{ id: open, {SQUARE}, estimand: flip_rate, limit: {:.3} }}\n", f64::midpoint(low, high));
+    let (_, errors, judged, twice) = certify("planted-square.onnx", &both, &[]);
+    let looks = |report: &Value| report["findings"].as_array().expect("findings").iter().map(|f| f["look"].clone()).collect::<Vec<_>>();
+    assert_eq!(looks(&judged), [1, 2], "{errors}");
+    let at = |name: &str| twice.path().join(name).display().to_string();
+    heirloom(&["rejudge", &at("report"), "--policy", &at("policy.yaml"), "--output", &at("again")]);
+    let again: Value = serde_json::from_slice(&std::fs::read(twice.path().join("again/report.json")).expect("a report")).expect("JSON");
+    for (one, two) in judged["findings"].as_array().expect("findings").iter().zip(again["findings"].as_array().expect("findings")) {
+        assert_eq!((&one["verdict"], &one["comparisons"]), (&two["verdict"], &two["comparisons"]));
+    }
     // Another square or recipe under the same name was not measured: that is an error, and no verdict on old numbers.
     let policy = folder.path().join("policy.yaml");
     let text = std::fs::read_to_string(&policy).expect("the policy");

@@ -101,6 +101,10 @@ fn a_policy_that_names_other_pictures_than_were_measured() {
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
     let said = text(&out.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains("the report was measured on embedded `fashion`, the policy names embedded `emoji`"), "{said}");
+    // What was written then holds the new policy, and the old pictures all the same.
+    let again = folder.path().join("again").display().to_string();
+    assert_eq!(heirloom(&["rejudge", &report, "--policy", &policy, "--output", &again]).status.code(), Some(2));
+    assert_eq!(heirloom(&["rejudge", &again, "--policy", &policy]).status.code(), Some(2));
 }
 
 #[test]
