@@ -124,14 +124,24 @@ fn the_shipped_calibrations_hold_together() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/calibration");
     let read = |name: &str| {
         let spec = parse(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap();
-        let policy = policy::load_with(&folder.join(&spec.policy), &Options { files: false, ..Options::default() }).unwrap().0;
-        (spec.sources(&folder, &policy).unwrap(), policy)
+        let options = Options { files: false, reference_follows: spec.trains_reference(), ..Options::default() };
+        let policy = policy::load_with(&folder.join(&spec.policy), &options).unwrap().0;
+        let reference = spec.reference(&policy).unwrap();
+        (spec.sources(&folder, &policy).unwrap(), policy, reference)
     };
     assert_eq!(read("fixtures.yaml").0.len(), 4);
-    let (sources, policy) = read("cifar10.yaml");
+    let (sources, policy, reference) = read("cifar10.yaml");
+    assert!(reference.is_none());
     let planted: Vec<&Source> = sources.iter().filter(|s| s.planted).collect();
-    assert_eq!((sources.len(), planted.len(), policy.rules.len()), (24, 12, 20));
+    assert_eq!((sources.len(), planted.len(), policy.rules.len()), (36, 18, 20));
     for rule in &policy.rules {
-        assert_eq!(planted.iter().filter(|s| s.carries.contains(&rule.id)).count(), 3, "{}", rule.id);
+        // Six seeds take four groups in turn.
+        let carried = planted.iter().filter(|s| s.carries.contains(&rule.id)).count();
+        assert!(matches!(carried, 3 | 6), "{}: {carried}", rule.id);
     }
+    // The same sources, beside one that is none of them.
+    let (others, against, reference) = read("cifar10-reference.yaml");
+    assert_eq!(others, sources);
+    assert!(reference.is_some_and(|trusted| sources.iter().all(|s| s.seed != Some(trusted.seed))));
+    assert_eq!(against.rules.iter().map(|r| &r.id).collect::<Vec<_>>(), policy.rules.iter().map(|r| &r.id).collect::<Vec<_>>());
 }
