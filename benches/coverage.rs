@@ -88,6 +88,12 @@ impl Tally {
         (self.squares / self.runs - self.bias().powi(2)).max(0.0).sqrt()
     }
 
+    /// Coverage, how often the truth is below and above, and width: cells of a table.
+    fn cells(&self) -> String {
+        let [below, above] = [self.truth_below, self.truth_above].map(|missed| percent(missed / self.runs));
+        format!("{} | {below} / {above} | {:.2}", percent(self.coverage()), self.relative_width())
+    }
+
     /// Mean width over that of the interval one would make if the standard error were known.
     fn relative_width(&self) -> f64 {
         self.width / self.runs / (2.0 * world::ideal() * self.sd())
@@ -243,15 +249,8 @@ fn of_groups(runs: u64) -> Outcomes<()> {
             for alike in [false, true] {
                 let cell = groups::Groups { estimand, seeds: 5, images: 800, gap, alike };
                 let tally = tally(&format!("{cell:?}"), 0..runs, |rng| Ok((cell.experiment(rng)?, cell.truth())))?;
-                println!(
-                    "| `{}` | {gap} | {} | {} | {} / {} | {:.2} |",
-                    estimand.name(),
-                    if alike { "as hard for both" } else { "hard for one or the other" },
-                    percent(tally.coverage()),
-                    percent(tally.truth_below / tally.runs),
-                    percent(tally.truth_above / tally.runs),
-                    tally.relative_width()
-                );
+                let pictures = if alike { "as hard for both" } else { "hard for one or the other" };
+                println!("| `{}` | {gap} | {pictures} | {} |", estimand.name(), tally.cells());
             }
         }
     }
@@ -266,14 +265,7 @@ fn no_favourite(runs: u64) -> Outcomes<()> {
             let setting = World { estimand, ..BASE }.setting();
             let purpose = format!("wandering {classes} {estimand:?}");
             let tally = tally(&purpose, 0..runs, |rng| Ok((paired::excess_over_shams(&wandering(classes, false, rng), &setting)?, 0.0)))?;
-            println!(
-                "| {classes} | `{}` | {} | {} / {} | {:.2} |",
-                estimand.name(),
-                percent(tally.coverage()),
-                percent(tally.truth_below / tally.runs),
-                percent(tally.truth_above / tally.runs),
-                tally.relative_width()
-            );
+            println!("| {classes} | `{}` | {} |", estimand.name(), tally.cells());
         }
     }
     println!();
@@ -286,13 +278,7 @@ fn skewed_seeds(runs: u64) -> Outcomes<()> {
         for images in [100, 1000] {
             let world = World { seeds, images, sd: 0.1, base: 0.25, effect: 0.15, skewed: true, shape: Shape::Same, ..BASE };
             let tally = cover(&world, Against::Sham, 0..2 * runs)?;
-            println!(
-                "| {seeds} | {images} | {} | {} / {} | {:.2} |",
-                percent(tally.coverage()),
-                percent(tally.truth_below / tally.runs),
-                percent(tally.truth_above / tally.runs),
-                tally.relative_width()
-            );
+            println!("| {seeds} | {images} | {} |", tally.cells());
         }
     }
     println!();

@@ -235,8 +235,7 @@ pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<Strin
             remarks.push(format!("{view}: the groups give {pictures} training pictures, not {limit}"));
         }
     }
-    let mut compared: Vec<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
-    compared.dedup();
+    let compared: BTreeSet<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
     for name in compared {
         let unknown = data.test.records().iter().filter(|record| !record.attributes.contains_key(name)).count();
         if unknown > 0 {

@@ -188,10 +188,7 @@ impl Specification {
         if self.name == self.twin {
             return wrong(&format!("the planted model and its twin are both called `{}`: one would replace the other", self.name));
         }
-        if !self.size.iter().all(|side| SIDES.contains(side)) {
-            let (least, most) = SIDES.into_inner();
-            return wrong(&format!("`size` is {}x{} pixels, each side has {least} to {most}", self.size[0], self.size[1]));
-        }
+        check_size(self.size).or_else(|reason| wrong(&reason))?;
         if self.plant.all().is_empty() && self.rebalance.is_none() {
             return wrong("there is nothing to plant: give `plant`, `rebalance`, or both");
         }
@@ -257,7 +254,15 @@ impl Stamp {
 }
 
 /// Pixels that a side of a source's pictures may have.
-pub const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
+const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
+
+/// Whether sources can be trained on pictures of this height and width in pixels.
+pub fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
+    let (least, most) = SIDES.into_inner();
+    let fits = SIDES.contains(&height) && SIDES.contains(&width);
+    if fits { Ok(()) } else { Err(format!("`size` is {height}x{width} pixels, each side has {least} to {most}")) }
+}
+
 /// Different shams of a trigger that pictures carry as decoys.
 const DECOYS: usize = 32;
 /// Seed of the decoys' draws, away from those of policies, so that what is probed with was never trained on.

@@ -452,12 +452,8 @@ fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Ag
     }
     let settled = held.len();
     // Findings of one source hold or fall together.
-    let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
-    for (_, cluster, holds) in &held {
-        let tally = tallies.entry(*cluster).or_insert(Tally { hits: 0, trials: 0 });
-        *tally = Tally { hits: tally.hits + usize::from(*holds), trials: tally.trials + 1 };
-    }
-    let agree = clustered::share(&tallies.into_values().collect::<Vec<_>>(), ALPHA).map(|share| Rate::new(share.rate, share.interval));
+    let tallies = by_source(held.iter().map(|(_, cluster, holds)| (*cluster, *holds)));
+    let agree = clustered::share(&tallies, ALPHA).map(|share| Rate::new(share.rate, share.interval));
     Some(Agreement {
         mode,
         seeds,
@@ -468,17 +464,22 @@ fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Ag
     })
 }
 
+/// Hits and trials of every source, from findings with their source's number.
+fn by_source(findings: impl Iterator<Item = (u32, bool)>) -> Vec<Tally> {
+    let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
+    for (cluster, hit) in findings {
+        let tally = tallies.entry(cluster).or_insert(Tally { hits: 0, trials: 0 });
+        tally.hits += usize::from(hit);
+        tally.trials += 1;
+    }
+    tallies.into_values().collect()
+}
+
 fn alarms(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Alarms {
     // What could not be judged could not fail either.
     let judged = |p: &&Pick| !matches!(p.finding.verdict, Verdict::Error | Verdict::Skipped);
     let clean: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Clean).filter(judged).collect();
-    let clusters: BTreeSet<u32> = clean.iter().map(|p| p.cluster).collect();
-    let tally = |cluster: &u32| {
-        let of_source = clean.iter().filter(|p| p.cluster == *cluster);
-        let (hits, trials) = of_source.fold((0, 0), |(hits, n), p| (hits + usize::from(p.finding.verdict == Verdict::Fail), n + 1));
-        Tally { hits, trials }
-    };
-    let tallies: Vec<Tally> = clusters.iter().map(tally).collect();
+    let tallies = by_source(clean.iter().map(|p| (p.cluster, p.finding.verdict == Verdict::Fail)));
     let share = clustered::share(&tallies, ALPHA);
     let failing = tallies.iter().filter(|t| t.hits > 0).count() as f64;
     let sources = tallies.len() as f64;

@@ -9,7 +9,7 @@ use super::CalibrateError;
 use crate::data::{DataSpec, ViewSpec};
 use crate::gate::{Control, Rule};
 use crate::model::arch;
-use crate::plant::{Plant, Plants, SIDES, Specification};
+use crate::plant::{self, Plant, Plants, Specification};
 use crate::policy::{self, Policy};
 use crate::transform::Trigger;
 use crate::tune::Recipe;
@@ -267,11 +267,7 @@ pub fn family(rule: &Rule) -> String {
 
 impl Base {
     fn buildable(&self, architecture: &str) -> Result<(), CalibrateError> {
-        if !SIDES.contains(&self.size[0]) || !SIDES.contains(&self.size[1]) {
-            let [height, width] = self.size;
-            let (least, most) = SIDES.into_inner();
-            return Err(CalibrateError::Spec(format!("`size` is {height}x{width} pixels, each side has {least} to {most}")));
-        }
+        plant::check_size(self.size).map_err(CalibrateError::Spec)?;
         let classes = self.classes.as_ref().map_or(2, Vec::len).max(2);
         arch::build(architecture, classes, self.size).map(drop).map_err(|e| CalibrateError::Spec(e.to_string()))
     }

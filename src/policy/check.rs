@@ -256,7 +256,6 @@ fn branch(schema: &Value) -> Vec<Branch<'_>> {
     }
 }
 
-/// The node at a JSON pointer.
 /// Where a mistake is and what it is. Of a choice between several forms, the mistake that lies deepest: the others are not what was meant.
 pub(super) fn innermost(error: &ValidationError<'_>) -> (String, String) {
     let context = match error.kind() {
@@ -267,6 +266,7 @@ pub(super) fn innermost(error: &ValidationError<'_>) -> (String, String) {
     inner.unwrap_or_else(|| (error.instance_path().as_str().to_owned(), error.to_string()))
 }
 
+/// The node at a JSON pointer.
 pub(super) fn find<'a>(tree: &'a Node, pointer: &str) -> Option<&'a Node> {
     pointer.split('/').skip(1).try_fold(tree, |node, segment| node.child(&segment.replace("~1", "/").replace("~0", "~")))
 }

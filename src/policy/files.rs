@@ -97,7 +97,11 @@ pub(super) fn digest(policy: &Policy) -> Digest {
     let single = triggers.flat_map(|trigger| if let Trigger::All(all) = trigger { all.as_slice() } else { std::slice::from_ref(trigger) });
     let files = single.flat_map(|trigger| files_of(trigger, "")).map(|(_, path, _)| path);
     for path in files.chain(policy.file.target.attributes.as_deref()) {
-        add(&std::fs::read(policy.path(path)).unwrap_or_default());
+        let mut contents = blake3::Hasher::new();
+        // In pieces: a file may be as large as a disk.
+        let read = std::fs::File::open(policy.path(path)).and_then(|file| contents.update_reader(file).map(drop));
+        let digest = contents.finalize();
+        add(if read.is_ok() { digest.as_bytes() } else { &[] });
     }
     Digest(hasher.finalize().to_hex().to_string())
 }
