@@ -120,7 +120,7 @@ pub struct Certified {
     pub sheets: Vec<Sheet>,
 }
 
-/// The target task of a policy at a model's resolution.
+/// The target task of a policy at a model's resolution. A reference sees the same pictures in its own way ([`Pictures::seen_by`]).
 pub(crate) struct Task {
     classes: Vec<String>,
     train: Pictures,
@@ -168,7 +168,8 @@ fn pools(policy: &Policy, data: &TargetData) -> Result<Vec<Vec<usize>>, EngineEr
         None => Ok((0..data.train.len()).collect()),
         Some(rebalance) => rebalance.of(&data.train, policy.file.seed).map_err(|source| {
             let rule = policy.rules.iter().find(|rule| rule.probe.rebalance().as_ref() == Some(&rebalance));
-            EngineError::Asked { rule: rule.map(|rule| rule.id.clone()).unwrap_or_default(), source }
+            let rule = rule.map(|rule| rule.id.clone()).unwrap_or_default();
+            EngineError::Asked { at: policy.limit_origin(&rule).to_string(), rule, source }
         }),
     };
     plan::views(policy).into_iter().map(pool).collect()
@@ -203,9 +204,13 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
     let labels: Vec<u16> = data.test.records().iter().map(|r| r.label as u16).collect();
     let mut worth = BTreeMap::new();
     for rule in &policy.rules {
+        let named = || (rule.id.clone(), policy.limit_origin(&rule.id).to_string());
+        let refused = |reason: ProbeError| {
+            let (rule, at) = named();
+            EngineError::Rule { rule, at, reason }
+        };
         if let Some(name) = rule.probe.named_classes().find(|name| !data.classes.contains(name)) {
-            let reason = ProbeError::UnknownClass { name: name.clone(), classes: data.classes.join(", ") };
-            return Err(EngineError::Rule { rule: rule.id.clone(), reason });
+            return Err(refused(ProbeError::UnknownClass { name: name.clone(), classes: data.classes.join(", ") }));
         }
         if let Probe::Spurious(probe) = &rule.probe
             && !probe.on.is_empty()
@@ -215,9 +220,11 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
             worth.insert(rule.id.clone(), clusters.len());
         }
         let Some(compared) = rule.probe.compared() else { continue };
-        data.has_attribute(compared.attribute).map_err(|source| EngineError::Asked { rule: rule.id.clone(), source })?;
-        let groups = Groups::of((&labels, &test), &column(data, compared.attribute), &compared, None)
-            .map_err(|reason| EngineError::Rule { rule: rule.id.clone(), reason })?;
+        data.has_attribute(compared.attribute).map_err(|source| {
+            let (rule, at) = named();
+            EngineError::Asked { rule, at, source }
+        })?;
+        let groups = Groups::of((&labels, &test), &column(data, compared.attribute), &compared, None).map_err(refused)?;
         worth.insert(rule.id.clone(), groups.effective(rule.estimand(), &test));
     }
     let views = pools(policy, data)?.iter().map(Vec::len).collect();
@@ -253,13 +260,14 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
     let mut warnings = remarks(policy, data, &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
+    warnings.extend(settings.model.input.contradicted());
     let task = Task::open(policy, data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
     let agreement = agree::check(model, &task.train)?;
     emit(Event::Fact { topic: "executor", text: executor_fact(model, agreement.as_ref()) });
     if let Some(reference) = settings.reference {
-        agree::check(reference, &task.train)?;
+        agree::check(reference, &task.train.seen_by(&reference.input))?;
     }
     let mut bench = subject::Bench::new(settings, &task, &stop)?;
     let mut stages = BTreeMap::new();
@@ -300,6 +308,10 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             }
             through.insert(job.tuning);
             let measured = |rule: &str, tuning| {
+                // What failed on the way to a second look is no first look: which seeds fail may hang on what they show.
+                if let Some(failed @ Missing::Failed(_)) = missing.get(&tuning) {
+                    return Err(failed.clone());
+                }
                 bench.measurement(&plan, rule, tuning).ok_or_else(|| {
                     let unknown = || Missing::Failed(format!("{} was not measured", stage_name(&views, tuning)));
                     missing.get(&tuning).cloned().unwrap_or_else(unknown)
@@ -542,18 +554,22 @@ pub enum EngineError {
         source: TransformError,
     },
     /// A rule asks for what the data do not have.
-    #[error("{rule}: {source}")]
+    #[error("{rule} ({at}): {source}")]
     Asked {
         /// The rule.
         rule: String,
+        /// Where in the policy.
+        at: String,
         /// What they do not have.
         source: DataError,
     },
     /// A rule that the data cannot answer.
-    #[error("{rule}: {reason}")]
+    #[error("{rule} ({at}): {reason}")]
     Rule {
         /// The rule.
         rule: String,
+        /// Where in the policy.
+        at: String,
         /// Why not.
         reason: ProbeError,
     },

@@ -174,6 +174,15 @@ pub fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
     Looks { first: asked.first.min(most.first), most: asked.most.min(most.most) }
 }
 
+/// The seeds that fine-tunes are run with: the most that any rule which they serve asks for.
+pub fn asked(policy: &Policy, tuning: Tuning) -> Looks {
+    let Tuning { arm, mode: trained, view } = tuning;
+    let view = views(policy).into_iter().nth(view).flatten();
+    let serves = |rule: &Rule, mode: Mode| arms(rule, mode).contains(&arm) && arm.trains(mode) == trained && rule.probe.rebalance() == view;
+    let served = pairs(policy).filter(|(rule, mode)| serves(rule, *mode)).map(|(_, mode)| seeds(policy, arm, mode));
+    served.fold(Looks { first: 0, most: 0 }, |all, seeds| Looks { first: all.first.max(seeds.first), most: all.most.max(seeds.most) })
+}
+
 /// Every rule in each of its modes, in the order of the policy.
 pub fn pairs(policy: &Policy) -> impl Iterator<Item = (&Rule, Mode)> {
     policy.rules.iter().flat_map(|rule| rule.modes.iter().map(move |mode| (rule, *mode)))
@@ -207,8 +216,11 @@ pub fn terms(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
     let recipe = recipe(policy, arm, mode);
     let trusted = policy.file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
     // Plain data under plain names: writing it cannot fail.
-    let text = serde_json::to_string(&(task, probe, recipe, policy.file.seed)).unwrap_or_default();
-    Digest::of(trusted.map_or(text.clone(), |trusted| text + trusted).as_bytes())
+    let mut text = serde_json::to_string(&(task, probe, recipe, policy.file.seed)).unwrap_or_default();
+    text.extend(trusted.map(String::as_str));
+    // Only where it is there: reports of policies without it keep their digest.
+    text.extend(policy.file.input.as_ref().map(|input| serde_json::to_string(input).unwrap_or_default()));
+    Digest::of(text.as_bytes())
 }
 
 /// The arms that a rule needs in a mode: the source, and one per control that is another network.
@@ -240,15 +252,22 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
     let mut findings = Vec::new();
     let mut jobs: Vec<Job> = Vec::new();
     for (rule, mode) in pairs(policy) {
-        let asked = looks(policy, mode);
         let controls = rule.controls_for(mode);
+        // A control of fewer seeds is paired with the source's first ones; the control of most seeds is the one to reckon with.
+        let other = |control: &Control| match control {
+            Control::Sham => Arm::Source,
+            Control::Scratch => Arm::Scratch,
+            Control::Reference => Arm::Reference,
+        };
+        let paired = controls.iter().map(|control| seeds(policy, other(control), mode));
+        let seeds = paired.max_by_key(|seeds| (seeds.most, seeds.first)).unwrap_or(looks(policy, mode));
         let input = PowerInput {
             limit: rule.limit,
             confidence: rule.confidence,
             findings: total,
             controls: controls.len(),
-            first: asked.first,
-            most: asked.most,
+            first: seeds.first,
+            most: seeds.most,
             clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
             discordance: power::DISCORDANCE,
             choice: rule.probe.choice(rule.estimand()),
@@ -279,14 +298,11 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
         });
         for arm in arms(rule, mode) {
             let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
-            let seeds = seeds(policy, arm, mode);
             let tuning = tuning(policy, rule, arm, mode);
-            if let Some(job) = jobs.iter_mut().find(|job| job.tuning == tuning) {
-                job.seeds = Looks { first: job.seeds.first.max(seeds.first), most: job.seeds.most.max(seeds.most) };
-            } else {
+            if jobs.iter().all(|job| job.tuning != tuning) {
                 let cost = cost(policy, tuning, recipe, counts, speed);
                 let (once, each) = cost.unwrap_or_default();
-                jobs.push(Job { tuning, seeds, once, each, possible: cost.is_some() });
+                jobs.push(Job { tuning, seeds: asked(policy, tuning), once, each, possible: cost.is_some() });
             }
         }
     }

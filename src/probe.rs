@@ -295,7 +295,7 @@ pub struct Column {
     /// Its values, sorted.
     pub values: Vec<String>,
     /// The value of each picture, as an index into `values`; none where it is not known.
-    pub of: Vec<Option<u16>>,
+    pub of: Vec<Option<u32>>,
 }
 
 impl Column {
@@ -304,7 +304,7 @@ impl Column {
         let mut values: Vec<String> = attributes.clone().filter_map(|a| a.get(name).cloned()).collect();
         values.sort_unstable();
         values.dedup();
-        let of = attributes.map(|a| a.get(name).and_then(|value| values.binary_search(value).ok()).map(|at| at as u16)).collect();
+        let of = attributes.map(|a| a.get(name).and_then(|value| values.binary_search(value).ok()).map(|at| at as u32)).collect();
         Self { name: name.to_owned(), values, of }
     }
 }

@@ -64,7 +64,7 @@ impl Groups {
             attribute: Some(Column {
                 name: "a".into(),
                 values: vec!["u".into(), "v".into()],
-                of: (0..self.images).map(|i| Some(kind(i).1)).collect(),
+                of: (0..self.images).map(|i| Some(u32::from(kind(i).1))).collect(),
             }),
             terms: None,
             outcomes,

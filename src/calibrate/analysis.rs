@@ -246,7 +246,7 @@ pub enum Kind {
 pub struct Pick<'a> {
     /// The source.
     pub source: &'a SourceRecord,
-    /// Its number.
+    /// The number of what belongs together: sources of one architecture and seed, or one source.
     pub cluster: u32,
     /// The finding.
     pub finding: &'a FindingRecord,
@@ -256,10 +256,22 @@ pub struct Pick<'a> {
     pub kind: Kind,
 }
 
+/// What belongs together: sources of the same kind that began with the same fresh weights, and every other source by itself.
+fn clusters(calibration: &Calibration) -> Vec<u32> {
+    let mut seen = Vec::new();
+    let of = |(nth, source): (usize, &SourceRecord)| {
+        let own = (source.planted, source.seed.map(|seed| (source.architecture.clone(), seed)));
+        let known = seen.iter().position(|other| own.1.is_some() && *other == own);
+        seen.push(own);
+        known.unwrap_or(nth) as u32
+    };
+    calibration.sources.iter().enumerate().map(of).collect()
+}
+
 /// All findings of a mode under backdoor rules.
 pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
     let mut picks = Vec::new();
-    for (cluster, source) in calibration.sources.iter().enumerate() {
+    for (cluster, source) in clusters(calibration).into_iter().zip(&calibration.sources) {
         for finding in source.findings.iter().filter(|finding| finding.mode == mode) {
             let Some(rule) = calibration.policy.rules.iter().find(|rule| rule.id == finding.rule) else { continue };
             let kind = match (source.planted, source.carries.contains(&finding.rule)) {
@@ -271,7 +283,7 @@ pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
                 },
                 (true, false) => Kind::Other,
             };
-            picks.push(Pick { source, cluster: cluster as u32, finding, family: &rule.family, kind });
+            picks.push(Pick { source, cluster, finding, family: &rule.family, kind });
         }
     }
     picks

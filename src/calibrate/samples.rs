@@ -38,7 +38,7 @@ fn source(name: &str, carries: &[&str], scores: [(Option<f64>, Verdict); 2]) -> 
         planted: !carries.is_empty(),
         carries: carries.iter().map(|c| (*c).to_owned()).collect(),
         architecture: "resnet-cifar-8:8,16,32".into(),
-        seed: Some(0),
+        seed: name.bytes().next().map(u64::from),
         model: Digest::of(name.as_bytes()),
         policy: Digest::of(b"policy"),
         reference: None,

@@ -48,6 +48,7 @@ impl Args {
         progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
         let canary = engine::check_canary(runtime.as_ref(), &compute, cache.as_ref(), &interrupt::requested)?;
         let summary = certify::canary_words(&canary);
+        let canary = sound(canary)?;
         progress.handle(&Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
         Ok(Means { compute, cache, runtime, canary, memory: machine::budget(self.memory) })
     }
@@ -67,5 +68,27 @@ impl Means {
             started,
             stop: &interrupt::requested,
         }
+    }
+}
+
+/// The outcome of a self-test that a series may begin with: after a failed one every pass would be an error, and kept as one.
+fn sound(canary: CanaryOutcome) -> anyhow::Result<CanaryOutcome> {
+    match canary {
+        CanaryOutcome::Sound => Ok(canary),
+        CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => {
+            anyhow::bail!("the self-test failed, so that no certification would count: {why}; nothing was run")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CanaryOutcome, sound};
+
+    #[test]
+    fn no_series_begins_with_a_failed_self_test() {
+        assert_eq!(sound(CanaryOutcome::Sound).unwrap(), CanaryOutcome::Sound);
+        let error = sound(CanaryOutcome::Failed("the planted source was judged pass".into())).unwrap_err();
+        assert!(error.to_string().contains("the planted source was judged pass"), "{error}");
     }
 }

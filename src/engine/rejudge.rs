@@ -1,11 +1,12 @@
 //! A stored report under another policy's limits, from its measurements: nothing runs.
 
 use super::docket::{self, Missing};
-use crate::gate::{self, CanaryOutcome, ConcludeTerms, Verdict};
+use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule, Verdict};
 use crate::plan;
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
 use crate::report::{CanaryStatus, Report};
+use crate::transform::PreparedTrigger;
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
 /// task or recipe, is `Error`.
@@ -22,14 +23,17 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             let look = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode).map_or(1, |f| f.look);
             // An arm may have gone on for other rules: a first look is judged on its own seeds.
             let upto = |m: &Measurement| {
-                let seeds = if look == 1 { plan::seeds(policy, m.arm, mode).first } else { usize::MAX };
+                let tuning = plan::tuning(policy, rule, m.arm, mode);
+                let seeds = if look == 1 { plan::asked(policy, tuning).first } else { usize::MAX };
                 Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() }
             };
             let of_rule = measurements.iter().filter(|m| m.rule == rule.id && m.mode == m.arm.trains(mode));
             let looked: Vec<Measurement> = of_rule.map(upto).collect();
+            let other = other_change(report, policy, rule);
             docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), &|arm| {
                 let found = looked.iter().find(|m| m.arm == arm);
                 let terms = plan::terms(policy, rule, arm, arm.trains(mode));
+                let first = plan::asked(policy, plan::tuning(policy, rule, arm, mode)).first;
                 let (name, finding) = (arm.name(), format!("{}@{mode}", rule.id));
                 let anew = "certify the model with this policy";
                 // What kept the certification from it keeps this from it too.
@@ -43,11 +47,11 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
                     Some(m) if m.terms.as_ref().is_some_and(|measured| *measured != terms) => Err(Missing::Failed(format!(
                         "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
                     ))),
+                    Some(_) if other.is_some() => Err(Missing::Failed(format!("{finding}: {}: {anew}", other.clone().unwrap_or_default()))),
                     // As in a certification: a look that was not finished shows nothing.
-                    Some(m) if m.outcomes.len() < plan::seeds(policy, arm, mode).first => Err(Missing::NotRun(format!(
-                        "the {name} arm of {finding} has {} of the {} seeds of a first look: {anew}",
-                        m.outcomes.len(),
-                        plan::seeds(policy, arm, mode).first
+                    Some(m) if m.outcomes.len() < first => Err(Missing::NotRun(format!(
+                        "the {name} arm of {finding} has {} of the {first} seeds of a first look: {anew}",
+                        m.outcomes.len()
                     ))),
                     Some(found) => Ok(found),
                 }
@@ -73,15 +77,49 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
     );
     let judged = Report {
         policy: policy.into(),
+        changes: report.changes.iter().filter(|(rule, _)| policy.rules.iter().any(|r| r.id == **rule)).map(own).collect(),
         findings: super::ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
-        notes: conclusion.notes,
+        notes: conclusion.notes.into_iter().chain(trace(report, policy, today)).collect(),
         warnings: report.warnings.iter().cloned().chain(doubt).collect(),
         exit_code: i32::from(conclusion.exit.code()),
         report_only,
         ..report.clone()
     };
     Report { summary: judged.counts(), ..judged }
+}
+
+fn own((rule, change): (&String, &String)) -> (String, String) {
+    (rule.clone(), change.clone())
+}
+
+/// That this is another judgement of old measurements, and which of these it leaves out: whoever drops a finding spends its share of the error
+/// on the others.
+fn trace(report: &Report, policy: &Policy, today: &str) -> Vec<String> {
+    let (before, after) = (&report.policy, &policy.file.name);
+    let mut notes = vec![format!(
+        "judged again on {today} by the policy {after} ({}); measured on {} for the policy {} ({})",
+        policy.digest.short(),
+        report.run.started.chars().take(10).collect::<String>(),
+        before.name,
+        before.digest.short()
+    )];
+    let judged: Vec<String> = plan::pairs(policy).map(|(rule, mode)| format!("{}@{mode}", rule.id)).collect();
+    let dropped: Vec<String> = report.findings.iter().map(Finding::id).filter(|id| !judged.contains(id)).collect();
+    if !dropped.is_empty() {
+        notes.push(format!("the report has findings that this policy does not judge: {}", dropped.join(", ")));
+    }
+    notes
+}
+
+/// What differs, if a rule lays another thing over pictures than was measured: files change behind their path. Those that are not there any
+/// more are believed.
+fn other_change(report: &Report, policy: &Policy, rule: &Rule) -> Option<String> {
+    let (trigger, measured) = (rule.probe.change()?, report.changes.get(&rule.id)?);
+    let input = &report.model.input;
+    let ours = PreparedTrigger::new(trigger, &policy.base, input.height, input.width).ok()?;
+    let differs = ours.provenance() != measured;
+    differs.then(|| format!("the report was measured under {measured}, the policy asks for {}", ours.provenance()))
 }
 
 /// Whether a policy speaks of the pictures that were measured.

@@ -316,7 +316,8 @@ impl<'a> Bench<'a> {
             Arm::Source | Arm::Reference => network.params.0.clone(),
         };
         arrays.extend(head);
-        let feed = self.task.train.plain();
+        let pictures = self.task.train.seen_by(&model.input);
+        let feed = pictures.plain();
         let task = tune::Task { feed: &feed, labels: &self.task.train_labels, pool: &pool };
         let trains = exec::trainable(&graph);
         let start = Weights::on(self.settings.compute, &arrays)?;
@@ -357,7 +358,7 @@ impl<'a> Bench<'a> {
 
     /// Predictions of a fully trained network for every rule.
     fn look_at(&self, graph: &Graph, weights: &Weights, tuning: Tuning, seed: usize) -> Result<Vec<(String, Outcome)>, EngineError> {
-        let test = &self.task.test;
+        let test = self.task.test.seen_by(&self.model(tuning.arm)?.input);
         let clean = self.predict(graph, weights, &test.plain())?;
         let mut all = Vec::new();
         for (prepared, shams) in self.measuring(tuning) {
@@ -451,7 +452,7 @@ impl<'a> Bench<'a> {
         let (mut done, mut found) = (0u64, 0);
         let mut all = Vec::with_capacity(views.len());
         for (i, (what, trigger)) in views.iter().enumerate() {
-            let pictures = if i == 0 { &self.task.train } else { &self.task.test };
+            let pictures = if i == 0 { &self.task.train } else { &self.task.test }.seen_by(&model.input);
             let key = cache.and_then(|cache| Some((cache, self.features_key(model, i, *trigger)?)));
             if let Some(features) =
                 key.as_ref().and_then(|(cache, key)| kept::features(cache, key, (pictures.len(), width), self.settings.room))

@@ -52,9 +52,9 @@ impl Groups {
         compared: &Compared,
         halves: Option<&[Vec<usize>; 2]>,
     ) -> Result<Self, ProbeError> {
-        let seen: std::collections::BTreeSet<u16> = column.of.iter().flatten().copied().collect();
+        let seen: std::collections::BTreeSet<u32> = column.of.iter().flatten().copied().collect();
         if let [only] = seen.iter().collect::<Vec<_>>()[..] {
-            let value = column.values.get(usize::from(*only)).cloned().unwrap_or_default();
+            let value = column.values.get(*only as usize).cloned().unwrap_or_default();
             return Err(ProbeError::OneValue { attribute: column.name.clone(), value });
         }
         if seen.is_empty() {
@@ -72,7 +72,7 @@ impl Groups {
             None => column.values.clone(),
             Some(name) => vec![name.to_owned(), format!("not {name}")],
         };
-        let value_of = |at: u16| named.map_or(usize::from(at), |named| usize::from(usize::from(at) != named));
+        let value_of = |at: u32| named.map_or(at as usize, |named| usize::from(at as usize != named));
         let mut cells: BTreeMap<(u16, usize), Vec<usize>> = BTreeMap::new();
         for (i, (label, value)) in labels.iter().zip(&column.of).enumerate() {
             if let Some(value) = value {

@@ -231,15 +231,22 @@ impl<'a> Chosen<'a> {
                 };
                 let images = usable(&own);
                 add_pseudo_values(&mut values[0], series, &own, whole, &images, weight)?;
-                worth += weight * kish(&images, self.layout.of_pictures);
+                let mut clusters = kish(&images, self.layout.of_pictures);
                 for &i in &images {
                     if let Some(slot) = entered.get_mut(i) {
                         *slot = true;
                     }
                 }
                 if let (Some(control), Some(score)) = (control, &other) {
-                    add_pseudo_values(&mut values[1], control, score, whole, &usable(score), -weight)?;
+                    let images = usable(score);
+                    add_pseudo_values(&mut values[1], control, score, whole, &images, -weight)?;
+                    // Where each side keeps its own pictures, one may have few.
+                    clusters = clusters.min(kish(&images, self.layout.of_pictures));
                 }
+                if clusters < FEWEST {
+                    return Err(ProbeError::FewPictures { clusters: clusters.round() as usize });
+                }
+                worth += weight * clusters;
             }
         }
         let effective = (worth.round() as usize).max(1);
@@ -326,6 +333,9 @@ fn class_of(name: &str, classes: &[String]) -> Result<u16, ProbeError> {
     let at = classes.iter().position(|class| class == name);
     at.map(|at| at as u16).ok_or_else(|| ProbeError::UnknownClass { name: name.to_owned(), classes: classes.join(", ") })
 }
+
+/// Clusters that each half must be worth. The spread of fewer is too often nothing by chance.
+const FEWEST: f64 = 4.0;
 
 /// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every picture of the half.
 fn add_pseudo_values(

@@ -221,6 +221,15 @@ pub enum ProbeError {
     /// Only pictures of the learnt class.
     #[error("one half of the test pictures shows only the class that gains; use more test pictures of other classes")]
     OneClass,
+    /// Too few pictures to learn how much they differ.
+    #[error(
+        "only {clusters} independent pictures in one half of the test can show the effect (those of the classes that gain cannot); use more \
+         test pictures of other classes"
+    )]
+    FewPictures {
+        /// What they are worth in clusters.
+        clusters: usize,
+    },
     /// No picture of the classes that carry the feature.
     #[error("one half of the test pictures shows none of the classes that `on` names; use more test pictures of them")]
     NoneChosen,

@@ -30,6 +30,14 @@ impl Pictures {
         Ok(Self { fitted, input: input.clone() })
     }
 
+    /// The same pictures for another network of the same size, which may take them normalised or laid out otherwise.
+    #[must_use]
+    pub fn seen_by(&self, input: &InputSpec) -> Self {
+        let size = (self.input.height, self.input.width);
+        debug_assert_eq!(size, (input.height, input.width), "pictures are fitted to one size");
+        Self { fitted: Arc::clone(&self.fitted), input: input.clone() }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.fitted.len()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::run::{file, heirloom, text};
+use crate::run::{command, file, heirloom, text};
 
 fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name).display().to_string()
@@ -239,4 +239,46 @@ fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_no
     // The same network as another file.
     assert_eq!(certify("planted-square.safetensors"), (Some(0), "reference".into()));
     assert_eq!(certify("clean.onnx"), (Some(1), "reference".into()));
+}
+
+#[test]
+fn a_reference_sees_pictures_as_it_was_trained_to_whatever_the_model_is_given() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let weights = std::fs::read(fixture("clean.safetensors")).expect("a fixture");
+    let trusted = file(folder.path(), "trusted/model.safetensors", &weights);
+    // Another mean and standard deviation than the model under test has.
+    file(folder.path(), "trusted/preprocessor_config.json", br#"{"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.9, 0.7]}"#);
+    let out = heirloom(&["inspect", &trusted, "--format", "json"]);
+    let inspected: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let policy = format!(
+        "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
+         transfer:\n  fixed_feature: {{ epochs: 3, learning_rate: 0.1 }}\n  full_network: {{ epochs: 1, learning_rate: 0.02, batch_size: 32 }}\n\
+         seeds: {{ fixed_feature: {{ first: 2, most: 2 }}, full_network: {{ first: 2, most: 2 }} }}\n\
+         rules: [{{ id: square, {SQUARE}, limit: 0.9, modes: [fixed_feature, full_network], controls: [reference] }}]\n\
+         reference: {{ model: {trusted:?}, digest: {} }}\n",
+        inspected["identity"]["digest"]
+    );
+    let beside = file(folder.path(), "beside.yaml", policy.as_bytes());
+    let itself = policy.replace("controls: [reference]", "controls: [sham]").split("reference:").next().map(str::to_owned);
+    let itself = file(folder.path(), "itself.yaml", itself.expect("a policy").as_bytes());
+    let mut arms = Vec::new();
+    // What the trusted checkpoint does is the same whether it is beside another or under test itself; the first may leave nothing wrong in
+    // the cache for the second.
+    let cache = folder.path().join("cache").display().to_string();
+    for (model, policy, arm) in [(fixture("planted-square.onnx"), &beside, "reference"), (trusted.clone(), &itself, "source")] {
+        let output = folder.path().join(arm).display().to_string();
+        let out = command().args(["certify", &model, "--policy", policy, "--output", &output, "--cache", &cache]).output().expect("runs");
+        assert!(matches!(out.status.code(), Some(0 | 5)), "{}", text(&out.stderr));
+        let bytes = std::fs::read(folder.path().join(arm).join("report.json")).expect("a report");
+        let report: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let findings = report["findings"].as_array().expect("findings");
+        let of = |finding: &Value| {
+            let arms = finding["arms"].as_array().expect("arms");
+            let rates = &arms.iter().find(|summary| summary["arm"] == arm).expect("the arm")["rates"];
+            ["clean_accuracy", "triggered_accuracy", "flip_rate", "attraction"].map(|name| rates[name].clone())
+        };
+        arms.push(findings.iter().map(of).collect::<Vec<_>>());
+    }
+    assert_eq!(arms[0].len(), 2);
+    assert_eq!(arms[0], arms[1]);
 }

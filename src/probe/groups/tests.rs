@@ -29,7 +29,7 @@ fn measured(seeds: usize, images: usize, classes: usize, values: usize, predict:
         attribute: Some(Column {
             name: "vendor".into(),
             values: (0..values).map(|v| format!("v{v}")).collect(),
-            of: of.iter().copied().map(Some).collect(),
+            of: of.iter().map(|value| Some(u32::from(*value))).collect(),
         }),
         labels,
     }
@@ -138,6 +138,13 @@ fn intervals_of_gaps_hold_the_truth_though_halves_choose_for_each_other() {
 }
 
 #[test]
+fn values_stay_apart_however_many_there_are() {
+    let pictures: Vec<_> = (0..70_000).map(|i| BTreeMap::from([("id".to_owned(), format!("{i:05}"))])).collect();
+    let column = Column::of("id", pictures.iter());
+    assert_eq!(column.of, (0..70_000).map(Some).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_group_of_few_clusters_is_small_however_many_pictures_it_has() {
     let mut m = biased(2, 240);
     // All pictures of one group are one writer's.
@@ -234,7 +241,7 @@ fn fairness_numbers_are_those_of_fairlearn() {
         let classes = count(&labels).max(count(&predictions));
         let mut m = measured(1, labels.len(), classes, count(&values), |i, _, _, _| predictions[i]);
         m.labels.clone_from(&labels);
-        m.attribute.as_mut().unwrap().of = values.into_iter().map(Some).collect();
+        m.attribute.as_mut().unwrap().of = values.into_iter().map(|value| Some(u32::from(value))).collect();
         let name = format!("c{class}");
         let probe = probe(None, Some(&name), 1);
         for estimand in [Estimand::EqualizedOddsDifference, Estimand::DemographicParityDifference] {

@@ -160,6 +160,25 @@ fn damaged_measurements_are_refused_by_name() {
     m.labels.fill(1);
     let named = Setting { estimand: Estimand::AttackSuccessRate, probe: probe(Some("c1")), policy_seed: 3 };
     assert_eq!(excess_over_shams(&m, &named), Err(ProbeError::OneClass));
+    // Three pictures of another class: one half at least has fewer than it takes.
+    m.labels[..3].fill(0);
+    assert!(matches!(excess_over_shams(&m, &named), Err(ProbeError::OneClass | ProbeError::FewPictures { clusters: 1..=3 })));
+}
+
+#[test]
+fn an_excess_is_worth_no_more_than_the_side_of_fewer_pictures() {
+    // Of two classes one is rare. The source is drawn to the rare one, and shows it on many pictures; the control to the other, on few.
+    let mut source = still(3, 400, 2);
+    source.labels.iter_mut().enumerate().for_each(|(i, y)| *y = u16::from(i % 20 == 0));
+    let labels = source.labels.clone();
+    source.outcomes.iter_mut().for_each(|o| o.clean.clone_from(&labels));
+    let mut control = source.clone();
+    drag(&mut source, 1);
+    drag(&mut control, 0);
+    let both = excess_over_arm(&source, &control, &setting(Estimand::Attraction)).unwrap();
+    assert!(both.effective <= 20, "{}", both.effective);
+    let alone = effect(&source, Column::Trigger, &setting(Estimand::Attraction)).unwrap();
+    assert!(alone.effective >= 370, "{}", alone.effective);
 }
 
 #[test]
