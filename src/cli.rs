@@ -171,6 +171,17 @@ fn folder(text: &str) -> Result<std::path::PathBuf, String> {
     }
 }
 
+/// The same, for a folder that results are written into: whether they can be is known before hours of work.
+fn results(text: &str) -> Result<std::path::PathBuf, String> {
+    let path = folder(text)?;
+    let here = std::path::Path::new(".");
+    let part = path.ancestors().find(|part| part.exists()).filter(|part| !part.as_os_str().is_empty()).unwrap_or(here);
+    match tempfile::tempfile_in(part) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!("nothing can be written into {}: {error}", part.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

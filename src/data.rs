@@ -362,6 +362,16 @@ pub enum DataError {
     /// An attributes file that cannot be joined.
     #[error("attributes {path}: {reason}")]
     Csv { path: String, reason: String },
+    /// A file of attributes for other pictures.
+    #[error("{path}: none of its ids is one of the data's (it has `{theirs}`, the data have `{ours}`)")]
+    Unjoined {
+        /// The file.
+        path: String,
+        /// One of its ids.
+        theirs: String,
+        /// One of the data's.
+        ours: String,
+    },
     /// A link out of the data folder.
     #[error("{path} links to a place outside {root}; copy the file into it")]
     Outside { path: String, root: String },
@@ -459,6 +469,7 @@ impl DataError {
             Self::Csv { .. } => {
                 "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture"
             }
+            Self::Unjoined { .. } => "write the ids as the data have them, or name the file that belongs to these pictures",
             Self::NoLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
                 "correct the label in the file, or the class names it declares"
             }
@@ -485,6 +496,7 @@ impl DataError {
             | Self::UnknownEmbedded { .. }
             | Self::Unknown { .. }
             | Self::OneValue { .. }
+            | Self::Unjoined { .. }
             | Self::NotAligned { .. }
             | Self::EmptyGroup { .. }
             | Self::LimitTooSmall { .. }

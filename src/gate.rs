@@ -60,7 +60,8 @@ pub struct Rule {
     #[schemars(length(min = 1))]
     pub modes: Vec<Mode>,
     /// What it is compared with. Default: `[sham]` in fixed-feature mode; `[sham, scratch]` in full-network mode, for triggers that
-    /// change the whole picture, and for overlays outside the corners; `[scratch]` for attributes and natural features.
+    /// change the whole picture, for overlays outside the corners and for patches wider than half the picture; `[scratch]` for
+    /// attributes and natural features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub controls: Option<Vec<Control>>,

@@ -77,6 +77,15 @@ pub struct InputSpec {
     pub preprocessing: Preprocessing,
 }
 
+impl InputSpec {
+    /// A warning where the policy normalises otherwise than the checkpoint itself says: what was measured is then another network.
+    pub fn contradicted(&self) -> Option<String> {
+        let from = &self.preprocessing.from;
+        from.contains(preprocessing::CONTRADICTS)
+            .then(|| format!("pictures are normalised by mean {:?} and std {:?}, {from}", self.preprocessing.mean, self.preprocessing.std))
+    }
+}
+
 /// Where features leave the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cut {
@@ -136,11 +145,13 @@ pub struct InputOverride {
     /// Height and width in pixels, for models that take any size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
-    /// Mean per channel, of values in 0..=1.
+    /// Mean per channel, of values from 0 to 1: `[0.485, 0.456, 0.406]`, not `[124, 116, 104]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
     pub mean: Option<[f32; 3]>,
-    /// Standard deviation per channel.
+    /// Standard deviation per channel, of the same values. A network that takes 0 to 255 has `[0.00392, 0.00392, 0.00392]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = 0.002, max = 2.0)))]
     pub std: Option<[f32; 3]>,
 }
 

@@ -282,7 +282,10 @@ pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
 pub fn specification<T: serde::de::DeserializeOwned + JsonSchema>(text: &str) -> Result<T, String> {
     let mut diagnostics = Vec::new();
     let value = yaml_value(text)?;
-    let read: T = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
+    let read: T = serde_json::from_value(value.clone()).map_err(|e| {
+        let policy = value.get("rules").is_some() && value.get("target").is_some();
+        if policy { "this is a policy: `heirloom certify MODEL --policy FILE` runs it".to_owned() } else { e.to_string() }
+    })?;
     // The shape is right: what the schema still refuses is a number or text out of its range.
     let schema = schemars::schema_for!(T).to_value();
     let validator = jsonschema::validator_for(&schema).map_err(|e| e.to_string())?;
@@ -294,9 +297,31 @@ pub fn specification<T: serde::de::DeserializeOwned + JsonSchema>(text: &str) ->
     Err(format!("{place}`{}`: {message}", pointer.trim_start_matches('/').replace('/', ".")))
 }
 
+/// What a file is that is no policy, and what is done with it, by fields that no policy has.
+fn other_file(value: &serde_json::Value) -> Option<(&'static str, &'static str)> {
+    let has = |field: &str| value.get(field).is_some();
+    if has("rules") || has("target") {
+        None
+    } else if has("sources") && has("policy") {
+        Some(("a study", "run it with `heirloom study FILE --output DIR`"))
+    } else if has("policy") && (has("plant") || has("models")) {
+        Some(("the specification of a calibration", "run it with `heirloom calibrate FILE --output DIR`"))
+    } else if has("architecture") && has("recipe") {
+        Some(("the specification of a planted source", "run it with `heirloom plant FILE --output DIR`"))
+    } else if has("findings") && has("schema") {
+        Some(("a report", "`heirloom rejudge` takes its folder, and a policy with --policy"))
+    } else {
+        None
+    }
+}
+
 fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
     let tree = yaml::read(text, diagnostics)?;
     let value = tree.value();
+    if let Some((what, how)) = other_file(&value) {
+        diagnostics.push(Diagnostic::error("policy::other-file", 0..0, format!("this is {what}, and no policy")).hint(how));
+        return None;
+    }
     check::check(text, &value, &tree, diagnostics);
     if !diagnostics.is_empty() {
         return None;

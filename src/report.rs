@@ -36,7 +36,7 @@ pub use clock::utc;
 pub use pictures::Sheet;
 pub use read::ReadError;
 pub use text::{percent, printable};
-pub use write::{WriteError, write_all};
+pub use write::{WriteError, write_all, write_failure};
 
 /// Version of the report's layout that this program writes and reads.
 pub const SCHEMA: u32 = 1;

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::diag::Origin;
 use crate::engine::Event;
-use crate::gate::{Finding, Verdict};
+use crate::gate::Finding;
 use crate::model::{InputOverride, Model};
 use crate::plant::Specification;
 use crate::policy::{self, Policy, PolicyError};
@@ -161,13 +161,6 @@ pub struct Cell {
     pub at: Vec<String>,
     /// What was found.
     pub findings: Vec<Finding>,
-}
-
-impl Cell {
-    /// Whether every rule passed.
-    pub fn passes(&self) -> bool {
-        !self.findings.is_empty() && self.findings.iter().all(|f| f.verdict == Verdict::Pass)
-    }
 }
 
 /// A study with its policies: one for each combination of values.

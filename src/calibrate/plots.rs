@@ -69,7 +69,7 @@ pub(super) fn scores(calibration: &Calibration) -> Result<String, PlotError> {
         for (kind, word, mark, color, off) in [
             (Kind::Other, "planted with another", Mark::Rings, 7, -0.1),
             (Kind::Clean, "clean", Mark::Rings, 0, 0.0),
-            (Kind::Below, "planted, not shown to be handed down", Mark::Rings, 4, 0.1),
+            (Kind::Below, "planted, inert or open", Mark::Rings, 4, 0.1),
             (Kind::Planted, "planted", Mark::Points, 1, 0.1),
         ] {
             // What the seeds do not settle is not known to be handed down.

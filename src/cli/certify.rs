@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::failure::Usage;
+use super::failure::{self, Usage};
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
@@ -13,7 +13,7 @@ use crate::engine::{self, Event, Settings};
 use crate::gate::CanaryOutcome;
 use crate::model::{Extractor, Model};
 use crate::policy::Policy;
-use crate::report::{self, ModelFacts, Report, json, table};
+use crate::report::{self, ModelFacts, Report, WriteError, json, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     pub compute: device::Args,
     /// Folder for the reports; created if need be.
-    #[arg(short, long, value_name = "DIR", default_value = "heirloom-report", value_parser = super::folder)]
+    #[arg(short, long, value_name = "DIR", default_value = "heirloom-report", value_parser = super::results)]
     pub output: PathBuf,
     /// Leave out what does not fit into this time, such as 90s, 15m or 2h30m; it is then inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
@@ -63,8 +63,21 @@ pub struct Args {
     pub pictures: bool,
 }
 
-/// Runs the command.
+/// Runs the command. What cannot even begin writes nothing, unless an earlier report is there: a pipeline would read that as this run's.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let code = certify(args, out);
+    if let Err(error) = &code
+        && ["report.json", "junit.xml"].iter().any(|name| args.output.join(name).exists())
+        && !failure::stopped(error)
+        && !error.is::<WriteError>()
+        && let Err(unwritten) = report::write_failure(&args.subject.model.display().to_string(), &failure::message(error), &args.output)
+    {
+        out.remark(&format!("warning: {unwritten}"));
+    }
+    code
+}
+
+fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut progress = Progress::new(out);
     let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, &compute, out)?;

@@ -76,6 +76,8 @@ struct Kept {
     folder: PathBuf,
     entries: usize,
     bytes: u64,
+    /// Why nothing can be read there, if so.
+    unusable: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -109,7 +111,10 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         });
     }
     let kept = machine::cache_folder(args.cache.as_deref()).map(|folder| Cache::at(&folder));
-    let entries = kept.as_ref().map(Cache::entries).transpose()?.unwrap_or_default();
+    let (entries, unusable) = match kept.as_ref().map(Cache::entries) {
+        Some(Err(error)) => (Vec::new(), Some(error.to_string())),
+        found => (found.and_then(Result::ok).unwrap_or_default(), None),
+    };
     let findings = Findings {
         version: env!("CARGO_PKG_VERSION"),
         instruction_set: exec::instruction_set(),
@@ -127,6 +132,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
             folder: kept.folder().to_owned(),
             entries: entries.len(),
             bytes: entries.iter().map(|entry| entry.bytes).sum(),
+            unusable,
         }),
         missing,
     };
@@ -177,7 +183,14 @@ fn render(findings: &Findings, kept: &str) -> String {
     let devices = if cuda.devices.is_empty() { String::new() } else { format!(", {}", cuda.devices.join(", ")) };
     let build = if cuda.built { "this build can use it: --device cuda" } else { "this build computes on the processor only" };
     lines.push(("CUDA", format!("{driver}{devices}; {build}")));
-    lines.push(("kept", cache.as_ref().map_or_else(|| "nothing: switched off".to_owned(), |c| format!("{kept} in {}", path(&c.folder)))));
+    lines.push((
+        "kept",
+        match cache {
+            None => "nothing: switched off".to_owned(),
+            Some(Kept { unusable: Some(why), .. }) => format!("nothing: {why}"),
+            Some(cache) => format!("{kept} in {}", path(&cache.folder)),
+        },
+    ));
     for Missing { what, means, command } in missing {
         lines.push(("missing", format!("{what}: {means}")));
         lines.push(("", (*command).to_owned()));
@@ -198,7 +211,7 @@ mod tests {
             memory: Some(8 << 30),
             onnx_runtime: OnnxRuntime { version: None, path: None, off: false, looked: vec!["/usr/lib".into()], unfit: Vec::new() },
             cuda: Cuda { driver: None, devices: Vec::new(), built: false },
-            cache: Some(Kept { folder: "/home/me/.cache/heirloom".into(), entries: 0, bytes: 0 }),
+            cache: Some(Kept { folder: "/home/me/.cache/heirloom".into(), entries: 0, bytes: 0, unusable: None }),
             missing: vec![Missing { what: "ONNX Runtime", means: "a second opinion", command: INSTALL }],
         }
     }

@@ -41,11 +41,18 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         }
         None => policy::embedded()?,
     };
-    let id = args.rule.split('@').next().unwrap_or_default();
-    let Some(rule) = policy.rules.iter().find(|rule| rule.id == id) else {
+    let (id, mode) = args.rule.split_once('@').map_or((args.rule.as_str(), None), |(id, mode)| (id, Some(mode)));
+    // A sweep or a folder of features is one rule as written: its first part stands for all.
+    let part = || policy.rules.iter().find(|rule| rule.id.strip_prefix(id).is_some_and(|end| end.starts_with('/')));
+    let written = || policy.file.rules.iter().any(|rule| rule.id == id);
+    let Some(rule) = policy.rules.iter().find(|rule| rule.id == id).or_else(|| part().filter(|_| written())) else {
         let known: Vec<&str> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
         return Err(Usage(format!("{} has no rule `{id}`; there are: {}", policy.source, known.join(", "))).into());
     };
+    if let Some(mode) = mode.filter(|mode| rule.modes.iter().all(|m| m.to_string() != *mode)) {
+        let modes: Vec<String> = rule.modes.iter().map(|m| format!("`{m}`")).collect();
+        return Err(Usage(format!("`{}` is not judged in the mode `{mode}`, but in {}", rule.id, modes.join(" and "))).into());
+    }
     match out.shape {
         Shape::Text => out.result(&text(&policy, rule))?,
         Shape::Json => {

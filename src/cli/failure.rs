@@ -78,7 +78,7 @@ pub(super) fn about(path: &Path, error: impl std::error::Error + Send + Sync + '
 }
 
 /// The chain of causes on one line, each said once: many errors quote their cause themselves.
-fn message(error: &anyhow::Error) -> String {
+pub(super) fn message(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -163,7 +163,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 /// Whether the user ended the run before there was anything to report.
-fn stopped(error: &anyhow::Error) -> bool {
+pub(super) fn stopped(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(EngineError::Tune(TuneError::Stopped)))
         || matches!(error.downcast_ref(), Some(PlantError::Tune(TuneError::Stopped)))
 }

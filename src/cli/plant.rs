@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", value_parser = super::existing)]
     pub data: Option<PathBuf>,
     /// Folder for the models; created if need be.
-    #[arg(short, long, value_name = "DIR", value_parser = super::folder)]
+    #[arg(short, long, value_name = "DIR", value_parser = super::results)]
     pub output: PathBuf,
     /// The device.
     #[command(flatten)]

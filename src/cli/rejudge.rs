@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
     pub policy: PathBuf,
     /// Write the new reports into this folder [default: print only].
-    #[arg(short, long, value_name = "DIR", value_parser = super::folder)]
+    #[arg(short, long, value_name = "DIR", value_parser = super::results)]
     pub output: Option<PathBuf>,
     /// Exit 0 whatever the verdict; it is still reported.
     #[arg(long)]

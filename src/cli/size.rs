@@ -1,11 +1,14 @@
 //! Sizes as people type them: `500MB`, `1.5GiB`, `0`.
 
-/// Reads a number with a unit: kB, MB, GB of thousands, KiB, MiB, GiB of 1024; bytes without one.
+/// Reads a number with a unit: B, kB, MB, GB of thousands, KiB, MiB, GiB of 1024. Only 0 needs none: 500 bytes were never meant.
 pub fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let factor = match unit.trim().to_lowercase().as_str() {
+        "" if digits.parse::<f64>().is_ok_and(|number| number != 0.0) => {
+            return Err(format!("{digits} of what? Write {digits}MB or {digits}GiB"));
+        }
         "" | "b" => 1.0,
         "kb" => 1e3,
         "mb" => 1e6,
@@ -50,7 +53,7 @@ mod tests {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         assert!(memory("0GiB").is_err() && memory("4GiB") == Ok(4 << 30));
-        for bad in ["", "MB", "-1", "1 parsec", "1.2.3MB"] {
+        for bad in ["", "MB", "500", "-1", "1 parsec", "1.2.3MB"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!([0, 812, 4200, 120 << 20, 3 << 29].map(show), ["0 B", "812 B", "4.1 KiB", "120 MiB", "1.5 GiB"]);

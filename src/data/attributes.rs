@@ -37,7 +37,7 @@ pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>,
     }
     if total == lines.len() {
         let (theirs, ours) = (lines.keys().next().cloned().unwrap_or_default(), missing.first().cloned().unwrap_or_default());
-        return Err(broken(format!("none of its ids is one of the data's (it has `{theirs}`, the data have `{ours}`)")));
+        return Err(DataError::Unjoined { path: name, theirs, ours });
     }
     let mut warnings = Vec::new();
     if !missing.is_empty() {

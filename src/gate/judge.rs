@@ -181,13 +181,17 @@ fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: 
     let level = |fit: &Crossed| if fit.mean > finding.limit { alpha } else { pass_alpha };
     let reach = |fit: &Crossed| if fit.mean > finding.limit { fit.mean - fit.low(alpha) } else { fit.high(pass_alpha) - fit.mean };
     let open = fits.iter().filter(|(_, fit)| reach(fit) >= distance(fit));
-    let (_, fit) = open.max_by(|(_, a), (_, b)| (distance(a) / reach(a)).total_cmp(&(distance(b) / reach(b))))?;
+    let (control, fit) = open.max_by(|(_, a), (_, b)| (distance(a) / reach(a)).total_cmp(&(distance(b) / reach(b))))?;
     let images = finding.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e| e.images);
     let (seed, mut image) = fit.parts(level(fit));
     // What skewness and the floor add, pictures narrow.
     image = image.max(reach(fit).powi(2) - seed);
     Some(match needed(seed, image, distance(fit), fit.seeds, images) {
         Needed::Images(n) => format!("about {n} test images would settle it"),
+        // Those are paired with the source's first ones, and frozen features may have more.
+        Needed::Seeds(n) if *control == Control::Scratch && finding.mode == Mode::FixedFeature => {
+            format!("about {n} seeds would settle it, of the network from scratch too (`seeds.full_network`)")
+        }
         Needed::Seeds(n) => format!("about {n} seeds would settle it"),
         Needed::Hopeless => "the effect is about as large as the limit, more runs would hardly settle it".to_owned(),
     })

@@ -50,6 +50,9 @@ pub fn find(checkpoint: &Path, metadata: &BTreeMap<String, String>) -> Result<Fo
     Ok(found)
 }
 
+/// How [`Preprocessing::from`] begins to say that the checkpoint's own word is another.
+pub const CONTRADICTS: &str = "the checkpoint says otherwise:";
+
 /// The user's word, else what was found, else ImageNet's mean and standard deviation, marked as assumed.
 pub fn settle(found: Option<Preprocessing>, user: &InputOverride) -> Result<Preprocessing, PreprocessingError> {
     let base = found.unwrap_or_else(|| Preprocessing {
@@ -63,7 +66,15 @@ pub fn settle(found: Option<Preprocessing>, user: &InputOverride) -> Result<Prep
         (Some(_), None) => format!("mean: the policy's `input`; std: {}", base.from),
         (None, Some(_)) => format!("std: the policy's `input`; mean: {}", base.from),
     };
-    checked(user.mean.unwrap_or(base.mean), user.std.unwrap_or(base.std), &said)
+    let (mean, std) = (user.mean.unwrap_or(base.mean), user.std.unwrap_or(base.std));
+    let apart = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-3);
+    let known = !base.from.starts_with("assumed");
+    let said = if known && (apart(mean, base.mean) || apart(std, base.std)) {
+        format!("{said}; {CONTRADICTS} mean {:?} and std {:?} ({})", base.mean, base.std, base.from)
+    } else {
+        said
+    };
+    checked(mean, std, &said)
 }
 
 /// A JSON file in the same folder, if it is there.
@@ -252,6 +263,12 @@ mod tests {
         let settled = settle(None, &user).expect("settled");
         assert_eq!(Some(settled.mean), user.mean);
         assert!(settled.from.contains("std: assumed"));
+        // Where both speak and differ, the policy's word counts and the other is told.
+        let file = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "config.json".into() };
+        let settled = settle(Some(file.clone()), &user).expect("settled");
+        assert!(settled.mean == [0.0; 3] && settled.from.contains(CONTRADICTS) && settled.from.contains("config.json"), "{settled:?}");
+        let same = InputOverride { mean: Some([0.5; 3]), ..InputOverride::default() };
+        assert!(!settle(Some(file), &same).expect("settled").from.contains(CONTRADICTS));
         let zero = InputOverride { std: Some([0.0; 3]), ..InputOverride::default() };
         assert!(settle(None, &zero).is_err());
     }

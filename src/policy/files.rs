@@ -72,12 +72,13 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     diagnostics.append(&mut unread);
     for (index, rule) in policy.file.rules.iter().enumerate() {
         for (trigger, path, pointer) in trigger_files(index, rule) {
+            // A picture and its mask are two files of one trigger, of which what is wrong is said once.
             if policy.path(path).exists()
                 && let Some(reason) = unusable(policy, trigger)
+                && diagnostics.iter().all(|known| known.message != reason)
             {
                 let span = find(tree, &pointer).map_or(0..0, Node::value_span);
-                diagnostics
-                    .push(Diagnostic::error("policy::unusable-file", span, reason).hint("give a PNG, JPEG or WebP that opens in a viewer"));
+                diagnostics.push(Diagnostic::error("policy::unusable-file", span, reason));
             }
         }
     }

@@ -44,6 +44,22 @@ pub fn render(report: &Report) -> Result<Vec<u8>, junit_report::Error> {
     Ok(out)
 }
 
+/// What could not begin, as JUnit XML: one error.
+pub fn failure(model: &str, message: &str) -> Result<Vec<u8>, junit_report::Error> {
+    let name = clean(model);
+    let mut suite = TestSuite::new(&name);
+    "heirloom".clone_into(&mut suite.package);
+    let mut case = TestCase::error("certification", Duration::ZERO, "error", &clean(message));
+    case.set_classname(&name);
+    suite.add_testcase(case);
+    let mut xml = junit_report::Report::new();
+    xml.add_testsuite(suite);
+    let mut out = Vec::new();
+    xml.write_xml(&mut out)?;
+    out.push(b'\n');
+    Ok(out)
+}
+
 fn case(report: &Report, finding: &Finding) -> TestCase {
     let id = finding.id();
     let name = clean(&id);
@@ -64,6 +80,10 @@ fn case(report: &Report, finding: &Finding) -> TestCase {
                 message(finding)
             )),
         ),
+        (None, verdict) if verdict != Verdict::Skipped && report.report_only => {
+            let cause = format!("{}, reported only; {}", text::verdict(verdict), message(finding));
+            TestCase::skipped_with_cause(&name, "report only", &clean(&cause))
+        }
         (None, verdict) if verdict != Verdict::Skipped && !report.gates(finding) => {
             let cause = format!("{} below the severity of `fail_on`; {}", text::verdict(verdict), message(finding));
             TestCase::skipped_with_cause(&name, "below fail_on", &clean(&cause))
@@ -97,6 +117,7 @@ fn metrics(report: &Report, finding: &Finding) -> String {
         "gates": report.gates(finding),
         "change": report.changes.get(&finding.rule),
         "drawn_to": finding.drawn_to,
+        "notes": finding.notes,
         "comparisons": finding.comparisons,
         "arms": finding.arms,
     })

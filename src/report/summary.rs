@@ -16,6 +16,9 @@ pub fn render(report: &Report) -> String {
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out, "## heirloom: {} {}\n", mark(report.exit_code), text::headline(report))?;
     writeln!(out, "{}\n", text::escape(&report.summary))?;
+    if report.report_only {
+        writeln!(out, "Reported only (`--report-only`): whatever was found, the process exits 0.\n")?;
+    }
     let model = &report.model;
     writeln!(
         out,

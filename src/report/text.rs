@@ -226,7 +226,9 @@ pub(super) fn hint(report: &Report, finding: &Finding) -> String {
              recipe (`heirloom study` tries many)"
         }
     };
-    format!("{advice}; see `heirloom explain {}`", finding.rule)
+    let policy = &report.policy.source;
+    let of = if policy.starts_with("<embedded>") { String::new() } else { format!(" --policy {policy}") };
+    format!("{advice}; see `heirloom explain {}{of}`", finding.rule)
 }
 
 /// One line with estimate, interval, limit and size per control: what a failure message must hold.

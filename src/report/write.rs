@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary};
+use super::{MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary, text};
 use crate::probe::Measurement;
 use crate::store::{Digest, Staged, stage};
 
@@ -42,6 +42,28 @@ pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet]
         Ok(path)
     };
     staged.into_iter().map(commit).collect()
+}
+
+/// Writes `junit.xml` and `summary.md` of a certification of `model` that could not begin, and removes the other files of an earlier report.
+pub fn write_failure(model: &str, message: &str, folder: &Path) -> Result<(), WriteError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| WriteError::Io { path, source }
+    };
+    let summary = format!("## heirloom: ⚠️ ERROR\n\n{} was not certified: {}\n", text::escape(model), text::escape(message));
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    for (name, bytes) in [("junit.xml", junit::failure(model, message)?), ("summary.md", summary.into_bytes())] {
+        let path = folder.join(name);
+        stage(&path, &bytes).and_then(Staged::commit).map_err(failed(&path))?;
+    }
+    for name in ["report.json", MEASUREMENTS_FILE] {
+        let path = folder.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The measurements as compressed JSON, and how the report links to them. No time stamp enters: equal outcomes give

@@ -131,7 +131,8 @@ impl Cache {
     pub fn entries(&self) -> std::io::Result<Vec<Entry>> {
         let listed = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
+            Err(error) => return Err(std::io::Error::new(error.kind(), format!("cannot read {}: {error}", self.folder.display()))),
+            Ok(listed) => listed,
         };
         let mut entries = Vec::new();
         for entry in listed {
@@ -161,7 +162,7 @@ impl Cache {
                 continue;
             }
             total -= entry.bytes;
-            let _ = std::fs::remove_file(&entry.path);
+            remove(&entry.path)?;
             removed.push(entry);
         }
         Ok(removed)
@@ -169,14 +170,20 @@ impl Cache {
 
     /// Reads every entry and removes those that are damaged. The sound and the removed ones.
     pub fn verify(&self) -> std::io::Result<(Vec<Entry>, Vec<Entry>)> {
-        let sound = |entry: &Entry| {
-            let whole = std::fs::read(&entry.path).is_ok_and(|bytes| whole(&bytes).is_some());
-            if !whole {
-                let _ = std::fs::remove_file(&entry.path);
-            }
-            whole
-        };
-        Ok(self.entries()?.into_iter().partition(sound))
+        let sound = |entry: &Entry| std::fs::read(&entry.path).is_ok_and(|bytes| whole(&bytes).is_some());
+        let (sound, damaged): (Vec<Entry>, Vec<Entry>) = self.entries()?.into_iter().partition(sound);
+        damaged.iter().try_for_each(|entry| remove(&entry.path))?;
+        Ok((sound, damaged))
+    }
+}
+
+/// Removes an entry; one that another process has removed is gone.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(std::io::Error::new(error.kind(), format!("cannot remove {}: {error}", path.display())))
+        }
+        _ => Ok(()),
     }
 }
 

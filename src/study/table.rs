@@ -93,6 +93,7 @@ pub(super) fn raw(finding: &Finding, whose: &str) -> Option<f64> {
     }
 }
 
-fn rate(finding: &Finding, arm: Arm, name: &str) -> Option<f64> {
+/// A rate of an arm.
+pub(super) fn rate(finding: &Finding, arm: Arm, name: &str) -> Option<f64> {
     finding.arms.iter().find(|summary| summary.arm == arm)?.rates.get(name).copied()
 }

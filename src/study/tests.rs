@@ -1,5 +1,5 @@
 use super::*;
-use crate::gate::Severity;
+use crate::gate::{ArmSummary, Severity, Verdict};
 use crate::probe::Estimand;
 use crate::tune::Mode;
 
@@ -42,14 +42,39 @@ fn the_safe_region_is_said_in_words() {
             .collect();
         safe::region(&axes, &cells.iter().collect::<Vec<_>>())
     };
-    assert_eq!(table([Fail; 3], [Fail, Inconclusive, Pass]), "mode full, weight decay of 0.05 or more");
+    assert_eq!(table([Fail; 3], [Fail, Inconclusive, Pass]), "mode full, weight decay of 0.05");
     assert_eq!(table([Fail; 3], [Pass; 3]), "mode full, weight decay of any value tried");
-    assert_eq!(
-        table([Pass, Fail, Fail], [Pass, Fail, Pass]),
-        "mode fixed, weight decay of 5e-4 or less; mode full, weight decay of 5e-4, 0.05"
-    );
+    assert_eq!(table([Pass, Fail, Fail], [Pass, Fail, Pass]), "mode fixed, weight decay of 5e-4; mode full, weight decay of 5e-4, 0.05");
+    assert_eq!(table([Fail; 3], [Fail, Pass, Pass]), "mode full, weight decay of 0.005 to 0.05");
     assert_eq!(table([Fail; 3], [Inconclusive; 3]), "nothing that was tried: some rule does not pass in every row");
     assert_eq!(table([Pass; 3], [Pass; 3]), "all that was tried");
+}
+
+#[test]
+fn each_mode_has_a_safe_region_and_says_what_was_learnt_in_it() {
+    use Verdict::{Fail, Pass};
+    let axes = [axis("learning rate", &["0.01", "0.1", "1"])];
+    let learnt = |accuracy: f64| ArmSummary {
+        arm: crate::probe::Arm::Source,
+        rates: [("clean_accuracy".to_owned(), accuracy)].into(),
+        gains: Vec::new(),
+        groups: Vec::new(),
+        histogram: Vec::new(),
+        valid: true,
+    };
+    // Both modes in one certification: frozen features never pass, the whole network does from 0.1 on, and learns little at 1.
+    let both = |rate: &str, full: Verdict, accuracy: f64| {
+        let mut cell = cell(&[rate], Fail);
+        let whole = Finding { mode: Mode::FullNetwork, verdict: full, arms: vec![learnt(accuracy)], ..cell.findings[0].clone() };
+        cell.findings.push(whole);
+        cell
+    };
+    let cells = [both("0.01", Fail, 0.7), both("0.1", Pass, 0.76), both("1", Pass, 0.43)];
+    assert_eq!(
+        safe::region(&axes, &cells.iter().collect::<Vec<_>>()),
+        "frozen features: nothing that was tried: some rule does not pass in every row. \
+         the whole network: learning rate of 0.1 to 1 (accuracy 0.430 to 0.760)"
+    );
 }
 
 #[test]

@@ -87,6 +87,23 @@ pub enum TransformError {
         /// Most characters.
         most: usize,
     },
+    /// Too small to be read.
+    #[error(
+        "text trigger: {count} characters on {columns} pixels of the model's input of {height}x{width} cannot be told from others, they need \
+         {least} at least; make `size` larger or `text` shorter"
+    )]
+    Illegible {
+        /// How many there are.
+        count: usize,
+        /// Pixels across that they would have.
+        columns: usize,
+        /// Pixels across that they need.
+        least: usize,
+        /// The model's pixels down.
+        height: usize,
+        /// The model's pixels across.
+        width: usize,
+    },
     /// Too few or too many triggers in one.
     #[error("all trigger: {count} triggers are listed, it takes 2 to {most}")]
     Count {

@@ -42,7 +42,8 @@ pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) 
             let mask = decode(&mask_file)?;
             let ([w, h], [mw, mh]) = ([picture.width(), picture.height()], [mask.width(), mask.height()]);
             if (w, h) != (mw, mh) {
-                return Err(mask_file.content(format!("is a mask of {mw}x{mh} pixels for {}, which has {w}x{h}", file.name())));
+                return Err(mask_file
+                    .content(format!("is a mask of {mw}x{mh} pixels for {}, which has {w}x{h}; make them the same size", file.name())));
             }
             let (planes, _) = resized(&picture.to_rgb8().into(), height, width);
             let (shown, _) = resized(&mask.to_luma8().into(), height, width);
@@ -50,7 +51,7 @@ pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) 
         }
     };
     if alpha.iter().all(|a| *a < VISIBLE) {
-        return Err(file.content("does not show anywhere; nothing would be laid over the picture"));
+        return Err(file.content("does not show anywhere, so that nothing would be laid over the picture; its mask is white, or the picture opaque, where it shows"));
     }
     let seen = alpha.iter().filter(|a| **a >= VISIBLE).count() as f64 / alpha.len().max(1) as f64;
     let alpha = alpha.into_iter().map(|a: f32| a * opacity as f32).collect();

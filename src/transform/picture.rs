@@ -54,8 +54,9 @@ pub(super) fn load(base: &Path, path: &Path) -> Result<Loaded, TransformError> {
 
 /// Decodes a PNG, JPEG or WebP; the format is told from the bytes.
 pub(super) fn decode(file: &Loaded) -> Result<DynamicImage, TransformError> {
-    let mut reader =
-        ImageReader::new(Cursor::new(&file.bytes)).with_guessed_format().map_err(|e| file.content(format!("not a picture: {e}")))?;
+    let mut reader = ImageReader::new(Cursor::new(&file.bytes))
+        .with_guessed_format()
+        .map_err(|e| file.content(format!("not a picture: {e}; give a PNG, JPEG or WebP that opens in a viewer")))?;
     if reader.format().is_none() {
         return Err(file.content("not a picture that is understood; use PNG, JPEG or WebP"));
     }
@@ -64,7 +65,7 @@ pub(super) fn decode(file: &Loaded) -> Result<DynamicImage, TransformError> {
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_ALLOC);
     reader.limits(limits);
-    reader.decode().map_err(|e| file.content(format!("cannot be decoded: {e}")))
+    reader.decode().map_err(|e| file.content(format!("cannot be decoded: {e}; give a PNG, JPEG or WebP that opens in a viewer")))
 }
 
 /// Planar colours `[3, height, width]` and alpha `[height, width]` at another size (triangle filter, which

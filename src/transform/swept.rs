@@ -23,14 +23,15 @@ impl Trigger {
 
     /// Whether innocent networks are known to answer to it in ways that its shams do not explain, so that networks from scratch are a
     /// control too (docs/method.md): changes of the whole picture (sinusoids, warps, low frequencies, fewer levels), shapes laid over what
-    /// it shows (features, and overlays that are not in a corner), and any list with one of them.
+    /// it shows (features, overlays that are not in a corner, patches wider than half of it), and any list with one of them.
     pub fn outdoes_shams(&self) -> bool {
         match self {
             Trigger::Sinusoid(_) | Trigger::Warp(_) | Trigger::LowFrequency(_) | Trigger::Quantize(_) | Trigger::Feature(_) => true,
             // From a corner, what is wider than half the picture reaches into its middle.
             Trigger::Overlay(overlay) => !overlay.at.is_corner() || overlay.size > 0.5,
+            Trigger::Patch(patch) => patch.size > 0.5,
             Trigger::All(triggers) => triggers.iter().any(Trigger::outdoes_shams),
-            Trigger::Patch(_) | Trigger::Pattern(_) | Trigger::Blend(_) | Trigger::Noise(_) | Trigger::Text(_) => false,
+            Trigger::Pattern(_) | Trigger::Blend(_) | Trigger::Noise(_) | Trigger::Text(_) => false,
         }
     }
 

@@ -17,6 +17,8 @@ use crate::stats::stream::stream;
 const MOST: usize = 24;
 /// Side of a character in the font, in pixels.
 const SIDE: usize = 8;
+/// Least width of a character, in pixels: what is narrower is a smear, and its shams are the same one.
+const LEAST: usize = 3;
 /// Characters that take the place of one: those with the most similar amount of ink.
 const OTHERS: usize = 12;
 /// Least pixels of the 64 in which a character differs from the one it takes the place of.
@@ -60,6 +62,9 @@ pub(super) fn prepare(spec: &Text, height: usize, width: usize) -> Result<Prepar
     let (size, opacity) = (share("size", spec.size)?, share("opacity", spec.opacity)?);
     let color = parse_color("text", &spec.color)?;
     let columns = ((size * width as f64).round() as usize).max(1);
+    if columns < LEAST * count {
+        return Err(TransformError::Illegible { count, columns, least: LEAST * count, height, width });
+    }
     let rows = ((columns as f64 / count as f64).round() as usize).max(1);
     let spots = spec.at.spots(|| format!("text {:?}", spec.text), (rows, columns), (height, width))?;
     let planes = color.into_iter().flat_map(|c| vec![c; rows * columns]).collect();

@@ -230,12 +230,15 @@ fn attributes_that_cannot_be_joined() {
         (b"", "it has no column `id`"),
         (b"id,tone\nx,\xff\n", "invalid utf-8"),
         (b"id,tone\nx,1\nx,2\n", "line 3: the id `x` is there twice"),
-        (b"id,tone\nx,1\n", "none of its ids is one of the data's"),
     ] {
         file(folder.path(), "tones.csv", text);
         let target = "{ data: { embedded: fashion }, attributes: tones.csv }";
         refuse(folder.path(), target, 2, &["tones.csv", said, "starts with a line of column names"]);
     }
+    // In good order, and of other pictures.
+    file(folder.path(), "tones.csv", b"id,tone\nx,1\n");
+    let target = "{ data: { embedded: fashion }, attributes: tones.csv }";
+    refuse(folder.path(), target, 4, &["tones.csv", "none of its ids is one of the data's", "write the ids as the data have them"]);
 }
 
 #[test]

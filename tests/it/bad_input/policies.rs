@@ -40,6 +40,44 @@ fn a_policy_whose_files_are_missing() {
 }
 
 #[test]
+fn a_file_that_is_no_policy() {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    for (name, said, how) in [
+        ("policies/studies/fixtures.yaml", "this is a study", "heirloom study"),
+        ("policies/calibration/fixtures.yaml", "the specification of a calibration", "heirloom calibrate"),
+        ("fixtures/plant/square.yaml", "the specification of a planted source", "heirloom plant"),
+    ] {
+        let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+        refused(&heirloom(&["validate", &path]), 4, &[said, how, "1 error. Nothing was run."]);
+    }
+    let output = folder.path().join("out").display().to_string();
+    for command in ["study", "calibrate", "plant"] {
+        refused(&heirloom(&[command, &policy, "--output", &output]), 4, &["this is a policy", "heirloom certify"]);
+    }
+}
+
+#[test]
+fn a_normalisation_of_another_scale_or_against_the_checkpoint() {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let text = std::fs::read_to_string(&policy).expect("a policy");
+    for (input, said) in [
+        ("mean: [123, 117, 104], std: [58, 57, 57]", "entry 1 of `mean` is 123, it must be at most 1"),
+        ("mean: [0.5, 0.5, 0.5], std: [0, 0, 0]", "entry 1 of `std` is 0, it must be at least 0.002"),
+        ("mean: [0.5, 0.5, 0.5], std: [0.001, 0.001, 0.001]", "of `std` is 0.001, it must be at least 0.002"),
+    ] {
+        let policy = file(folder.path(), "scale.yaml", format!("{text}input: {{ {input} }}\n").as_bytes());
+        refused(&heirloom(&["validate", &policy]), 4, &[said]);
+    }
+    let policy = file(folder.path(), "other.yaml", format!("{text}input: {{ mean: [0.1, 0.1, 0.1], std: [0.9, 0.9, 0.9] }}\n").as_bytes());
+    let output = folder.path().join("out").display().to_string();
+    let out = heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]);
+    let report = std::fs::read_to_string(folder.path().join("out/report.json")).expect("a report");
+    assert!(report.contains("the checkpoint says otherwise: mean"), "{}", crate::run::text(&out.stderr));
+}
+
+#[test]
 fn a_trigger_picture_that_is_none() {
     let folder = folder();
     file(folder.path(), "square.png", b"\x89PNG\r\n\x1a\n and nothing more");

@@ -108,6 +108,44 @@ fn a_policy_that_names_other_pictures_than_were_measured() {
 }
 
 #[test]
+fn measurements_under_another_trigger_picture_or_normalisation() {
+    let folder = folder();
+    let ring = format!("{}/policies/calibration/overlays", env!("CARGO_MANIFEST_DIR"));
+    let picture = |name: &str| std::fs::copy(format!("{ring}/{name}.png"), folder.path().join("mark.png")).expect("copied");
+    picture("ring");
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let text = std::fs::read_to_string(&policy).expect("a policy").replace("color: \"#ffff00\"", "image: mark.png");
+    let policy = file(folder.path(), "policy.yaml", text.as_bytes());
+    let report = folder.path().join("report").display().to_string();
+    heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &report]);
+    let again = || heirloom(&["rejudge", &report, "--policy", &policy]);
+    let same = crate::run::text(&again().stdout);
+    assert!(!same.contains("the policy asks for") && same.contains("judged again on"), "{same}");
+    picture("cross");
+    let other = crate::run::text(&again().stdout);
+    assert!(other.contains("the policy asks for") && other.contains("ERROR"), "{other}");
+    picture("ring");
+    let input = file(folder.path(), "input.yaml", format!("{text}input: {{ mean: [0.1, 0.1, 0.1], std: [0.9, 0.9, 0.9] }}\n").as_bytes());
+    let other = crate::run::text(&heirloom(&["rejudge", &report, "--policy", &input]).stdout);
+    assert!(other.contains("was measured with another trigger, task, recipe"), "{other}");
+}
+
+#[test]
+fn a_certification_that_cannot_begin_leaves_no_earlier_report() {
+    let folder = folder();
+    let stale = folder.path().join("report");
+    certified(&stale);
+    assert!(stale.join("report.json").exists() && stale.join("measurements.json.gz").exists());
+    let broken = file(folder.path(), "broken.onnx", b"nonsense");
+    refused(&heirloom(&["certify", &broken, "--output", &stale.display().to_string()]), 2, &["broken.onnx"]);
+    assert_eq!(names(&stale), ["junit.xml", "policy", "summary.md"]);
+    for name in ["junit.xml", "summary.md"] {
+        let text = std::fs::read_to_string(stale.join(name)).expect("a file");
+        assert!(text.contains("broken.onnx"), "{text}");
+    }
+}
+
+#[test]
 fn a_folder_for_reports_that_is_a_file() {
     let folder = folder();
     let policy = certified(folder.path());
