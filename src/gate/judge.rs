@@ -137,8 +137,9 @@ fn against(
 fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estimate {
     Estimate {
         value: fit.mean,
-        low: fit.low(alpha),
-        high: fit.high(pass_alpha),
+        // Both sides are differences of shares: no excess is further from nothing than 2.
+        low: fit.low(alpha).max(-2.0),
+        high: fit.high(pass_alpha).min(2.0),
         confidence: 1.0 - alpha - pass_alpha,
         images: table.images,
         clusters: fit.clusters,

@@ -96,6 +96,21 @@ fn a_quantised_model_is_certified_by_its_frozen_features() {
     }
 }
 
+/// Files of two-byte numbers are what is often released. Heirloom computes them by itself too, in four bytes.
+#[test]
+fn a_model_of_half_precision_is_certified_with_and_without_the_library() {
+    let libraries = ["off".to_owned()].into_iter().chain(library());
+    for library in libraries {
+        for (model, square) in [("planted-square", "fail"), ("clean", "pass")] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (_, errors, report) = certify(folder.path(), &path(&format!("fixtures/models/{model}.half.onnx")), &library, &[]);
+            assert_eq!(verdicts(&report)[..2], [square, "pass"], "{library}: {errors}");
+            let executor = report["model"]["executor"]["name"].as_str().unwrap_or_default();
+            assert_eq!(executor.starts_with("ONNX Runtime"), library != "off", "{executor}");
+        }
+    }
+}
+
 #[test]
 fn an_operator_that_heirloom_does_not_have() {
     let Some(library) = library() else { return };
