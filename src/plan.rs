@@ -276,6 +276,8 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
                 Mode::FullNetwork => power::SEED_SD_FULL_NETWORK,
             },
         };
+        // Networks differ among each other more than one does from itself; a limit is not refused for what is not known before the run.
+        let over_another = (!rule.controls_for(mode).contains(&Control::Sham)).then_some(power::SEED_SD_OVER_ANOTHER);
         let smallest_limit = power::smallest_limit(&input);
         if rule.limit < smallest_limit {
             let finding = format!("{}@{mode}", rule.id);
@@ -293,7 +295,7 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
             controls,
             limit: rule.limit,
             possible: mode == Mode::FixedFeature || speed.whole.is_some(),
-            power: power::power(&input),
+            power: power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
             smallest_limit,
         });
         for arm in arms(rule, mode) {

@@ -266,7 +266,8 @@ mod tests {
         // Where both speak and differ, the policy's word counts and the other is told.
         let file = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "config.json".into() };
         let settled = settle(Some(file.clone()), &user).expect("settled");
-        assert!(settled.mean == [0.0; 3] && settled.from.contains(CONTRADICTS) && settled.from.contains("config.json"), "{settled:?}");
+        assert_eq!(Some(settled.mean), user.mean);
+        assert!(settled.from.contains(CONTRADICTS) && settled.from.contains("config.json"), "{settled:?}");
         let same = InputOverride { mean: Some([0.5; 3]), ..InputOverride::default() };
         assert!(!settle(Some(file), &same).expect("settled").from.contains(CONTRADICTS));
         let zero = InputOverride { std: Some([0.0; 3]), ..InputOverride::default() };

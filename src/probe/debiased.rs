@@ -36,7 +36,7 @@ pub struct Debiased {
     /// data where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// Groups (label x value) of fewer independent test pictures (clusters) are left out, and listed.
+    /// Groups (label x value) of fewer independent test pictures (clusters) are left out, and listed; where no two are left to compare, nothing runs.
     #[serde(default = "least")]
     #[schemars(range(min = 2))]
     pub min_group: usize,

@@ -117,7 +117,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 }
 
 /// Shares of predictions by class, as pictures are and with the feature, for every arm.
-fn histograms(finding: &Finding, out: &mut String) -> std::fmt::Result {
+pub(crate) fn histograms(finding: &Finding, out: &mut String) -> std::fmt::Result {
     let arms: Vec<_> = finding.arms.iter().filter(|arm| !arm.histogram.is_empty()).collect();
     let Some(first) = arms.first() else { return Ok(()) };
     write!(out, "\n| predicted |")?;

@@ -15,6 +15,9 @@ pub const SEED_SD_FIXED_FEATURE: f64 = 0.02;
 /// Standard deviation of the excess between seeds, full-network mode.
 pub const SEED_SD_FULL_NETWORK: f64 = 0.03;
 
+/// The same over another network: 0.03 to 0.15 was seen over networks from scratch, 0.01 to 0.03 over shams (docs/evidence/calibration.md).
+pub const SEED_SD_OVER_ANOTHER: f64 = 0.1;
+
 /// One finding of a plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PowerInput {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Cell, Results, safe};
 use crate::gate::{Control, Finding};
 use crate::probe::Arm;
-use crate::report::text;
+use crate::report::{summary, text};
 
 /// The results as Markdown.
 pub fn markdown(results: &Results) -> String {
@@ -64,7 +64,7 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
         .chain(["verdict".to_owned()])
         .collect();
     writeln!(out, "| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()))?;
-    for (cell, f) in rows {
+    for (cell, f) in &rows {
         let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
         let excess = |control: &Control| {
             let found = f.comparisons.iter().find(|c| c.control == *control).and_then(|c| c.excess.as_ref());
@@ -79,6 +79,14 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
             .chain([text::verdict(f.verdict).to_owned()])
             .collect();
         writeln!(out, "| {} |", columns.join(" | "))?;
+    }
+    // The histograms that Salman et al. show, of the row where there is most to see.
+    let shift = |f: &Finding| f.comparisons.iter().filter_map(|c| Some(c.excess.as_ref()?.value)).fold(f64::NEG_INFINITY, f64::max);
+    let most = rows.iter().filter(|(_, f)| f.arms.iter().any(|arm| !arm.histogram.is_empty()));
+    if let Some((cell, f)) = most.max_by(|(_, a), (_, b)| shift(a).total_cmp(&shift(b))) {
+        let place = std::iter::once(&cell.source).chain(&cell.at).map(|name| text::escape(name)).collect::<Vec<_>>().join(", ");
+        writeln!(out, "\nPredictions where the excess is largest ({place}):")?;
+        summary::histograms(f, out)?;
     }
     writeln!(out)
 }
