@@ -216,7 +216,9 @@ impl<'a> Builder<'a> {
         let content = match typed(&value, style, tag) {
             Ok(value) => value,
             Err(message) => {
-                diagnostics.push(Diagnostic::error("policy::value", span.clone(), message));
+                let text = value.starts_with(|c: char| c.is_ascii_digit()) && style == ScalarStyle::Plain;
+                let diagnostic = Diagnostic::error("policy::value", span.clone(), message);
+                diagnostics.push(if text { diagnostic.hint("text such as a digest goes into quotes") } else { diagnostic });
                 Value::Null
             }
         };
@@ -276,9 +278,22 @@ impl<'a> Builder<'a> {
                 .label("YAML indents with spaces only")
                 .hint("replace the tab by spaces");
         }
+        // Within braces the comment swallows the closing one, and the parser trips lines later.
+        if let Some(color) = self.text.get(..at).and_then(color_as_comment) {
+            return Diagnostic::error("policy::syntax", color, "`#` begins a comment here, and the rest of the line is not read")
+                .hint("put the colour in quotes, such as \"#ffff00\"");
+        }
         let width = self.text.get(at..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
         Diagnostic::error("policy::syntax", at..at + width, format!("not valid YAML: {}", error.info()))
     }
+}
+
+/// The last colour in a text that YAML takes for a comment: a field's value that begins with `#` and six digits.
+fn color_as_comment(text: &str) -> Option<Range<usize>> {
+    const LENGTH: usize = "#ffff00".len();
+    let places = text.match_indices(": #").map(|(at, before)| at + before.len() - 1);
+    let colors = places.filter(|at| text.get(at + 1..at + LENGTH).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())));
+    colors.last().map(|at| at..at + LENGTH)
 }
 
 fn refuse_tag(tag: Option<&Tag>, span: &Range<usize>) -> Result<(), Diagnostic> {

@@ -38,14 +38,17 @@ pub(super) fn region(axes: &[(String, Vec<String>)], cells: &[&Cell]) -> String 
     if cells.iter().all(|cell| modes(cell).len() <= 1) {
         return within(axes, &rows(None));
     }
-    let each = all.into_iter().map(|mode| {
-        let name = match mode {
-            Mode::FixedFeature => "frozen features",
-            Mode::FullNetwork => "the whole network",
-        };
-        format!("{name}: {}", within(axes, &rows(Some(mode))))
+    let each: Vec<(Mode, String)> = all.into_iter().map(|mode| (mode, within(axes, &rows(Some(mode))))).collect();
+    if let [(_, one), others @ ..] = each.as_slice()
+        && others.iter().all(|(_, other)| other == one)
+    {
+        return one.clone();
+    }
+    let named = each.iter().map(|(mode, region)| match mode {
+        Mode::FixedFeature => format!("frozen features: {region}"),
+        Mode::FullNetwork => format!("the whole network: {region}"),
     });
-    each.collect::<Vec<_>>().join(". ")
+    named.collect::<Vec<_>>().join(". ")
 }
 
 fn within(axes: &[(String, Vec<String>)], rows: &[Row]) -> String {

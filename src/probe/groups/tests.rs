@@ -85,7 +85,7 @@ fn choosing_the_group_does_not_bias() {
     let probe = probe(None, None, 5);
     let compared = probe.compared().unwrap();
     let runs = 200;
-    for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups() && *e != Estimand::WorstGroupAccuracy) {
+    for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups()) {
         let (mut fitted, mut naive) = (0.0, 0.0);
         for _ in 0..runs {
             let draws: Vec<u16> = (0..3 * 240).map(|_| rng.random_range(0..4)).collect();
@@ -94,6 +94,9 @@ fn choosing_the_group_does_not_bias() {
             naive += plain(&m, &compared, estimand, 1).unwrap();
         }
         let (fitted, naive) = (fitted / f64::from(runs), naive / f64::from(runs));
+        // Three of four are right in every group, so that the worst group is wrong on a quarter; `plain` is its accuracy.
+        let worst = estimand == Estimand::WorstGroupAccuracy;
+        let (fitted, naive) = if worst { (fitted - 0.25, 0.75 - naive) } else { (fitted, naive) };
         println!("{estimand:?} with no effect: cross-fitted {fitted:.4}, same pictures {naive:.4}");
         assert!(fitted.abs() < 0.02 && naive > 0.03, "{estimand:?}: {fitted} {naive}");
     }
