@@ -261,6 +261,10 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let mut warnings = remarks(policy, data, &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
     warnings.extend(settings.model.input.contradicted());
+    // What the policy says of the input holds for both.
+    let of_reference =
+        |reference: &Model| Some(format!("the reference {}: {}", reference.identity.name(), reference.input.contradicted()?));
+    warnings.extend(settings.reference.and_then(of_reference));
     let task = Task::open(policy, data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
