@@ -36,12 +36,7 @@ pub fn render(report: &Report) -> Result<Vec<u8>, junit_report::Error> {
         case.set_filepath(&clean(&report.policy.source));
         suite.add_testcase(case);
     }
-    let mut xml = junit_report::Report::new();
-    xml.add_testsuite(suite);
-    let mut out = Vec::new();
-    xml.write_xml(&mut out)?;
-    out.push(b'\n');
-    Ok(out)
+    document(suite)
 }
 
 /// What could not begin, as JUnit XML: one error.
@@ -52,6 +47,10 @@ pub fn failure(model: &str, message: &str) -> Result<Vec<u8>, junit_report::Erro
     let mut case = TestCase::error("certification", Duration::ZERO, "error", &clean(message));
     case.set_classname(&name);
     suite.add_testcase(case);
+    document(suite)
+}
+
+fn document(suite: TestSuite) -> Result<Vec<u8>, junit_report::Error> {
     let mut xml = junit_report::Report::new();
     xml.add_testsuite(suite);
     let mut out = Vec::new();
