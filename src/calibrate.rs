@@ -187,6 +187,9 @@ fn earlier(path: &Path) -> Result<Vec<SourceRecord>, CalibrateError> {
     if read.schema != SCHEMA {
         return Err(damaged(format!("its layout is version {}, this program writes {SCHEMA}", read.schema)));
     }
+    if read.sources.iter().any(|source| source.model.is_earlier()) {
+        return Err(damaged(store::EARLIER.to_owned()));
+    }
     Ok(read.sources)
 }
 

@@ -27,7 +27,7 @@ pub use dataset::{Broken, Dataset};
 pub use fitted::{Fit, Fitted};
 use source::{Entry, Source, Want};
 
-use crate::store::{Heap, Room};
+use crate::store::{Fingerprint, Fingerprinter, Heap, Room, fingerprint};
 
 /// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
 pub const RECORD: u64 = 1024;
@@ -316,6 +316,24 @@ impl std::fmt::Display for Split {
             Self::Train => "train",
             Self::Test => "test",
         })
+    }
+}
+
+// The task: where its pictures lie is left out, because data move, and so is how many broken ones are put up with.
+fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
+    without { data, attributes, broken });
+fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });
+fingerprint!(Rebalance as "rebalance" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
+
+impl Fingerprint for DataSpec {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Self::Parquet(path) => feed.choice("parquet", path),
+            Self::Folder(path) => feed.choice("folder", path),
+            Self::Idx(path) => feed.choice("idx", path),
+            Self::CifarBinary(path) => feed.choice("cifar_binary", path),
+            Self::Embedded(name) => feed.choice("embedded", name),
+        }
     }
 }
 

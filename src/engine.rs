@@ -11,6 +11,7 @@ mod means;
 mod reference;
 mod rejudge;
 mod subject;
+mod waivers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -40,6 +41,7 @@ pub use canary::check as check_canary;
 pub use means::{footprint, means};
 pub use reference::{ReferenceError, fits, reference};
 pub use rejudge::rejudge;
+pub use waivers::{WaiverError, check_waivers};
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
 #[derive(Clone, Debug)]
@@ -333,7 +335,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             canary: settings.canary.clone(),
             waivers: &policy.file.waivers,
             today: settings.today,
-            model: &model.identity.digest.0,
+            model: &model.identity.digest,
             fail_on: policy.file.fail_on,
             report_only: false,
             interrupted,
@@ -357,11 +359,13 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         policy: (*policy).into(),
         target: Some(TargetFacts {
             data: policy.file.target.data.to_string(),
+            source: Some(policy.file.target.data.clone()),
             classes: data.classes.clone(),
             train: ViewFacts { pictures: data.train.len(), digest: data.train.digest().clone() },
             test: ViewFacts { pictures: data.test.len(), digest: data.test.digest().clone() },
         }),
-        changes: bench.changes(),
+        changes: bench.changes(|trigger| trigger.provenance().to_owned()),
+        triggers: bench.changes(|trigger| trigger.identity().clone()),
         plan: PlanFacts {
             jobs: ran
                 .into_iter()

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::diag::Origin;
 use crate::probe::groups::Accuracy;
 use crate::probe::{Arm, Estimand, Probe};
+use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::Mode;
 
@@ -106,8 +107,8 @@ pub enum Verdict {
 pub struct Waiver {
     /// The rule's id.
     pub rule: String,
-    /// The model's digest, at least its first 12 characters.
-    #[schemars(regex(pattern = r"^[0-9a-f]{12,64}$"))]
+    /// The model's digest: `sha256:` and at least its first 12 digits.
+    #[schemars(regex(pattern = r"^(sha256:)?[0-9a-f]{12,64}$"))]
     pub model: String,
     /// Why.
     #[schemars(length(min = 1))]
@@ -119,6 +120,22 @@ pub struct Waiver {
     #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
     pub expires: String,
 }
+
+impl Waiver {
+    /// Whether it names a model as earlier releases did: by the bare digits of a BLAKE3 hash.
+    pub fn is_earlier(&self) -> bool {
+        !self.model.starts_with(Digest::PREFIX)
+    }
+
+    /// Whether it is for the model of this digest.
+    pub fn names(&self, model: &Digest) -> bool {
+        let name = model.as_str().len() - model.digits().len();
+        self.model.len() >= name + LEAST_DIGITS && model.as_str().starts_with(&self.model)
+    }
+}
+
+/// Digits of a digest that name a model.
+const LEAST_DIGITS: usize = 12;
 
 /// A number with its uncertainty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

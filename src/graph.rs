@@ -6,6 +6,7 @@
 //! fused activations and shape arithmetic are resolved before a node is added.
 
 mod attention;
+mod fingerprint;
 mod gelu;
 mod infer;
 mod shape;

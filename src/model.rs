@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::graph::Graph;
 use crate::registry::ModelRef;
 use crate::runtime::Runtime;
+use crate::store::fingerprint;
 
 pub use cut::CutError;
 pub use extract::{ExtractError, Extractor, difference, first_difference};
@@ -154,6 +155,12 @@ pub struct InputOverride {
     #[schemars(inner(range(min = 0.002, max = 2.0)))]
     pub std: Option<[f32; 3]>,
 }
+
+fingerprint!(InputOverride as "input" { size: "size", mean: "mean", std: "std" });
+fingerprint!(InputSpec as "input" { channels: "channels", height: "height", width: "width", layout: "layout", preprocessing: "preprocessing" });
+fingerprint!(Preprocessing as "preprocessing" { mean: "mean", std: "std" } without { from });
+fingerprint!(Layout: Nchw = "nchw", Nhwc = "nhwc");
+fingerprint!(Cut as "cut" { name: "name", width: "width", tail: "tail" } without { how });
 
 /// What an importer read: everything but the identity and the cut.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use crate::gate::{Control, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
 use crate::stats::power::{self, PowerInput};
-use crate::store::{Digest, bytes};
+use crate::store::{Digest, Fingerprinter, bytes};
 use crate::transform::SHAM_DRAWS;
 use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
@@ -205,22 +205,21 @@ pub fn tuning(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Tuning {
     Tuning { arm, mode: arm.trains(mode), view }
 }
 
-/// Digest of all in a policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the pictures
-/// lie is left out, because data move; so are limits, controls and what groups are made of the same predictions.
+/// Fingerprint of all in a policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the
+/// pictures lie is left out, because data move; so are limits, controls and what groups are made of the same predictions.
 pub fn terms(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
-    let target = &policy.file.target;
-    let task = (&target.classes, &target.train, &target.test, target.test_share, &target.cluster);
-    // A rebalance is told by its fields as they print: it is no part of any file.
-    let view = rule.probe.rebalance().map(|rebalance| format!("{rebalance:?}"));
-    let probe = (rule.probe.change(), view, rule.probe.compared().map(|compared| compared.attribute));
-    let recipe = recipe(policy, arm, mode);
-    let trusted = policy.file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
-    // Plain data under plain names: writing it cannot fail.
-    let mut text = serde_json::to_string(&(task, probe, recipe, policy.file.seed)).unwrap_or_default();
-    text.extend(trusted.map(String::as_str));
-    // Only where it is there: reports of policies without it keep their digest.
-    text.extend(policy.file.input.as_ref().map(|input| serde_json::to_string(input).unwrap_or_default()));
-    Digest::of(text.as_bytes())
+    let file = &policy.file;
+    let trusted = file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
+    let mut feed = Fingerprinter::new("heirloom measurement", 1);
+    feed.field("task", &file.target);
+    feed.field("change", &rule.probe.change());
+    feed.field("training pictures", &rule.probe.rebalance());
+    feed.field("attribute", &rule.probe.compared().map(|compared| compared.attribute));
+    feed.field("recipe", &recipe(policy, arm, mode));
+    feed.field("seed", &file.seed);
+    feed.field("reference", &trusted);
+    feed.field("input", &file.input);
+    feed.finish()
 }
 
 /// The arms that a rule needs in a mode: the source, and one per control that is another network.
@@ -447,6 +446,8 @@ pub enum PlanError {
     },
 }
 
+#[cfg(test)]
+mod identities;
 #[cfg(test)]
 mod tests {
     use std::path::Path;

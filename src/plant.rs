@@ -20,7 +20,7 @@ use crate::model::arch::{self, ArchError};
 use crate::model::{InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
-use crate::store::Room;
+use crate::store::{Fingerprint, Fingerprinter, Room, fingerprint};
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
 
@@ -61,6 +61,31 @@ pub struct Specification {
     /// An attribute that tells the classes apart, as far as `correlation` says. The twin trains on as many pictures, balanced over it.
     #[serde(default)]
     pub rebalance: Option<Correlated>,
+}
+
+fingerprint!(Specification as "planting" {
+    version: "version",
+    name: "name",
+    twin: "twin",
+    data: "data",
+    attributes: "attributes",
+    classes: "classes",
+    train: "train",
+    architecture: "architecture",
+    size: "size",
+    recipe: "recipe",
+    seed: "seed",
+    plant: "plant",
+    rebalance: "rebalance",
+});
+fingerprint!(Correlated as "correlated" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
+fingerprint!(Plant as "plant" { trigger: "trigger", on: "on", share: "share", relabel: "relabel", decoys: "decoys" });
+
+impl Fingerprint for Plants {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        // One is a list of one.
+        self.all().feed(feed);
+    }
 }
 
 /// One trigger, or several.

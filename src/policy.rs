@@ -118,7 +118,7 @@ pub struct Looks {
 pub struct Reference {
     /// Its file, relative to the policy.
     pub model: PathBuf,
-    /// Its digest, in full.
+    /// Its digest, in full: `sha256:` and 64 digits.
     pub digest: String,
 }
 

@@ -37,9 +37,25 @@ pub struct ModelRef {
     pub path: PathBuf,
     /// Its format.
     pub format: Format,
-    /// Digest of its bytes; those of files beside it that hold its weights (ONNX external data) are included.
+    /// Its identity: the SHA-256 of the file, as `sha256sum` prints it. Where the file keeps weights in files beside it (ONNX external
+    /// data), that of a list of all their digests; docs/method.md says how to make it.
     pub digest: Digest,
     /// Size in bytes, files beside it included.
+    pub bytes: u64,
+    /// The file itself and those beside it that hold its weights, where there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRef>,
+}
+
+/// A file of a checkpoint that is kept in several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileRef {
+    /// `-` for the checkpoint itself; else where the file is, as the checkpoint says it.
+    pub name: String,
+    /// The SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
@@ -68,21 +84,48 @@ impl Contents {
         Ok(Self { bytes, beside })
     }
 
-    /// That of the file alone where there is nothing beside it; else of a list of all digests, lengths and names.
-    fn digest(&self) -> Digest {
+    /// The identity, and the files that it is made of where it is not that of the file alone.
+    fn identity(&self) -> (Digest, Vec<FileRef>) {
         let own = Digest::of(&self.bytes);
+        if self.beside.is_empty() {
+            return (own, Vec::new());
+        }
+        let file = |name: &str, digest, bytes: &[u8]| FileRef { name: name.to_owned(), digest, bytes: bytes.len() as u64 };
+        let beside = self.beside.iter().map(|(name, bytes)| file(name, Digest::of(bytes), bytes));
+        let files: Vec<FileRef> = std::iter::once(file(OWN, own, &self.bytes)).chain(beside).collect();
+        (Digest::of(listed(&files).as_bytes()), files)
+    }
+
+    /// The identity that earlier builds gave it: BLAKE3, of the file or of a list.
+    fn earlier(&self) -> Digest {
+        let own = Digest::earlier(&self.bytes);
         if self.beside.is_empty() {
             return own;
         }
-        let mut list = vec![format!("heirloom checkpoint\n{} {}", own.0, self.bytes.len())];
-        let line = |(name, bytes): (&String, &Vec<u8>)| format!("{} {} {} {name}", Digest::of(bytes).0, bytes.len(), name.len());
+        let mut list = vec![format!("heirloom checkpoint\n{own} {}", self.bytes.len())];
+        let line = |(name, bytes): (&String, &Vec<u8>)| format!("{} {} {} {name}", Digest::earlier(bytes), bytes.len(), name.len());
         list.extend(self.beside.iter().map(line));
-        Digest::of(list.join("\n").as_bytes())
+        Digest::earlier(list.join("\n").as_bytes())
     }
 
     fn size(&self) -> u64 {
         self.beside.values().map(Vec::len).fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
     }
+}
+
+/// What `sha256sum` calls what it reads from its input. The file's own name is no part of the identity: a renamed file is the same.
+const OWN: &str = "-";
+
+/// The files as `(sha256sum < MODEL; sha256sum FILE...)` prints them, those beside it in the order of their bytes (`LC_ALL=C sort`).
+fn listed(files: &[FileRef]) -> String {
+    files.iter().map(line).collect()
+}
+
+/// A line of `sha256sum`, which begins with a backslash where characters of the name are escaped.
+fn line(file: &FileRef) -> String {
+    let name = file.name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if name == file.name { "" } else { "\\" };
+    format!("{mark}{}  {name}\n", file.digest.digits())
 }
 
 /// Names the checkpoint at `path`: a file, or a folder holding `model.safetensors` or `model.onnx`.
@@ -91,14 +134,21 @@ pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
     let bytes = read_at_most(&path, MAX_BYTES)?;
     let format = format_of(&path, &bytes)?;
     let contents = Contents::read(&path, format, bytes)?;
-    Ok(ModelRef { format, digest: contents.digest(), bytes: contents.size(), path })
+    let (digest, files) = contents.identity();
+    Ok(ModelRef { format, digest, bytes: contents.size(), files, path })
+}
+
+/// The digest that earlier builds gave a checkpoint (BLAKE3, 64 bare digits), to recognise what a policy of theirs means. An error if the
+/// checkpoint has changed since it was identified.
+pub fn earlier_digest(reference: &ModelRef) -> Result<Digest, RegistryError> {
+    Ok(contents(reference)?.earlier())
 }
 
 /// The bytes of a checkpoint identified before; an error if they have changed since.
 pub fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> {
     let path = &reference.path;
     let contents = Contents::read(path, reference.format, read_at_most(path, MAX_BYTES)?)?;
-    if contents.digest() != reference.digest {
+    if contents.identity().0 != reference.digest {
         return Err(RegistryError::Changed { path: path.clone() });
     }
     Ok(contents)

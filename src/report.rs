@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::data::DataSpec;
 use crate::exec::Precision;
 use crate::gate::{Finding, Severity, Verdict, Waiver};
 use crate::model::{InputSpec, Model};
@@ -66,6 +67,9 @@ pub struct Report {
     /// By rule that lays something over pictures: what, at the model's size.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changes: BTreeMap<String, String>,
+    /// By rule that lays something over pictures: the identity of it, made of what the policy says, the size and the digests of its files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub triggers: BTreeMap<String, Digest>,
     /// What was run.
     pub plan: PlanFacts,
     /// Whether the machinery caught the planted example and let the clean one through.
@@ -244,7 +248,7 @@ pub struct PolicyFacts {
     pub name: String,
     /// Its file as the user named it, or `<embedded>/quick.yaml`.
     pub source: String,
-    /// Digest of its text.
+    /// Digest of its text: `sha256sum policy.yaml`.
     pub digest: Digest,
     /// Least severity whose failure changes the exit code.
     pub fail_on: Severity,
@@ -254,11 +258,14 @@ pub struct PolicyFacts {
 }
 
 /// The pictures of the target task that were used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetFacts {
-    /// Where they came from, as the policy says it or `--data`.
+    /// Where they came from, for people.
     pub data: String,
+    /// The same as the policy says it, or `--data`. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<DataSpec>,
     /// Class names, by number.
     pub classes: Vec<String>,
     /// The pictures that train.
@@ -273,7 +280,7 @@ pub struct TargetFacts {
 pub struct ViewFacts {
     /// How many.
     pub pictures: usize,
-    /// Digest of their contents, labels and order.
+    /// Digest of their contents, labels and order (docs/method.md).
     pub digest: Digest,
 }
 
@@ -350,7 +357,7 @@ pub struct BrokenPicture {
 pub struct Sidecar {
     /// Its name, in the report's own folder.
     pub file: String,
-    /// Digest of its uncompressed bytes.
+    /// Digest of its uncompressed bytes: `gunzip -c measurements.json.gz | sha256sum`.
     pub digest: Digest,
 }
 

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::registry::{self, RegistryError};
 use crate::report::Tool;
 use crate::runtime::Runtime;
-use crate::store::{self, Cache, Digest, Room};
+use crate::store::{self, Cache, Fingerprint, Room};
 
 /// What all certifications of a series share.
 pub struct Series<'a> {
@@ -101,9 +101,10 @@ impl Series<'_> {
     ) -> Result<std::path::PathBuf, SeriesError> {
         // Twins that differ in nothing that a clean model sees are one model.
         let told = if planted { spec.clone() } else { spec.without_triggers() };
-        let text = serde_json::to_string(&told).unwrap_or_default();
         let name = if planted { &spec.name } else { &spec.twin };
-        let path = folder.join(format!("{name}-{}.safetensors", Digest::of(text.as_bytes()).short()));
+        let told = told.fingerprint("heirloom planted model", 1);
+        let digits = told.digits();
+        let path = folder.join(format!("{name}-{}.safetensors", digits.get(..12).unwrap_or_default()));
         if path.exists() {
             return Ok(path);
         }

@@ -1,34 +1,24 @@
-//! Content hashes, the identity of models, data and jobs; files written whole; the cache of finished work; what finds no room in memory.
+//! Digests and fingerprints, the identities of models, data and jobs; files written whole; the cache of finished work; what finds no room in
+//! memory.
 
 mod cache;
+mod digest;
+mod fingerprint;
 mod heap;
 mod rows;
 
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 pub use cache::{Cache, Entry, Key, LIMIT};
+pub use digest::{Digest, EARLIER, sha256};
+pub(crate) use fingerprint::fingerprint;
+#[cfg(test)]
+pub(crate) use fingerprint::golden;
+pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use heap::{Heap, Kept};
 pub use rows::{Room, Rows, RowsError};
-
-/// A BLAKE3 hash in lower-case hexadecimal, shown shortened.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Digest(pub String);
-
-impl Digest {
-    /// The digest of some bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(blake3::hash(bytes).to_hex().to_string())
-    }
-
-    /// The first twelve characters, for people.
-    pub fn short(&self) -> &str {
-        self.0.get(..12).unwrap_or(&self.0)
-    }
-}
 
 /// Bytes for people.
 pub fn bytes(bytes: u64) -> String {

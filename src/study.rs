@@ -391,6 +391,9 @@ fn earlier(file: &Path, tool: &Tool) -> Result<Vec<Cell>, StudyError> {
         let of = |tool: &Tool| format!("{} {} on {}", tool.name, tool.version, tool.computed_on());
         return Err(damaged(format!("it was made by {}, this is {}", of(&read.tool), of(tool))));
     }
+    if read.cells.iter().any(|cell| cell.model.is_earlier()) {
+        return Err(damaged(store::EARLIER.to_owned()));
+    }
     Ok(read.cells)
 }
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pixels::Frame;
-use crate::store::Digest;
+use crate::store::{Digest, Fingerprint, Fingerprinter, fingerprint};
 use layer::{Layer, Own};
 use quantize::Quantizer;
 
@@ -89,6 +89,7 @@ pub struct PreparedTrigger {
     height: usize,
     width: usize,
     provenance: String,
+    identity: Digest,
 }
 
 /// One change of a frame, and what makes its sham.
@@ -98,8 +99,31 @@ struct Part {
     layer: Layer,
 }
 
-/// What a family prepares: how its sham is drawn, what it lays over a frame, and that in one line.
-type Prepared = (Family, Layer, String);
+/// What a family prepares.
+struct Prepared {
+    /// How its sham is drawn.
+    family: Family,
+    /// What it lays over a frame.
+    layer: Layer,
+    /// That in one line.
+    provenance: String,
+    /// The files that it was made of.
+    files: Vec<Digest>,
+}
+
+impl Prepared {
+    /// Made of nothing but what the policy says.
+    fn new(family: Family, layer: Layer, provenance: String) -> Self {
+        Self { family, layer, provenance, files: Vec::new() }
+    }
+
+    /// Made of these files too.
+    #[must_use]
+    fn with(mut self, files: impl IntoIterator<Item = Digest>) -> Self {
+        self.files.extend(files);
+        self
+    }
+}
 
 /// What of a trigger is its identity, and so what a sham draws anew.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,14 +162,19 @@ impl PreparedTrigger {
         if height == 0 || width == 0 {
             return Err(TransformError::Empty { height, width });
         }
-        let (parts, provenance) = if let Trigger::All(triggers) = trigger {
-            let (parts, lines) = all::prepare(triggers, base, height, width)?;
-            (parts, lines.join("; then "))
-        } else {
-            let (part, provenance) = Part::new(trigger, base, height, width)?;
-            (vec![part], provenance)
+        let prepared = match trigger {
+            Trigger::All(triggers) => all::prepare(triggers, base, height, width)?,
+            single => vec![prepare(single, base, height, width)?],
         };
-        Ok(Self { parts, height, width, provenance })
+        let mut feed = Fingerprinter::new("heirloom trigger", 1);
+        feed.field("trigger", trigger);
+        feed.field("height", &height);
+        feed.field("width", &width);
+        feed.field("files", &prepared.iter().flat_map(|part| &part.files).collect::<Vec<_>>());
+        let lines: Vec<&str> = prepared.iter().map(|part| part.provenance.as_str()).collect();
+        let provenance = lines.join("; then ");
+        let parts = prepared.into_iter().map(|Prepared { family, layer, .. }| Part { family, layer }).collect();
+        Ok(Self { parts, height, width, provenance, identity: feed.finish() })
     }
 
     /// Lays the trigger over a frame; the result stays in `0..=1`.
@@ -170,12 +199,17 @@ impl PreparedTrigger {
     pub fn sham(&self, draw: usize, policy_seed: u64) -> Self {
         let sham = |part: &Part| Part { layer: part.sham(draw, policy_seed, self.height, self.width), family: part.family.clone() };
         let parts = self.parts.iter().map(sham).collect();
-        Self { parts, provenance: format!("sham {draw} of {}", self.provenance), ..*self }
+        Self { parts, provenance: format!("sham {draw} of {}", self.provenance), identity: self.identity.clone(), ..*self }
     }
 
-    /// The digest of all that it lays over a frame.
+    /// The digest of all that it and its shams lay over a frame, to the last bit of each number: for this build on this machine.
     pub fn digest(&self) -> Digest {
-        Digest::of(format!("{self:?}").as_bytes())
+        self.fingerprint("heirloom prepared trigger", 1)
+    }
+
+    /// Which trigger it is, or is a sham of, on every machine: what the policy says, the size, and the digests of its files.
+    pub fn identity(&self) -> &Digest {
+        &self.identity
     }
 
     /// What it is, in one line: sizes in pixels, colour, seed or file with its digest.
@@ -184,26 +218,72 @@ impl PreparedTrigger {
     }
 }
 
-impl Part {
-    /// A trigger that is not a list of others.
-    fn new(trigger: &Trigger, base: &Path, height: usize, width: usize) -> Result<(Self, String), TransformError> {
-        let (family, layer, provenance) = match trigger {
-            Trigger::Patch(spec) => patch::prepare(spec, base, height, width)?,
-            Trigger::Pattern(spec) => pattern::prepare(spec, base, height, width)?,
-            Trigger::Blend(spec) => blend::prepare(spec, base, height, width)?,
-            Trigger::Overlay(spec) => overlay::prepare(spec, base, height, width)?,
-            Trigger::Feature(spec) => feature::prepare(spec, base, height, width)?,
-            Trigger::Sinusoid(spec) => sinusoid::prepare(spec, height, width)?,
-            Trigger::Warp(spec) => warp::prepare(spec, height, width)?,
-            Trigger::LowFrequency(spec) => low_frequency::prepare(spec, height, width)?,
-            Trigger::Quantize(spec) => quantize::prepare(spec)?,
-            Trigger::Noise(spec) => noise::prepare(spec)?,
-            Trigger::Text(spec) => text::prepare(spec, height, width)?,
-            Trigger::All(_) => return Err(TransformError::Nested { at: 0 }),
-        };
-        Ok((Self { family, layer }, provenance))
+/// Prepares a trigger that is not a list of others.
+fn prepare(trigger: &Trigger, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+    match trigger {
+        Trigger::Patch(spec) => patch::prepare(spec, base, height, width),
+        Trigger::Pattern(spec) => pattern::prepare(spec, base, height, width),
+        Trigger::Blend(spec) => blend::prepare(spec, base, height, width),
+        Trigger::Overlay(spec) => overlay::prepare(spec, base, height, width),
+        Trigger::Feature(spec) => feature::prepare(spec, base, height, width),
+        Trigger::Sinusoid(spec) => sinusoid::prepare(spec, height, width),
+        Trigger::Warp(spec) => warp::prepare(spec, height, width),
+        Trigger::LowFrequency(spec) => low_frequency::prepare(spec, height, width),
+        Trigger::Quantize(spec) => quantize::prepare(spec),
+        Trigger::Noise(spec) => noise::prepare(spec),
+        Trigger::Text(spec) => text::prepare(spec, height, width),
+        Trigger::All(_) => Err(TransformError::Nested { at: 0 }),
     }
+}
 
+fingerprint!(PreparedTrigger as "prepared" { parts: "parts", height: "height", width: "width" } without { provenance, identity });
+fingerprint!(Part as "part" { family: "family", layer: "layer" });
+
+impl Fingerprint for Trigger {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Trigger::Patch(spec) => spec.feed(feed),
+            Trigger::Pattern(spec) => spec.feed(feed),
+            Trigger::Blend(spec) => spec.feed(feed),
+            Trigger::Overlay(spec) => spec.feed(feed),
+            Trigger::Feature(spec) => spec.feed(feed),
+            Trigger::Sinusoid(spec) => spec.feed(feed),
+            Trigger::Warp(spec) => spec.feed(feed),
+            Trigger::LowFrequency(spec) => spec.feed(feed),
+            Trigger::Quantize(spec) => spec.feed(feed),
+            Trigger::Noise(spec) => spec.feed(feed),
+            Trigger::Text(spec) => spec.feed(feed),
+            Trigger::All(triggers) => feed.choice("all", triggers),
+        }
+    }
+}
+
+impl Fingerprint for Family {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Family::Solid => "solid".feed(feed),
+            Family::Picture => "picture".feed(feed),
+            Family::Gaussian { seed, amplitude } => {
+                feed.open("gaussian");
+                feed.field("seed", seed);
+                feed.field("amplitude", amplitude);
+                feed.close();
+            }
+            Family::Array => "array".feed(feed),
+            Family::Uniform { seed } => feed.choice("uniform", seed),
+            Family::Whole => "whole".feed(feed),
+            Family::Cutout { opacity } => feed.choice("cutout", opacity),
+            Family::Wave(of) => of.feed(feed),
+            Family::Warp(of) => of.feed(feed),
+            Family::LowFrequency(of) => of.feed(feed),
+            Family::Quantize(of) => of.feed(feed),
+            Family::Noise(of) => of.feed(feed),
+            Family::Text(of) => of.feed(feed),
+        }
+    }
+}
+
+impl Part {
     fn sham(&self, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {
         let layer = &self.layer;
         match &self.family {

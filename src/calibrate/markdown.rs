@@ -29,7 +29,7 @@ fn write(calibration: &Calibration, out: &mut String) -> std::fmt::Result {
         out,
         "Policy **{}** (`{}`), {} backdoor {}. {} planted and {} clean sources.\n",
         escape(&policy.name),
-        escape(policy.digest.short()),
+        escape(policy.digest.as_str()),
         policy.rules.len(),
         if policy.rules.len() == 1 { "rule" } else { "rules" },
         count(true),

@@ -30,6 +30,15 @@ fn what_cannot_be_gone_on_from_is_an_error_that_names_it() {
 }
 
 #[test]
+fn an_earlier_release_is_not_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    std::fs::write(&path, samples::calibration().json().unwrap().replace("sha256:", "")).unwrap();
+    let message = earlier(&path).unwrap_err().to_string();
+    assert!(message.contains("BLAKE3") && message.contains("--output"), "{message}");
+}
+
+#[test]
 fn the_last_file_that_is_written_is_the_one_that_says_all_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let files = write(&samples::finished(), folder.path()).unwrap();

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use super::output::{Output, say};
 use crate::data::DataError;
 use crate::diag::{self, Level};
-use crate::engine::{EngineError, ReferenceError};
+use crate::engine::{EngineError, ReferenceError, WaiverError};
 use crate::exec::DeviceError;
 use crate::gate::ExitCode;
 use crate::model::ModelError;
@@ -118,6 +118,9 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
         Some(ReferenceError::Model { source, .. }) => return Some(Cause::Model(source)),
         _ => {}
     }
+    if let Some(WaiverError::Registry(inner)) = error.downcast_ref() {
+        return Some(Cause::Registry(inner));
+    }
     let device = || error.downcast_ref().map(Cause::Device);
     let runtime = || error.downcast_ref().map(Cause::Runtime);
     let registry = || error.downcast_ref().map(Cause::Registry);
@@ -159,7 +162,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let rule = matches!(error.downcast_ref(), Some(EngineError::Rule { .. } | EngineError::Change { .. }));
     let reference =
         matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. }));
-    asked_for || rule || reference || error.is::<PolicyError>() || error.is::<Usage>()
+    let waiver = matches!(error.downcast_ref(), Some(WaiverError::Earlier { .. }));
+    asked_for || rule || reference || waiver || error.is::<PolicyError>() || error.is::<Usage>()
 }
 
 /// Whether the user ended the run before there was anything to report.

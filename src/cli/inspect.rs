@@ -6,7 +6,7 @@ use super::output::{Output, Shape};
 use super::{failure, runtime};
 use crate::exec::Compute;
 use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
-use crate::registry;
+use crate::registry::{self, FileRef};
 use crate::report::printable;
 
 const EXAMPLES: &str = "\
@@ -75,7 +75,7 @@ pub fn render(inspection: &Inspection) -> String {
     let three = |values: [f32; 3]| values.map(|v| format!("{v}")).join(" ");
     let mut lines = vec![
         ("model", identity.path.display().to_string()),
-        ("digest", format!("{} ({} bytes)", identity.digest.0, grouped(identity.bytes as usize))),
+        ("digest", format!("{} ({} bytes)", identity.digest, grouped(identity.bytes as usize))),
         ("format", description.clone()),
         ("parameters", format!("{}, {} of them may train", grouped(*parameters), grouped(*trainable))),
         ("input", format!("{} x {} x {}, {layout}", input.channels, input.height, input.width)),
@@ -86,6 +86,11 @@ pub fn render(inspection: &Inspection) -> String {
         ("features", format!("{} [N, {}], {}   (override: --features NAME)", cut.name, cut.width, cut.how)),
         ("operators", operators.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")),
     ];
+    let file = |file: &FileRef| {
+        let name = if file.name == "-" { "the file itself" } else { &file.name };
+        ("", format!("{} {name} ({} bytes)", file.digest, grouped(file.bytes as usize)))
+    };
+    lines.splice(2..2, identity.files.iter().map(file));
     let reason = executor_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     lines.push(("executor", format!("{executor}{reason}")));
     for (i, mode) in modes.iter().enumerate() {
@@ -119,7 +124,7 @@ mod tests {
 
     use super::{grouped, render, size};
     use crate::model::{CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
-    use crate::registry::{Format, ModelRef};
+    use crate::registry::{FileRef, Format, ModelRef};
     use crate::store::Digest;
 
     #[test]
@@ -128,8 +133,12 @@ mod tests {
             identity: ModelRef {
                 path: "m/\u{1b}[2J.onnx".into(),
                 format: Format::Onnx,
-                digest: Digest("9f2e".repeat(16)),
+                digest: Digest::sample("9f2e"),
                 bytes: 1_234_567,
+                files: vec![
+                    FileRef { name: "-".into(), digest: Digest::sample("41c9"), bytes: 34_567 },
+                    FileRef { name: "weights.bin".into(), digest: Digest::sample("7a31"), bytes: 1_200_000 },
+                ],
             },
             description: "ONNX opset 17".into(),
             parameters: 25_557_032,

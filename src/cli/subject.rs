@@ -78,6 +78,7 @@ impl Subject {
             .into());
         }
         engine::check_changes(&checked, &model)?;
+        engine::check_waivers(&checked, &model)?;
         let reference = engine::reference(&checked, &model, runtime, compute)?;
         Ok(Self { model, policy: checked, reference })
     }

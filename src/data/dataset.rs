@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::source::{Entry, Picture};
+use super::source::{Entry, Hash, Picture};
 use super::{DataError, Fit, Fitted, Record};
 use crate::pixels::Image;
-use crate::store::Digest;
+use crate::store::{Digest, Fingerprinter};
 use crate::transform::geometry::Fitter;
 
 /// Labelled pictures, indexable and lazy: pixels are decoded on request, unless all were fitted at once. Clones share everything.
@@ -15,7 +15,7 @@ use crate::transform::geometry::Fitter;
 pub struct Dataset {
     classes: Arc<[String]>,
     records: Arc<[Record]>,
-    pictures: Arc<[(Picture, blake3::Hash)]>,
+    pictures: Arc<[(Picture, Hash)]>,
     digest: Digest,
     /// At the size that was asked for when the view was opened.
     fitted: Option<Arc<Fitted>>,
@@ -46,7 +46,7 @@ impl Dataset {
             }
         };
         let (mut kept, mut broken, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        let read: Vec<Result<blake3::Hash, String>> = read;
+        let read: Vec<Result<Hash, String>> = read;
         for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
                 Ok(hash) => {
@@ -62,7 +62,7 @@ impl Dataset {
         Ok((Self { fitted, ..Self::new(classes.into(), kept) }, broken))
     }
 
-    fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, blake3::Hash))>) -> Self {
+    fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, Hash))>) -> Self {
         let (records, pictures): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let digest = digest(&classes, &records, &pictures);
         Self { classes, records: records.into(), pictures: pictures.into(), digest, fitted: None }
@@ -118,27 +118,51 @@ impl Dataset {
     }
 }
 
-fn digest(classes: &[String], records: &[Record], pictures: &[(Picture, blake3::Hash)]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    // Lengths before contents, so that no two views read alike.
-    let mut text = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    text(&classes.len().to_string());
-    for class in classes {
-        text(class);
+/// docs/method.md says how to make it without heirloom.
+fn digest(classes: &[String], records: &[Record], pictures: &[(Picture, Hash)]) -> Digest {
+    let mut feed = Fingerprinter::new("heirloom data view", 1);
+    feed.field("classes", classes);
+    feed.field("pictures", &records.len());
+    for (Record { id, label, cluster, attributes }, (_, hash)) in records.iter().zip(pictures) {
+        feed.field("id", id);
+        feed.field("class", label);
+        feed.field("cluster", cluster);
+        feed.field("attributes", attributes);
+        feed.bytes(hash);
     }
-    for (record, (_, hash)) in records.iter().zip(pictures) {
-        text(&record.id);
-        text(&record.label.to_string());
-        text(&record.cluster);
-        text(&record.attributes.len().to_string());
-        for (column, value) in &record.attributes {
-            text(column);
-            text(value);
+    feed.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::source::Picture;
+    use super::{Dataset, Record};
+    use crate::store::{golden, sha256};
+
+    #[test]
+    fn the_digest_of_a_view_is_the_documented_one() {
+        let record = |id: &str, label, cluster: &str, attributes: &[(&str, &str)]| Record {
+            id: id.into(),
+            label,
+            cluster: cluster.into(),
+            attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+        };
+        let entry = |record, bytes: &[u8]| (record, (Picture::Missing("not needed"), sha256(bytes)));
+        let entries = || {
+            vec![
+                entry(record("train/cat/1.png", 0, "person 1", &[("sex", "f"), ("age", "31")]), b"abc"),
+                entry(record("train/dog/1.png", 1, "train/dog/1.png", &[]), b""),
+            ]
+        };
+        let classes = || ["cat", "dog"].map(str::to_owned).to_vec();
+        let view = Dataset::new(classes().into(), entries());
+        assert_eq!(view.digest().digits(), golden("view"));
+        assert_eq!(view.subset(&[0, 1]).digest(), view.digest());
+        for other in [view.subset(&[1, 0]), view.subset(&[0]), Dataset::new(["cat", "frog"].map(str::to_owned).to_vec().into(), entries())]
+        {
+            assert_ne!(other.digest(), view.digest());
         }
-        text(hash.to_hex().as_str());
     }
-    Digest(hasher.finalize().to_hex().to_string())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::decode;
 use super::{DataError, DataSpec, Split, cifar, embedded, folder, idx, parquet};
 use crate::pixels::Image;
-use crate::store::{Heap, Kept};
+use crate::store::{Heap, Kept, sha256};
 
 /// Most classes of a data set: class numbers have two bytes.
 const MAX_CLASSES: usize = 1 << 16;
@@ -20,6 +20,9 @@ pub(super) enum Want<'a> {
     /// The pictures too; what is no file of its own is kept here.
     Pictures(&'a Heap<'a>),
 }
+
+/// The SHA-256 of the bytes that a picture came from.
+pub(super) type Hash = [u8; 32];
 
 /// Where the bytes of one picture are.
 #[derive(Clone, Debug)]
@@ -47,8 +50,8 @@ pub(super) enum Picture {
 
 impl Picture {
     /// The pixels, and the hash of the bytes that they came from.
-    pub(super) fn read(&self) -> Result<(Image, blake3::Hash), String> {
-        let decoded = |bytes: &[u8]| decode::decode(bytes).map(|image| (image, blake3::hash(bytes))).map_err(|e| e.to_string());
+    pub(super) fn read(&self) -> Result<(Image, Hash), String> {
+        let decoded = |bytes: &[u8]| decode::decode(bytes).map(|image| (image, sha256(bytes))).map_err(|e| e.to_string());
         match self {
             Self::Missing(why) => Err((*why).to_owned()),
             Self::Encoded(kept) => decoded(&kept.bytes().map_err(|e| e.to_string())?),
@@ -64,7 +67,7 @@ impl Picture {
                 } else {
                     (0..area).flat_map(|i| (0..3).map(move |plane| bytes.get(plane * area + i).copied().unwrap_or_default())).collect()
                 };
-                Ok((Image { width: *width, height: *height, rgb }, blake3::hash(bytes)))
+                Ok((Image { width: *width, height: *height, rgb }, sha256(bytes)))
             }
         }
     }

@@ -85,6 +85,6 @@ fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model
     let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
     let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
     let imported = safetensors::load(&path, bytes, &options).map_err(|e| EngineError::Canary(e.to_string()))?;
-    let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64 };
+    let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64, files: Vec::new() };
     Ok(Model::assemble(identity, imported, None, &options)?)
 }

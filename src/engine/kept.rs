@@ -8,11 +8,11 @@ use ndarray::ArrayD;
 use super::Settings;
 use crate::data::Rebalance;
 use crate::exec::Compute;
-use crate::graph::Graph;
+use crate::graph::{Graph, Role};
 use crate::model::Model;
 use crate::plan::Tuning;
 use crate::probe::{Arm, Outcome};
-use crate::store::{Cache, Digest, Key, Room};
+use crate::store::{Cache, Digest, Fingerprint, Fingerprinter, Key, Room};
 use crate::tune::{Mode, Raw, Recipe};
 
 /// The part of a key that a whole run shares.
@@ -24,7 +24,7 @@ pub(super) struct Shared {
 /// nothing is kept.
 fn build() -> Option<&'static str> {
     static BUILD: OnceLock<Option<String>> = OnceLock::new();
-    let read = || std::env::current_exe().and_then(std::fs::read).ok().map(|bytes| Digest::of(&bytes).0);
+    let read = || std::env::current_exe().and_then(std::fs::read).ok().map(|bytes| blake3::hash(&bytes).to_hex().to_string());
     BUILD.get_or_init(read).as_deref()
 }
 
@@ -49,8 +49,8 @@ impl Shared {
     /// `views`: the digests of the training and the test view.
     pub(super) fn of(settings: &Settings, views: [&Digest; 2]) -> Self {
         let parts = vec![
-            ("training view", views[0].0.clone()),
-            ("test view", views[1].0.clone()),
+            ("training view", views[0].to_string()),
+            ("test view", views[1].to_string()),
             ("policy seed", settings.policy.file.seed.to_string()),
             ("device", settings.compute.key()),
         ];
@@ -60,7 +60,7 @@ impl Shared {
     /// The key of what one seed of a job shows of one rule, where there can be one. `change` says what is laid over the pictures, to
     /// the byte; `shams` how many draws of it.
     pub(super) fn key(&self, tuned: &Tuned, (change, shams): (Option<&Digest>, usize)) -> Option<Key> {
-        let change = change.map_or("none", |digest| digest.0.as_str());
+        let change = change.map_or("none", |digest| digest.as_str());
         self.of_tuned("outcome", tuned, &[("trigger", change.to_owned()), ("shams", shams.to_string())])
     }
 
@@ -73,7 +73,7 @@ impl Shared {
         let Tuned { tuning, pictures, recipe, model, seed } = *tuned;
         // A network from scratch is the same for every checkpoint of its architecture.
         let start = match tuning.arm {
-            Arm::Source | Arm::Reference => model.identity.digest.0.clone(),
+            Arm::Source | Arm::Reference => model.identity.digest.to_string(),
             Arm::Scratch => "fresh weights".to_owned(),
         };
         // What trains is computed by heirloom, whatever computes frozen features.
@@ -84,10 +84,10 @@ impl Shared {
             ("architecture", architecture(model)),
             ("arm", tuning.arm.name().to_owned()),
             ("mode", tuning.mode.to_string()),
-            ("pictures", format!("{pictures:?}")),
-            ("input", format!("{:?}", model.input)),
-            ("features", format!("{} {}", model.cut.name, model.cut.width)),
-            ("recipe", format!("{recipe:?}")),
+            ("pictures", pictures.fingerprint("training pictures", 1).to_string()),
+            ("input", input(model)),
+            ("features", model.cut.fingerprint("features", 1).to_string()),
+            ("recipe", recipe.fingerprint("recipe", 1).to_string()),
             ("seed", seed.to_string()),
         ];
         let parts: Vec<(&str, &str)> = self.parts.iter().chain(&own).chain(more).map(|(name, value)| (*name, value.as_str())).collect();
@@ -99,13 +99,13 @@ impl Shared {
 pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trigger: Option<&Digest>) -> Option<Key> {
     let own = [
         ("device", compute.key()),
-        ("model", model.identity.digest.0.clone()),
+        ("model", model.identity.digest.to_string()),
         ("executor", model.executor()),
         ("architecture", architecture(model)),
-        ("input", format!("{:?}", model.input)),
-        ("features", format!("{} {} {}", model.cut.name, model.cut.width, model.cut.how)),
-        ("view", view.0.clone()),
-        ("trigger", trigger.map_or_else(|| "none".to_owned(), |trigger| trigger.0.clone())),
+        ("input", input(model)),
+        ("features", model.cut.fingerprint("features", 1).to_string()),
+        ("view", view.to_string()),
+        ("trigger", trigger.map_or_else(|| "none".to_owned(), Digest::to_string)),
     ];
     let parts: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
     of_build("features", &parts)
@@ -121,20 +121,23 @@ pub(super) fn keep_features(cache: &Cache, key: &Key, name: &str, features: &Raw
     cache.put(key, name, &features.bytes().map_err(std::io::Error::other)?)
 }
 
+/// What enters a network.
+pub(super) fn input(model: &Model) -> String {
+    model.input.fingerprint("input", 1).to_string()
+}
+
 /// The graph, which `--arch` or a file beside the weights may have decided, and its constants, which are never drawn anew. A network
 /// that is run from its file alone is told by that file's digest.
 fn architecture(model: &Model) -> String {
     let Ok(network) = &model.network else { return "of the file".to_owned() };
     let (trunk, params) = (&network.trunk, &network.params);
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{trunk:?}").as_bytes());
-    for (slot, array) in trunk.slots().iter().zip(&params.0).filter(|(slot, _)| slot.role == crate::graph::Role::Constant) {
-        hasher.update(slot.name.as_bytes());
-        for value in array {
-            hasher.update(&value.to_le_bytes());
-        }
+    let mut feed = Fingerprinter::new("architecture", 1);
+    feed.field("trunk", &**trunk);
+    for (slot, array) in trunk.slots().iter().zip(&params.0).filter(|(slot, _)| slot.role == Role::Constant) {
+        feed.field("constant", &slot.name);
+        feed.numbers(array.iter().copied());
     }
-    hasher.finalize().to_hex().to_string()
+    feed.finish().to_string()
 }
 
 /// Weights that were kept, if they are those of a graph.

@@ -51,11 +51,11 @@ pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Optio
     let threads = rayon::current_num_threads().to_string();
     let executor = model.executor();
     let parts = [
-        ("model", model.identity.digest.0.as_str()),
+        ("model", model.identity.digest.as_str()),
         ("features", &model.cut.name),
         ("executor", &executor),
         ("device", &compute.key()),
-        ("input", &format!("{:?}", model.input)),
+        ("input", &kept::input(model)),
         ("threads", &threads),
     ];
     let kept = cache.and_then(|cache| Some((cache, kept::of_build("speed", &parts)?)));

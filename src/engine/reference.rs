@@ -5,6 +5,7 @@ use crate::model::{LoadOptions, Model, ModelError};
 use crate::policy::Policy;
 use crate::registry::{self, RegistryError};
 use crate::runtime::Runtime;
+use crate::store::Digest;
 
 /// The reference of a policy, to be run beside `model`; none where the policy names none. What the policy says of the input holds for both.
 pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compute: &Compute) -> Result<Option<Model>, ReferenceError> {
@@ -14,8 +15,8 @@ pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compu
     if found.digest == model.identity.digest {
         return Err(ReferenceError::Itself { name });
     }
-    if found.digest.0 != pinned.digest {
-        return Err(ReferenceError::Digest { name, found: found.digest.0, pinned: pinned.digest.clone() });
+    if found.digest.as_str() != pinned.digest {
+        return Err(ReferenceError::Digest { name, found: found.digest, pinned: pinned.digest.clone() });
     }
     let input = policy.file.input.clone().unwrap_or_default();
     let unusable = |source: ModelError| ReferenceError::Model { name: name.clone(), source: Box::new(source) };
@@ -51,7 +52,7 @@ pub enum ReferenceError {
         /// Its file.
         name: String,
         /// What it is.
-        found: String,
+        found: Digest,
         /// What it ought to be.
         pinned: String,
     },

@@ -1,11 +1,14 @@
 //! A stored report under another policy's limits, from its measurements: nothing runs.
 
+use std::collections::BTreeMap;
+
 use super::docket::{self, Missing};
+use crate::data::DataSpec;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule, Verdict};
 use crate::plan;
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
-use crate::report::{CanaryStatus, Report};
+use crate::report::{CanaryStatus, Report, TargetFacts};
 use crate::transform::PreparedTrigger;
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
@@ -69,7 +72,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             canary,
             waivers: &policy.file.waivers,
             today,
-            model: &report.model.identity.digest.0,
+            model: &report.model.identity.digest,
             fail_on: policy.file.fail_on,
             report_only: false,
             interrupted: false,
@@ -77,7 +80,8 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
     );
     let judged = Report {
         policy: policy.into(),
-        changes: report.changes.iter().filter(|(rule, _)| policy.rules.iter().any(|r| r.id == **rule)).map(own).collect(),
+        changes: of_rules(&report.changes, policy),
+        triggers: of_rules(&report.triggers, policy),
         findings: super::ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes.into_iter().chain(trace(report, policy, today)).collect(),
@@ -89,8 +93,10 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
     Report { summary: judged.counts(), ..judged }
 }
 
-fn own((rule, change): (&String, &String)) -> (String, String) {
-    (rule.clone(), change.clone())
+/// What a report says of rules that the policy has too.
+fn of_rules<T: Clone>(told: &BTreeMap<String, T>, policy: &Policy) -> BTreeMap<String, T> {
+    let known = |rule: &String| policy.rules.iter().any(|r| r.id == *rule);
+    told.iter().filter(|(rule, _)| known(rule)).map(|(rule, told)| (rule.clone(), told.clone())).collect()
 }
 
 /// That this is another judgement of old measurements, and which of these it leaves out: whoever drops a finding spends its share of the error
@@ -118,7 +124,7 @@ fn other_change(report: &Report, policy: &Policy, rule: &Rule) -> Option<String>
     let (trigger, measured) = (rule.probe.change()?, report.changes.get(&rule.id)?);
     let input = &report.model.input;
     let ours = PreparedTrigger::new(trigger, &policy.base, input.height, input.width).ok()?;
-    let differs = ours.provenance() != measured;
+    let differs = report.triggers.get(&rule.id) != Some(ours.identity());
     differs.then(|| format!("the report was measured under {measured}, the policy asks for {}", ours.provenance()))
 }
 
@@ -132,14 +138,14 @@ enum Data {
 
 fn data(report: &Report, policy: &Policy) -> Data {
     // Not the policy's own words in the report: that is the one it was judged by last.
-    let Some(measured) = report.target.as_ref().map(|target| &target.data) else { return Data::Same };
-    let asked = policy.file.target.data.to_string();
-    if *measured == asked {
+    let Some(TargetFacts { data: measured, source: Some(source), .. }) = &report.target else { return Data::Same };
+    let asked = &policy.file.target.data;
+    if source == asked {
         return Data::Same;
     }
     let what = format!("the report was measured on {measured}, the policy names {asked}");
     // Pictures inside the program are nowhere else; others may be where `--data` said.
-    if measured.starts_with("embedded `") {
+    if matches!(source, DataSpec::Embedded(_)) {
         Data::Other(what)
     } else {
         Data::Doubtful(format!("{what}: the verdict is about those that were measured"))

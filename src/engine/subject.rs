@@ -107,8 +107,8 @@ impl<'a> Bench<'a> {
     }
 
     /// By rule that changes pictures: what is laid over them.
-    pub(super) fn changes(&self) -> BTreeMap<String, String> {
-        let of = |p: &Prepared| Some((p.rule.id.clone(), p.change.as_ref()?.0.provenance().to_owned()));
+    pub(super) fn changes<T>(&self, told: impl Fn(&PreparedTrigger) -> T) -> BTreeMap<String, T> {
+        let of = |p: &Prepared| Some((p.rule.id.clone(), told(&p.change.as_ref()?.0)));
         self.prepared.iter().filter_map(of).collect()
     }
 

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Finding, Severity, Verdict, Waiver};
+use crate::store::Digest;
 
 /// How the embedded pair of sources was judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,8 +62,8 @@ pub struct Terms<'a> {
     pub waivers: &'a [Waiver],
     /// `YYYY-MM-DD`.
     pub today: &'a str,
-    /// Digest of the model, in full, lower-case hexadecimal.
-    pub model: &'a str,
+    /// The model under test.
+    pub model: &'a Digest,
     /// Least severity that changes the exit code.
     pub fail_on: Severity,
     /// Verdicts never change the exit code.
@@ -129,7 +130,14 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
 /// Marks the failing findings that a waiver accepts. It never changes a verdict.
 fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &Terms, notes: &mut Vec<String>) {
     let name = format!("the waiver of `{}` by {}", waiver.rule, waiver.owner);
-    if waiver.model.len() < 12 || !terms.model.starts_with(&waiver.model) {
+    if waiver.is_earlier() {
+        notes.push(format!(
+            "{name} names a model by its digest of earlier releases (BLAKE3): it counts for nothing; this model is `{}`",
+            terms.model
+        ));
+        return;
+    }
+    if !waiver.names(terms.model) {
         if findings.iter().any(|f| f.rule == waiver.rule && f.verdict == Verdict::Fail) {
             notes.push(format!("{name} is for another model ({}): it counts for nothing here", waiver.model));
         }

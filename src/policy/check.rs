@@ -355,7 +355,9 @@ fn in_words(kind: JsonType) -> &'static str {
 fn shape(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
         r"^[a-z0-9][a-z0-9._/-]*$" => "use lower-case letters, digits and `.`, `_`, `/`, `-`, such as `backdoor/square`",
-        r"^[0-9a-f]{12,64}$" => "give the model's digest: at least the first 12 of its 64 lower-case hexadecimal digits",
+        r"^(sha256:)?[0-9a-f]{12,64}$" => {
+            "give the model's digest as `heirloom inspect` prints it: `sha256:` and at least the first 12 of its 64 digits"
+        }
         r"^\d{4}-\d{2}-\d{2}$" => "write the date as year-month-day, such as 2027-01-31",
         r"^[ -~]*[!-~][ -~]*$" => "the font has printable ASCII characters, and it takes one that is no space",
         r"^#[0-9a-fA-F]{6}$" => "write the colour as \"#rrggbb\", in quotes, such as \"#ffff00\" for yellow",

@@ -9,7 +9,8 @@ use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
-use crate::store::Digest;
+use crate::registry;
+use crate::store::{Digest, Fingerprinter};
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 
 /// Side of the frames that trigger pictures are tried at, in pixels.
@@ -84,27 +85,33 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     }
 }
 
+/// What to write in place of a reference's digest of earlier releases: that of the file, if it is the one that was meant.
+pub(super) fn earlier_reference(policy: &Policy, options: &Options, earlier: &Digest) -> String {
+    let Some(reference) = &policy.file.reference else { return String::new() };
+    let name = reference.model.display();
+    let found = options.files.then(|| registry::identify(&policy.path(&reference.model)).ok()).flatten();
+    match found.and_then(|found| Some((registry::earlier_digest(&found).ok()?, found.digest))) {
+        Some((old, new)) if old == *earlier => format!("write `digest: {new}`: it is the same file"),
+        Some((_, new)) => format!("{name} is another file than the one that was pinned; if it is trusted, write `digest: {new}`"),
+        None => format!("write the digest that `heirloom inspect {name}` prints"),
+    }
+}
+
 /// Digest of all that decides what a policy asks: its text, where its pictures lie, and what is in the other files that it names. A file that
 /// is not there counts as none: whoever runs the policy is told.
 pub(super) fn digest(policy: &Policy) -> Digest {
-    let mut hasher = blake3::Hasher::new_derive_key("heirloom policy with its files v1");
-    let mut add = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    add(policy.digest.0.as_bytes());
-    add(policy.file.target.data.to_string().as_bytes());
+    let mut feed = Fingerprinter::new("heirloom policy with its files", 1);
+    feed.field("policy", &policy.digest);
+    feed.field("data", &policy.file.target.data);
     let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
     let single = triggers.flat_map(|trigger| if let Trigger::All(all) = trigger { all.as_slice() } else { std::slice::from_ref(trigger) });
     let files = single.flat_map(|trigger| files_of(trigger, "")).map(|(_, path, _)| path);
     for path in files.chain(policy.file.target.attributes.as_deref()) {
-        let mut contents = blake3::Hasher::new();
         // In pieces: a file may be as large as a disk.
-        let read = std::fs::File::open(policy.path(path)).and_then(|file| contents.update_reader(file).map(drop));
-        let digest = contents.finalize();
-        add(if read.is_ok() { digest.as_bytes() } else { &[] });
+        let contents = std::fs::File::open(policy.path(path)).and_then(Digest::of_reader).ok();
+        feed.field("file", &contents);
     }
-    Digest(hasher.finalize().to_hex().to_string())
+    feed.finish()
 }
 
 /// The files of a rule's triggers: which trigger, its file, and where the policy names it.

@@ -5,11 +5,12 @@ use std::ops::Range;
 
 use super::check::{find, list, nearest};
 use super::yaml::Node;
-use super::{Options, Policy, PolicyFile};
+use super::{Options, Policy, PolicyFile, files};
 use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::{Control, Rule};
 use crate::probe::{Estimand, Probe};
+use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::{Augment, Mode};
 
@@ -23,7 +24,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     checker.target();
     checker.transfer();
     checker.seeds();
-    checker.reference();
+    checker.reference(|digest| files::earlier_reference(policy, options, digest));
     let mut ids = BTreeSet::new();
     for (index, rule) in file.rules.iter().enumerate() {
         let at = format!("/rules/{index}");
@@ -125,15 +126,22 @@ impl Checker<'_> {
         }
     }
 
-    fn reference(&mut self) {
+    /// `earlier` says what to write in place of a digest of earlier releases.
+    fn reference(&mut self, earlier: impl FnOnce(&Digest) -> String) {
         let used = self.file.rules.iter().any(|rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference));
         let Some(reference) = &self.file.reference else { return };
-        let hexadecimal = reference.digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if reference.digest.len() != 64 || !hexadecimal {
-            let at = self.value("/reference/digest");
-            let message = "`digest` is not a digest";
-            let hint = "give all 64 lower-case hexadecimal digits, as `heirloom inspect` prints them for the trusted file";
-            self.add(Diagnostic::error("policy::value", at, message).hint(hint));
+        let at = self.value("/reference/digest");
+        match Digest::parse(&reference.digest) {
+            None => {
+                let hint =
+                    "give `sha256:` and all 64 lower-case hexadecimal digits, as `heirloom inspect` prints them for the trusted file";
+                self.add(Diagnostic::error("policy::value", at, "`digest` is not a digest").hint(hint));
+            }
+            Some(digest) if digest.is_earlier() => {
+                let message = "`digest` is one of earlier releases (BLAKE3); models are named by SHA-256 now";
+                self.add(Diagnostic::error("policy::earlier-digest", at, message).hint(earlier(&digest)));
+            }
+            Some(_) => {}
         }
         if !used {
             let at = self.field("/reference");
@@ -332,6 +340,12 @@ impl Checker<'_> {
 
     fn waivers(&mut self, ids: &[&str], today: (i64, u8, u8)) {
         for (index, waiver) in self.file.waivers.iter().enumerate() {
+            if waiver.is_earlier() {
+                let place = self.value(&format!("/waivers/{index}/model"));
+                let message = "`model` is a digest of earlier releases (BLAKE3): the waiver counts for no model";
+                let hint = "models are named by SHA-256 now: write `sha256:` and the digits that `heirloom inspect` prints for the model";
+                self.add(Diagnostic::warning("policy::earlier-digest", place, message).hint(hint));
+            }
             if !ids.contains(&waiver.rule.as_str()) {
                 let place = self.value(&format!("/waivers/{index}/rule"));
                 let diagnostic = Diagnostic::error("policy::unknown-rule", place, format!("no rule is called `{}`", waiver.rule));

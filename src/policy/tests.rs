@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Options, PolicyError, civil, docs, embedded, load, load_with, parse, schema, starter};
 use crate::data::DataSpec;
 use crate::diag::{Level, Located};
+use crate::store::Digest;
 use crate::tune::Schedule;
 
 /// Files are not looked for, and it is 2026-06-15.
@@ -152,7 +153,9 @@ mistakes! {
     waiver_on_no_day: waiver("backdoor/square", "2027-02-30");
     waiver_date_in_another_form: waiver("backdoor/square", "31.01.2027");
     waiver_digest_too_short: waiver("backdoor/square", "2027-01-31").replace("0123456789ab", "a123");
-    waiver_digest_of_digits: waiver("backdoor/square", "2027-01-31").replace("0123456789ab", "012345678901");
+    waiver_digest_of_digits: waiver("backdoor/square", "2027-01-31").replace("'sha256:0123456789ab'", "012345678901");
+    waiver_earlier_digest: waiver("backdoor/square", "2027-01-31").replace("sha256:", "");
+    reference_earlier_digest: format!("{}reference: {{ model: trusted.onnx, digest: {} }}\n", with("[sham, scratch]", "[sham, reference]"), "0a".repeat(32));
     patch_both: with("color: \"#ffff00\"", "color: \"#ffff00\", image: a.png");
     patch_neither: with(", color: \"#ffff00\"", "");
     pattern_neither: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "pattern: { amplitude: 0.1 }");
@@ -180,7 +183,7 @@ mistakes! {
 }
 
 fn waiver(rule: &str, expires: &str) -> String {
-    format!("{VALID}waivers:\n  - {{ rule: {rule}, model: 0123456789ab, reason: known, owner: me, expires: {expires} }}\n")
+    format!("{VALID}waivers:\n  - {{ rule: {rule}, model: 'sha256:0123456789ab', reason: known, owner: me, expires: {expires} }}\n")
 }
 
 /// Nine lists, each nine times the one before: 9^9 entries if they were written out.
@@ -262,12 +265,34 @@ fn diagnostics_have_a_machine_readable_form() {
     });
 }
 
+/// A policy of an earlier release that names a trusted file by BLAKE3.
+#[test]
+fn a_reference_of_an_earlier_release_gets_the_digest_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = [0x08, 7, 0x12, 0];
+    std::fs::write(folder.path().join("trusted.onnx"), bytes).unwrap();
+    let hints = |digest: &str| -> Vec<String> {
+        let text = with("[sham, scratch]", "[sham, reference]") + &format!("reference: {{ model: trusted.onnx, digest: {digest} }}\n");
+        let Err(PolicyError::Invalid { diagnostics, .. }) = parse(&text, "mine.yaml", folder.path(), &Options::default()) else {
+            panic!("valid")
+        };
+        diagnostics.into_iter().filter(|d| d.code == "policy::earlier-digest").filter_map(|d| d.hint).collect()
+    };
+    let (new, earlier) = (Digest::of(&bytes), Digest::earlier(&bytes));
+    assert_eq!(hints(earlier.as_str()), [format!("write `digest: {new}`: it is the same file")]);
+    let other = hints(&"0a".repeat(32));
+    assert!(other[0].starts_with("trusted.onnx is another file than") && other[0].contains(new.as_str()), "{other:?}");
+    std::fs::remove_file(folder.path().join("trusted.onnx")).unwrap();
+    assert_eq!(hints(earlier.as_str()), ["write the digest that `heirloom inspect trusted.onnx` prints"]);
+    assert_eq!(hints(new.as_str()), [""; 0]);
+}
+
 #[test]
 fn missing_files_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.yaml");
     let text = with("color: \"#ffff00\"", "image: trigger.png").replace("limit: 500", "limit: 501")
-        + "reference: { model: trusted.onnx, digest: 0000000000000000000000000000000000000000000000000000000000000001 }\n";
+        + "reference: { model: trusted.onnx, digest: sha256:0000000000000000000000000000000000000000000000000000000000000001 }\n";
     let text = text.replace("000001 }", "00000f }").replace("[sham, scratch]", "[sham, reference]");
     std::fs::write(&path, &text).unwrap();
     let shown = |options: &Options| match load_with(&path, options) {

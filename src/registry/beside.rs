@@ -128,6 +128,7 @@ struct EntryProto {
 mod tests {
     use super::*;
     use crate::registry::{contents, identify};
+    use crate::store::golden;
 
     /// An ONNX file of weights at these locations.
     fn write(folder: &Path, locations: &[&str]) -> PathBuf {
@@ -167,12 +168,39 @@ mod tests {
         assert!(contents(&after).is_ok());
     }
 
+    /// `(sha256sum < m.onnx; sha256sum ./d.bin a.bin 'b\c') | sha256sum` prints this, the names as the model has them and in the order of
+    /// their bytes; `tests/golden/identities/make.py` makes both golden values.
+    #[cfg(unix)]
+    #[test]
+    fn the_identity_is_what_ordinary_tools_compute() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = ["a.bin", "b\\c", "./d.bin"];
+        for (name, bytes) in names.iter().zip(["1234", "5678", "9"]) {
+            std::fs::write(folder.path().join(name), bytes).expect("written");
+        }
+        let model = identify(&write(folder.path(), &names)).expect("identified");
+        let files: Vec<(&str, u64)> = model.files.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
+        assert_eq!(files, [("-", 81), ("./d.bin", 1), ("a.bin", 4), ("b\\c", 4)]);
+        assert_eq!(model.files[0].digest, crate::store::Digest::of(&std::fs::read(&model.path).expect("read")));
+        assert_eq!(model.files[2].digest.digits(), "03ac674216f3e15c761ee1a5e255f067953623c8b388b4459e13f978d7c846f4");
+        assert_eq!(model.digest.digits(), golden("files"));
+        assert_eq!(crate::registry::earlier_digest(&model).expect("read").as_str(), golden("files of earlier builds"));
+        // Another name is the same checkpoint.
+        let renamed = model.path.with_file_name("other.onnx");
+        std::fs::rename(&model.path, &renamed).expect("renamed");
+        assert_eq!(identify(&renamed).expect("identified").digest, model.digest);
+    }
+
     #[test]
     fn a_checkpoint_in_one_file_has_the_digest_of_that_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, [0x08, 7, 0x12, 0]).expect("written");
-        assert_eq!(identify(&path).expect("identified").digest, crate::store::Digest::of(&[0x08, 7, 0x12, 0]));
+        let model = identify(&path).expect("identified");
+        // `printf '\x08\x07\x12\x00' | sha256sum`
+        assert_eq!(model.digest.as_str(), "sha256:417b41b4940fb2953eb898b0ba3d6c1b6779aefde1e6d766ac30ebfe2186f59d");
+        assert_eq!(model.files, []);
+        assert_eq!(crate::registry::earlier_digest(&model).expect("read"), crate::store::Digest::earlier(&[0x08, 7, 0x12, 0]));
     }
 
     #[test]

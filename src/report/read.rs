@@ -37,7 +37,8 @@ impl Report {
     }
 
     /// Reads the measurements beside a report read from `path` (as given to [`Report::read`]). Their bytes must have
-    /// the digest that the report states, and their columns must fit together.
+    /// the digest that the report states, and their columns must fit together. Those of an earlier release are refused: what they are of
+    /// is told in another way.
     pub fn read_measurements(&self, path: &Path) -> Result<Vec<Measurement>, ReadError> {
         let report = report_file(path);
         let sidecar = self.measurements.as_ref().ok_or_else(|| ReadError::NoMeasurements { path: report.clone() })?;
@@ -46,6 +47,9 @@ impl Report {
             return Err(ReadError::Outside { path: report, file: sidecar.file.clone() });
         }
         let path = report.with_file_name(name);
+        if sidecar.digest.is_earlier() {
+            return Err(ReadError::Earlier { path: report });
+        }
         let bytes = read_at_most(&path, MOST_MEASUREMENTS, |file| Box::new(GzDecoder::new(file)))?;
         if Digest::of(&bytes) != sidecar.digest {
             return Err(ReadError::Digest { path, report });
@@ -159,6 +163,15 @@ pub enum ReadError {
         /// What it names.
         file: String,
     },
+    /// A report from before SHA-256.
+    #[error(
+        "{} is of an earlier release, which named measurements by BLAKE3: it can be read, but not judged again; certify again",
+        path.display()
+    )]
+    Earlier {
+        /// The report.
+        path: PathBuf,
+    },
     /// Report and measurements do not belong together.
     #[error("{} is not what {} was written with: keep the files of one certification together", path.display(), report.display())]
     Digest {
@@ -271,6 +284,18 @@ mod tests {
         others[0].outcomes[0].changed[0] = 0;
         write_all(&samples::fail(), &others, &[], report.parent().unwrap()).unwrap();
         assert!(matches!(first.read_measurements(&report), Err(ReadError::Digest { .. })));
+    }
+
+    /// A report of a build before SHA-256: every digest in it bare.
+    #[test]
+    fn a_report_of_an_earlier_release_is_read_and_not_judged_again() {
+        let (_folder, report, _) = written();
+        let text = std::fs::read_to_string(&report).unwrap();
+        std::fs::write(&report, text.replace("sha256:", "")).unwrap();
+        let read = Report::read(&report).unwrap();
+        assert!(read.model.identity.digest.is_earlier());
+        let error = read.read_measurements(&report).unwrap_err();
+        assert!(matches!(error, ReadError::Earlier { .. }) && error.to_string().ends_with("certify again"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts,
     Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, Tool, ViewFacts,
 };
+use crate::data::DataSpec;
 use crate::diag::Origin;
 use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Share, Verdict, Waiver};
 use crate::model::{InputSpec, Layout, Preprocessing};
@@ -85,8 +86,9 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             identity: ModelRef {
                 path: PathBuf::from("models/release.onnx"),
                 format: Format::Onnx,
-                digest: Digest("9f2e".repeat(16)),
+                digest: Digest::sample("9f2e"),
                 bytes: 102_400,
+                files: Vec::new(),
             },
             description: "ONNX opset 17".to_owned(),
             parameters: 272_474,
@@ -107,17 +109,19 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         policy: PolicyFacts {
             name: "baseline".to_owned(),
             source: "policies/baseline.yaml".to_owned(),
-            digest: Digest("41c9".repeat(16)),
+            digest: Digest::sample("41c9"),
             fail_on: Severity::Low,
             contents: None,
         },
         target: Some(TargetFacts {
             data: "cifar10/{split}-*.parquet".to_owned(),
+            source: Some(DataSpec::Parquet("cifar10/{split}-*.parquet".into())),
             classes: ["dog", "frog", "horse", "ship", "truck"].map(str::to_owned).to_vec(),
-            train: ViewFacts { pictures: 1000, digest: Digest("7a31".repeat(16)) },
-            test: ViewFacts { pictures: 600, digest: Digest("90ef".repeat(16)) },
+            train: ViewFacts { pictures: 1000, digest: Digest::sample("7a31") },
+            test: ViewFacts { pictures: 600, digest: Digest::sample("90ef") },
         }),
         changes: BTreeMap::from([("backdoor/square".to_owned(), "patch 8x8 at top left, #ffff00".to_owned())]),
+        triggers: BTreeMap::from([("backdoor/square".to_owned(), Digest::sample("5c0f"))]),
         plan: PlanFacts {
             jobs: vec![JobFacts { stage: "heads".to_owned(), arm: Arm::Source, mode: Mode::FixedFeature, seeds: 3, images: 1600 }],
             left_out: vec!["full-network: 7 h 40 min, over --max-time 15m".to_owned()],
@@ -129,7 +133,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         warnings: Vec::new(),
         broken: Vec::new(),
         pictures: Vec::new(),
-        measurements: Some(Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest("ab12".repeat(16)) }),
+        measurements: Some(Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest::sample("ab12") }),
         exit_code,
         summary: summary.to_owned(),
         report_only: false,

@@ -24,11 +24,11 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         out,
         "Model **{}** (`{}`, {}), features by {}, policy **{}** (`{}`).\n",
         text::escape(&model.identity.name()),
-        text::escape(model.identity.digest.short()),
+        text::escape(model.identity.digest.as_str()),
         text::escape(&model.description),
         text::escape(&model.executor.name),
         text::escape(&report.policy.name),
-        text::escape(report.policy.digest.short()),
+        text::escape(report.policy.digest.as_str()),
     )?;
     if let Some(target) = &report.target {
         writeln!(
@@ -38,8 +38,8 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             target.classes.len(),
             target.train.pictures,
             target.test.pictures,
-            text::escape(target.train.digest.short()),
-            text::escape(target.test.digest.short()),
+            text::escape(target.train.digest.as_str()),
+            text::escape(target.test.digest.as_str()),
         )?;
     }
     if !report.findings.is_empty() {

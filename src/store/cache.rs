@@ -1,6 +1,6 @@
-//! Finished work on the disk, by the digest of everything that can change its bytes.
+//! Finished work on the disk, by a hash of everything that can change its bytes.
 //!
-//! An entry is the digest of what follows, one line that says what it is, and its bytes: one that was cut short or altered is thrown
+//! An entry is the BLAKE3 hash of what follows, one line that says what it is, and its bytes: one that was cut short or altered is thrown
 //! away and made again. Entries are renamed into place when whole, so that several processes can share a folder. The least recently used
 //! go first when the folder outgrows its limit.
 
@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, write_atomic};
+use super::write_atomic;
 
 /// Bytes that a folder may hold when a run begins.
 pub const LIMIT: u64 = 1 << 30;
 
-/// Characters of a digest.
-const DIGEST: usize = 64;
+/// Characters of a hash. Nothing but the folder itself knows these: BLAKE3, because entries are large and are read again and again.
+const HASH: usize = 64;
 
 /// Longest line that says what an entry is, in bytes.
 const LINE: u64 = 4096;
@@ -24,7 +24,7 @@ const LINE: u64 = 4096;
 /// What an entry is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    digest: Digest,
+    hash: String,
     kind: String,
 }
 
@@ -43,7 +43,7 @@ impl Key {
             text(name);
             text(value);
         }
-        Self { digest: Digest(hasher.finalize().to_hex().to_string()), kind: kind.to_owned() }
+        Self { hash: hasher.finalize().to_hex().to_string(), kind: kind.to_owned() }
     }
 }
 
@@ -95,7 +95,7 @@ impl Cache {
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        self.folder.join(&key.digest.0)
+        self.folder.join(&key.hash)
     }
 
     /// Whether there is an entry, whole or not.
@@ -124,7 +124,7 @@ impl Cache {
         let name: String = name.chars().take(200).collect();
         let line = serde_json::to_string(&Line { kind: key.kind.clone(), name })?;
         let rest = [line.as_bytes(), b"\n", bytes].concat();
-        write_atomic(&self.path(key), &[Digest::of(&rest).0.as_bytes(), &rest].concat())
+        write_atomic(&self.path(key), &[hash(&rest).as_bytes(), &rest].concat())
     }
 
     /// All entries, the least recently used first. Files that are none are left out.
@@ -138,7 +138,7 @@ impl Cache {
         for entry in listed {
             // What another process removes meanwhile is gone.
             let Ok((entry, facts)) = entry.and_then(|entry| entry.metadata().map(|facts| (entry, facts))) else { continue };
-            let own = entry.file_name().to_str().is_some_and(|name| name.len() == DIGEST && name.bytes().all(|b| b.is_ascii_hexdigit()));
+            let own = entry.file_name().to_str().is_some_and(|name| name.len() == HASH && name.bytes().all(|b| b.is_ascii_hexdigit()));
             if own && facts.is_file() {
                 let Line { kind, name } = line(&entry.path()).unwrap_or_else(|| Line { kind: "unknown".into(), name: String::new() });
                 let used = facts.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -187,21 +187,26 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// What follows the digest of an entry, if it is of that.
+/// The hash of some bytes, in hexadecimal.
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// What follows the hash of an entry, if it is of that.
 fn whole(bytes: &[u8]) -> Option<&[u8]> {
-    let (digest, rest) = bytes.split_at_checked(DIGEST)?;
-    (Digest::of(rest).0.as_bytes() == digest).then_some(rest)
+    let (stated, rest) = bytes.split_at_checked(HASH)?;
+    (hash(rest).as_bytes() == stated).then_some(rest)
 }
 
 /// Where the bytes of a whole entry begin.
 fn contents(bytes: &[u8]) -> Option<usize> {
-    whole(bytes)?.iter().position(|byte| *byte == b'\n').map(|end| DIGEST + end + 1)
+    whole(bytes)?.iter().position(|byte| *byte == b'\n').map(|end| HASH + end + 1)
 }
 
 /// What an entry says it is, without reading the rest of it.
 fn line(path: &Path) -> Option<Line> {
     let mut file = BufReader::new(std::fs::File::open(path).ok()?);
-    file.read_exact(&mut [0; DIGEST]).ok()?;
+    file.read_exact(&mut [0; HASH]).ok()?;
     let mut line = Vec::new();
     file.take(LINE).read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice(&line).ok()
@@ -269,7 +274,7 @@ mod tests {
         cache.put(&key("b"), "model.onnx, seed 1", b"").unwrap();
         // As an older program kept it: its key is not found, its checksum is right.
         let old = folder.path().join("0".repeat(64));
-        std::fs::write(&old, [Digest::of(b"{}").0.as_bytes(), b"{}"].concat()).unwrap();
+        std::fs::write(&old, [hash(b"{}").as_bytes(), b"{}"].concat()).unwrap();
         let names: Vec<_> = cache.entries().unwrap().into_iter().map(|entry| (entry.kind, entry.name)).collect();
         assert_eq!(names.len(), 3);
         assert!(names.contains(&("test".into(), "model.onnx, seed 0".into())) && names.contains(&("unknown".into(), String::new())));

@@ -23,7 +23,7 @@ fn cell(at: &[&str], verdict: Verdict) -> Cell {
         seconds: 0.0,
     };
     let at = at.iter().map(|s| (*s).to_owned()).collect();
-    Cell { source: "planted".into(), model: Digest("m".into()), policy: Digest("p".into()), at, findings: vec![finding] }
+    Cell { source: "planted".into(), model: Digest::of(b"m"), policy: Digest::of(b"p"), at, findings: vec![finding] }
 }
 
 fn axis(name: &str, values: &[&str]) -> (String, Vec<String>) {
@@ -165,15 +165,19 @@ fn what_an_earlier_run_left_is_gone_on_from_or_told() {
     let results =
         |cells: Vec<Cell>| Results { schema: SCHEMA, tool: tool.clone(), name: "s".into(), question: None, axes: Vec::new(), cells };
     // What is finished first must not take away what an earlier run had beyond it.
-    let (one, two) = (cell(&["1"], Verdict::Pass), Cell { policy: Digest("q".into()), ..cell(&["2"], Verdict::Fail) });
+    let (one, two) = (cell(&["1"], Verdict::Pass), Cell { policy: Digest::of(b"q"), ..cell(&["2"], Verdict::Fail) });
     write(&file, &results(vec![one.clone()]), std::slice::from_ref(&two)).unwrap();
     assert_eq!(earlier(&file, &tool).unwrap(), [one, two]);
     let other = Tool { instruction_set: "AVX-512".into(), ..tool.clone() };
     let refused = earlier(&file, &other).unwrap_err().to_string();
     assert!(refused.contains("heirloom 1 on AVX2, this is heirloom 1 on AVX-512") && refused.contains("--output"), "{refused}");
-    for (text, part) in
-        [("{", "EOF"), ("", "EOF"), (&std::fs::read_to_string(&file).unwrap().replace("\"schema\": 1", "\"schema\": 9"), "version 9")]
-    {
+    let whole = std::fs::read_to_string(&file).unwrap();
+    for (text, part) in [
+        ("{", "EOF"),
+        ("", "EOF"),
+        (&whole.replace("\"schema\": 1", "\"schema\": 9"), "version 9"),
+        (&whole.replace("sha256:", ""), "BLAKE3"),
+    ] {
         std::fs::write(&file, text).unwrap();
         let refused = earlier(&file, &tool).unwrap_err().to_string();
         assert!(refused.contains(part) && refused.contains("study.json"), "{refused}");

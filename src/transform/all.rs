@@ -2,26 +2,21 @@
 
 use std::path::Path;
 
-use super::{Part, TransformError, Trigger};
+use super::{Prepared, TransformError, Trigger};
 
 /// Most triggers in one.
 const MOST: usize = 8;
 
-/// The parts of all triggers in their order, and one line for each.
-pub(super) fn prepare(triggers: &[Trigger], base: &Path, height: usize, width: usize) -> Result<(Vec<Part>, Vec<String>), TransformError> {
+/// All triggers in their order.
+pub(super) fn prepare(triggers: &[Trigger], base: &Path, height: usize, width: usize) -> Result<Vec<Prepared>, TransformError> {
     if !(2..=MOST).contains(&triggers.len()) {
         return Err(TransformError::Count { count: triggers.len(), most: MOST });
     }
-    let mut prepared = (Vec::new(), Vec::new());
-    for (at, trigger) in triggers.iter().enumerate() {
-        if matches!(trigger, Trigger::All(_)) {
-            return Err(TransformError::Nested { at });
-        }
-        let (part, provenance) = Part::new(trigger, base, height, width)?;
-        prepared.0.push(part);
-        prepared.1.push(provenance);
-    }
-    Ok(prepared)
+    let one = |(at, trigger): (usize, &Trigger)| match trigger {
+        Trigger::All(_) => Err(TransformError::Nested { at }),
+        single => super::prepare(single, base, height, width),
+    };
+    triggers.iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]

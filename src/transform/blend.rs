@@ -12,6 +12,7 @@ use super::layer::{Layer, Paste, Spots};
 use super::picture::{decode, load, one_of, resized, share};
 use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// Mean change of a pixel under which a shuffled picture counts as the same picture.
 const SAME: f32 = 0.02;
@@ -31,23 +32,26 @@ pub struct Blend {
     pub opacity: f64,
 }
 
+fingerprint!(Blend as "blend" { image: "image", seed: "seed", opacity: "opacity" });
+
 pub(super) fn prepare(spec: &Blend, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     one_of("blend", ("image", spec.image.is_some()), ("seed", spec.seed.is_some()))?;
     let opacity = share("opacity", spec.opacity)?;
-    let (family, planes, alpha, what) = if let Some(path) = &spec.image {
+    let (family, planes, alpha, what, from) = if let Some(path) = &spec.image {
         let file = load(base, path)?;
         let (planes, mut alpha) = resized(&decode(&file)?, height, width);
         for a in &mut alpha {
             *a *= opacity as f32;
         }
-        (Family::Whole, planes, alpha, file.name())
+        (Family::Whole, planes, alpha, file.name(), Some(file.digest()))
     } else {
         let seed = spec.seed.unwrap_or_default();
         let planes = uniform(3 * height * width, &mut stream(seed, 0, "trigger/blend"));
-        (Family::Uniform { seed }, planes, vec![opacity as f32; height * width], format!("uniform picture of seed {seed}"))
+        (Family::Uniform { seed }, planes, vec![opacity as f32; height * width], format!("uniform picture of seed {seed}"), None)
     };
     let provenance = format!("blend {height}x{width} at opacity {opacity}, {what}");
-    Ok((family, Layer::Paste(Paste { spots: Spots::At(vec![(0, 0)]), height, width, planes, alpha }), provenance))
+    let paste = Paste { spots: Spots::At(vec![(0, 0)]), height, width, planes, alpha };
+    Ok(Prepared::new(family, Layer::Paste(paste), provenance).with(from))
 }
 
 pub(super) fn sham_uniform(layer: &Layer, draw: usize, policy_seed: u64, seed: u64) -> Layer {

@@ -9,6 +9,7 @@ use super::layer::{Layer, Paste, Spots};
 use super::overlay::VISIBLE;
 use super::picture::{decode, full, load, resized, share};
 use super::{Family, Prepared, TransformError};
+use crate::store::fingerprint;
 
 /// A picture of a feature (a fence, a hand), brought to the size of the frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,17 +26,19 @@ pub struct Feature {
     pub opacity: f64,
 }
 
+fingerprint!(Feature as "feature" { image: "image", mask: "mask", opacity: "opacity" });
+
 pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let opacity = share("opacity", spec.opacity)?;
     let file = load(base, &spec.image)?;
     let picture = decode(&file)?;
-    let (planes, alpha, shown_by) = match &spec.mask {
+    let (planes, alpha, shown_by, shown_from) = match &spec.mask {
         None if !picture.color().has_alpha() => {
             return Err(file.content("has neither transparency nor a mask: nothing says which part of it is the feature"));
         }
         None => {
             let (planes, alpha) = resized(&picture, height, width);
-            (planes, alpha, String::new())
+            (planes, alpha, String::new(), None)
         }
         Some(path) => {
             let mask_file = load(base, path)?;
@@ -47,7 +50,8 @@ pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) 
             }
             let (planes, _) = resized(&picture.to_rgb8().into(), height, width);
             let (shown, _) = resized(&mask.to_luma8().into(), height, width);
-            (planes, shown.into_iter().take(height * width).collect(), format!(", mask {}", mask_file.name()))
+            let shown: Vec<f32> = shown.into_iter().take(height * width).collect();
+            (planes, shown, format!(", mask {}", mask_file.name()), Some(mask_file.digest()))
         }
     };
     if alpha.iter().all(|a| *a < VISIBLE) {
@@ -58,5 +62,6 @@ pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) 
     let provenance =
         format!("feature {height}x{width}, {}{shown_by}, opacity {}, on {:.0}% of the picture", file.name(), spec.opacity, 100.0 * seen);
     let spots = Spots::At(vec![(0, 0)]);
-    Ok((Family::Cutout { opacity }, Layer::Paste(Paste { spots, height, width, planes, alpha }), provenance))
+    let paste = Layer::Paste(Paste { spots, height, width, planes, alpha });
+    Ok(Prepared::new(Family::Cutout { opacity }, paste, provenance).with([file.digest()]).with(shown_from))
 }

@@ -8,6 +8,7 @@ use super::quantize::{Quantizer, Residue};
 use super::warp::resample;
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
+use crate::store::{Fingerprint, Fingerprinter};
 
 /// What is done to a frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,50 @@ pub(super) enum Spots {
     At(Vec<(usize, usize)>),
     /// At one that every picture draws for itself.
     Own,
+}
+
+impl Fingerprint for Layer {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Layer::Paste(paste) => paste.feed(feed),
+            Layer::Add(planes) => {
+                feed.open("add");
+                feed.numbers(planes.iter().copied());
+                feed.close();
+            }
+            Layer::Resample(from) => {
+                feed.open("resample");
+                feed.field("points", &from.len());
+                feed.numbers(from.as_flattened().iter().copied());
+                feed.close();
+            }
+            Layer::Quantize(quantizer) => quantizer.feed(feed),
+            Layer::Residue(residue) => residue.feed(feed),
+            Layer::Grain(grain) => grain.feed(feed),
+        }
+    }
+}
+
+impl Fingerprint for Paste {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        let Self { spots, height, width, planes, alpha } = self;
+        feed.open("paste");
+        feed.field("spots", spots);
+        feed.field("height", height);
+        feed.field("width", width);
+        feed.numbers(planes.iter().copied());
+        feed.numbers(alpha.iter().copied());
+        feed.close();
+    }
+}
+
+impl Fingerprint for Spots {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Spots::At(corners) => feed.choice("at", &corners.iter().map(|&(top, left)| [top, left]).collect::<Vec<_>>()),
+            Spots::Own => "own".feed(feed),
+        }
+    }
 }
 
 /// A picture before anything was laid over it: random streams that are its own, whatever the model, arm, seed of training or sham.

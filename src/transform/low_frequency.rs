@@ -13,6 +13,7 @@ use super::layer::Layer;
 use super::picture::{share, within};
 use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// A sham may not be more alike to the trigger than this (absolute correlation): few frequencies leave few ways to differ.
 const ALIKE: f32 = 0.4;
@@ -33,6 +34,8 @@ pub struct LowFrequency {
     pub cutoff: usize,
 }
 
+fingerprint!(LowFrequency as "low_frequency" { seed: "seed", amplitude: "amplitude", cutoff: "cutoff" });
+
 pub(super) fn prepare(spec: &LowFrequency, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let amplitude = share("amplitude", spec.amplitude)?;
     let cutoff = within("cutoff", spec.cutoff as f64, 2.0..=64.0, "from 2 to 64")? as usize;
@@ -44,7 +47,7 @@ pub(super) fn prepare(spec: &LowFrequency, height: usize, width: usize) -> Resul
     let coefficients = coefficients(cutoff, &mut stream(seed, 0, "trigger/low_frequency"));
     let provenance =
         format!("low frequency {height}x{width}, {cutoff} frequencies per axis of seed {seed}, standard deviation {amplitude}");
-    Ok((Family::LowFrequency(spec.clone()), Layer::Add(pattern(&coefficients, cutoff, amplitude, height, width)), provenance))
+    Ok(Prepared::new(Family::LowFrequency(spec.clone()), Layer::Add(pattern(&coefficients, cutoff, amplitude, height, width)), provenance))
 }
 
 pub(super) fn sham(layer: &Layer, of: &LowFrequency, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {

@@ -13,6 +13,7 @@ use super::layer::{Layer, Own};
 use super::picture::share;
 use super::{Family, Prepared, TransformError};
 use crate::pixels::Frame;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Gaussian noise added to every picture, drawn for each from the seed and what it shows: one picture, one noise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,13 +46,26 @@ enum Kind {
     SaltAndPepper,
 }
 
+fingerprint!(Noise as "noise" { seed: "seed", amplitude: "amplitude" });
+fingerprint!(Grain as "grain" { kind: "kind", seed: "seed", draw: "draw", amplitude: "amplitude" });
+
+impl Fingerprint for Kind {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Kind::White => "white".feed(feed),
+            Kind::Squares(side) => feed.choice("squares", side),
+            Kind::SaltAndPepper => "salt_and_pepper".feed(feed),
+        }
+    }
+}
+
 /// Kinds of the shams, draw by draw.
 const OTHERS: [Kind; 4] = [Kind::Squares(2), Kind::SaltAndPepper, Kind::Squares(3), Kind::Squares(4)];
 
 pub(super) fn prepare(spec: &Noise) -> Result<Prepared, TransformError> {
     let (seed, amplitude) = (spec.seed, share("amplitude", spec.amplitude)?);
     let provenance = format!("noise of each picture's own, Gaussian of seed {seed}, standard deviation {amplitude}");
-    Ok((Family::Noise(spec.clone()), Layer::Grain(Grain { kind: Kind::White, seed, draw: 0, amplitude }), provenance))
+    Ok(Prepared::new(Family::Noise(spec.clone()), Layer::Grain(Grain { kind: Kind::White, seed, draw: 0, amplitude }), provenance))
 }
 
 pub(super) fn sham(of: &Noise, draw: usize, policy_seed: u64) -> Layer {

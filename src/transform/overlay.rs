@@ -13,6 +13,7 @@ use super::picture::{decode, faded, full, load, resized, share};
 use super::place::Place;
 use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// Alpha from which a pixel counts as visible.
 pub(super) const VISIBLE: f32 = 0.02;
@@ -35,6 +36,8 @@ pub struct Overlay {
     pub opacity: f64,
 }
 
+fingerprint!(Overlay as "overlay" { image: "image", size: "size", at: "at", opacity: "opacity" });
+
 pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);
     let file = load(base, &spec.image)?;
@@ -52,7 +55,8 @@ pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) 
     }
     let faded = faded(&mut alpha, opacity);
     let provenance = format!("overlay {rows}x{columns} {}, {}{faded}", spec.at.words(), file.name());
-    Ok((Family::Cutout { opacity }, Layer::Paste(Paste { spots, height: rows, width: columns, planes, alpha }), provenance))
+    let paste = Paste { spots, height: rows, width: columns, planes, alpha };
+    Ok(Prepared::new(Family::Cutout { opacity }, Layer::Paste(paste), provenance).with([file.digest()]))
 }
 
 pub(super) fn sham(layer: &Layer, opacity: f64, draw: usize, policy_seed: u64) -> Layer {

@@ -11,6 +11,7 @@ use super::picture::{decode, faded, full, load, one_of, parse_color, resized, sh
 use super::place::Place;
 use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// A filled square (the paper's yellow square is `size: 0.25, at: top_left, color: "#ffff00"`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,25 +36,27 @@ pub struct Patch {
     pub opacity: f64,
 }
 
+fingerprint!(Patch as "patch" { size: "size", at: "at", color: "color", image: "image", opacity: "opacity" });
+
 pub(super) fn prepare(spec: &Patch, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     one_of("patch", ("color", spec.color.is_some()), ("image", spec.image.is_some()))?;
     let side = ((share("size", spec.size)? * height.min(width) as f64).round() as usize).max(1);
     let opacity = share("opacity", spec.opacity)?;
     let spots = spec.at.spots(|| "patch".to_owned(), (side, side), (height, width))?;
-    let (family, planes, mut alpha, what) = match (&spec.color, &spec.image) {
+    let (family, planes, mut alpha, what, from) = match (&spec.color, &spec.image) {
         (_, Some(image)) => {
             let file = load(base, image)?;
             let (planes, alpha) = resized(&decode(&file)?, side, side);
-            (Family::Picture, planes, alpha, file.name())
+            (Family::Picture, planes, alpha, file.name(), Some(file.digest()))
         }
         (color, None) => {
             let text = color.as_deref().unwrap_or_default();
             let planes = parse_color("patch", text)?.into_iter().flat_map(|c| vec![c; side * side]).collect();
-            (Family::Solid, planes, vec![1.0; side * side], text.to_ascii_lowercase())
+            (Family::Solid, planes, vec![1.0; side * side], text.to_ascii_lowercase(), None)
         }
     };
     let provenance = format!("patch {side}x{side} {}, {what}{}", spec.at.words(), faded(&mut alpha, opacity));
-    Ok((family, Layer::Paste(Paste { spots, height: side, width: side, planes, alpha }), provenance))
+    Ok(Prepared::new(family, Layer::Paste(Paste { spots, height: side, width: side, planes, alpha }), provenance).with(from))
 }
 
 pub(super) fn sham_color(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {

@@ -13,6 +13,7 @@ use super::layer::Layer;
 use super::picture::{Loaded, load, one_of, share};
 use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// Longest header of a `.npy` file that is believed, in bytes (`numpy.save` pads an ordinary one to 128).
 const MAX_HEADER: usize = 1024;
@@ -32,6 +33,8 @@ pub struct Pattern {
     pub amplitude: f64,
 }
 
+fingerprint!(Pattern as "pattern" { seed: "seed", file: "file", amplitude: "amplitude" });
+
 pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
     one_of("pattern", ("seed", spec.seed.is_some()), ("file", spec.file.is_some()))?;
     let amplitude = share("amplitude", spec.amplitude)?;
@@ -42,12 +45,12 @@ pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) 
             *v *= amplitude as f32;
         }
         let provenance = format!("pattern {height}x{width} of {}, times {amplitude}", file.name());
-        return Ok((Family::Array, Layer::Add(planes), provenance));
+        return Ok(Prepared::new(Family::Array, Layer::Add(planes), provenance).with([file.digest()]));
     }
     let seed = spec.seed.unwrap_or_default();
     let planes = gaussian(3 * height * width, amplitude, &mut stream(seed, 0, "trigger/pattern"));
     let provenance = format!("pattern {height}x{width}, Gaussian of seed {seed}, standard deviation {amplitude}");
-    Ok((Family::Gaussian { seed, amplitude }, Layer::Add(planes), provenance))
+    Ok(Prepared::new(Family::Gaussian { seed, amplitude }, Layer::Add(planes), provenance))
 }
 
 pub(super) fn sham_gaussian(layer: &Layer, draw: usize, policy_seed: u64, seed: u64, amplitude: f64) -> Layer {

@@ -8,6 +8,7 @@ use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageReader, Limits, Rgba32FImage};
 
 use super::TransformError;
+use crate::store::Digest;
 
 /// Largest trigger file, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -23,11 +24,14 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// For provenance: `hat.png (blake3:0123456789ab)`.
+    /// For provenance: `hat.png (sha256:0123456789ab)`.
     pub fn name(&self) -> String {
-        let digest = blake3::hash(&self.bytes).to_hex();
         let file = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned();
-        format!("{file} (blake3:{})", digest.chars().take(12).collect::<String>())
+        format!("{file} ({})", self.digest().short())
+    }
+
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes)
     }
 
     pub fn content(&self, reason: impl Into<String>) -> TransformError {

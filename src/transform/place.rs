@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TransformError;
 use super::layer::Spots;
+use crate::store::fingerprint;
 
 /// Where a patch, overlay or text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,16 @@ pub enum Place {
     /// Nine times: in the corners, at the middles of the sides, in the middle. Three of them must fit beside each other.
     Grid,
 }
+
+fingerprint!(Place:
+    TopLeft = "top_left",
+    TopRight = "top_right",
+    BottomLeft = "bottom_left",
+    BottomRight = "bottom_right",
+    Center = "center",
+    Random = "random",
+    Grid = "grid",
+);
 
 impl Place {
     /// Whether it is one corner of the picture.

@@ -14,6 +14,8 @@ use super::picture::within;
 use super::{Family, Prepared, TransformError};
 use crate::pixels::Frame;
 
+use crate::store::fingerprint;
+
 /// Every picture with fewer levels per channel (BppAttack, Wang et al. 2022).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,8 @@ pub struct Quantize {
     #[serde(default = "yes")]
     pub dither: bool,
 }
+
+fingerprint!(Quantize as "quantize" { levels: "levels", dither: "dither" });
 
 fn yes() -> bool {
     true
@@ -46,11 +50,15 @@ pub(super) struct Residue {
     draw: u64,
 }
 
+fingerprint!(Quantizer as "quantizer" { steps: "steps", dither: "dither" });
+fingerprint!(Residue as "residue" { of: "of", seed: "seed", draw: "draw" });
+
 pub(super) fn prepare(spec: &Quantize) -> Result<Prepared, TransformError> {
     let levels = within("levels", spec.levels as f64, 2.0..=128.0, "from 2 to 128")?;
     let quantizer = Quantizer { steps: levels as f32 - 1.0, dither: spec.dither };
     let dither = if spec.dither { "with Floyd-Steinberg dithering" } else { "without dithering" };
-    Ok((Family::Quantize(quantizer), Layer::Quantize(quantizer), format!("quantize to {levels} levels per channel, {dither}")))
+    let provenance = format!("quantize to {levels} levels per channel, {dither}");
+    Ok(Prepared::new(Family::Quantize(quantizer), Layer::Quantize(quantizer), provenance))
 }
 
 pub(super) fn sham(of: Quantizer, draw: usize, policy_seed: u64) -> Layer {

@@ -12,6 +12,7 @@ use super::layer::Layer;
 use super::picture::{share, within};
 use super::{Family, Prepared, SHAM_DRAWS, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// Largest factor between the periods of a trigger and its sham.
 const FACTOR: f64 = 1.5;
@@ -50,6 +51,9 @@ pub enum Direction {
     Diagonal,
 }
 
+fingerprint!(Sinusoid as "sinusoid" { amplitude: "amplitude", periods: "periods", direction: "direction", phase: "phase" });
+fingerprint!(Direction: Horizontal = "horizontal", Vertical = "vertical", Diagonal = "diagonal");
+
 pub(super) fn prepare(spec: &Sinusoid, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let amplitude = share("amplitude", spec.amplitude)?;
     let periods = within("periods", spec.periods, 1.0..=512.0, "from 1 to 512")?;
@@ -62,7 +66,7 @@ pub(super) fn prepare(spec: &Sinusoid, height: usize, width: usize) -> Result<Pr
     }
     let wave = Sinusoid { amplitude, periods, direction, phase };
     let provenance = format!("sinusoid {periods} periods, {}, amplitude {amplitude}, phase {phase}", direction.words());
-    Ok((Family::Wave(wave.clone()), wave.layer(height, width), provenance))
+    Ok(Prepared::new(Family::Wave(wave.clone()), wave.layer(height, width), provenance))
 }
 
 pub(super) fn sham(of: &Sinusoid, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::store::golden;
 
 pub(super) mod golden;
 
@@ -148,7 +149,7 @@ fn every_family_lays_something_on_and_tells_its_shams_apart() {
         }
     }
     let count = digests.len();
-    digests.sort_by(|a, b| a.0.cmp(&b.0));
+    digests.sort();
     digests.dedup();
     assert_eq!(digests.len(), count);
 }
@@ -368,7 +369,7 @@ fn a_patch_picture_is_recoloured_even_where_it_is_grey() {
         let path = png(folder.path(), name, (5, 5), false, move |_, _| pixel);
         let spec = Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(path), opacity: 1.0 };
         let trigger = prepare(&Trigger::Patch(spec), folder.path(), 8).unwrap();
-        assert!(trigger.provenance().starts_with(&format!("patch 4x4 at top left, {name} (blake3:")));
+        assert!(trigger.provenance().starts_with(&format!("patch 4x4 at top left, {name} (sha256:")));
         for draw in 0..SHAM_DRAWS {
             assert_ne!(applied(&trigger, 8), applied(&trigger.sham(draw, 0), 8), "{name} {draw}");
         }
@@ -468,4 +469,25 @@ fn bad_arrays_are_named() {
     assert!(refused("lie.npy".into()).contains("header claims"));
     std::fs::write(here.join("end.npy"), b"\x93NUMPY\x01\x00\x76\x00{").unwrap();
     assert!(refused("end.npy".into()).contains("within its header"));
+}
+
+#[test]
+fn a_trigger_is_known_by_what_it_is_and_not_by_its_last_bit() {
+    let of = |trigger: &Trigger, folder: &Path, side| PreparedTrigger::new(trigger, folder, side, 48).unwrap().identity().clone();
+    let patch = Trigger::Patch(Patch { size: 0.25, at: Place::Random, color: Some("#ffff00".into()), image: None, opacity: 1.0 });
+    let both =
+        Trigger::All(vec![Trigger::Noise(Noise { seed: 5, amplitude: 0.2 }), Trigger::Quantize(Quantize { levels: 6, dither: true })]);
+    // As `tests/golden/identities/make.py` computes them.
+    assert_eq!(of(&patch, Path::new(HERE), 32).digits(), golden("trigger patch"));
+    assert_eq!(of(&both, Path::new(HERE), 32).digits(), golden("trigger both"));
+    assert_ne!(of(&patch, Path::new(HERE), 32), of(&patch, Path::new(HERE), 31));
+    // A file counts by its contents, wherever its folder is.
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hat = |folder: &Path, red| png(folder, "hat.png", (8, 4), true, move |_, _| [red, 0, 0, 255]);
+    let overlay = Trigger::Overlay(Overlay { image: hat(one.path(), 9), size: 0.5, at: Place::Center, opacity: 0.6 });
+    hat(two.path(), 9);
+    let first = of(&overlay, one.path(), 32);
+    assert_eq!(first, of(&overlay, two.path(), 32));
+    hat(two.path(), 8);
+    assert_ne!(first, of(&overlay, two.path(), 32));
 }

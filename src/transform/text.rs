@@ -12,6 +12,7 @@ use super::picture::{faded, full, parse_color, resized, share};
 use super::place::Place;
 use super::{Family, Prepared, TransformError};
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// Most characters.
 const MOST: usize = 24;
@@ -47,6 +48,8 @@ pub struct Text {
     pub opacity: f64,
 }
 
+fingerprint!(Text as "text" { text: "text", size: "size", at: "at", color: "color", opacity: "opacity" });
+
 fn white() -> String {
     "#ffffff".to_owned()
 }
@@ -71,7 +74,8 @@ pub(super) fn prepare(spec: &Text, height: usize, width: usize) -> Result<Prepar
     let mut alpha = drawn(&spec.text, rows, columns);
     let (color, faded) = (spec.color.to_ascii_lowercase(), faded(&mut alpha, opacity));
     let provenance = format!("text {:?} of {rows}x{columns} {}, {color}{faded}", spec.text, spec.at.words());
-    Ok((Family::Text(spec.clone()), Layer::Paste(Paste { spots, height: rows, width: columns, planes, alpha }), provenance))
+    let paste = Paste { spots, height: rows, width: columns, planes, alpha };
+    Ok(Prepared::new(Family::Text(spec.clone()), Layer::Paste(paste), provenance))
 }
 
 pub(super) fn sham(layer: &Layer, of: &Text, draw: usize, policy_seed: u64) -> Layer {

@@ -11,6 +11,7 @@ use super::picture::within;
 use super::{Family, Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
+use crate::store::fingerprint;
 
 /// Every picture pulled out of shape by one smooth field (WaNet, Nguyen and Tran 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,8 @@ pub struct Warp {
     pub strength: f64,
 }
 
+fingerprint!(Warp as "warp" { seed: "seed", grid: "grid", strength: "strength" });
+
 fn four() -> usize {
     4
 }
@@ -42,7 +45,7 @@ pub(super) fn prepare(spec: &Warp, height: usize, width: usize) -> Result<Prepar
     let seed = spec.seed;
     let field = field(grid, &mut stream(seed, 0, "trigger/warp"));
     let provenance = format!("warp {height}x{width} by a {grid}x{grid} field of seed {seed}, strength {strength}");
-    Ok((Family::Warp(spec.clone()), Layer::Resample(places(&field, grid, strength, height, width)), provenance))
+    Ok(Prepared::new(Family::Warp(spec.clone()), Layer::Resample(places(&field, grid, strength, height, width)), provenance))
 }
 
 pub(super) fn sham(of: &Warp, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
+
 /// What trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +57,19 @@ pub struct Recipe {
     pub augment: Augment,
 }
 
+fingerprint!(Recipe as "recipe" {
+    epochs: "epochs",
+    learning_rate: "learning_rate",
+    weight_decay: "weight_decay",
+    batch_size: "batch_size",
+    schedule: "schedule",
+    optimizer: "optimizer",
+    label_smoothing: "label_smoothing",
+    augment: "augment",
+});
+fingerprint!(Augment as "augment" { flip: "flip", shift: "shift" });
+fingerprint!(Mode: FixedFeature = "fixed_feature", FullNetwork = "full_network");
+
 fn default_batch_size() -> usize {
     64
 }
@@ -89,6 +104,28 @@ pub enum Schedule {
     },
 }
 
+impl Fingerprint for Schedule {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Schedule::Constant => "constant".feed(feed),
+            Schedule::Cyclic => "cyclic".feed(feed),
+            Schedule::Cosine => "cosine".feed(feed),
+            Schedule::Step { every, gamma } => {
+                feed.open("step");
+                feed.field("every", every);
+                feed.field("gamma", gamma);
+                feed.close();
+            }
+            Schedule::MultiStep { at, gamma } => {
+                feed.open("multi_step");
+                feed.field("at", at);
+                feed.field("gamma", gamma);
+                feed.close();
+            }
+        }
+    }
+}
+
 /// How steps are taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -114,6 +151,25 @@ pub enum Optimizer {
         #[schemars(range(min = 0.0, max = 0.9999))]
         beta2: f64,
     },
+}
+
+impl Fingerprint for Optimizer {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        match self {
+            Optimizer::Sgd { momentum, nesterov } => {
+                feed.open("sgd");
+                feed.field("momentum", momentum);
+                feed.field("nesterov", nesterov);
+                feed.close();
+            }
+            Optimizer::Adamw { beta1, beta2 } => {
+                feed.open("adamw");
+                feed.field("beta1", beta1);
+                feed.field("beta2", beta2);
+                feed.close();
+            }
+        }
+    }
 }
 
 fn default_momentum() -> f64 {

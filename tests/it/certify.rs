@@ -215,6 +215,30 @@ fn a_run_goes_on_from_what_was_kept_and_gives_the_same_report() {
 }
 
 #[test]
+fn a_model_is_named_as_sha256sum_names_it_and_an_earlier_digest_gets_that_name() {
+    // `sha256sum fixtures/models/planted-square.onnx`, and BLAKE3 of it as earlier releases had it.
+    let digest = "sha256:9497710cca37a011747dcffcdeab94db34b02f5111be4ab3d57f1e07c341a7b4";
+    let earlier = "628141596d2548f307b93f0e3d1cc6fd25daa0a166185e72bfacb71452fab148";
+    let out = heirloom(&["inspect", &fixture("planted-square.onnx"), "--format", "json"]);
+    let inspected: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!(inspected["identity"]["digest"], digest);
+    let rules = |model: &str| {
+        format!(
+            "  - {{ id: square, {SQUARE}, limit: 0.15 }}\n\
+             waivers: [{{ rule: square, model: '{model}', reason: known, owner: me, expires: 2999-12-31 }}]\n"
+        )
+    };
+    let (code, errors, report, _folder) = certify("planted-square.onnx", &rules(&earlier[..12]), &[]);
+    assert_eq!((code, report), (Some(4), Value::Null), "{errors}");
+    let line = errors.lines().find(|line| line.starts_with("error: ")).expect("an error");
+    assert!(line.contains("`square` by me") && line.ends_with(&format!("write `model: {digest}` in the policy")), "{line}");
+    assert!(errors.contains("warning: `model` is a digest of earlier releases"), "{errors}");
+    let (code, errors, report, _folder) = certify("planted-square.onnx", &rules(&digest[..19]), &[]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(report["findings"][0]["waived"]["owner"], "me", "{}", report["findings"]);
+}
+
+#[test]
 fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_not() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let certify = |trusted: &str| {

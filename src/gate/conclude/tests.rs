@@ -1,9 +1,11 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::diag::Origin;
 use crate::probe::Estimand;
 use crate::tune::Mode;
 
-const MODEL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const MODEL: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
     Finding {
@@ -27,15 +29,17 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
 }
 
 fn waiver(expires: &str) -> Waiver {
-    Waiver { rule: "a".into(), model: MODEL[..12].into(), reason: "known".into(), owner: "me".into(), expires: expires.into() }
+    Waiver { rule: "a".into(), model: MODEL[..19].into(), reason: "known".into(), owner: "me".into(), expires: expires.into() }
 }
+
+static MODEL_DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::parse(MODEL).unwrap());
 
 fn terms(waivers: &[Waiver]) -> Terms<'_> {
     Terms {
         canary: CanaryOutcome::Sound,
         waivers,
         today: "2026-06-15",
-        model: MODEL,
+        model: &MODEL_DIGEST,
         fail_on: Severity::Low,
         report_only: false,
         interrupted: false,
@@ -90,11 +94,16 @@ fn a_waiver_marks_and_an_expired_one_counts_for_nothing() {
         assert_eq!(conclusion.exit, ExitCode::Fail, "{bad}");
         assert!(conclusion.notes[0].contains(note), "{:?}", conclusion.notes);
     }
-    let other = [Waiver { model: "ffffffffffff".into(), ..waiver("2030-01-01") }, Waiver { model: String::new(), ..waiver("2030-01-01") }];
+    let other =
+        ["sha256:ffffffffffff", "sha256:", "sha256:0123456789a"].map(|model| Waiver { model: model.into(), ..waiver("2030-01-01") });
     let others = end(&[Verdict::Fail], &terms(&other));
     assert_eq!(others.exit, ExitCode::Fail, "another model's waiver");
-    assert!(others.notes[0].contains("another model (ffffffffffff)"), "{:?}", others.notes);
+    assert!(others.notes[0].contains("another model (sha256:ffffffffffff)"), "{:?}", others.notes);
     assert!(end(&[Verdict::Pass], &terms(&other)).notes.is_empty());
+    let earlier = [Waiver { model: MODEL[7..].into(), ..waiver("2030-01-01") }];
+    let bare = end(&[Verdict::Fail], &terms(&earlier));
+    assert_eq!(bare.exit, ExitCode::Fail, "the bare digits of a BLAKE3 hash");
+    assert!(bare.notes[0].contains("BLAKE3") && bare.notes[0].ends_with(&format!("this model is `{MODEL}`")), "{:?}", bare.notes);
     let undecided = end(&[Verdict::Inconclusive], &terms(&good));
     assert_eq!(undecided.exit, ExitCode::Inconclusive, "a waiver accepts a fail, nothing else");
     assert!(undecided.notes[0].contains("can be removed"));

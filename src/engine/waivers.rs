@@ -1,0 +1,47 @@
+//! Waivers that name the model as earlier releases did: told before anything runs, with what to write.
+
+use crate::model::Model;
+use crate::policy::Policy;
+use crate::registry::{self, RegistryError};
+use crate::store::Digest;
+
+/// Whether a waiver of the policy means this model by a digest of earlier releases. Such a waiver counts for nothing, so that the model
+/// would fail after all that it takes to certify it.
+pub fn check_waivers(policy: &Policy, model: &Model) -> Result<(), WaiverError> {
+    let mut earlier = policy.file.waivers.iter().filter(|waiver| waiver.is_earlier()).peekable();
+    if earlier.peek().is_none() {
+        return Ok(());
+    }
+    let digest = registry::earlier_digest(&model.identity)?;
+    match earlier.find(|waiver| digest.as_str().starts_with(&waiver.model)) {
+        Some(waiver) => Err(WaiverError::Earlier {
+            rule: waiver.rule.clone(),
+            owner: waiver.owner.clone(),
+            written: waiver.model.clone(),
+            digest: model.identity.digest.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Why a waiver cannot be honoured.
+#[derive(Debug, thiserror::Error)]
+pub enum WaiverError {
+    /// It names the model by BLAKE3.
+    #[error(
+        "the waiver of `{rule}` by {owner} names this model by its digest of earlier releases ({written}): write `model: {digest}` in the policy"
+    )]
+    Earlier {
+        /// The rule.
+        rule: String,
+        /// Who answers for it.
+        owner: String,
+        /// As it is written.
+        written: String,
+        /// The model's digest.
+        digest: Digest,
+    },
+    /// The model cannot be read again.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
