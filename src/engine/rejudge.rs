@@ -47,7 +47,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Skipped) => Err(Missing::Impossible(why)),
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
                     None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
-                    Some(m) if m.terms.as_ref().is_some_and(|measured| *measured != terms) => Err(Missing::Failed(format!(
+                    Some(m) if m.terms.as_ref() != Some(&terms) => Err(Missing::Failed(format!(
                         "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
                     ))),
                     Some(_) if other.is_some() => Err(Missing::Failed(format!("{finding}: {}: {anew}", other.clone().unwrap_or_default()))),
@@ -138,7 +138,9 @@ enum Data {
 
 fn data(report: &Report, policy: &Policy) -> Data {
     // Not the policy's own words in the report: that is the one it was judged by last.
-    let Some(TargetFacts { data: measured, source: Some(source), .. }) = &report.target else { return Data::Same };
+    let Some(TargetFacts { data: measured, source: Some(source), .. }) = &report.target else {
+        return Data::Doubtful("the report does not say on which pictures it was measured".into());
+    };
     let asked = &policy.file.target.data;
     if source == asked {
         return Data::Same;

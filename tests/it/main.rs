@@ -5,6 +5,7 @@ mod cache;
 mod calibrate;
 mod certify;
 mod cli;
+mod identities;
 mod layers;
 mod probes;
 mod run;
