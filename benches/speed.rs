@@ -1,14 +1,14 @@
-//! Pictures a second of a network, evaluated and trained on: `cargo bench --bench speed -- MODEL BATCH [SECONDS]`.
+//! Images a second of a network, evaluated and trained on: `cargo bench --bench speed -- MODEL BATCH [SECONDS [DEVICE PRECISION]]`.
 //!
-//! Prints one JSON object. `side_by_side.py` runs it in turn with PyTorch and ONNX Runtime.
+//! DEVICE and PRECISION as for `certify`. Prints one JSON object. `side_by_side.py` runs it in turn with PyTorch and ONNX Runtime.
 
 mod memory;
 
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
-use heirloom::exec::{self, Norm, Weights};
+use candle_core::{Device, Tensor};
+use heirloom::exec::{self, Choice, Compute, Norm, Precision, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
 use heirloom::runtime::{self, Wanted};
@@ -19,42 +19,51 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // SAFETY: this sets a number in the allocator's table of options, before there is a second thread.
     unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let [model, batch, rest @ ..] = arguments.as_slice() else { return Err("MODEL BATCH [SECONDS]".into()) };
+    let [model, batch, rest @ ..] = arguments.as_slice() else { return Err("MODEL BATCH [SECONDS [DEVICE PRECISION]]".into()) };
     let batch: usize = batch.parse()?;
     let seconds: f64 = rest.first().map_or(Ok(3.0), |text| text.parse())?;
+    let device: Choice = rest.get(1).map_or(Ok(Choice::Cpu), |text| text.parse())?;
+    let precision: Precision = rest.get(2).map_or(Ok(Precision::F32), |text| text.parse())?;
+    let compute = Compute::open(device, precision)?;
     let wanted = std::env::var_os("ORT_DYLIB_PATH").map_or(Wanted::Any, |named| Wanted::named(&named));
     let runtime = runtime::open(&wanted)?.runtime;
     let model = Model::load(registry::identify(Path::new(model))?, &LoadOptions { runtime, ..LoadOptions::default() })?;
     let network = model.own()?;
     let graph = &network.graph;
-    let weights = Weights::new(&network.params.0, DType::F32)?;
+    let weights = Weights::on(&compute, &network.params.0)?;
     let shape = graph.node(graph.input()).shape.at(batch);
     let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let input = Tensor::from_vec(values, shape, &Device::Cpu)?;
+    let placed = weights.place(&input)?;
     let trains = exec::trainable(graph);
     let before = memory::peak();
-    let forward = rate(batch, seconds, || exec::infer(graph, &weights, &input).map(drop))?;
+    let forward = rate(batch, seconds, || {
+        exec::infer(graph, &weights, &placed)?;
+        weights.wait()
+    })?;
     let forward_peak = memory::peak();
     let through = match &model.runtime {
         Ok(extractor) => rate(batch, seconds, || extractor.features(&input).map(drop))?,
         Err(_) => 0.0,
     };
     let train = rate(batch, seconds, || {
-        let recording = exec::record(graph, &weights, &trains, Norm::Batch, &input)?;
+        let recording = exec::record(graph, &weights, &trains, Norm::Batch, &placed)?;
         let gradient = recording.output.clone();
-        recording.backward(graph, &gradient).map(drop)
+        recording.backward(graph, &gradient)?;
+        weights.wait()
     })?;
     println!(
         "{{\"forward\": {forward:.2}, \"through_onnx_runtime\": {through:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
-         \"threads\": {}, \"instruction_set\": \"{}\"}}",
+         \"threads\": {}, \"instruction_set\": \"{}\", \"device\": \"{}\", \"precision\": \"{precision}\"}}",
         memory::peak(),
         rayon::current_num_threads(),
-        exec::instruction_set()
+        exec::instruction_set(),
+        compute.name()
     );
     Ok(())
 }
 
-/// Pictures a second at the fastest step: what else runs on the machine makes steps slower, never faster.
+/// Images a second at the fastest step: what else runs on the machine makes steps slower, never faster.
 fn rate<E>(batch: usize, seconds: f64, step: impl Fn() -> Result<(), E>) -> Result<f64, E> {
     step()?;
     let clock = Instant::now();

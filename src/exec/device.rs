@@ -1,5 +1,10 @@
 //! Where a network is computed, and in what numbers.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "cuda")]
+mod libraries;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -111,7 +116,7 @@ impl Compute {
             Choice::Cuda(ordinal) => cuda::open(ordinal, precision)?,
             Choice::Auto => match cuda::open(0, precision) {
                 Ok(found) => found,
-                Err(error @ (DeviceError::NoCuda | DeviceError::NoDevice { .. })) => {
+                Err(error @ (DeviceError::NoCuda | DeviceError::Library { .. } | DeviceError::NoDevice { .. })) => {
                     Self { note: Some(format!("--device auto: computed on the CPU, because {}", error.reason())), ..Self::cpu() }
                 }
                 Err(error) => return Err(error),
@@ -167,37 +172,6 @@ impl Compute {
     }
 }
 
-#[cfg(feature = "cuda")]
-mod cuda {
-    use candle_core::Device;
-    use candle_core::cuda::{cudarc::driver::CudaContext, set_gemm_reduced_precision_f32};
-
-    use super::{Choice, Compute, DeviceError, Precision};
-
-    pub(super) fn open(ordinal: usize, precision: Precision) -> Result<Compute, DeviceError> {
-        // cuDNN's own default for f32 is TF32, and candle has no switch for it: only the library's variable turns it off.
-        let forced_off = std::env::var_os("NVIDIA_TF32_OVERRIDE").is_some_and(|value| value == "0");
-        let count = CudaContext::device_count().map_err(|error| DeviceError::NoDevice { ordinal, reason: error.to_string() })?;
-        if usize::try_from(count).is_ok_and(|count| ordinal >= count) {
-            return Err(DeviceError::NoDevice { ordinal, reason: format!("the driver knows {count}") });
-        }
-        if cfg!(feature = "cudnn") && precision == Precision::F32 && !forced_off {
-            return Err(DeviceError::CudnnTf32);
-        }
-        let broken = |error: &dyn std::fmt::Display| DeviceError::Broken { ordinal, reason: error.to_string() };
-        // One stream for all threads: tensors may be made on one thread and read on another.
-        let device = Device::new_cuda_with_stream(ordinal).map_err(|e| broken(&e))?;
-        let context = device.as_cuda_device().map_err(|e| broken(&e))?.cuda_stream().context().clone();
-        let name = format!("cuda {}", context.name().map_err(|e| broken(&e))?);
-        let (generation, _) = context.compute_capability().map_err(|e| broken(&e))?;
-        if generation < 8 && precision != Precision::F32 {
-            return Err(DeviceError::Precision { precision, device: name });
-        }
-        set_gemm_reduced_precision_f32(precision == Precision::Tf32);
-        Ok(Compute { device, precision, name, note: None, card: Some(ordinal), choice: Choice::Cuda(ordinal) })
-    }
-}
-
 #[cfg(not(feature = "cuda"))]
 mod cuda {
     use super::{Compute, DeviceError, Precision};
@@ -213,7 +187,13 @@ pub enum DeviceError {
     /// Built without CUDA.
     #[error("this build of heirloom computes on the CPU only")]
     NoCuda,
-    /// No driver, no card, or none of that number.
+    /// A library that computing on a card takes is not here, or too old.
+    #[error("no CUDA device can be used here: {reason}")]
+    Library {
+        /// Which, and what the system says.
+        reason: String,
+    },
+    /// No card, or none of that number.
     #[error("there is no CUDA device {ordinal} here: {reason}")]
     NoDevice {
         /// As asked for.
@@ -248,6 +228,9 @@ impl DeviceError {
         match self {
             Self::NoCuda => {
                 "--device cpu computes here; for NVIDIA cards build it with `cargo install --path . --features cuda` (docs/cuda.md)"
+            }
+            Self::Library { .. } => {
+                "install NVIDIA's driver, and CUDA's libraries where LD_LIBRARY_PATH finds them (docs/cuda.md); --device cpu computes without"
             }
             Self::NoDevice { .. } => "`nvidia-smi` lists the cards that the driver sees; --device auto takes the CPU where there is none",
             Self::Broken { .. } => "`nvidia-smi` shows who uses the card and how much memory is free; --device cpu computes without it",
