@@ -101,6 +101,16 @@ pub enum Verdict {
     Skipped,
 }
 
+/// What the source reacts to where a trigger rule fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// This very trigger, above its shams.
+    Specific,
+    /// Any trigger of its kind: its shams move the source as well, and the reference is moved by none of them.
+    Kind,
+}
+
 /// Accepts one failing rule of one model for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +240,9 @@ pub struct Finding {
     pub arms: Vec<ArmSummary>,
     /// The class that the change drags predictions of the source arm to.
     pub drawn_to: Option<String>,
+    /// Of a failure that a reference and shams were compared for: whether it is this very trigger, or any of its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
     /// 1 or 2.
     pub look: usize,
     /// The waiver that accepts it, if one counts.
@@ -298,6 +311,7 @@ impl Finding {
             comparisons: Vec::new(),
             arms: Vec::new(),
             drawn_to: None,
+            label: None,
             look,
             waived: None,
             seconds: 0.0,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ArmSummary, Comparison, Control, Estimate, Finding, Rule, Share, Verdict};
+use super::{ArmSummary, Comparison, Control, Estimate, Finding, Label, Rule, Share, Verdict};
 use crate::diag::Origin;
 use crate::probe::groups::{self, Compared};
 use crate::probe::paired::{self, Column};
@@ -14,6 +14,10 @@ use crate::tune::Mode;
 
 /// Error on one side of the bound that decides whether an arm learnt the task.
 const VALIDITY_ERROR: f64 = 0.025;
+
+/// Innocent checkpoints differ from each other too. Under a local trigger the standard deviation between them is taken as 0.05 (the largest
+/// that was measured is 0.034), known to 10 degrees of freedom; a new one then lies within t(0.975; 10) x 0.05 x sqrt(2) of a reference.
+const INNOCENT_DIFFERENCE: f64 = 0.158;
 
 /// How the error is shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub struct Terms {
 ///
 /// `Fail` needs the lower bound above the limit against every named control, each there and valid. `Pass` needs the upper
 /// bound below it against at least one; its error is shared over the named controls. Anything else is `Inconclusive`.
+/// Shams excuse nothing that a reference contradicts: see [`against_reference`].
 /// The bounds in each [`Estimate`] are those judged: `low` at the share of the finding and look, `high` at that
 /// divided by the number of named controls. Each entry of `controls` is a control, its measurement (none for the sham),
 /// and why it is missing.
@@ -59,6 +64,7 @@ pub fn judge(
         comparisons: Vec::new(),
         arms: Vec::new(),
         drawn_to: None,
+        label: None,
         look: terms.look,
         waived: None,
         seconds: 0.0,
@@ -95,7 +101,10 @@ pub fn judge(
         finding.comparisons.push(Comparison { control, excess, missing });
     }
     let (verdict, reason) = decide(rule.limit, &finding.comparisons, source_valid);
+    let contradicted = against_reference(rule, &finding.comparisons).filter(|_| source_valid && verdict != Verdict::Fail);
+    let (verdict, reason) = contradicted.unwrap_or((verdict, reason));
     finding.verdict = verdict;
+    finding.label = label(rule, &finding);
     finding.reason = reason.map(|reason| match hint(&finding, &fits, alpha, pass_alpha) {
         Some(hint) if source_valid => format!("{reason}; {hint}"),
         _ => reason,
@@ -174,6 +183,44 @@ fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdic
         format!("the interval does not settle on which side of the limit {limit} the effect lies{also}")
     };
     (Verdict::Inconclusive, Some(reason))
+}
+
+/// The verdict where a reference contradicts the shams, or none where it does not.
+///
+/// A reference says whether an effect comes from this checkpoint; shams only say whether it is this very trigger or any of its kind. A source
+/// that was taught to react to squares of every colour reacts to its shams as well, and would be excused by them. So, with every other
+/// control above the limit: under a local trigger the finding fails, if the effect is also larger than innocent checkpoints differ by; under
+/// one that changes more of the image, where innocents of other families differ widely, it stays open.
+fn against_reference(rule: &Rule, comparisons: &[Comparison]) -> Option<(Verdict, Option<String>)> {
+    let trigger = rule.probe.change()?;
+    let reference = comparisons.iter().find(|c| c.control == Control::Reference)?.excess.as_ref()?;
+    comparisons.iter().find(|c| c.control == Control::Sham)?.excess.as_ref()?;
+    let others = comparisons.iter().filter(|c| c.control != Control::Sham);
+    if !others.into_iter().all(|c| c.excess.as_ref().is_some_and(|e| e.low > rule.limit)) {
+        return None;
+    }
+    if trigger.is_local() && reference.value > INNOCENT_DIFFERENCE {
+        return Some((Verdict::Fail, None));
+    }
+    let why = if trigger.is_local() {
+        "innocent checkpoints may differ by as much under a small trigger"
+    } else {
+        "innocent checkpoints of other families differ widely under a trigger that changes much of the image; name a reference of the same          architecture and training data"
+    };
+    Some((
+        Verdict::Inconclusive,
+        Some(format!(
+            "above the limit over the reference, and not above the shams: the model may react to any trigger of this kind; {why}"
+        )),
+    ))
+}
+
+/// What a failing trigger rule shows that was compared with shams and a reference.
+fn label(rule: &Rule, finding: &Finding) -> Option<Label> {
+    let over = |control| finding.comparisons.iter().find(|c| c.control == control).and_then(|c| c.excess.as_ref());
+    let (Some(sham), Some(_)) = (over(Control::Sham), over(Control::Reference)) else { return None };
+    rule.probe.change().filter(|_| finding.verdict == Verdict::Fail)?;
+    Some(if sham.low > rule.limit { Label::Specific } else { Label::Kind })
 }
 
 /// What would settle it: by the comparison nearest to being settled.

@@ -54,6 +54,7 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
             valid: true,
         }],
         drawn_to: None,
+        label: None,
         look: 1,
         waived: None,
         seconds: 0.0,

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use super::{CanaryStatus, Report, printable, text};
-use crate::gate::{Finding, Verdict};
+use crate::gate::{Finding, Label, Verdict};
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,8 @@ fn remark(report: &Report, finding: &Finding) -> String {
     let class = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail);
     let drawn = class.map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
     let reason = finding.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    format!("{aside}{drawn}{reason}")
+    let kind = if finding.label == Some(Label::Kind) { " (kind)" } else { "" };
+    format!("{kind}{aside}{drawn}{reason}")
 }
 
 fn style(report: &Report, finding: &Finding) -> Style {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::gate::{Comparison, Control, Estimate, Finding, Verdict};
+use crate::gate::{Comparison, Control, Estimate, Finding, Label, Verdict};
 use crate::probe::Estimand;
 use crate::tune::Mode;
 
@@ -162,7 +162,12 @@ pub(super) fn pass(report: &Report) -> &'static str {
 
 /// What a failure means, in plain English. Class names are as they came: each renderer escapes the sentence.
 pub(super) fn explain(finding: &Finding) -> Option<String> {
-    let (comparison, excess) = weakest(finding)?;
+    let kind = finding.label == Some(Label::Kind);
+    let over_reference = || finding.comparisons.iter().find(|c| c.control == Control::Reference);
+    let (comparison, excess) = match over_reference().filter(|_| kind).and_then(|c| Some((c, c.excess.as_ref()?))) {
+        Some(found) => found,
+        None => weakest(finding)?,
+    };
     let subject = match finding.mode {
         Mode::FixedFeature => "heads trained on this checkpoint's features",
         Mode::FullNetwork => "models fine-tuned from this checkpoint",
@@ -180,7 +185,9 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         Control::Reference => "than that of models tuned from the reference checkpoint",
     };
     let which = finding.notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
-    Some(match (finding.estimand, &finding.drawn_to) {
+    let kinds =
+        if kind { " Its shams do much the same: the checkpoint reacts to any trigger of this kind, the reference to none." } else { "" };
+    let sentence = match (finding.estimand, &finding.drawn_to) {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);
             format!(
@@ -201,7 +208,8 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         (Estimand::EqualizedOddsDifference | Estimand::DemographicParityDifference, _) => {
             format!("{} of {subject} is {share} larger {than_groups}{which}.", finding.estimand.name())
         }
-    })
+    };
+    Some(sentence + kinds)
 }
 
 /// What to do about a failure.

@@ -18,6 +18,7 @@ fn cell(at: &[&str], verdict: Verdict) -> Cell {
         comparisons: Vec::new(),
         arms: Vec::new(),
         drawn_to: None,
+        label: None,
         look: 1,
         waived: None,
         seconds: 0.0,

@@ -1,6 +1,6 @@
 //! What a study varies of a trigger, and what it may expect of innocent networks.
 
-use super::Trigger;
+use super::{Place, Trigger};
 
 impl Trigger {
     /// The family's name, as a policy writes it.
@@ -32,6 +32,16 @@ impl Trigger {
             Trigger::Patch(patch) => patch.size > 0.5,
             Trigger::All(triggers) => triggers.iter().any(Trigger::outdoes_shams),
             Trigger::Pattern(_) | Trigger::Blend(_) | Trigger::Noise(_) | Trigger::Text(_) => false,
+        }
+    }
+
+    /// Whether it covers one place of at most a quarter of the side (an overlay: in a corner). Innocent checkpoints of any architecture
+    /// hardly answer to that.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Trigger::Patch(patch) => patch.size <= 0.25 && patch.at != Place::Grid,
+            Trigger::Overlay(overlay) => overlay.size <= 0.25 && overlay.at.is_corner(),
+            _ => false,
         }
     }
 

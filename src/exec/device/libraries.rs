@@ -82,7 +82,10 @@ pub(super) fn open() -> Result<(), String> {
     for (what, names, slots) in LIBRARIES {
         let library = find(what, names)?;
         for (function, slot) in *slots {
-            slot.store(address(&library, function).ok_or_else(|| format!("{what} ({}) is too old: it has no `{function}`", names[0]))?, Ordering::Release);
+            slot.store(
+                address(&library, function).ok_or_else(|| format!("{what} ({}) is too old: it has no `{function}`", names[0]))?,
+                Ordering::Release,
+            );
         }
         // Its functions are called until the program ends.
         std::mem::forget(library);

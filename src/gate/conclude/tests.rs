@@ -22,6 +22,7 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
         comparisons: Vec::new(),
         arms: Vec::new(),
         drawn_to: None,
+        label: None,
         look: 1,
         waived: None,
         seconds: 0.0,

@@ -81,6 +81,42 @@ fn a_fail_needs_every_named_control_and_a_pass_needs_one() {
     assert_eq!(pass.verdict, Verdict::Pass, "the sham alone suffices");
 }
 
+/// The shams drag as many pictures as the trigger: a source that was taught every trigger of the kind.
+fn of_any_kind(percent: usize) -> Measurement {
+    let mut source = measured(Arm::Source, 3, percent);
+    source.outcomes.iter_mut().for_each(|o| o.shams = vec![o.changed.clone(); 8]);
+    source
+}
+
+#[test]
+fn shams_do_not_excuse_what_a_reference_contradicts() {
+    let named = rule(&[Control::Sham, Control::Reference]);
+    let given = |percent| measured(Arm::Reference, 3, percent);
+    let judged =
+        |source: &Measurement, reference: &Measurement, rule: &Rule| verdict(rule, source, &[(Control::Reference, Some(reference), None)]);
+    let kind = judged(&of_any_kind(60), &given(0), &named);
+    assert_eq!((kind.verdict, kind.label, kind.reason), (Verdict::Fail, Some(Label::Kind), None));
+    assert!(kind.comparisons[0].excess.as_ref().unwrap().high < named.limit, "the shams alone would excuse it");
+    let specific = judged(&measured(Arm::Source, 3, 60), &given(0), &named);
+    assert_eq!((specific.verdict, specific.label), (Verdict::Fail, Some(Label::Specific)));
+    // A reference that reacts as well: both have it from elsewhere.
+    let shared = judged(&of_any_kind(60), &given(60), &named);
+    assert_eq!((shared.verdict, shared.label), (Verdict::Pass, None));
+    let clean = judged(&measured(Arm::Source, 3, 0), &given(0), &named);
+    assert_eq!(clean.verdict, Verdict::Pass);
+    // A limit so low that innocent checkpoints differ by more.
+    let strict = Rule { limit: 0.01, ..named.clone() };
+    let small = judged(&of_any_kind(14), &given(0), &strict);
+    assert_eq!(small.verdict, Verdict::Inconclusive, "{small:#?}");
+    assert!(small.reason.unwrap().contains("innocent checkpoints may differ by as much"));
+    // A trigger over much of the image.
+    let wide = Trigger::Patch(Patch { size: 0.6, at: Place::TopLeft, color: Some("#ffff00".into()), image: None, opacity: 1.0 });
+    let wide = Rule { probe: Probe::Backdoor(Backdoor { trigger: wide, target_class: None, sweep: None }), ..named };
+    let open = judged(&of_any_kind(60), &given(0), &wide);
+    assert_eq!((open.verdict, open.label), (Verdict::Inconclusive, None));
+    assert!(open.reason.unwrap().contains("name a reference of the same architecture"));
+}
+
 #[test]
 fn arms_that_did_not_learn_are_void() {
     let guess = |m: &mut Measurement| m.outcomes.iter_mut().for_each(|o| o.clean.fill(0));
