@@ -92,8 +92,15 @@ pub struct Record {
     pub label: usize,
     /// Pictures of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known.
     pub cluster: String,
-    /// Further columns.
+    /// Further columns; empty where the value is not known ([`Record::value`]).
     pub attributes: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// The value in a column, where it is known. What stands for a missing value (empty, NaN, None, NA, N/A, null) is none.
+    pub fn value(&self, column: &str) -> Option<&str> {
+        self.attributes.get(column).map(String::as_str).filter(|value| !value.is_empty())
+    }
 }
 
 /// The target task.
@@ -136,7 +143,7 @@ pub struct ViewSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,
-    /// Take equally many per value of these columns (`label` is the class).
+    /// Take equally many per value of these columns (`label` is the class); images whose value is not known are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub balance: Vec<String>,
 }
@@ -202,6 +209,8 @@ pub struct DataSummary {
     pub train: Vec<usize>,
     /// Pictures per class that measure.
     pub test: Vec<usize>,
+    /// By column: the images that train and that measure whose value is not known, where there are any.
+    pub unknown: BTreeMap<String, [usize; 2]>,
     /// What the user should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -258,7 +267,12 @@ pub fn summary(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
 fn counted(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
     let Views { classes, train, test, warnings } = views(target, base, 0, Want::Index)?;
     let counts = |entries: &[Entry], split| view::check_classes(entries.iter().map(|e| e.record.label), split, &classes);
-    Ok(DataSummary { train: counts(&train, Split::Train)?, test: counts(&test, Split::Test)?, classes, warnings })
+    let all = || train.iter().chain(&test).map(|entry| &entry.record);
+    let columns: BTreeSet<String> = all().flat_map(|record| record.attributes.keys()).cloned().collect();
+    let lacking = |entries: &[Entry], column: &str| entries.iter().filter(|entry| entry.record.value(column).is_none()).count();
+    let unknown = columns.into_iter().map(|column| ([lacking(&train, &column), lacking(&test, &column)], column));
+    let unknown = unknown.filter(|(counts, _)| *counts != [0, 0]).map(|(counts, column)| (column, counts)).collect();
+    Ok(DataSummary { train: counts(&train, Split::Train)?, test: counts(&test, Split::Test)?, classes, unknown, warnings })
 }
 
 /// Both views of a target task, before any picture is decoded.
@@ -297,8 +311,8 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
             (None, share) => view::split(first, share.unwrap_or_default(), seed),
         };
     }
-    let train = view::apply(train, &target.train, Split::Train, &classes, seed)?;
-    let test = view::apply(test, &target.test, Split::Test, &classes, seed)?;
+    let train = view::apply(train, &target.train, Split::Train, &classes, seed, &mut warnings)?;
+    let test = view::apply(test, &target.test, Split::Test, &classes, seed, &mut warnings)?;
     view::check_classes(train.iter().map(|e| e.record.label), Split::Train, &classes)?;
     view::check_classes(test.iter().map(|e| e.record.label), Split::Test, &classes)?;
     let trained: BTreeSet<&str> = train.iter().map(|e| e.record.cluster.as_str()).collect();
@@ -308,6 +322,11 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
         warnings.push(format!("{} clusters have pictures in both train and test: {}", names.len(), attributes::first(&names)));
     }
     Ok(Views { classes, train, test, warnings })
+}
+
+/// That the value of a column is not known of some images, of how many, and what comes of it.
+pub fn unknown(column: &str, (some, all): (usize, usize), which: &str, so: &str) -> Option<String> {
+    (some > 0).then(|| format!("`{column}` is not known of {some} of {all} {which} images: {so}"))
 }
 
 impl std::fmt::Display for Split {
@@ -411,9 +430,9 @@ pub enum DataError {
     /// A class or column that does not exist.
     #[error("no {what} is called `{name}`{hint}; there are: {known}")]
     Unknown { what: &'static str, name: String, hint: String, known: String },
-    /// A picture that cannot be put into a group.
-    #[error("{id}: no value in column `{column}`, which `balance` needs")]
-    NoValue { column: String, id: String },
+    /// No image can be put into a group.
+    #[error("{split}: no image has a value in column `{column}`, so that there is nothing to balance")]
+    NoValue { split: Split, column: String },
     /// Balance over a group without pictures.
     #[error("{split}: no picture has {group}, so that `balance` would leave none")]
     EmptyGroup { split: Split, group: String },
@@ -493,7 +512,7 @@ impl DataError {
             }
             Self::ClassTwice { .. } | Self::ClassNamesDiffer { .. } => "give every class one name, the same in all files",
             Self::Unknown { .. } => "correct the name under `target` in the policy",
-            Self::NoValue { .. } => "fill in the value, or take the column out of `balance`",
+            Self::NoValue { .. } => "fill in the values, or balance over another column; empty, NaN, None, NA, N/A and null are no values",
             Self::EmptyGroup { .. } => "take a column out of `balance`, or use only classes (`classes`) that have every group",
             Self::LimitTooSmall { .. } => "raise the limit, or take a column out of `balance`",
             Self::EmptySplit { .. } => {

@@ -244,14 +244,27 @@ pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<Strin
             remarks.push(format!("{view}: the groups give {pictures} training pictures, not {limit}"));
         }
     }
-    let compared: BTreeSet<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
-    for name in compared {
-        let unknown = data.test.records().iter().filter(|record| !record.attributes.contains_key(name)).count();
-        if unknown > 0 {
-            remarks.push(format!("`{name}` is not known of {unknown} of {} test pictures: they are in no group", data.test.len()));
-        }
-    }
+    let lacking = |set: &data::Dataset, name: &str| set.records().iter().filter(|record| record.value(name).is_none()).count();
+    let unknown = unknown(policy, &|name| [(lacking(&data.train, name), data.train.len()), (lacking(&data.test, name), data.test.len())]);
+    remarks.extend(unknown.into_iter().map(|(_, remark)| remark));
     remarks
+}
+
+/// Of the attributes that rules compare or balance by: of how many images the value is not known, and what comes of it. `lacking` gives such
+/// images and all, of those that train and of those that measure.
+pub fn unknown(policy: &Policy, lacking: &dyn Fn(&str) -> [(usize, usize); 2]) -> Vec<(String, String)> {
+    let compared: BTreeSet<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
+    let test = compared.into_iter().filter_map(|name| {
+        let [_, test] = lacking(name);
+        Some((name.to_owned(), data::unknown(name, test, "test", "they are in no group")?))
+    });
+    let balanced: BTreeSet<String> = plan::views(policy).into_iter().flatten().map(|view| view.attribute).collect();
+    let train = balanced.into_iter().filter_map(|name| {
+        let [train, _] = lacking(&name);
+        let remark = data::unknown(&name, train, "training", "the probe `debiased` leaves them out")?;
+        Some((name, remark))
+    });
+    test.chain(train).collect()
 }
 
 /// Runs every look until all findings are settled, and concludes.

@@ -205,7 +205,7 @@ pub enum Estimand {
     Reliance,
     /// The widest difference in accuracy between two values of an attribute, over labels.
     GroupGap,
-    /// The accuracy of the worst group (label x attribute); judged is how far it falls short of the control's.
+    /// The accuracy of the worst group (label x attribute); judged is how far a group's falls short of the same group's under the control.
     WorstGroupAccuracy,
     /// Fairlearn's: the larger of the differences in true and false positive rate between values of an attribute.
     EqualizedOddsDifference,
@@ -253,7 +253,7 @@ impl Estimand {
                 "how much more often a class is predicted where the attribute has one value than where it has another, over the other labels"
             }
             Self::GroupGap => "the widest difference in accuracy between two values of the attribute, over classes",
-            Self::WorstGroupAccuracy => "how far the accuracy of the worst group (class x value) falls short of the control's",
+            Self::WorstGroupAccuracy => "how far the accuracy of a group (class x value) falls short of the same group's under the control",
             Self::EqualizedOddsDifference => {
                 "the larger of the differences in true and false positive rate between values (as Fairlearn has it)"
             }
@@ -301,10 +301,12 @@ pub struct Column {
 impl Column {
     /// The column of a name, from the attributes of every picture.
     pub fn of<'a>(name: &str, attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone) -> Self {
-        let mut values: Vec<String> = attributes.clone().filter_map(|a| a.get(name).cloned()).collect();
+        // An empty value is one that is not known.
+        let known = |a: &'a BTreeMap<String, String>| a.get(name).filter(|value| !value.is_empty());
+        let mut values: Vec<String> = attributes.clone().filter_map(|a| known(a).cloned()).collect();
         values.sort_unstable();
         values.dedup();
-        let of = attributes.map(|a| a.get(name).and_then(|value| values.binary_search(value).ok()).map(|at| at as u32)).collect();
+        let of = attributes.map(|a| known(a).and_then(|value| values.binary_search(value).ok()).map(|at| at as u32)).collect();
         Self { name: name.to_owned(), values, of }
     }
 }
@@ -372,10 +374,12 @@ pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Tabl
     }
 }
 
-/// The excess over another arm, paired by seed index and picture.
-pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+/// The excess over one of `controls` (an index; they are all the arms that are there), paired by seed index and image. Which groups are
+/// compared hangs on all controls.
+pub fn excess_over_arm(source: &Measurement, controls: &[&Measurement], over: usize, setting: &Setting) -> Result<Table, ProbeError> {
+    let control = controls.get(over).ok_or(ProbeError::NoControl)?;
     match setting.probe.compared() {
-        Some(compared) => groups::excess_over_arm(source, control, &compared, setting),
+        Some(compared) => groups::excess_over_arm(source, controls, over, &compared, setting),
         None => paired::excess_over_arm(source, control, setting),
     }
 }
@@ -385,5 +389,5 @@ pub fn clean_accuracy(measurement: &Measurement) -> Result<Table, ProbeError> {
     let layout = table::Layout::of(measurement, 0)?;
     let right = |o: &Outcome| -> Vec<f64> { o.clean.iter().zip(&measurement.labels).map(|(p, y)| f64::from(u8::from(p == y))).collect() };
     let rows = measurement.outcomes.iter().map(|o| layout.by_cluster(&right(o))).collect();
-    Ok(Table { rows, images: measurement.labels.len(), effective: layout.clusters(), between_halves: 0.0 })
+    Ok(Table { rows, images: measurement.labels.len(), effective: layout.clusters(), between_halves: 0.0, between_seeds: 0.0 })
 }

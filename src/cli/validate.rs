@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use super::output::{Output, Shape, say};
+use crate::data;
 use crate::diag::{self, Diagnostic, Level, Located};
+use crate::engine;
 use crate::gate::ExitCode;
-use crate::policy::{self, PolicyError};
+use crate::policy::{self, Policy, PolicyError};
 use crate::report::printable;
 
 const EXAMPLES: &str = "\
@@ -18,7 +20,8 @@ Exit code 0 if every file is valid, 4 otherwise.";
 /// Check policy files without running anything.
 ///
 /// Shows every mistake at once, with its line, what is wrong and what to write instead. Files that a policy names (data, trigger
-/// pictures, the reference model) are looked for too.
+/// pictures, the reference model) are looked for too. Where rules sort images by an attribute, the data's index is read: of how many images
+/// the attribute is not known is said.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -35,9 +38,13 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     for file in &args.files {
         let name = file.display().to_string();
         match policy::load(file) {
-            Ok((policy, remarks)) => {
+            Ok((policy, mut remarks)) => {
+                let text = std::fs::read_to_string(file)?;
+                // Where a file is missing, that is what there is to say of the data.
+                if remarks.is_empty() {
+                    remarks.extend(of_data(&policy, &text));
+                }
                 if !remarks.is_empty() {
-                    let text = std::fs::read_to_string(file)?;
                     report(&text, &name, &remarks, &mut located, out);
                 }
                 let rules = policy.rules.len();
@@ -59,6 +66,32 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         }
     }
     Ok(i32::from(if valid { ExitCode::Pass } else { ExitCode::Usage }.code()))
+}
+
+/// What is to be known of the data of a policy that sorts images by an attribute: of how many of them it is not known.
+fn of_data(policy: &Policy, text: &str) -> Vec<Diagnostic> {
+    let views = [&policy.file.target.train, &policy.file.target.test];
+    let sorts = policy.rules.iter().any(|rule| rule.probe.compared().is_some()) || views.iter().any(|view| !view.balance.is_empty());
+    if !sorts {
+        return Vec::new();
+    }
+    let place = |name: &str| text.rfind(name).map_or(0..0, |at| at..at + name.len());
+    match data::summary(&policy.file.target, &policy.base) {
+        Ok(summary) => {
+            let all = [&summary.train, &summary.test].map(|counts| counts.iter().sum::<usize>());
+            let lacking = |name: &str| {
+                let [train, test] = summary.unknown.get(name).copied().unwrap_or_default();
+                [(train, all[0]), (test, all[1])]
+            };
+            let compared = engine::unknown(policy, &lacking).into_iter().map(|(name, remark)| (place(&name), remark));
+            let remarks = compared.chain(summary.warnings.iter().map(|warning| (place("target"), warning.clone())));
+            remarks.map(|(span, remark)| Diagnostic::warning("policy::data", span, remark)).collect()
+        }
+        Err(error) => {
+            let told = Diagnostic::warning("policy::data", place("target"), format!("the data cannot be used: {error}"));
+            vec![error.hint().into_iter().fold(told, Diagnostic::hint)]
+        }
+    }
 }
 
 fn report(text: &str, name: &str, diagnostics: &[Diagnostic], located: &mut Vec<Located>, out: &Output) {

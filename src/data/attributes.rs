@@ -1,10 +1,20 @@
-//! A CSV file of attributes, joined to the pictures by id.
+//! Attributes of images: what stands for a value that is not known, and a CSV file of them, joined to the images by id.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::DataError;
 use super::source::Entry;
+
+/// What stands for a value that is not known: what pandas reads as missing, and writes as text. Case counts: `none` may well be a value,
+/// as of a hat.
+const MISSING: [&str; 16] =
+    ["NaN", "nan", "NAN", "-NaN", "-nan", "None", "NA", "N/A", "n/a", "null", "NULL", "Null", "<NA>", "#N/A", "#NA", "NaT"];
+
+/// A value as a file gives it, or nothing where it stands for one that is not known.
+pub(super) fn known(value: String) -> String {
+    if MISSING.contains(&value.trim()) || value.trim().is_empty() { String::new() } else { value }
+}
 
 /// Joins the file's columns to the pictures; says which pictures and which lines found no partner.
 pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
@@ -29,8 +39,8 @@ pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>,
             missing.push(record.id.clone());
             continue;
         };
-        for (column, value) in header.iter().zip(&line).filter(|(column, value)| *column != "id" && !value.is_empty()) {
-            if record.attributes.insert(column.to_owned(), value.to_owned()).is_some() {
+        for (column, value) in header.iter().zip(&line).filter(|(column, _)| *column != "id") {
+            if record.attributes.insert(column.to_owned(), known(value.to_owned())).is_some() {
                 return Err(broken(format!("the data have a column `{column}` already")));
             }
         }

@@ -156,8 +156,9 @@ impl Layout {
                 if let (Field::Bytes(bytes), Want::Pictures(heap)) = (inner, want) {
                     picture = Picture::Encoded(heap.keep(bytes.data())?);
                 }
-            } else if let Some(text) = text(&value) {
-                attributes.insert(column, text);
+            } else {
+                // A null is a value that is not known.
+                attributes.insert(column, text(&value).unwrap_or_default());
             }
         }
         let label = label.ok_or_else(|| DataError::NoLabel { id: id.clone() })?;

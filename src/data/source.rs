@@ -162,7 +162,8 @@ fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
             };
             let label =
                 label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
-            let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes: row.attributes };
+            let attributes = row.attributes.into_iter().map(|(column, value)| (column, super::attributes::known(value))).collect();
+            let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes };
             Ok(Entry { record, picture: row.picture })
         });
         source.parts.push(entries.collect::<Result<_, DataError>>()?);

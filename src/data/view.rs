@@ -50,8 +50,8 @@ pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataE
 pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), DataError> {
     check_column(column, parts.iter().flatten().map(|entry| &entry.record.attributes))?;
     for entry in parts.iter_mut().flatten() {
-        if let Some(value) = entry.record.attributes.get(column) {
-            entry.record.cluster.clone_from(value);
+        if let Some(value) = entry.record.value(column) {
+            entry.record.cluster = value.to_owned();
         }
     }
     Ok(())
@@ -99,15 +99,22 @@ fn drawn<'a, T>(items: &'a [T], rng: &mut impl Rng) -> Vec<&'a T> {
     keyed.into_iter().map(|(_, _, item)| item).collect()
 }
 
-/// Balances and limits one split; what is left keeps its order.
-pub(super) fn apply(entries: Vec<Entry>, view: &ViewSpec, which: Split, classes: &[String], seed: u64) -> Result<Vec<Entry>, DataError> {
+/// Balances and limits one split; what is left keeps its order. What the user should know of it goes to `warnings`.
+pub(super) fn apply(
+    entries: Vec<Entry>,
+    view: &ViewSpec,
+    which: Split,
+    classes: &[String],
+    seed: u64,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Entry>, DataError> {
     let keep = if view.balance.is_empty() {
         match view.limit {
             Some(limit) if limit < entries.len() => limited(&entries, limit, which, seed),
             _ => return Ok(entries),
         }
     } else {
-        balanced(&entries, view, which, classes, seed)?
+        balanced(&entries, view, which, classes, seed, warnings)?
     };
     Ok(entries.into_iter().enumerate().filter(|(i, _)| keep.contains(i)).map(|(_, entry)| entry).collect())
 }
@@ -129,24 +136,32 @@ fn limited(entries: &[Entry], limit: usize, which: Split, seed: u64) -> BTreeSet
     line.into_iter().take(limit).map(|(_, _, i)| i).collect()
 }
 
-/// Equally many per combination of the columns' values, as many as the rarest combination and the limit allow.
-fn balanced(entries: &[Entry], view: &ViewSpec, which: Split, classes: &[String], seed: u64) -> Result<BTreeSet<usize>, DataError> {
+/// Equally many per combination of the columns' values, as many as the rarest combination and the limit allow. An image whose value is not
+/// known is of no combination.
+fn balanced(
+    entries: &[Entry],
+    view: &ViewSpec,
+    which: Split,
+    classes: &[String],
+    seed: u64,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeSet<usize>, DataError> {
     for column in view.balance.iter().filter(|column| *column != "label") {
         check_column(column, entries.iter().map(|entry| &entry.record.attributes))?;
     }
     let mut values: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); view.balance.len()];
     let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
-    for (i, Entry { record, .. }) in entries.iter().enumerate() {
-        let mut key = Vec::with_capacity(view.balance.len());
-        for (column, seen) in view.balance.iter().zip(&mut values) {
-            let value = match column.as_str() {
-                "label" => classes.get(record.label).map(String::as_str),
-                _ => record.attributes.get(column).map(String::as_str),
-            };
-            let value = value.ok_or_else(|| DataError::NoValue { column: column.clone(), id: record.id.clone() })?;
-            seen.insert(value);
-            key.push(value);
+    for column in &view.balance {
+        let unknown = entries.iter().filter(|entry| value(&entry.record, column, classes).is_none()).count();
+        if unknown == entries.len() && unknown > 0 {
+            return Err(DataError::NoValue { split: which, column: column.clone() });
         }
+        let all = entries.len();
+        warnings.extend(super::unknown(column, (unknown, all), &which.to_string(), "`balance` leaves them out"));
+    }
+    for (i, Entry { record, .. }) in entries.iter().enumerate() {
+        let Some(key) = view.balance.iter().map(|column| value(record, column, classes)).collect::<Option<Vec<&str>>>() else { continue };
+        values.iter_mut().zip(&key).for_each(|(seen, value)| drop(seen.insert(*value)));
         groups.entry(key).or_default().push(i);
     }
     if let Some(missing) = first_missing(&values, &groups) {
@@ -160,6 +175,14 @@ fn balanced(entries: &[Entry], view: &ViewSpec, which: Split, classes: &[String]
     }
     let mut rng = stream(seed, 0, &format!("data balance {which}"));
     Ok(groups.values().flat_map(|members| drawn(members, &mut rng).into_iter().take(per_group).copied().collect::<Vec<_>>()).collect())
+}
+
+/// What an image is balanced by: its class, or its value in a column where that is known.
+fn value<'a>(record: &'a Record, column: &str, classes: &'a [String]) -> Option<&'a str> {
+    match column {
+        "label" => classes.get(record.label).map(String::as_str),
+        _ => record.value(column),
+    }
 }
 
 /// The first combination of seen values that no picture has: among the first `groups + 1` there is one, or there is none.
@@ -179,10 +202,13 @@ pub(super) fn rebalanced(records: &[Record], classes: &[String], spec: &Rebalanc
     let mut groups: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
     let mut values = BTreeSet::new();
     for (i, record) in records.iter().enumerate() {
-        let value = record.attributes.get(column);
-        let value = value.ok_or_else(|| DataError::NoValue { column: column.clone(), id: record.id.clone() })?;
-        values.insert(value.as_str());
+        // An image whose value is not known is in no group.
+        let Some(value) = record.value(column) else { continue };
+        values.insert(value);
         groups.entry((record.label, value)).or_default().push(i);
+    }
+    if values.is_empty() {
+        return Err(DataError::NoValue { split: Split::Train, column: column.clone() });
     }
     if let (Some(only), None) = (values.first(), values.iter().nth(1)) {
         return Err(DataError::OneValue { column: column.clone(), value: (*only).to_owned() });

@@ -78,20 +78,24 @@ pub fn judge(
         }
     };
     let source_valid = summary.valid;
-    match rule.probe.compared() {
-        None => finding.drawn_to = paired::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned()),
-        Some(compared) => finding.notes = group_notes(source, &compared, &setting),
-    }
     finding.arms.push(summary);
 
     let named = rule.controls_for(mode);
+    let arms: Vec<(Control, Result<Against, String>)> = named
+        .iter()
+        .map(|&control| (control, arm(control, controls.iter().find(|(c, _, _)| *c == control), &setting, &mut finding.arms)))
+        .collect();
+    let measured: Vec<&Measurement> = arms.iter().filter_map(|(_, arm)| arm.as_ref().ok()?.arm()).collect();
+    match rule.probe.compared() {
+        None => finding.drawn_to = paired::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned()),
+        Some(compared) => finding.notes = group_notes(source, &measured, &compared, &setting),
+    }
+
     let alpha = error_share(rule.confidence, terms.findings, terms.look, terms.look == 1 && terms.final_look);
     let pass_alpha = alpha / named.len().max(1) as f64;
     let mut fits = Vec::new();
-    for control in named {
-        let given = controls.iter().find(|(c, _, _)| *c == control);
-        let table = against(control, given, source, &setting, &mut finding.arms);
-        let (excess, missing) = match table {
+    for (control, arm) in arms {
+        let (excess, missing) = match arm.and_then(|arm| against(&arm, source, &measured, &setting)) {
             Ok((table, fit)) => {
                 fits.push((control, fit));
                 (Some(estimate(&table, &fit, alpha, pass_alpha)), None)
@@ -112,30 +116,49 @@ pub fn judge(
     finding
 }
 
-/// The excess over one control, or why there is none.
-fn against(
+/// What a control is: other draws of the same model, or another arm.
+enum Against<'a> {
+    Shams,
+    Arm(&'a Measurement),
+}
+
+impl<'a> Against<'a> {
+    fn arm(&self) -> Option<&'a Measurement> {
+        match self {
+            Against::Shams => None,
+            Against::Arm(other) => Some(other),
+        }
+    }
+}
+
+/// What a control is compared with, or why it is missing; an arm is summarised.
+fn arm<'a>(
     control: Control,
-    given: Option<&(Control, Option<&Measurement>, Option<String>)>,
-    source: &Measurement,
+    given: Option<&(Control, Option<&'a Measurement>, Option<String>)>,
     setting: &Setting,
     arms: &mut Vec<ArmSummary>,
-) -> Result<(Table, Crossed), String> {
+) -> Result<Against<'a>, String> {
     let why = given.and_then(|(_, _, why)| why.clone());
-    let table = match (control, given.and_then(|(_, m, _)| *m)) {
-        (Control::Sham, _) => match why {
-            Some(why) => return Err(why),
-            None => probe::excess_over_shams(source, setting),
-        },
-        (_, None) => return Err(why.unwrap_or_else(|| "it was not measured".to_owned())),
+    match (control, given.and_then(|(_, m, _)| *m)) {
+        (Control::Sham, _) => why.map_or(Ok(Against::Shams), Err),
+        (_, None) => Err(why.unwrap_or_else(|| "it was not measured".to_owned())),
         (_, Some(other)) => {
             let summary = summarize(other, setting).map_err(|e| e.to_string())?;
             let accuracy = (rate(&summary, "clean_accuracy"), rate(&summary, "majority_share"));
             let valid = summary.valid;
             arms.push(summary);
-            if !valid {
-                return Err(unlearnt(control.name(), accuracy));
-            }
-            probe::excess_over_arm(source, other, setting)
+            if valid { Ok(Against::Arm(other)) } else { Err(unlearnt(control.name(), accuracy)) }
+        }
+    }
+}
+
+/// The excess over one control; `measured` are all arms that are controls.
+fn against(control: &Against, source: &Measurement, measured: &[&Measurement], setting: &Setting) -> Result<(Table, Crossed), String> {
+    let table = match control {
+        Against::Shams => probe::excess_over_shams(source, setting),
+        Against::Arm(other) => {
+            let over = measured.iter().position(|m| std::ptr::eq(*m, *other)).unwrap_or(usize::MAX);
+            probe::excess_over_arm(source, measured, over, setting)
         }
     };
     let table = table.map_err(|e| e.to_string())?;
@@ -246,8 +269,8 @@ fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: 
 }
 
 /// What a reader should know of the groups: which differ most, and which were left out.
-fn group_notes(m: &Measurement, compared: &Compared, setting: &Setting) -> Vec<String> {
-    let mut notes: Vec<String> = groups::widest(m, compared, setting.estimand, setting.policy_seed).into_iter().collect();
+fn group_notes(m: &Measurement, controls: &[&Measurement], compared: &Compared, setting: &Setting) -> Vec<String> {
+    let mut notes: Vec<String> = groups::widest(m, controls, compared, setting).into_iter().collect();
     if let Ok((_, left_out)) = groups::by_group(m, compared, setting.policy_seed)
         && !left_out.is_empty()
     {

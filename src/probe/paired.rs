@@ -253,7 +253,7 @@ impl<'a> Chosen<'a> {
         let images = entered.iter().filter(|e| **e).count();
         let table = |values: &[Vec<f64>]| -> Table {
             let rows = values.iter().map(|row| self.layout.by_cluster(row)).collect();
-            Table { rows, images, effective, between_halves: 0.0 }
+            Table { rows, images, effective, between_halves: 0.0, between_seeds: 0.0 }
         };
         let [own, control] = &values;
         let both: Vec<Vec<f64>> = own.iter().zip(control).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect()).collect();

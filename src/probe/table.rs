@@ -19,12 +19,15 @@ pub struct Table {
     pub effective: usize,
     /// Mean square that choosing on halves adds: [`Worth::between_halves`].
     pub between_halves: f64,
+    /// Mean square that choosing on other seeds adds: [`Worth::between_seeds`].
+    pub between_seeds: f64,
 }
 
 impl Table {
     /// The two-way layout of the table; `None` with fewer than two seeds or clusters.
     pub fn crossed(&self) -> Option<Crossed> {
-        crossed_worth(&self.rows, &Worth { clusters: self.effective, between_halves: self.between_halves })
+        let Self { between_halves, between_seeds, .. } = *self;
+        crossed_worth(&self.rows, &Worth { clusters: self.effective, between_halves, between_seeds })
     }
 
     /// The mean over all seeds and pictures.
@@ -206,6 +209,9 @@ pub enum ProbeError {
     /// No sham predictions.
     #[error("no sham draws were measured")]
     NoShams,
+    /// No such control.
+    #[error("the control was not measured")]
+    NoControl,
     /// No attribute.
     #[error("no attribute of the test pictures was recorded")]
     NoAttribute,
@@ -250,6 +256,14 @@ pub enum ProbeError {
         attribute: String,
         /// What there is.
         values: String,
+    },
+    /// An attribute without values.
+    #[error(
+        "`{attribute}` is not known of any test image (empty, NaN, None, NA, N/A and null are no values): there are no groups to compare"
+    )]
+    NoValues {
+        /// The attribute.
+        attribute: String,
     },
     /// An attribute that tells nothing apart.
     #[error("all test pictures with `{attribute}` have the same value ({value}): there are no groups to compare")]

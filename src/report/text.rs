@@ -204,7 +204,7 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         }
         (Estimand::Reliance, _) => format!("the attribute moves the predictions of {subject} by {share} more {than_groups}{which}."),
         (Estimand::GroupGap, _) => format!("the accuracy of {subject} differs between groups by {share} more {than_groups}{which}."),
-        (Estimand::WorstGroupAccuracy, _) => format!("the worst group's accuracy of {subject} is {share} lower {than_groups}{which}."),
+        (Estimand::WorstGroupAccuracy, _) => format!("the accuracy of {subject} in one group is {share} lower {than_groups}{which}."),
         (Estimand::EqualizedOddsDifference | Estimand::DemographicParityDifference, _) => {
             format!("{} of {subject} is {share} larger {than_groups}{which}.", finding.estimand.name())
         }

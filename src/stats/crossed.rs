@@ -2,8 +2,8 @@
 //!
 //! Images over seeds are not independent: an odd picture is odd for every seed, an odd seed is odd on every picture.
 //! The two-way layout tells the parts apart:
-//! `H^2 = [t^2(S-1) MS_seed + t^2(W-1) (max(0, MS_image - MS_rest) + B)] / (S C)`, W the clusters that the estimate is worth and B what
-//! choosing on halves adds, each part at its own quantile (Banerjee 1960, whose
+//! `H^2 = [t^2(S-1) (MS_seed + A) + t^2(W-1) (max(0, MS_image - MS_rest) + B)] / (S C)`, W the clusters that the estimate is worth, A and B
+//! what choosing on halves of the seeds and of the clusters adds, each part at its own quantile (Banerjee 1960, whose
 //! interval covers at least as often as it says), and the interval reaches `H` to either side where the mean is about normal.
 //!
 //! A rare effect is not: few clusters carry it, and the mean is skewed. With `r` the third over the second cumulant of the mean, the
@@ -31,6 +31,8 @@ pub struct Crossed {
     pub skew: f64,
     /// What is added to the mean square of clusters because halves choose for each other: see [`Worth::between_halves`].
     pub between_halves: f64,
+    /// The same for seeds: see [`Worth::between_seeds`].
+    pub between_seeds: f64,
     /// Independent clusters that the estimate is worth.
     pub worth: usize,
     /// What a cluster that shows an effect adds to the mean; where none does, what a whole one would: one over the clusters that the
@@ -43,7 +45,7 @@ pub struct Crossed {
 /// `None` with fewer than two seeds or clusters, rows of unequal length, or a value that is not finite: then there is
 /// no interval, and nothing may be judged.
 pub fn crossed(table: &[Vec<f64>]) -> Option<Crossed> {
-    crossed_worth(table, &Worth { clusters: table.first()?.len(), between_halves: 0.0 })
+    crossed_worth(table, &Worth { clusters: table.first()?.len(), between_halves: 0.0, between_seeds: 0.0 })
 }
 
 /// What is to be known of a table beside its numbers.
@@ -54,6 +56,8 @@ pub struct Worth {
     /// Mean square that the choice on halves adds to that of the clusters. Half the clusters choose what the other half estimates, and the
     /// other way round: where nothing stands out, both halves tend to be off to the same side.
     pub between_halves: f64,
+    /// The same for seeds, where half of the seeds choose what the others estimate.
+    pub between_seeds: f64,
 }
 
 /// [`crossed`] of an estimate that rests on a part of the clusters. A difference between the means of n and m clusters is worth
@@ -85,14 +89,25 @@ pub fn crossed_worth(table: &[Vec<f64>], worth: &Worth) -> Option<Crossed> {
     let whole = c / effective as f64;
     let moment = |power| by_cluster.iter().map(|v| v.abs().powi(power)).sum::<f64>() + UNSEEN * whole.powi(power);
     let unit = moment(3) / moment(2) / c;
-    let between_halves = if worth.between_halves.is_finite() { worth.between_halves.max(0.0) } else { return None };
-    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, skew, between_halves, worth: effective, unit })
+    let added = |value: f64| value.is_finite().then(|| value.max(0.0));
+    let (between_halves, between_seeds) = (added(worth.between_halves)?, added(worth.between_seeds)?);
+    Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, skew, between_halves, between_seeds, worth: effective, unit })
 }
 
 impl Crossed {
     /// Lower bound at the error `alpha` on one side.
     pub fn low(&self, alpha: f64) -> f64 {
         self.mean - self.reach(alpha, -self.skew)
+    }
+
+    /// The standard error of the mean.
+    pub fn error(&self) -> f64 {
+        ((self.ms_seed + self.of_clusters()) / (self.seeds as f64 * self.clusters as f64)).sqrt()
+    }
+
+    /// The seeds' own part of their mean square, without what clusters add on each.
+    pub fn of_seeds(&self) -> f64 {
+        (self.ms_seed - self.ms_rest).max(0.0)
     }
 
     /// The clusters' own part of their mean square, without what seeds add on each.
@@ -135,7 +150,7 @@ impl Crossed {
     /// The squared half-width, split into what more seeds and what more pictures would make smaller.
     pub fn parts(&self, alpha: f64) -> (f64, f64) {
         let cells = self.seeds as f64 * self.clusters as f64;
-        let seed = student_t(alpha, self.seeds - 1).powi(2) * self.ms_seed / cells;
+        let seed = student_t(alpha, self.seeds - 1).powi(2) * (self.ms_seed + self.between_seeds) / cells;
         let freedom = self.worth.saturating_sub(1).max(1);
         let image = student_t(alpha, freedom).powi(2) * (self.of_clusters() + self.between_halves) / cells;
         (seed, image)
