@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cluster: None,
         attributes: None,
         broken: 0.0,
+        overlap: 0.0,
     };
     let clock = Instant::now();
     let data = data::open_fitted(&target, Path::new("."), 0, &data::Fit { height: side, width: side, room: &room })?;

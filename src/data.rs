@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use dataset::{Broken, Dataset};
+use dataset::{Checked, Shown};
 pub use fitted::{Fit, Fitted};
 use source::{Entry, Source, Want};
 
@@ -90,7 +91,8 @@ pub struct Record {
     pub id: String,
     /// Index into [`Dataset::classes`].
     pub label: usize,
-    /// Pictures of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known.
+    /// Pictures of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known. Pictures that show the same
+    /// belong together too: [`Dataset::clusters`].
     pub cluster: String,
     /// Further columns; empty where the value is not known ([`Record::value`]).
     pub attributes: BTreeMap<String, String>,
@@ -133,6 +135,10 @@ pub struct Target {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub broken: f64,
+    /// Share of the test images that may be training images too, the same in every pixel.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub overlap: f64,
 }
 
 /// Which pictures of a split are used.
@@ -238,8 +244,16 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
     let total = train.len() + test.len();
     // Where not even that is left, the plan says so.
     room.take(total as u64 * RECORD);
-    let (train, mut broken) = Dataset::checked(&classes, train, fit)?;
-    let (test, broken_test) = Dataset::checked(&classes, test, fit)?;
+    let test = Dataset::checked(&classes, test, fit, &BTreeSet::new())?;
+    // Where the split is ours, an image that measures does not train.
+    let measures: BTreeSet<Shown> = target.test_share.iter().flat_map(|_| test.data.shown()).copied().collect();
+    let train = Dataset::checked(&classes, train, fit, &measures)?;
+    if !train.elsewhere.is_empty() {
+        let (n, ids) = (train.elsewhere.len(), attributes::first(&train.elsewhere));
+        warnings.push(format!("{n} training images are the same as test images in every pixel, and are left out: {ids}"));
+    }
+    let Checked { data: train, mut broken, .. } = train;
+    let Checked { data: test, broken: broken_test, .. } = test;
     broken.extend(broken_test);
     if fit.is_some() {
         heap.release();
@@ -255,7 +269,27 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
         let ids: Vec<String> = broken.iter().map(|b| b.id.clone()).collect();
         warnings.push(format!("{} of {total} pictures do not decode and are left out: {}", broken.len(), attributes::first(&ids)));
     }
+    warnings.extend(shared(&train, &test, target.overlap)?);
+    let copies = test.len() - test.shown().iter().collect::<BTreeSet<_>>().len();
+    if copies > 0 {
+        let all = test.len();
+        warnings.push(format!("{copies} of {all} test images are the same as another in every pixel: copies are one cluster"));
+    }
     Ok(TargetData { classes, train, test, broken, warnings })
+}
+
+/// What is to be said of test images that train too: an error where they are more than a share of all.
+fn shared(train: &Dataset, test: &Dataset, share: f64) -> Result<Option<String>, DataError> {
+    let trained: BTreeMap<&Shown, &Record> = train.shown().iter().zip(train.records()).collect();
+    let both: Vec<(&Record, &Record)> =
+        test.records().iter().zip(test.shown()).filter_map(|(record, shown)| Some((record, *trained.get(shown)?))).collect();
+    let (count, total) = (both.len(), test.len());
+    let name = |(test, train): &(&Record, &Record)| format!("{} is {}", test.id, train.id);
+    let named = both.iter().take(3).map(name).collect::<Vec<_>>().join("; ");
+    if count as f64 > share * total as f64 {
+        return Err(DataError::Shared { count, total, share, named });
+    }
+    Ok((count > 0).then(|| format!("{count} of {total} test images train too, the same in every pixel: {named}")))
 }
 
 /// Counts the pictures of a target task's views without reading pixels. Where the data has no splits of its own, the
@@ -466,6 +500,12 @@ pub enum DataError {
     /// More broken pictures than the target puts up with.
     #[error("{count} of {total} pictures do not decode, more than the share of {share} that `broken` allows: {shown}")]
     TooManyBroken { count: usize, total: usize, share: f64, shown: String },
+    /// Images that train and measure.
+    #[error(
+        "{count} of {total} test images are training images too, the same in every pixel, more than the share of {share} that `overlap` \
+         allows: {named}"
+    )]
+    Shared { count: usize, total: usize, share: f64, named: String },
     /// One picture does not decode.
     #[error("{id}: the picture does not decode: {reason}")]
     Picture { id: String, reason: String },
@@ -489,7 +529,8 @@ impl DataError {
             | Self::OneClass { .. }
             | Self::NoSplits
             | Self::SplitTwice
-            | Self::TooManyBroken { .. } => Self::Set { data: data.to_string(), source: Box::new(self) },
+            | Self::TooManyBroken { .. }
+            | Self::Shared { .. } => Self::Set { data: data.to_string(), source: Box::new(self) },
             named => named,
         }
     }
@@ -521,6 +562,9 @@ impl DataError {
             Self::OneClass { .. } => "add a second class, or more names under `classes`",
             Self::Rows(error) => error.hint(),
             Self::TooManyBroken { .. } => "repair or remove these pictures, or raise `target.broken` in the policy",
+            Self::Shared { .. } => {
+                "what was learnt by heart measures nothing: take these images out of one of the two, or raise `target.overlap` in the policy"
+            }
             _ => return None,
         })
     }

@@ -305,6 +305,8 @@ impl<'a> Ground<'a> {
             cluster: None,
             attributes: spec.attributes.clone(),
             broken: 0.0,
+            // What a planted network is worth is not measured here.
+            overlap: 1.0,
         };
         let room = Room::boundless();
         let [height, width] = spec.size;

@@ -37,6 +37,10 @@ pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>,
     for record in parts.iter_mut().flatten().map(|entry| &mut entry.record) {
         let Some(line) = lines.remove(&record.id) else {
             missing.push(record.id.clone());
+            // The columns are there all the same; what they hold of this image is not known.
+            for column in header.iter().filter(|column| *column != "id") {
+                record.attributes.entry(column.to_owned()).or_default();
+            }
             continue;
         };
         for (column, value) in header.iter().zip(&line).filter(|(column, _)| *column != "id") {

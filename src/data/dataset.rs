@@ -1,5 +1,6 @@
 //! An opened view: records at hand, pixels when asked for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -16,9 +17,34 @@ pub struct Dataset {
     classes: Arc<[String]>,
     records: Arc<[Record]>,
     pictures: Arc<[(Picture, Hash)]>,
+    /// What each shows.
+    shown: Arc<[Shown]>,
+    /// Cluster number of each.
+    clusters: Arc<[u32]>,
     digest: Digest,
     /// At the size that was asked for when the view was opened.
     fitted: Option<Arc<Fitted>>,
+}
+
+/// Hash of an image's size and pixels: equal ones show the same.
+pub(super) type Shown = [u8; 32];
+
+fn shown(image: &Image) -> Shown {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(image.width as u64).to_le_bytes());
+    hasher.update(&(image.height as u64).to_le_bytes());
+    hasher.update(&image.rgb);
+    *hasher.finalize().as_bytes()
+}
+
+/// A view whose pictures were all decoded once.
+pub(super) struct Checked {
+    /// Those that are used.
+    pub data: Dataset,
+    /// Those that do not decode.
+    pub broken: Vec<Broken>,
+    /// Ids of those that show what is shown elsewhere, and are left out for it.
+    pub elsewhere: Vec<String>,
 }
 
 /// A picture that does not decode.
@@ -31,41 +57,65 @@ pub struct Broken {
 }
 
 impl Dataset {
-    /// Decodes every picture once, in parallel, and leaves out those that are broken. With `fit`, what is decoded is kept at that size.
-    pub(super) fn checked(classes: &[String], entries: Vec<Entry>, fit: Option<&Fit>) -> Result<(Self, Vec<Broken>), DataError> {
+    /// Decodes every picture once, in parallel, and leaves out those that are broken or show what is shown `elsewhere`. With `fit`, what is
+    /// decoded is kept at that size.
+    pub(super) fn checked(
+        classes: &[String],
+        entries: Vec<Entry>,
+        fit: Option<&Fit>,
+        elsewhere: &BTreeSet<Shown>,
+    ) -> Result<Checked, DataError> {
         let (read, rows) = match fit {
-            None => (entries.par_iter().map(|entry| entry.picture.read().map(|(_, hash)| hash)).collect(), None),
+            None => (entries.par_iter().map(|entry| entry.picture.read().map(|(image, hash)| (hash, shown(&image)))).collect(), None),
             Some(fit) => {
                 let mut rows = fit.rows(entries.len())?;
                 let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| {
                     let (image, hash) = entries[i].picture.read()?;
                     fitter.fit(&image, fit.height, fit.width, row);
-                    Ok(hash)
+                    Ok((hash, shown(&image)))
                 };
                 (rows.fill(Fitter::default, one)?, Some((fit, rows)))
             }
         };
-        let (mut kept, mut broken, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        let read: Vec<Result<Hash, String>> = read;
+        let (mut kept, mut broken, mut twice, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let read: Vec<Result<(Hash, Shown), String>> = read;
         for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
-                Ok(hash) => {
+                Ok((_, shown)) if elsewhere.contains(&shown) => twice.push(record.id),
+                Ok((hash, shown)) => {
                     // Once it is fitted, what it was made from is needed no more.
                     let picture = if rows.is_some() { Picture::Missing("it is kept at the network's size only") } else { picture };
-                    kept.push((record, (picture, hash)));
+                    kept.push((record, (picture, hash), shown));
                     places.push(place as u32);
                 }
                 Err(reason) => broken.push(Broken { id: record.id, reason }),
             }
         }
         let fitted = rows.map(|(fit, rows)| Arc::new(Fitted::new(fit, rows, places)));
-        Ok((Self { fitted, ..Self::new(classes.into(), kept) }, broken))
+        Ok(Checked { data: Self { fitted, ..Self::new(classes.into(), kept) }, broken, elsewhere: twice })
     }
 
-    fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, Hash))>) -> Self {
-        let (records, pictures): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+    fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, Hash), Shown)>) -> Self {
+        let (mut records, mut pictures, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+        for (record, picture, shows) in entries {
+            records.push(record);
+            pictures.push(picture);
+            shown.push(shows);
+        }
         let digest = digest(&classes, &records, &pictures);
-        Self { classes, records: records.into(), pictures: pictures.into(), digest, fitted: None }
+        let clusters = clusters(&records, &shown).into();
+        Self { classes, records: records.into(), pictures: pictures.into(), shown: shown.into(), clusters, digest, fitted: None }
+    }
+
+    /// The cluster of each picture, numbered in the order of their first pictures: pictures of one cluster in the records, and pictures that
+    /// show the same, pixel for pixel, belong together.
+    pub fn clusters(&self) -> &[u32] {
+        &self.clusters
+    }
+
+    /// What each picture shows, in order.
+    pub(super) fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     /// Class names by label.
@@ -113,9 +163,36 @@ impl Dataset {
     /// The pictures at these places, in this order; places beyond the end are passed over.
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.pictures.get(i)?.clone()));
+        let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.pictures.get(i)?.clone(), *self.shown.get(i)?));
         Self::new(self.classes.clone(), indices.iter().filter_map(at).collect())
     }
+}
+
+/// Numbers what belongs together by name or by what it shows, also in a chain.
+fn clusters(records: &[Record], shown: &[Shown]) -> Vec<u32> {
+    // Each points to an earlier one that it belongs with, or to itself.
+    let mut first: Vec<usize> = Vec::with_capacity(records.len());
+    let (mut by_name, mut by_pixels): (BTreeMap<&str, usize>, BTreeMap<&Shown, usize>) = (BTreeMap::new(), BTreeMap::new());
+    let root = |first: &mut [usize], mut i: usize| {
+        while first[i] != i {
+            first[i] = first[first[i]];
+            i = first[i];
+        }
+        i
+    };
+    for (i, (record, shows)) in records.iter().zip(shown).enumerate() {
+        first.push(i);
+        for other in [*by_name.entry(&record.cluster).or_insert(i), *by_pixels.entry(shows).or_insert(i)] {
+            let (a, b) = (root(&mut first, i), root(&mut first, other));
+            first[a.max(b)] = a.min(b);
+        }
+    }
+    let mut numbers = BTreeMap::new();
+    let number = |i: usize| {
+        let next = numbers.len() as u32;
+        *numbers.entry(root(&mut first, i)).or_insert(next)
+    };
+    (0..records.len()).map(number).collect()
 }
 
 /// docs/method.md says how to make it without heirloom.
@@ -149,7 +226,7 @@ mod tests {
             cluster: cluster.into(),
             attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         };
-        let entry = |record, bytes: &[u8]| (record, (Picture::Missing("not needed"), sha256(bytes)));
+        let entry = |record, bytes: &[u8]| (record, (Picture::Missing("not needed"), sha256(bytes)), sha256(bytes));
         let entries = || {
             vec![
                 entry(record("train/cat/1.png", 0, "person 1", &[("sex", "f"), ("age", "31")]), b"abc"),

@@ -18,6 +18,7 @@ fn target(data: DataSpec) -> Target {
         cluster: None,
         attributes: None,
         broken: 0.0,
+        overlap: 0.0,
     }
 }
 
@@ -118,7 +119,7 @@ fn opened(rows: &[(Option<&[u8]>, Option<i64>)], broken: f64) -> Result<TargetDa
     for split in ["train", "test"] {
         parquet_file(&folder.path().join(format!("{split}.parquet")), rows);
     }
-    open(&Target { broken, ..target(DataSpec::Parquet("{split}.parquet".into())) }, folder.path(), 0)
+    open(&Target { broken, overlap: 1.0, ..target(DataSpec::Parquet("{split}.parquet".into())) }, folder.path(), 0)
 }
 
 #[test]
@@ -262,6 +263,116 @@ fn attributes_are_joined_by_id() {
 }
 
 #[test]
+fn what_stands_for_a_missing_value_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids: Vec<String> = (0..12).map(|i| format!("canary-target-test.parquet:{i}")).collect();
+    let values = ["", "NaN", "nan", "None", "NA", "N/A", "n/a", "null", " ", "<NA>", "none", "f"];
+    let lines: Vec<String> = ids.iter().zip(values).map(|(id, value)| format!("{id},{value}")).collect();
+    std::fs::write(folder.path().join("a.csv"), format!("id,sex\n{}\n", lines.join("\n"))).unwrap();
+    let target = Target { attributes: Some("a.csv".into()), ..embedded("fashion") };
+    let data = open(&target, folder.path(), 0).unwrap();
+    let known: Vec<Option<&str>> = data.test.records()[..12].iter().map(|record| record.value("sex")).collect();
+    // `none` may be a value, as of a hat.
+    assert_eq!(known, [vec![None; 10], vec![Some("none"), Some("f")]].concat());
+    assert_eq!(summary(&target, folder.path()).unwrap().unknown["sex"], [300, 498]);
+    // As the name of a cluster it would tie strangers together.
+    let clustered = open(&Target { cluster: Some("sex".into()), ..target.clone() }, folder.path(), 0).unwrap();
+    assert_eq!(clustered.test.clusters(), (0..500).collect::<Vec<u32>>());
+    // Nor is it a value to take equally many of.
+    let balanced = Target { test: ViewSpec { limit: None, balance: vec!["sex".into()] }, ..target.clone() };
+    let error = message(open(&balanced, folder.path(), 0));
+    assert!(error.contains("classes have no pictures"), "{error}");
+    let train = Target { train: ViewSpec { limit: None, balance: vec!["sex".into()] }, ..target };
+    let error = message(open(&train, folder.path(), 0));
+    assert!(error.contains("train: no image has a value in column `sex`"), "{error}");
+}
+
+#[test]
+fn balance_and_rebalance_leave_out_what_is_not_known() {
+    let record = |i: usize, value: &str| {
+        let attributes = BTreeMap::from([("sex".to_owned(), value.to_owned())]);
+        Record { id: i.to_string(), label: i % 2, cluster: i.to_string(), attributes }
+    };
+    let records: Vec<Record> = (0..60).map(|i| record(i, ["f", "m", ""][i / 2 % 3])).collect();
+    let classes = ["a".to_owned(), "b".to_owned()];
+    let spec = Rebalance { attribute: "sex".into(), correlation: None, aligned: None, limit: None };
+    let kept = view::rebalanced(&records, &classes, &spec, 0).unwrap();
+    assert_eq!(kept.len(), 40);
+    assert!(kept.iter().all(|i| records[*i].value("sex").is_some()));
+    let entries = || records.iter().map(|r| Entry { record: r.clone(), picture: source::Picture::Missing("not asked for") }).collect();
+    let view = ViewSpec { limit: None, balance: vec!["label".into(), "sex".into()] };
+    let mut warnings = Vec::new();
+    let kept = view::apply(entries(), &view, Split::Train, &classes, 0, &mut warnings).unwrap();
+    assert_eq!(kept.len(), 40);
+    assert_eq!(warnings, ["`sex` is not known of 20 of 60 train images: `balance` leaves them out"]);
+}
+
+/// A folder of images by path, each of one grey.
+fn greys(files: &[(&str, u8)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, grey) in files {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, png(2, 2, *grey)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn copies_are_one_cluster_beside_those_that_are_named() {
+    let folder = greys(&[
+        ("train/cat/1.png", 1),
+        ("train/dog/2.png", 2),
+        ("test/cat/a.png", 10),
+        ("test/cat/b.png", 10),
+        ("test/cat/c.png", 11),
+        ("test/dog/d.png", 12),
+        ("test/dog/e.png", 11),
+        ("test/dog/f.png", 13),
+    ]);
+    // A copy is one by what it shows, not by its bytes.
+    let mut other = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(2, 2, image::Rgb([10; 3])).write_to(&mut other, image::ImageFormat::Png).unwrap();
+    std::fs::write(folder.path().join("test/cat/b.png"), other.into_inner()).unwrap();
+    let spec = target(DataSpec::Folder("{split}".into()));
+    let data = open(&spec, folder.path(), 0).unwrap();
+    assert_eq!(data.test.clusters(), [0, 0, 1, 2, 1, 3]);
+    assert_eq!(data.warnings, ["2 of 6 test images are the same as another in every pixel: copies are one cluster"]);
+    assert_eq!(data.test.subset(&[4, 2, 5]).clusters(), [0, 0, 1]);
+    // b and d are of one writer: with the copies, a, b and d are one.
+    std::fs::write(folder.path().join("w.csv"), "id,writer\ntest/cat/b.png,w\ntest/dog/d.png,w\n").unwrap();
+    let clustered = Target { attributes: Some("w.csv".into()), cluster: Some("writer".into()), ..spec };
+    assert_eq!(open(&clustered, folder.path(), 0).unwrap().test.clusters(), [0, 0, 1, 0, 1, 2]);
+}
+
+#[test]
+fn test_images_that_train_are_an_error_unless_allowed() {
+    let folder = greys(&[("train/cat/1.png", 1), ("train/dog/2.png", 2), ("test/cat/1.png", 1), ("test/dog/3.png", 3)]);
+    let spec = target(DataSpec::Folder("{split}".into()));
+    let error = message(open(&spec, folder.path(), 0));
+    assert_eq!(
+        error,
+        "data {split}: 1 of 2 test images are training images too, the same in every pixel, more than the share of 0 that `overlap` allows: \
+         test/cat/1.png is train/cat/1.png"
+    );
+    let data = open(&Target { overlap: 0.5, ..spec.clone() }, folder.path(), 0).unwrap();
+    assert_eq!(data.warnings, ["1 of 2 test images train too, the same in every pixel: test/cat/1.png is train/cat/1.png"]);
+    assert!(message(open(&Target { overlap: 0.4, ..spec }, folder.path(), 0)).contains("share of 0.4"));
+}
+
+#[test]
+fn where_the_split_is_ours_what_measures_does_not_train() {
+    let names: Vec<String> = (0..24).map(|i| format!("{}/{i}.png", ["cat", "dog"][i / 12])).collect();
+    // Three of each: some copies fall on either side of any split.
+    let files: Vec<(&str, u8)> = names.iter().enumerate().map(|(i, name)| (name.as_str(), (i / 3) as u8)).collect();
+    let folder = greys(&files);
+    let data = open(&Target { test_share: Some(0.25), ..target(DataSpec::Folder("".into())) }, folder.path(), 0).unwrap();
+    let shown: BTreeSet<&Shown> = data.test.shown().iter().collect();
+    assert!(data.train.shown().iter().all(|shows| !shown.contains(shows)));
+    assert!(data.train.len() < 18 && data.warnings.iter().any(|w| w.contains("and are left out: ")), "{:?}", data.warnings);
+}
+
+#[test]
 fn folders_are_read_and_links_out_of_them_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (file, gray) in [("train/cat/1.png", 1), ("train/dog/deep/2.PNG", 2), ("test/cat/3.png", 3), ("test/dog/4.png", 4)] {
@@ -298,7 +409,7 @@ fn idx_files_are_read_and_their_headers_not_believed() {
         write(&format!("{prefix}-images-idx3-ubyte"), &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2], &[1, 2, 3, 4]);
         write(&format!("{prefix}-labels-idx1-ubyte"), &[0, 0, 8, 1, 0, 0, 0, 2], &[0, 1]);
     }
-    let spec = target(DataSpec::Idx("".into()));
+    let spec = Target { overlap: 1.0, ..target(DataSpec::Idx("".into())) };
     let data = open(&spec, folder.path(), 0).unwrap();
     assert_eq!((data.classes.join(","), data.test.image(1).unwrap().rgb), ("0,1".into(), vec![3, 3, 3, 4, 4, 4]));
     let name = "train-images-idx3-ubyte";
@@ -318,7 +429,7 @@ fn binary_cifar_files_are_read_plane_by_plane() {
     std::fs::write(folder.path().join("data_batch_1.bin"), &both).unwrap();
     std::fs::write(folder.path().join("test_batch.bin"), &both).unwrap();
     std::fs::write(folder.path().join("batches.meta.txt"), "airplane\nautomobile\n\n").unwrap();
-    let spec = target(DataSpec::CifarBinary("".into()));
+    let spec = Target { overlap: 1.0, ..target(DataSpec::CifarBinary("".into())) };
     let data = open(&spec, folder.path(), 0).unwrap();
     assert_eq!(data.train.records()[0].label, 1);
     assert_eq!(

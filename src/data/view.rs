@@ -161,7 +161,9 @@ fn balanced(
     }
     for (i, Entry { record, .. }) in entries.iter().enumerate() {
         let Some(key) = view.balance.iter().map(|column| value(record, column, classes)).collect::<Option<Vec<&str>>>() else { continue };
-        values.iter_mut().zip(&key).for_each(|(seen, value)| drop(seen.insert(*value)));
+        for (seen, value) in values.iter_mut().zip(&key) {
+            seen.insert(*value);
+        }
         groups.entry(key).or_default().push(i);
     }
     if let Some(missing) = first_missing(&values, &groups) {

@@ -105,11 +105,6 @@ impl Crossed {
         ((self.ms_seed + self.of_clusters()) / (self.seeds as f64 * self.clusters as f64)).sqrt()
     }
 
-    /// The seeds' own part of their mean square, without what clusters add on each.
-    pub fn of_seeds(&self) -> f64 {
-        (self.ms_seed - self.ms_rest).max(0.0)
-    }
-
     /// The clusters' own part of their mean square, without what seeds add on each.
     pub fn of_clusters(&self) -> f64 {
         (self.ms_image - self.ms_rest).max(0.0)

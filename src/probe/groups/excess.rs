@@ -132,7 +132,7 @@ impl<'a> Comparison<'a> {
         let open = OPPOSITE * self.open(source, controls, over, &pairs)?;
         let Some(fit) = table.crossed() else { return Ok(table) };
         let odd = pairs.iter().filter(|(mine, _)| mine.seed % 2 == 1).count();
-        let between_seeds = fit.of_seeds() * between_few(open, [pairs.len() - odd, odd]);
+        let between_seeds = fit.ms_seed * between_few(open, [pairs.len() - odd, odd]);
         Ok(Table { between_halves: open * fit.of_clusters(), between_seeds, ..table })
     }
 
@@ -201,7 +201,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What choosing on halves of few seeds adds to their mean square, as a share of it.
+/// What choosing on halves of few seeds adds to their mean square, as a share of it: of all of it, because what seeds throw anew for each
+/// image chooses too.
 ///
 /// The variance of the mean of all is `1 + o` times that of independent ones, o what is open. Seeds of different halves are correlated by
 /// `o / sqrt(n m)` each, which the mean square between seeds does not show: it comes out too small by the mean correlation of two seeds.

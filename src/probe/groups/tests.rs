@@ -51,7 +51,7 @@ fn biased(seeds: usize, images: usize) -> Measurement {
 #[test]
 fn a_group_that_is_always_wrong_is_found_by_every_number() {
     let m = biased(3, 240);
-    let right = measured(3, 240, 3, 2, |_, label, _, _| label);
+    let right = Measurement { arm: Arm::Scratch, ..measured(3, 240, 3, 2, |_, label, _, _| label) };
     let probe = probe(None, None, 5);
     let compared = probe.compared().unwrap();
     for (estimand, want) in [

@@ -142,7 +142,7 @@ fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
     let folder = folder();
     pictures(folder.path(), 25);
     file(folder.path(), "train/cat/broken.jpg", b"\xff\xd8\xff\xe0 and nothing more");
-    let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken} }}"#);
+    let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken}, overlap: 1.0 }}"#);
     let said = ["1 of 101 pictures do not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
     refuse(folder.path(), &target("0.005"), 2, &said);
     // The same data above the share: it is left out, and said.
@@ -151,6 +151,47 @@ fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
     let said = crate::run::text(&out.stderr);
     assert!(said.contains("warning: 1 of 101 pictures do not decode and are left out: train/cat/broken.jpg"), "{said}");
     assert!(!said.contains("raise"), "{said}");
+}
+
+#[test]
+fn test_images_that_train() {
+    let folder = folder();
+    pictures(folder.path(), 2);
+    let target = |overlap: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}{overlap} }}"#);
+    let said = ["data {split}: 4 of 4 test images are training images too", "test/cat/0.png is train/", "raise `target.overlap`"];
+    refuse(folder.path(), &target(""), 2, &said);
+    refuse(folder.path(), &target(", overlap: 0.9"), 2, &said);
+    let policy = policy(folder.path(), &target(", overlap: 1.0"));
+    let said = crate::run::text(&heirloom(&["plan", &clean_model(), "--policy", &policy]).stderr);
+    for warning in ["4 of 4 test images train too", "3 of 4 test images are the same as another in every pixel: copies are one cluster"] {
+        assert!(said.contains(&format!("warning: {warning}")), "{said}");
+    }
+}
+
+#[test]
+fn an_attribute_that_is_not_known_of_all_images() {
+    let folder = folder();
+    let ids = |split: &str, all: usize| (0..all).map(|i| format!("emoji-target-{split}.parquet:{i}")).collect::<Vec<_>>();
+    let line = |(i, id): (usize, &String)| format!("{id},{}\n", ["f", "m", "NaN", "None"][i % 4]);
+    let lines: String = [ids("train", 458), ids("test", 558)].iter().flat_map(|ids| ids.iter().enumerate().map(line)).collect();
+    file(folder.path(), "sex.csv", format!("id,sex\n{lines}").as_bytes());
+    let text = "version: 1\nname: p\ntarget: { data: { embedded: emoji }, cluster: name, attributes: sex.csv }\ntransfer:\n\
+                \x20 fixed_feature: { epochs: 1, learning_rate: 0.2 }\n  scratch: { epochs: 1, learning_rate: 0.02 }\nrules:\n\
+                \x20 - { id: gap, probe: { attribute: { attribute: sex } }, limit: 0.9 }\n\
+                \x20 - { id: balanced, probe: { debiased: { attribute: sex } }, limit: 0.9 }\n";
+    let policy = file(folder.path(), "policy.yaml", text.as_bytes());
+    let out = heirloom(&["validate", &policy]);
+    let said = crate::run::text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    for remark in [
+        "`sex` is not known of 278 of 558 test images: they are in no group",
+        "`sex` is not known of 228 of 458 training images: the probe `debiased` leaves them out",
+    ] {
+        assert!(said.contains(remark), "{said}");
+    }
+    let out = heirloom(&["plan", &clean_model(), "--policy", &policy]);
+    let said = crate::run::text(&out.stderr);
+    assert!(said.contains("warning: `sex` is not known of 278 of 558 test images: they are in no group"), "{said}");
 }
 
 #[test]
