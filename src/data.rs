@@ -374,7 +374,7 @@ impl std::fmt::Display for Split {
 
 // The task: where its pictures lie is left out, because data move, and so is how many broken ones are put up with.
 fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
-    without { data, attributes, broken });
+    without { data, attributes, broken, overlap });
 fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });
 fingerprint!(Rebalance as "rebalance" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 

@@ -3,6 +3,7 @@
 //! `subject` fine-tunes and measures the arms, `docket` judges what rests on them, `kept` says what is
 //! kept for the next run, `means` measures the machine, `agree` compares the executors, `canary` is the embedded self-test.
 
+mod accuracy;
 mod agree;
 mod canary;
 mod docket;
@@ -147,11 +148,11 @@ impl Task {
             classes: data.classes.clone(),
             train: Pictures::open(&data.train, &model.input, room)?,
             train_labels: labels(&data.train),
-            train_clusters: clusters(&data.train),
+            train_clusters: data.train.clusters().to_vec(),
             test: Pictures::open(&data.test, &model.input, room)?,
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
-            test_clusters: clusters(&data.test),
+            test_clusters: data.test.clusters().to_vec(),
             test_columns: policy.rules.iter().filter_map(|rule| Some(column(data, rule.probe.compared()?.attribute))).collect(),
             pools: pools(policy, data)?,
             views: [data.train.digest().clone(), data.test.digest().clone()],
@@ -177,16 +178,6 @@ fn pools(policy: &Policy, data: &TargetData) -> Result<Vec<Vec<usize>>, EngineEr
     plan::views(policy).into_iter().map(pool).collect()
 }
 
-/// Clusters numbered in the order of their first picture.
-fn clusters(set: &data::Dataset) -> Vec<u32> {
-    let mut numbers = BTreeMap::new();
-    let number = |record: &data::Record| {
-        let next = numbers.len() as u32;
-        *numbers.entry(record.cluster.clone()).or_insert(next)
-    };
-    set.records().iter().map(number).collect()
-}
-
 /// What a rule lays over pictures of the model's size.
 fn change(policy: &Policy, rule: &Rule, model: &Model) -> Result<Option<PreparedTrigger>, EngineError> {
     let Some(trigger) = rule.probe.change() else { return Ok(None) };
@@ -201,7 +192,7 @@ pub fn check_changes(policy: &Policy, model: &Model) -> Result<(), EngineError> 
 
 /// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.
 pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError> {
-    let test = clusters(&data.test);
+    let test = data.test.clusters();
     let test_clusters = test.iter().max().map_or(0, |last| *last as usize + 1);
     let labels: Vec<u16> = data.test.records().iter().map(|r| r.label as u16).collect();
     let mut worth = BTreeMap::new();
@@ -218,7 +209,7 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
             && !probe.on.is_empty()
         {
             let chosen = |label: &u16| data.classes.get(usize::from(*label)).is_some_and(|name| probe.on.contains(name));
-            let clusters: BTreeSet<u32> = labels.iter().zip(&test).filter(|(label, _)| chosen(label)).map(|(_, at)| *at).collect();
+            let clusters: BTreeSet<u32> = labels.iter().zip(test).filter(|(label, _)| chosen(label)).map(|(_, at)| *at).collect();
             worth.insert(rule.id.clone(), clusters.len());
         }
         let Some(compared) = rule.probe.compared() else { continue };
@@ -226,8 +217,8 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
             let (rule, at) = named();
             EngineError::Asked { rule, at, source }
         })?;
-        let groups = Groups::of((&labels, &test), &column(data, compared.attribute), &compared, None).map_err(refused)?;
-        worth.insert(rule.id.clone(), groups.effective(rule.estimand(), &test));
+        let groups = Groups::of((&labels, test), &column(data, compared.attribute), &compared, None).map_err(refused)?;
+        worth.insert(rule.id.clone(), groups.effective(rule.estimand(), test));
     }
     let views = pools(policy, data)?.iter().map(Vec::len).collect();
     Ok(Counts { train: data.train.len(), test: data.test.len(), test_clusters, classes: data.classes.len(), views, worth })
@@ -339,6 +330,9 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             docket.judge(look, &through, &measured, emit);
         }
     }
+    let (accuracy, doubts) = accuracy::of(settings, &task, &bench, emit)?;
+    doubts.iter().for_each(|doubt| emit(Event::Warning(doubt.clone())));
+    warnings.extend(doubts);
     let interrupted = (settings.stop)();
     let findings = docket.close(if interrupted { "the run was interrupted" } else { "the run ended before it was judged" });
     let left_out = missing.values().map(|missing| missing.reason().to_owned()).collect();
@@ -396,6 +390,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         exit_code: i32::from(conclusion.exit.code()),
         summary: String::new(),
         findings: ranked(policy, conclusion.findings),
+        accuracy,
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes,
         warnings,

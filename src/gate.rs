@@ -14,7 +14,7 @@ mod conclude;
 mod judge;
 
 pub use conclude::{CanaryOutcome, Conclusion, ExitCode, Terms as ConcludeTerms, conclude};
-pub use judge::{Terms, judge};
+pub use judge::{Terms, clean_accuracy, judge};
 
 /// What an effect is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

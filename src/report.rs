@@ -76,6 +76,10 @@ pub struct Report {
     pub canary: Canary,
     /// One entry per rule and mode, in the order of the policy.
     pub findings: Vec<Finding>,
+    /// How well each arm does the target task, and a linear head on the images shrunk to 8x8 beside them. Empty in reports of earlier
+    /// builds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accuracy: Vec<TaskAccuracy>,
     /// The policy's waivers, counted or not; a finding names the one that accepts it.
     pub waivers: Vec<Waiver>,
     /// What a reader should know that is not a problem.
@@ -291,6 +295,28 @@ impl From<&Policy> for PolicyFacts {
         let contents = serde_json::to_value(file).ok();
         Self { name: file.name.clone(), source: policy.source.clone(), digest: policy.digest.clone(), fail_on: file.fail_on, contents }
     }
+}
+
+/// How often fine-tunes call the test images, as they are, right.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskAccuracy {
+    /// What was trained: `source, fixed features`, `from scratch`, `linear head on images of 8x8`.
+    pub what: String,
+    /// The arm; none for the head on shrunk images.
+    pub arm: Option<Arm>,
+    /// Share of the test images, the mean over seeds.
+    pub accuracy: f64,
+    /// Lower bound, 95% on two sides over seeds and clusters of images, not shared among findings.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+    /// Seeds.
+    pub seeds: usize,
+    /// Test images.
+    pub images: usize,
+    /// Clusters of them.
+    pub clusters: usize,
 }
 
 /// What was run.

@@ -102,6 +102,11 @@ impl<'a> Bench<'a> {
         self.measured.get(&(rule.to_owned(), tuning)).filter(|measured| measured.outcomes.len() >= job.seeds.first)
     }
 
+    /// What some rule's probe measured on fine-tunes: their clean predictions are the same for every rule.
+    pub(super) fn any(&self, tuning: Tuning) -> Option<&Measurement> {
+        self.measured.iter().filter(|((_, other), _)| *other == tuning).map(|(_, m)| m).max_by_key(|m| m.outcomes.len())
+    }
+
     pub(super) fn into_measurements(self) -> Vec<Measurement> {
         self.measured.into_values().collect()
     }

@@ -280,22 +280,28 @@ fn group_notes(m: &Measurement, controls: &[&Measurement], compared: &Compared, 
     notes
 }
 
-/// What an arm did. It is valid if the lower bound of its clean accuracy is above the share of the most frequent class.
-fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeError> {
+/// How often the images as they are are called right, with bounds of 95% over seeds and clusters.
+pub fn clean_accuracy(m: &Measurement) -> Result<(f64, Interval), ProbeError> {
     let clean = probe::clean_accuracy(m)?;
-    let n = m.labels.len() as f64;
     let accuracy = clean.mean();
     let bounds = clean.crossed().map_or_else(
-        || wilson(accuracy * n, m.labels.len(), VALIDITY_ERROR),
+        || wilson(accuracy * m.labels.len() as f64, m.labels.len(), VALIDITY_ERROR),
         |fit| Interval { low: fit.low(VALIDITY_ERROR), high: fit.high(VALIDITY_ERROR) },
     );
+    Ok((accuracy, Interval { low: bounds.low.max(0.0), high: bounds.high.min(1.0) }))
+}
+
+/// What an arm did. It is valid if the lower bound of its clean accuracy is above the share of the most frequent class.
+fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeError> {
+    let (accuracy, bounds) = clean_accuracy(m)?;
+    let n = m.labels.len() as f64;
     let mut counts = vec![0_usize; m.classes.len()];
     m.labels.iter().for_each(|y| counts.iter_mut().skip(usize::from(*y)).take(1).for_each(|c| *c += 1));
     let majority = counts.iter().max().copied().unwrap_or(0) as f64 / n;
     let rates = BTreeMap::from([
         ("clean_accuracy".to_owned(), accuracy),
-        ("clean_accuracy_low".to_owned(), bounds.low.max(0.0)),
-        ("clean_accuracy_high".to_owned(), bounds.high.min(1.0)),
+        ("clean_accuracy_low".to_owned(), bounds.low),
+        ("clean_accuracy_high".to_owned(), bounds.high),
         ("majority_share".to_owned(), majority),
     ]);
     let valid = bounds.low > majority;

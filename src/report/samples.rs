@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{
     Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts,
-    Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, Tool, ViewFacts,
+    Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
 use crate::data::DataSpec;
 use crate::diag::Origin;
@@ -22,6 +22,10 @@ pub(super) fn all() -> Vec<Report> {
 
 fn estimate(value: f64, low: f64, high: f64) -> Estimate {
     Estimate { value, low, high, confidence: 0.95, images: 600, clusters: 300, seeds: 3, method: "two-way layout".to_owned() }
+}
+
+fn accuracy(what: &str, arm: Option<Arm>, [accuracy, low, high]: [f64; 3]) -> TaskAccuracy {
+    TaskAccuracy { what: what.to_owned(), arm, accuracy, low, high, seeds: 3, images: 600, clusters: 300 }
 }
 
 fn against(control: Control, value: f64, low: f64, high: f64) -> Comparison {
@@ -129,6 +133,11 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         },
         canary: Canary { status: CanaryStatus::Passed, detail: "planted source caught, clean source passed".to_owned() },
         findings,
+        accuracy: vec![
+            accuracy("source, fixed features", Some(Arm::Source), [0.812, 0.79, 0.833]),
+            accuracy("from scratch", Some(Arm::Scratch), [0.705, 0.671, 0.738]),
+            accuracy("linear head on images of 8x8", None, [0.402, 0.375, 0.43]),
+        ],
         waivers: Vec::new(),
         notes: vec!["features cut at /avgpool/out".to_owned()],
         warnings: Vec::new(),

@@ -69,6 +69,14 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             lines(&|c| text::control(c.control).to_owned()),
         )?;
     }
+    if !report.accuracy.is_empty() {
+        writeln!(out, "\n| target task | accuracy [95% interval] | seeds | images |")?;
+        writeln!(out, "|---|---|---:|---:|")?;
+    }
+    for accuracy in &report.accuracy {
+        let (what, value) = (text::escape(&accuracy.what), text::accuracy(accuracy));
+        writeln!(out, "| {what} | {value} | {} | {} |", accuracy.seeds, accuracy.images)?;
+    }
     for finding in report.findings.iter().filter(|f| !f.notes.is_empty()) {
         writeln!(out, "\n{}: {}.", text::escape(&finding.id()), text::escape(&finding.notes.join("; ")))?;
     }

@@ -29,7 +29,23 @@ pub fn render(report: &Report, look: Look) -> String {
         out += &table(report, look);
         out.push('\n');
     }
+    if !report.accuracy.is_empty() {
+        out += &accuracies(report, look);
+        out.push('\n');
+    }
     out += &conclusion(report, look);
+    out
+}
+
+/// How well the arms do the target task: what a verdict about them is worth.
+fn accuracies(report: &Report, look: Look) -> String {
+    let names: Vec<String> = report.accuracy.iter().map(|a| text::short(&a.what, 60)).collect();
+    let header = "target task";
+    let width = names.iter().map(|name| name.chars().count()).chain([header.len()]).max().unwrap_or(0);
+    let mut out = look.paint(Style::new().dimmed(), &format!("  {header:<width$}   accuracy [95% interval]")) + "\n";
+    for (name, accuracy) in names.iter().zip(&report.accuracy) {
+        out += &format!("  {name:<width$}   {}\n", text::accuracy(accuracy));
+    }
     out
 }
 

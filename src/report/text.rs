@@ -53,6 +53,11 @@ pub(crate) fn estimate(e: &Estimate) -> String {
     format!("{:+.3} [{:.3}, {:.3}]", e.value, e.low, e.high)
 }
 
+/// `0.812 [0.790, 0.833]`.
+pub(crate) fn accuracy(a: &super::TaskAccuracy) -> String {
+    format!("{:.3} [{:.3}, {:.3}]", a.accuracy, a.low, a.high)
+}
+
 /// The name of a control as policies write it.
 pub(super) fn control(control: Control) -> &'static str {
     match control {

@@ -78,6 +78,34 @@ fn to_planes(rgb: &[u8], out: &mut [u8]) {
     }
 }
 
+/// Planes of `height * width` values as planes of `side * side` means: each is the mean of the area that it covers.
+pub fn shrink(planes: &[f32], (height, width): (usize, usize), side: usize) -> Vec<f32> {
+    // The pixels that a cell covers, and how much of each.
+    let covered = |cell: usize, length: usize| -> Vec<(usize, f32)> {
+        let (start, end) = (cell as f64 * length as f64 / side as f64, (cell + 1) as f64 * length as f64 / side as f64);
+        let share = |i: usize| (end.min((i + 1) as f64) - start.max(i as f64)).max(0.0) as f32;
+        (start as usize..(end.ceil() as usize).min(length)).map(|i| (i, share(i))).collect()
+    };
+    let cells = |length: usize| (0..side).map(|cell| covered(cell, length)).collect::<Vec<_>>();
+    let (rows, columns) = (cells(height), cells(width));
+    let mut out = Vec::with_capacity(planes.len() / (height * width).max(1) * side * side);
+    for plane in planes.chunks_exact((height * width).max(1)) {
+        for row in &rows {
+            for column in &columns {
+                let (mut sum, mut area) = (0.0, 0.0);
+                for &(y, tall) in row {
+                    for &(x, wide) in column {
+                        sum += plane[y * width + x] * tall * wide;
+                        area += tall * wide;
+                    }
+                }
+                out.push(sum / area);
+            }
+        }
+    }
+    out
+}
+
 /// Mirrors planes of rows of `width` values left to right.
 pub fn flip<T>(planes: &mut [T], width: usize) {
     if width > 0 {
@@ -264,5 +292,22 @@ mod tests {
             to.bytes(&bytes, &mut two);
             assert_eq!(one.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), two.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn shrinking_takes_the_mean_of_what_each_cell_covers() {
+        // 4x6 to 2x2: blocks of 2x3.
+        let plane: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let mean = |rows: [usize; 2], columns: [usize; 3]| -> f32 {
+            rows.iter().flat_map(|y| columns.iter().map(move |x| (y * 6 + x) as f32)).sum::<f32>() / 6.0
+        };
+        let want = [mean([0, 1], [0, 1, 2]), mean([0, 1], [3, 4, 5]), mean([2, 3], [0, 1, 2]), mean([2, 3], [3, 4, 5])];
+        assert_eq!(shrink(&plane, (4, 6), 2), want);
+        // 3 to 2: the middle pixel counts half on either side. Two planes stay apart.
+        let two = [[0.0, 3.0, 6.0].repeat(3), vec![1.0; 9]].concat();
+        let small = shrink(&two, (3, 3), 2);
+        assert!(small.iter().zip([1.0, 5.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{small:?}");
+        // Fewer pixels than cells: each cell is the pixel that it lies in.
+        assert_eq!(shrink(&[0.5], (1, 1), 8), vec![0.5; 64]);
     }
 }

@@ -1,0 +1,146 @@
+//! How well each arm does the target task, beside a linear head that sees the images themselves, shrunk to 8x8.
+//!
+//! What a checkpoint hands down can only show in models that learnt something through it. An arm that is no better than a head on 192
+//! pixels has features that are worth no more than the colours and coarse shapes of an image.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::subject::Bench;
+use super::{EngineError, Event, Settings, Task, stage_name};
+use crate::exec::Weights;
+use crate::gate;
+use crate::plan::{self, Tuning};
+use crate::probe::{Arm, Measurement, Outcome};
+use crate::report::TaskAccuracy;
+use crate::stats::Interval;
+use crate::store::Room;
+use crate::transform::geometry;
+use crate::tune::{self, Features, Feed, Mode, Pictures, Raw, Recipe, Standard, TuneError};
+
+/// Side of the shrunk images.
+const SIDE: usize = 8;
+/// Numbers of one.
+const WIDTH: usize = 3 * SIDE * SIDE;
+
+/// The accuracy of every arm that ran and of the heads on shrunk images, and a warning for each arm that is not shown to do better.
+pub(super) fn of(
+    settings: &Settings,
+    task: &Task,
+    bench: &Bench,
+    emit: &mut dyn FnMut(Event),
+) -> Result<(Vec<TaskAccuracy>, Vec<String>), EngineError> {
+    let views = plan::views(settings.policy);
+    let mut arms: Vec<(Tuning, TaskAccuracy)> = Vec::new();
+    // Seeds of the head, by what it trains on: as many as the arms that it stands beside have.
+    let mut seeds: BTreeMap<usize, usize> = BTreeMap::new();
+    for (tuning, _) in bench.ran() {
+        let Some(measured) = bench.any(tuning) else { continue };
+        arms.push((tuning, accuracy(stage_name(&views, tuning), Some(tuning.arm), measured)?));
+        let most = seeds.entry(tuning.view).or_insert(0);
+        *most = (*most).max(measured.outcomes.len());
+    }
+    let mut all: Vec<TaskAccuracy> = arms.iter().map(|(_, accuracy)| accuracy.clone()).collect();
+    let mut warnings = Vec::new();
+    let Some(recipe) = recipe(settings) else { return Ok((all, warnings)) };
+    if arms.is_empty() || (settings.stop)() {
+        return Ok((all, warnings));
+    }
+    let shrunk = [shrink(&task.train, settings.room)?, shrink(&task.test, settings.room)?];
+    let [train, test] = shrunk;
+    let standard = Standard::of(&train).map_err(TuneError::from)?;
+    let [train, test] = [train, test].map(|raw| Features::new(raw, &standard));
+    for (view, seeds) in seeds {
+        let of_view = views.get(view).and_then(Option::as_ref).map(|rebalance| format!(", {rebalance}")).unwrap_or_default();
+        let what = format!("linear head on images of {SIDE}x{SIDE}{of_view}");
+        let clock = std::time::Instant::now();
+        emit(Event::StageStart { stage: what.clone(), total: None, unit: "pictures" });
+        let head = match heads(settings, task, (&train, &test), &recipe, view, seeds) {
+            Ok(measured) => accuracy(what.clone(), None, &measured)?,
+            Err(EngineError::Tune(TuneError::Stopped)) => return Ok((all, warnings)),
+            Err(EngineError::Tune(error)) => {
+                warnings.push(format!("{what}: {error}; whether the arms do better is not known"));
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
+        let summary = format!("{:.2} of the test images called right", head.accuracy);
+        emit(Event::StageEnd { stage: what, summary, seconds: clock.elapsed().as_secs_f64() });
+        for (_, arm) in arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy) {
+            warnings.push(format!(
+                "{}: on the target task it is not shown to do better than a linear head on the images shrunk to {SIDE}x{SIDE} (accuracy \
+                 {:.3}, lower bound {:.3}; the head {:.3}): a verdict about features that are worth so little says little",
+                arm.what, arm.accuracy, arm.low, head.accuracy
+            ));
+        }
+        all.push(head);
+    }
+    Ok((all, warnings))
+}
+
+/// The recipe of the heads; where a policy has none, that of whole networks without what only images can be given.
+fn recipe(settings: &Settings) -> Option<Recipe> {
+    let policy = settings.policy;
+    let own = plan::recipe(policy, Arm::Source, Mode::FixedFeature).or_else(|| plan::recipe(policy, Arm::Source, Mode::FullNetwork));
+    own.cloned()
+}
+
+fn accuracy(what: String, arm: Option<Arm>, measured: &Measurement) -> Result<TaskAccuracy, EngineError> {
+    let (accuracy, Interval { low, high }) =
+        gate::clean_accuracy(measured).map_err(|reason| EngineError::Rule { rule: measured.rule.clone(), at: what.clone(), reason })?;
+    let clusters = measured.clusters.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let (seeds, images) = (measured.outcomes.len(), measured.labels.len());
+    Ok(TaskAccuracy { what, arm, accuracy, low, high, seeds, images, clusters })
+}
+
+/// Every image as `3 x 8 x 8` means of its pixels.
+fn shrink(pictures: &Pictures, room: &Room) -> Result<Raw, EngineError> {
+    let one = |i: usize| -> Result<Vec<u8>, TuneError> {
+        let frame = pictures.frame(i)?;
+        let small = geometry::shrink(&frame.planes, (frame.height, frame.width), SIDE);
+        Ok(small.into_iter().flat_map(f32::to_le_bytes).collect())
+    };
+    let rows: Vec<Vec<u8>> = (0..pictures.len()).into_par_iter().map(one).collect::<Result<_, _>>()?;
+    let bytes = rows.concat();
+    Raw::of_bytes(&bytes, (pictures.len(), WIDTH), room).ok_or(EngineError::Tune(TuneError::Empty { pictures: pictures.len() }))
+}
+
+/// Heads on shrunk images, one for each seed, trained as the arms' heads are: the same images of each seed, the same recipe.
+fn heads(
+    settings: &Settings,
+    task: &Task,
+    (train, test): (&Features, &Features),
+    recipe: &Recipe,
+    view: usize,
+    seeds: usize,
+) -> Result<Measurement, EngineError> {
+    let policy = settings.policy;
+    let classes = task.classes.len();
+    let graph = tune::head_graph(WIDTH, classes)?;
+    let of_view = task.pools.get(view).ok_or(TuneError::Empty { pictures: 0 })?;
+    let mut tick = |_: usize| !(settings.stop)();
+    let mut outcomes = Vec::with_capacity(seeds);
+    for seed in 0..seeds {
+        let streams = (policy.file.seed, seed as u64);
+        let pool = tune::pool(of_view, &task.train_clusters, streams.0, streams.1);
+        let start = Weights::on(settings.compute, &tune::fresh_head(WIDTH, classes, streams.0, streams.1))?;
+        let on = tune::Task { feed: train as &dyn Feed, labels: &task.train_labels, pool: &pool };
+        let (weights, _) = tune::train(&graph, start, &[true, true], &on, recipe, streams, &mut tick)?;
+        let clean = tune::predictions(&graph, &weights, test, &mut tick)?;
+        // Nothing is laid over the images: changed is what is.
+        outcomes.push(Outcome { seed, changed: clean.clone(), clean, shams: Vec::new() });
+    }
+    Ok(Measurement {
+        rule: String::new(),
+        arm: Arm::Scratch,
+        mode: Mode::FixedFeature,
+        classes: task.classes.clone(),
+        images: task.test_ids.clone(),
+        labels: task.test_labels.clone(),
+        clusters: task.test_clusters.clone(),
+        attribute: None,
+        terms: None,
+        outcomes,
+    })
+}
