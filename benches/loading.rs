@@ -9,8 +9,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use heirloom::data::{self, DataSpec};
-use heirloom::model::{InputSpec, Layout, Preprocessing};
+use heirloom::model::{ChannelOrder, InputSpec, Layout, Preprocessing};
 use heirloom::store::Room;
+use heirloom::transform::geometry::Geometry;
 use heirloom::tune::{Feed, Pictures};
 
 #[allow(unsafe_code)]
@@ -22,8 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [folder, side, batch, rest @ ..] = arguments.as_slice() else { return Err("FOLDER SIDE BATCH [disk]".into()) };
     let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
     let room = if rest.is_empty() { Room::boundless() } else { Room::new(0, std::env::temp_dir()) };
-    let preprocessing = Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], from: "ImageNet".into() };
-    let input = InputSpec { channels: 3, height: side, width: side, layout: Layout::Nchw, preprocessing };
+    let preprocessing =
+        Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], order: ChannelOrder::Rgb, from: "ImageNet".into() };
+    let (geometry, geometry_from) = (Geometry::default(), String::new());
+    let input = InputSpec { channels: 3, height: side, width: side, layout: Layout::Nchw, preprocessing, geometry, geometry_from };
     // As a certification opens its target task; a folder without splits of its own needs a share that measures.
     let target = data::Target {
         data: DataSpec::Folder(folder.into()),
@@ -37,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         overlap: 0.0,
     };
     let clock = Instant::now();
-    let data = data::open_fitted(&target, Path::new("."), 0, &data::Fit { height: side, width: side, room: &room })?;
+    let data = data::open_fitted(&target, Path::new("."), 0, &input.fit(&room))?;
     let opened = clock.elapsed().as_secs_f64();
     let mut seen = 0;
     for view in [&data.train, &data.test] {

@@ -506,6 +506,9 @@ pub enum DataError {
          allows: {named}"
     )]
     Shared { count: usize, total: usize, share: f64, named: String },
+    /// One picture cannot be brought to the network's size.
+    #[error("{id}: {source}")]
+    Misfit { id: String, source: crate::transform::geometry::FitError },
     /// One picture does not decode.
     #[error("{id}: the picture does not decode: {reason}")]
     Picture { id: String, reason: String },
@@ -582,6 +585,7 @@ impl DataError {
             | Self::EmptyGroup { .. }
             | Self::LimitTooSmall { .. }
             | Self::NoSplits
+            | Self::Misfit { .. }
             | Self::SplitTwice => true,
             _ => false,
         }

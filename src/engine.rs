@@ -268,9 +268,11 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     warnings.extend(settings.compute.note().map(str::to_owned));
     warnings.extend(settings.model.input.contradicted());
     // What the policy says of the input holds for both.
-    let of_reference =
-        |reference: &Model| Some(format!("the reference {}: {}", reference.identity.name(), reference.input.contradicted()?));
-    warnings.extend(settings.reference.and_then(of_reference));
+    if let Some(reference) = settings.reference {
+        let name = reference.identity.name();
+        warnings.extend(reference.input.contradicted().iter().map(|warning| format!("the reference {name}: {warning}")));
+        warnings.extend(reference::resized_otherwise(reference, model));
+    }
     let task = Task::open(policy, data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();

@@ -21,10 +21,12 @@ use ndarray::ArrayD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Fit;
 use crate::graph::Graph;
 use crate::registry::ModelRef;
 use crate::runtime::Runtime;
-use crate::store::fingerprint;
+use crate::store::{Room, fingerprint};
+use crate::transform::geometry::Geometry;
 
 pub use cut::CutError;
 pub use extract::{ExtractError, Extractor, difference, first_difference};
@@ -52,13 +54,34 @@ pub enum Layout {
     Nhwc,
 }
 
+/// Which colour comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red (Caffe, OpenCV).
+    Bgr,
+}
+
+impl ChannelOrder {
+    /// Whether it is the usual one.
+    pub fn is_rgb(&self) -> bool {
+        *self == Self::Rgb
+    }
+}
+
 /// What a picture becomes before it enters the model: `(value in 0..=1 - mean) / std` per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preprocessing {
     /// Subtracted, red, green, blue.
     pub mean: [f32; 3],
-    /// Divided by.
+    /// Divided by, red, green, blue.
     pub std: [f32; 3],
+    /// Which colour enters first.
+    #[serde(default, skip_serializing_if = "ChannelOrder::is_rgb")]
+    pub order: ChannelOrder,
     /// Where this was read from, or that it was assumed: shown to the user.
     pub from: String,
 }
@@ -76,14 +99,35 @@ pub struct InputSpec {
     pub layout: Layout,
     /// Normalisation.
     pub preprocessing: Preprocessing,
+    /// How images of other sizes are brought to this one.
+    #[serde(default)]
+    pub geometry: Geometry,
+    /// Where that was read from, or that it was assumed: shown to the user.
+    #[serde(default)]
+    pub geometry_from: String,
 }
 
 impl InputSpec {
-    /// A warning where the policy normalises otherwise than the checkpoint itself says: what was measured is then another network.
-    pub fn contradicted(&self) -> Option<String> {
-        let from = &self.preprocessing.from;
-        from.contains(preprocessing::CONTRADICTS)
-            .then(|| format!("pictures are normalised by mean {:?} and std {:?}, {from}", self.preprocessing.mean, self.preprocessing.std))
+    /// Warnings where the policy prepares images otherwise than the checkpoint itself says: what was measured is then another network.
+    pub fn contradicted(&self) -> Vec<String> {
+        let Preprocessing { mean, std, from, .. } = &self.preprocessing;
+        let normalised = from.contains(preprocessing::CONTRADICTS);
+        let resized = self.geometry_from.contains(preprocessing::CONTRADICTS);
+        let mut warnings = Vec::new();
+        warnings.extend(normalised.then(|| format!("pictures are normalised by mean {mean:?} and std {std:?}, {from}")));
+        warnings.extend(resized.then(|| format!("images are resized another way: {}", self.resized())));
+        warnings
+    }
+
+    /// How images are brought to the model's size, and who says so.
+    pub fn resized(&self) -> String {
+        let how = self.geometry.describe(self.height, self.width);
+        if self.geometry_from.is_empty() { how } else { format!("{how} ({})", self.geometry_from) }
+    }
+
+    /// The size and geometry that a target task's images are brought to.
+    pub fn fit<'a>(&self, room: &'a Room) -> Fit<'a> {
+        Fit { height: self.height, width: self.width, geometry: self.geometry, room }
     }
 }
 
@@ -154,11 +198,21 @@ pub struct InputOverride {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 0.002, max = 2.0)))]
     pub std: Option<[f32; 3]>,
+    /// Which colour comes first. Mean and standard deviation stay those of red, green and blue, in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_order: Option<ChannelOrder>,
+    /// How images of other sizes are brought to the model's size. Absent: as the checkpoint's own configuration says, because it was
+    /// trained that way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry: Option<Geometry>,
 }
 
-fingerprint!(InputOverride as "input" { size: "size", mean: "mean", std: "std" });
-fingerprint!(InputSpec as "input" { channels: "channels", height: "height", width: "width", layout: "layout", preprocessing: "preprocessing" });
-fingerprint!(Preprocessing as "preprocessing" { mean: "mean", std: "std" } without { from });
+fingerprint!(InputOverride as "input" { size: "size", mean: "mean", std: "std" } later { channel_order: "channel order", geometry: "geometry" });
+fingerprint!(InputSpec as "input" {
+    channels: "channels", height: "height", width: "width", layout: "layout", preprocessing: "preprocessing",
+} later { geometry: "geometry" } without { geometry_from });
+fingerprint!(Preprocessing as "preprocessing" { mean: "mean", std: "std" } later { order: "channel order" } without { from });
+fingerprint!(ChannelOrder: Rgb = "rgb", Bgr = "bgr");
 fingerprint!(Layout: Nchw = "nchw", Nhwc = "nhwc");
 fingerprint!(Cut as "cut" { name: "name", width: "width", tail: "tail" } without { how });
 

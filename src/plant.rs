@@ -17,10 +17,11 @@ use crate::data::{self, DataError, DataSpec, Rebalance, Target, TargetData, View
 use crate::exec::{self, Compute, ExecError, Weights};
 use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
-use crate::model::{InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
+use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, Room, fingerprint};
+use crate::transform::geometry::Geometry;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
 
@@ -310,13 +311,21 @@ impl<'a> Ground<'a> {
         };
         let room = Room::boundless();
         let [height, width] = spec.size;
-        let data = data::open_fitted(&target, base, spec.seed, &data::Fit { height, width, room: &room })?;
+        let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], order: ChannelOrder::Rgb, from: "heirloom plant".into() };
+        let input = InputSpec {
+            channels: 3,
+            height,
+            width,
+            layout: Layout::Nchw,
+            preprocessing,
+            geometry: Geometry::default(),
+            geometry_from: String::new(),
+        };
+        let data = data::open_fitted(&target, base, spec.seed, &input.fit(&room))?;
         let class = |name: &String| {
             let found = data.classes.iter().position(|c| c == name);
             found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })
         };
-        let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "heirloom plant".into() };
-        let input = InputSpec { channels: 3, height, width, layout: Layout::Nchw, preprocessing };
         let mut plants = Vec::new();
         for (nth, plant) in spec.plant.all().iter().enumerate() {
             let on = plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;

@@ -65,7 +65,7 @@ impl Series<'_> {
         let reference = beside.or(named.as_ref());
         let folder = self.cache.map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
         let room = Room::new(plan::room(policy, &engine::footprint(model)?, self.memory), folder);
-        let fit = data::Fit { height: model.input.height, width: model.input.width, room: &room };
+        let fit = model.input.fit(&room);
         let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &fit).map_err(EngineError::from)?;
         let means = engine::means(model, self.compute, self.memory, self.cache)?;
         let settings = Settings {

@@ -92,7 +92,7 @@ fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
     let budget = machine::budget(args.memory);
     let room = machine::room(policy, model, budget, cache.as_ref())?;
-    let fit = data::Fit { height: model.input.height, width: model.input.width, room: &room };
+    let fit = model.input.fit(&room);
     let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &fit)?;
     let (started, today) = now();
     let clock = std::time::Instant::now();
@@ -132,7 +132,7 @@ fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 }
 
 /// What the user should know of model and policy before anything runs.
-fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
+fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 5] {
     let id = &model.identity;
     let input = &model.input;
     [
@@ -149,6 +149,7 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 4] {
         ("policy", format!("{} ({}, digest {})", policy.file.name, policy.source, policy.digest.short())),
         ("features", format!("{} features, cut at {}: {} (other: --features NAME)", model.cut.width, model.cut.name, model.cut.how)),
         ("pictures", format!("{}x{}, {}", input.height, input.width, input.preprocessing.from)),
+        ("resize", input.resized()),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::output::{Output, Shape};
 use super::{failure, runtime};
 use crate::exec::Compute;
-use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
+use crate::model::{self, ChannelOrder, InputOverride, Inspection, Layout, LoadOptions};
 use crate::registry::{self, FileRef};
 use crate::report::printable;
 
@@ -81,8 +81,15 @@ pub fn render(inspection: &Inspection) -> String {
         ("input", format!("{} x {} x {}, {layout}", input.channels, input.height, input.width)),
         (
             "normalise",
-            format!("mean {}, std {} ({})", three(input.preprocessing.mean), three(input.preprocessing.std), input.preprocessing.from),
+            format!(
+                "mean {}, std {}{} ({})",
+                three(input.preprocessing.mean),
+                three(input.preprocessing.std),
+                if input.preprocessing.order == ChannelOrder::Bgr { ", blue first" } else { "" },
+                input.preprocessing.from
+            ),
         ),
+        ("resize", input.resized()),
         ("features", format!("{} [N, {}], {}   (override: --features NAME)", cut.name, cut.width, cut.how)),
         ("operators", operators.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")),
     ];
@@ -123,9 +130,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{grouped, render, size};
-    use crate::model::{CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
+    use crate::model::{ChannelOrder, CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
     use crate::registry::{FileRef, Format, ModelRef};
     use crate::store::Digest;
+    use crate::transform::geometry::Geometry;
 
     #[test]
     fn an_inspection_looks_like_this() {
@@ -148,7 +156,14 @@ mod tests {
                 height: 224,
                 width: 224,
                 layout: Layout::Nchw,
-                preprocessing: Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], from: "assumed: ImageNet".into() },
+                preprocessing: Preprocessing {
+                    mean: [0.485, 0.456, 0.406],
+                    std: [0.229, 0.224, 0.225],
+                    order: ChannelOrder::Bgr,
+                    from: "assumed: ImageNet".into(),
+                },
+                geometry: Geometry { before_crop: Some([256, 256]), ..Geometry::default() },
+                geometry_from: "config.json".into(),
             },
             cut: CutSummary { name: "/avgpool/out".into(), width: 2048, how: "input of the last linear layer".into() },
             operators: BTreeMap::from([("Conv".into(), 53), ("Relu".into(), 49)]),

@@ -47,6 +47,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let room = machine::room(policy, model, budget, None)?;
     let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &room)?;
     let executors = engine::executors(model, &data)?;
+    out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {executors}", "executor"));
     let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
     let counts = engine::counts(policy, &data)?;

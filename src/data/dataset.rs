@@ -9,7 +9,7 @@ use super::source::{Entry, Hash, Picture};
 use super::{DataError, Fit, Fitted, Record};
 use crate::pixels::Image;
 use crate::store::{Digest, Fingerprinter};
-use crate::transform::geometry::Fitter;
+use crate::transform::geometry::{FitError, Fitter};
 
 /// Labelled pictures, indexable and lazy: pixels are decoded on request, unless all were fitted at once. Clones share everything.
 #[derive(Clone, Debug)]
@@ -56,6 +56,14 @@ pub struct Broken {
     pub reason: String,
 }
 
+/// Why a picture is not fitted.
+enum Unusable {
+    /// It does not decode.
+    Broken(String),
+    /// It cannot be brought to the network's size.
+    Misfit(FitError),
+}
+
 impl Dataset {
     /// Decodes every picture once, in parallel, and leaves out those that are broken or show what is shown `elsewhere`. With `fit`, what is
     /// decoded is kept at that size.
@@ -66,19 +74,22 @@ impl Dataset {
         elsewhere: &BTreeSet<Shown>,
     ) -> Result<Checked, DataError> {
         let (read, rows) = match fit {
-            None => (entries.par_iter().map(|entry| entry.picture.read().map(|(image, hash)| (hash, shown(&image)))).collect(), None),
+            None => {
+                let one = |entry: &Entry| entry.picture.read().map(|(image, hash)| (hash, shown(&image))).map_err(Unusable::Broken);
+                (entries.par_iter().map(one).collect(), None)
+            }
             Some(fit) => {
                 let mut rows = fit.rows(entries.len())?;
                 let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| {
-                    let (image, hash) = entries[i].picture.read()?;
-                    fitter.fit(&image, fit.height, fit.width, row);
+                    let (image, hash) = entries[i].picture.read().map_err(Unusable::Broken)?;
+                    fit.picture(fitter, &image, row).map_err(Unusable::Misfit)?;
                     Ok((hash, shown(&image)))
                 };
                 (rows.fill(Fitter::default, one)?, Some((fit, rows)))
             }
         };
         let (mut kept, mut broken, mut twice, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let read: Vec<Result<(Hash, Shown), String>> = read;
+        let read: Vec<Result<(Hash, Shown), Unusable>> = read;
         for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
                 Ok((_, shown)) if elsewhere.contains(&shown) => twice.push(record.id),
@@ -88,7 +99,9 @@ impl Dataset {
                     kept.push((record, (picture, hash), shown));
                     places.push(place as u32);
                 }
-                Err(reason) => broken.push(Broken { id: record.id, reason }),
+                Err(Unusable::Broken(reason)) => broken.push(Broken { id: record.id, reason }),
+                // Not the picture's fault: leaving it out would be.
+                Err(Unusable::Misfit(source)) => return Err(DataError::Misfit { id: record.id, source }),
             }
         }
         let fitted = rows.map(|(fit, rows)| Arc::new(Fitted::new(fit, rows, places)));
@@ -147,10 +160,15 @@ impl Dataset {
         Ok(picture.0)
     }
 
-    /// All pictures at one size: those made when the view was opened, if it is the same size.
+    /// Picture `i` cannot be brought to the network's size.
+    pub(super) fn misfit(&self, i: usize, source: FitError) -> DataError {
+        DataError::Misfit { id: self.records.get(i).map(|record| record.id.clone()).unwrap_or_default(), source }
+    }
+
+    /// All pictures at one size: those made when the view was opened, if they were brought to the same size in the same way.
     pub fn fitted(&self, fit: &Fit) -> Result<Arc<Fitted>, DataError> {
         match &self.fitted {
-            Some(fitted) if fitted.is(fit.height, fit.width) => Ok(fitted.clone()),
+            Some(fitted) if fitted.is(fit) => Ok(fitted.clone()),
             _ => Fitted::make(self, fit).map(Arc::new),
         }
     }

@@ -2,8 +2,9 @@
 
 use super::DataError;
 use super::dataset::Dataset;
+use crate::pixels::Image;
 use crate::store::{Room, Rows, RowsError};
-use crate::transform::geometry::Fitter;
+use crate::transform::geometry::{FitError, Fitter, Geometry};
 
 /// The size that pictures are brought to, and where they may be kept.
 #[derive(Clone, Copy, Debug)]
@@ -12,11 +13,18 @@ pub struct Fit<'a> {
     pub height: usize,
     /// Pixels across.
     pub width: usize,
+    /// How they are brought to it.
+    pub geometry: Geometry,
     /// Where there is memory left.
     pub room: &'a Room,
 }
 
 impl Fit<'_> {
+    /// One picture into its row.
+    pub(super) fn picture(&self, fitter: &mut Fitter, image: &Image, row: &mut [u8]) -> Result<(), FitError> {
+        fitter.fit(image, (self.height, self.width), &self.geometry, row)
+    }
+
     /// Rows for some pictures.
     pub(super) fn rows(&self, pictures: usize) -> Result<Rows, RowsError> {
         Rows::new(pictures, 3 * self.height * self.width, self.room)
@@ -28,6 +36,7 @@ impl Fit<'_> {
 pub struct Fitted {
     height: usize,
     width: usize,
+    geometry: Geometry,
     rows: Rows,
     /// Where each picture is among the rows: those that do not decode have left gaps.
     places: Vec<u32>,
@@ -35,22 +44,22 @@ pub struct Fitted {
 
 impl Fitted {
     pub(super) fn new(fit: &Fit, rows: Rows, places: Vec<u32>) -> Self {
-        Self { height: fit.height, width: fit.width, rows, places }
+        Self { height: fit.height, width: fit.width, geometry: fit.geometry, rows, places }
     }
 
     /// Decodes and fits every picture of a view, in parallel.
     pub(super) fn make(dataset: &Dataset, fit: &Fit) -> Result<Self, DataError> {
         let mut rows = fit.rows(dataset.len())?;
         let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| -> Result<(), DataError> {
-            fitter.fit(&dataset.image(i)?, fit.height, fit.width, row);
-            Ok(())
+            let image = dataset.image(i)?;
+            fit.picture(fitter, &image, row).map_err(|error| dataset.misfit(i, error))
         };
         rows.fill(Fitter::default, one)?.into_iter().collect::<Result<(), DataError>>()?;
         Ok(Self::new(fit, rows, (0..dataset.len() as u32).collect()))
     }
 
-    pub(super) fn is(&self, height: usize, width: usize) -> bool {
-        (self.height, self.width) == (height, width)
+    pub(super) fn is(&self, fit: &Fit) -> bool {
+        (self.height, self.width, self.geometry) == (fit.height, fit.width, fit.geometry)
     }
 
     /// How many there are.

@@ -84,7 +84,7 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
 fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model, EngineError> {
     let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
     let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
-    let imported = safetensors::load(&path, bytes, &options).map_err(|e| EngineError::Canary(e.to_string()))?;
+    let imported = safetensors::load(&path, &bytes.to_vec().into(), &options).map_err(|e| EngineError::Canary(e.to_string()))?;
     let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64, files: Vec::new() };
     Ok(Model::assemble(identity, imported, None, &options)?)
 }

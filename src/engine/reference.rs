@@ -37,6 +37,21 @@ pub fn fits(reference: &Model, model: &Model) -> Result<(), ReferenceError> {
     Err(ReferenceError::Size { name, model: model.identity.name(), height, width, wanted_height, wanted_width })
 }
 
+/// A warning where the reference was trained on images that were resized otherwise: both arms see those of the checkpoint under test.
+pub(super) fn resized_otherwise(reference: &Model, model: &Model) -> Option<String> {
+    let (theirs, ours) = (&reference.input, &model.input);
+    (theirs.geometry != ours.geometry).then(|| {
+        format!(
+            "the reference {} takes images resized another way ({}) than {} ({}); both see the latter. `input: {{ geometry: ... }}` in the \
+             policy chooses one for both",
+            reference.identity.name(),
+            theirs.resized(),
+            model.identity.name(),
+            ours.resized()
+        )
+    })
+}
+
 /// Why a reference cannot be compared with.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::extract::{ExtractError, Extractor};
 use super::onnx::{self, OnnxError};
-use super::preprocessing::{self, PreprocessingError};
+use super::preprocessing::{self, Found, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, arch::ArchError, cut, cut::CutError};
 use crate::exec::Compute;
@@ -30,7 +30,7 @@ impl Model {
         let contents = registry::contents(&reference)?;
         match reference.format {
             Format::Safetensors => {
-                let imported = safetensors::load(&reference.path, &contents.bytes, options)?;
+                let imported = safetensors::load(&reference.path, &contents, options)?;
                 Self::assemble(reference, imported, None, options)
             }
             Format::Onnx => {
@@ -60,14 +60,8 @@ impl Model {
             return Err(ModelError::FixedSize { asked, fixed: survey.size });
         }
         preprocessing::checked_size(survey.size, "the input size")?;
-        let found = preprocessing_of(survey.preprocessing.clone(), &identity, &survey.metadata)?;
-        let input = InputSpec {
-            channels: survey.channels,
-            height: survey.size[0],
-            width: survey.size[1],
-            layout: survey.layout,
-            preprocessing: preprocessing::settle(found, &options.input)?,
-        };
+        let found = found(survey.preprocessing.clone(), &identity, &survey.metadata, options)?;
+        let input = input(&found, survey.channels, survey.size, survey.layout, options)?;
         let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
             Err(ExtractError::Cut(error)) => return Err(error.into()),
@@ -88,7 +82,7 @@ impl Model {
                 return Err(ModelError::NotFinite { name: slot.name.clone() });
             }
         }
-        let found = preprocessing_of(preprocessing, &identity, &metadata)?;
+        let found = found(preprocessing, &identity, &metadata, options)?;
         let [height, width] = match (options.input.size, size) {
             (Some(asked), Some(fixed)) if asked != fixed => return Err(ModelError::FixedSize { asked, fixed }),
             (Some(size), _) | (None, Some(size)) => preprocessing::checked_size(size, "the input size")?,
@@ -106,7 +100,7 @@ impl Model {
             return Err(ModelError::Input { shape: shape.to_string() });
         }
         let (trunk, cut) = cut::find(&graph, features.as_deref(), options.features.as_deref())?;
-        let input = InputSpec { channels, height, width, layout, preprocessing: preprocessing::settle(found, &options.input)? };
+        let input = input(&found, channels, [height, width], layout, options)?;
         let network = Network { graph: Arc::new(graph), trunk: Arc::new(trunk), params };
         let runtime = match &options.runtime {
             None => Err("no ONNX Runtime library is used".to_owned()),
@@ -163,20 +157,27 @@ impl Model {
 fn size(reference: &ModelRef, options: &LoadOptions) -> Result<Option<[usize; 2]>, ModelError> {
     Ok(match options.input.size {
         Some(size) => Some(preprocessing::checked_size(size, "the policy's `input.size`")?),
-        None => preprocessing::find(&reference.path, &BTreeMap::new())?.size,
+        None => preprocessing::find(&reference.path, &BTreeMap::new(), &options.input)?.size,
     })
 }
 
-/// What the file says, else what files beside it or its metadata say.
-fn preprocessing_of(
+/// What files beside it or its metadata say, with the importer's word for its normalisation where there is one.
+fn found(
     stated: Option<Preprocessing>,
     identity: &ModelRef,
     metadata: &BTreeMap<String, String>,
-) -> Result<Option<Preprocessing>, ModelError> {
-    Ok(match stated {
-        Some(stated) => Some(stated),
-        None => preprocessing::find(&identity.path, metadata)?.preprocessing,
-    })
+    options: &LoadOptions,
+) -> Result<Found, ModelError> {
+    let found = preprocessing::find(&identity.path, metadata, &options.input)?;
+    Ok(Found { preprocessing: stated.or(found.preprocessing), ..found })
+}
+
+/// What enters a network of this size (height, width).
+fn input(found: &Found, channels: usize, size: [usize; 2], layout: Layout, options: &LoadOptions) -> Result<InputSpec, ModelError> {
+    let preprocessing = preprocessing::settle(found, &options.input)?;
+    let (geometry, geometry_from) = preprocessing::settle_geometry(found, &options.input, size);
+    let [height, width] = size;
+    Ok(InputSpec { channels, height, width, layout, preprocessing, geometry, geometry_from })
 }
 
 /// Why a checkpoint cannot be used.
@@ -309,6 +310,11 @@ impl ModelError {
             Self::Processor { .. } => {
                 Some("--device auto lets it compute there; `pip install onnxruntime-gpu` brings one for NVIDIA cards")
             }
+            Self::Preprocessing(PreprocessingError::Value { .. })
+            | Self::Safetensors(SafetensorsError::Preprocessing(PreprocessingError::Value { .. })) => Some(
+                "correct the file, or say in the policy what images become: `input: { mean: ..., std: ..., geometry: ... }`; what the policy \
+                 says is not asked of the file",
+            ),
             Self::NotFinite { .. } => Some("certify a checkpoint from before the training diverged, or fetch the file again"),
             _ => None,
         }

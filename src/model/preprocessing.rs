@@ -1,16 +1,22 @@
-//! What pictures become before they enter a model, from the files beside a checkpoint.
+//! What images become before they enter a model, from the files beside a checkpoint.
+//!
+//! Every field of such a file is honoured, known to change nothing, or refused by name (`fields`): a network that is shown other images than
+//! it was trained on answers calmly and wrongly. What the policy says under `input` is not asked of a file.
+
+mod hugging_face;
+mod places;
+mod processors;
+mod timm;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{InputOverride, Preprocessing};
-
-/// Largest configuration file that is read, in bytes.
-const MAX_CONFIG: u64 = 4 << 20;
+use super::{ChannelOrder, InputOverride, InputSpec, Preprocessing};
+use crate::transform::geometry::{Filter, Geometry, Resize, Rounding};
+pub(super) use places::beside;
 
 /// Largest height or width that is believed.
 pub(super) const MAX_SIDE: usize = 4096;
@@ -20,31 +26,115 @@ pub(super) const MAX_SIDE: usize = 4096;
 pub struct Found {
     /// Normalisation.
     pub preprocessing: Option<Preprocessing>,
+    /// Which colour comes first.
+    pub order: Option<ChannelOrder>,
     /// Height and width.
     pub size: Option<[usize; 2]>,
+    /// How images are brought to a size.
+    pub geometry: Option<FoundGeometry>,
 }
 
-/// Looks in `preprocessor_config.json` (Hugging Face), then `config.json` (timm), then the checkpoint's metadata
-/// (`heirloom.mean`, `heirloom.std`, `heirloom.size`). What an earlier one says is not asked of a later one.
-pub fn find(checkpoint: &Path, metadata: &BTreeMap<String, String>) -> Result<Found, PreprocessingError> {
+/// How images are brought to a size that may not be known yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundGeometry {
+    /// Which way they are resized, by which filter, with which rounding and filling.
+    pub how: Geometry,
+    /// What they are resized to before the middle is cut out.
+    pub before: Before,
+    /// Where this was read.
+    pub from: String,
+}
+
+/// What images are resized to before the middle is cut out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Before {
+    /// The model's size.
+    Same,
+    /// The model's size divided by this share, rounded down.
+    Share(f64),
+    /// Height and width in pixels, for a model of the second size.
+    Pixels([usize; 2], [usize; 2]),
+}
+
+impl FoundGeometry {
+    /// For a model of this size (height, width), and who says so.
+    fn at(&self, size: [usize; 2]) -> (Geometry, String) {
+        let (before, from) = match self.before {
+            Before::Same => (size, self.from.clone()),
+            Before::Share(share) => (size.map(|side| (side as f64 / share) as usize), self.from.clone()),
+            Before::Pixels(before, of) if of == size => (before, self.from.clone()),
+            Before::Pixels(before, of) => {
+                let scaled = |i: usize| (before[i] * size[i] + of[i] / 2) / of[i].max(1);
+                let [h, w] = of;
+                ([scaled(0), scaled(1)], format!("{}, in the proportions of its {h}x{w} pixels", self.from))
+            }
+        };
+        (Geometry { before_crop: (before != size).then_some(before), ..self.how }, from)
+    }
+}
+
+/// What one file says, part by part: a part that the policy speaks of itself may be wrong or not understood.
+struct Stated {
+    normalisation: Result<Option<Normalisation>, String>,
+    order: Result<Option<ChannelOrder>, String>,
+    size: Result<Option<[usize; 2]>, String>,
+    geometry: Result<Option<(Geometry, Before)>, String>,
+    /// Whether every field is known.
+    fields: Result<(), String>,
+    /// What is to be said of the file beside its name.
+    note: String,
+}
+
+/// Mean and standard deviation of red, green and blue in `0..=1`.
+type Normalisation = ([f32; 3], [f32; 3]);
+
+/// Looks in `processor_config.json` and `preprocessor_config.json` (Hugging Face), then `config.json` (timm), then the checkpoint's metadata
+/// (`heirloom.mean`, `heirloom.std`, `heirloom.size`). What an earlier one says is not asked of a later one, and what `user` says of none.
+pub fn find(checkpoint: &Path, metadata: &BTreeMap<String, String>, user: &InputOverride) -> Result<Found, PreprocessingError> {
+    let config = beside(checkpoint, "config.json")?;
+    let model_type = config.as_ref().and_then(|config| config.get("model_type")).and_then(Value::as_str).map(str::to_owned);
+    let mut sources: Vec<(Stated, String)> = Vec::new();
+    if let Some((value, from)) = places::processor(checkpoint)? {
+        sources.push((hugging_face::read(&value, model_type.as_deref()), from.to_owned()));
+    }
+    if let Some(value) = &config {
+        sources.push((timm::read(value), "config.json".to_owned()));
+    }
+    if let Some(value) = own(metadata) {
+        let stated = Stated { order: own_order(metadata).map(Some), geometry: own_geometry(metadata), ..timm::plain(&value) };
+        sources.push((stated, "the checkpoint's metadata".to_owned()));
+    }
+    let normalised = user.mean.is_some() && user.std.is_some();
+    // Then the policy answers for all that a file might do to an image.
+    let answered = normalised && user.geometry.is_some();
     let mut found = Found::default();
-    let sources = [
-        (beside(checkpoint, "preprocessor_config.json")?, hugging_face as Reader, "preprocessor_config.json"),
-        (beside(checkpoint, "config.json")?, timm as Reader, "config.json"),
-        (own(metadata), timm as Reader, "the checkpoint's metadata"),
-    ];
-    for (value, reader, from) in sources {
-        let Some(value) = value else { continue };
-        let (normalisation, size) = reader(&value).map_err(|reason| PreprocessingError::Value { from: from.into(), reason })?;
-        if found.preprocessing.is_none()
-            && let Some((mean, std)) = normalisation
-        {
-            found.preprocessing = Some(checked(mean, std, from)?);
+    for (stated, from) in sources {
+        let wrong = |reason: String| PreprocessingError::Value { from: from.clone(), reason };
+        let source = format!("{from}{}", stated.note);
+        if !answered {
+            stated.fields.map_err(wrong)?;
         }
-        if found.size.is_none()
-            && let Some(size) = size
-        {
-            found.size = Some(checked_size(size, from)?);
+        let normalisation = if normalised { stated.normalisation.unwrap_or_default() } else { stated.normalisation.map_err(wrong)? };
+        let order = match stated.order {
+            _ if user.channel_order.is_some() => None,
+            Err(_) if answered => None,
+            order => order.map_err(wrong)?,
+        };
+        let size = match stated.size {
+            _ if user.size.is_some() => None,
+            Err(_) if answered => None,
+            size => size.map_err(wrong)?,
+        };
+        let geometry = if user.geometry.is_some() { stated.geometry.unwrap_or_default() } else { stated.geometry.map_err(wrong)? };
+        if let (None, Some((mean, std))) = (&found.preprocessing, normalisation) {
+            found.preprocessing = Some(checked(mean, std, order.unwrap_or_default(), &source)?);
+        }
+        found.order = found.order.or(order);
+        if let (None, Some(size)) = (found.size, size) {
+            found.size = Some(checked_size(size, &from)?);
+        }
+        if let (None, Some((how, before))) = (&found.geometry, geometry) {
+            found.geometry = Some(FoundGeometry { how, before, from: source });
         }
     }
     Ok(found)
@@ -54,14 +144,18 @@ pub fn find(checkpoint: &Path, metadata: &BTreeMap<String, String>) -> Result<Fo
 pub const CONTRADICTS: &str = "the checkpoint says otherwise:";
 
 /// The user's word, else what was found, else ImageNet's mean and standard deviation, marked as assumed.
-pub fn settle(found: Option<Preprocessing>, user: &InputOverride) -> Result<Preprocessing, PreprocessingError> {
-    let base = found.unwrap_or_else(|| Preprocessing {
+pub fn settle(found: &Found, user: &InputOverride) -> Result<Preprocessing, PreprocessingError> {
+    let assumed = || Preprocessing {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
+        order: found.order.unwrap_or_default(),
         from: "assumed: ImageNet mean and std (say otherwise under `input:` in the policy)".into(),
-    });
+    };
+    let base = found.preprocessing.clone().unwrap_or_else(assumed);
+    let order = user.channel_order.unwrap_or(base.order);
     let said = match (user.mean, user.std) {
-        (None, None) => return Ok(base),
+        (None, None) if order == base.order => return Ok(base),
+        (None, None) => format!("channel order: the policy's `input`; mean and std: {}", base.from),
         (Some(_), Some(_)) => "the policy's `input`".to_owned(),
         (Some(_), None) => format!("mean: the policy's `input`; std: {}", base.from),
         (None, Some(_)) => format!("std: the policy's `input`; mean: {}", base.from),
@@ -74,65 +168,23 @@ pub fn settle(found: Option<Preprocessing>, user: &InputOverride) -> Result<Prep
     } else {
         said
     };
-    checked(mean, std, &said)
+    checked(mean, std, order, &said)
 }
 
-/// A JSON file in the same folder, if it is there.
-pub(super) fn beside(checkpoint: &Path, name: &str) -> Result<Option<Value>, PreprocessingError> {
-    let path = checkpoint.with_file_name(name);
-    if !path.is_file() {
-        return Ok(None);
+/// How images are brought to `size` (height, width): the user's word, else what was found, else the usual, marked as assumed. With it, who says so.
+pub fn settle_geometry(found: &Found, user: &InputOverride, size: [usize; 2]) -> (Geometry, String) {
+    let stated = found.geometry.as_ref().map(|geometry| geometry.at(size));
+    let asked = match (user.geometry, stated) {
+        (None, Some(stated)) => return stated,
+        (None, None) => return (Geometry::default(), "assumed; say otherwise under `input: { geometry: ... }` in the policy".into()),
+        (Some(asked), stated) => (asked, stated.filter(|(geometry, _)| *geometry != asked)),
+    };
+    match asked {
+        (asked, None) => (asked, "the policy's `input`".into()),
+        (asked, Some((other, from))) => {
+            (asked, format!("the policy's `input`; {CONTRADICTS} {} ({from})", other.describe(size[0], size[1])))
+        }
     }
-    let fail = |reason: String| PreprocessingError::File { path: path.clone(), reason };
-    let mut text = String::new();
-    let file = std::fs::File::open(&path).map_err(|e| fail(e.to_string()))?;
-    file.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
-    if text.len() as u64 > MAX_CONFIG {
-        return Err(fail(format!("more than {MAX_CONFIG} bytes")));
-    }
-    serde_json::from_str(&text).map(Some).map_err(|e| fail(format!("not JSON: {e}")))
-}
-
-type Normalisation = ([f32; 3], [f32; 3]);
-type Reader = fn(&Value) -> Result<(Option<Normalisation>, Option<[usize; 2]>), String>;
-
-fn hugging_face(config: &Value) -> Result<(Option<Normalisation>, Option<[usize; 2]>), String> {
-    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
-    // Pixels of 0 to 255 are multiplied by the factor, then normalised.
-    let factor = match (flag("do_rescale"), config.get("rescale_factor").and_then(Value::as_f64)) {
-        (Some(false), _) => 1.0,
-        (_, Some(factor)) if factor > 0.0 && factor.is_finite() => factor,
-        (_, Some(factor)) => return Err(format!("rescale_factor is {factor}")),
-        (_, None) => 1.0 / 255.0,
-    };
-    let unit = (255.0 * factor) as f32;
-    let stated = channels(config, "image_mean")?.zip(channels(config, "image_std")?);
-    let normalisation = match (flag("do_normalize"), stated) {
-        (Some(false), _) => Some(([0.0; 3], [1.0; 3])),
-        (_, stated) => stated,
-    };
-    // 255 * factor is 1 up to rounding in the usual case; dividing by it would only blur the stated numbers.
-    let scale = |values: [f32; 3]| if (unit - 1.0).abs() < 1e-4 { values } else { values.map(|v| v / unit) };
-    let crop = if flag("do_center_crop") == Some(false) { None } else { config.get("crop_size") };
-    let size = match crop.filter(|v| !v.is_null()).or_else(|| config.get("size")) {
-        None | Some(Value::Null) => None,
-        Some(value) => Some(side_lengths(value)?),
-    };
-    Ok((normalisation.map(|(mean, std)| (scale(mean), scale(std))), size))
-}
-
-fn timm(config: &Value) -> Result<(Option<Normalisation>, Option<[usize; 2]>), String> {
-    let config = config.get("pretrained_cfg").unwrap_or(config);
-    let normalisation = channels(config, "mean")?.zip(channels(config, "std")?);
-    let size = match config.get("input_size") {
-        None | Some(Value::Null) => None,
-        Some(Value::Array(parts)) => match parts.as_slice() {
-            [_, h, w] | [h, w] => Some([side(h)?, side(w)?]),
-            _ => return Err("input_size is not [channels, height, width]".into()),
-        },
-        Some(other) => return Err(format!("input_size is {other}")),
-    };
-    Ok((normalisation, size))
 }
 
 /// Our own metadata in the shape of timm's configuration; text that is no JSON is left for the reader to refuse.
@@ -144,8 +196,42 @@ fn own(metadata: &BTreeMap<String, String>) -> Option<Value> {
     (!found.is_empty()).then_some(Value::Object(found))
 }
 
-fn channels(config: &Value, key: &str) -> Result<Option<[f32; 3]>, String> {
-    let number = |v: &Value| v.as_f64().map(|v| v as f32);
+/// Which colour comes first, by our own metadata.
+pub(super) fn own_order(metadata: &BTreeMap<String, String>) -> Result<ChannelOrder, String> {
+    match metadata.get("heirloom.channel_order").map(String::as_str) {
+        None | Some("rgb") => Ok(ChannelOrder::Rgb),
+        Some("bgr") => Ok(ChannelOrder::Bgr),
+        Some(other) => Err(format!("metadata `heirloom.channel_order` is `{other}`: it must be rgb or bgr")),
+    }
+}
+
+fn own_geometry(metadata: &BTreeMap<String, String>) -> Result<Option<(Geometry, Before)>, String> {
+    let Some(text) = metadata.get("heirloom.geometry") else { return Ok(None) };
+    let geometry: Geometry = serde_json::from_str(text).map_err(|e| format!("metadata `heirloom.geometry`: {e}"))?;
+    let before = match (geometry.before_crop, metadata.get("heirloom.size").and_then(|text| serde_json::from_str(text).ok())) {
+        (Some(before), Some(size)) => Before::Pixels(before, size),
+        (Some(before), None) => Before::Pixels(before, before),
+        (None, _) => Before::Same,
+    };
+    Ok(Some((geometry, before)))
+}
+
+/// What our writers note of an input beyond mean, standard deviation and size: what is not the usual.
+pub(super) fn notes(input: &InputSpec) -> Vec<(String, String)> {
+    let mut notes = Vec::new();
+    if input.preprocessing.order == ChannelOrder::Bgr {
+        notes.push(("heirloom.channel_order".to_owned(), "bgr".to_owned()));
+    }
+    if input.geometry != Geometry::default() {
+        // Plain fields under plain names: writing them cannot fail.
+        notes.push(("heirloom.geometry".to_owned(), serde_json::to_string(&input.geometry).unwrap_or_default()));
+    }
+    notes
+}
+
+/// One number per channel, or one for all.
+fn channels(config: &Value, key: &str) -> Result<Option<[f64; 3]>, String> {
+    let number = |v: &Value| v.as_f64();
     let bad = || format!("{key} must be one number per channel");
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
@@ -158,24 +244,34 @@ fn channels(config: &Value, key: &str) -> Result<Option<[f32; 3]>, String> {
     }
 }
 
-fn side_lengths(value: &Value) -> Result<[usize; 2], String> {
-    match (value.get("height"), value.get("width"), value.get("shortest_edge")) {
-        (Some(h), Some(w), _) => Ok([side(h)?, side(w)?]),
-        (_, _, Some(edge)) => Ok([side(edge)?; 2]),
-        _ => Ok([side(value)?; 2]),
+/// Refuses numbers under which all images look the same, or none as in training: those of another range of values.
+fn sane((mean, std): ([f64; 3], [f64; 3]), stated: &str) -> Result<Normalisation, String> {
+    if mean.iter().any(|v| !(-1.0..=2.0).contains(v)) {
+        return Err(format!(
+            "{stated}: images of values from 0 to 1 are normalised by a mean of {mean:?}, so that all of them look nearly the same; the mean \
+             is that of another range, or images are normalised twice"
+        ));
     }
+    if std.iter().any(|v| *v > 0.0 && *v < 0.003) {
+        return Err(format!(
+            "{stated}: images of values from 0 to 1 are divided by {std:?}, which makes numbers of more than 300; they are not rescaled \
+             before, or twice"
+        ));
+    }
+    Ok((mean.map(|v| v as f32), std.map(|v| v as f32)))
 }
 
 fn side(value: &Value) -> Result<usize, String> {
-    value.as_u64().and_then(|v| usize::try_from(v).ok()).ok_or_else(|| format!("the size {value} is not a number of pixels"))
+    let side = value.as_u64().and_then(|v| usize::try_from(v).ok());
+    side.filter(|side| (1..=2 * MAX_SIDE).contains(side)).ok_or_else(|| format!("the size {value} is not a number of pixels"))
 }
 
-fn checked(mean: [f32; 3], std: [f32; 3], from: &str) -> Result<Preprocessing, PreprocessingError> {
+fn checked(mean: [f32; 3], std: [f32; 3], order: ChannelOrder, from: &str) -> Result<Preprocessing, PreprocessingError> {
     if mean.iter().any(|v| !v.is_finite()) || std.iter().any(|v| !v.is_finite() || *v <= 0.0) {
         let reason = format!("mean {mean:?} must be finite and std {std:?} above 0");
         return Err(PreprocessingError::Value { from: from.into(), reason });
     }
-    Ok(Preprocessing { mean, std, from: from.into() })
+    Ok(Preprocessing { mean, std, order, from: from.into() })
 }
 
 /// Refuses sizes that no picture model has.
@@ -184,6 +280,11 @@ pub(super) fn checked_size(size: [usize; 2], from: &str) -> Result<[usize; 2], P
         return Ok(size);
     }
     Err(PreprocessingError::Value { from: from.into(), reason: format!("a size of {size:?} pixels, each side must be 1 to {MAX_SIDE}") })
+}
+
+/// The geometry of a resize with these fields, filling black.
+fn geometry(resize: Resize, filter: Filter, rounding: Rounding) -> Geometry {
+    Geometry { resize, filter, rounding, ..Geometry::default() }
 }
 
 /// Why the input cannot be described.
@@ -197,7 +298,7 @@ pub enum PreprocessingError {
         /// Why.
         reason: String,
     },
-    /// A value that makes no sense.
+    /// A value that makes no sense, or that is not honoured.
     #[error("{from}: {reason}")]
     Value {
         /// Where it was read.
@@ -208,69 +309,6 @@ pub enum PreprocessingError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn beside_a_model(files: &[(&str, &str)], metadata: &[(&str, &str)]) -> Result<Found, PreprocessingError> {
-        let folder = tempfile::tempdir().expect("a folder");
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).expect("written");
-        }
-        let metadata = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        find(&folder.path().join("model.safetensors"), &metadata)
-    }
-
-    #[test]
-    fn hugging_face_comes_before_timm_and_metadata() {
-        let hf = r#"{"image_mean":[0.5,0.5,0.5],"image_std":[0.2,0.2,0.2],"size":{"shortest_edge":224},"crop_size":null}"#;
-        let timm = r#"{"pretrained_cfg":{"mean":[0.1,0.1,0.1],"std":[0.3,0.3,0.3],"input_size":[3,288,256]}}"#;
-        let own = [("heirloom.mean", "[0.4,0.4,0.4]"), ("heirloom.std", "[1,1,1]"), ("heirloom.size", "[32,48]")];
-        let all = beside_a_model(&[("preprocessor_config.json", hf), ("config.json", timm)], &own).expect("read");
-        assert_eq!((all.preprocessing.map(|p| p.mean), all.size), (Some([0.5; 3]), Some([224, 224])));
-        let two = beside_a_model(&[("config.json", timm)], &own).expect("read");
-        assert_eq!((two.preprocessing.map(|p| p.std), two.size), (Some([0.3; 3]), Some([288, 256])));
-        let one = beside_a_model(&[], &own).expect("read");
-        assert_eq!((one.preprocessing.map(|p| p.mean), one.size), (Some([0.4; 3]), Some([32, 48])));
-        assert_eq!(beside_a_model(&[], &[]).expect("read"), Found::default());
-    }
-
-    #[test]
-    fn a_rescale_factor_other_than_1_over_255_is_undone() {
-        let hf = r#"{"image_mean":[127.0,127.0,127.0],"image_std":[128.0,128.0,128.0],"do_rescale":false}"#;
-        let found = beside_a_model(&[("preprocessor_config.json", hf)], &[]).expect("read").preprocessing.expect("stated");
-        assert_eq!((found.mean, found.std), ([127.0 / 255.0; 3], [128.0 / 255.0; 3]));
-    }
-
-    #[test]
-    fn senseless_values_are_refused() {
-        for text in [
-            r#"{"image_mean":[0,0,0],"image_std":[0,1,1]}"#,
-            r#"{"image_mean":"x","image_std":[1,1,1]}"#,
-            r#"{"size":{"height":-1,"width":3}}"#,
-            r#"{"size":99999}"#,
-            r#"{"rescale_factor":0}"#,
-            "{",
-        ] {
-            assert!(beside_a_model(&[("preprocessor_config.json", text)], &[]).is_err(), "{text}");
-        }
-        assert!(beside_a_model(&[], &[("heirloom.mean", "[1,"), ("heirloom.std", "[1,1,1]")]).is_err());
-    }
-
-    #[test]
-    fn the_policy_wins_and_assumptions_are_marked() {
-        assert!(settle(None, &InputOverride::default()).expect("settled").from.starts_with("assumed"));
-        let user = InputOverride { mean: Some([0.0; 3]), ..InputOverride::default() };
-        let settled = settle(None, &user).expect("settled");
-        assert_eq!(Some(settled.mean), user.mean);
-        assert!(settled.from.contains("std: assumed"));
-        // Where both speak and differ, the policy's word counts and the other is told.
-        let file = Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "config.json".into() };
-        let settled = settle(Some(file.clone()), &user).expect("settled");
-        assert_eq!(Some(settled.mean), user.mean);
-        assert!(settled.from.contains(CONTRADICTS) && settled.from.contains("config.json"), "{settled:?}");
-        let same = InputOverride { mean: Some([0.5; 3]), ..InputOverride::default() };
-        assert!(!settle(Some(file), &same).expect("settled").from.contains(CONTRADICTS));
-        let zero = InputOverride { std: Some([0.0; 3]), ..InputOverride::default() };
-        assert!(settle(None, &zero).is_err());
-    }
-}
+mod golden;
+#[cfg(test)]
+mod tests;

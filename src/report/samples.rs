@@ -10,10 +10,11 @@ use super::{
 use crate::data::DataSpec;
 use crate::diag::Origin;
 use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Share, Verdict, Waiver};
-use crate::model::{InputSpec, Layout, Preprocessing};
+use crate::model::{ChannelOrder, InputSpec, Layout, Preprocessing};
 use crate::probe::{Arm, Estimand, Measurement, Outcome};
 use crate::registry::{Format, ModelRef};
 use crate::store::Digest;
+use crate::transform::geometry::Geometry;
 use crate::tune::Mode;
 
 pub(super) fn all() -> Vec<Report> {
@@ -102,7 +103,14 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
                 height: 32,
                 width: 32,
                 layout: Layout::Nchw,
-                preprocessing: Preprocessing { mean: [0.5; 3], std: [0.25; 3], from: "preprocessor_config.json".to_owned() },
+                preprocessing: Preprocessing {
+                    mean: [0.5; 3],
+                    std: [0.25; 3],
+                    order: ChannelOrder::Rgb,
+                    from: "preprocessor_config.json".to_owned(),
+                },
+                geometry: Geometry::default(),
+                geometry_from: "preprocessor_config.json".to_owned(),
             },
             features: Features { name: "/avgpool/out".to_owned(), width: 64, how: "input of the last linear layer".to_owned() },
             executor: Executor {

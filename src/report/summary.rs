@@ -42,6 +42,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             text::escape(target.test.digest.as_str()),
         )?;
     }
+    writeln!(out, "Images: {}.\n", text::escape(&model.input.resized()))?;
     if !report.findings.is_empty() {
         writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
         writeln!(out, "|---|---|---:|---|---|")?;

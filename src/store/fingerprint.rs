@@ -166,6 +166,12 @@ impl Fingerprint for u32 {
     }
 }
 
+impl Fingerprint for u8 {
+    fn feed(&self, feed: &mut Fingerprinter) {
+        u64::from(*self).feed(feed);
+    }
+}
+
 impl Fingerprint for f64 {
     fn feed(&self, feed: &mut Fingerprinter) {
         feed.letter(b'd');

@@ -1,82 +1,8 @@
 //! Pictures to the model's resolution, and that to model input: resize, crop, flip, shift, normalise.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+mod fit;
 
-use crate::pixels::Image;
-
-/// Beyond this ratio of sides only the middle of a picture is resized: a strip must not ask for the machine's memory.
-const MAX_RATIO: usize = 64;
-
-/// Brings pictures to one size, and keeps its buffers for the next one.
-#[derive(Debug, Default)]
-pub struct Fitter {
-    resizer: Resizer,
-    fitted: Vec<u8>,
-}
-
-impl Fitter {
-    /// Resizes so that the picture covers `height * width`, cuts out the middle, and writes it as planes of red, green and blue
-    /// (`3 * height * width` bytes).
-    ///
-    /// This is torchvision's `Resize(side)` and `CenterCrop(side)` on Pillow pictures within one grey level (bilinear, antialiased; the
-    /// longer side truncated, the crop's corner rounded half to even); a picture of the right size is left as it is. A picture without
-    /// pixels gives a black one.
-    pub fn fit(&mut self, image: &Image, height: usize, width: usize, out: &mut [u8]) {
-        out.fill(0);
-        if height == 0 || width == 0 || image.width == 0 || image.height == 0 {
-            return;
-        }
-        if (image.height, image.width) == (height, width) {
-            to_planes(&image.rgb, out);
-        } else if self.resize(image, height, width).is_some() {
-            to_planes(&self.fitted, out);
-        }
-    }
-
-    /// Into `fitted`. What will be cut off is not resized at all.
-    fn resize(&mut self, image: &Image, height: usize, width: usize) -> Option<()> {
-        let reach = MAX_RATIO * height.max(width).div_ceil(height.min(width));
-        let strip = (image.height.min(reach.saturating_mul(image.width)), image.width.min(reach.saturating_mul(image.height)));
-        let (tall, wide) = covering(strip, (height, width));
-        let [top, tall] = span(image.height, strip.0, tall, height);
-        let [left, wide] = span(image.width, strip.1, wide, width);
-        let side = |n: usize| u32::try_from(n).ok();
-        let source = TypedImageRef::<U8x3>::from_buffer(side(image.width)?, side(image.height)?, &image.rgb).ok()?;
-        self.fitted.resize(height.checked_mul(width)?.checked_mul(3)?, 0);
-        let mut target = TypedImage::<U8x3>::from_buffer(side(width)?, side(height)?, &mut self.fitted).ok()?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(left, top, wide, tall);
-        // Typed: the untyped call would compile the resizer anew for every pixel type there is.
-        self.resizer.resize_typed(&source, &mut target, &options).ok()
-    }
-}
-
-/// The size of the smallest picture of the same proportions that covers the target: `(height, width)`.
-fn covering((h, w): (usize, usize), (height, width): (usize, usize)) -> (usize, usize) {
-    if w * height <= h * width { (width * h / w, width) } else { (height, height * w / h) }
-}
-
-/// Where on a side of the source that lies which the target shows: start and length in source pixels, if the middle `used` of its pixels become
-/// `resized`, of which the middle `shown` are kept.
-fn span(source: usize, used: usize, resized: usize, shown: usize) -> [f64; 2] {
-    // Python's `round`, which torchvision uses, rounds halves to even.
-    let corner = |outer: usize, inner: usize| (outer.saturating_sub(inner) as f64 / 2.0).round_ties_even();
-    let scale = used as f64 / resized.max(1) as f64;
-    let length = (shown as f64 * scale).min(source as f64);
-    // Rounding must not carry it over the edge.
-    let start = (corner(source, used) + corner(resized, shown) * scale).min(source as f64 - length);
-    [start, length]
-}
-
-/// Interleaved pixels to planes.
-fn to_planes(rgb: &[u8], out: &mut [u8]) {
-    let (red, rest) = out.split_at_mut(out.len() / 3);
-    let (green, blue) = rest.split_at_mut(rest.len() / 2);
-    for (((pixel, r), g), b) in rgb.as_chunks::<3>().0.iter().zip(red).zip(green).zip(blue) {
-        [*r, *g, *b] = *pixel;
-    }
-}
+pub use fit::{Filter, FitError, Fitter, Geometry, Resize, Rounding};
 
 /// Planes of `height * width` values as planes of `side * side` means: each is the mean of the area that it covers.
 pub fn shrink(planes: &[f32], (height, width): (usize, usize), side: usize) -> Vec<f32> {
@@ -146,6 +72,8 @@ pub struct Normalise {
     pub channels: usize,
     /// Whether channels come last.
     pub nhwc: bool,
+    /// Whether blue comes first.
+    pub bgr: bool,
 }
 
 impl Normalise {
@@ -170,11 +98,12 @@ impl Normalise {
     fn each<T>(&self, planes: &[T], value: impl Fn(&T, usize) -> f32, out: &mut [f32]) {
         let area = (planes.len() / 3).max(1);
         for (channel, plane) in planes.chunks_exact(area).enumerate().take(self.channels.min(3)) {
+            let place = if self.bgr { 2 - channel } else { channel };
             if self.nhwc {
-                let places = out.iter_mut().skip(channel).step_by(self.channels);
+                let places = out.iter_mut().skip(place).step_by(self.channels);
                 places.zip(plane).for_each(|(out, v)| *out = value(v, channel));
             } else {
-                let places = out.iter_mut().skip(channel * area);
+                let places = out.iter_mut().skip(place * area);
                 places.zip(plane).for_each(|(out, v)| *out = value(v, channel));
             }
         }
@@ -192,9 +121,11 @@ impl Normalise {
         (value - self.mean[channel]) / self.std[channel]
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pixels::Image;
 
     fn picture(height: usize, width: usize) -> Image {
         let value = |y: usize, x: usize, c: usize| ((37 * x + 91 * y + 53 * c + x * y) % 256) as u8;
@@ -202,53 +133,8 @@ mod tests {
         Image { width, height, rgb }
     }
 
-    #[test]
-    fn fitting_is_torchvision_within_one_grey_level() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/geometry");
-        for (height, width, side) in
-            [(32, 32, 48), (47, 61, 32), (61, 47, 32), (20, 33, 32), (33, 20, 29), (200, 150, 24), (32, 32, 32), (31, 36, 31)]
-        {
-            let name = format!("{height}x{width}-to-{side}.bin");
-            let expected = Image { width: side, height: side, rgb: std::fs::read(folder.join(&name)).unwrap() };
-            let (expected, got) = (planes(&expected), fit(&picture(height, width), side, side));
-            assert_eq!(expected.len(), got.len(), "{name}");
-            let worst = expected.iter().zip(&got).map(|(a, b)| a.abs_diff(*b)).max();
-            println!("{name}: {worst:?} of 255");
-            assert!(worst <= Some(1), "{name}: {worst:?}");
-        }
-    }
-
     fn planes(image: &Image) -> Vec<u8> {
         (0..3).flat_map(|channel| image.rgb.iter().skip(channel).step_by(3).copied()).collect()
-    }
-
-    fn fit(image: &Image, height: usize, width: usize) -> Vec<u8> {
-        // What is left of another picture must not show.
-        let mut fitter = Fitter::default();
-        fitter.fit(&picture(50, 20), 40, 40, &mut vec![0; 3 * 40 * 40]);
-        let mut out = vec![7; 3 * height * width];
-        fitter.fit(image, height, width, &mut out);
-        out
-    }
-
-    #[test]
-    fn strips_and_empty_pictures_do_not_ask_for_much() {
-        for (height, width) in [(1, 4_000_000), (4_000_000, 1)] {
-            assert_eq!(fit(&Image { width, height, rgb: vec![255; 3 * width * height] }, 224, 224), vec![255; 3 * 224 * 224]);
-        }
-        assert_eq!(fit(&Image { width: 0, height: 3, rgb: vec![] }, 1, 1), [0; 3]);
-        assert!(fit(&picture(3, 3), 0, 2).is_empty());
-        assert_eq!(fit(&picture(8, 8), 4, 6).len(), 72);
-    }
-
-    #[test]
-    fn no_size_goes_beyond_the_picture() {
-        for (height, width) in [(1, 1), (1, 2), (3, 1), (7, 5), (97, 101), (499, 3), (64, 65)] {
-            let white = Image { width, height, rgb: vec![255; 3 * width * height] };
-            for (tall, wide) in [(1, 1), (2, 3), (31, 7), (6, 60)] {
-                assert!(fit(&white, tall, wide).iter().all(|byte| *byte == 255), "{height}x{width} to {tall}x{wide}");
-            }
-        }
     }
 
     fn frame() -> Vec<f32> {
@@ -269,13 +155,19 @@ mod tests {
 
     #[test]
     fn normalising_writes_either_layout_and_grey() {
-        let to = |channels, nhwc| Normalise { mean: [1.0, 2.0, 3.0], std: [1.0, 2.0, 4.0], channels, nhwc };
+        let to = |channels, nhwc| Normalise { mean: [1.0, 2.0, 3.0], std: [1.0, 2.0, 4.0], channels, nhwc, bgr: false };
         let mut planes = [0.0; 18];
         to(3, false).frame(&frame(), &mut planes);
         assert_eq!(planes.iter().skip(1).step_by(6).copied().collect::<Vec<_>>(), [0.0, 2.5, 2.5]);
         let mut pixels = [0.0; 18];
         to(3, true).frame(&frame(), &mut pixels);
         assert_eq!(pixels[3..6], [0.0, 2.5, 2.5]);
+        // The mean and standard deviation belong to the colour, wherever it goes.
+        let bgr = |nhwc| Normalise { bgr: true, ..to(3, nhwc) };
+        bgr(false).frame(&frame(), &mut planes);
+        assert_eq!(planes.iter().skip(1).step_by(6).copied().collect::<Vec<_>>(), [2.5, 2.5, 0.0]);
+        bgr(true).frame(&frame(), &mut pixels);
+        assert_eq!(pixels[3..6], [2.5, 2.5, 0.0]);
         let mut gray = [0.0; 6];
         to(1, false).frame(&frame(), &mut gray);
         assert!((gray[0] - (0.587 * 6.0 + 0.114 * 12.0 - 1.0)).abs() < 1e-6);
@@ -285,8 +177,8 @@ mod tests {
     fn bytes_and_frames_give_the_same_bits() {
         let bytes = planes(&picture(16, 16));
         let frame: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        for (channels, nhwc) in [(3, false), (3, true), (1, false), (1, true)] {
-            let to = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], channels, nhwc };
+        for (channels, nhwc, bgr) in [(3, false, false), (3, true, true), (1, false, false), (1, true, false)] {
+            let to = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], channels, nhwc, bgr };
             let (mut one, mut two) = (vec![0.0; 256 * channels], vec![0.0; 256 * channels]);
             to.frame(&frame, &mut one);
             to.bytes(&bytes, &mut two);

@@ -9,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{Augment, Feed, TuneError};
-use crate::data::{DataError, Dataset, Fit, Fitted};
+use crate::data::{DataError, Dataset, Fitted};
 use crate::exec::ExecError;
-use crate::model::{InputSpec, Layout};
+use crate::model::{ChannelOrder, InputSpec, Layout};
 use crate::pixels::Frame;
 use crate::store::{Room, RowsError};
 use crate::transform::geometry::{self, Normalise};
@@ -26,11 +26,12 @@ pub struct Pictures {
 impl Pictures {
     /// Takes those that the view was opened with, or decodes and fits every picture, in parallel.
     pub fn open(dataset: &Dataset, input: &InputSpec, room: &Room) -> Result<Self, DataError> {
-        let fitted = dataset.fitted(&Fit { height: input.height, width: input.width, room })?;
+        let fitted = dataset.fitted(&input.fit(room))?;
         Ok(Self { fitted, input: input.clone() })
     }
 
-    /// The same pictures for another network of the same size, which may take them normalised or laid out otherwise.
+    /// The same pictures for another network of the same size, which may take them normalised or laid out otherwise. They stay resized as
+    /// they are: arms are compared on the same pictures.
     #[must_use]
     pub fn seen_by(&self, input: &InputSpec) -> Self {
         let size = (self.input.height, self.input.width);
@@ -72,7 +73,8 @@ impl Pictures {
         };
         let size = input.channels * input.height * input.width;
         let (to, nhwc) = (&input.preprocessing, input.layout == Layout::Nhwc);
-        let normalise = Normalise { mean: to.mean, std: to.std, channels: input.channels, nhwc };
+        let bgr = to.order == ChannelOrder::Bgr;
+        let normalise = Normalise { mean: to.mean, std: to.std, channels: input.channels, nhwc, bgr };
         let mut data = vec![0.0f32; indices.len() * size];
         let each = data.par_chunks_mut(size).zip(indices.par_iter().zip(jitters));
         each.try_for_each_init(Vec::new, |buffer, (out, (&i, jitter))| {

@@ -11,7 +11,7 @@ use super::tensor::{Data, decode, is_float};
 use super::value::{Const, Size, Value};
 use super::{OnnxError, batch, fold, lower, roles};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
-use crate::model::{Imported, Layout, Params, Preprocessing};
+use crate::model::{Imported, Layout, Params, Preprocessing, preprocessing as described};
 use crate::registry::Beside;
 
 /// The network being built, with the constants that became parameters of it.
@@ -163,7 +163,8 @@ pub(super) fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Optio
     if std.contains(&0.0) {
         return Err(OnnxError::Input { reason: "metadata `heirloom.std` holds a 0".into() });
     }
-    Ok(Some(Preprocessing { mean, std, from: "the ONNX file's metadata".into() }))
+    let order = described::own_order(metadata).map_err(|reason| OnnxError::Input { reason })?;
+    Ok(Some(Preprocessing { mean, std, order, from: "the ONNX file's metadata".into() }))
 }
 
 /// The one input that is not an initializer.

@@ -11,13 +11,13 @@ use super::pb::{
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type, data_type,
 };
 use crate::graph::{Binary, Dim, Graph, Node, NodeId, Op, Reduce, Shape, Unary, Window};
-use crate::model::{InputSpec, Params};
+use crate::model::{InputSpec, Params, preprocessing};
 
 /// What protobuf can hold in one message, with room for the rest of the file.
 const MOST_BYTES: usize = (1 << 31) - (1 << 24);
 
 /// The bytes of an ONNX file that computes what `graph` does. Mean and standard deviation of `input` are kept as metadata
-/// (`heirloom.mean`, `heirloom.std`); nothing of them is put into the network.
+/// (`heirloom.mean`, `heirloom.std`), the order of colours and the geometry too where they are not the usual ones; nothing of them is put into the network.
 pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, OnnxError> {
     let mut writer = Writer { nodes: Vec::new(), initializers: Vec::new(), names: Vec::new(), taken: BTreeSet::new(), bytes: 0 };
     for (i, node) in graph.nodes().iter().enumerate() {
@@ -50,6 +50,7 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
     let list = |v: [f32; 3]| format!("[{}, {}, {}]", v[0], v[1], v[2]);
     all.insert("heirloom.mean".into(), list(input.preprocessing.mean));
     all.insert("heirloom.std".into(), list(input.preprocessing.std));
+    all.extend(preprocessing::notes(input));
     let proto = GraphProto {
         name: "heirloom".into(),
         input: vec![info(&entry, &graph.node(graph.input()).shape)],

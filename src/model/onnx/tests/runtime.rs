@@ -13,10 +13,11 @@ use super::super::write;
 use super::case::{Case, Outcome, difference, numbers};
 use crate::exec::tests::suite::Suite;
 use crate::exec::{Weights, infer, to_array};
-use crate::model::{InputSpec, Layout, Params, Preprocessing};
+use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing};
 use crate::registry::Beside;
 use crate::runtime::{self, Runtime, RuntimeError, Session, Wanted};
 use crate::stats::stream::stream;
+use crate::transform::geometry::Geometry;
 
 /// The library that the surrounding shell names, else one that is found; a line that says so where there is none.
 fn library() -> Option<Runtime> {
@@ -95,8 +96,9 @@ const LEAST: usize = 200;
 #[test]
 fn every_operator_is_written_so_that_onnx_runtime_computes_the_same() {
     let Some(runtime) = library() else { return };
-    let preprocessing = Preprocessing { mean: [0.0; 3], std: [1.0; 3], from: "a test".into() };
-    let input = InputSpec { channels: 1, height: 1, width: 1, layout: Layout::Nchw, preprocessing };
+    let preprocessing = Preprocessing { mean: [0.0; 3], std: [1.0; 3], order: ChannelOrder::Rgb, from: "a test".into() };
+    let (geometry, geometry_from) = (Geometry::default(), String::new());
+    let input = InputSpec { channels: 1, height: 1, width: 1, layout: Layout::Nchw, preprocessing, geometry, geometry_from };
     let suite = Suite::whole().0;
     let mut unwritten = Vec::new();
     for case in &suite {

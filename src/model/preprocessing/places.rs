@@ -1,0 +1,43 @@
+//! Where the files that describe a checkpoint lie, and reading them.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::PreprocessingError;
+
+/// Largest configuration file that is read, in bytes.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// A JSON file in the checkpoint's folder, if it is there; one folder up where the checkpoint lies in `onnx/`, as the hub has it.
+pub(in crate::model) fn beside(checkpoint: &Path, name: &str) -> Result<Option<Value>, PreprocessingError> {
+    let Some(path) = folders(checkpoint).into_iter().map(|folder| folder.join(name)).find(|path| path.is_file()) else { return Ok(None) };
+    let fail = |reason: String| PreprocessingError::File { path: path.clone(), reason };
+    let mut text = String::new();
+    let file = std::fs::File::open(&path).map_err(|e| fail(e.to_string()))?;
+    file.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
+    if text.len() as u64 > MAX_CONFIG {
+        return Err(fail(format!("more than {MAX_CONFIG} bytes")));
+    }
+    let value: Value = serde_json::from_str(&text).map_err(|e| fail(format!("not JSON: {e}")))?;
+    if value.is_object() { Ok(Some(value)) } else { Err(fail("not an object of fields".into())) }
+}
+
+/// The folders in which a checkpoint is described: its own, and that around `onnx/`.
+fn folders(checkpoint: &Path) -> Vec<PathBuf> {
+    let own = checkpoint.parent().unwrap_or(Path::new("")).to_owned();
+    let absolute = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
+    let around = absolute.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "onnx")).and_then(Path::parent);
+    std::iter::once(own).chain(around.map(Path::to_owned)).collect()
+}
+
+/// What Hugging Face's files say of the image processor, and which file: `processor_config.json` comes first where it holds one.
+pub(super) fn processor(checkpoint: &Path) -> Result<Option<(Value, &'static str)>, PreprocessingError> {
+    let nested = |value: &Value| value.get("image_processor").filter(|inner| inner.is_object()).cloned();
+    if let Some(inner) = beside(checkpoint, "processor_config.json")?.as_ref().and_then(nested) {
+        return Ok(Some((inner, "processor_config.json")));
+    }
+    let whole = beside(checkpoint, "preprocessor_config.json")?;
+    Ok(whole.map(|whole| (nested(&whole).unwrap_or(whole), "preprocessor_config.json")))
+}
