@@ -10,6 +10,7 @@
 //! | `resnet-cifar` (also `resnet20`, `resnet-cifar-20:16,32,64`) | ResNets for small pictures: 3x3 stem, no pooling |
 //! | `efficientnet-lite` (also `efficientnet-lite0`) | EfficientNet-Lite, TensorFlow's padding |
 
+mod config;
 mod efficientnet_lite;
 mod layers;
 mod resnet;
@@ -21,8 +22,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::Preprocessing;
+use super::{ChannelOrder, Preprocessing};
 use crate::graph::{Graph, GraphError};
+pub use config::Arguments;
 
 /// Shapes of the tensors in a file, by name.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -66,6 +68,7 @@ impl Family {
         (self == Self::EfficientNetLite).then(|| Preprocessing {
             mean: [127.0 / 255.0; 3],
             std: [128.0 / 255.0; 3],
+            order: ChannelOrder::Rgb,
             from: "EfficientNet-Lite: (value - 127) / 128".into(),
         })
     }
@@ -80,10 +83,7 @@ impl Family {
             Ok(Self::ResNetHf)
         } else if plain.starts_with("efficientnet-lite") || plain.starts_with("tf-efficientnet-lite") {
             Ok(Self::EfficientNetLite)
-        } else if ["resnet", "resnext", "wide-resnet"]
-            .iter()
-            .any(|stem| plain.strip_prefix(stem).is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_ascii_digit())))
-        {
+        } else if ["resnet", "resnext", "wide-resnet"].iter().any(|stem| plain.strip_prefix(stem).is_some_and(is_plain)) {
             Ok(Self::ResNet)
         } else {
             Err(ArchError::Unknown { name: name.into(), known: known() })
@@ -110,6 +110,22 @@ impl Family {
             _ => Ok(Self::ResNetCifar),
         }
     }
+}
+
+/// Whether what follows `resnet` names one of the plain networks (`50`, `50-32x4d`, `50-2`, and a tag behind a dot): `50d`, `50-gn` and their
+/// like compute something else.
+fn is_plain(rest: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let name = rest.split_once('.').map_or(rest, |(name, _)| name);
+    let (depth, width) = name.split_once('-').unwrap_or((name, "2"));
+    let groups =
+        width.strip_suffix('d').and_then(|width| width.split_once('x')).is_some_and(|(groups, width)| digits(groups) && digits(width));
+    name.is_empty() || (digits(depth) && (width == "2" || groups))
+}
+
+/// What `config.json` says of a network beyond its tensors; `named`: the user named the architecture.
+pub(super) fn arguments(family: Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
+    config::read(family, config, named)
 }
 
 fn known() -> String {
@@ -157,12 +173,12 @@ pub struct Built {
 }
 
 /// Builds the network that tensors of these names and shapes belong to, for pictures of `size` (height, width).
-/// `config` is the Hugging Face `config.json`, where there is one.
-pub fn from_shapes(family: Family, shapes: &Shapes, size: [usize; 2], config: Option<&Value>) -> Result<Built, ArchError> {
+/// `arguments` is what they do not show.
+pub fn from_shapes(family: Family, shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
     match family {
-        Family::ResNet => resnet::build(shapes, size),
-        Family::ResNetHf => resnet_hf::build(shapes, size, config),
-        Family::ResNetCifar => resnet_cifar::build(shapes, size),
+        Family::ResNet => resnet::build(shapes, size, arguments),
+        Family::ResNetHf => resnet_hf::build(shapes, size, arguments),
+        Family::ResNetCifar => resnet_cifar::build(shapes, size, arguments),
         Family::EfficientNetLite => efficientnet_lite::build(shapes, size),
     }
 }
@@ -178,7 +194,7 @@ pub fn build(name: &str, classes: usize, size: [usize; 2]) -> Result<Graph, Arch
 
 /// The small ResNet of [`build`] with these widths (one stage each) and `blocks` blocks per stage.
 pub fn small_resnet(widths: &[usize], blocks: usize, classes: usize, size: [usize; 2]) -> Result<Graph, ArchError> {
-    Ok(resnet_cifar::build(&resnet_cifar::shapes(widths, blocks, classes)?, size)?.graph)
+    Ok(resnet_cifar::build(&resnet_cifar::shapes(widths, blocks, classes)?, size, &Arguments::default())?.graph)
 }
 
 /// Why no network can be built.

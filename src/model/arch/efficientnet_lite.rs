@@ -33,7 +33,7 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchErro
     }
     x = unit(&mut net, "_conv_head", "_bn1", x, 1, Groups::One)?;
     x = net.add("_relu1", RELU6, &[x])?;
-    x = net.pool("_avg_pooling", x)?;
+    x = net.pool("_avg_pooling", false, x)?;
     if shapes.keys().any(|name| name.starts_with("_fc.")) {
         x = net.linear("_fc", x)?;
     }

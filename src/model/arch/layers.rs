@@ -85,6 +85,18 @@ impl<'a> Layers<'a> {
 
     /// A convolution `name.weight`, with `name.bias` where the file has one.
     pub(super) fn conv(&mut self, name: &str, x: NodeId, stride: usize, groups: Groups, padding: Padding) -> Result<NodeId, ArchError> {
+        self.dilated(name, x, (stride, 1), groups, padding)
+    }
+
+    /// A convolution with `(stride, dilation)`.
+    pub(super) fn dilated(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        (stride, dilation): (usize, usize),
+        groups: Groups,
+        padding: Padding,
+    ) -> Result<NodeId, ArchError> {
         let weight = format!("{name}.weight");
         let Some(found) = self.look(&weight) else { return Ok(x) };
         if self.stopped {
@@ -104,7 +116,8 @@ impl<'a> Layers<'a> {
             let expected = format!("[out, {}, kernel, kernel] for an input of {channels} channels", channels / count.max(1));
             return Ok(self.misfit(&weight, &found, &expected, x));
         }
-        let window = Window { kernel: [kh, kw], stride: [stride; 2], pads: self.pads(x, [kh, kw], stride, padding), dilation: [1, 1] };
+        let reach = [kh, kw].map(|side| (side - 1) * dilation + 1);
+        let window = Window { kernel: [kh, kw], stride: [stride; 2], pads: self.pads(x, reach, stride, padding), dilation: [dilation; 2] };
         let mut inputs = vec![x, self.builder.param(&weight, &found, Role::Weight)];
         let bias = format!("{name}.bias");
         if self.has(&bias) {
@@ -168,8 +181,9 @@ impl<'a> Layers<'a> {
         Ok(self.builder.add(name, op, inputs)?)
     }
 
-    pub(super) fn relu(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
-        self.add(name, Op::Unary(Unary::Relu), &[x])
+    /// The activation.
+    pub(super) fn act(&mut self, name: &str, act: Unary, x: NodeId) -> Result<NodeId, ArchError> {
+        self.add(name, Op::Unary(act), &[x])
     }
 
     pub(super) fn sum(&mut self, name: &str, a: NodeId, b: NodeId) -> Result<NodeId, ArchError> {
@@ -181,9 +195,10 @@ impl<'a> Layers<'a> {
         self.add(name, Op::MaxPool(Window { kernel: [3, 3], stride: [2, 2], pads: [1; 4], dilation: [1, 1] }), &[x])
     }
 
-    /// Mean over height and width: `[N, C, H, W]` to `[N, C]`.
-    pub(super) fn pool(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
-        self.add(name, Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: false }, &[x])
+    /// Mean over height and width, or the greatest value where `max`: `[N, C, H, W]` to `[N, C]`.
+    pub(super) fn pool(&mut self, name: &str, max: bool, x: NodeId) -> Result<NodeId, ArchError> {
+        let kind = if max { Reduce::Max } else { Reduce::Mean };
+        self.add(name, Op::Reduce { kind, axes: vec![2, 3], keep: false }, &[x])
     }
 
     /// The network, or the tensors that do not fit.

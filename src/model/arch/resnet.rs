@@ -4,23 +4,32 @@
 //! 3x3 convolution, as in torchvision. Blocks are basic (two convolutions) or bottlenecks (three), by their tensors.
 
 use super::layers::{Groups, Layers, Padding, stages};
-use super::{ArchError, Built, Shapes};
-use crate::graph::NodeId;
+use super::{ArchError, Arguments, Built, Shapes};
+use crate::graph::{NodeId, Unary};
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchError> {
+pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+    let act = arguments.activation();
     let (mut net, input) = Layers::new("resnet", shapes, "conv1.weight", size, 1e-5)?;
     let mut x = net.conv("conv1", input, 2, Groups::One, Padding::Half)?;
     x = net.norm("bn1", x)?;
-    x = net.relu("relu", x)?;
+    x = net.act("relu", act, x)?;
     x = net.stem_pool("maxpool", x)?;
     let stages = stages(shapes);
+    // From `output_stride` on a stage does not stride: it dilates, all but the first convolution of its first block.
+    let (mut reduced, mut dilation) = (4, 1);
     for (stage, &blocks) in stages.iter().enumerate() {
+        let before = dilation;
+        let wanted = if stage > 0 { 2 } else { 1 };
+        let stride = if reduced >= arguments.output_stride { 1 } else { wanted };
+        dilation *= wanted / stride;
+        reduced *= stride;
         for block in 0..blocks {
-            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-            x = residual(&mut net, &format!("layer{}.{block}", stage + 1), x, stride)?;
+            let step =
+                if block == 0 { Step { stride, first: before, dilation, act } } else { Step { stride: 1, first: dilation, dilation, act } };
+            x = residual(&mut net, &format!("layer{}.{block}", stage + 1), x, step)?;
         }
     }
-    x = net.pool("avgpool", x)?;
+    x = net.pool("avgpool", arguments.max_pool, x)?;
     if shapes.keys().any(|name| name.starts_with("fc.")) {
         x = net.linear("fc", x)?;
     }
@@ -34,17 +43,28 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchErro
     Ok(Built { graph: net.finish(x)?, description: format!("{kind}-{depth}, torchvision names") })
 }
 
-fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize) -> Result<NodeId, ArchError> {
+/// What a block does beyond its tensors.
+#[derive(Clone, Copy)]
+struct Step {
+    stride: usize,
+    /// Of the convolution that may stride, and of that behind it.
+    first: usize,
+    dilation: usize,
+    act: Unary,
+}
+
+fn residual(net: &mut Layers, name: &str, input: NodeId, step: Step) -> Result<NodeId, ArchError> {
+    let Step { stride, first, dilation, act } = step;
     let bottleneck = net.has(&format!("{name}.conv3.weight"));
-    let strides = if bottleneck { vec![1, stride, 1] } else { vec![stride, 1] };
-    let last = strides.len();
+    let moves = if bottleneck { vec![(1, 1), (stride, first), (1, 1)] } else { vec![(stride, first), (1, dilation)] };
+    let last = moves.len();
     let mut x = input;
-    for (i, stride) in (1..).zip(strides) {
+    for (i, step) in (1..).zip(moves) {
         let groups = if i == 2 && bottleneck { Groups::Fitting } else { Groups::One };
-        x = net.conv(&format!("{name}.conv{i}"), x, stride, groups, Padding::Half)?;
+        x = net.dilated(&format!("{name}.conv{i}"), x, step, groups, Padding::Half)?;
         x = net.norm(&format!("{name}.bn{i}"), x)?;
         if i < last {
-            x = net.relu(&format!("{name}.relu{i}"), x)?;
+            x = net.act(&format!("{name}.relu{i}"), act, x)?;
         }
     }
     let mut shortcut = input;
@@ -54,5 +74,5 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize) -> Resul
         shortcut = net.norm(&format!("{name}.downsample.1"), shortcut)?;
     }
     x = net.sum(&format!("{name}.add"), x, shortcut)?;
-    net.relu(&format!("{name}.relu"), x)
+    net.act(&format!("{name}.relu"), act, x)
 }

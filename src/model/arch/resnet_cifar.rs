@@ -5,14 +5,15 @@
 //! half behind the old ones. Else it is a 1x1 convolution with a batch norm (`shortcut.0` or `downsample.0`).
 
 use super::layers::{Groups, Layers, Padding, stages};
-use super::{ArchError, Built, Shapes};
-use crate::graph::{NodeId, Op};
+use super::{ArchError, Arguments, Built, Shapes};
+use crate::graph::{NodeId, Op, Unary};
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchError> {
+pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+    let act = arguments.activation();
     let (mut net, input) = Layers::new("resnet-cifar", shapes, "conv1.weight", size, 1e-5)?;
     let mut x = net.conv("conv1", input, 1, Groups::One, Padding::Half)?;
     x = net.norm("bn1", x)?;
-    x = net.relu("relu", x)?;
+    x = net.act("relu", act, x)?;
     let mut convolutions = 0;
     let stages = stages(shapes);
     for (stage, &blocks) in stages.iter().enumerate() {
@@ -20,17 +21,17 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchErro
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let name = format!("layer{}.{block}", stage + 1);
             convolutions += if net.has(&format!("{name}.conv3.weight")) { 3 } else { 2 };
-            x = residual(&mut net, &name, x, stride)?;
+            x = residual(&mut net, &name, x, stride, act)?;
         }
     }
-    x = net.pool("avgpool", x)?;
+    x = net.pool("avgpool", arguments.max_pool, x)?;
     if let Some(head) = ["linear", "fc"].iter().find(|head| shapes.keys().any(|name| name.starts_with(&format!("{head}.")))) {
         x = net.linear(head, x)?;
     }
     Ok(Built { graph: net.finish(x)?, description: format!("ResNet-{} (CIFAR)", convolutions + 2) })
 }
 
-fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize) -> Result<NodeId, ArchError> {
+fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, act: Unary) -> Result<NodeId, ArchError> {
     let bottleneck = net.has(&format!("{name}.conv3.weight"));
     let strides = if bottleneck { vec![1, stride, 1] } else { vec![stride, 1] };
     let last = strides.len();
@@ -39,7 +40,7 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize) -> Resul
         x = net.conv(&format!("{name}.conv{i}"), x, stride, Groups::One, Padding::Half)?;
         x = net.norm(&format!("{name}.bn{i}"), x)?;
         if i < last {
-            x = net.relu(&format!("{name}.relu{i}"), x)?;
+            x = net.act(&format!("{name}.relu{i}"), act, x)?;
         }
     }
     let learnt = ["shortcut", "downsample"].iter().find(|part| net.has(&format!("{name}.{part}.0.weight")));
@@ -51,7 +52,7 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize) -> Resul
         None => padded(net, name, input, x, stride)?,
     };
     x = net.sum(&format!("{name}.add"), x, shortcut)?;
-    net.relu(&format!("{name}.relu"), x)
+    net.act(&format!("{name}.relu"), act, x)
 }
 
 /// The shortcut without weights.

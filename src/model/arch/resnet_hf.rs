@@ -1,36 +1,29 @@
 //! ResNet under the names of Hugging Face Transformers (`ResNetModel`, `ResNetForImageClassification`).
 
-use serde_json::Value;
-
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Built, Shapes};
+use super::{ArchError, Arguments, Built, Shapes};
 use crate::graph::NodeId;
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2], config: Option<&Value>) -> Result<Built, ArchError> {
-    let flag = |key: &str| config.and_then(|c| c.get(key)).and_then(Value::as_bool).unwrap_or(false);
-    if let Some(act) = config.and_then(|c| c.get("hidden_act")).and_then(Value::as_str).filter(|act| *act != "relu") {
-        return Err(ArchError::Unsupported(format!(
-            "config.json: hidden_act `{act}` of a ResNet is not supported, only `relu`; export to ONNX"
-        )));
-    }
+pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+    let act = arguments.activation();
     // The base model saved on its own has no `resnet.` in front.
     let base = if shapes.keys().any(|name| name.starts_with("resnet.")) { "resnet." } else { "" };
     let stem = format!("{base}embedder.embedder");
     let (mut net, input) = Layers::new("resnet-hf", shapes, &format!("{stem}.convolution.weight"), size, 1e-5)?;
     let mut x = unit(&mut net, &stem, input, 2)?;
-    x = net.relu(&format!("{stem}.activation"), x)?;
+    x = net.act(&format!("{stem}.activation"), act, x)?;
     x = net.stem_pool(&format!("{base}embedder.pooler"), x)?;
     let mut convolutions = 0;
     for stage in 0..count(shapes, &format!("{base}encoder.stages.")) {
         let stage_name = format!("{base}encoder.stages.{stage}.layers.");
         for layer in 0..count(shapes, &stage_name) {
-            let stride = if layer == 0 && (stage > 0 || flag("downsample_in_first_stage")) { 2 } else { 1 };
+            let stride = if layer == 0 && (stage > 0 || arguments.downsample_in_first_stage) { 2 } else { 1 };
             let name = format!("{stage_name}{layer}");
             convolutions += count(shapes, &format!("{name}.layer."));
-            x = residual(&mut net, &name, x, stride, flag("downsample_in_bottleneck"))?;
+            x = residual(&mut net, &name, x, stride, arguments)?;
         }
     }
-    x = net.pool(&format!("{base}pooler"), x)?;
+    x = net.pool(&format!("{base}pooler"), false, x)?;
     if shapes.keys().any(|name| name.starts_with("classifier.")) {
         x = net.linear("classifier.1", x)?;
     }
@@ -43,9 +36,10 @@ fn unit(net: &mut Layers, name: &str, x: NodeId, stride: usize) -> Result<NodeId
     net.norm(&format!("{name}.normalization"), x)
 }
 
-fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, early: bool) -> Result<NodeId, ArchError> {
+fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, arguments: &Arguments) -> Result<NodeId, ArchError> {
     let bottleneck = net.has(&format!("{name}.layer.2.convolution.weight"));
-    let strides = match (bottleneck, early) {
+    let act = arguments.activation();
+    let strides = match (bottleneck, arguments.downsample_in_bottleneck) {
         (false, _) => vec![stride, 1],
         (true, true) => vec![stride, 1, 1],
         (true, false) => vec![1, stride, 1],
@@ -55,7 +49,7 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, early: b
     for (i, stride) in strides.into_iter().enumerate() {
         x = unit(net, &format!("{name}.layer.{i}"), x, stride)?;
         if i + 1 < last {
-            x = net.relu(&format!("{name}.layer.{i}.activation"), x)?;
+            x = net.act(&format!("{name}.layer.{i}.activation"), act, x)?;
         }
     }
     let mut shortcut = input;
@@ -64,5 +58,5 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, early: b
         shortcut = unit(net, &format!("{name}.shortcut"), input, stride)?;
     }
     x = net.sum(&format!("{name}.add"), x, shortcut)?;
-    net.relu(&format!("{name}.activation"), x)
+    net.act(&format!("{name}.activation"), act, x)
 }

@@ -65,6 +65,17 @@ fn families_are_known_by_their_tensors() {
     assert_eq!(choose(&bottlenecks(1), Some(Hint::File("resnet50"))).expect("chosen"), Family::ResNet);
     assert!(matches!(choose(&bottlenecks(1), Some(Hint::File("vit"))), Err(ArchError::Unknown { .. })));
     assert!(matches!(choose(&Shapes::from([("x".into(), vec![1])]), None), Err(ArchError::NotRecognised { .. })));
+    // Names of networks that compute something else with tensors of the same names.
+    for other in
+        ["resnet50d", "resnet50_gn", "resnet50t", "resnetblur18", "resnetaa50", "resnext26ts", "resnetv2_50", "resnet50_clip.openai"]
+    {
+        assert!(matches!(choose(&bottlenecks(1), Some(Hint::File(other))), Err(ArchError::Unknown { .. })), "{other}");
+    }
+    for plain in
+        ["resnet", "resnet18.a1_in1k", "resnext50_32x4d", "resnext101_32x16d.fb_swsl", "wide_resnet50_2", "wide_resnet101_2.tv_in1k"]
+    {
+        assert_eq!(choose(&bottlenecks(1), Some(Hint::File(plain))).expect("chosen"), Family::ResNet, "{plain}");
+    }
     let mut small_stem = bottlenecks(1);
     small_stem.insert("conv1.weight".into(), vec![8, 3, 3, 3]);
     assert!(matches!(choose(&small_stem, None), Err(ArchError::Ambiguous)));
@@ -72,7 +83,7 @@ fn families_are_known_by_their_tensors() {
 
 #[test]
 fn torchvision_bottlenecks_and_groups_are_read_off_the_shapes() {
-    let built = from_shapes(Family::ResNet, &bottlenecks(4), [64, 64], None).expect("built");
+    let built = from_shapes(Family::ResNet, &bottlenecks(4), [64, 64], &Arguments::default()).expect("built");
     assert!(built.description.starts_with("ResNeXt-14"), "{}", built.description);
     let graph = built.graph;
     let grouped = graph.find("layer2.0.conv2").map(|id| graph.node(id).clone()).expect("there");
@@ -83,7 +94,7 @@ fn torchvision_bottlenecks_and_groups_are_read_off_the_shapes() {
     let mut headless = bottlenecks(1);
     take(&mut headless, "fc.weight");
     take(&mut headless, "fc.bias");
-    let graph = from_shapes(Family::ResNet, &headless, [64, 64], None).expect("built").graph;
+    let graph = from_shapes(Family::ResNet, &headless, [64, 64], &Arguments::default()).expect("built").graph;
     assert_eq!(graph.node(graph.output()).shape.at(1), [1, 256]);
 }
 
@@ -95,7 +106,7 @@ fn every_missing_tensor_is_listed_at_once() {
     }
     shapes.insert("layer2.0.conv2.kernel".into(), vec![1]);
     // A linear layer may lack its bias.
-    match from_shapes(Family::ResNet, &shapes, [64, 64], None).expect_err("tensors are missing") {
+    match from_shapes(Family::ResNet, &shapes, [64, 64], &Arguments::default()).expect_err("tensors are missing") {
         ArchError::Tensors { missing, wrong, unused, .. } => {
             assert_eq!(unused, ["layer2.0.conv2.kernel"]);
             assert_eq!(missing, ["bn1.running_var", "layer2.0.conv2.weight", "layer4.0.bn3.bias", "fc.bias"]);
@@ -109,12 +120,12 @@ fn every_missing_tensor_is_listed_at_once() {
 fn a_wrong_shape_is_named_with_both_shapes() {
     let mut shapes = bottlenecks(1);
     shapes.insert("layer3.0.bn1.bias".into(), vec![7]);
-    let text = from_shapes(Family::ResNet, &shapes, [64, 64], None).expect_err("misfit").to_string();
+    let text = from_shapes(Family::ResNet, &shapes, [64, 64], &Arguments::default()).expect_err("misfit").to_string();
     assert!(text.contains("layer3.0.bn1.bias is [7], expected [32]"), "{text}");
     for bad in [vec![8, 5, 3, 3], vec![8], vec![8, 8, 0, 3], vec![0, 8, 3, 3]] {
         let mut shapes = bottlenecks(1);
         shapes.insert("layer1.0.conv2.weight".into(), bad.clone());
-        assert!(matches!(from_shapes(Family::ResNet, &shapes, [64, 64], None), Err(ArchError::Tensors { .. })), "{bad:?}");
+        assert!(matches!(from_shapes(Family::ResNet, &shapes, [64, 64], &Arguments::default()), Err(ArchError::Tensors { .. })), "{bad:?}");
     }
 }
 
