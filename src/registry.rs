@@ -4,6 +4,8 @@
 //! refused: loading one runs whatever code it holds, which is no way to inspect a file of unknown origin.
 
 mod beside;
+mod place;
+mod shards;
 
 use std::fs::File;
 use std::io::Read;
@@ -16,6 +18,7 @@ use thiserror::Error;
 use crate::store::Digest;
 
 pub use beside::Beside;
+pub use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
 pub const MAX_BYTES: u64 = 8 << 30;
@@ -38,7 +41,7 @@ pub struct ModelRef {
     /// Its format.
     pub format: Format,
     /// Its identity: the SHA-256 of the file, as `sha256sum` prints it. Where the file keeps weights in files beside it (ONNX external
-    /// data), that of a list of all their digests; docs/method.md says how to make it.
+    /// data, parts of an index), that of a list of all their digests; docs/method.md says how to make it.
     pub digest: Digest,
     /// Size in bytes, files beside it included.
     pub bytes: u64,
@@ -75,11 +78,18 @@ pub struct Contents {
     pub beside: Beside,
 }
 
+impl From<Vec<u8>> for Contents {
+    /// A checkpoint in one file.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, beside: Beside::new() }
+    }
+}
+
 impl Contents {
     fn read(path: &Path, format: Format, bytes: Vec<u8>) -> Result<Self, RegistryError> {
         let beside = match format {
             Format::Onnx => beside::read(path, &bytes)?,
-            Format::Safetensors => Beside::new(),
+            Format::Safetensors => shards::read(path, &bytes)?,
         };
         Ok(Self { bytes, beside })
     }
@@ -128,9 +138,9 @@ fn line(file: &FileRef) -> String {
     format!("{mark}{}  {name}\n", file.digest.digits())
 }
 
-/// Names the checkpoint at `path`: a file, or a folder holding `model.safetensors` or `model.onnx`.
+/// Names the checkpoint at `path`: a file, a folder that holds one, or the hub cache's folder of a model.
 pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
-    let path = file_of(path)?;
+    let path = place::file_of(path)?;
     let bytes = read_at_most(&path, MAX_BYTES)?;
     let format = format_of(&path, &bytes)?;
     let contents = Contents::read(&path, format, bytes)?;
@@ -152,24 +162,6 @@ pub fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> {
         return Err(RegistryError::Changed { path: path.clone() });
     }
     Ok(contents)
-}
-
-/// The file meant by a path: itself, or the checkpoint inside a folder.
-fn file_of(path: &Path) -> Result<PathBuf, RegistryError> {
-    let found = std::fs::metadata(path).map_err(|source| io(path, source))?;
-    if found.is_file() {
-        return Ok(path.to_owned());
-    }
-    if !found.is_dir() {
-        return Err(RegistryError::NotAFile { path: path.to_owned() });
-    }
-    let inside: Vec<PathBuf> =
-        ["model.safetensors", "model.onnx"].iter().map(|name| path.join(name)).filter(|file| file.is_file()).collect();
-    match inside.as_slice() {
-        [file] => Ok(file.clone()),
-        [] => Err(RegistryError::EmptyFolder { path: path.to_owned() }),
-        _ => Err(RegistryError::TwoInFolder { path: path.to_owned() }),
-    }
 }
 
 /// A whole file of 1 to `most` bytes.
@@ -201,7 +193,7 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
     if bytes.starts_with(b"version https://git-lfs") {
         return Err(RegistryError::LfsPointer { path });
     }
-    if is_safetensors(bytes) {
+    if is_safetensors(bytes) || (shards::is_index(&path) && bytes.first() == Some(&b'{')) {
         return Ok(Format::Safetensors);
     }
     if let Some(other) = known_other(bytes) {
@@ -212,7 +204,8 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
         "safetensors" if bytes.get(8) == Some(&b'{') => Ok(Format::Safetensors),
         "onnx" => Ok(Format::Onnx),
         "safetensors" => Err(RegistryError::Unknown { path, looks_like: "it does not start with a safetensors header" }),
-        "pt" | "pth" | "bin" | "ckpt" | "pkl" | "pickle" => Err(RegistryError::Pickle { path }),
+        "bin" => Err(RegistryError::Unknown { looks_like: place::bin(&path), path }),
+        "pt" | "pth" | "ckpt" | "pkl" | "pickle" => Err(RegistryError::Pickle { path }),
         _ if looks_like_onnx(bytes) => Ok(Format::Onnx),
         _ => Err(RegistryError::Unknown { path, looks_like: "neither its first bytes nor its extension say" }),
     }
@@ -271,17 +264,45 @@ pub enum RegistryError {
         /// The path.
         path: PathBuf,
     },
-    /// A folder without a checkpoint of a known name.
-    #[error("{path} is a folder without model.safetensors or model.onnx: name the file", path = path.display())]
+    /// A folder without a checkpoint.
+    #[error("{path} is a folder without a .safetensors or .onnx file ({holds})", path = path.display())]
     EmptyFolder {
         /// The folder.
         path: PathBuf,
+        /// What it holds, for people.
+        holds: String,
     },
-    /// A folder with both.
-    #[error("{path} holds both model.safetensors and model.onnx: name the one to certify", path = path.display())]
-    TwoInFolder {
+    /// A folder with several.
+    #[error("{path} holds several checkpoints ({names}): name the one to certify", path = path.display())]
+    SeveralInFolder {
         /// The folder.
         path: PathBuf,
+        /// Their names.
+        names: String,
+    },
+    /// A hub cache's folder without the files of a revision.
+    #[error("{path} is a hub cache's folder of a model, and {reason}", path = path.display())]
+    Snapshot {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// One part of a checkpoint.
+    #[error("{path} is one of several parts of a checkpoint: name its index, {index}, or the folder", path = path.display())]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// The index beside it.
+        index: String,
+    },
+    /// An index that cannot be followed.
+    #[error("{path}: {reason}", path = path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// No bytes.
     #[error("{path} is empty", path = path.display())]
@@ -349,11 +370,21 @@ impl RegistryError {
                  safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, \"model.safetensors\")\n\
                  or, with the model at hand: torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \"model.onnx\")",
             ),
+            Self::Beside { path, .. } if shards::is_index(path) => Some(
+                "fetch all parts that the index names into its folder, or save the model as one file: save_pretrained(..., max_shard_size=\"50GB\")",
+            ),
+            Self::Index { .. } => {
+                Some("fetch the index again, or save the model as one file: save_pretrained(..., max_shard_size=\"50GB\")")
+            }
+            Self::Snapshot { .. } => Some("download the model again, or name the folder of a revision below snapshots/"),
             Self::Beside { .. } => Some(
                 "copy the model together with the files beside it, or save it as one file: onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")",
             ),
             Self::Unknown { looks_like: PAGE, .. } => {
                 Some("open the file in a text editor to see what the server answered, and download the checkpoint again")
+            }
+            Self::EmptyFolder { .. } => {
+                Some("name the checkpoint's file; export the model to ONNX, or save its weights as safetensors, where there is none")
             }
             Self::Unknown { .. } => Some("export the model to ONNX, or save its weights as safetensors"),
             Self::Empty { .. } | Self::Changed { .. } => Some("wait until it is written in full, or fetch it again"),
@@ -405,12 +436,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_stands_for_the_checkpoint_in_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert!(matches!(identify(folder.path()).expect_err("empty"), RegistryError::EmptyFolder { .. }));
-        std::fs::write(folder.path().join("model.onnx"), [0x08, 7, 0x12, 0]).expect("written");
-        assert_eq!(identify(folder.path()).expect("found").name(), "model.onnx");
-        std::fs::write(folder.path().join("model.safetensors"), b"x").expect("written");
-        assert!(matches!(identify(folder.path()).expect_err("both"), RegistryError::TwoInFolder { .. }));
+    fn a_bin_file_is_a_pickle_only_where_its_bytes_say_so() {
+        let told = |name: &str| named(name, b"\x00\x01\x02\x03numbers").expect_err("refused").to_string();
+        assert!(told("group1-shard1of4.bin").contains("TensorFlow.js"));
+        assert!(!told("weights.bin").contains("pickle"), "{}", told("weights.bin"));
+        assert!(matches!(named("m.bin", b"\x80\x02}q\x00.").expect_err("a pickle"), RegistryError::Pickle { .. }));
     }
 }

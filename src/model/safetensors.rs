@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -15,18 +16,20 @@ use super::arch::{self, ArchError, Hint, Shapes};
 use super::preprocessing::{self, PreprocessingError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Params};
 use crate::graph::Graph;
+use crate::registry::{Contents, Index};
 
 /// Longest header that is read, in bytes: about 100,000 tensors.
 const MAX_HEADER: usize = 16 << 20;
 
-/// Reads a safetensors file into the architecture that its tensors, `config.json` beside it or `options.arch` name.
-pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported, SafetensorsError> {
-    check_header(bytes)?;
-    let file = SafeTensors::deserialize(bytes).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
-    let metadata = metadata(bytes)?;
-    let prefix = if file.names().iter().all(|name| name.starts_with("module.")) { "module." } else { "" };
-    let plain = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
-    let shapes: Shapes = file.iter().map(|(name, view)| (plain(name), view.shape().to_vec())).collect();
+/// What wrappers put before the name of every tensor: `DataParallel`, `torch.compile`, Lightning and their like.
+const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "timm_model."];
+
+/// Reads a safetensors file, or several with their index, into the architecture that its tensors, `config.json` beside it or `options.arch`
+/// name.
+pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
+    let Tensors { views, metadata } = tensors(contents)?;
+    let prefix = prefix(views.keys());
+    let shapes: Shapes = views.iter().map(|(name, view)| (name[prefix.len()..].to_owned(), view.shape().to_vec())).collect();
     if shapes.is_empty() {
         return Err(SafetensorsError::NoTensors);
     }
@@ -35,12 +38,13 @@ pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported
     let said = config.as_ref().and_then(architecture).or_else(|| metadata.get("heirloom.arch").map(String::as_str));
     let hint = options.arch.as_deref().map(Hint::User).or(said.map(Hint::File));
     let family = arch::choose(&shapes, hint)?;
-    let found = preprocessing::find(path, &metadata)?;
+    let found = preprocessing::find(path, &metadata, &options.input)?;
     let size = match options.input.size {
         Some(size) => preprocessing::checked_size(size, "the policy's `input.size`")?,
         None => found.size.unwrap_or(family.usual_size()),
     };
-    let built = arch::from_shapes(family, &shapes, size, config.as_ref())?;
+    let arguments = arch::arguments(family, config.as_ref(), options.arch.is_some())?;
+    let built = arch::from_shapes(family, &shapes, size, &arguments)?;
 
     let wanted: BTreeSet<&str> = built.graph.slots().iter().map(|slot| slot.name.as_str()).collect();
     let unused: Vec<String> =
@@ -50,7 +54,8 @@ pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported
     }
     let mut params = Vec::with_capacity(wanted.len());
     for slot in built.graph.slots() {
-        let view = file.tensor(&format!("{prefix}{}", slot.name)).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
+        let name = format!("{prefix}{}", slot.name);
+        let view = views.get(&name).ok_or_else(|| SafetensorsError::Malformed(format!("`{name}` is missing")))?;
         params.push(numbers(&slot.name, view.dtype(), view.shape(), view.data())?);
     }
     let channels = built.graph.node(built.graph.input()).shape.known(1).unwrap_or(3);
@@ -65,6 +70,53 @@ pub fn load(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Imported
         features: None,
         metadata: metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name().to_owned())]).collect(),
     })
+}
+
+/// All that stands before the name of every tensor and is no part of an architecture.
+fn prefix<'a>(names: impl Iterator<Item = &'a String> + Clone) -> String {
+    let mut found = String::new();
+    while let Some(next) =
+        PREFIXES.iter().map(|next| format!("{found}{next}")).find(|next| names.clone().all(|name| name.starts_with(next)))
+        && names.clone().next().is_some()
+    {
+        found = next;
+    }
+    found
+}
+
+/// The tensors of a checkpoint by name, from one file or several.
+struct Tensors<'a> {
+    views: BTreeMap<String, TensorView<'a>>,
+    metadata: BTreeMap<String, String>,
+}
+
+fn tensors(contents: &Contents) -> Result<Tensors<'_>, SafetensorsError> {
+    let Some(index) = Index::of(&contents.bytes) else {
+        let bytes = &contents.bytes;
+        check_header(bytes)?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
+        return Ok(Tensors { views: file.tensors().into_iter().collect(), metadata: metadata(bytes)? });
+    };
+    let in_shard = |shard: &str, reason: &dyn fmt::Display| SafetensorsError::Malformed(format!("{shard}: {reason}"));
+    let mut all = Tensors { views: BTreeMap::new(), metadata: BTreeMap::new() };
+    for (shard, bytes) in &contents.beside {
+        check_header(bytes).map_err(|error| in_shard(shard, &error))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| in_shard(shard, &error))?;
+        for (name, view) in file.tensors() {
+            // A tensor that the index does not look for here would be of another version.
+            match index.weight_map.get(&name) {
+                Some(place) if place == shard => {}
+                Some(place) => return Err(in_shard(shard, &format!("`{name}` is here, the index has it in {place}"))),
+                None => return Err(in_shard(shard, &format!("`{name}` is not in the index"))),
+            }
+            all.views.insert(name, view);
+        }
+        all.metadata.extend(metadata(bytes)?);
+    }
+    match index.weight_map.iter().find(|(name, _)| !all.views.contains_key(*name)) {
+        Some((name, shard)) => Err(in_shard(shard, &format!("`{name}` is not here, the index says so"))),
+        None => Ok(all),
+    }
 }
 
 /// Writes a network as safetensors, its slots by name, with what [`load`] needs to read it back in the header:
@@ -89,6 +141,7 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
     notes.insert("heirloom.mean".into(), json(input.preprocessing.mean.to_vec().into()));
     notes.insert("heirloom.std".into(), json(input.preprocessing.std.to_vec().into()));
     notes.insert("heirloom.size".into(), json(vec![input.height, input.width].into()));
+    notes.extend(preprocessing::notes(input));
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), notes.into_iter().map(|(k, v)| (k, Value::from(v))).collect());
     let mut offset = 0;

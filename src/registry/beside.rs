@@ -48,8 +48,9 @@ fn locations(bytes: &[u8]) -> BTreeSet<String> {
     outside.filter_map(location).map(|entry| entry.value).collect()
 }
 
-/// `folder/location`, if it really is a file in there: no `..`, no absolute path, no link that leads outside.
-fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
+/// `folder/location`, if it really is a file in there: no `..`, no absolute path, no link that leads outside. A model in the hub's cache
+/// (`models--OWNER--NAME/snapshots/REVISION`) has its files in `blobs`, where the links of its folder lead.
+pub(super) fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
     let relative = Path::new(location);
     if location.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
         return Err("that leads out of the model's folder".into());
@@ -57,7 +58,9 @@ fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let root = folder.canonicalize().map_err(|e| format!("{}: {e}", folder.display()))?;
     let path = root.join(relative).canonicalize().map_err(|e| e.to_string())?;
-    if !path.starts_with(&root) {
+    let model = root.ancestors().find(|above| above.file_name().is_some_and(|name| name.to_string_lossy().starts_with("models--")));
+    let blobs = model.filter(|model| root.starts_with(model.join("snapshots"))).map(|model| model.join("blobs"));
+    if !path.starts_with(&root) && !blobs.is_some_and(|blobs| path.starts_with(blobs)) {
         return Err("that is a link that leads out of the model's folder".into());
     }
     if path.is_file() { Ok(path) } else { Err("that is not a file".into()) }
@@ -219,6 +222,17 @@ mod tests {
             std::os::unix::fs::symlink("../secret", folder.join("link")).expect("linked");
             let error = identify(&write(&folder, &["link"])).expect_err("a link").to_string();
             assert!(error.contains("a link that leads out"), "{error}");
+            // The hub's cache keeps the bytes elsewhere, and nothing else lies there.
+            let revision = outer.path().join("models--a--b/snapshots/0a");
+            let blobs = outer.path().join("models--a--b/blobs");
+            std::fs::create_dir_all(&revision).and_then(|()| std::fs::create_dir(&blobs)).expect("made");
+            std::fs::write(blobs.join("123"), b"1234").expect("written");
+            for (to, good) in [("../../blobs/123", true), ("../../../secret", false)] {
+                let link = revision.join("weights.bin");
+                std::fs::remove_file(&link).ok();
+                std::os::unix::fs::symlink(to, &link).expect("linked");
+                assert_eq!(identify(&write(&revision, &["weights.bin"])).is_ok(), good, "{to}");
+            }
         }
     }
 }

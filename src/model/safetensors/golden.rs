@@ -43,14 +43,50 @@ fn residual_networks_answer_as_the_libraries_that_defined_them() {
     for name in ["torchvision-basic", "torchvision-grouped", "hugging-face-basic", "hugging-face-bottleneck"] {
         let (input, expected) = tensors(&folder.join(format!("{name}.io.safetensors")));
         let path = folder.join(format!("{name}.safetensors"));
-        let bytes = std::fs::read(&path).expect("golden file");
+        let contents = std::fs::read(&path).expect("golden file").into();
         let [_, _, h, w] = input.dims() else { panic!("{name}: pictures") };
         let input_size = InputOverride { size: Some([*h, *w]), ..InputOverride::default() };
         let options = LoadOptions { input: input_size, ..LoadOptions::default() };
-        let model = load(&path, &bytes, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let model = load(&path, &contents, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
         println!("{name}: {apart:e}");
         assert!(apart < 1e-5, "{name}: {apart:e}");
+    }
+}
+
+#[test]
+fn networks_that_config_json_makes_others_answer_as_timm_does() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arch");
+    let mut plain = Vec::new();
+    for block in ["basic", "bottleneck"] {
+        let outputs = std::fs::read(golden.join(format!("timm-{block}.io.safetensors"))).expect("golden file");
+        let (_, header) = SafeTensors::read_metadata(&outputs).expect("a header");
+        let file = SafeTensors::deserialize(&outputs).expect("safetensors");
+        let array = |name: &str| {
+            let view = file.tensor(name).expect(name);
+            numbers(name, view.dtype(), view.shape(), view.data()).expect(name)
+        };
+        let input = array("input");
+        let shape = input.shape().to_vec();
+        let input = Tensor::from_vec(input.into_raw_vec_and_offset().0, shape, &Device::Cpu).expect("input");
+        let configs = header.metadata().clone().expect("configurations");
+        assert_eq!(configs.len(), 9);
+        for (name, config) in configs {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join("config.json"), config).expect("written");
+            let contents = std::fs::read(golden.join(format!("timm-{block}.safetensors"))).expect("golden file").into();
+            let path = folder.path().join("model.safetensors");
+            let model = load(&path, &contents, &LoadOptions::default()).unwrap_or_else(|e| panic!("{block} {name}: {e}"));
+            let expected = array(&name).into_raw_vec_and_offset().0;
+            let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
+            assert!(apart < 1e-5, "{block} {name}: {apart:e}");
+            if name == "plain" {
+                plain = expected;
+            } else if !plain.is_empty() {
+                assert!(difference(&expected, &plain) > 1e-2, "{block} {name} is no other network");
+            }
+        }
+        plain.clear();
     }
 }
 

@@ -1,19 +1,23 @@
 use super::*;
-use crate::model::{InputOverride, Model, Preprocessing};
+use crate::model::{ChannelOrder, InputOverride, Model, Preprocessing};
+use crate::transform::geometry::{Filter, Geometry, Resize};
 
 fn file(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
 }
 
 fn read(bytes: &[u8]) -> Result<Imported, SafetensorsError> {
-    load(Path::new("nowhere/model.safetensors"), bytes, &LoadOptions::default())
+    load(Path::new("nowhere/model.safetensors"), &bytes.to_vec().into(), &LoadOptions::default())
 }
 
 fn tiny() -> (Graph, Params, InputSpec, BTreeMap<String, String>) {
     let graph = arch::build("resnet-cifar-8:4,8,16", 3, [16, 16]).expect("built");
     let params = graph.slots().iter().map(|slot| ArrayD::from_elem(IxDyn(&slot.shape), 0.5)).collect();
-    let preprocessing = Preprocessing { mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7], from: String::new() };
-    let input = InputSpec { channels: 3, height: 16, width: 16, layout: Layout::Nchw, preprocessing };
+    let order = ChannelOrder::Bgr;
+    let preprocessing = Preprocessing { mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7], order, from: String::new() };
+    let geometry = Geometry { resize: Resize::Squash, before_crop: Some([18, 20]), filter: Filter::Bicubic, ..Geometry::default() };
+    let input =
+        InputSpec { channels: 3, height: 16, width: 16, layout: Layout::Nchw, preprocessing, geometry, geometry_from: String::new() };
     let notes = BTreeMap::from([("heirloom.arch".to_owned(), "resnet-cifar-8:4,8,16".to_owned())]);
     (graph, Params(params), input, notes)
 }
@@ -26,7 +30,7 @@ fn what_is_written_is_read_back() {
     let back = read(&bytes).expect("read");
     assert_eq!((back.graph, back.params, back.size), (graph, params, Some([16, 16])));
     let preprocessing = back.preprocessing.expect("stated");
-    assert_eq!((preprocessing.mean, preprocessing.std), (input.preprocessing.mean, input.preprocessing.std));
+    assert_eq!(preprocessing, Preprocessing { from: preprocessing.from.clone(), ..input.preprocessing });
 }
 
 #[test]
@@ -102,6 +106,73 @@ fn tensors_without_a_place_are_listed() {
     }
 }
 
+/// The file of [`tiny`] with other names, as a wrapper saves it.
+fn renamed(of: impl Fn(&str) -> String) -> Vec<u8> {
+    let (graph, params, input, notes) = tiny();
+    let bytes = write(&graph, &params, &input, &notes).expect("written");
+    let (length, rest) = bytes.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().expect("eight")) as usize;
+    let header: Value = serde_json::from_slice(&rest[..length]).expect("JSON");
+    let name = |name: &String| if name == "__metadata__" { name.clone() } else { of(name) };
+    let header: serde_json::Map<String, Value> =
+        header.as_object().expect("an object").iter().map(|(key, value)| (name(key), value.clone())).collect();
+    file(&Value::Object(header).to_string(), &rest[length..])
+}
+
+#[test]
+fn names_that_a_wrapper_lengthened_are_read() {
+    let plain = read(&renamed(str::to_owned)).expect("read");
+    for prefix in ["module.", "_orig_mod.", "model.", "backbone.", "module._orig_mod.", "model.backbone.module."] {
+        let wrapped = read(&renamed(|name| format!("{prefix}{name}"))).unwrap_or_else(|e| panic!("{prefix}: {e}"));
+        assert_eq!((&wrapped.graph, &wrapped.params), (&plain.graph, &plain.params), "{prefix}");
+    }
+    // One tensor without it: it is no wrapper's.
+    let error = read(&renamed(|name| if name == "linear.bias" { name.to_owned() } else { format!("model.{name}") }));
+    assert!(error.is_err());
+}
+
+#[test]
+fn a_checkpoint_in_parts_is_the_whole() {
+    let (graph, params, input, notes) = tiny();
+    let whole = write(&graph, &params, &input, &notes).expect("written");
+    let plain = read(&whole).expect("read");
+    let all = SafeTensors::deserialize(&whole).expect("read back");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut map = BTreeMap::new();
+    let shard = |half: usize| format!("model-{:05}-of-00002.safetensors", half + 1);
+    for half in 0..2 {
+        let mine = || all.iter().enumerate().filter(move |(i, _)| i % 2 == half).map(|(_, named)| named);
+        map.extend(mine().map(|(name, _)| (name.to_owned(), shard(half))));
+        let note = (half == 0).then(|| notes.clone().into_iter().collect());
+        std::fs::write(folder.path().join(shard(half)), safetensors::serialize(mine(), note).expect("serialised")).expect("written");
+    }
+    let write = |map: &BTreeMap<String, String>| {
+        let index = serde_json::json!({"metadata": {"total_size": 1}, "weight_map": map}).to_string();
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index).expect("written");
+        crate::registry::identify(folder.path()).expect("identified")
+    };
+    let options = LoadOptions { input: InputOverride { size: Some([16, 16]), ..InputOverride::default() }, ..LoadOptions::default() };
+    let model = Model::load(write(&map), &options).expect("loaded");
+    assert_eq!(model.own().expect("a network").params, plain.params);
+    // An index of other files than these.
+    for (name, place, wanted) in [
+        ("bn1.bias", Some(shard(9)), "model-00010-of-00002.safetensors"),
+        ("bn1.bias", None, "`bn1.bias` is not in the index"),
+        ("more", Some(shard(0)), "`more` is not here, the index says so"),
+    ] {
+        let mut other = map.clone();
+        match place {
+            Some(place) => other.insert(name.to_owned(), place),
+            None => other.remove(name),
+        };
+        let index = serde_json::json!({"weight_map": other}).to_string();
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index).expect("written");
+        let error = crate::registry::identify(folder.path()).map_err(|e| e.to_string());
+        let error = error.and_then(|found| Model::load(found, &options).map(drop).map_err(|e| e.to_string())).expect_err(wanted);
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
 #[test]
 fn a_checkpoint_of_ours_loads_with_its_features() {
     let (graph, params, input, notes) = tiny();
@@ -111,6 +182,7 @@ fn a_checkpoint_of_ours_loads_with_its_features() {
     let reference = crate::registry::identify(folder.path()).expect("identified");
     let model = Model::load(reference.clone(), &LoadOptions::default()).expect("loaded");
     assert_eq!((model.cut.width, model.cut.name.as_str()), (16, "avgpool"));
+    assert_eq!((model.input.geometry, model.input.preprocessing.order), (input.geometry, ChannelOrder::Bgr));
     let (with_head, weight, bias) = model.with_head(7).expect("extended");
     assert_eq!(with_head.node(with_head.output()).shape.at(2), [2, 7]);
     assert_eq!(
