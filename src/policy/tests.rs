@@ -52,6 +52,27 @@ rules:
 "##;
 
 #[test]
+fn a_policy_may_be_json_with_tabs_and_escapes() {
+    let read = |text: &str| parse(text, "mine.json", Path::new("."), &options()).map(|(policy, _)| policy.file);
+    let file = read(VALID).unwrap();
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+    serde::Serialize::serialize(&file, &mut writer).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(read(&text).unwrap(), file);
+    let named = text.replace("\"mine\"", r#""\ud83d\ude00 \\ud83d\\ude00 \/ \" \ud83D\uDE00""#);
+    assert_eq!(read(&named).unwrap().name, "\u{1f600} \\ud83d\\ude00 / \" \u{1f600}");
+    // Mistakes behind an escape are pointed at where they are.
+    let wrong = named.replace(",\n", ", ").replace("\"limit\": 0.1", "\"limt\": 0.1");
+    let at = wrong.lines().position(|line| line.contains("limt")).unwrap();
+    let column = wrong.lines().nth(at).unwrap().find("\"limt\"").unwrap();
+    assert!(shown(&wrong).contains(&format!("policies/mine.yaml:{}:{}", at + 1, column + 1)), "{}", shown(&wrong));
+    for half in [r"\ud83d", r"\ude00", r"\ud83d\u0041"] {
+        assert!(read(&text.replace("\"mine\"", &format!("\"{half}\""))).is_err(), "{half}");
+    }
+}
+
+#[test]
 fn embedded_policy_parses() {
     let policy = embedded().unwrap();
     assert_eq!(policy.source, "<embedded>/quick.yaml");
@@ -313,7 +334,7 @@ fn missing_files_are_found() {
         std::fs::write(folder.path().join(file), "").unwrap();
     }
     let error = shown(&Options::default());
-    assert!(error.starts_with("error[policy::unusable-file]: trigger file FOLDER/trigger.png: not a picture"), "{error}");
+    assert!(error.starts_with("error[policy::unusable-file]: trigger file FOLDER/trigger.png: cannot be decoded"), "{error}");
     image::RgbImage::new(2, 2).save(folder.path().join("trigger.png")).unwrap();
     assert_eq!(shown(&Options::default()), "");
     // What tells splits and files apart is kept, unless the new path tells them apart itself.

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use saphyr::{Scalar, ScalarStyle, Tag};
 use saphyr_parser::{Event, Parser, ScanError};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 
 use crate::diag::Diagnostic;
@@ -82,8 +83,9 @@ impl Node {
 
 /// The tree of the one document in `text`, or nothing where the mistakes leave no tree. Mistakes go to `diagnostics`.
 pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
-    let mut builder = Builder { text, offsets: offsets(text), budget: BUDGET, open: Vec::new(), anchors: BTreeMap::new(), root: None };
-    match builder.run(diagnostics) {
+    let (parsed, offsets) = joined(text);
+    let mut builder = Builder { text, offsets, budget: BUDGET, open: Vec::new(), anchors: BTreeMap::new(), root: None };
+    match builder.run(&parsed, diagnostics) {
         Ok(()) => {}
         Err(diagnostic) => {
             diagnostics.push(diagnostic);
@@ -99,9 +101,58 @@ pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node
     builder.root
 }
 
-/// Byte offset of every character and of the end: the parser counts characters.
-fn offsets(text: &str) -> Vec<usize> {
-    text.char_indices().map(|(at, _)| at).chain([text.len()]).collect()
+/// The text as the parser reads it, and where in the text each of its characters and its end are: the parser counts characters.
+///
+/// JSON writes characters beyond the first plane as two escapes (`\ud83d\ude00`), which YAML does not know; each pair becomes the character.
+/// JSON may be indented by tabs, too.
+fn joined(text: &str) -> (Cow<'_, str>, Vec<usize>) {
+    let plain = || (Cow::Borrowed(text), text.char_indices().map(|(at, _)| at).chain([text.len()]).collect());
+    if !text.contains(['\\', '\t']) || serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return plain();
+    }
+    let (mut parsed, mut offsets) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));
+    let mut at = 0;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let rest = text.get(at..).unwrap_or_default();
+        // In JSON a backslash begins an escape, and takes the next character with it.
+        let length = match (next, surrogates(rest)) {
+            ('\\', Some(character)) => {
+                parsed.push(character);
+                offsets.push(at);
+                at += PAIR;
+                continue;
+            }
+            ('\\', None) => 2,
+            // Within strings JSON has none.
+            ('\t', _) => {
+                parsed.push(' ');
+                offsets.push(at);
+                at += 1;
+                continue;
+            }
+            _ => next.len_utf8(),
+        };
+        for (within, character) in rest.char_indices().take_while(|(within, _)| *within < length) {
+            parsed.push(character);
+            offsets.push(at + within);
+        }
+        at += length;
+    }
+    offsets.push(text.len());
+    (Cow::Owned(parsed), offsets)
+}
+
+/// Bytes of two escapes.
+const PAIR: usize = r"\ud83d\ude00".len();
+
+/// The character that a text begins with, written as two escapes.
+fn surrogates(text: &str) -> Option<char> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + PAIR / 2)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let pair = [unit(0).filter(|high| (0xd800..0xdc00).contains(high))?, unit(PAIR / 2)?];
+    char::decode_utf16(pair).next()?.ok()
 }
 
 struct Open {
@@ -124,10 +175,9 @@ struct Builder<'a> {
     root: Option<Node>,
 }
 
-impl<'a> Builder<'a> {
-    fn run(&mut self, diagnostics: &mut Vec<Diagnostic>) -> Result<(), Diagnostic> {
-        let text = self.text;
-        for event in Parser::new_from_str(text) {
+impl Builder<'_> {
+    fn run(&mut self, parsed: &str, diagnostics: &mut Vec<Diagnostic>) -> Result<(), Diagnostic> {
+        for event in Parser::new_from_str(parsed) {
             let (event, span) = event.map_err(|error| self.syntax(&error))?;
             let start = self.offset(span.start.index());
             let end = self.offset(span.end.index()).max(start);
@@ -188,10 +238,10 @@ impl<'a> Builder<'a> {
 
     fn scalar(
         &mut self,
-        value: Cow<'a, str>,
+        value: Cow<'_, str>,
         style: ScalarStyle,
         anchor: usize,
-        tag: Option<&Cow<'a, Tag>>,
+        tag: Option<&Cow<'_, Tag>>,
         span: Range<usize>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
