@@ -5,6 +5,7 @@ mod cache;
 mod digest;
 mod fingerprint;
 mod heap;
+pub mod hub;
 mod rows;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! Weights that an ONNX file keeps in files beside it (`external_data`): which, and their bytes.
 //!
 //! They belong to the checkpoint as its own bytes do, so they are found and read here, where the digest is made, and an
-//! importer is handed them: what was hashed is what is loaded. Only files in the model's own folder are read.
+//! importer is handed them: what was hashed is what is loaded. Only files in the model's own folder are read, or in the Hugging Face
+//! cache where that folder is a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -9,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use prost::Message;
 
 use super::{MAX_BYTES, RegistryError, read_at_most};
+use crate::store::hub;
 
 /// Contents of the files beside a checkpoint, by the location that it gives for them.
 pub type Beside = BTreeMap<String, Vec<u8>>;
@@ -58,9 +60,7 @@ pub(super) fn inside(folder: &Path, location: &str) -> Result<PathBuf, String> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let root = folder.canonicalize().map_err(|e| format!("{}: {e}", folder.display()))?;
     let path = root.join(relative).canonicalize().map_err(|e| e.to_string())?;
-    let model = root.ancestors().find(|above| above.file_name().is_some_and(|name| name.to_string_lossy().starts_with("models--")));
-    let blobs = model.filter(|model| root.starts_with(model.join("snapshots"))).map(|model| model.join("blobs"));
-    if !path.starts_with(&root) && !blobs.is_some_and(|blobs| path.starts_with(blobs)) {
+    if !hub::belongs(&root, &path) {
         return Err("that is a link that leads out of the model's folder".into());
     }
     if path.is_file() { Ok(path) } else { Err("that is not a file".into()) }
@@ -233,6 +233,18 @@ mod tests {
                 std::os::unix::fs::symlink(to, &link).expect("linked");
                 assert_eq!(identify(&write(&revision, &["weights.bin"])).is_ok(), good, "{to}");
             }
+            // A snapshot of the hub's cache holds links into it.
+            let repository = outer.path().join("models--owner--name");
+            let (blobs, snapshot) = (repository.join("blobs"), repository.join("snapshots/0123/onnx"));
+            std::fs::create_dir_all(&blobs).expect("made");
+            std::fs::create_dir_all(&snapshot).expect("made");
+            let model = write(&folder, &["model.onnx_data"]);
+            std::fs::rename(model, blobs.join("aa")).expect("moved");
+            std::fs::write(blobs.join("bb"), b"1234").expect("written");
+            std::os::unix::fs::symlink("../../../blobs/aa", snapshot.join("model.onnx")).expect("linked");
+            std::os::unix::fs::symlink("../../../blobs/bb", snapshot.join("model.onnx_data")).expect("linked");
+            let found = identify(&snapshot.join("model.onnx")).expect("identified");
+            assert_eq!(contents(&found).expect("read").beside["model.onnx_data"], b"1234");
         }
     }
 }
