@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         attributes: None,
         broken: 0.0,
         overlap: 0.0,
+        orientation: None,
     };
     let clock = Instant::now();
     let data = data::open_fitted(&target, Path::new("."), 0, &input.fit(&room))?;

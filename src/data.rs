@@ -6,6 +6,7 @@
 //! One format, one file.
 
 mod attributes;
+mod cells;
 mod cifar;
 mod dataset;
 pub mod decode;
@@ -15,6 +16,8 @@ mod folder;
 mod idx;
 mod parquet;
 mod source;
+mod spec;
+mod summary;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,52 +30,13 @@ pub use dataset::{Broken, Dataset};
 use dataset::{Checked, Shown};
 pub use fitted::{Fit, Fitted};
 use source::{Entry, Source, Want};
+pub use spec::{DataSpec, Orientation};
+pub use summary::{DataSummary, summary};
 
-use crate::store::{Fingerprint, Fingerprinter, Heap, Room, fingerprint};
+use crate::store::{Heap, Room, fingerprint};
 
 /// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
 pub const RECORD: u64 = 1024;
-
-/// Where labelled pictures come from. Relative paths are relative to the policy's folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum DataSpec {
-    /// Hugging Face parquet files; `{split}` in the path stands for `train` or `test`, `*` for anything.
-    Parquet(PathBuf),
-    /// A folder with one sub-folder per class; `{split}` as above.
-    Folder(PathBuf),
-    /// The folder of an IDX data set (`train-images-idx3-ubyte`, `t10k-...`, plain or `.gz`).
-    Idx(PathBuf),
-    /// The folder of the binary CIFAR-10 or CIFAR-100 files.
-    CifarBinary(PathBuf),
-    /// Data inside the program: `emoji` or `fashion`.
-    Embedded(String),
-}
-
-impl DataSpec {
-    /// Takes the pictures from `path` instead (`--data PATH`), in the same format. Of the old path, all that begins with the first
-    /// part that has `{split}` or `*` is kept, unless the new path has such a part too.
-    pub fn redirect(&mut self, path: PathBuf) {
-        // What the user types is relative to where they are, not to the policy.
-        let path = std::path::absolute(&path).unwrap_or(path);
-        match self {
-            DataSpec::Parquet(place) if path.extension().is_some_and(|extension| extension == "parquet") => *place = path,
-            DataSpec::Parquet(place) | DataSpec::Folder(place) => {
-                let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['{', '*']);
-                // What tells the splits and files apart stays as the policy has it, unless the new path has it too.
-                let kept: PathBuf = if path.components().any(|part| wild(&part)) {
-                    PathBuf::new()
-                } else {
-                    place.components().skip_while(|part| !wild(part)).collect()
-                };
-                *place = if kept.as_os_str().is_empty() { path } else { path.join(kept) };
-            }
-            DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
-            // What is inside the program has no place; a folder of classes is what people have at hand.
-            DataSpec::Embedded(_) => *self = DataSpec::Folder(path),
-        }
-    }
-}
 
 /// One half of a target task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,7 +95,7 @@ pub struct Target {
     /// A CSV file with an `id` column and one column per attribute, joined to the pictures by id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<PathBuf>,
-    /// Share of broken pictures that is put up with.
+    /// Share of broken pictures that is put up with. What Pillow refuses, such as a truncated file, is broken.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub broken: f64,
@@ -139,6 +103,10 @@ pub struct Target {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub overlap: f64,
+    /// What is done with images that ask to be turned (EXIF orientation). Absent: what the usual loader of such data does, which is
+    /// `upright` for parquet (Hugging Face `datasets`) and `stored` for folders (torchvision's `ImageFolder`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<Orientation>,
 }
 
 /// Which pictures of a split are used.
@@ -170,7 +138,7 @@ pub struct Rebalance {
 impl TargetData {
     /// Whether any test picture has an attribute; else the error names those that there are.
     pub fn has_attribute(&self, name: &str) -> Result<(), DataError> {
-        view::check_column(name, self.test.records().iter().map(|record| &record.attributes))
+        view::check_column(name, self.test.records().iter().map(|record| &record.attributes)).map_err(|e| e.explained(&self.unusable))
     }
 }
 
@@ -202,21 +170,8 @@ pub struct TargetData {
     pub test: Dataset,
     /// Pictures of the views that do not decode; they are left out.
     pub broken: Vec<Broken>,
-    /// What the user should know, one sentence each.
-    pub warnings: Vec<String>,
-}
-
-/// What is known of a target task without decoding a picture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DataSummary {
-    /// Class names by label.
-    pub classes: Vec<String>,
-    /// Pictures per class that train.
-    pub train: Vec<usize>,
-    /// Pictures per class that measure.
-    pub test: Vec<usize>,
-    /// By column: the images that train and that measure whose value is not known, where there are any.
-    pub unknown: BTreeMap<String, [usize; 2]>,
+    /// Columns that are there and can be no attribute, and why.
+    pub unusable: BTreeMap<String, String>,
     /// What the user should know, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -240,21 +195,23 @@ pub fn open_fitted(target: &Target, base: &Path, seed: u64, fit: &Fit) -> Result
 
 fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fit>) -> Result<TargetData, DataError> {
     let heap = Heap::new(room);
-    let Views { classes, train, test, mut warnings } = views(target, base, seed, Want::Pictures(&heap))?;
+    let Views { classes, train, test, mut warnings, unusable } = views(target, base, seed, Want::Pictures(&heap))?;
     let total = train.len() + test.len();
     // Where not even that is left, the plan says so.
     room.take(total as u64 * RECORD);
-    let test = Dataset::checked(&classes, test, fit, &BTreeSet::new())?;
+    let orientation = target.orientation.unwrap_or_else(|| target.data.usual_orientation());
+    let test = Dataset::checked(&classes, test, orientation, fit, &BTreeSet::new())?;
     // Where the split is ours, an image that measures does not train.
     let measures: BTreeSet<Shown> = target.test_share.iter().flat_map(|_| test.data.shown()).copied().collect();
-    let train = Dataset::checked(&classes, train, fit, &measures)?;
+    let train = Dataset::checked(&classes, train, orientation, fit, &measures)?;
     if !train.elsewhere.is_empty() {
         let (n, ids) = (train.elsewhere.len(), attributes::first(&train.elsewhere));
         warnings.push(format!("{n} training images are the same as test images in every pixel, and are left out: {ids}"));
     }
-    let Checked { data: train, mut broken, .. } = train;
-    let Checked { data: test, broken: broken_test, .. } = test;
+    let Checked { data: train, mut broken, mut turned, .. } = train;
+    let Checked { data: test, broken: broken_test, turned: turned_test, .. } = test;
     broken.extend(broken_test);
+    turned.extend(turned_test);
     if fit.is_some() {
         heap.release();
     }
@@ -275,7 +232,15 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
         let all = test.len();
         warnings.push(format!("{copies} of {all} test images are the same as another in every pixel: copies are one cluster"));
     }
-    Ok(TargetData { classes, train, test, broken, warnings })
+    // Whoever said what to do with them knows.
+    if !turned.is_empty() && target.orientation.is_none() && orientation == Orientation::Stored {
+        let (count, names) = (turned.len(), attributes::first(&turned));
+        warnings.push(format!(
+            "{count} of {total} images ask to be turned or mirrored (EXIF orientation) and are used as stored, as torchvision's ImageFolder does; \
+             `orientation: upright` turns them: {names}"
+        ));
+    }
+    Ok(TargetData { classes, train, test, broken, unusable, warnings })
 }
 
 /// What is to be said of test images that train too: an error where they are more than a share of all.
@@ -292,29 +257,13 @@ fn shared(train: &Dataset, test: &Dataset, share: f64) -> Result<Option<String>,
     Ok((count > 0).then(|| format!("{count} of {total} test images train too, the same in every pixel: {named}")))
 }
 
-/// Counts the pictures of a target task's views without reading pixels. Where the data has no splits of its own, the
-/// counts are those of seed 0 (another seed may put a cluster of another size into the test half).
-pub fn summary(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
-    counted(target, base).map_err(|error| error.about(&target.data))
-}
-
-fn counted(target: &Target, base: &Path) -> Result<DataSummary, DataError> {
-    let Views { classes, train, test, warnings } = views(target, base, 0, Want::Index)?;
-    let counts = |entries: &[Entry], split| view::check_classes(entries.iter().map(|e| e.record.label), split, &classes);
-    let all = || train.iter().chain(&test).map(|entry| &entry.record);
-    let columns: BTreeSet<String> = all().flat_map(|record| record.attributes.keys()).cloned().collect();
-    let lacking = |entries: &[Entry], column: &str| entries.iter().filter(|entry| entry.record.value(column).is_none()).count();
-    let unknown = columns.into_iter().map(|column| ([lacking(&train, &column), lacking(&test, &column)], column));
-    let unknown = unknown.filter(|(counts, _)| *counts != [0, 0]).map(|(counts, column)| (column, counts)).collect();
-    Ok(DataSummary { train: counts(&train, Split::Train)?, test: counts(&test, Split::Test)?, classes, unknown, warnings })
-}
-
 /// Both views of a target task, before any picture is decoded.
 struct Views {
     classes: Vec<String>,
     train: Vec<Entry>,
     test: Vec<Entry>,
     warnings: Vec<String>,
+    unusable: BTreeMap<String, String>,
 }
 
 fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, DataError> {
@@ -324,12 +273,12 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
         (true, Some(_)) => return Err(DataError::SplitTwice),
         (false, None) => return Err(DataError::NoSplits),
     };
-    let Source { mut classes, mut parts, mut warnings } = source::read(&target.data, splits, base, want)?;
+    let Source { mut classes, mut parts, mut warnings, unusable } = source::read(&target.data, splits, base, want)?;
     if let Some(path) = &target.attributes {
         warnings.extend(attributes::join(&base.join(path), &mut parts)?);
     }
     if let Some(column) = &target.cluster {
-        view::cluster_by(column, &mut parts)?;
+        view::cluster_by(column, &mut parts).map_err(|e| e.explained(&unusable))?;
     }
     if let Some(wanted) = &target.classes {
         view::select(&mut classes, &mut parts, wanted)?;
@@ -345,8 +294,8 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
             (None, share) => view::split(first, share.unwrap_or_default(), seed),
         };
     }
-    let train = view::apply(train, &target.train, Split::Train, &classes, seed, &mut warnings)?;
-    let test = view::apply(test, &target.test, Split::Test, &classes, seed, &mut warnings)?;
+    let train = view::apply(train, &target.train, Split::Train, &classes, seed, &mut warnings).map_err(|e| e.explained(&unusable))?;
+    let test = view::apply(test, &target.test, Split::Test, &classes, seed, &mut warnings).map_err(|e| e.explained(&unusable))?;
     view::check_classes(train.iter().map(|e| e.record.label), Split::Train, &classes)?;
     view::check_classes(test.iter().map(|e| e.record.label), Split::Test, &classes)?;
     let trained: BTreeSet<&str> = train.iter().map(|e| e.record.cluster.as_str()).collect();
@@ -355,7 +304,7 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
         let names: Vec<String> = shared.iter().map(|c| (*c).to_owned()).collect();
         warnings.push(format!("{} clusters have pictures in both train and test: {}", names.len(), attributes::first(&names)));
     }
-    Ok(Views { classes, train, test, warnings })
+    Ok(Views { classes, train, test, warnings, unusable })
 }
 
 /// That the value of a column is not known of some images, of how many, and what comes of it.
@@ -374,30 +323,9 @@ impl std::fmt::Display for Split {
 
 // The task: where its pictures lie is left out, because data move, and so is how many broken ones are put up with.
 fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
-    without { data, attributes, broken, overlap });
+    later { orientation: "orientation" } without { data, attributes, broken, overlap });
 fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });
 fingerprint!(Rebalance as "rebalance" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
-
-impl Fingerprint for DataSpec {
-    fn feed(&self, feed: &mut Fingerprinter) {
-        match self {
-            Self::Parquet(path) => feed.choice("parquet", path),
-            Self::Folder(path) => feed.choice("folder", path),
-            Self::Idx(path) => feed.choice("idx", path),
-            Self::CifarBinary(path) => feed.choice("cifar_binary", path),
-            Self::Embedded(name) => feed.choice("embedded", name),
-        }
-    }
-}
-
-impl std::fmt::Display for DataSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Parquet(path) | Self::Folder(path) | Self::Idx(path) | Self::CifarBinary(path) => path.display().fmt(f),
-            Self::Embedded(name) => write!(f, "embedded `{name}`"),
-        }
-    }
-}
 
 /// Why data cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -446,6 +374,18 @@ pub enum DataError {
     /// A link out of the data folder.
     #[error("{path} links to a place outside {root}; copy the file into it")]
     Outside { path: String, root: String },
+    /// Pages that need a decompressor which is not here.
+    #[error("{file}: its column `{column}` is compressed with {codec}, which is not read")]
+    Compression { file: String, column: String, codec: String },
+    /// A column that can be no attribute.
+    #[error("the column `{name}` {why}")]
+    Column { name: String, why: String },
+    /// A column that can be no label.
+    #[error("{file}: its label column `{column}` {why}")]
+    LabelColumn { file: String, column: String, why: String },
+    /// A label that cannot be a class.
+    #[error("{id}: its label {value} is neither a whole number nor a name")]
+    OddLabel { id: String, value: String },
     /// A null label.
     #[error("{id}: its label is null")]
     NoLabel { id: String },
@@ -518,10 +458,22 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// A column that was not found is one that cannot be used, where it is that.
+    fn explained(self, unusable: &BTreeMap<String, String>) -> Self {
+        match &self {
+            Self::Unknown { what: "column", name, .. } => match unusable.get(name) {
+                Some(why) => Self::Column { name: name.clone(), why: why.clone() },
+                None => self,
+            },
+            _ => self,
+        }
+    }
+
     /// The same, with the data set where the message names none of its files.
     fn about(self, data: &DataSpec) -> Self {
         match self {
             Self::Unknown { .. }
+            | Self::Column { .. }
             | Self::ClassTwice { .. }
             | Self::ClassNamesDiffer { .. }
             | Self::NoValue { .. }
@@ -547,11 +499,17 @@ impl DataError {
                 "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
             }
             Self::NoColumn { .. } => "rename the column in the file",
+            Self::Compression { .. } => {
+                "write the file anew with Zstandard or Snappy: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\", compression=\"zstd\")"
+            }
+            Self::Column { .. } | Self::LabelColumn { .. } => {
+                "write what is wanted of it into a column of text or numbers, or into a CSV file (`attributes`)"
+            }
             Self::Csv { .. } => {
                 "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture"
             }
             Self::Unjoined { .. } => "write the ids as the data have them, or name the file that belongs to these pictures",
-            Self::NoLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
+            Self::NoLabel { .. } | Self::OddLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
                 "correct the label in the file, or the class names it declares"
             }
             Self::ClassTwice { .. } | Self::ClassNamesDiffer { .. } => "give every class one name, the same in all files",
@@ -579,6 +537,7 @@ impl DataError {
             Self::NoFiles { .. }
             | Self::UnknownEmbedded { .. }
             | Self::Unknown { .. }
+            | Self::Column { .. }
             | Self::OneValue { .. }
             | Self::Unjoined { .. }
             | Self::NotAligned { .. }

@@ -1,5 +1,8 @@
 //! Pictures as numbers: decoded 8-bit images, and the float frames that transforms and models see.
 
+pub mod encoded;
+mod notes;
+
 /// A decoded picture: 8-bit RGB, rows from the top, pixels interleaved (`height * width * 3` bytes).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {

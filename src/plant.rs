@@ -308,6 +308,7 @@ impl<'a> Ground<'a> {
             broken: 0.0,
             // What a planted network is worth is not measured here.
             overlap: 1.0,
+            orientation: None,
         };
         let room = Room::boundless();
         let [height, width] = spec.size;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::source::{Entry, Hash, Picture};
-use super::{DataError, Fit, Fitted, Record};
+use super::source::{Entry, Hash, Opened, Picture};
+use super::{DataError, Fit, Fitted, Orientation, Record};
 use crate::pixels::Image;
 use crate::store::{Digest, Fingerprinter};
 use crate::transform::geometry::{FitError, Fitter};
@@ -22,6 +22,7 @@ pub struct Dataset {
     /// Cluster number of each.
     clusters: Arc<[u32]>,
     digest: Digest,
+    orientation: Orientation,
     /// At the size that was asked for when the view was opened.
     fitted: Option<Arc<Fitted>>,
 }
@@ -43,6 +44,8 @@ pub(super) struct Checked {
     pub data: Dataset,
     /// Those that do not decode.
     pub broken: Vec<Broken>,
+    /// Ids of those that ask to be turned or mirrored.
+    pub turned: Vec<String>,
     /// Ids of those that show what is shown elsewhere, and are left out for it.
     pub elsewhere: Vec<String>,
 }
@@ -70,30 +73,35 @@ impl Dataset {
     pub(super) fn checked(
         classes: &[String],
         entries: Vec<Entry>,
+        orientation: Orientation,
         fit: Option<&Fit>,
         elsewhere: &BTreeSet<Shown>,
     ) -> Result<Checked, DataError> {
+        let told = |opened: &Opened| (opened.hash, shown(&opened.image), opened.tagged);
         let (read, rows) = match fit {
             None => {
-                let one = |entry: &Entry| entry.picture.read().map(|(image, hash)| (hash, shown(&image))).map_err(Unusable::Broken);
+                let one = |entry: &Entry| entry.picture.read(orientation).map(|opened| told(&opened)).map_err(Unusable::Broken);
                 (entries.par_iter().map(one).collect(), None)
             }
             Some(fit) => {
                 let mut rows = fit.rows(entries.len())?;
                 let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| {
-                    let (image, hash) = entries[i].picture.read().map_err(Unusable::Broken)?;
-                    fit.picture(fitter, &image, row).map_err(Unusable::Misfit)?;
-                    Ok((hash, shown(&image)))
+                    let opened = entries[i].picture.read(orientation).map_err(Unusable::Broken)?;
+                    fit.picture(fitter, &opened.image, row).map_err(Unusable::Misfit)?;
+                    Ok(told(&opened))
                 };
                 (rows.fill(Fitter::default, one)?, Some((fit, rows)))
             }
         };
-        let (mut kept, mut broken, mut twice, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let read: Vec<Result<(Hash, Shown), Unusable>> = read;
+        let (mut kept, mut broken, mut twice, mut turned, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let read: Vec<Result<(Hash, Shown, bool), Unusable>> = read;
         for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
-                Ok((_, shown)) if elsewhere.contains(&shown) => twice.push(record.id),
-                Ok((hash, shown)) => {
+                Ok((_, shown, _)) if elsewhere.contains(&shown) => twice.push(record.id),
+                Ok((hash, shown, tagged)) => {
+                    if tagged {
+                        turned.push(record.id.clone());
+                    }
                     // Once it is fitted, what it was made from is needed no more.
                     let picture = if rows.is_some() { Picture::Missing("it is kept at the network's size only") } else { picture };
                     kept.push((record, (picture, hash), shown));
@@ -105,10 +113,10 @@ impl Dataset {
             }
         }
         let fitted = rows.map(|(fit, rows)| Arc::new(Fitted::new(fit, rows, places)));
-        Ok(Checked { data: Self { fitted, ..Self::new(classes.into(), kept) }, broken, elsewhere: twice })
+        Ok(Checked { data: Self { fitted, ..Self::new(classes.into(), orientation, kept) }, broken, turned, elsewhere: twice })
     }
 
-    fn new(classes: Arc<[String]>, entries: Vec<(Record, (Picture, Hash), Shown)>) -> Self {
+    fn new(classes: Arc<[String]>, orientation: Orientation, entries: Vec<(Record, (Picture, Hash), Shown)>) -> Self {
         let (mut records, mut pictures, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (record, picture, shows) in entries {
             records.push(record);
@@ -117,7 +125,16 @@ impl Dataset {
         }
         let digest = digest(&classes, &records, &pictures);
         let clusters = clusters(&records, &shown).into();
-        Self { classes, records: records.into(), pictures: pictures.into(), shown: shown.into(), clusters, digest, fitted: None }
+        Self {
+            classes,
+            records: records.into(),
+            pictures: pictures.into(),
+            shown: shown.into(),
+            clusters,
+            digest,
+            orientation,
+            fitted: None,
+        }
     }
 
     /// The cluster of each picture, numbered in the order of their first pictures: pictures of one cluster in the records, and pictures that
@@ -156,8 +173,8 @@ impl Dataset {
         let (Some(record), Some((picture, _))) = (self.records.get(i), self.pictures.get(i)) else {
             return Err(DataError::NoSuchPicture { index: i, len: self.len() });
         };
-        let picture = picture.read().map_err(|reason| DataError::Picture { id: record.id.clone(), reason })?;
-        Ok(picture.0)
+        let opened = picture.read(self.orientation).map_err(|reason| DataError::Picture { id: record.id.clone(), reason })?;
+        Ok(opened.image)
     }
 
     /// Picture `i` cannot be brought to the network's size.
@@ -182,7 +199,7 @@ impl Dataset {
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
         let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.pictures.get(i)?.clone(), *self.shown.get(i)?));
-        Self::new(self.classes.clone(), indices.iter().filter_map(at).collect())
+        Self::new(self.classes.clone(), self.orientation, indices.iter().filter_map(at).collect())
     }
 }
 
@@ -252,11 +269,14 @@ mod tests {
             ]
         };
         let classes = || ["cat", "dog"].map(str::to_owned).to_vec();
-        let view = Dataset::new(classes().into(), entries());
+        let view = Dataset::new(classes().into(), crate::data::Orientation::Stored, entries());
         assert_eq!(view.digest().digits(), golden("view"));
         assert_eq!(view.subset(&[0, 1]).digest(), view.digest());
-        for other in [view.subset(&[1, 0]), view.subset(&[0]), Dataset::new(["cat", "frog"].map(str::to_owned).to_vec().into(), entries())]
-        {
+        for other in [
+            view.subset(&[1, 0]),
+            view.subset(&[0]),
+            Dataset::new(["cat", "frog"].map(str::to_owned).to_vec().into(), crate::data::Orientation::Stored, entries()),
+        ] {
             assert_ne!(other.digest(), view.digest());
         }
     }

@@ -1,42 +1,23 @@
-//! Encoded pictures to pixels, with untrusted bytes bounded before they are believed.
+//! Encoded images to 8-bit RGB.
 
-use std::io::Cursor;
+use image::DynamicImage;
+use image::metadata::Orientation as Turn;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-
+use super::Orientation;
 use crate::pixels::Image;
+use crate::pixels::encoded;
+pub use crate::pixels::encoded::{DecodeError, MAX_PIXELS};
 
-/// Most pixels of one picture: a small file must not ask for the machine's memory.
-pub const MAX_PIXELS: u64 = 64 << 20;
-/// Most bytes that decoding one picture may allocate.
-const MAX_ALLOC: u64 = 512 << 20;
-
-/// Decodes a JPEG, PNG or WebP (the first frame of an animation) to 8-bit RGB.
+/// Decodes an image (the first of an animation) to 8-bit RGB, and says whether it asks to be turned or mirrored.
 ///
-/// Transparency is laid on white, grayscale is repeated, 16-bit values are rounded to 8. Orientation tags are not obeyed,
-/// as torchvision's loaders do not.
-pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
+/// Transparency is laid on white, grayscale is repeated, 16-bit values are rounded to 8. With [`Orientation::Upright`] it is turned as it
+/// asks, with [`Orientation::Stored`] it is not.
+pub fn decode(bytes: &[u8], orientation: Orientation) -> Result<(Image, bool), DecodeError> {
+    let encoded::Decoded { mut image, orientation: turn } = encoded::decode(bytes)?;
+    if orientation == Orientation::Upright {
+        image.apply_orientation(turn);
     }
-    let format = image::guess_format(bytes).map_err(|_| DecodeError::Format)?;
-    if !matches!(format, ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP) {
-        return Err(DecodeError::Format);
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_ALLOC);
-    reader.limits(limits);
-    let decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err(DecodeError::NoPixels { width, height });
-    }
-    if pixels > MAX_PIXELS || decoder.total_bytes() > MAX_ALLOC {
-        return Err(DecodeError::TooLarge { width, height });
-    }
-    Ok(to_rgb(DynamicImage::from_decoder(decoder)?))
+    Ok((to_rgb(image), turn != Turn::NoTransforms))
 }
 
 fn to_rgb(decoded: DynamicImage) -> Image {
@@ -58,32 +39,79 @@ fn to_rgb(decoded: DynamicImage) -> Image {
     Image { width: width as usize, height: height as usize, rgb }
 }
 
-/// Why a picture cannot be shown.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// No bytes.
-    #[error("it has no bytes")]
-    Empty,
-    /// Not one of the three formats.
-    #[error("it is not a JPEG, PNG or WebP")]
-    Format,
-    /// A side of zero.
-    #[error("it is {width}x{height} pixels")]
-    NoPixels {
-        /// Pixels across.
-        width: u32,
-        /// Pixels down.
-        height: u32,
-    },
-    /// More than [`MAX_PIXELS`].
-    #[error("it says that it is {width}x{height} pixels; at most {MAX_PIXELS} are decoded")]
-    TooLarge {
-        /// Pixels across.
-        width: u32,
-        /// Pixels down.
-        height: u32,
-    },
-    /// The decoder gave up.
-    #[error("{0}")]
-    Broken(#[from] image::ImageError),
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// What Pillow, torchvision and `datasets` make of an image (tests/golden/images/make.py).
+    #[derive(Deserialize)]
+    struct Verdict {
+        whole: Vec<(usize, usize)>,
+        turned: u8,
+        upright: (usize, usize),
+    }
+
+    fn golden() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images")
+    }
+
+    fn verdicts() -> BTreeMap<String, Verdict> {
+        serde_json::from_str(&std::fs::read_to_string(golden().join("verdicts.json")).unwrap()).unwrap()
+    }
+
+    fn file(name: &str) -> Vec<u8> {
+        std::fs::read(golden().join("files").join(name)).unwrap()
+    }
+
+    #[test]
+    fn what_pillow_refuses_of_a_cut_file_is_broken() {
+        let (mut refused, mut judged) = (0, 0);
+        for (name, verdict) in verdicts() {
+            let bytes = file(&name);
+            for length in 0..=bytes.len() {
+                let pillow = verdict.whole.iter().any(|(from, to)| (*from..=*to).contains(&length));
+                let ours = decode(&bytes[..length], Orientation::Upright).is_ok();
+                // Where the last bytes hold no pixel (checksums, padding), a decoder may want them all the same.
+                let margin = if name.ends_with("jpg") { 0 } else { MARGIN };
+                let nearly = pillow && !ours && verdict.whole.first().is_some_and(|(from, _)| length < from + margin);
+                assert!(
+                    ours == pillow || nearly,
+                    "{name}: the first {length} of {} bytes: Pillow says {pillow}, we say {ours}",
+                    bytes.len()
+                );
+                (refused, judged) = (refused + usize::from(!ours), judged + 1);
+            }
+        }
+        assert!(judged > 70_000 && refused > judged / 2, "{refused} of {judged}");
+    }
+
+    /// Bytes behind the last pixel of a file that may be asked for.
+    const MARGIN: usize = 24;
+
+    #[test]
+    fn pixels_are_those_that_the_usual_loaders_show() {
+        let near = |name: &str, ours: &[u8], theirs: &[u8]| {
+            assert_eq!(ours.len(), theirs.len(), "{name}");
+            let off: Vec<u32> = ours.iter().zip(theirs).map(|(a, b)| u32::from(a.abs_diff(*b))).collect();
+            let (most, mean) = (off.iter().max().copied().unwrap_or_default(), off.iter().sum::<u32>() as f64 / off.len() as f64);
+            // Lossy formats leave rounding, and how colours are spread over pixels, to the decoder.
+            let lossy = [".jpg", "jpeg.tif", "lossy.webp", "alpha.webp", "animated.webp"].iter().any(|end| name.ends_with(end));
+            let (most_allowed, mean_allowed) = if lossy { (16, 1.5) } else { (1, 0.5) };
+            assert!(most <= most_allowed && mean <= mean_allowed, "{name}: off by {mean:.2}, at most {most}");
+        };
+        for (name, verdict) in verdicts().into_iter().filter(|(name, _)| name != "ended-early.jpg") {
+            let bytes = file(&name);
+            let (upright, tagged) = decode(&bytes, Orientation::Upright).unwrap();
+            assert_eq!(((upright.width, upright.height), tagged), (verdict.upright, verdict.turned != 1), "{name}");
+            near(&name, &upright.rgb, &file(&format!("{name}.rgb")));
+            let (stored, _) = decode(&bytes, Orientation::Stored).unwrap();
+            let theirs = if tagged { file(&format!("{name}.stored.rgb")) } else { file(&format!("{name}.rgb")) };
+            near(&name, &stored.rgb, &theirs);
+        }
+    }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::source::{Label, Picture, Row, Rows, relative_id, resolve};
 use super::{DataError, Split};
-
-const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+use crate::pixels::encoded::{ENDINGS, named};
+use crate::store::hub;
 
 /// Lists the pictures of every class folder, in the order of their names; sub-folders of a class belong to it.
 pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
@@ -17,6 +17,10 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
         move |source| DataError::Read { path, source }
     };
     let real = root.canonicalize().map_err(unreadable(&root))?;
+    if hub::is_repository(&real) {
+        let reason = "it is a repository of the Hugging Face cache; name the folder below its `snapshots` that holds the images".to_owned();
+        return Err(DataError::Format { path: root.display().to_string(), reason });
+    }
     let mut rows = Rows::default();
     let mut passed_over = Vec::new();
     for (class, kind) in list(&root)? {
@@ -39,7 +43,7 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
                 let id = relative_id(&file, &fixed);
                 if is_folder(&file, kind, &real)? {
                     folders.push(file);
-                } else if file.extension().is_some_and(|e| ENDINGS.contains(&e.to_string_lossy().to_lowercase().as_str())) {
+                } else if named(&file) {
                     let label = Label::Name(name.clone());
                     rows.list.push(Row { id, label, attributes: BTreeMap::new(), picture: Picture::File(file) });
                 } else {
@@ -52,14 +56,18 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
             rows.empty.push(name);
         }
     }
+    let others = || {
+        let count = passed_over.len();
+        format!("{count} files do not end as images do ({}): {}", ENDINGS.join(", "), super::attributes::first(&passed_over))
+    };
     if rows.list.is_empty() {
-        let reason = "it has no sub-folders with JPEG, PNG or WebP files (one per class)".to_owned();
+        let found = if passed_over.is_empty() { String::new() } else { format!("; {}", others()) };
+        let reason = format!("it has no sub-folders of images, one for each class{found}");
         return Err(DataError::Format { path: root.display().to_string(), reason });
     }
     rows.list.sort_by(|a, b| a.id.cmp(&b.id));
     if !passed_over.is_empty() {
-        let count = passed_over.len();
-        rows.warnings.push(format!("{count} files are no JPEG, PNG or WebP by name: {}", super::attributes::first(&passed_over)));
+        rows.warnings.push(others());
     }
     Ok(rows)
 }
@@ -77,14 +85,14 @@ fn hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-/// Whether it is a folder. A link out of the data set is refused, whatever it points at.
+/// Whether it is a folder. A link out of the data set is refused, whatever it points at; into the Hugging Face cache that holds the set it is not.
 fn is_folder(path: &Path, kind: FileType, root: &Path) -> Result<bool, DataError> {
     // What is no link lies where its folder does; to ask the system about every file of a large set takes longer than to read the list.
     if !kind.is_symlink() {
         return Ok(kind.is_dir());
     }
     let real = path.canonicalize().map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
-    if real.starts_with(root) {
+    if hub::belongs(root, &real) {
         return Ok(real.is_dir());
     }
     Err(DataError::Outside { path: path.display().to_string(), root: root.display().to_string() })

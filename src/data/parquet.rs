@@ -2,19 +2,21 @@
 //!
 //! The bytes of all pictures of the files read are kept, encoded: in memory while there is room, else on disk.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use ::parquet::basic::{Repetition, Type as Physical};
+use ::parquet::basic::{Compression, Type as Physical};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use ::parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use ::parquet::record::reader::RowIter;
 use ::parquet::record::{Field, Row as Values};
 use ::parquet::schema::types::{Type, TypePtr};
 
+use super::cells::{Cell, nanoseconds, repeated, unusable};
 use super::source::{Label, Picture, Row, Rows, Want, relative_id, resolve};
 use super::{DataError, Split};
 
@@ -49,6 +51,7 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -
             _ => {}
         }
         all.list.extend(part.list);
+        all.unusable.extend(part.unusable);
     }
     Ok(all)
 }
@@ -66,12 +69,14 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
     let broken = |e: ParquetError| DataError::Parquet { file: name.to_owned(), reason: e.to_string() };
     let reader = SerializedFileReader::new(input).map_err(broken)?;
     let footer = reader.metadata().file_metadata();
-    let layout = Layout::of(footer.schema(), name)?;
-    let names = footer.key_value_metadata().and_then(|pairs| class_names(pairs, layout.label.name()));
+    let features = footer.key_value_metadata().and_then(|pairs| features(pairs)).unwrap_or_default();
+    let mut layout = Layout::of(footer.schema(), &features, name)?;
+    let names = class_names(&features, layout.label.name());
     let fields = layout.projection(want).map_err(broken)?;
     let mut rows = Vec::new();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(broken)?;
+        check_compression(group.metadata(), &fields, name)?;
         let projection = Type::group_type_builder(footer.schema().name()).with_fields(fields.clone()).build().map_err(broken)?;
         for values in RowIter::from_row_group(Some(projection), &*group).map_err(broken)? {
             let values = values.map_err(broken)?;
@@ -84,18 +89,47 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
         return Err(DataError::Parquet { file: name.to_owned(), reason: format!("it says {expected} rows and holds {}", rows.len()) });
     }
     let classes = names.filter(|_| rows.iter().all(|row| matches!(row.label, Label::Number(_))));
-    Ok(Rows { classes, list: rows, ..Rows::default() })
+    // What a column holds may only show in its last row.
+    for row in &mut rows {
+        row.attributes.retain(|column, _| !layout.unusable.contains_key(column));
+    }
+    Ok(Rows { classes, list: rows, unusable: layout.unusable, ..Rows::default() })
+}
+
+/// Pages that cannot be unpacked look like damage; which they are is in the footer.
+fn check_compression(group: &RowGroupMetaData, fields: &[TypePtr], file: &str) -> Result<(), DataError> {
+    for chunk in group.columns() {
+        let column = chunk.column_path().parts().first().cloned().unwrap_or_default();
+        let codec = match chunk.compression() {
+            Compression::BROTLI(_) => "Brotli",
+            Compression::LZO => "LZO",
+            _ => continue,
+        };
+        if fields.iter().any(|field| field.name() == column) {
+            return Err(DataError::Compression { file: file.to_owned(), column, codec: codec.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// A column of an attribute.
+struct Extra {
+    column: TypePtr,
+    /// The names that its numbers stand for.
+    names: Option<Vec<String>>,
+    nanoseconds: bool,
 }
 
 /// Which columns are what.
 struct Layout {
     image: TypePtr,
     label: TypePtr,
-    extra: Vec<TypePtr>,
+    extra: Vec<Extra>,
+    unusable: BTreeMap<String, String>,
 }
 
 impl Layout {
-    fn of(schema: &Type, file: &str) -> Result<Self, DataError> {
+    fn of(schema: &Type, features: &Features, file: &str) -> Result<Self, DataError> {
         let columns = schema.get_fields();
         let find = |names: &[&str]| names.iter().find_map(|name| columns.iter().find(|c| c.name() == *name)).cloned();
         let missing = |wanted: &[&str]| DataError::NoColumn {
@@ -116,14 +150,26 @@ impl Layout {
                 ),
             });
         }
-        let label = find(&LABELS).filter(|c| simple(c)).ok_or_else(|| missing(&LABELS))?;
-        let extra = columns.iter().filter(|c| c.name() != image.name() && c.name() != label.name() && simple(c)).cloned().collect();
-        Ok(Self { image, label, extra })
+        let label = find(&LABELS).ok_or_else(|| missing(&LABELS))?;
+        if let Some(why) = unusable(&label) {
+            let why = why.replace("an attribute is one value", "a label is one class");
+            return Err(DataError::LabelColumn { file: file.to_owned(), column: label.name().to_owned(), why });
+        }
+        let mut layout = Self { image, label, extra: Vec::new(), unusable: BTreeMap::new() };
+        for column in columns.iter().filter(|c| c.name() != layout.image.name() && c.name() != layout.label.name()) {
+            if let Some(why) = unusable(column) {
+                layout.unusable.insert(column.name().to_owned(), why.to_owned());
+            } else {
+                let (names, nanoseconds) = (class_names(features, column.name()), nanoseconds(column));
+                layout.extra.push(Extra { column: column.clone(), names, nanoseconds });
+            }
+        }
+        Ok(layout)
     }
 
     fn projection(&self, want: Want) -> Result<Vec<TypePtr>, ParquetError> {
         let mut fields = vec![self.label.clone()];
-        fields.extend(self.extra.iter().cloned());
+        fields.extend(self.extra.iter().map(|extra| extra.column.clone()));
         if matches!(want, Want::Pictures(_)) {
             fields.push(if self.image.is_group() {
                 let bytes = self.image.get_fields().iter().filter(|child| child.name() == "bytes").cloned().collect();
@@ -137,17 +183,13 @@ impl Layout {
         Ok(fields)
     }
 
-    fn row(&self, values: Values, id: String, want: Want) -> Result<Row, DataError> {
+    fn row(&mut self, values: Values, id: String, want: Want) -> Result<Row, DataError> {
         let mut label = None;
-        let mut attributes = std::collections::BTreeMap::new();
+        let mut attributes = BTreeMap::new();
         let mut picture = Picture::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
         for (column, value) in values.into_columns() {
             if column == self.label.name() {
-                label = match (&value, text(&value)) {
-                    (Field::Str(_) | Field::Bool(_), Some(name)) => Some(Label::Name(name)),
-                    // A number too large for i64 is too large for a label.
-                    (_, number) => number.map(|n| Label::Number(n.parse().unwrap_or(i64::MAX))),
-                };
+                label = Some(labelled(&value, nanoseconds(&self.label), &id)?);
             } else if column == self.image.name() {
                 let inner = match value {
                     Field::Group(row) => row.into_columns().into_iter().next().map_or(Field::Null, |(_, bytes)| bytes),
@@ -156,9 +198,15 @@ impl Layout {
                 if let (Field::Bytes(bytes), Want::Pictures(heap)) = (inner, want) {
                     picture = Picture::Encoded(heap.keep(bytes.data())?);
                 }
-            } else {
-                // A null is a value that is not known.
-                attributes.insert(column, text(&value).unwrap_or_default());
+            } else if let Some(extra) = self.extra.iter().find(|extra| extra.column.name() == column)
+                && !self.unusable.contains_key(&column)
+            {
+                match extra.value(&value) {
+                    Ok(Some(text)) => drop(attributes.insert(column, text)),
+                    // A null is a value that is not known.
+                    Ok(None) => drop(attributes.insert(column, String::new())),
+                    Err(why) => drop(self.unusable.insert(column, why)),
+                }
             }
         }
         let label = label.ok_or_else(|| DataError::NoLabel { id: id.clone() })?;
@@ -166,38 +214,59 @@ impl Layout {
     }
 }
 
-fn repeated(column: &Type) -> bool {
-    let info = column.get_basic_info();
-    info.has_repetition() && info.repetition() == Repetition::REPEATED
+impl Extra {
+    /// The value as text, none where it is missing; an error says why the column can be no attribute.
+    fn value(&self, value: &Field) -> Result<Option<String>, String> {
+        match (Cell::of(value, self.nanoseconds), &self.names) {
+            (Cell::Missing, _) => Ok(None),
+            // Hugging Face's number for a class that is not known.
+            (Cell::Whole(-1), Some(_)) => Ok(None),
+            (Cell::Whole(number), Some(names)) => match usize::try_from(number).ok().and_then(|number| names.get(number)) {
+                Some(name) => Ok(Some(name.clone())),
+                None => Err(format!("holds the number {number} and names {} classes", names.len())),
+            },
+            (Cell::Whole(number), None) => Ok(Some(number.to_string())),
+            (Cell::Text(text), _) => Ok(Some(text)),
+            (Cell::Other, _) => Err("holds bytes that are no text".to_owned()),
+        }
+    }
 }
 
-/// A flat column of text, whole numbers or truth values.
-fn simple(column: &Type) -> bool {
-    column.is_primitive()
-        && !repeated(column)
-        && matches!(column.get_physical_type(), Physical::BOOLEAN | Physical::INT32 | Physical::INT64 | Physical::BYTE_ARRAY)
+fn labelled(value: &Field, nanoseconds: bool, id: &str) -> Result<Label, DataError> {
+    let odd = |value: String| DataError::OddLabel { id: id.to_owned(), value };
+    match (Cell::of(value, nanoseconds), value) {
+        (Cell::Missing, _) => Err(DataError::NoLabel { id: id.to_owned() }),
+        (Cell::Whole(number), _) => Ok(Label::Number(number)),
+        // A number too large for i64 is too large for a label.
+        (Cell::Text(_), Field::ULong(_)) => Ok(Label::Number(i64::MAX)),
+        (Cell::Text(text), Field::Decimal(_)) => match text.trim_end_matches('0').trim_end_matches('.').parse() {
+            Ok(number) if text.contains('.') => Ok(Label::Number(number)),
+            _ => text.parse().map(Label::Number).map_err(|_| odd(text)),
+        },
+        (Cell::Text(text), Field::Float16(_) | Field::Float(_) | Field::Double(_)) => Err(odd(text)),
+        (Cell::Text(text), _) => Ok(Label::Name(text)),
+        (Cell::Other, _) => Err(odd("of bytes that are no text".to_owned())),
+    }
 }
 
-fn text(value: &Field) -> Option<String> {
-    Some(match value {
-        Field::Str(v) => v.clone(),
-        Field::Bool(v) => v.to_string(),
-        Field::Byte(v) => v.to_string(),
-        Field::Short(v) => v.to_string(),
-        Field::Int(v) => v.to_string(),
-        Field::Long(v) => v.to_string(),
-        Field::UByte(v) => v.to_string(),
-        Field::UShort(v) => v.to_string(),
-        Field::UInt(v) => v.to_string(),
-        Field::ULong(v) => v.to_string(),
-        _ => return None,
-    })
-}
+/// What Hugging Face says of the columns, by name.
+type Features = serde_json::Map<String, serde_json::Value>;
 
-/// The names of a `ClassLabel` feature in the schema's `huggingface` metadata; absent or odd metadata names nothing.
-fn class_names(pairs: &[KeyValue], label: &str) -> Option<Vec<String>> {
+/// The features in the schema's `huggingface` metadata; odd metadata says nothing.
+fn features(pairs: &[KeyValue]) -> Option<Features> {
     let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_ref()?;
-    let metadata: serde_json::Value = serde_json::from_str(text).ok()?;
-    let names = metadata.get("info")?.get("features")?.get(label)?.get("names")?.as_array()?;
+    let mut metadata: serde_json::Value = serde_json::from_str(text).ok()?;
+    match metadata.pointer_mut("/info/features")?.take() {
+        serde_json::Value::Object(features) => Some(features),
+        _ => None,
+    }
+}
+
+/// The names of a `ClassLabel` feature.
+fn class_names(features: &Features, column: &str) -> Option<Vec<String>> {
+    let names = features.get(column)?.get("names")?.as_array()?;
     names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decode;
-use super::{DataError, DataSpec, Split, cifar, embedded, folder, idx, parquet};
+use super::{DataError, DataSpec, Orientation, Split, cifar, embedded, folder, idx, parquet};
 use crate::pixels::Image;
 use crate::store::{Heap, Kept, sha256};
 
 /// Most classes of a data set: class numbers have two bytes.
 const MAX_CLASSES: usize = 1 << 16;
+
+/// What is hashed before the hash of the bytes of an image that was turned.
+const TURNED: &[u8] = b"heirloom image turned upright 1\n";
+
+/// One picture, decoded.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) image: Image,
+    /// Of the bytes that it came from, and of what was done with them.
+    pub(super) hash: Hash,
+    /// Whether it asks to be turned or mirrored.
+    pub(super) tagged: bool,
+}
 
 /// Whether the pictures themselves are wanted, or only what is known about them.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +62,16 @@ pub(super) enum Picture {
 }
 
 impl Picture {
-    /// The pixels, and the hash of the bytes that they came from.
-    pub(super) fn read(&self) -> Result<(Image, Hash), String> {
-        let decoded = |bytes: &[u8]| decode::decode(bytes).map(|image| (image, sha256(bytes))).map_err(|e| e.to_string());
+    /// The pixels, and the hash of what they came from.
+    pub(super) fn read(&self, orientation: Orientation) -> Result<Opened, String> {
+        let decoded = |bytes: &[u8]| {
+            let (image, tagged) = decode::decode(bytes, orientation).map_err(|e| e.to_string())?;
+            let hash = sha256(bytes);
+            // The same bytes shown otherwise are another picture.
+            let turned = tagged && orientation == Orientation::Upright;
+            let hash = if turned { sha256(&[TURNED, &hash].concat()) } else { hash };
+            Ok(Opened { image, hash, tagged })
+        };
         match self {
             Self::Missing(why) => Err((*why).to_owned()),
             Self::Encoded(kept) => decoded(&kept.bytes().map_err(|e| e.to_string())?),
@@ -67,7 +87,7 @@ impl Picture {
                 } else {
                     (0..area).flat_map(|i| (0..3).map(move |plane| bytes.get(plane * area + i).copied().unwrap_or_default())).collect()
                 };
-                Ok((Image { width: *width, height: *height, rgb }, sha256(bytes)))
+                Ok(Opened { image: Image { width: *width, height: *height, rgb }, hash: sha256(bytes), tagged: false })
             }
         }
     }
@@ -108,6 +128,8 @@ pub(super) struct Rows {
     /// Names of classes that are there without a picture.
     pub(super) empty: Vec<String>,
     pub(super) list: Vec<Row>,
+    /// Columns that can be no attribute, and why.
+    pub(super) unusable: BTreeMap<String, String>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -124,6 +146,8 @@ pub(super) struct Source {
     pub(super) classes: Vec<String>,
     pub(super) parts: Vec<Vec<Entry>>,
     pub(super) warnings: Vec<String>,
+    /// As in [`Rows`].
+    pub(super) unusable: BTreeMap<String, String>,
 }
 
 /// Whether the data itself says what trains and what measures.
@@ -152,9 +176,10 @@ pub(super) fn read(spec: &DataSpec, splits: &[Option<Split>], base: &Path, want:
 fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
     let classes = class_names(&parts)?;
     let indices: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-    let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new() };
+    let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new(), unusable: BTreeMap::new() };
     for part in parts {
         source.warnings.extend(part.warnings);
+        source.unusable.extend(part.unusable);
         let entries = part.list.into_iter().map(|row| {
             let label = match &row.label {
                 Label::Number(number) => usize::try_from(*number).ok().filter(|&i| i < classes.len()),

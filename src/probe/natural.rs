@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::About;
+use crate::pixels::encoded::named;
 use crate::transform::{Feature, Trigger};
 
 /// Most features of one folder.
@@ -60,8 +61,8 @@ impl Natural {
         names.sort_unstable();
         let mut all: Vec<(String, Self)> = Vec::new();
         for name in &names {
-            let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-            let picture = ["png", "jpg", "jpeg", "webp"].contains(&extension.to_ascii_lowercase().as_str());
+            let Some((stem, _)) = name.rsplit_once('.') else { continue };
+            let picture = named(Path::new(name));
             let is_mask = stem.rsplit_once('.').is_some_and(|(_, end)| end == "mask");
             if !picture || is_mask || name.starts_with('.') {
                 continue;

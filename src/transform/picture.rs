@@ -1,21 +1,19 @@
 //! Trigger pictures from files, bounded before they are believed.
 
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use image::imageops::{FilterType, resize};
-use image::{DynamicImage, ImageReader, Limits, Rgba32FImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, Rgba32FImage};
 
 use super::TransformError;
+use crate::pixels::encoded::{self, Decoded};
 use crate::store::Digest;
 
 /// Largest trigger file, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
-/// Largest side of a trigger picture, in pixels.
-const MAX_SIDE: u32 = 8192;
-/// Most memory its decoder may take, in bytes.
-const MAX_ALLOC: u64 = 512 << 20;
 
 /// A file's bytes, its full path, and the first 12 characters of its digest.
 pub(super) struct Loaded {
@@ -56,20 +54,19 @@ pub(super) fn load(base: &Path, path: &Path) -> Result<Loaded, TransformError> {
     }
 }
 
-/// Decodes a PNG, JPEG or WebP; the format is told from the bytes.
+/// Decodes an image of any format that data may have; the format is told from the bytes.
+///
+/// Whoever drew a trigger saw it one way up. Where the file asks to be turned, what attackers' scripts paste is another: such a file is refused.
 pub(super) fn decode(file: &Loaded) -> Result<DynamicImage, TransformError> {
-    let mut reader = ImageReader::new(Cursor::new(&file.bytes))
-        .with_guessed_format()
-        .map_err(|e| file.content(format!("not a picture: {e}; give a PNG, JPEG or WebP that opens in a viewer")))?;
-    if reader.format().is_none() {
-        return Err(file.content("not a picture that is understood; use PNG, JPEG or WebP"));
+    let Decoded { image, orientation } = encoded::decode(&file.bytes)
+        .map_err(|e| file.content(format!("cannot be decoded: {e}; give a PNG, JPEG or WebP that opens in a viewer")))?;
+    if orientation == Orientation::NoTransforms {
+        return Ok(image);
     }
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_ALLOC);
-    reader.limits(limits);
-    reader.decode().map_err(|e| file.content(format!("cannot be decoded: {e}; give a PNG, JPEG or WebP that opens in a viewer")))
+    let tag = orientation.to_exif();
+    Err(file.content(format!(
+        "is stored turned or mirrored (EXIF orientation {tag}), which not every program undoes; save it upright, without that tag"
+    )))
 }
 
 /// Planar colours `[3, height, width]` and alpha `[height, width]` at another size (triangle filter, which

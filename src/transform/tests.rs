@@ -416,6 +416,16 @@ fn bad_pictures_are_named() {
     let bytes = std::fs::read(here.join("whole.png")).unwrap();
     std::fs::write(here.join("cut.png"), &bytes[..bytes.len() / 2]).unwrap();
     assert!(message(&patch("cut.png"), here).contains("cannot be decoded"));
+    let golden = |name: &str| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images/files").join(name)).unwrap();
+    for name in ["baseline.jpg", "progressive.jpg"] {
+        let whole = golden(name);
+        std::fs::write(here.join("cut.jpg"), &whole[..whole.len() * 3 / 4]).unwrap();
+        assert!(message(&patch("cut.jpg"), here).contains("cut.jpg: cannot be decoded: it is truncated"));
+        let masked = Feature { image: "whole.png".into(), mask: Some("cut.jpg".into()), opacity: 1.0 };
+        assert!(message(&Trigger::Feature(masked), here).contains("cut.jpg: cannot be decoded: it is truncated"));
+    }
+    std::fs::write(here.join("turned.jpg"), golden("tag-6.jpg")).unwrap();
+    assert!(message(&patch("turned.jpg"), here).contains("turned.jpg: is stored turned or mirrored (EXIF orientation 6)"));
     // Width and height of the header say 1,000,000 x 1,000,000.
     let mut huge = bytes.clone();
     huge[16..20].copy_from_slice(&1_000_000_u32.to_be_bytes());

@@ -290,3 +290,55 @@ fn data_that_cannot_be_opened_leave_no_report() {
     refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &reports]), 4, &["no class is called `Bags`"]);
     assert_eq!(super::names(folder.path()), ["policy.yaml"]);
 }
+
+/// A file that Pillow, pyarrow or `datasets` wrote (tests/golden).
+fn golden(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).expect("a golden file")
+}
+
+#[test]
+fn truncated_images() {
+    for name in ["baseline.jpg", "progressive.jpg"] {
+        let folder = folder();
+        pictures(folder.path(), 1);
+        let bytes = golden(&format!("images/files/{name}"));
+        file(folder.path(), &format!("test/dog/{name}"), &bytes[..bytes.len() * 3 / 4]);
+        let said = ["1 of 5 pictures do not decode", &format!("test/dog/{name}: it is truncated: the file ends before the image does")];
+        refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
+    }
+}
+
+#[test]
+fn a_parquet_file_compressed_in_a_way_that_is_not_read() {
+    let folder = folder();
+    for split in ["train", "test"] {
+        file(folder.path(), &format!("{split}.parquet"), &golden("parquet/brotli-pages.parquet"));
+    }
+    let said = ["is compressed with Brotli, which is not read", "compression=\"zstd\""];
+    refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &said);
+}
+
+#[test]
+fn columns_that_can_be_no_attribute_or_no_label() {
+    let folder = folder();
+    let write = |name: &str| {
+        for split in ["train", "test"] {
+            file(folder.path(), &format!("{split}.parquet"), &golden(&format!("parquet/{name}.parquet")));
+        }
+    };
+    write("columns");
+    for (column, why) in [("list", "holds lists"), ("struct", "holds structs"), ("bytes", "holds bytes that are no text")] {
+        let target = format!(r#"{{ data: {{ parquet: "{{split}}.parquet" }}, cluster: {column} }}"#);
+        refuse(folder.path(), &target, 4, &[&format!("the column `{column}` {why}"), "a column of text or numbers"]);
+    }
+    write("labels-list");
+    let said = ["train.parquet: its label column `label` holds lists; a label is one class for each image"];
+    refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &said);
+    write("labels-half");
+    refuse(
+        folder.path(),
+        r#"{ data: { parquet: "{split}.parquet" } }"#,
+        2,
+        &["train.parquet:0: its label 0.5 is neither a whole number nor a name"],
+    );
+}
