@@ -29,6 +29,7 @@ pub(super) fn read(format: ImageFormat, bytes: &[u8]) -> Option<Notes<'_>> {
         ImageFormat::Jpeg => jpeg(bytes),
         ImageFormat::Png => png(bytes),
         ImageFormat::WebP => webp(bytes),
+        ImageFormat::Gif => gif(bytes).map(|()| Notes::default()),
         // A TIFF is what EXIF is made of.
         ImageFormat::Tiff => Some(Notes { exif: Some(bytes.into()), xmp: None }),
         _ => Some(Notes::default()),
@@ -94,6 +95,10 @@ fn png(bytes: &[u8]) -> Option<Notes<'_>> {
     while let Some((length, after)) = rest.split_first_chunk::<4>()
         && let Some((kind, after)) = after.split_first_chunk::<4>()
     {
+        // The next image of an animation, which nobody looks at.
+        if pixels && kind == b"fcTL" {
+            break;
+        }
         let Some((data, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else {
             // The decoder knows whether enough of the pixels is there.
             if kind == b"IDAT" {
@@ -103,8 +108,6 @@ fn png(bytes: &[u8]) -> Option<Notes<'_>> {
         };
         match kind {
             b"IDAT" => pixels = true,
-            // The next image of an animation, which nobody looks at.
-            b"fcTL" if pixels => break,
             b"eXIf" => notes.exif = Some(data.into()),
             b"tEXt" | b"zTXt" | b"iTXt" => match text(kind, data) {
                 Some((b"Raw profile type exif", text)) => profile = unhex(&text),
@@ -172,6 +175,35 @@ fn webp(bytes: &[u8]) -> Option<Notes<'_>> {
         rest = after.get(data.len() % 2..).unwrap_or_default();
     }
     Some(notes)
+}
+
+/// Whether the pieces of the first image are all there: the decoder is content with a part of the last one.
+fn gif(bytes: &[u8]) -> Option<()> {
+    let table = |packed: u8| if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) };
+    let mut at = 13 + table(*bytes.get(10)?);
+    loop {
+        let image = match bytes.get(at)? {
+            0x21 => false,
+            0x2c => true,
+            // The decoder knows what is wrong.
+            _ => return Some(()),
+        };
+        at += if image { 11 + table(*bytes.get(at + 9)?) } else { 2 };
+        loop {
+            match bytes.get(at) {
+                // Only the end of the pieces is missing.
+                None if image => return Some(()),
+                None => return None,
+                Some(0) => break,
+                Some(size) => at += 1 + usize::from(*size),
+            }
+            bytes.get(..at)?;
+        }
+        if image {
+            return Some(());
+        }
+        at += 1;
+    }
 }
 
 fn strip(exif: &[u8]) -> &[u8] {
