@@ -34,8 +34,12 @@ pub use markdown::{brief, render};
 pub use record::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, schema};
 pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, parse};
 
-/// Name of the file that holds everything.
+/// Name of the file that holds everything, once all is through.
 pub const FILE: &str = "calibration.json";
+/// Name of the file that holds the sources that are through, until all are.
+pub const PARTIAL: &str = "calibration.partial.json";
+/// What is written beside [`FILE`] at the end: tables, curves and scores.
+const SHOWN: [&str; 3] = ["calibration.md", "roc.svg", "scores.svg"];
 /// Folder of the sources that are trained, inside the output folder.
 const MODELS: &str = "models";
 
@@ -51,14 +55,25 @@ pub struct Job<'a> {
     pub output: &'a Path,
 }
 
-/// Certifies every source and writes what is found: `calibration.json` after each, tables and plots at the end.
+/// Marks a folder as that of a calibration that has begun: an earlier one becomes [`PARTIAL`], from which it goes on, and its tables and
+/// plots are removed, so that nothing there can be taken for the results of this one. It needs no space.
+pub fn begin(folder: &Path) -> Result<(), CalibrateError> {
+    for name in SHOWN {
+        let path = folder.join(name);
+        store::remove_if_there(&path).map_err(|source| CalibrateError::Write { path, source })?;
+    }
+    let path = folder.join(FILE);
+    store::rename_if_there(&path, &folder.join(PARTIAL)).map_err(|source| CalibrateError::Write { path, source })
+}
+
+/// Certifies every source and writes what is found: [`PARTIAL`] after each; tables, plots and [`FILE`] at the end. Call [`begin`] first.
 ///
 /// A source whose model and policy have the digests of one that is there already is not certified again. Gives the calibration and the files.
 pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
     let Job { spec, base, policy, output } = job;
     let sources = spec.sources(base, policy)?;
     std::fs::create_dir_all(output).map_err(|source| CalibrateError::Write { path: (*output).to_owned(), source })?;
-    let earlier = earlier(&output.join(FILE))?;
+    let earlier = earlier(&output.join(PARTIAL))?;
     let trusted = spec.reference(policy)?;
     check_files(&sources, policy, series)?;
     let mut calibration = Calibration {
@@ -197,17 +212,18 @@ fn earlier(path: &Path) -> Result<Vec<SourceRecord>, CalibrateError> {
 fn save(calibration: &Calibration, earlier: &[SourceRecord], asks: &Digest, output: &Path) -> Result<(), CalibrateError> {
     let ahead = earlier.iter().filter(|e| e.policy == *asks && calibration.sources.iter().all(|s| s.model != e.model));
     let all = Calibration { sources: calibration.sources.iter().chain(ahead).cloned().collect(), ..calibration.clone() };
-    let path = output.join(FILE);
+    let path = output.join(PARTIAL);
     let text = all.json()?;
     store::write_atomic(&path, text.as_bytes()).map_err(|source| CalibrateError::Write { path, source })
 }
 
-/// Everything, `calibration.json` last: with results in it, it is complete.
+/// Everything, `calibration.json` last: where it is, it is complete.
 fn write(calibration: &Calibration, output: &Path) -> Result<Vec<PathBuf>, CalibrateError> {
+    let [tables, roc, scores] = SHOWN;
     let files = [
-        ("calibration.md", render(calibration)),
-        ("roc.svg", plots::roc(calibration)?),
-        ("scores.svg", plots::scores(calibration)?),
+        (tables, render(calibration)),
+        (roc, plots::roc(calibration)?),
+        (scores, plots::scores(calibration)?),
         (FILE, calibration.json()?),
     ];
     let mut written = Vec::new();
@@ -216,6 +232,8 @@ fn write(calibration: &Calibration, output: &Path) -> Result<Vec<PathBuf>, Calib
         store::write_atomic(&path, text.as_bytes()).map_err(|source| CalibrateError::Write { path: path.clone(), source })?;
         written.push(path);
     }
+    // All of it is in the calibration; where it stays, nothing is lost.
+    let _ = std::fs::remove_file(output.join(PARTIAL));
     Ok(written)
 }
 

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod cache;
 pub mod calibrate;
@@ -29,6 +29,7 @@ pub mod series;
 pub mod size;
 pub mod study;
 pub mod subject;
+mod unfinished;
 pub mod validate;
 
 use output::{Color, Output, Shape};
@@ -101,16 +102,27 @@ enum Command {
 
 /// Parses the arguments, runs the command, gives its exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing can be done about a terminal that went away.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 4 } else { 0 });
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            let text = error.to_string();
+            // What follows is usage and where help is.
+            let first = text.split("\n\n").next().unwrap_or_default();
+            unfinished::not_begun(Cli::command(), &arguments, first.trim_start_matches("error: ").trim(), 4);
+            return ExitCode::from(4);
         }
     };
     let mut out = Output::new(cli.global.format, cli.global.color, cli.global.quiet);
-    let code = prepare(&cli.global).and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| failure::show(&error, &out));
+    let prepared = prepare(&cli.global).inspect_err(|error| {
+        unfinished::not_begun(Cli::command(), &arguments, &failure::full(error), failure::code(error));
+    });
+    let code = prepared.and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| failure::show(&error, &out));
     ExitCode::from(u8::try_from(code).unwrap_or(2))
 }
 

@@ -20,6 +20,7 @@ use crate::store::Digest;
 use crate::tune::Mode;
 
 mod clock;
+mod incomplete;
 pub mod json;
 pub mod junit;
 mod pictures;
@@ -34,10 +35,11 @@ mod write;
 mod samples;
 
 pub use clock::utc;
+pub use incomplete::{Incomplete, Status};
 pub use pictures::Sheet;
 pub use read::ReadError;
 pub use text::{percent, printable};
-pub use write::{WriteError, write_all, write_failure};
+pub use write::{WriteError, begin, write_all, write_incomplete};
 
 /// Version of the report's layout that this program writes and reads.
 pub const SCHEMA: u32 = 1;

@@ -32,6 +32,21 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     stage(path, bytes)?.commit()
 }
 
+/// Removes a file; that it is not there is no error.
+pub fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    unless_absent(std::fs::remove_file(path))
+}
+
+/// Renames a file, over another where there is one; that it is not there is no error.
+pub fn rename_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
+    unless_absent(std::fs::rename(from, to))
+}
+
+fn unless_absent(done: std::io::Result<()>) -> std::io::Result<()> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    done.or_else(|error| if matches!(error.kind(), NotFound | NotADirectory) { Ok(()) } else { Err(error) })
+}
+
 /// A file written in full beside its place. Dropped without [`Staged::commit`] it is gone, and what was there stays.
 #[derive(Debug)]
 pub struct Staged {

@@ -29,8 +29,12 @@ pub use table::markdown;
 
 /// Version of the results' layout.
 pub const SCHEMA: u32 = 1;
-/// Name of the file that holds what came out.
+/// Name of the file that holds what came out, once all is through.
 pub const RESULTS: &str = "study.json";
+/// Name of the file that holds what is through, until all is.
+pub const PARTIAL: &str = "study.partial.json";
+/// Name of the file that holds the tables.
+pub const TABLES: &str = "study.md";
 /// Most certifications of one study.
 const MOST: usize = 2000;
 
@@ -256,10 +260,11 @@ impl Grid {
         self.len() == 0
     }
 
-    /// Runs what is not done yet; results are written to `folder` after every certification, so that the same call goes on from there.
+    /// Runs what is not done yet. What is through is written to [`PARTIAL`] in `folder` after every certification, so that the same call goes
+    /// on from there; [`RESULTS`] is there when all is through. Call [`begin`] first.
     /// `data` takes the place of the pictures that sources are trained on.
     pub fn run(&self, series: &Series, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
-        let file = folder.join(RESULTS);
+        let file = folder.join(PARTIAL);
         let earlier = earlier(&file, &series.tool())?;
         let axes = self.study.vary.iter().map(|axis| (axis.name.clone(), axis.to.iter().map(Step::name).collect())).collect();
         let (name, question) = (self.study.name.clone(), self.study.question.clone());
@@ -299,7 +304,9 @@ impl Grid {
                 }
             }
         }
-        write(&file, &results, &[])?;
+        write(&folder.join(RESULTS), &results, &[])?;
+        // All of it is in the results; where it stays, the next run takes its cells from both.
+        let _ = std::fs::remove_file(&file);
         Ok(results)
     }
 
@@ -333,6 +340,21 @@ impl Grid {
         }
         Ok(series.planted(&spec, (&base, &folder.join("sources")), planted, emit)?)
     }
+}
+
+/// Marks a folder as that of a study that has begun: earlier results become [`PARTIAL`], from which the study goes on, and what was drawn
+/// from them is removed, so that nothing there can be taken for the results of this one. It needs no space.
+pub fn begin(folder: &Path) -> Result<(), StudyError> {
+    let failed = |path: PathBuf| move |source| StudyError::Series(SeriesError::Write { path, source });
+    let results = folder.join(RESULTS);
+    let drawn = match std::fs::read(&results) {
+        Ok(bytes) => serde_json::from_slice::<Results>(&bytes).ok().and_then(|results| plots(&results).ok()).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    for name in drawn.iter().map(|(name, _)| name.as_str()).chain([TABLES]) {
+        store::remove_if_there(&folder.join(name)).map_err(failed(folder.join(name)))?;
+    }
+    store::rename_if_there(&results, &folder.join(PARTIAL)).map_err(failed(results))
 }
 
 /// The policy of a study as a value, and the folder that its paths start from.

@@ -15,8 +15,8 @@ Examples:
   heirloom calibrate policies/calibration/fixtures.yaml --output calibration
   heirloom calibrate policies/calibration/cifar10.yaml --data cifar10 --output calibration
 
-Writes calibration.json after every source, and calibration.md, roc.svg and scores.svg at the end. What was finished is kept: after an
-interruption the same command goes on from there. The exit code says whether it ran, and is no verdict.";
+Writes calibration.json, calibration.md, roc.svg and scores.svg when all sources are through. Until then what is finished is in
+calibration.partial.json: after an interruption the same command goes on from there. The exit code says whether it ran, and is no verdict.";
 
 /// Find out how well a policy's rules tell planted from clean sources.
 ///
@@ -42,6 +42,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let named = |error: CalibrateError| known(error, &args.spec);
+    calibrate::begin(&args.output).map_err(named)?;
     let text = policy::read_text(&args.spec).map_err(|error| Usage(format!("cannot read {}: {error}", args.spec.display())))?;
     let mut spec = calibrate::parse(&text).map_err(named)?;
     if let Some(path) = &args.data {

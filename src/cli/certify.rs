@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::failure::{self, Usage};
+use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
-use super::{device, duration, interrupt, machine, size};
+use super::{device, duration, interrupt, machine, size, unfinished};
 use crate::data;
 use crate::engine::{self, Event, Settings};
 use crate::gate::CanaryOutcome;
 use crate::model::{Extractor, Model};
 use crate::policy::Policy;
-use crate::report::{self, ModelFacts, Report, WriteError, json, table};
+use crate::report::{self, ModelFacts, Report, json, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,8 @@ Examples:
   heirloom certify model.onnx --report-only              look before you gate
   heirloom certify model.onnx --format json | jq .summary
 
-Writes report.json, junit.xml, summary.md and measurements.json.gz into the output folder, whatever the verdict.
+Writes report.json, junit.xml, summary.md and measurements.json.gz into the output folder, whatever the verdict. An earlier report
+there is removed first; where there is no verdict, the reports say so.
 The exit code is the verdict: see `heirloom --help`.";
 
 /// Certify a checkpoint: find out what it hands down, and give a verdict.
@@ -63,18 +64,10 @@ pub struct Args {
     pub pictures: bool,
 }
 
-/// Runs the command. What cannot even begin writes nothing, unless an earlier report is there: a pipeline would read that as this run's.
+/// Runs the command. Whatever becomes of it, the output folder holds reports of this run and of no other.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    let code = certify(args, out);
-    if let Err(error) = &code
-        && ["report.json", "junit.xml"].iter().any(|name| args.output.join(name).exists())
-        && !failure::stopped(error)
-        && !error.is::<WriteError>()
-        && let Err(unwritten) = report::write_failure(&args.subject.model.display().to_string(), &failure::message(error), &args.output)
-    {
-        out.remark(&format!("warning: {unwritten}"));
-    }
-    code
+    let subject = args.subject.model.display().to_string();
+    unfinished::within(&args.output, &subject, out, |out| certify(args, out))
 }
 
 fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::output::{Output, say};
 use crate::data::DataError;
-use crate::diag::{self, Level};
+use crate::diag::{self, Diagnostic, Level};
 use crate::engine::{EngineError, ReferenceError, WaiverError};
 use crate::exec::DeviceError;
 use crate::gate::ExitCode;
@@ -47,26 +47,48 @@ pub(super) fn of_series(error: SeriesError) -> anyhow::Error {
 /// Shows an error on stderr and gives the exit code that it calls for.
 pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
     if let Some(PolicyError::Invalid { text, name, diagnostics }) = error.downcast_ref() {
-        say(diag::render(text, name, diagnostics, out.color).trim_end());
-        let errors = diagnostics.iter().filter(|d| d.level == Level::Error).count();
-        say(&format!("\n{errors} error{}. Nothing was run.", if errors == 1 { "" } else { "s" }));
-        return i32::from(ExitCode::Usage.code());
-    }
-    if let Some(stopped @ SeriesError::Stopped) = error.downcast_ref() {
+        say(&mistakes(text, name, diagnostics, out.color));
+    } else if let Some(stopped @ SeriesError::Stopped) = error.downcast_ref() {
         say(&stopped.to_string());
-        return i32::from(ExitCode::Interrupted.code());
+    } else if stopped(error) {
+        say("interrupted: nothing was finished");
+    } else {
+        let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let label = if out.color { format!("{red}error{red:#}") } else { "error".to_owned() };
+        say(&format!("{label}: {}", safe(&message(error))));
+        if let Some(hint) = hint(error) {
+            say(&format!("hint: {hint}"));
+        }
     }
-    if stopped(error) {
-        say("interrupted: nothing was written");
-        return i32::from(ExitCode::Interrupted.code());
+    code(error)
+}
+
+/// The exit code that an error calls for.
+pub(super) fn code(error: &anyhow::Error) -> i32 {
+    let code = if stopped(error) || matches!(error.downcast_ref(), Some(SeriesError::Stopped)) {
+        ExitCode::Interrupted
+    } else if is_usage(error) {
+        ExitCode::Usage
+    } else {
+        ExitCode::Error
+    };
+    i32::from(code.code())
+}
+
+/// All that [`show`] says of an error, for a report.
+pub(super) fn full(error: &anyhow::Error) -> String {
+    if let Some(PolicyError::Invalid { text, name, diagnostics }) = error.downcast_ref() {
+        return format!("{}\n\n{}", message(error), mistakes(text, name, diagnostics, false));
     }
-    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    let label = if out.color { format!("{red}error{red:#}") } else { "error".to_owned() };
-    say(&format!("{label}: {}", safe(&message(error))));
-    if let Some(hint) = hint(error) {
-        say(&format!("hint: {hint}"));
-    }
-    i32::from(if is_usage(error) { ExitCode::Usage } else { ExitCode::Error }.code())
+    let hint = hint(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    safe(&message(error)) + &hint
+}
+
+/// The mistakes of a policy, beside its lines.
+fn mistakes(text: &str, name: &str, diagnostics: &[Diagnostic], color: bool) -> String {
+    let errors = diagnostics.iter().filter(|d| d.level == Level::Error).count();
+    let shown = diag::render(text, name, diagnostics, color);
+    format!("{}\n\n{errors} error{}. Nothing was run.", shown.trim_end(), if errors == 1 { "" } else { "s" })
 }
 
 /// An error about a file, which names the file where its own message does not.

@@ -1,9 +1,10 @@
 //! `heirloom rejudge`: a stored report under another policy's limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::certify;
+use super::failure::Usage;
 use super::output::Output;
+use super::{certify, unfinished};
 use crate::report::{self, Report};
 use crate::{engine, policy};
 
@@ -26,7 +27,7 @@ pub struct Args {
     /// The policy whose limits, confidence, severities and waivers apply.
     #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
     pub policy: PathBuf,
-    /// Write the new reports into this folder [default: print only].
+    /// Write the new reports into this folder, another than that of the stored report [default: print only].
     #[arg(short, long, value_name = "DIR", value_parser = super::results)]
     pub output: Option<PathBuf>,
     /// Exit 0 whatever the verdict; it is still reported.
@@ -36,6 +37,22 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+    let Some(folder) = &args.output else { return judge(args, out) };
+    if is_folder_of(folder, &args.report) {
+        let what = "a report is judged again into another folder than its own, which keeps what was measured";
+        return Err(Usage(format!("{what}: name another than {} with --output", folder.display())).into());
+    }
+    unfinished::within(folder, &args.report.display().to_string(), out, |out| judge(args, out))
+}
+
+/// Whether a folder is that of a report, which is named by its file or its folder.
+pub(super) fn is_folder_of(folder: &Path, report: &Path) -> bool {
+    let own = if report.is_dir() { Some(report) } else { report.parent() };
+    let own = own.map(|own| if own.as_os_str().is_empty() { Path::new(".") } else { own });
+    own.and_then(|own| own.canonicalize().ok()).is_some_and(|own| folder.canonicalize().is_ok_and(|folder| folder == own))
+}
+
+fn judge(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let report = Report::read(&args.report)?;
     let measurements = report.read_measurements(&args.report)?;
     // Nothing runs, so the data need not be there.

@@ -16,8 +16,8 @@ Examples:
   heirloom study policies/studies/fixtures.yaml --output study
   heirloom study policies/studies/2-weight-decay.yaml --output weight-decay --data path/to/cifar10
 
-Writes study.json (everything), study.md (tables, and with what every rule passes) and plots as SVG. What is finished is kept: after an
-interruption the same command goes on from there.";
+Writes study.json (everything), study.md (tables, and with what every rule passes) and plots as SVG when all is through. Until then what
+is finished is in study.partial.json: after an interruption the same command goes on from there.";
 
 /// Run a study: sources x recipes x triggers, whatever a policy holds.
 ///
@@ -47,6 +47,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         StudyError::Read { .. } | StudyError::Specification { .. } | StudyError::Earlier { .. } => Usage(error.to_string()).into(),
         StudyError::Series(other) => super::failure::of_series(other),
     };
+    study::begin(&args.output).map_err(mistaken)?;
     let grid = Grid::read(&args.study, args.data.as_deref()).map_err(mistaken)?;
     for remark in &grid.remarks {
         out.remark(&format!("warning: {remark}"));
@@ -56,7 +57,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let results = grid.run(&means.series(), &args.output, args.data.as_deref(), &mut |event| progress.handle(&event)).map_err(mistaken)?;
     drop(progress);
     let tables = study::markdown(&results);
-    let file = args.output.join("study.md");
+    let file = args.output.join(study::TABLES);
     store::write_atomic(&file, tables.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
     for (name, svg) in study::plots(&results)? {
         let file = args.output.join(name);

@@ -1,15 +1,33 @@
 //! The report as JSON, and its published schema.
 
-use super::Report;
+use schemars::JsonSchema;
+
+use super::{Incomplete, Report};
+
+/// What a `report.json` holds: a report, or what stands in its place where there is no verdict.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes a file; each side is written and read by itself")]
+enum File {
+    /// There is a verdict.
+    Certified(Box<Report>),
+    /// There is none: the file has `status`.
+    Incomplete(Incomplete),
+}
 
 /// The report as indented JSON with a final line break.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(report).map(|text| text + "\n")
 }
 
-/// The JSON Schema of what [`render`] writes (`docs/report.schema.json`).
+/// What stands in the place of a report without a verdict, the same way.
+pub fn incomplete(incomplete: &Incomplete) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(incomplete).map(|text| text + "\n")
+}
+
+/// The JSON Schema of what [`render`] and [`incomplete`] write (`docs/report.schema.json`).
 pub fn schema() -> String {
-    let mut schema = schemars::schema_for!(Report);
+    let mut schema = schemars::schema_for!(File);
     schema.insert("title".to_owned(), "heirloom report, version 1".into());
     // A `Schema` is a tree of plain JSON values: writing it cannot fail, and an empty file would fail its test.
     serde_json::to_string_pretty(schema.as_value()).unwrap_or_default() + "\n"
@@ -42,6 +60,21 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(&render(&report).unwrap()).unwrap();
             let mistakes: Vec<String> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
             assert!(mistakes.is_empty(), "{mistakes:#?}");
+        }
+        for incomplete in samples::incomplete() {
+            let mut value: serde_json::Value = serde_json::from_str(&super::incomplete(&incomplete).unwrap()).unwrap();
+            assert!(validator.is_valid(&value), "{value}");
+            // Nothing passes for both.
+            assert!(serde_json::from_value::<Report>(value.clone()).is_err());
+            value["status"] = "passed".into();
+            assert!(!validator.is_valid(&value), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_report_looks_like_this() {
+        for incomplete in samples::incomplete() {
+            insta::assert_snapshot!(format!("incomplete_{:?}", incomplete.status), super::incomplete(&incomplete).unwrap());
         }
     }
 

@@ -3,97 +3,185 @@
 //! Flat, as the least capable readers want it: one suite per model and policy, one case per rule and mode (seeds are
 //! aggregated, because some readers keep only the first of equal names).
 
-use junit_report::{Duration, OffsetDateTime, TestCase, TestSuite};
+use std::io;
+
+use quick_xml::Writer;
+use quick_xml::events::{BytesCData, BytesDecl, BytesText, Event};
 use serde_json::json;
 
-use super::{CanaryStatus, Report, clock, text};
+use super::{CanaryStatus, Incomplete, Report, clock, text};
 use crate::gate::{Finding, Verdict};
 
-/// The report as JUnit XML.
-pub fn render(report: &Report) -> Result<Vec<u8>, junit_report::Error> {
-    let suite_name = clean(&format!("{} · {}", report.model.identity.name(), report.policy.name));
-    let mut suite = TestSuite::new(&suite_name);
-    "heirloom".clone_into(&mut suite.package);
-    suite.set_timestamp(clock::parse_utc(&report.run.started).unwrap_or(OffsetDateTime::UNIX_EPOCH));
-    for finding in &report.findings {
-        let mut case = case(report, finding);
-        case.set_classname(&suite_name);
-        case.set_filepath(&clean(&report.policy.source));
-        case.set_system_out(&metrics(report, finding));
-        suite.add_testcase(case);
+/// One suite; its totals are counted from its cases.
+struct Suite {
+    name: String,
+    timestamp: String,
+    cases: Vec<Case>,
+}
+
+/// One case. Its class is the suite.
+struct Case {
+    name: String,
+    seconds: f64,
+    /// File and line that an annotation belongs to, where there is a file that a repository can hold.
+    place: Option<(String, usize)>,
+    told: Option<Told>,
+    output: String,
+}
+
+/// What there is to say of a case that did not simply pass.
+struct Told {
+    element: Element,
+    kind: String,
+    /// One line.
+    message: String,
+    /// What people read in the element itself: some readers show nothing else.
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Element {
+    Failure,
+    Error,
+    Skipped,
+}
+
+impl Element {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Error => "error",
+            Self::Skipped => "skipped",
+        }
     }
+}
+
+/// The report as JUnit XML.
+pub fn render(report: &Report) -> io::Result<Vec<u8>> {
+    let name = format!("{} · {}", report.model.identity.name(), report.policy.name);
+    let timestamp = clock::parse_utc(&report.run.started).unwrap_or(0);
+    let mut cases: Vec<Case> = report.findings.iter().map(|finding| case(report, finding)).collect();
+    let error = |name: &str, message: &str| {
+        let told = Told { element: Element::Error, kind: "error".into(), message: message.into(), text: message.into() };
+        Case { name: name.into(), seconds: 0.0, place: place(&report.policy.source, 1), told: Some(told), output: String::new() }
+    };
     if report.canary.status == CanaryStatus::Failed {
         // Whatever the severities: without a sound self-test nothing was shown.
-        let mut case = TestCase::error("self-test", Duration::ZERO, "error", &clean(&report.canary.detail));
-        case.set_classname(&suite_name);
-        case.set_filepath(&clean(&report.policy.source));
-        suite.add_testcase(case);
+        cases.push(error("self-test", &report.canary.detail));
     }
     if report.findings.is_empty() {
         // A suite without cases counts as green in most readers; nothing judged is not a pass.
-        let mut case = TestCase::error("certification", Duration::ZERO, "error", &clean(&report.summary));
-        case.set_classname(&suite_name);
-        case.set_filepath(&clean(&report.policy.source));
-        suite.add_testcase(case);
+        cases.push(error("certification", &report.summary));
     }
-    document(suite)
+    document(&Suite { name, timestamp: clock::utc(timestamp), cases })
 }
 
-/// What could not begin, as JUnit XML: one error.
-pub fn failure(model: &str, message: &str) -> Result<Vec<u8>, junit_report::Error> {
-    let name = clean(model);
-    let mut suite = TestSuite::new(&name);
-    "heirloom".clone_into(&mut suite.package);
-    let mut case = TestCase::error("certification", Duration::ZERO, "error", &clean(message));
-    case.set_classname(&name);
-    suite.add_testcase(case);
-    document(suite)
+/// What stands in the place of a report without a verdict: one error.
+pub fn incomplete(incomplete: &Incomplete) -> io::Result<Vec<u8>> {
+    let told = Told {
+        element: Element::Error,
+        kind: incomplete.status.name().into(),
+        message: incomplete.summary.clone(),
+        text: incomplete.error.clone(),
+    };
+    let case = Case { name: "certification".into(), seconds: 0.0, place: None, told: Some(told), output: String::new() };
+    let timestamp = clock::parse_utc(&incomplete.started).unwrap_or(0);
+    document(&Suite { name: incomplete.subject.clone(), timestamp: clock::utc(timestamp), cases: vec![case] })
 }
 
-fn document(suite: TestSuite) -> Result<Vec<u8>, junit_report::Error> {
-    let mut xml = junit_report::Report::new();
-    xml.add_testsuite(suite);
-    let mut out = Vec::new();
-    xml.write_xml(&mut out)?;
+fn document(suite: &Suite) -> io::Result<Vec<u8>> {
+    let count = |element: Element| {
+        let of = |case: &&Case| case.told.as_ref().is_some_and(|told| told.element == element);
+        suite.cases.iter().filter(of).count().to_string()
+    };
+    let time = text::trimmed(suite.cases.iter().map(|case| case.seconds).sum());
+    let tests = suite.cases.len().to_string();
+    let (failures, errors, skipped) = (count(Element::Failure), count(Element::Error), count(Element::Skipped));
+    let totals = [
+        ("tests", tests.as_str()),
+        ("failures", failures.as_str()),
+        ("errors", errors.as_str()),
+        ("skipped", skipped.as_str()),
+        ("time", time.as_str()),
+    ];
+    let name = clean(&suite.name);
+    let mut writer = Writer::new(Vec::new());
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("utf-8"), None)))?;
+    let all = writer.create_element("testsuites").with_attribute(("name", "heirloom")).with_attributes(totals);
+    all.write_inner_content(|w| {
+        let one = w.create_element("testsuite").with_attributes([("id", "0"), ("name", name.as_str()), ("package", "heirloom")]);
+        let one = one.with_attributes(totals).with_attributes([("hostname", "localhost"), ("timestamp", suite.timestamp.as_str())]);
+        one.write_inner_content(|w| suite.cases.iter().try_for_each(|case| write(w, case, &name))).map(drop)
+    })?;
+    let mut out = writer.into_inner();
     out.push(b'\n');
     Ok(out)
 }
 
-fn case(report: &Report, finding: &Finding) -> TestCase {
+fn write(w: &mut Writer<Vec<u8>>, case: &Case, suite: &str) -> io::Result<()> {
+    let (name, time) = (clean(&case.name), text::trimmed(case.seconds));
+    let mut element =
+        w.create_element("testcase").with_attributes([("name", name.as_str()), ("time", time.as_str()), ("classname", suite)]);
+    if let Some((file, line)) = &case.place {
+        element = element.with_attributes([("file", clean(file).as_str()), ("line", line.to_string().as_str())]);
+    }
+    element.write_inner_content(|w| {
+        if let Some(told) = &case.told {
+            let (kind, message) = (clean(&told.kind), clean(&told.message));
+            let element = w.create_element(told.element.name()).with_attributes([("type", kind.as_str()), ("message", message.as_str())]);
+            element.write_text_content(BytesText::new(&legal(&told.text)))?;
+        }
+        let reason = case.told.as_ref().filter(|told| told.element == Element::Skipped);
+        // Four readers in five drop the reason of a skip, and keep what a case printed.
+        let output = reason.map(|told| format!("skipped: {}\n", clean(&told.message))).unwrap_or_default() + &case.output;
+        if !output.is_empty() {
+            // Inside a CDATA section only `]]>` is special. In JSON it can stand only within a string.
+            w.create_element("system-out").write_cdata_content(BytesCData::new(legal(&output).replace("]]>", "]]\\u003e")))?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// A place in a file that a repository can hold: the policies inside the program are in none.
+fn place(file: &str, line: usize) -> Option<(String, usize)> {
+    (!file.is_empty() && !file.starts_with("<embedded>")).then(|| (file.to_owned(), line))
+}
+
+fn case(report: &Report, finding: &Finding) -> Case {
     let id = finding.id();
-    let name = clean(&id);
     let seconds = report.run.findings.get(&id).copied().unwrap_or(0.0);
-    // Milliseconds: finer digits of a duration say nothing, and a hostile one must not overflow.
-    let time = Duration::milliseconds((seconds.clamp(0.0, 1e9) * 1000.0).round() as i64);
-    let mut case = match (&finding.waived, finding.verdict) {
-        (_, Verdict::Pass) => TestCase::success(&name, time),
-        (Some(waiver), _) => TestCase::skipped_with_cause(
-            &name,
-            "waived",
-            &clean(&format!(
-                "{} waived until {} by {}: {}; {}",
-                text::verdict(finding.verdict),
-                waiver.expires,
-                waiver.owner,
-                waiver.reason,
-                message(finding)
-            )),
-        ),
+    let told = |element: Element, kind: &str, message: String| {
+        Some(Told { element, kind: kind.into(), text: explained(report, finding, &message), message })
+    };
+    let verdict = text::verdict(finding.verdict);
+    let told = match (&finding.waived, finding.verdict) {
+        (_, Verdict::Pass) => None,
+        (Some(waiver), _) => {
+            let by = format!("waived until {} by {}: {}", waiver.expires, waiver.owner, waiver.reason);
+            told(Element::Skipped, "waived", format!("{verdict} {by}; {}", message(finding)))
+        }
         (None, verdict) if verdict != Verdict::Skipped && report.report_only => {
             let cause = format!("{}, reported only; {}", text::verdict(verdict), message(finding));
-            TestCase::skipped_with_cause(&name, "report only", &clean(&cause))
+            told(Element::Skipped, "report only", cause)
         }
         (None, verdict) if verdict != Verdict::Skipped && !report.gates(finding) => {
             let cause = format!("{} below the severity of `fail_on`; {}", text::verdict(verdict), message(finding));
-            TestCase::skipped_with_cause(&name, "below fail_on", &clean(&cause))
+            told(Element::Skipped, "below fail_on", cause)
         }
-        (None, Verdict::Fail) => TestCase::failure(&name, time, finding.estimand.name(), &clean(&message(finding))),
-        (None, Verdict::Inconclusive) => TestCase::error(&name, time, "inconclusive", &clean(&message(finding))),
-        (None, Verdict::Error) => TestCase::error(&name, time, "error", &clean(&message(finding))),
-        (None, Verdict::Skipped) => TestCase::skipped_with_cause(&name, "skipped", &clean(&message(finding))),
+        (None, Verdict::Fail) => told(Element::Failure, finding.estimand.name(), message(finding)),
+        (None, Verdict::Inconclusive) => told(Element::Error, "inconclusive", message(finding)),
+        (None, Verdict::Error) => told(Element::Error, "error", message(finding)),
+        (None, Verdict::Skipped) => told(Element::Skipped, "skipped", message(finding)),
     };
-    case.time = time;
-    case
+    Case {
+        name: id,
+        // Finer digits of a duration say nothing, and a hostile one must not fill the line.
+        seconds: seconds.clamp(0.0, 1e9),
+        place: place(&finding.origin.file, finding.origin.line),
+        told,
+        output: metrics(report, finding),
+    }
 }
 
 fn message(finding: &Finding) -> String {
@@ -102,9 +190,19 @@ fn message(finding: &Finding) -> String {
     format!("{reason}{}{}", text::numbers(finding), drawn.unwrap_or_default())
 }
 
+/// The message, and what a failure means and what to do about it, for readers that show only the element's text.
+fn explained(report: &Report, finding: &Finding, message: &str) -> String {
+    let mut lines = vec![message.to_owned()];
+    if finding.verdict == Verdict::Fail {
+        lines.extend(text::explain(finding));
+        lines.push(format!("Hint: {}.", text::hint(report, finding)));
+    }
+    lines.join("\n")
+}
+
 /// The numbers of a finding as one line of JSON.
 fn metrics(report: &Report, finding: &Finding) -> String {
-    let line = json!({
+    json!({
         "rule": finding.rule,
         "mode": finding.mode,
         "estimand": finding.estimand,
@@ -120,9 +218,7 @@ fn metrics(report: &Report, finding: &Finding) -> String {
         "comparisons": finding.comparisons,
         "arms": finding.arms,
     })
-    .to_string();
-    // Inside a CDATA section only `]]>` is special, and in JSON it can stand only within a string.
-    legal(&line).replace("]]>", "]]\\u003e")
+    .to_string()
 }
 
 /// Characters that XML 1.0 has no way to write, not even escaped, are dropped.
@@ -164,6 +260,32 @@ mod tests {
     #[test]
     fn nothing_judged_is_not_green() {
         insta::assert_snapshot!(lines(&samples::nothing()));
+    }
+
+    #[test]
+    fn without_a_verdict() {
+        for incomplete in samples::incomplete() {
+            let xml = String::from_utf8(super::incomplete(&incomplete).unwrap()).unwrap().replace("><", ">\n<");
+            insta::assert_snapshot!(format!("incomplete_{}", incomplete.status.name()), xml);
+        }
+    }
+
+    #[test]
+    fn totals_count_the_cases_and_no_element_is_without_text() {
+        for report in samples::all() {
+            let xml = lines(&report);
+            let tags: Vec<&str> = xml.lines().filter(|line| line.starts_with("<testsuite")).collect();
+            for (attribute, element) in
+                [("tests", "<testcase "), ("failures", "<failure "), ("errors", "<error "), ("skipped", "<skipped ")]
+            {
+                let count = xml.lines().filter(|line| line.starts_with(element)).count();
+                let stated = format!(" {attribute}=\"{count}\"");
+                assert!(tags.len() == 2 && tags.iter().all(|tag| tag.contains(&stated)), "{stated} is not in {tags:?}");
+            }
+            assert!(
+                !xml.lines().any(|line| ["<failure", "<error", "<skipped"].iter().any(|tag| line.starts_with(tag)) && line.ends_with("/>"))
+            );
+        }
     }
 
     #[test]

@@ -28,6 +28,12 @@ impl Sheet {
         format!("pictures/{}.png", self.rule.replace('/', "-"))
     }
 
+    /// Whether a report may name its sheet so: a PNG in the folder of sheets, and nowhere else.
+    pub(super) fn is_name(name: &str) -> bool {
+        let inside = name.strip_prefix("pictures/").and_then(|name| name.strip_suffix(".png"));
+        inside.is_some_and(|rule| !rule.is_empty() && !rule.contains(['/', '\\']))
+    }
+
     /// The sheet as a PNG.
     pub fn png(&self) -> Result<Vec<u8>, WriteError> {
         let cells: Vec<Vec<RgbImage>> = self.rows.iter().map(|row| row.iter().map(cell).collect()).collect();

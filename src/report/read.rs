@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::{Report, SCHEMA};
+use super::{Report, SCHEMA, Status};
 use crate::probe::{Measurement, Outcome};
 use crate::store::Digest;
 
@@ -15,10 +15,16 @@ const MOST_REPORT: u64 = 64 << 20;
 /// Most bytes of measurements that are read, uncompressed.
 const MOST_MEASUREMENTS: u64 = 1 << 30;
 
+/// Most characters of a summary that a message quotes.
+const LONGEST_SUMMARY: usize = 300;
+
 /// Enough of a report to tell its version.
 #[derive(Deserialize)]
 struct Version {
     schema: Option<u32>,
+    /// There where the file holds no verdict.
+    status: Option<Status>,
+    summary: Option<String>,
 }
 
 impl Report {
@@ -29,7 +35,12 @@ impl Report {
         let invalid = |source: serde_json::Error| {
             if source.is_eof() { ReadError::Truncated { path: path.clone() } } else { ReadError::Invalid { path: path.clone(), source } }
         };
-        match serde_json::from_slice::<Version>(&bytes).map_err(invalid)?.schema {
+        let version = serde_json::from_slice::<Version>(&bytes).map_err(invalid)?;
+        match version.schema {
+            Some(SCHEMA) if version.status.is_some() => {
+                let summary = version.summary.unwrap_or_default().chars().take(LONGEST_SUMMARY).collect();
+                Err(ReadError::Incomplete { path, summary })
+            }
             Some(SCHEMA) => serde_json::from_slice(&bytes).map_err(invalid),
             Some(found) => Err(ReadError::Version { path, found }),
             None => Err(ReadError::NotAReport { path }),
@@ -149,6 +160,14 @@ pub enum ReadError {
         /// Its version.
         found: u32,
     },
+    /// A certification that did not end with a verdict.
+    #[error("{} holds no verdict ({summary}): there is nothing to judge again", path.display())]
+    Incomplete {
+        /// Which file.
+        path: PathBuf,
+        /// What it says of itself.
+        summary: String,
+    },
     /// The report was never completed with measurements.
     #[error("{} names no measurements: it cannot be judged again; certify again", path.display())]
     NoMeasurements {
@@ -206,6 +225,7 @@ impl ReadError {
             },
             Self::Invalid { .. } => again,
             Self::Outside { .. } | Self::Contradiction { .. } => Some("certify again, and trust no report from this source"),
+            Self::Incomplete { .. } => Some("certify again, and judge that report"),
             Self::TooLarge { .. } => Some("give the report.json of a certification"),
             _ => None,
         }
@@ -217,7 +237,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::ReadError;
-    use crate::report::{Report, samples, write_all};
+    use crate::report::{Report, samples, write_all, write_incomplete};
 
     fn written() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -258,6 +278,16 @@ mod tests {
         let (_folder, report, _) = written();
         std::fs::write(&report, "{\"schema\": 2, \"novel\": true}").unwrap();
         assert!(matches!(Report::read(&report), Err(ReadError::Version { found: 2, .. })));
+    }
+
+    #[test]
+    fn what_has_no_verdict_is_refused() {
+        let (_folder, report, _) = written();
+        for incomplete in samples::incomplete() {
+            write_incomplete(&incomplete, report.parent().unwrap()).unwrap();
+            let error = Report::read(&report).unwrap_err();
+            assert!(matches!(error, ReadError::Incomplete { .. }) && error.to_string().contains(&incomplete.summary), "{error}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts,
-    Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
+    Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts,
+    PolicyFacts, Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
 use crate::data::DataSpec;
 use crate::diag::Origin;
@@ -16,6 +16,16 @@ use crate::registry::{Format, ModelRef};
 use crate::store::Digest;
 use crate::transform::geometry::Geometry;
 use crate::tune::Mode;
+
+/// One of each kind without a verdict.
+pub(super) fn incomplete() -> Vec<Incomplete> {
+    let started = 1_769_860_800;
+    vec![
+        Incomplete::unfinished("models/release.onnx", started),
+        Incomplete::failed("models/release.onnx", started, "policy.yaml: 2 mistakes\n  rulez | <unknown> & \u{1b}[31m]]>", 4),
+        Incomplete::interrupted("models/release.onnx", started),
+    ]
+}
 
 pub(super) fn all() -> Vec<Report> {
     vec![fail(), pass(), others(), nothing(), hostile()]

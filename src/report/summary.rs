@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{CanaryStatus, Report, text};
+use super::text::printable;
+use super::{CanaryStatus, Incomplete, Report, Status, text};
 use crate::gate::{Finding, Verdict};
 
 /// The report as Markdown.
@@ -11,6 +12,24 @@ pub fn render(report: &Report) -> String {
     // Writing to a string cannot fail.
     let _ = write(report, &mut out);
     out
+}
+
+/// What stands in the place of a report without a verdict.
+pub fn incomplete(incomplete: &Incomplete) -> String {
+    let head = match incomplete.status {
+        Status::Unfinished => "NOT FINISHED",
+        Status::Error => "ERROR",
+        Status::Interrupted => "INTERRUPTED",
+    };
+    let subject = text::escape(&incomplete.subject);
+    let mut out = format!("## heirloom: ⚠️ {head}\n\n**{subject}** has no verdict: {}\n", text::escape(&incomplete.summary));
+    if incomplete.error.lines().count() > 1 {
+        // Indented by four, lines stay as they are, whatever they hold.
+        let lines = incomplete.error.lines().map(|line| format!("    {}\n", printable(line)));
+        out.push('\n');
+        out.extend(lines);
+    }
+    out + &format!("\n<sub>heirloom {}, began {}</sub>\n", text::escape(&incomplete.version), text::escape(&incomplete.started))
 }
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
@@ -175,6 +194,13 @@ mod tests {
     #[test]
     fn nothing_judged() {
         insta::assert_snapshot!(render(&samples::nothing()));
+    }
+
+    #[test]
+    fn without_a_verdict() {
+        for incomplete in samples::incomplete() {
+            insta::assert_snapshot!(format!("incomplete_{:?}", incomplete.status), super::incomplete(&incomplete));
+        }
     }
 
     #[test]

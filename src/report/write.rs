@@ -6,27 +6,80 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary, text};
+use super::{Incomplete, MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary};
 use crate::probe::Measurement;
-use crate::store::{Digest, Staged, stage};
+use crate::store::{Digest, Staged, remove_if_there, stage};
+
+/// A file of the report's folder that says what the verdict is: its name, with a verdict and without.
+struct Format {
+    name: &'static str,
+    report: fn(&Report) -> Result<Vec<u8>, WriteError>,
+    incomplete: fn(&Incomplete) -> Result<Vec<u8>, WriteError>,
+}
+
+/// All of them. `report.json` comes last, so that one with a verdict is complete.
+const FORMATS: [Format; 3] = [
+    Format {
+        name: "junit.xml",
+        report: |report| junit::render(report).map_err(WriteError::Junit),
+        incomplete: |incomplete| junit::incomplete(incomplete).map_err(WriteError::Junit),
+    },
+    Format {
+        name: "summary.md",
+        report: |report| Ok(summary::render(report).into_bytes()),
+        incomplete: |incomplete| Ok(summary::incomplete(incomplete).into_bytes()),
+    },
+    Format {
+        name: "report.json",
+        report: |report| Ok(json::render(report)?.into_bytes()),
+        incomplete: |incomplete| Ok(json::incomplete(incomplete)?.into_bytes()),
+    },
+];
+
+/// Marks a folder, which is created if need be, as that of a run that has begun: no earlier report can be taken for its own, whatever
+/// ends it. Earlier files are removed first, which a full disk allows too; then the mark is written in every format.
+pub fn begin(incomplete: &Incomplete, folder: &Path) -> Result<(), WriteError> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(WriteError::NotAFolder { path: folder.to_owned() });
+    }
+    // Pictures are no verdict, and those of another run are misread all the same.
+    let sheets = Report::read(folder).map(|report| report.pictures).unwrap_or_default();
+    let sheets = sheets.into_iter().filter(|name| Sheet::is_name(name));
+    for name in FORMATS.iter().map(|format| format.name.to_owned()).chain([MEASUREMENTS_FILE.to_owned()]).chain(sheets) {
+        let path = folder.join(name);
+        remove_if_there(&path).map_err(|source| WriteError::Io { path, source })?;
+    }
+    write_incomplete(incomplete, folder)
+}
+
+/// Writes what stands in the place of a report without a verdict, in every format. The folder is created if need be.
+pub fn write_incomplete(incomplete: &Incomplete, folder: &Path) -> Result<(), WriteError> {
+    let files = FORMATS.iter().map(|format| Ok((format.name.to_owned(), (format.incomplete)(incomplete)?)));
+    write(files.collect::<Result<_, WriteError>>()?, folder).map(drop)
+}
 
 /// Writes `measurements.json.gz`, the sheets of pictures, `junit.xml`, `summary.md` and `report.json` into a folder, which is
-/// created if need be. None is changed unless all could be written: a full disk leaves an earlier report as it was. The report names
-/// the measurements by digest; it comes last, so that one that is there is complete.
+/// created if need be. None is changed unless all could be written: a full disk leaves there what [`begin`] wrote. The report names
+/// the measurements by digest.
 pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError::Io { path, source }
-    };
     let (sidecar, packed) = pack(measurements)?;
     let report = Report { measurements: Some(sidecar), pictures: sheets.iter().map(Sheet::file).collect(), ..report.clone() };
     let mut files = vec![(MEASUREMENTS_FILE.to_owned(), packed)];
     for sheet in sheets {
         files.push((sheet.file(), sheet.png()?));
     }
-    files.push(("junit.xml".to_owned(), junit::render(&report)?));
-    files.push(("summary.md".to_owned(), summary::render(&report).into_bytes()));
-    files.push(("report.json".to_owned(), json::render(&report)?.into_bytes()));
+    for format in &FORMATS {
+        files.push((format.name.to_owned(), (format.report)(&report)?));
+    }
+    write(files, folder)
+}
+
+/// Writes all files beside their places, and then puts each into its own.
+fn write(files: Vec<(String, Vec<u8>)>, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| WriteError::Io { path, source }
+    };
     if folder.exists() && !folder.is_dir() {
         return Err(WriteError::NotAFolder { path: folder.to_owned() });
     }
@@ -42,28 +95,6 @@ pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet]
         Ok(path)
     };
     staged.into_iter().map(commit).collect()
-}
-
-/// Writes `junit.xml` and `summary.md` of a certification of `model` that could not begin, and removes the other files of an earlier report.
-pub fn write_failure(model: &str, message: &str, folder: &Path) -> Result<(), WriteError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError::Io { path, source }
-    };
-    let summary = format!("## heirloom: ⚠️ ERROR\n\n{} was not certified: {}\n", text::escape(model), text::escape(message));
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    for (name, bytes) in [("junit.xml", junit::failure(model, message)?), ("summary.md", summary.into_bytes())] {
-        let path = folder.join(name);
-        stage(&path, &bytes).and_then(Staged::commit).map_err(failed(&path))?;
-    }
-    for name in ["report.json", MEASUREMENTS_FILE] {
-        let path = folder.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path)(error)),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The measurements as compressed JSON, and how the report links to them. No time stamp enters: equal outcomes give
@@ -101,7 +132,7 @@ pub enum WriteError {
     Json(#[from] serde_json::Error),
     /// XML could not be built.
     #[error("cannot write the report as JUnit XML: {0}")]
-    Junit(#[from] junit_report::Error),
+    Junit(std::io::Error),
 }
 
 impl WriteError {
@@ -120,7 +151,7 @@ impl WriteError {
 
 #[cfg(test)]
 mod tests {
-    use super::write_all;
+    use super::{begin, write_all, write_incomplete};
     use crate::report::{Report, samples};
 
     #[test]
@@ -148,6 +179,34 @@ mod tests {
         assert!(matches!(write_all(&samples::fail(), &[], &[], &blocked), Err(super::WriteError::NotAFolder { .. })));
         assert_eq!(std::fs::read(folder.path().join("report.json")).unwrap(), before);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_report_outlives_the_beginning_of_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write_all(&samples::fail(), &samples::measurements(), &[], folder.path()).unwrap();
+        std::fs::create_dir(at("pictures")).unwrap();
+        for name in ["pictures/square.png", "pictures/mine.png", "notes.txt"] {
+            std::fs::write(at(name), "x").unwrap();
+        }
+        let mut earlier = Report::read(folder.path()).unwrap();
+        earlier.pictures = ["pictures/square.png", "notes.txt", "../notes.txt", "pictures/../notes.txt"].map(str::to_owned).to_vec();
+        std::fs::write(at("report.json"), crate::report::json::render(&earlier).unwrap()).unwrap();
+        let [unfinished, failed, _] = samples::incomplete().try_into().unwrap();
+        begin(&unfinished, folder.path()).unwrap();
+        for name in ["junit.xml", "summary.md", "report.json"] {
+            assert!(std::fs::read_to_string(at(name)).unwrap().contains("is not finished"), "{name}");
+        }
+        assert!(!at("measurements.json.gz").exists() && !at("pictures/square.png").exists());
+        assert!(at("pictures/mine.png").exists() && at("notes.txt").exists());
+        write_incomplete(&failed, folder.path()).unwrap();
+        for name in ["junit.xml", "summary.md", "report.json"] {
+            let text = std::fs::read_to_string(at(name)).unwrap();
+            assert!(text.contains("policy.yaml: 2 mistakes") && !text.contains("is not finished"), "{name}");
+        }
+        write_all(&samples::pass(), &[], &[], folder.path()).unwrap();
+        assert_eq!(Report::read(folder.path()).unwrap().exit_code, 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod data;
 mod machine;
 mod models;
 mod policies;
-mod reports;
+pub mod reports;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

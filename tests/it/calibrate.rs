@@ -67,6 +67,20 @@ fn planted_fixtures_are_told_from_clean_ones_and_a_second_run_goes_on() {
     let (code, _, errors) = calibrate(folder.path(), &[]);
     assert_eq!((code, errors.matches(", kept").count()), (Some(0), 2), "{errors}");
     assert_eq!(read("calibration.json"), first);
+
+    // One that cannot begin, or whose command line has a mistake, leaves no results of an earlier one, and what was through.
+    let there = |name: &str| folder.path().join("out").join(name).exists();
+    let results = ["calibration.json", "calibration.md", "roc.svg", "scores.svg"];
+    assert!(results.iter().all(|name| there(name)) && !there("calibration.partial.json"));
+    let spec = std::fs::read(folder.path().join("spec.yaml")).expect("a specification");
+    file(folder.path(), "spec.yaml", b"version: 1\nname: [");
+    assert_eq!(calibrate(folder.path(), &[]).0, Some(4));
+    assert!(there("calibration.partial.json") && !results.iter().any(|name| there(name)));
+    file(folder.path(), "spec.yaml", &spec);
+    let (code, _, errors) = calibrate(folder.path(), &[]);
+    assert_eq!((code, errors.matches(", kept").count()), (Some(0), 3), "{errors}");
+    assert_eq!(calibrate(folder.path(), &["--bogus"]).0, Some(4));
+    assert!(there("calibration.partial.json") && !results.iter().any(|name| there(name)));
 }
 
 #[test]

@@ -120,7 +120,8 @@ fn what_a_probe_cannot_do_is_said_before_anything_runs() {
         let errors = text(&out.stderr);
         assert!(errors.contains(message), "{probe}: {errors}");
         assert_eq!(out.status.code(), Some(4), "{probe}: {errors}");
-        assert!(!here.join("out/report.json").exists() && !errors.contains("panicked"), "{probe}: {errors}");
+        let report: Value = serde_json::from_slice(&std::fs::read(here.join("out/report.json")).expect("a report")).expect("JSON");
+        assert!(report["status"] == "error" && !errors.contains("panicked"), "{probe}: {errors}");
     }
 }
 
@@ -180,4 +181,13 @@ fn a_study_varies_a_policy_and_goes_on_where_it_was() {
     let refused = heirloom(&["study", &wrong, "--output", &out]);
     assert_eq!(refused.status.code(), Some(4));
     assert!(text(&refused.stderr).contains("no sources"), "{}", text(&refused.stderr));
+    // What is there can be gone on from, and is nobody's result any more; nor after a command line with a mistake.
+    let there = |name: &str| here.join("out").join(name).exists();
+    let results = ["study.json", "study.md", "plots/square-fixed_feature.svg"];
+    assert!(there("study.partial.json") && !results.iter().any(|name| there(name)));
+    let again = heirloom(&["study", &study, "--output", &out, "--cache", &fresh]);
+    assert_eq!(text(&again.stdout), tables);
+    assert!(!there("study.partial.json") && results.iter().all(|name| there(name)));
+    assert_eq!(heirloom(&["study", "nowhere.yaml", "--output", &out]).status.code(), Some(4));
+    assert!(there("study.partial.json") && !results.iter().any(|name| there(name)));
 }

@@ -8,6 +8,8 @@ pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
     // Nothing of an earlier test or of the user's.
     command.env("HEIRLOOM_CACHE", "off");
+    // Where no folder is named, reports are written into the current one.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     // What a machine has installed must not decide what is tested.
     command.env("ORT_DYLIB_PATH", "off");
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "HEIRLOOM_LOG"] {

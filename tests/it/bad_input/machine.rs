@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::reports::{FILES, certified};
+use super::reports::{FILES, certified, no_verdict};
 use super::{clean_model, folder, names, refused};
 use crate::run::{command, file, heirloom, text};
 
@@ -19,25 +19,28 @@ fn without_space(arguments: &[&str]) -> Output {
     shell.output().expect("a shell")
 }
 
+/// The same, where files may grow to so many blocks of 512 bytes.
+fn with_space_for(blocks: u32, arguments: &[&str]) -> Output {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_heirloom")]).args(arguments);
+    shell.env("HEIRLOOM_CACHE", "off").env("ORT_DYLIB_PATH", "off").output().expect("a shell")
+}
+
 #[test]
-fn a_full_disk_leaves_no_report() {
+fn a_full_disk_leaves_no_report_and_no_earlier_one() {
     let folder = folder();
     let policy = certified(folder.path());
     let output = folder.path().join("again");
     let arguments = ["rejudge", &folder.path().display().to_string(), "--policy", &policy, "--output", &output.display().to_string()];
-    refused(&without_space(&arguments), 2, &["cannot write", "measurements.json.gz", "free some space"]);
-    assert!(names(&output).is_empty(), "{:?}", names(&output));
-}
-
-#[test]
-fn a_full_disk_leaves_an_earlier_report_as_it_was() {
-    let folder = folder();
-    let policy = certified(folder.path());
-    let report = folder.path().display().to_string();
-    let read = || FILES.map(|name| std::fs::read(folder.path().join(name)).expect("a report"));
-    let (before, listed) = (read(), names(folder.path()));
-    refused(&without_space(&["rejudge", &report, "--policy", &policy, "--output", &report]), 2, &["cannot write", "free some space"]);
-    assert_eq!((read(), names(folder.path())), (before, listed));
+    for stale in [false, true] {
+        if stale {
+            certified(&output);
+            std::fs::remove_dir_all(output.join("policy")).expect("removed");
+        }
+        refused(&without_space(&arguments), 2, &["cannot write", "junit.xml", "free some space"]);
+        assert!(names(&output).is_empty(), "{:?}", names(&output));
+    }
 }
 
 #[test]
@@ -45,13 +48,28 @@ fn a_certification_on_a_full_disk() {
     let folder = folder();
     let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
     let output = folder.path().join("reports");
-    let out = without_space(&["certify", &clean_model(), "--policy", &policy, "--output", &output.display().to_string()]);
+    certified(&output);
+    std::fs::remove_dir_all(output.join("policy")).expect("removed");
+    let arguments = ["certify", &clean_model(), "--policy", &policy, "--output", &output.display().to_string()];
+    // Before hours of work.
+    refused(&without_space(&arguments), 2, &["cannot write", "free some space"]);
+    assert!(names(&output).is_empty());
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_end() {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let output = folder.path().join("reports");
+    // Room for what says that there is no verdict.
+    let arguments = ["certify", &clean_model(), "--policy", &policy, "--output", &output.display().to_string()];
+    let out = with_space_for(8, &arguments);
     let message = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{message}");
     assert!(message.contains("cannot write") && message.contains("free some space") && !message.contains("panicked"), "{message}");
-    assert!(!output.exists() || names(&output).is_empty());
     // The verdict that was worked for is shown all the same.
     assert!(text(&out.stdout).contains("backdoor/square@fixed_feature"), "{}", text(&out.stdout));
+    no_verdict(&output, "error", 2, "cannot write");
 }
 
 /// The least memory that the embedded policy takes, as a refusal names it.
@@ -76,10 +94,10 @@ fn a_disk_that_takes_no_pictures() {
     let folder = folder();
     let output = folder.path().join("reports").display().to_string();
     let arguments = ["certify", &clean_model(), "--output", &output, "--no-cache", "--memory", &least_memory()];
-    refused(&without_space(&arguments), 2, &["do not fit into memory cannot be kept in", "File too large", "hint: make room there"]);
+    refused(&with_space_for(8, &arguments), 2, &["do not fit into memory cannot be kept in", "File too large", "hint: make room there"]);
     let nowhere = command().args(arguments).env("TMPDIR", "/no/such/folder").output().expect("the binary runs");
     refused(&nowhere, 2, &["cannot be kept in /no/such/folder", "No such file", "TMPDIR"]);
-    assert!(names(folder.path()).is_empty());
+    no_verdict(&folder.path().join("reports"), "error", 2, "cannot be kept in /no/such/folder");
 }
 
 #[test]
@@ -169,8 +187,19 @@ fn ctrl_c_in_the_self_test_ends_without_a_report() {
     let (child, stderr) = certify_until("canary", folder.path());
     interrupt(&child);
     let (code, _, rest) = end(child, stderr);
-    assert_eq!((code, rest.as_str()), (Some(130), "interrupted: nothing was written\n"));
-    assert!(names(folder.path()).is_empty());
+    assert_eq!((code, rest.as_str()), (Some(130), "interrupted: nothing was finished\n"));
+    no_verdict(&folder.path().join("reports"), "interrupted", 130, "interrupted before anything was judged");
+}
+
+#[test]
+fn a_certification_that_is_killed_leaves_no_verdict() {
+    let folder = folder();
+    certified(&folder.path().join("reports"));
+    let (mut child, stderr) = certify_until("canary", folder.path());
+    child.kill().expect("killed");
+    let (code, ..) = end(child, stderr);
+    assert_eq!(code, None);
+    no_verdict(&folder.path().join("reports"), "unfinished", 2, "is not finished");
 }
 
 #[test]
@@ -198,7 +227,8 @@ fn a_second_ctrl_c_ends_it_at_once() {
     let (code, took, rest) = end(child, stderr);
     assert_eq!(code, Some(130), "{rest}");
     assert!(took < Duration::from_secs(5) && !rest.contains("panicked"), "{took:?}: {rest}");
-    assert!(names(folder.path()).is_empty());
+    let report = std::fs::read_to_string(folder.path().join("reports/report.json")).expect("a report");
+    assert!(report.contains("\"status\": \"unfinished\"") || report.contains("\"status\": \"interrupted\""), "{report}");
 }
 
 #[test]
@@ -215,7 +245,7 @@ fn ctrl_c_while_planting_writes_no_model() {
     interrupt(&child);
     let (code, _, rest) = end(child, stderr);
     assert_eq!(code, Some(130), "{rest}");
-    assert!(rest.contains("interrupted: nothing was written") && !rest.contains("panicked"), "{rest}");
+    assert!(rest.contains("interrupted: nothing was finished") && !rest.contains("panicked"), "{rest}");
     assert!(!output.exists() || names(&output).is_empty());
 }
 

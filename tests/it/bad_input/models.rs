@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::reports::no_verdict;
 use super::{clean_model, fixture, folder, names, refused};
 use crate::run::{file, heirloom, text};
 
-/// Both commands that read a checkpoint refuse it in the same words, and no report folder appears.
+/// Both commands that read a checkpoint refuse it in the same words, and the report of one says so.
 #[track_caller]
 fn refuse(name: &str, bytes: &[u8], said: &[&str]) -> String {
     let folder = folder();
@@ -14,7 +15,8 @@ fn refuse(name: &str, bytes: &[u8], said: &[&str]) -> String {
     let message = refused(&heirloom(&["inspect", &model]), 2, &said);
     let reports = folder.path().join("reports").display().to_string();
     assert_eq!(refused(&heirloom(&["certify", &model, "--output", &reports]), 2, &said), message);
-    assert_eq!(names(folder.path()), [name]);
+    assert_eq!(names(folder.path()), if name < "reports" { [name, "reports"] } else { ["reports", name] });
+    no_verdict(&folder.path().join("reports"), "error", 2, said[0]);
     message
 }
 

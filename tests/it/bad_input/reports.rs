@@ -34,7 +34,24 @@ pub fn certified(folder: &Path) -> String {
 fn refuse(folder: &Path, policy: &str, said: &[&str]) {
     let output = folder.join("again").display().to_string();
     refused(&heirloom(&["rejudge", &folder.display().to_string(), "--policy", policy, "--output", &output]), 2, said);
-    assert!(!folder.join("again").exists());
+    no_verdict(&folder.join("again"), "error", 2, said[0]);
+}
+
+/// A folder with a report in every format that says that there is no verdict, and why; and nothing else of a report.
+#[track_caller]
+pub fn no_verdict(folder: &Path, status: &str, code: i32, said: &str) {
+    let held: Vec<String> = names(folder).into_iter().filter(|name| name != "policy" && name != "policy.yaml").collect();
+    assert_eq!(held, ["junit.xml", "report.json", "summary.md"], "{}", folder.display());
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
+    let report: serde_json::Value = serde_json::from_str(&read("report.json")).expect("JSON");
+    assert_eq!((&report["status"], &report["exit_code"], &report["findings"]), (&status.into(), &code.into(), &serde_json::json!([])));
+    let junit = read("junit.xml");
+    assert!(junit.contains("tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\""), "{junit}");
+    assert!(junit.contains(&format!("<error type=\"{status}\"")) && !junit.contains("<error/>"), "{junit}");
+    for text in [report["error"].as_str().unwrap_or_default(), &read("summary.md"), &junit] {
+        let plain = text.replace('\\', "").replace("&apos;", "'").replace("&quot;", "\"").replace("&gt;", ">").replace("&lt;", "<");
+        assert!(plain.contains(said), "`{said}` is not in: {text}");
+    }
 }
 
 #[test]
@@ -130,19 +147,87 @@ fn measurements_under_another_trigger_picture_or_normalisation() {
     assert!(other.contains("was measured with another trigger, task, recipe"), "{other}");
 }
 
+/// What ends a certification before there is a verdict, in a folder with an earlier report and in a fresh one.
 #[test]
-fn a_certification_that_cannot_begin_leaves_no_earlier_report() {
+fn whatever_keeps_a_certification_from_a_verdict_stands_in_the_place_of_a_report() {
     let folder = folder();
-    let stale = folder.path().join("report");
-    certified(&stale);
-    assert!(stale.join("report.json").exists() && stale.join("measurements.json.gz").exists());
     let broken = file(folder.path(), "broken.onnx", b"nonsense");
-    refused(&heirloom(&["certify", &broken, "--output", &stale.display().to_string()]), 2, &["broken.onnx"]);
-    assert_eq!(names(&stale), ["junit.xml", "policy", "summary.md"]);
-    for name in ["junit.xml", "summary.md"] {
-        let text = std::fs::read_to_string(stale.join(name)).expect("a file");
-        assert!(text.contains("broken.onnx"), "{text}");
+    let clean = clean_model();
+    let invalid = file(folder.path(), "invalid.yaml", b"version: 1\nname: x\nrulez: []\n");
+    let cases: [(&str, Vec<&str>, i32, &str); 9] = [
+        ("broken model", vec![&broken], 2, "broken.onnx"),
+        ("no such model", vec!["nowhere.onnx"], 4, "nowhere.onnx"),
+        ("no model", vec![], 4, "<MODEL>"),
+        ("no such policy", vec![&clean, "--policy", "nowhere.yaml"], 4, "nowhere.yaml"),
+        ("invalid policy", vec![&clean, "--policy", &invalid], 4, "rulez"),
+        ("unknown option", vec![&clean, "--max-tim", "3m"], 4, "--max-tim"),
+        ("no time", vec![&clean, "--max-time", "soon"], 4, "soon"),
+        ("no thread", vec![&clean, "--threads", "0"], 4, "--threads"),
+        ("no device", vec![&clean, "--device", "tpu"], 4, "tpu"),
+    ];
+    for (name, arguments, code, said) in cases {
+        for stale in [false, true] {
+            let output = folder.path().join(format!("{name} {stale}"));
+            if stale {
+                certified(&output);
+                assert!(output.join("report.json").exists() && output.join("measurements.json.gz").exists());
+            }
+            let output_name = output.display().to_string();
+            refused(&heirloom(&[&["certify", "--output", &output_name], &arguments[..]].concat()), code, &[said]);
+            no_verdict(&output, "error", code, said);
+            let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+            let again = refused(&heirloom(&["rejudge", &output_name, "--policy", &policy]), 2, &["holds no verdict", "certify again"]);
+            assert_eq!(again.lines().count(), 2, "{again}");
+        }
     }
+}
+
+#[test]
+fn without_a_named_folder_the_default_one_is_marked() {
+    let folder = folder();
+    let stale = folder.path().join("heirloom-report");
+    for environment in [("HEIRLOOM_LOG", ""), ("HEIRLOOM_LOG", "heirloom=loud")] {
+        certified(&stale);
+        let mut command = crate::run::command();
+        command.current_dir(folder.path()).env(environment.0, environment.1);
+        let out = command.args(["certify", if environment.1.is_empty() { "nowhere.onnx" } else { "." }]).output().expect("the binary runs");
+        let (code, said) = if environment.1.is_empty() { (4, "nowhere.onnx") } else { (2, "HEIRLOOM_LOG") };
+        refused(&out, code, &[said]);
+        no_verdict(&stale, "error", code, said);
+    }
+}
+
+#[test]
+fn a_report_is_not_judged_again_into_its_own_folder() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let report = folder.path().display().to_string();
+    let read = || FILES.map(|name| std::fs::read(folder.path().join(name)).expect("a report"));
+    let before = read();
+    let (dotted, named) = (format!("{report}/policy/.."), format!("{report}/report.json"));
+    for (of, output) in [(&report, &report), (&named, &report), (&report, &dotted)] {
+        let arguments = ["rejudge", of, "--policy", &policy, "--output", output];
+        refused(&heirloom(&arguments), 4, &["into another folder than its own", "--output"]);
+        // Nor where the command line has another mistake.
+        refused(&heirloom(&[&arguments[..], &["--bogus"]].concat()), 4, &["--bogus"]);
+    }
+    assert_eq!(read(), before);
+}
+
+#[test]
+fn an_earlier_judgement_does_not_outlive_a_policy_that_is_invalid() {
+    let folder = folder();
+    let report = folder.path().join("report");
+    let policy = certified(&report);
+    let output = folder.path().join("again");
+    let (of, into) = (report.display().to_string(), output.display().to_string());
+    heirloom(&["rejudge", &of, "--policy", &policy, "--output", &into]);
+    assert_eq!(names(&output), FILES);
+    let invalid = file(folder.path(), "invalid.yaml", b"version: 1\nrulez: []\n");
+    refused(&heirloom(&["rejudge", &of, "--policy", &invalid, "--output", &into]), 4, &["rulez"]);
+    no_verdict(&output, "error", 4, "rulez");
+    refused(&heirloom(&["rejudge", &of, "--policy", "nowhere.yaml", "--output", &into]), 4, &["nowhere.yaml"]);
+    no_verdict(&output, "error", 4, "nowhere.yaml");
 }
 
 #[test]
