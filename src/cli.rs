@@ -103,6 +103,10 @@ enum Command {
 /// Parses the arguments, runs the command, gives its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // This program is its own worker.
+    if arguments.get(1).is_some_and(|first| first == crate::runtime::WORKER) {
+        return crate::runtime::serve(arguments.into_iter().skip(2));
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -311,6 +311,8 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                         }
                         missing.insert(job.tuning, Missing::NotRun(reason));
                     }
+                    // What ONNX Runtime would have given is not known: no control is left out for that.
+                    Err(EngineError::Tune(error)) if error.is_end() => return Err(error.into()),
                     // What one arm cannot do voids what rests on it; the others go on.
                     Err(EngineError::Tune(error)) => {
                         missing.insert(job.tuning, Missing::Failed(format!("{name}: {error}")));

@@ -167,7 +167,8 @@ pub struct Stage {
     pub rate: f64,
     /// Views or fine-tunes that an earlier run had kept.
     pub kept: usize,
-    /// The most memory in bytes that the process had held when the stage ended, where the system says (Linux).
+    /// The most memory in bytes that the process had held when the stage ended, where the system says (Linux). ONNX Runtime has a process of
+    /// its own, which is not in it.
     pub peak_memory: Option<u64>,
 }
 

@@ -1,21 +1,57 @@
 //! ONNX Runtime, where its library is found: frozen networks are run by it as their files say.
 //!
 //! The library is not part of the program and is never downloaded. `find` knows where to look, `library` loads one and asks its
-//! version, `session` runs one file. One library serves the whole process.
+//! version, `network` runs one file in it, [`Session`] runs batches of any size.
+//!
+//! A library of C++ can crash on a file, hang, or take all memory, and a process that loads it ends with it. [`Host`] says where that
+//! happens. With [`Host::Worker`] the library is loaded by another process (`worker`), which this one starts and asks (`client`, `wire`,
+//! `memory`), so that all that becomes an error. The command `heirloom` does so, and is its own worker. A program that uses this library
+//! names `heirloom` as the worker, or itself:
+//!
+//! ```no_run
+//! use heirloom::runtime::{self, Host, Wanted, Worker};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     // First of all: this program may have been started as the worker.
+//!     let mut arguments = std::env::args_os().skip(1);
+//!     if arguments.next().is_some_and(|first| first == runtime::WORKER) {
+//!         return runtime::serve(arguments);
+//!     }
+//!     let host = Host::Worker(Worker::at("/usr/local/bin/heirloom")); // or Worker::this_program()
+//!     let found = runtime::open(&Wanted::Any, &host);
+//!     println!("{found:?}");
+//!     std::process::ExitCode::SUCCESS
+//! }
+//! ```
+//!
+//! With [`Host::Here`] nothing is started; a crash of the library is then one of the program.
 
+mod client;
 mod find;
 mod library;
+mod memory;
+mod network;
 mod session;
+mod wire;
+mod worker;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use ort::ep::ExecutionProvider;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use session::{Output, Session};
+use client::Workers;
+pub use network::Output;
+pub use session::Session;
+pub use worker::serve;
 
 /// The oldest minor version of ONNX Runtime 1 that this program can talk to.
 pub const OLDEST: u32 = ort::MINOR_VERSION;
+
+/// First argument of a program that is started as a worker; see [`serve`].
+pub const WORKER: &str = "ort-worker";
 
 /// Which library is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +72,48 @@ impl Wanted {
     }
 }
 
+/// Where a library is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// In this process, which ends where the library crashes.
+    Here,
+    /// In a process of its own.
+    Worker(Worker),
+}
+
+/// A program that is started to load a library, and how long it may take for one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    program: PathBuf,
+    limit: Duration,
+}
+
+impl Worker {
+    /// The longest that one answer may take, unless said otherwise: to load a model, or to compute a batch.
+    pub const LIMIT: Duration = Duration::from_mins(10);
+
+    /// The program at this path, which calls [`serve`] when its first argument is [`WORKER`], as `heirloom` does. It must be of this
+    /// version of heirloom.
+    pub fn at(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), limit: Self::LIMIT }
+    }
+
+    /// The program that runs, which calls [`serve`] when its first argument is [`WORKER`].
+    pub fn this_program() -> std::io::Result<Self> {
+        // This names it also after its file was replaced.
+        let linux = PathBuf::from("/proc/self/exe");
+        Ok(Self::at(if cfg!(target_os = "linux") && linux.exists() { linux } else { std::env::current_exe()? }))
+    }
+
+    /// The same with another limit for one answer.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+}
+
 /// What a library computes on: one of its execution providers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Provider {
     /// The processor, which every library has.
     #[default]
@@ -47,7 +123,7 @@ pub enum Provider {
 }
 
 /// A library that was loaded and fits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Runtime {
     /// Its version: `1.32.0`.
     pub version: String,
@@ -55,7 +131,23 @@ pub struct Runtime {
     pub path: PathBuf,
     /// What its sessions compute on.
     pub provider: Provider,
+    place: Place,
 }
+
+/// Where it is loaded. A worker ends with the last that asks it.
+#[derive(Clone, Debug)]
+enum Place {
+    Here,
+    There(Arc<Workers>),
+}
+
+impl PartialEq for Runtime {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.version, &self.path, self.provider) == (&other.version, &other.path, other.provider)
+    }
+}
+
+impl Eq for Runtime {}
 
 impl Runtime {
     /// For people, and for keys: `ONNX Runtime 1.32.0`, or `ONNX Runtime 1.32.0 on CUDA`.
@@ -67,13 +159,27 @@ impl Runtime {
     /// The same library on the NVIDIA card of that number. [`RuntimeError::NoCuda`] where it was built for the processor only,
     /// [`RuntimeError::Cuda`] where it lacks the card or other libraries.
     pub fn on_cuda(&self, ordinal: usize) -> Result<Self, RuntimeError> {
-        library::environment()?;
-        if !ort::ep::CUDA::is_available().unwrap_or(false) {
-            return Err(RuntimeError::NoCuda { runtime: self.name(), path: self.path.clone() });
-        }
         let provider = Provider::Cuda(ordinal);
-        session::start(provider)?;
+        let started = match &self.place {
+            Place::Here => network::start(provider),
+            Place::There(workers) => workers.client().and_then(|client| client.provides(provider)),
+        };
+        started.map_err(|error| match error {
+            RuntimeError::NoCuda { .. } => RuntimeError::NoCuda { runtime: self.name(), path: self.path.clone() },
+            other => other,
+        })?;
         Ok(Self { provider, ..self.clone() })
+    }
+
+    fn load(path: PathBuf, host: &Host) -> Result<Self, RuntimeError> {
+        let (version, place) = match host {
+            Host::Here => (library::load(&path)?, Place::Here),
+            Host::Worker(worker) => {
+                let (workers, version) = Workers::start(worker, &path)?;
+                (version, Place::There(workers))
+            }
+        };
+        Ok(Self { version, path, provider: Provider::Cpu, place })
     }
 }
 
@@ -89,19 +195,23 @@ pub struct Search {
 }
 
 /// Loads the library that is wanted. One that was named and cannot be used is an error; where any will do, none at all is no error.
-pub fn open(wanted: &Wanted) -> Result<Search, RuntimeError> {
+pub fn open(wanted: &Wanted, host: &Host) -> Result<Search, RuntimeError> {
     match wanted {
         Wanted::Off => Ok(Search::default()),
-        Wanted::At(path) => Ok(Search { runtime: Some(library::load(&find::named(path)?)?), ..Search::default() }),
+        Wanted::At(path) => Ok(Search { runtime: Some(Runtime::load(find::named(path)?, host)?), ..Search::default() }),
         Wanted::Any => {
             let mut search = Search { looked: find::folders(), ..Search::default() };
             for path in search.looked.iter().flat_map(|folder| find::libraries(folder)) {
-                match library::load(&path) {
+                match Runtime::load(path.clone(), host) {
                     Ok(runtime) => {
                         search.runtime = Some(runtime);
                         break;
                     }
-                    Err(error) => search.unfit.push(error.to_string()),
+                    Err(error) => {
+                        let error = error.to_string();
+                        let name = path.display().to_string();
+                        search.unfit.push(if error.contains(&name) { error } else { format!("{name}: {error}") });
+                    }
                 }
             }
             Ok(search)
@@ -169,6 +279,32 @@ pub enum RuntimeError {
         /// Its own words.
         reason: String,
     },
+    /// The process that should load it cannot be started, or is of another program.
+    #[error("{} cannot run ONNX Runtime: {reason}", program.display())]
+    Worker {
+        /// The worker.
+        program: PathBuf,
+        /// From the system.
+        reason: String,
+    },
+    /// The process that it ran in has ended.
+    #[error("ONNX Runtime {how} {doing}{said}", said = said.as_ref().map(|said| format!("; it said: {said}")).unwrap_or_default())]
+    Ended {
+        /// `crashed (signal 11)`.
+        how: String,
+        /// `while it loaded the model`.
+        doing: String,
+        /// The last that it said.
+        said: Option<String>,
+    },
+    /// It was ended because it gave no answer.
+    #[error("ONNX Runtime gave no answer in {seconds} s {doing}, and was ended")]
+    Late {
+        /// `while it loaded the model`.
+        doing: String,
+        /// The limit.
+        seconds: u64,
+    },
     /// It refuses a file.
     #[error("ONNX Runtime refuses the model: {reason}")]
     Refused {
@@ -195,8 +331,20 @@ impl RuntimeError {
                 "`pip install onnxruntime-gpu` brings one that computes on NVIDIA cards; --device auto lets this one compute on the processor",
             ),
             Self::Cuda { .. } => Some("it needs CUDA and cuDNN libraries of its own; --device auto lets it compute on the processor"),
+            Self::Ended { how, .. } if how.contains("memory") => Some("give it more memory, or leave ONNX Runtime out: `--ort-lib off`"),
+            Self::Ended { .. } => {
+                Some("another version of ONNX Runtime may not do so (--ort-lib names one); `--ort-lib off` leaves it out")
+            }
+            Self::Late { .. } => Some("give it longer with --ort-timeout, or leave ONNX Runtime out: `--ort-lib off`"),
+            Self::Worker { .. } => Some("`--ort-lib off` leaves ONNX Runtime out"),
             Self::NotLoaded | Self::Refused { .. } | Self::Run { .. } => None,
         }
+    }
+
+    /// Whether its process came to an end that nobody asked for. That is told as an error wherever it happens: what the library would have
+    /// answered is not known, and another executor is no answer to that.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::Late { .. } | Self::Worker { .. })
     }
 
     /// Whether the user named what cannot be used.
@@ -207,11 +355,11 @@ impl RuntimeError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Provider, Runtime, RuntimeError};
+    use super::{Place, Provider, Runtime, RuntimeError};
 
     #[test]
     fn names_tell_providers_apart() {
-        let runtime = |provider| Runtime { version: "1.32.0".into(), path: "lib.so".into(), provider };
+        let runtime = |provider| Runtime { version: "1.32.0".into(), path: "lib.so".into(), provider, place: Place::Here };
         assert_eq!(runtime(Provider::Cpu).name(), "ONNX Runtime 1.32.0");
         assert_eq!(runtime(Provider::Cuda(1)).name(), "ONNX Runtime 1.32.0 on CUDA");
     }

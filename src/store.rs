@@ -20,6 +20,7 @@ pub(crate) use fingerprint::golden;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use heap::{Heap, Kept};
 pub use rows::{Room, Rows, RowsError};
+pub(crate) use rows::{read_exact_at, write_all_at};
 
 /// Bytes for people.
 pub fn bytes(bytes: u64) -> String {

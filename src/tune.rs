@@ -233,6 +233,13 @@ pub enum TuneError {
     Stopped,
 }
 
+impl TuneError {
+    /// Whether the process that ONNX Runtime ran in came to an end that nobody asked for.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Runtime(error) if error.is_end())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;

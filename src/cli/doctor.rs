@@ -91,7 +91,7 @@ struct Missing {
 /// Looks, and shows what was found.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let wanted = args.runtime.wanted();
-    let Search { runtime, looked, unfit } = crate::runtime::open(&wanted)?;
+    let Search { runtime, looked, unfit } = crate::runtime::open(&wanted, &args.runtime.host()?)?;
     let off = wanted == Wanted::Off;
     let mut missing = Vec::new();
     if runtime.is_none() && !off {

@@ -10,7 +10,7 @@ use crate::diag::{self, Diagnostic, Level};
 use crate::engine::{EngineError, ReferenceError, WaiverError};
 use crate::exec::DeviceError;
 use crate::gate::ExitCode;
-use crate::model::ModelError;
+use crate::model::{ExtractError, ModelError};
 use crate::plant::PlantError;
 use crate::policy::PolicyError;
 use crate::registry::RegistryError;
@@ -128,6 +128,7 @@ enum Cause<'a> {
 
 fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     match error.downcast_ref() {
+        Some(EngineError::Tune(TuneError::Runtime(ExtractError::Runtime(inner)))) => return Some(Cause::Runtime(inner)),
         Some(EngineError::Model(inner)) => return Some(Cause::Model(inner)),
         Some(EngineError::Data(inner) | EngineError::Asked { source: inner, .. }) => return Some(Cause::Data(inner)),
         _ => {}

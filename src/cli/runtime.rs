@@ -1,10 +1,12 @@
 //! Which ONNX Runtime runs frozen networks: what was asked for, or what is found.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
+use super::duration;
 use super::output::Output;
 use crate::exec::Compute;
-use crate::runtime::{self, RuntimeError, Search, Wanted};
+use crate::runtime::{self, Host, RuntimeError, Search, Wanted, Worker};
 
 /// The library of ONNX Runtime.
 #[derive(clap::Args, Debug)]
@@ -13,6 +15,9 @@ pub struct Args {
     /// may be `off`, else one that is found: see `heirloom doctor`].
     #[arg(long, value_name = "PATH")]
     pub ort_lib: Option<OsString>,
+    /// End ONNX Runtime where it takes longer than this to load a model or to compute a batch [default: 10m].
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub ort_timeout: Option<Duration>,
 }
 
 impl Args {
@@ -22,10 +27,16 @@ impl Args {
         named.map_or(Wanted::Any, |named| Wanted::named(&named))
     }
 
+    /// A process of its own for it, which is this program once more.
+    pub(super) fn host(&self) -> Result<Host, RuntimeError> {
+        let failed = |error: std::io::Error| RuntimeError::Worker { program: "heirloom".into(), reason: error.to_string() };
+        Ok(Host::Worker(Worker::this_program().map_err(failed)?.within(self.ort_timeout.unwrap_or(Worker::LIMIT))))
+    }
+
     /// Loads the library, on the card where heirloom computes on one. A library that was found and does not fit, or knows no cards, is
     /// said, and the run goes on without or on the processor.
     pub(super) fn open(&self, compute: &Compute, out: &Output) -> Result<Search, RuntimeError> {
-        let mut search = runtime::open(&self.wanted())?;
+        let mut search = runtime::open(&self.wanted(), &self.host()?)?;
         for unfit in search.unfit.iter().filter(|_| search.runtime.is_none()) {
             out.remark(&format!("warning: {unfit}; heirloom computes by itself"));
         }

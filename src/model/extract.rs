@@ -78,6 +78,11 @@ impl Extractor {
         self.session.runtime()
     }
 
+    /// Gives it the name that errors call it by.
+    pub(super) fn call(&self, name: &str) {
+        self.session.call(name);
+    }
+
     /// Whether the file holds numbers of two bytes, which executors round differently on their way.
     pub fn half(&self) -> bool {
         self.half
@@ -220,6 +225,21 @@ pub enum ExtractError {
     /// What is done to the tensor, or our own network.
     #[error(transparent)]
     Exec(#[from] ExecError),
+}
+
+impl ExtractError {
+    /// Whether the process that the library ran in came to an end that nobody asked for.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Runtime(error) if error.is_end())
+    }
+
+    /// What ended the process that the library ran in, if that is the reason.
+    pub(super) fn end(self) -> Result<RuntimeError, Self> {
+        match self {
+            Self::Runtime(error) if error.is_end() => Ok(error),
+            other => Err(other),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,13 +14,17 @@ use super::{Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Pr
 use crate::exec::Compute;
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
 use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
-use crate::runtime::{Provider, Runtime};
+use crate::runtime::{Provider, Runtime, RuntimeError};
 
 impl Model {
     /// Reads a checkpoint, finds where its features leave and what its pictures become.
     pub fn load(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
         let path = reference.path.clone();
-        Self::read(reference, options).map_err(|error| error.about(path))
+        let model = Self::read(reference, options).map_err(|error| error.about(path))?;
+        if let Ok(extractor) = &model.runtime {
+            extractor.call(&model.identity.name());
+        }
+        Ok(model)
     }
 
     fn read(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
@@ -65,7 +69,7 @@ impl Model {
         let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
             Err(ExtractError::Cut(error)) => return Err(error.into()),
-            Err(second) => return Err(ModelError::Neither { error, second }),
+            Err(second) => return Err(second.end().map_or_else(|second| ModelError::Neither { error, second }, ModelError::Runtime)),
         };
         let network = Err(Opaque { reason: error.to_string(), parameters: survey.parameters, operators: survey.operators });
         Ok(Self { identity, description: survey.description, input, cut, network, runtime: Ok(extractor) })
@@ -104,7 +108,14 @@ impl Model {
         let network = Network { graph: Arc::new(graph), trunk: Arc::new(trunk), params };
         let runtime = match &options.runtime {
             None => Err("no ONNX Runtime library is used".to_owned()),
-            Some(runtime) => Extractor::of_network(runtime, &network, &cut, &input, file).map_err(|error| error.to_string()),
+            Some(runtime) => match Extractor::of_network(runtime, &network, &cut, &input, file) {
+                Ok(extractor) => Ok(extractor),
+                Err(error) => match error.end() {
+                    // What it would have given is not known, and heirloom's own numbers are no answer to that.
+                    Ok(end) => return Err(ModelError::Runtime(end)),
+                    Err(error) => Err(error.to_string()),
+                },
+            },
         };
         Ok(Self { identity, description, input, cut, network: Ok(network), runtime })
     }
@@ -266,6 +277,9 @@ pub enum ModelError {
         /// From ONNX Runtime.
         second: ExtractError,
     },
+    /// The process that ONNX Runtime ran in has ended.
+    #[error(transparent)]
+    Runtime(RuntimeError),
     /// Only ONNX Runtime understands it, and that does not compute on the device.
     #[error("heirloom cannot import this network, and {executor} computes on the processor, not on {device}")]
     Processor {
@@ -293,6 +307,7 @@ impl ModelError {
         match self {
             Self::File { source, .. } => source.hint(),
             Self::Registry(error) => error.hint(),
+            Self::Runtime(error) => error.hint(),
             Self::Safetensors(SafetensorsError::Malformed(_)) | Self::Onnx(OnnxError::Decode { .. } | OnnxError::NoGraph) => {
                 Some("the file is damaged or was not copied in full: fetch it again, and compare its size with the original's")
             }

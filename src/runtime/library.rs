@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::{OLDEST, Provider, Runtime, RuntimeError};
+use super::{OLDEST, RuntimeError};
 
 /// The library that serves this process, once there is one.
 static LOADED: OnceLock<(Environment, PathBuf)> = OnceLock::new();
@@ -21,8 +21,8 @@ pub(super) fn environment() -> Result<&'static Environment, RuntimeError> {
     LOADED.get().map(|(environment, _)| environment).ok_or(RuntimeError::NotLoaded)
 }
 
-/// Loads the library at an absolute path, or says that it is loaded.
-pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
+/// Loads the library at an absolute path, or says that it is loaded. Gives its version.
+pub(super) fn load(path: &Path) -> Result<String, RuntimeError> {
     let _one = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     let version = version(path)?;
     let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
@@ -31,7 +31,7 @@ pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
     }
     if let Some((_, loaded)) = LOADED.get() {
         if loaded == path {
-            return Ok(Runtime { version, path: path.to_owned(), provider: Provider::Cpu });
+            return Ok(version);
         }
         return Err(RuntimeError::Another { path: path.to_owned(), loaded: loaded.clone() });
     }
@@ -45,7 +45,7 @@ pub(super) fn load(path: &Path) -> Result<Runtime, RuntimeError> {
     let environment = builder.with_telemetry(false).with_logger(Arc::new(log)).build().map_err(|error| start(error.to_string()))?;
     environment.set_log_level(LogLevel::Error);
     LOADED.get_or_init(|| (environment, path.to_owned()));
-    Ok(Runtime { version, path: path.to_owned(), provider: Provider::Cpu })
+    Ok(version)
 }
 
 /// What a library says its version is.

@@ -1,36 +1,30 @@
-//! One ONNX file in ONNX Runtime: batches in, tensors out.
+//! One ONNX file in ONNX Runtime, in this process or in a worker: batches of any size in, tensors out.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use half::{bf16, f16};
-use ort::ep::CUDA;
-use ort::ep::cuda::ConvAlgorithmSearch;
-use ort::session::builder::SessionBuilder;
-use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
-use prost::Message;
-
-use super::{Provider, Runtime, RuntimeError, library};
+use super::client::Client;
+use super::network::{Network, Output};
+use super::{Place, Runtime, RuntimeError, wire};
 use crate::registry::Beside;
 
 /// A network that ONNX Runtime has loaded.
 pub struct Session {
-    loaded: Mutex<ort::session::Session>,
+    loaded: Loaded,
     runtime: Runtime,
     /// Pictures per batch, where they are not free.
     batch: Option<usize>,
-    half: bool,
     /// What is read, in order.
     outputs: Vec<String>,
+    /// Numbers of each output for one picture, once it was run.
+    widths: OnceLock<Vec<usize>>,
+    /// What errors call it.
+    name: OnceLock<String>,
 }
 
-/// One tensor of a batch, as numbers of four bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Output {
-    /// Its shape, the batch first.
-    pub shape: Vec<usize>,
-    /// Its numbers, row by row.
-    pub values: Vec<f32>,
+enum Loaded {
+    Here(Mutex<Network>),
+    /// In the worker, under a number.
+    There(Arc<Client>, u64),
 }
 
 impl std::fmt::Debug for Session {
@@ -43,32 +37,30 @@ impl Session {
     /// Loads the file `bytes`, whose weights outside of it are `beside`. `outputs` are the tensors that will be read; one that the
     /// file does not give out is added to what it gives.
     pub fn new(runtime: &Runtime, bytes: &[u8], beside: &Beside, outputs: &[String]) -> Result<Self, RuntimeError> {
-        let refused = |error: &dyn std::fmt::Display| RuntimeError::Refused { reason: error.to_string() };
-        let build = |bytes: &[u8]| builder(runtime.provider, beside)?.commit_from_memory(bytes).map_err(|error| refused(&error));
-        let session = match with_outputs(bytes, outputs) {
-            None => build(bytes)?,
-            Some(extended) => build(&extended)?,
+        let threads = rayon::current_num_threads();
+        let (loaded, batch, outputs) = match &runtime.place {
+            Place::Here => {
+                let network = Network::load(runtime.provider, threads, bytes, beside, outputs)?;
+                let (batch, outputs) = (network.batch, network.outputs.clone());
+                (Loaded::Here(Mutex::new(network)), batch, outputs)
+            }
+            Place::There(workers) => {
+                let client = workers.client()?;
+                let (session, batch, given) = client.load(runtime, threads, bytes, beside, outputs)?;
+                (Loaded::There(client, session), batch, given)
+            }
         };
-        if session.inputs().len() != 1 {
-            return Err(refused(&format!("it has {} inputs, one of pictures is needed", session.inputs().len())));
-        }
-        let ValueType::Tensor { ty, shape, .. } = session.inputs()[0].dtype() else {
-            return Err(refused(&"its input is no tensor"));
-        };
-        let half = match ty {
-            TensorElementType::Float32 => false,
-            TensorElementType::Float16 => true,
-            other => return Err(refused(&format!("its input is of type {other}; floats of four or two bytes are supported"))),
-        };
-        let batch = shape.iter().next().and_then(|size| usize::try_from(*size).ok()).filter(|size| *size > 0);
-        let given: Vec<String> = session.outputs().iter().map(|output| output.name().to_owned()).collect();
-        let outputs = if outputs.is_empty() { given.into_iter().take(1).collect() } else { outputs.to_vec() };
-        Ok(Self { loaded: Mutex::new(session), runtime: runtime.clone(), batch, half, outputs })
+        Ok(Self { loaded, runtime: runtime.clone(), batch, outputs, widths: OnceLock::new(), name: OnceLock::new() })
     }
 
     /// Shows it one picture at a time from now on.
     pub fn one_by_one(&mut self) {
         self.batch = self.batch.or(Some(1));
+    }
+
+    /// Gives it the name that errors call it by, once.
+    pub fn call(&self, name: &str) {
+        let _ = self.name.set(name.to_owned());
     }
 
     /// What runs it.
@@ -86,25 +78,22 @@ impl Session {
             return Err(failed(format!("{} numbers for a batch of shape {shape:?}", values.len())));
         }
         let step = self.batch.unwrap_or(n);
+        let of = |rows: usize| -> Vec<usize> { std::iter::once(rows).chain(shape[1..].iter().copied()).collect() };
+        if self.widths.get().is_none() {
+            // How much comes of one picture is known before more is taken.
+            let rows = self.batch.unwrap_or(1);
+            let widths = self.once(&of(rows), &vec![&values[..size]; rows], None)?.1;
+            let _ = self.widths.set(widths);
+        }
         let mut all: Vec<Output> = Vec::new();
         for start in (0..n).step_by(step) {
             let there = step.min(n - start);
-            let mut part = values[start * size..(start + there) * size].to_vec();
+            let part = &values[start * size..(start + there) * size];
             // A file that was exported for a fixed number takes no fewer: the last picture fills up.
-            for _ in there..step {
-                part.extend_from_within((there - 1) * size..there * size);
-            }
-            let dims: Vec<usize> = std::iter::once(step).chain(shape[1..].iter().copied()).collect();
-            let outputs = self.once(dims, part)?;
+            let last = &part[(there - 1) * size..];
+            let slices: Vec<&[f32]> = std::iter::once(part).chain(std::iter::repeat_n(last, step - there)).collect();
+            let (outputs, _) = self.once(&of(step), &slices, self.widths.get())?;
             for (i, mut output) in outputs.into_iter().enumerate() {
-                let rows = output.shape.first().copied().unwrap_or(0);
-                if rows != step {
-                    let name = &self.outputs[i];
-                    return Err(failed(format!(
-                        "`{name}` has shape {:?} for {step} pictures: it is not one row per picture",
-                        output.shape
-                    )));
-                }
                 output.values.truncate(output.values.len() / step * there);
                 match all.get_mut(i) {
                     Some(before) => before.values.append(&mut output.values),
@@ -118,139 +107,39 @@ impl Session {
         Ok(all)
     }
 
-    fn once(&self, dims: Vec<usize>, values: Vec<f32>) -> Result<Vec<Output>, RuntimeError> {
-        let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
-        let input = if self.half {
-            let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
-            Tensor::from_array((dims, values)).map_err(failed)?.into_dyn()
-        } else {
-            Tensor::from_array((dims, values)).map_err(failed)?.into_dyn()
+    /// One batch of the size that the network takes, with the numbers of each output for one picture: those that are known, or any that
+    /// can be. What comes is checked before it is read.
+    fn once(&self, dims: &[usize], slices: &[&[f32]], known: Option<&Vec<usize>>) -> Result<(Vec<Output>, Vec<usize>), RuntimeError> {
+        let rows = dims.first().copied().unwrap_or_default();
+        let check = |shapes: &[&[usize]]| {
+            let widths = wire::widths(&self.outputs, shapes, rows)?;
+            match known {
+                Some(known) if *known != widths => {
+                    let reason = format!("its outputs have {widths:?} numbers a picture, and had {known:?} for another batch");
+                    Err(RuntimeError::Run { reason })
+                }
+                _ => Ok(widths),
+            }
         };
-        let mut session = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = session.run(ort::inputs![input]).map_err(failed)?;
-        let read = |name: &String| {
-            let value = found.get(name.as_str());
-            value.ok_or_else(|| RuntimeError::Run { reason: format!("it gives no `{name}`") }).and_then(|value| numbers(name, value))
-        };
-        self.outputs.iter().map(read).collect()
-    }
-}
-
-/// Whether sessions can start on a provider: its libraries are loaded, and nothing else.
-pub(super) fn start(provider: Provider) -> Result<(), RuntimeError> {
-    builder(provider, &Beside::new()).map(drop)
-}
-
-fn builder(provider: Provider, beside: &Beside) -> Result<SessionBuilder, RuntimeError> {
-    let environment = library::environment()?;
-    let refused = |reason: String| RuntimeError::Refused { reason };
-    let builder = ort::session::Session::builder(environment).map_err(|error| refused(error.to_string()))?;
-    // Its threads wait instead of spinning: heirloom's own work alternates with it on the same cores.
-    let threads = rayon::current_num_threads();
-    let builder = builder.with_intra_threads(threads).and_then(|b| b.with_inter_threads(1)).and_then(|b| b.with_intra_op_spinning(false));
-    let mut builder = builder.map_err(|error| refused(error.to_string()))?;
-    if let Provider::Cuda(ordinal) = provider {
-        builder = on_cuda(builder, ordinal).map_err(|reason| RuntimeError::Cuda { ordinal, reason })?;
-    }
-    for (name, bytes) in beside {
-        let bytes: Arc<[u8]> = bytes.as_slice().into();
-        let added = builder.with_external_initializer_file_in_memory(Path::new(name), bytes);
-        builder = added.map_err(|error| refused(error.to_string()))?;
-    }
-    Ok(builder)
-}
-
-/// In f32 as it says, and the same at every run: by default products are TF32, and the convolutions those that happened to be fastest.
-fn on_cuda(builder: SessionBuilder, ordinal: usize) -> Result<SessionBuilder, String> {
-    let ordinal = i32::try_from(ordinal).map_err(|error| error.to_string())?;
-    let provider = CUDA::default().with_device_id(ordinal).with_tf32(false).with_conv_algorithm_search(ConvAlgorithmSearch::Default);
-    // Without this it would compute on the processor, and say so to its log only.
-    let provider = provider.build().error_on_failure();
-    let builder = builder.with_execution_providers([provider]).map_err(|error| error.to_string())?;
-    builder.with_deterministic_compute(true).map_err(|error| error.to_string())
-}
-
-/// A tensor's numbers. Quantised ones come without scale and zero point, which the standardisation of features takes out again.
-fn numbers(name: &str, value: &DynValue) -> Result<Output, RuntimeError> {
-    let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
-    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-        return Err(RuntimeError::Run { reason: format!("`{name}` is no tensor") });
-    };
-    let shape = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
-    let values = match ty {
-        TensorElementType::Float32 => value.try_extract_tensor::<f32>().map_err(failed)?.1.to_vec(),
-        TensorElementType::Float64 => value.try_extract_tensor::<f64>().map_err(failed)?.1.iter().map(|v| *v as f32).collect(),
-        TensorElementType::Float16 => value.try_extract_tensor::<f16>().map_err(failed)?.1.iter().map(|v| v.to_f32()).collect(),
-        TensorElementType::Bfloat16 => value.try_extract_tensor::<bf16>().map_err(failed)?.1.iter().map(|v| v.to_f32()).collect(),
-        TensorElementType::Uint8 => value.try_extract_tensor::<u8>().map_err(failed)?.1.iter().map(|v| f32::from(*v)).collect(),
-        TensorElementType::Int8 => value.try_extract_tensor::<i8>().map_err(failed)?.1.iter().map(|v| f32::from(*v)).collect(),
-        other => return Err(RuntimeError::Run { reason: format!("`{name}` holds elements of type {other}, which are no features") }),
-    };
-    Ok(Output { shape, values })
-}
-
-/// The file with these tensors among its outputs. Nothing is decoded and written anew: fields that protobuf finds twice are merged, so
-/// that `ModelProto.graph` (7) with nothing but `GraphProto.output` (12) with nothing but `ValueInfoProto.name` (1) adds an output.
-fn with_outputs(bytes: &[u8], names: &[String]) -> Option<Vec<u8>> {
-    let field = |number: u8, content: &[u8]| {
-        let mut out = vec![number << 3 | 2];
-        let mut length = content.len();
-        while length >= 0x80 {
-            out.push((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
+        match &self.loaded {
+            Loaded::Here(network) => {
+                let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
+                let outputs = if let [one] = slices { network.run(dims, one)? } else { network.run(dims, &slices.concat())? };
+                let shapes: Vec<&[usize]> = outputs.iter().map(|output| output.shape.as_slice()).collect();
+                let widths = check(&shapes)?;
+                Ok((outputs, widths))
+            }
+            Loaded::There(client, session) => {
+                client.run((*session, self.name.get().map_or("the model", String::as_str)), dims, slices, &check)
+            }
         }
-        out.push(length as u8);
-        out.extend(content);
-        out
-    };
-    let given = ModelProto::decode(bytes).ok().and_then(|model| model.graph).unwrap_or_default().output;
-    let added = names.iter().filter(|name| !given.iter().any(|output| output.name == **name));
-    let added: Vec<u8> = added.flat_map(|name| field(12, &field(1, name.as_bytes()))).collect();
-    (!added.is_empty()).then(|| [bytes, &field(7, &added)].concat())
-}
-
-// The few fields of `onnx.proto` that lead to the names of outputs; the decoder skips all others.
-
-#[derive(Clone, PartialEq, Message)]
-struct ModelProto {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<GraphProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct GraphProto {
-    #[prost(message, repeated, tag = "12")]
-    output: Vec<ValueInfoProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueInfoProto {
-    #[prost(string, tag = "1")]
-    name: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tensors_become_outputs_once() {
-        let output = |name: &str| ValueInfoProto { name: name.into() };
-        let model = ModelProto { graph: Some(GraphProto { output: vec![output("logits")] }) };
-        let bytes = model.encode_to_vec();
-        assert_eq!(with_outputs(&bytes, &["logits".into()]), None);
-        let long = "x".repeat(300);
-        let extended = with_outputs(&bytes, &["pool".into(), "logits".into(), long.clone()]).expect("added");
-        assert!(extended.starts_with(&bytes));
-        let read = ModelProto::decode(extended.as_slice()).expect("a message").graph.expect("a graph");
-        assert_eq!(read.output, [output("logits"), output("pool"), output(&long)]);
     }
+}
 
-    #[test]
-    fn nothing_is_run_without_a_library() {
-        let runtime = Runtime { version: "1.22.0".into(), path: "nowhere".into(), provider: Provider::Cpu };
-        // Refused where another test has loaded one.
-        let error = Session::new(&runtime, &[], &Beside::new(), &[]).map(drop);
-        assert!(matches!(error, Err(RuntimeError::NotLoaded | RuntimeError::Refused { .. })), "{error:?}");
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Loaded::There(client, session) = &self.loaded {
+            client.close(*session);
+        }
     }
 }

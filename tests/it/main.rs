@@ -10,3 +10,4 @@ mod layers;
 mod probes;
 mod run;
 mod runtime;
+mod worker;

@@ -68,6 +68,16 @@ def main():
     nodes[1] = helper.make_node("Sin", ["conv"], ["relu"], "sine")
     save("sine", nodes, weights)
 
+    # A layer norm whose bias is an input without a name: no bias, says ONNX. ONNX Runtime up to 1.32 crashes while it loads the file. Its own
+    # random numbers, so that the files above stay as they are.
+    nodes, weights = plain(np.random.default_rng(1))
+    nodes[3:] = [
+        helper.make_node("Flatten", ["pool"], ["flat"], "flatten"),
+        helper.make_node("LayerNormalization", ["flat", "norm.weight", ""], ["vector"], "norm", axis=-1),
+        nodes[4],
+    ]
+    save("nameless-bias", nodes, {**weights, "norm.weight": np.ones(12)})
+
 
 if __name__ == "__main__":
     main()

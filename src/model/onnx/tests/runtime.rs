@@ -15,14 +15,14 @@ use crate::exec::tests::suite::Suite;
 use crate::exec::{Weights, infer, to_array};
 use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing};
 use crate::registry::Beside;
-use crate::runtime::{self, Runtime, RuntimeError, Session, Wanted};
+use crate::runtime::{self, Host, Runtime, RuntimeError, Session, Wanted};
 use crate::stats::stream::stream;
 use crate::transform::geometry::Geometry;
 
 /// The library that the surrounding shell names, else one that is found; a line that says so where there is none.
 fn library() -> Option<Runtime> {
     let named = std::env::var_os("ORT_DYLIB_PATH").filter(|named| !named.is_empty());
-    let search = runtime::open(&named.map_or(Wanted::Any, |named| Wanted::named(&named))).expect("a library that fits");
+    let search = runtime::open(&named.map_or(Wanted::Any, |named| Wanted::named(&named)), &Host::Here).expect("a library that fits");
     if search.runtime.is_none() {
         println!("skipped: no ONNX Runtime library is found; ORT_DYLIB_PATH names one");
     }

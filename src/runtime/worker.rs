@@ -1,0 +1,170 @@
+//! The worker's side: a process that loads the library and answers its program until that is gone.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc;
+
+use super::network::{self, Network};
+use super::wire::{self, Fault, PROTOCOL, Reply, Request};
+use super::{RuntimeError, library, memory};
+use crate::registry::Beside;
+
+/// Runs a worker: what a program does that was started with [`super::WORKER`] as its first argument. `arguments` are those behind it.
+/// Returns when it was not started by heirloom, and else ends with the program that started it.
+pub fn serve(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let [library, shared] = arguments.as_slice() else { return by_hand() };
+    if io::stdin().is_terminal() {
+        return by_hand();
+    }
+    match run(PathBuf::from(library), &PathBuf::from(shared)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn by_hand() -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: heirloom starts `{}` by itself, to run ONNX Runtime in", super::WORKER);
+    ExitCode::from(4)
+}
+
+/// A request, with the bytes that followed it.
+struct Work {
+    request: Request,
+    bytes: Vec<u8>,
+    beside: Beside,
+}
+
+fn run(library: PathBuf, shared: &std::path::Path) -> io::Result<()> {
+    quietly();
+    let mut replies = answers()?;
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).without_time().with_ansi(false).with_max_level(tracing::Level::WARN);
+    // A program of a user's may have one already.
+    let _ = log.try_init();
+    let memory = memory::open(shared)?;
+    // What the program decides is none of this process's business: Ctrl-C reaches both.
+    ctrlc::set_handler(|| {}).map_err(io::Error::other)?;
+    let (send, work) = mpsc::sync_channel(1);
+    // Read beside the work, so that the end of the program is noticed in the middle of a batch.
+    std::thread::Builder::new().name("requests".into()).spawn(move || {
+        let mut requests = BufReader::new(io::stdin().lock());
+        while let Ok(work) = read(&mut requests) {
+            if send.send(work).is_err() {
+                break;
+            }
+        }
+        leave();
+    })?;
+    let mut served = Served { library, memory, networks: BTreeMap::new(), buffer: Vec::new() };
+    while let Ok(work) = work.recv() {
+        if let Request::Close { session } = work.request {
+            served.networks.remove(&session);
+            continue;
+        }
+        let reply = served.answer(work).unwrap_or_else(|error| Reply::Refused(Fault::from(error)));
+        wire::send(&mut replies, &reply)?;
+    }
+    Ok(())
+}
+
+/// No core file of a crash is left in the user's folder.
+fn quietly() {
+    #[cfg(unix)]
+    {
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    }
+}
+
+/// Where answers go: standard output, which from now on is standard error, for libraries print to it.
+fn answers() -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let answers = io::stdout().as_fd().try_clone_to_owned()?;
+        rustix::stdio::dup2_stdout(io::stderr())?;
+        Ok(File::from(answers))
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::io::AsHandle;
+        Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
+    }
+}
+
+/// Ends this process at once: the program is gone, and a batch may still be computed.
+fn leave() {
+    #[cfg(unix)]
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort();
+}
+
+fn read(from: &mut impl Read) -> io::Result<Work> {
+    let request: Request = wire::receive(from)?;
+    let (mut bytes, mut files) = (Vec::new(), Beside::new());
+    if let Request::Session { bytes: length, beside, .. } = &request {
+        bytes = exactly(from, *length)?;
+        for (name, length) in beside {
+            files.insert(name.clone(), exactly(from, *length)?);
+        }
+    }
+    Ok(Work { request, bytes, beside: files })
+}
+
+fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(length).map_err(io::Error::other)?).map_err(io::Error::other)?;
+    if from.take(length).read_to_end(&mut bytes)? as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// What a worker holds.
+struct Served {
+    library: PathBuf,
+    memory: File,
+    networks: BTreeMap<u64, Network>,
+    /// The numbers of a batch.
+    buffer: Vec<f32>,
+}
+
+impl Served {
+    fn answer(&mut self, work: Work) -> Result<Reply, RuntimeError> {
+        let failed = |reason: String| RuntimeError::Run { reason };
+        Ok(match work.request {
+            Request::Open => Reply::Opened { protocol: PROTOCOL, version: library::load(&self.library)? },
+            Request::Start { provider } => {
+                network::start(provider)?;
+                Reply::Started
+            }
+            Request::Session { session, provider, threads, outputs, .. } => {
+                let network = Network::load(provider, threads, &work.bytes, &work.beside, &outputs)?;
+                let (batch, outputs) = (network.batch, network.outputs.clone());
+                self.networks.insert(session, network);
+                Reply::Session { batch, outputs }
+            }
+            Request::Run { session, dims } => {
+                let network = self.networks.get_mut(&session).ok_or_else(|| failed(format!("there is no session {session}")))?;
+                let numbers = dims
+                    .iter()
+                    .try_fold(1usize, |all, size| all.checked_mul(*size))
+                    .ok_or_else(|| failed("its batch is too large".into()))?;
+                self.buffer.resize(numbers, 0.0);
+                let handed = |error: io::Error| failed(format!("its tensors cannot be handed over: {error}"));
+                wire::get(&self.memory, 0, &mut self.buffer).map_err(handed)?;
+                let outputs = network.run(&dims, &self.buffer)?;
+                wire::put(&self.memory, outputs.iter().map(|output| output.values.as_slice())).map_err(handed)?;
+                Reply::Ran { shapes: outputs.into_iter().map(|output| output.shape).collect() }
+            }
+            Request::Close { .. } => return Err(failed("nothing to answer".into())),
+        })
+    }
+}
