@@ -270,6 +270,7 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
             clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
             discordance: power::DISCORDANCE,
             choice: rule.probe.choice(rule.estimand()),
+            seeds_choose: if rule.estimand().compares_groups() { rule.probe.choice(rule.estimand()) } else { 0.0 },
             seed_sd: match mode {
                 Mode::FixedFeature => power::SEED_SD_FIXED_FEATURE,
                 Mode::FullNetwork => power::SEED_SD_FULL_NETWORK,

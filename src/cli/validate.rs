@@ -20,8 +20,8 @@ Exit code 0 if every file is valid, 4 otherwise.";
 /// Check policy files without running anything.
 ///
 /// Shows every mistake at once, with its line, what is wrong and what to write instead. Files that a policy names (data, trigger
-/// pictures, the reference model) are looked for too. Where rules sort images by an attribute, the data's index is read: of how many images
-/// the attribute is not known is said.
+/// pictures, the reference model) are looked for too. Where rules sort images by an attribute, it says of how many
+/// images the attribute is not known.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::subject::Bench;
 use super::{EngineError, Event, Settings, Task, stage_name};
 use crate::exec::Weights;
@@ -15,7 +13,7 @@ use crate::plan::{self, Tuning};
 use crate::probe::{Arm, Measurement, Outcome};
 use crate::report::TaskAccuracy;
 use crate::stats::Interval;
-use crate::store::Room;
+use crate::store::{Room, Rows, RowsError};
 use crate::transform::geometry;
 use crate::tune::{self, Features, Feed, Mode, Pictures, Raw, Recipe, Standard, TuneError};
 
@@ -96,14 +94,16 @@ fn accuracy(what: String, arm: Option<Arm>, measured: &Measurement) -> Result<Ta
 
 /// Every image as `3 x 8 x 8` means of its pixels.
 fn shrink(pictures: &Pictures, room: &Room) -> Result<Raw, EngineError> {
-    let one = |i: usize| -> Result<Vec<u8>, TuneError> {
+    let one = |(): &mut (), i: usize, row: &mut [u8]| -> Result<(), RowsError> {
         let frame = pictures.frame(i)?;
         let small = geometry::shrink(&frame.planes, (frame.height, frame.width), SIDE);
-        Ok(small.into_iter().flat_map(f32::to_le_bytes).collect())
+        row.chunks_exact_mut(size_of::<f32>()).zip(small).for_each(|(bytes, value)| bytes.copy_from_slice(&value.to_le_bytes()));
+        Ok(())
     };
-    let rows: Vec<Vec<u8>> = (0..pictures.len()).into_par_iter().map(one).collect::<Result<_, _>>()?;
-    let bytes = rows.concat();
-    Raw::of_bytes(&bytes, (pictures.len(), WIDTH), room).ok_or(EngineError::Tune(TuneError::Empty { pictures: pictures.len() }))
+    let mut rows = Rows::new(pictures.len(), WIDTH * size_of::<f32>(), room).map_err(TuneError::from)?;
+    let done = rows.fill(|| (), one).map_err(TuneError::from)?;
+    done.into_iter().collect::<Result<(), _>>().map_err(TuneError::from)?;
+    Ok(Raw::of_rows(rows))
 }
 
 /// Heads on shrunk images, one for each seed, trained as the arms' heads are: the same images of each seed, the same recipe.

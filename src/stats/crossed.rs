@@ -94,6 +94,17 @@ pub fn crossed_worth(table: &[Vec<f64>], worth: &Worth) -> Option<Crossed> {
     Some(Crossed { mean, seeds, clusters, ms_seed, ms_image, ms_rest, skew, between_halves, between_seeds, worth: effective, unit })
 }
 
+/// What choosing on halves of few seeds adds to their mean square, as a share of it: of all of it, because what seeds throw anew for each
+/// image chooses too. `open` is the correlation of two halves that choose for each other, which have `n` and `m` seeds.
+///
+/// The variance of the mean of all is `1 + open` times that of independent ones. Seeds of different halves are correlated by
+/// `open / sqrt(n m)` each, which the mean square between seeds does not show: it comes out too small by the mean correlation of two seeds.
+pub fn between_seeds(open: f64, [n, m]: [usize; 2]) -> f64 {
+    let (n, m) = (n as f64, m as f64);
+    let common = open * 2.0 * (n * m).sqrt() / ((n + m) * (n + m - 1.0)).max(1.0);
+    (1.0 + open) / (1.0 - common) - 1.0
+}
+
 impl Crossed {
     /// Lower bound at the error `alpha` on one side.
     pub fn low(&self, alpha: f64) -> f64 {

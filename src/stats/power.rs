@@ -4,6 +4,7 @@
 
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
 
+use super::crossed::between_seeds;
 use super::{student_t, wilson};
 
 /// Share of the one-sided error that each of two looks spends.
@@ -39,6 +40,8 @@ pub struct PowerInput {
     pub discordance: f64,
     /// What choosing on halves adds to the variance of pictures where nothing stands out, as a share of it.
     pub choice: f64,
+    /// The correlation of two halves of the seeds, where these choose for each other and nothing stands out; else 0.
+    pub seeds_choose: f64,
     /// Assumed standard deviation of the excess between seeds.
     pub seed_sd: f64,
 }
@@ -81,7 +84,8 @@ fn half_width(plan: &PowerInput, seeds: usize, alpha: f64, ratio: f64) -> f64 {
     if seeds < 2 || plan.clusters < 2 {
         return f64::INFINITY;
     }
-    let seed = student_t(alpha, seeds - 1).powi(2) * ratio * plan.seed_sd.powi(2) / seeds as f64;
+    let chosen = 1.0 + between_seeds(plan.seeds_choose, [seeds.div_ceil(2), seeds / 2]);
+    let seed = student_t(alpha, seeds - 1).powi(2) * ratio * chosen * plan.seed_sd.powi(2) / seeds as f64;
     let image = student_t(alpha, plan.clusters - 1).powi(2) * image_variance(plan);
     (seed + image).sqrt().max(wilson(0.0, plan.clusters, alpha).high)
 }
@@ -99,7 +103,7 @@ fn at_look(plan: &PowerInput, seeds: usize, alpha: f64) -> f64 {
     if seeds < 2 || plan.clusters < 2 {
         return 0.0;
     }
-    let sd = (plan.seed_sd.powi(2) / seeds as f64 + image_variance(plan)).sqrt().max(1e-9);
+    let sd = (plan.seed_sd.powi(2) * (1.0 + plan.seeds_choose) / seeds as f64 + image_variance(plan)).sqrt().max(1e-9);
     let standard = Normal::standard();
     let chance = |i: usize| {
         let ratio = spread.inverse_cdf((i as f64 + 0.5) / POINTS as f64) / freedom;
@@ -151,6 +155,7 @@ mod tests {
             clusters: 200,
             discordance: DISCORDANCE,
             choice: 0.0,
+            seeds_choose: 0.0,
             seed_sd: SEED_SD_FIXED_FEATURE,
         }
     }

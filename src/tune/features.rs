@@ -33,6 +33,11 @@ impl Raw {
         Ok(Self { rows })
     }
 
+    /// Features from their rows: `width` numbers each (f32, little-endian).
+    pub fn of_rows(rows: Rows) -> Self {
+        Self { rows }
+    }
+
     /// Features from their bytes (little-endian), if those are `n` rows of `width`.
     pub fn of_bytes(bytes: &[u8], (n, width): (usize, usize), room: &Room) -> Option<Self> {
         if bytes.len() != n * width * size_of::<f32>() {

@@ -61,6 +61,34 @@ fn what_does_not_fit_the_time_is_left_out_and_the_rest_is_judged() {
 }
 
 #[test]
+fn the_accuracy_on_the_target_task_stands_beside_that_of_a_head_on_small_images() {
+    let rules = format!("  - {{ id: both, {SQUARE}, controls: [sham, scratch], limit: 0.9 }}\n");
+    let (_, errors, report, folder) = certify("clean.onnx", &rules, &["--no-cache"]);
+    let all = report["accuracy"].as_array().unwrap_or_else(|| panic!("accuracies: {errors}"));
+    let names: Vec<&str> = all.iter().filter_map(|a| a["what"].as_str()).collect();
+    assert_eq!(names, ["source, fixed features", "from scratch", "linear head on images of 8x8"]);
+    let number = |i: usize, field: &str| all[i][field].as_f64().unwrap_or(f64::NAN);
+    for i in 0..3 {
+        assert!(number(i, "low") < number(i, "accuracy") && number(i, "accuracy") < number(i, "high"), "{}", all[i]);
+    }
+    // The source's stands in its finding too.
+    assert_eq!(all[0]["accuracy"], report["findings"][0]["arms"][0]["rates"]["clean_accuracy"]);
+    // Ten classes: the head learnt something.
+    assert!(number(2, "accuracy") > 0.3, "{}", all[2]);
+    let warned = |name: &str| {
+        let warnings = report["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        warnings.filter(|w| w.starts_with(&format!("{name}: ")) && w.contains("linear head on the images shrunk to 8x8")).count() == 1
+    };
+    for (i, name) in names[..2].iter().enumerate() {
+        assert_eq!(warned(name), number(i, "low") <= number(2, "accuracy"), "{name}: {}", report["warnings"]);
+    }
+    // Two epochs on 200 images teach a network from scratch next to nothing.
+    assert!(warned("from scratch"), "{}", report["warnings"]);
+    let summary = std::fs::read_to_string(folder.path().join("report/summary.md")).expect("a summary");
+    assert!(summary.contains("| linear head on images of 8x8 | 0."), "{summary}");
+}
+
+#[test]
 fn a_network_from_scratch_is_measured_once_for_both_modes() {
     let rules = format!("  - {{ id: both, {SQUARE}, modes: [fixed_feature, full_network], controls: [scratch], limit: 1.0 }}\n");
     let (code, errors, report, folder) = certify("clean.safetensors", &rules, &["--pictures"]);

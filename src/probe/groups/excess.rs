@@ -9,7 +9,7 @@ use super::contrast::{Contrast, candidates, shares};
 use super::{Compared, Groups};
 use crate::probe::table::{Layout, OPPOSITE, kish, largest, openness, paired_seeds};
 use crate::probe::{Measurement, Outcome, ProbeError, Setting, Table};
-use crate::stats::crossed::{Crossed, crossed};
+use crate::stats::crossed::{Crossed, between_seeds, crossed};
 
 /// The test images by group and half, and every contrast between groups.
 struct Comparison<'a> {
@@ -132,8 +132,8 @@ impl<'a> Comparison<'a> {
         let open = OPPOSITE * self.open(source, controls, over, &pairs)?;
         let Some(fit) = table.crossed() else { return Ok(table) };
         let odd = pairs.iter().filter(|(mine, _)| mine.seed % 2 == 1).count();
-        let between_seeds = fit.ms_seed * between_few(open, [pairs.len() - odd, odd]);
-        Ok(Table { between_halves: open * fit.of_clusters(), between_seeds, ..table })
+        let added = fit.ms_seed * between_seeds(open, [pairs.len() - odd, odd]);
+        Ok(Table { between_halves: open * fit.of_clusters(), between_seeds: added, ..table })
     }
 
     /// How far it is open which contrast is chosen, on all images and seeds.
@@ -201,17 +201,6 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What choosing on halves of few seeds adds to their mean square, as a share of it: of all of it, because what seeds throw anew for each
-/// image chooses too.
-///
-/// The variance of the mean of all is `1 + o` times that of independent ones, o what is open. Seeds of different halves are correlated by
-/// `o / sqrt(n m)` each, which the mean square between seeds does not show: it comes out too small by the mean correlation of two seeds.
-fn between_few(open: f64, [n, m]: [usize; 2]) -> f64 {
-    let (n, m) = (n as f64, m as f64);
-    let common = open * 2.0 * (n * m).sqrt() / ((n + m) * (n + m - 1.0)).max(1.0);
-    (1.0 + open) / (1.0 - common) - 1.0
-}
-
 /// How far a mean is from zero, in standard errors; nothing is 0 from itself.
 fn ahead_by(fit: &Crossed) -> f64 {
     if fit.mean.abs() < 1e-12 { 0.0 } else { fit.mean.abs() / fit.error().max(f64::MIN_POSITIVE) }
@@ -255,5 +244,5 @@ pub fn widest(source: &Measurement, controls: &[&Measurement], compared: &Compar
     let shown = |value: f64| if setting.estimand == crate::probe::Estimand::WorstGroupAccuracy { 1.0 - value } else { value };
     let numbers = std::iter::once((source, &mine)).chain(controls.iter().copied().zip(&others));
     let numbers: Vec<String> = numbers.map(|(m, of)| format!("{} {:.2}", m.arm.name(), shown(of[at]))).collect();
-    Ok(format!("{} ({})", contrast.what, numbers.join(", ")))
+    Ok(format!("{}: {}", contrast.what, numbers.join(", ")))
 }

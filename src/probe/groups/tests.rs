@@ -74,8 +74,8 @@ fn a_group_that_is_always_wrong_is_found_by_every_number() {
         assert!(near(plain, if estimand == Estimand::WorstGroupAccuracy { 0.0 } else { want }), "{estimand:?}: {plain}");
     }
     let what = |estimand, controls: &[&Measurement]| widest(&m, controls, &compared, &setting(&probe, estimand)).unwrap();
-    assert_eq!(what(Estimand::GroupGap, &[]), "widest gap: c0 of v0 are called right more often than c0 of v1 (source 1.00)");
-    assert_eq!(what(Estimand::WorstGroupAccuracy, &[&right]), "worst group: c0 of v1 (source 0.00, scratch 1.00)");
+    assert_eq!(what(Estimand::GroupGap, &[]), "widest gap: c0 of v0 are called right more often than c0 of v1: source 1.00");
+    assert_eq!(what(Estimand::WorstGroupAccuracy, &[&right]), "worst group: c0 of v1: source 0.00, scratch 1.00");
 }
 
 /// An arm whose groups are right at these rates (label by value), exactly: of each ten images of a group the first ones are.
