@@ -384,7 +384,7 @@ impl RegistryError {
                 Some("open the file in a text editor to see what the server answered, and download the checkpoint again")
             }
             Self::EmptyFolder { .. } => {
-                Some("name the checkpoint's file; export the model to ONNX, or save its weights as safetensors, where there is none")
+                Some("name the file; export the model to ONNX, or save its weights as safetensors, where there is none")
             }
             Self::Unknown { .. } => Some("export the model to ONNX, or save its weights as safetensors"),
             Self::Empty { .. } | Self::Changed { .. } => Some("wait until it is written in full, or fetch it again"),

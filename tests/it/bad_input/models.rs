@@ -129,6 +129,69 @@ fn a_pickle() {
 }
 
 #[test]
+fn weights_of_tensorflow_js() {
+    let message =
+        refuse("group1-shard1of4.bin", &[0, 1, 2, 3, 4, 5, 6, 7, 8], &["weights of TensorFlow.js", "hint: export the model to ONNX"]);
+    assert!(!message.contains("pickle"), "{message}");
+}
+
+#[test]
+fn one_part_of_a_checkpoint_and_a_folder_of_several() {
+    let folder = folder();
+    let part = file(folder.path(), "model-00001-of-00002.safetensors", b"x");
+    file(folder.path(), "model.safetensors.index.json", br#"{"weight_map": {"a": "model-00002-of-00002.safetensors"}}"#);
+    refused(&heirloom(&["inspect", &part]), 2, &["one of several parts", "model.safetensors.index.json"]);
+    let path = folder.path().display().to_string();
+    refused(&heirloom(&["inspect", &path]), 2, &["model-00002-of-00002.safetensors", "hint: fetch all parts"]);
+    file(folder.path(), "model.onnx", b"x");
+    refused(&heirloom(&["inspect", &path]), 2, &["several checkpoints (model.safetensors.index.json, model.onnx)"]);
+}
+
+/// The clean fixture in a folder of its own, with a file beside it.
+fn beside(model: &str, name: &str, content: &Value) -> (tempfile::TempDir, String) {
+    let folder = folder();
+    let model = file(folder.path(), model, &std::fs::read(fixture(&format!("models/{model}"))).expect("the fixture"));
+    file(folder.path(), name, content.to_string().as_bytes());
+    (folder, model)
+}
+
+#[test]
+fn an_image_processor_that_is_not_understood() {
+    for (config, said) in [
+        (json!({"image_processor_type": "ViTImageProcessor", "do_grayscale": true}), "`do_grayscale` is true"),
+        (json!({"image_processor_type": "PerceiverImageProcessor"}), "PerceiverImageProcessor"),
+        (json!({"image_processor_type": "ViTImageProcessor", "image_mean": [123.7, 116.3, 103.5]}), "`image_mean`"),
+        (json!({"image_processor_type": "ViTImageProcessor", "size": {"longest_edge": 32}}), "`longest_edge`"),
+    ] {
+        let (folder, model) = beside("clean.onnx", "preprocessor_config.json", &config);
+        let said = ["clean.onnx", "preprocessor_config.json", said, "hint: ", "input: {"];
+        refused(&heirloom(&["inspect", &model]), 2, &said);
+        // What the policy says is not asked of the file.
+        let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+        refused(&heirloom(&["plan", &model, "--policy", &policy]), 2, &said);
+        let before = std::fs::read_to_string(&policy).expect("a policy");
+        let input = "input: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], geometry: { resize: squash, filter: bicubic } }\n";
+        std::fs::write(&policy, format!("{before}{input}")).expect("written");
+        let out = heirloom(&["plan", &model, "--policy", &policy]);
+        let told = text(&out.stderr);
+        assert!(out.status.success() && told.contains("squashed to 32x32, bicubic (the policy's `input`"), "{told}");
+    }
+}
+
+#[test]
+fn a_configuration_that_asks_for_another_network() {
+    for (config, said) in [
+        (json!({"architecture": "resnet20", "pretrained_cfg": {}, "model_args": {"aa_layer": "blurpool"}}), "`model_args.aa_layer`"),
+        (json!({"architecture": "resnet20", "pretrained_cfg": {}, "model_args": {"output_stride": 8}}), "resnet-cifar"),
+        (json!({"architecture": "resnet50_gn", "pretrained_cfg": {}}), "resnet50_gn"),
+        (json!({"hidden_layers": 3, "activation": "mish"}), "config.json"),
+    ] {
+        let (_folder, model) = beside("clean.safetensors", "config.json", &config);
+        refused(&heirloom(&["inspect", &model]), 2, &["clean.safetensors", said]);
+    }
+}
+
+#[test]
 fn a_git_lfs_pointer() {
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
     refuse("model.onnx", pointer, &["Git LFS pointer", "`git lfs pull`"]);
