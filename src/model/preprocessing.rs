@@ -62,11 +62,9 @@ impl FoundGeometry {
         let (before, from) = match self.before {
             Before::Same => (size, self.from.clone()),
             Before::Share(share) => (size.map(|side| (side as f64 / share) as usize), self.from.clone()),
-            Before::Pixels(before, of) if of == size => (before, self.from.clone()),
             Before::Pixels(before, of) => {
                 let scaled = |i: usize| (before[i] * size[i] + of[i] / 2) / of[i].max(1);
-                let [h, w] = of;
-                ([scaled(0), scaled(1)], format!("{}, in the proportions of its {h}x{w} pixels", self.from))
+                ([scaled(0), scaled(1)], self.from.clone())
             }
         };
         (Geometry { before_crop: (before != size).then_some(before), ..self.how }, from)
@@ -173,7 +171,9 @@ pub fn settle(found: &Found, user: &InputOverride) -> Result<Preprocessing, Prep
 
 /// How images are brought to `size` (height, width): the user's word, else what was found, else the usual, marked as assumed. With it, who says so.
 pub fn settle_geometry(found: &Found, user: &InputOverride, size: [usize; 2]) -> (Geometry, String) {
-    let stated = found.geometry.as_ref().map(|geometry| geometry.at(size));
+    // A network that takes another size than the file is for: what is resized to keeps its proportion.
+    let other = found.size.filter(|said| *said != size).map(|[h, w]| format!(", which is for {h}x{w} pixels")).unwrap_or_default();
+    let stated = found.geometry.as_ref().map(|geometry| geometry.at(size)).map(|(geometry, from)| (geometry, format!("{from}{other}")));
     let asked = match (user.geometry, stated) {
         (None, Some(stated)) => return stated,
         (None, None) => return (Geometry::default(), "assumed; say otherwise under `input: { geometry: ... }` in the policy".into()),

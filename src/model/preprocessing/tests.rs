@@ -204,9 +204,10 @@ fn a_geometry_follows_the_size_and_the_policy() {
     assert_eq!(at(Before::Share(0.9), 224).0.before_crop, Some([248, 248]));
     assert_eq!(at(Before::Share(1.0), 224).0.before_crop, None);
     assert_eq!(at(Before::Pixels([256; 2], [224; 2]), 224), (Geometry { before_crop: Some([256; 2]), ..how }, "config.json".into()));
-    let (scaled, from) = at(Before::Pixels([256; 2], [224; 2]), 448);
-    assert_eq!(scaled.before_crop, Some([512; 2]));
-    assert!(from.contains("224x224"), "{from}");
+    // A network of another size than the file is for keeps the proportion, and is told.
+    let other = Found { size: Some([224; 2]), ..of(Before::Pixels([256; 2], [224; 2])) };
+    let (scaled, from) = settle_geometry(&other, &InputOverride::default(), [448; 2]);
+    assert_eq!((scaled.before_crop, from.as_str()), (Some([512; 2]), "config.json, which is for 224x224 pixels"));
     let (assumed, from) = settle_geometry(&Found::default(), &InputOverride::default(), [32; 2]);
     assert!(assumed == Geometry::default() && from.starts_with("assumed"), "{from}");
     let user = InputOverride { geometry: Some(Geometry::default()), ..InputOverride::default() };
