@@ -228,7 +228,8 @@ fn against_reference(rule: &Rule, comparisons: &[Comparison]) -> Option<(Verdict
     let why = if trigger.is_local() {
         "innocent checkpoints may differ by as much under a small trigger"
     } else {
-        "innocent checkpoints of other families differ widely under a trigger that changes much of the image; name a reference of the same          architecture and training data"
+        "innocent checkpoints of other families differ widely under a trigger that changes much of the image; name a reference of the same \
+         architecture and training data"
     };
     Some((
         Verdict::Inconclusive,
