@@ -26,7 +26,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let preprocessing =
         Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], order: ChannelOrder::Rgb, from: "ImageNet".into() };
     let (geometry, geometry_from) = (Geometry::default(), String::new());
-    let input = InputSpec { channels: 3, height: side, width: side, layout: Layout::Nchw, preprocessing, geometry, geometry_from };
+    let input = InputSpec {
+        channels: 3,
+        height: side,
+        width: side,
+        layout: Layout::Nchw,
+        preprocessing,
+        geometry,
+        geometry_from,
+        overruled: Vec::new(),
+    };
     // As a certification opens its target task; a folder without splits of its own needs a share that measures.
     let target = data::Target {
         data: DataSpec::Folder(folder.into()),

@@ -66,6 +66,14 @@ pub enum ChannelOrder {
 }
 
 impl ChannelOrder {
+    /// The colour that comes first.
+    pub fn first(self) -> &'static str {
+        match self {
+            Self::Rgb => "red",
+            Self::Bgr => "blue",
+        }
+    }
+
     /// Whether it is the usual one.
     pub fn is_rgb(&self) -> bool {
         *self == Self::Rgb
@@ -105,18 +113,33 @@ pub struct InputSpec {
     /// Where that was read from, or that it was assumed: shown to the user.
     #[serde(default)]
     pub geometry_from: String,
+    /// What the policy says otherwise than the checkpoint itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overruled: Vec<Overruled>,
+}
+
+/// A word of the checkpoint that the policy's `input` contradicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overruled {
+    /// Mean or standard deviation.
+    Normalisation,
+    /// Which colour comes first.
+    ChannelOrder,
+    /// How images are brought to the model's size.
+    Geometry,
 }
 
 impl InputSpec {
     /// Warnings where the policy prepares images otherwise than the checkpoint itself says: what was measured is then another network.
     pub fn contradicted(&self) -> Vec<String> {
-        let Preprocessing { mean, std, from, .. } = &self.preprocessing;
-        let normalised = from.contains(preprocessing::CONTRADICTS);
-        let resized = self.geometry_from.contains(preprocessing::CONTRADICTS);
-        let mut warnings = Vec::new();
-        warnings.extend(normalised.then(|| format!("pictures are normalised by mean {mean:?} and std {std:?}, {from}")));
-        warnings.extend(resized.then(|| format!("images are resized another way: {}", self.resized())));
-        warnings
+        let Preprocessing { mean, std, order, from } = &self.preprocessing;
+        let warning = |what: &Overruled| match what {
+            Overruled::Normalisation => format!("pictures are normalised by mean {mean:?} and std {std:?}, {from}"),
+            Overruled::ChannelOrder => format!("images enter with {} first, {from}", order.first()),
+            Overruled::Geometry => format!("images are resized another way: {}", self.resized()),
+        };
+        self.overruled.iter().map(warning).collect()
     }
 
     /// How images are brought to the model's size, and who says so.
@@ -210,7 +233,7 @@ pub struct InputOverride {
 fingerprint!(InputOverride as "input" { size: "size", mean: "mean", std: "std" } later { channel_order: "channel order", geometry: "geometry" });
 fingerprint!(InputSpec as "input" {
     channels: "channels", height: "height", width: "width", layout: "layout", preprocessing: "preprocessing",
-} later { geometry: "geometry" } without { geometry_from });
+} later { geometry: "geometry" } without { geometry_from, overruled });
 fingerprint!(Preprocessing as "preprocessing" { mean: "mean", std: "std" } later { order: "channel order" } without { from });
 fingerprint!(ChannelOrder: Rgb = "rgb", Bgr = "bgr");
 fingerprint!(Layout: Nchw = "nchw", Nhwc = "nhwc");

@@ -321,6 +321,7 @@ impl<'a> Ground<'a> {
             preprocessing,
             geometry: Geometry::default(),
             geometry_from: String::new(),
+            overruled: Vec::new(),
         };
         let data = data::open_fitted(&target, base, spec.seed, &input.fit(&room))?;
         let class = |name: &String| {

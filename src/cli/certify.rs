@@ -125,21 +125,14 @@ fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 }
 
 /// What the user should know of model and policy before anything runs.
-fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 5] {
+fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 6] {
     let id = &model.identity;
     let input = &model.input;
     [
-        (
-            "model",
-            format!(
-                "{} ({}, {} parameters, digest {})",
-                id.name(),
-                model.description,
-                ModelFacts::from(model).parameters,
-                id.digest.short()
-            ),
-        ),
-        ("policy", format!("{} ({}, digest {})", policy.file.name, policy.source, policy.digest.short())),
+        ("model", format!("{} ({}, {} parameters)", id.name(), model.description, ModelFacts::from(model).parameters)),
+        // In full: what a waiver or a deployment names the model by.
+        ("digest", id.digest.to_string()),
+        ("policy", format!("{} ({}, {})", policy.file.name, policy.source, policy.digest)),
         ("features", format!("{} features, cut at {}: {} (other: --features NAME)", model.cut.width, model.cut.name, model.cut.how)),
         ("pictures", format!("{}x{}, {}", input.height, input.width, input.preprocessing.from)),
         ("resize", input.resized()),

@@ -164,6 +164,7 @@ mod tests {
                 },
                 geometry: Geometry { before_crop: Some([256, 256]), ..Geometry::default() },
                 geometry_from: "config.json".into(),
+                overruled: Vec::new(),
             },
             cut: CutSummary { name: "/avgpool/out".into(), width: 2048, how: "input of the last linear layer".into() },
             operators: BTreeMap::from([("Conv".into(), 53), ("Relu".into(), 49)]),

@@ -188,7 +188,8 @@ fn input(found: &Found, channels: usize, size: [usize; 2], layout: Layout, optio
     let preprocessing = preprocessing::settle(found, &options.input)?;
     let (geometry, geometry_from) = preprocessing::settle_geometry(found, &options.input, size);
     let [height, width] = size;
-    Ok(InputSpec { channels, height, width, layout, preprocessing, geometry, geometry_from })
+    let overruled = preprocessing::overruled(found, &options.input, size);
+    Ok(InputSpec { channels, height, width, layout, preprocessing, geometry, geometry_from, overruled })
 }
 
 /// Why a checkpoint cannot be used.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{ChannelOrder, InputOverride, InputSpec, Preprocessing};
+use super::{ChannelOrder, InputOverride, InputSpec, Overruled, Preprocessing};
 use crate::transform::geometry::{Filter, Geometry, Resize, Rounding};
 pub(super) use places::beside;
 
@@ -138,8 +138,24 @@ pub fn find(checkpoint: &Path, metadata: &BTreeMap<String, String>, user: &Input
     Ok(found)
 }
 
-/// How [`Preprocessing::from`] begins to say that the checkpoint's own word is another.
-pub const CONTRADICTS: &str = "the checkpoint says otherwise:";
+/// What the policy's `input` says otherwise than the checkpoint itself, which takes images of this size (height, width).
+pub fn overruled(found: &Found, user: &InputOverride, size: [usize; 2]) -> Vec<Overruled> {
+    let stated = found.preprocessing.as_ref();
+    let order = stated.map(|stated| stated.order).or(found.order);
+    let geometry = found.geometry.as_ref().map(|geometry| geometry.at(size).0);
+    let all = [
+        (Overruled::Normalisation, stated.is_some_and(|stated| renormalised(stated, user))),
+        (Overruled::ChannelOrder, user.channel_order.is_some_and(|asked| order.is_some_and(|stated| stated != asked))),
+        (Overruled::Geometry, user.geometry.is_some_and(|asked| geometry.is_some_and(|stated| stated != asked))),
+    ];
+    all.into_iter().filter_map(|(what, otherwise)| otherwise.then_some(what)).collect()
+}
+
+/// Whether the policy names another mean or standard deviation.
+fn renormalised(stated: &Preprocessing, user: &InputOverride) -> bool {
+    let apart = |asked: Option<[f32; 3]>, stated: [f32; 3]| asked.is_some_and(|a| a.iter().zip(stated).any(|(a, b)| (a - b).abs() > 1e-3));
+    apart(user.mean, stated.mean) || apart(user.std, stated.std)
+}
 
 /// The user's word, else what was found, else ImageNet's mean and standard deviation, marked as assumed.
 pub fn settle(found: &Found, user: &InputOverride) -> Result<Preprocessing, PreprocessingError> {
@@ -159,12 +175,17 @@ pub fn settle(found: &Found, user: &InputOverride) -> Result<Preprocessing, Prep
         (None, Some(_)) => format!("std: the policy's `input`; mean: {}", base.from),
     };
     let (mean, std) = (user.mean.unwrap_or(base.mean), user.std.unwrap_or(base.std));
-    let apart = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-3);
-    let known = !base.from.starts_with("assumed");
-    let said = if known && (apart(mean, base.mean) || apart(std, base.std)) {
-        format!("{said}; {CONTRADICTS} mean {:?} and std {:?} ({})", base.mean, base.std, base.from)
-    } else {
-        said
+    let stated = found.preprocessing.as_ref();
+    let mut others = Vec::new();
+    if let Some(stated) = stated.filter(|stated| renormalised(stated, user)) {
+        others.push(format!("mean {:?} and std {:?}", stated.mean, stated.std));
+    }
+    if order != base.order && (stated.is_some() || found.order.is_some()) {
+        others.push(format!("{} first", base.order.first()));
+    }
+    let said = match others.as_slice() {
+        [] => said,
+        others => format!("{said}; the checkpoint says otherwise: {} ({})", others.join(", "), base.from),
     };
     checked(mean, std, order, &said)
 }
@@ -182,7 +203,7 @@ pub fn settle_geometry(found: &Found, user: &InputOverride, size: [usize; 2]) ->
     match asked {
         (asked, None) => (asked, "the policy's `input`".into()),
         (asked, Some((other, from))) => {
-            (asked, format!("the policy's `input`; {CONTRADICTS} {} ({from})", other.describe(size[0], size[1])))
+            (asked, format!("the policy's `input`; the checkpoint says otherwise: {} ({from})", other.describe(size[0], size[1])))
         }
     }
 }

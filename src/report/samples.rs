@@ -121,6 +121,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
                 },
                 geometry: Geometry::default(),
                 geometry_from: "preprocessor_config.json".to_owned(),
+                overruled: Vec::new(),
             },
             features: Features { name: "/avgpool/out".to_owned(), width: 64, how: "input of the last linear layer".to_owned() },
             executor: Executor {

@@ -185,12 +185,26 @@ fn the_policy_wins_and_assumptions_are_marked() {
     let file = Found { preprocessing: Some(file), ..nothing.clone() };
     let settled = settle(&file, &user).expect("settled");
     assert_eq!((Some(settled.mean), settled.order), (user.mean, ChannelOrder::Bgr));
-    assert!(settled.from.contains(CONTRADICTS) && settled.from.contains("config.json"), "{settled:?}");
+    assert!(
+        settled.from.ends_with("the checkpoint says otherwise: mean [0.5, 0.5, 0.5] and std [0.25, 0.25, 0.25] (config.json)"),
+        "{settled:?}"
+    );
+    assert_eq!(overruled(&file, &user, [32; 2]), [Overruled::Normalisation]);
+    assert_eq!(overruled(&nothing, &user, [32; 2]), [], "what is assumed is no word of the checkpoint");
     let same = InputOverride { mean: Some([0.5; 3]), ..InputOverride::default() };
-    assert!(!settle(&file, &same).expect("settled").from.contains(CONTRADICTS));
+    assert!(!settle(&file, &same).expect("settled").from.contains("otherwise"));
+    assert_eq!(overruled(&file, &same, [32; 2]), []);
     let turned = InputOverride { channel_order: Some(ChannelOrder::Rgb), ..InputOverride::default() };
     let settled = settle(&file, &turned).expect("settled");
     assert!(settled.order == ChannelOrder::Rgb && settled.from.contains("channel order"), "{settled:?}");
+    assert!(settled.from.ends_with("the checkpoint says otherwise: blue first (config.json)"), "{settled:?}");
+    assert_eq!(overruled(&file, &turned, [32; 2]), [Overruled::ChannelOrder]);
+    assert_eq!(overruled(&nothing, &turned, [32; 2]), []);
+    // A file that has such words in its own name says nothing by them.
+    let named = Preprocessing { from: "assumed: the checkpoint says otherwise: config.json".into(), ..settled };
+    let named = Found { preprocessing: Some(named), ..nothing.clone() };
+    assert_eq!(overruled(&named, &InputOverride::default(), [32; 2]), []);
+    assert_eq!(overruled(&named, &user, [32; 2]), [Overruled::Normalisation]);
     let zero = InputOverride { std: Some([0.0; 3]), ..InputOverride::default() };
     assert!(settle(&nothing, &zero).is_err());
 }
@@ -212,5 +226,7 @@ fn a_geometry_follows_the_size_and_the_policy() {
     assert!(assumed == Geometry::default() && from.starts_with("assumed"), "{from}");
     let user = InputOverride { geometry: Some(Geometry::default()), ..InputOverride::default() };
     let (asked, from) = settle_geometry(&of(Before::Same), &user, [32; 2]);
-    assert!(asked == Geometry::default() && from.contains(CONTRADICTS) && from.contains("bicubic"), "{from}");
+    assert!(asked == Geometry::default() && from.contains("the checkpoint says otherwise") && from.contains("bicubic"), "{from}");
+    assert_eq!(overruled(&of(Before::Same), &user, [32; 2]), [Overruled::Geometry]);
+    assert_eq!(overruled(&Found::default(), &user, [32; 2]), []);
 }

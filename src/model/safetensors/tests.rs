@@ -16,8 +16,16 @@ fn tiny() -> (Graph, Params, InputSpec, BTreeMap<String, String>) {
     let order = ChannelOrder::Bgr;
     let preprocessing = Preprocessing { mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7], order, from: String::new() };
     let geometry = Geometry { resize: Resize::Squash, before_crop: Some([18, 20]), filter: Filter::Bicubic, ..Geometry::default() };
-    let input =
-        InputSpec { channels: 3, height: 16, width: 16, layout: Layout::Nchw, preprocessing, geometry, geometry_from: String::new() };
+    let input = InputSpec {
+        channels: 3,
+        height: 16,
+        width: 16,
+        layout: Layout::Nchw,
+        preprocessing,
+        geometry,
+        geometry_from: String::new(),
+        overruled: Vec::new(),
+    };
     let notes = BTreeMap::from([("heirloom.arch".to_owned(), "resnet-cifar-8:4,8,16".to_owned())]);
     (graph, Params(params), input, notes)
 }

@@ -98,7 +98,8 @@ fn every_operator_is_written_so_that_onnx_runtime_computes_the_same() {
     let Some(runtime) = library() else { return };
     let preprocessing = Preprocessing { mean: [0.0; 3], std: [1.0; 3], order: ChannelOrder::Rgb, from: "a test".into() };
     let (geometry, geometry_from) = (Geometry::default(), String::new());
-    let input = InputSpec { channels: 1, height: 1, width: 1, layout: Layout::Nchw, preprocessing, geometry, geometry_from };
+    let overruled = Vec::new();
+    let input = InputSpec { channels: 1, height: 1, width: 1, layout: Layout::Nchw, preprocessing, geometry, geometry_from, overruled };
     let suite = Suite::whole().0;
     let mut unwritten = Vec::new();
     for case in &suite {
