@@ -1,0 +1,229 @@
+//! Why data cannot be used, and what to do about it.
+
+use std::collections::BTreeMap;
+
+use super::{DataSpec, Split};
+
+/// Why data cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what each field is")]
+pub enum DataError {
+    /// What is wrong with a data set as a whole, and which.
+    #[error("data {data}: {source}")]
+    Set { data: String, source: Box<DataError> },
+    /// More classes than can be counted.
+    #[error("it has {classes} classes, {most} are the most")]
+    ManyClasses { classes: usize, most: usize },
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    /// What does not fit into memory cannot be kept on disk.
+    #[error(transparent)]
+    Rows(#[from] crate::store::RowsError),
+    /// A pattern matches nothing.
+    #[error("no file matches {path}; relative paths start at the policy's folder, `{{split}}` stands for train or test, `*` for anything")]
+    NoFiles { path: String },
+    /// Not a data set inside the program.
+    #[error("no embedded data set is called `{name}`; there are: {known}")]
+    UnknownEmbedded { name: String, known: String },
+    /// A parquet file that is broken or holds something else.
+    #[error("{file}: not a readable parquet file of pictures: {reason}")]
+    Parquet { file: String, reason: String },
+    /// A parquet file without pictures or labels.
+    #[error("{file}: there is no usable column {wanted}; its columns are: {columns}")]
+    NoColumn { file: String, wanted: String, columns: String },
+    /// A binary file that breaks its format.
+    #[error("{path}: {reason}")]
+    Format { path: String, reason: String },
+    /// An attributes file that cannot be joined.
+    #[error("attributes {path}: {reason}")]
+    Csv { path: String, reason: String },
+    /// A file of attributes for other pictures.
+    #[error("{path}: none of its ids is one of the data's (it has `{theirs}`, the data have `{ours}`)")]
+    Unjoined {
+        /// The file.
+        path: String,
+        /// One of its ids.
+        theirs: String,
+        /// One of the data's.
+        ours: String,
+    },
+    /// A link out of the data folder.
+    #[error("{path} links to a place outside {root}; copy the file into it")]
+    Outside { path: String, root: String },
+    /// Pages that need a decompressor which is not here.
+    #[error("{file}: its column `{column}` is compressed with {codec}, which is not read")]
+    Compression { file: String, column: String, codec: String },
+    /// A column that can be no attribute.
+    #[error("the column `{name}` {why}")]
+    Column { name: String, why: String },
+    /// A column that can be no label.
+    #[error("{file}: its label column `{column}` {why}")]
+    LabelColumn { file: String, column: String, why: String },
+    /// A label that cannot be a class.
+    #[error("{id}: its label {value} is neither a whole number nor a name")]
+    OddLabel { id: String, value: String },
+    /// A null label.
+    #[error("{id}: its label is null")]
+    NoLabel { id: String },
+    /// A label that is no class.
+    #[error("{id}: its label {label} is none of the {classes} classes (labels count from 0)")]
+    Label { id: String, label: String, classes: usize },
+    /// Numbers in one file, names in another.
+    #[error("{id}: its label is a number, others are names")]
+    MixedLabels { id: String },
+    /// Two lists of class names.
+    #[error("files of one data set name their classes differently: {one} / {other}")]
+    ClassNamesDiffer { one: String, other: String },
+    /// One name for two classes.
+    #[error("the class `{name}` is there twice")]
+    ClassTwice { name: String },
+    /// A class or column that does not exist.
+    #[error("no {what} is called `{name}`{hint}; there are: {known}")]
+    Unknown { what: &'static str, name: String, hint: String, known: String },
+    /// No image can be put into a group.
+    #[error("{split}: no image has a value in column `{column}`, so that there is nothing to balance")]
+    NoValue { split: Split, column: String },
+    /// Balance over a group without pictures.
+    #[error("{split}: no picture has {group}, so that `balance` would leave none")]
+    EmptyGroup { split: Split, group: String },
+    /// An attribute that tells nothing apart.
+    #[error("all training pictures have the same `{column}` ({value}): there is nothing to balance")]
+    OneValue { column: String, value: String },
+    /// No value named for each class.
+    #[error(
+        "`correlation` with `{column}` needs to know which value goes with which class: name one for each of the {classes} classes under \
+         `aligned` (its values are {values})"
+    )]
+    NotAligned { column: String, classes: usize, values: String },
+    /// Fewer pictures than groups.
+    #[error("{split}: `limit: {limit}` is less than the {groups} groups of `balance`")]
+    LimitTooSmall { split: Split, limit: usize, groups: usize },
+    /// Nothing trains, or nothing measures.
+    #[error("{split}: there are no pictures")]
+    EmptySplit { split: Split },
+    /// Classes without pictures.
+    #[error("{split}: {count} classes have no pictures ({names}); list the classes to use under `classes`")]
+    EmptyClasses { split: Split, count: usize, names: String },
+    /// Nothing to tell apart.
+    #[error("there is one class, `{name}`: a target task tells at least two apart")]
+    OneClass { name: String },
+    /// Neither splits nor a share.
+    #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share`")]
+    NoSplits,
+    /// Both splits and a share.
+    #[error("the data has train and test splits of its own: leave `test_share` out")]
+    SplitTwice,
+    /// More broken pictures than the target puts up with.
+    #[error("{count} of {total} pictures do not decode, more than the share of {share} that `broken` allows: {shown}")]
+    TooManyBroken { count: usize, total: usize, share: f64, shown: String },
+    /// Images that train and measure.
+    #[error(
+        "{count} of {total} test images are training images too, the same in every pixel, more than the share of {share} that `overlap` \
+         allows: {named}"
+    )]
+    Shared { count: usize, total: usize, share: f64, named: String },
+    /// One picture cannot be brought to the network's size.
+    #[error("{id}: {source}")]
+    Misfit { id: String, source: crate::transform::geometry::FitError },
+    /// One picture does not decode.
+    #[error("{id}: the picture does not decode: {reason}")]
+    Picture { id: String, reason: String },
+    /// An index beyond the end.
+    #[error("there is no picture {index}: the data set has {len}")]
+    NoSuchPicture { index: usize, len: usize },
+}
+
+impl DataError {
+    /// A column that was not found is one that cannot be used, where it is that.
+    pub(super) fn explained(self, unusable: &BTreeMap<String, String>) -> Self {
+        match &self {
+            Self::Unknown { what: "column", name, .. } => match unusable.get(name) {
+                Some(why) => Self::Column { name: name.clone(), why: why.clone() },
+                None => self,
+            },
+            _ => self,
+        }
+    }
+
+    /// The same, with the data set where the message names none of its files.
+    pub(super) fn about(self, data: &DataSpec) -> Self {
+        match self {
+            Self::Unknown { .. }
+            | Self::Column { .. }
+            | Self::ClassTwice { .. }
+            | Self::ClassNamesDiffer { .. }
+            | Self::NoValue { .. }
+            | Self::EmptyGroup { .. }
+            | Self::LimitTooSmall { .. }
+            | Self::EmptySplit { .. }
+            | Self::EmptyClasses { .. }
+            | Self::OneClass { .. }
+            | Self::NoSplits
+            | Self::SplitTwice
+            | Self::TooManyBroken { .. }
+            | Self::Shared { .. } => Self::Set { data: data.to_string(), source: Box::new(self) },
+            named => named,
+        }
+    }
+
+    /// What to do about it, where the message does not say.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Set { source, .. } => return source.hint(),
+            Self::Read { .. } => "put the file there and make it readable, or correct `target` in the policy",
+            Self::Parquet { .. } | Self::Format { .. } => {
+                "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
+            }
+            Self::NoColumn { .. } => "rename the column in the file",
+            Self::Compression { .. } => {
+                "write the file anew with Zstandard or Snappy: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\", compression=\"zstd\")"
+            }
+            Self::Column { .. } | Self::LabelColumn { .. } => {
+                "write what is wanted of it into a column of text or numbers, or into a CSV file (`attributes`)"
+            }
+            Self::Csv { .. } => {
+                "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture"
+            }
+            Self::Unjoined { .. } => "write the ids as the data have them, or name the file that belongs to these pictures",
+            Self::NoLabel { .. } | Self::OddLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
+                "correct the label in the file, or the class names it declares"
+            }
+            Self::ClassTwice { .. } | Self::ClassNamesDiffer { .. } => "give every class one name, the same in all files",
+            Self::Unknown { .. } => "correct the name under `target` in the policy",
+            Self::NoValue { .. } => "fill in the values, or balance over another column; empty, NaN, None, NA, N/A and null are no values",
+            Self::EmptyGroup { .. } => "take a column out of `balance`, or use only classes (`classes`) that have every group",
+            Self::LimitTooSmall { .. } => "raise the limit, or take a column out of `balance`",
+            Self::EmptySplit { .. } => {
+                "a target task needs pictures that train and others that measure: add some, or change `target` in the policy"
+            }
+            Self::OneClass { .. } => "add a second class, or more names under `classes`",
+            Self::Rows(error) => error.hint(),
+            Self::TooManyBroken { .. } => "repair or remove these pictures, or raise `target.broken` in the policy",
+            Self::Shared { .. } => {
+                "what was learnt by heart measures nothing: take these images out of one of the two, or raise `target.overlap` in the policy"
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether the policy asks for what the data, in good order, does not have.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Set { source, .. } => source.is_usage(),
+            Self::NoFiles { .. }
+            | Self::UnknownEmbedded { .. }
+            | Self::Unknown { .. }
+            | Self::Column { .. }
+            | Self::OneValue { .. }
+            | Self::Unjoined { .. }
+            | Self::NotAligned { .. }
+            | Self::EmptyGroup { .. }
+            | Self::LimitTooSmall { .. }
+            | Self::NoSplits
+            | Self::Misfit { .. }
+            | Self::SplitTwice => true,
+            _ => false,
+        }
+    }
+}
