@@ -70,23 +70,22 @@ mod tests {
 
     #[test]
     fn what_pillow_refuses_of_a_cut_file_is_broken() {
-        let (mut refused, mut judged) = (0, 0);
+        let (mut refused, mut judged, mut others) = (0, 0, Vec::new());
         for (name, verdict) in verdicts() {
             let bytes = file(&name);
+            // Where the last bytes hold no pixel (checksums, padding), a decoder may want them all the same.
+            let margin = if name.ends_with("jpg") { 0 } else { MARGIN };
             for length in 0..=bytes.len() {
                 let pillow = verdict.whole.iter().any(|(from, to)| (*from..=*to).contains(&length));
                 let ours = decode(&bytes[..length], Orientation::Upright).is_ok();
-                // Where the last bytes hold no pixel (checksums, padding), a decoder may want them all the same.
-                let margin = if name.ends_with("jpg") { 0 } else { MARGIN };
                 let nearly = pillow && !ours && verdict.whole.first().is_some_and(|(from, _)| length < from + margin);
-                assert!(
-                    ours == pillow || nearly,
-                    "{name}: the first {length} of {} bytes: Pillow says {pillow}, we say {ours}",
-                    bytes.len()
-                );
+                if ours != pillow && !nearly {
+                    others.push(format!("{name}: the first {length} of {} bytes: Pillow says {pillow}, we say {ours}", bytes.len()));
+                }
                 (refused, judged) = (refused + usize::from(!ours), judged + 1);
             }
         }
+        assert!(others.is_empty(), "{} of {judged} are judged otherwise:\n{}", others.len(), others.join("\n"));
         assert!(judged > 70_000 && refused > judged / 2, "{refused} of {judged}");
     }
 

@@ -76,7 +76,8 @@ fn truncated_images_of_every_format_are_broken_in_folders_and_in_parquet() {
 #[test]
 fn folders_of_bmp_or_tif_files_are_read_and_others_are_named() {
     for name in ["true-colour.bmp", "palette.bmp", "plain.tif", "deflate.tif", "gray.pgm"] {
-        let data = open(&Target { overlap: 1.0, ..target(DataSpec::Folder("{split}".into())) }, folder_of(&[name]).path(), 0).unwrap();
+        let folder = folder_of(&[name]);
+        let data = open(&Target { overlap: 1.0, ..target(DataSpec::Folder("{split}".into())) }, folder.path(), 0).unwrap();
         assert_eq!((data.test.len(), data.test.image(0).unwrap().width), (2, 37), "{name}");
     }
     let folder = tempfile::tempdir().unwrap();
