@@ -5,6 +5,7 @@
 //! in memory, folders on disk. What was brought to a network's size is all that is kept of a picture.
 //! One format, one file.
 
+pub(crate) mod alone;
 mod attributes;
 mod cells;
 mod cifar;
@@ -14,6 +15,7 @@ mod embedded;
 mod error;
 mod fitted;
 mod folder;
+mod guard;
 mod idx;
 mod parquet;
 mod source;

@@ -4,6 +4,8 @@
 //! those above it in this list (a test enforces it).
 
 pub mod diag;
+#[cfg(test)]
+mod lacks;
 pub mod pixels;
 pub mod stats;
 
@@ -45,3 +47,6 @@ pub mod calibrate;
 pub mod study;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod fuzzing;

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::store::Digest;
 
 pub use beside::Beside;
+pub(crate) use beside::locations as outside;
 pub use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.

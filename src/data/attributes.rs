@@ -1,6 +1,7 @@
 //! Attributes of images: what stands for a value that is not known, and a CSV file of them, joined to the images by id.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use super::DataError;
@@ -19,9 +20,14 @@ pub(super) fn known(value: String) -> String {
 /// Joins the file's columns to the pictures; says which pictures and which lines found no partner.
 pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
     let name = path.display().to_string();
-    let broken = |reason: String| DataError::Csv { path: name.clone(), reason };
     let file = std::fs::File::open(path).map_err(|source| DataError::Read { path: name.clone(), source })?;
-    let mut reader = csv::Reader::from_reader(file);
+    join_from(file, &name, parts)
+}
+
+/// [`join`] with the contents of the file called `name`.
+pub(super) fn join_from(contents: impl Read, name: &str, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
+    let broken = |reason: String| DataError::Csv { path: name.to_owned(), reason };
+    let mut reader = csv::Reader::from_reader(contents);
     let header = reader.headers().map_err(|e| broken(e.to_string()))?.clone();
     let id_column = header.iter().position(|column| column == "id").ok_or_else(|| broken("it has no column `id`".to_owned()))?;
     let mut lines: BTreeMap<String, csv::StringRecord> = BTreeMap::new();
@@ -51,7 +57,7 @@ pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>,
     }
     if total == lines.len() {
         let (theirs, ours) = (lines.keys().next().cloned().unwrap_or_default(), missing.first().cloned().unwrap_or_default());
-        return Err(DataError::Unjoined { path: name, theirs, ours });
+        return Err(DataError::Unjoined { path: name.to_owned(), theirs, ours });
     }
     let mut warnings = Vec::new();
     if !missing.is_empty() {

@@ -46,7 +46,7 @@ fn load(file: &Path) -> Result<Arc<[u8]>, DataError> {
     Ok(std::fs::read(file).map_err(unreadable)?.into())
 }
 
-fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
+pub(super) fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
     let size = label_bytes + PIXELS;
     if buffer.is_empty() || !buffer.len().is_multiple_of(size) {
         return Err(format!("its length {} is not a multiple of {size}, the size of one picture", buffer.len()));

@@ -49,7 +49,7 @@ fn load<const N: usize>(folder: &Path, name: &str) -> Result<([usize; N], Vec<u8
     }
 }
 
-fn parse<const N: usize>(input: impl Read, path: &str) -> Result<([usize; N], Vec<u8>), DataError> {
+pub(super) fn parse<const N: usize>(input: impl Read, path: &str) -> Result<([usize; N], Vec<u8>), DataError> {
     let broken = |reason: String| DataError::Format { path: path.to_owned(), reason };
     let mut bytes = Vec::new();
     input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| broken(format!("it cannot be read: {e}")))?;
@@ -60,12 +60,13 @@ fn parse<const N: usize>(input: impl Read, path: &str) -> Result<([usize; N], Ve
     if bytes.get(..4) != Some(&[0, 0, 8, N as u8]) {
         return Err(broken(format!("it is no IDX file of bytes with {N} dimensions (its first bytes should be 00 00 08 {N:02})")));
     }
+    let header = bytes.get(4..4 + 4 * N).ok_or_else(|| broken(format!("it ends inside its header: {} bytes", bytes.len())))?;
     let mut sizes = [0; N];
-    for (size, chunk) in sizes.iter_mut().zip(bytes.get(4..4 + 4 * N).unwrap_or_default().as_chunks::<4>().0) {
+    for (size, chunk) in sizes.iter_mut().zip(header.as_chunks::<4>().0) {
         *size = u32::from_be_bytes(*chunk) as usize;
     }
     let needed = sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
-    let held = bytes.len().saturating_sub(4 + 4 * N);
+    let held = bytes.len() - (4 + 4 * N);
     if needed != Some(held) {
         return Err(broken(format!("its header says {sizes:?} values, it holds {held} bytes")));
     }

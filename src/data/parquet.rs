@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use ::parquet::record::{Field, Row as Values};
 use ::parquet::schema::types::{Type, TypePtr};
 
 use super::cells::{Cell, nanoseconds, repeated, unusable};
+use super::guard::guarded;
 use super::source::{Label, Picture, Row, Rows, Want, relative_id, resolve};
 use super::{DataError, Split};
 
@@ -59,10 +59,8 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -
 /// Reads one file; `name` is what its pictures' ids start with.
 pub(super) fn read_file<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> Result<Rows, DataError> {
     // The parquet crate returns errors for most broken files and panics on some: both say the same to the user.
-    match catch_unwind(AssertUnwindSafe(|| read_checked(input, name, want))) {
-        Ok(result) => result,
-        Err(_) => Err(DataError::Parquet { file: name.to_owned(), reason: "its pages contradict its footer".to_owned() }),
-    }
+    let contradiction = || DataError::Parquet { file: name.to_owned(), reason: "its pages contradict its footer".to_owned() };
+    guarded(|| read_checked(input, name, want)).unwrap_or_else(|| Err(contradiction()))
 }
 
 fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> Result<Rows, DataError> {

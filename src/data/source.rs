@@ -173,7 +173,7 @@ pub(super) fn read(spec: &DataSpec, splits: &[Option<Split>], base: &Path, want:
     assemble(parts)
 }
 
-fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
+pub(super) fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
     let classes = class_names(&parts)?;
     let indices: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
     let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new(), unusable: BTreeMap::new() };

@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
 }
 
 /// The locations of all tensors that are kept outside the file.
-fn locations(bytes: &[u8]) -> BTreeSet<String> {
+pub(crate) fn locations(bytes: &[u8]) -> BTreeSet<String> {
     let model = ModelProto::decode(bytes).unwrap_or_default();
     let functions = model.functions.into_iter().map(|function| GraphProto { node: function.node, initializer: Vec::new() });
     let mut graphs: Vec<GraphProto> = model.graph.into_iter().chain(functions).collect();

@@ -31,17 +31,22 @@ impl Report {
     /// Reads a report: `report.json`, or the folder that holds it.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let path = report_file(path);
-        let bytes = read_at_most(&path, MOST_REPORT, |file| Box::new(file))?;
+        Self::parse(&read_at_most(&path, MOST_REPORT, |file| Box::new(file))?, &path)
+    }
+
+    /// A report from the bytes of the file `path`.
+    pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Self, ReadError> {
+        let path = path.to_owned();
         let invalid = |source: serde_json::Error| {
             if source.is_eof() { ReadError::Truncated { path: path.clone() } } else { ReadError::Invalid { path: path.clone(), source } }
         };
-        let version = serde_json::from_slice::<Version>(&bytes).map_err(invalid)?;
+        let version = serde_json::from_slice::<Version>(bytes).map_err(invalid)?;
         match version.schema {
             Some(SCHEMA) if version.status.is_some() => {
                 let summary = version.summary.unwrap_or_default().chars().take(LONGEST_SUMMARY).collect();
                 Err(ReadError::Incomplete { path, summary })
             }
-            Some(SCHEMA) => serde_json::from_slice(&bytes).map_err(invalid),
+            Some(SCHEMA) => serde_json::from_slice(bytes).map_err(invalid),
             Some(found) => Err(ReadError::Version { path, found }),
             None => Err(ReadError::NotAReport { path }),
         }
@@ -65,8 +70,14 @@ impl Report {
         if Digest::of(&bytes) != sidecar.digest {
             return Err(ReadError::Digest { path, report });
         }
+        Self::parse_measurements(&bytes, &path)
+    }
+
+    /// Measurements from the unpacked bytes of the file `path`.
+    pub(crate) fn parse_measurements(bytes: &[u8], path: &Path) -> Result<Vec<Measurement>, ReadError> {
+        let path = path.to_owned();
         let measurements: Vec<Measurement> =
-            serde_json::from_slice(&bytes).map_err(|source| ReadError::Invalid { path: path.clone(), source })?;
+            serde_json::from_slice(bytes).map_err(|source| ReadError::Invalid { path: path.clone(), source })?;
         match measurements.iter().find_map(|m| contradiction(m).map(|what| (m, what))) {
             Some((m, what)) => Err(ReadError::Contradiction { path, rule: m.rule.clone(), what }),
             None => Ok(measurements),

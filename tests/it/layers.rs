@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 20] = [
-    &["diag", "stats", "pixels"],
+const LAYERS: [&[&str]; 21] = [
+    &["diag", "lacks", "stats", "pixels"],
     &["store"],
     &["registry"],
     &["runtime"],
@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 20] = [
     &["series"],
     &["calibrate", "study"],
     &["cli"],
+    &["fuzzing"],
 ];
 
 fn layer(module: &str) -> Option<usize> {

@@ -6,6 +6,8 @@ mod calibrate;
 mod certify;
 mod cli;
 mod identities;
+#[path = "../../src/lacks.rs"]
+mod lacks;
 mod layers;
 mod probes;
 mod run;

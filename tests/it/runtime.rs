@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::lacks::lacks;
 use super::run::{command, file, heirloom, text};
 
 fn path(name: &str) -> String {
@@ -15,7 +16,7 @@ fn path(name: &str) -> String {
 fn library() -> Option<String> {
     let named = std::env::var("ORT_DYLIB_PATH").ok().filter(|named| !named.is_empty() && named != "off");
     if named.is_none() {
-        println!("skipped: ORT_DYLIB_PATH names no ONNX Runtime library");
+        lacks("ONNX Runtime (ORT_DYLIB_PATH names no library)");
     }
     named
 }
@@ -237,7 +238,7 @@ fn compiled(folder: &Path, code: &str) -> Option<PathBuf> {
     if made.is_ok_and(|status| status.success()) {
         return Some(library);
     }
-    println!("skipped: no C compiler here");
+    lacks("a C compiler");
     None
 }
 

@@ -1,7 +1,5 @@
 //! What PyTorch, torchvision and Transformers answer (`tests/golden/arch/make.py`), and two files of one network.
 
-use std::path::PathBuf;
-
 use candle_core::{DType, Device, Tensor};
 
 use super::*;
@@ -90,17 +88,9 @@ fn networks_that_config_json_makes_others_answer_as_timm_does() {
     }
 }
 
-fn shared() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    ["../shared/models", "../../shared/models"].iter().map(|p| root.join(p)).find(|p| p.is_dir())
-}
-
 #[test]
 fn onnx_and_safetensors_of_one_network_agree() {
-    let Some(folder) = shared() else {
-        eprintln!("skipped: no shared models beside the checkout");
-        return;
-    };
+    let Some(folder) = crate::lacks::shared("models") else { return };
     // The first four outputs for the first picture, by ONNX Runtime: tests/golden/arch/runtime.py.
     let runtime = [
         ("resnet20-cifar10", [3.105_088, 24.759_315, -5.880_774_5, 1.623_568_4]),

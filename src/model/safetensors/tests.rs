@@ -204,11 +204,7 @@ fn a_checkpoint_of_ours_loads_with_its_features() {
 
 #[test]
 fn published_checkpoints_load() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let Some(folder) = ["../shared/models", "../../shared/models"].iter().map(|p| root.join(p)).find(|p| p.is_dir()) else {
-        println!("skipped: no shared models");
-        return;
-    };
+    let Some(folder) = crate::lacks::shared("models") else { return };
     for (name, width, parameters) in
         [("resnet20-cifar10", 64, 269_722), ("resnet56-cifar10", 64, 853_018), ("efficientnet-lite0-imagenet", 1280, 4_652_008)]
     {

@@ -129,6 +129,27 @@ fn a_packed_idx_file_that_is_cut_off() {
 }
 
 #[test]
+fn a_parquet_file_at_which_its_reader_panics() {
+    let folder = folder();
+    // Found by fuzzing: a column that begins before the file.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parquet/found-negative-offset");
+    for split in ["train", "test"] {
+        file(folder.path(), &format!("{split}.parquet"), &std::fs::read(&path).expect("a file of the corpus"));
+    }
+    refuse(folder.path(), r#"{ data: { parquet: "{split}.parquet" } }"#, 2, &["train.parquet", "its pages contradict its footer"]);
+}
+
+#[test]
+fn an_idx_file_that_ends_inside_its_header() {
+    let folder = folder();
+    for prefix in ["train", "t10k"] {
+        file(folder.path(), &format!("{prefix}-images-idx3-ubyte"), &[0, 0, 8, 3, 0, 0, 0]);
+        file(folder.path(), &format!("{prefix}-labels-idx1-ubyte"), &[0, 0, 8, 1, 0, 0, 0, 0]);
+    }
+    refuse(folder.path(), "{ data: { idx: . } }", 2, &["train-images-idx3-ubyte", "it ends inside its header: 7 bytes"]);
+}
+
+#[test]
 fn a_cifar_file_of_the_wrong_length() {
     let folder = folder();
     file(folder.path(), "data_batch_1.bin", &[0; 3072]);

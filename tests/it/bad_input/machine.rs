@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::reports::{FILES, certified, no_verdict};
 use super::{clean_model, folder, names, refused};
+use crate::lacks::lacks;
 use crate::run::{command, file, heirloom, text};
 
 /// Runs the binary where no file can grow: each write fails as on a full disk.
@@ -125,7 +126,7 @@ fn a_device_that_there_is_not() {
 #[test]
 fn a_result_that_cannot_be_printed() {
     let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
-        println!("skipped: no /dev/full here");
+        lacks("/dev/full");
         return;
     };
     let out = command().args(["inspect", &clean_model()]).stdout(full).output().expect("the binary runs");
@@ -138,7 +139,7 @@ fn a_folder_that_must_not_be_written_to() {
     let policy = certified(folder.path());
     // Not even root writes here.
     if !Path::new("/proc/self").is_dir() {
-        println!("skipped: no /proc here");
+        lacks("/proc/self");
         return;
     }
     let report = folder.path().display().to_string();

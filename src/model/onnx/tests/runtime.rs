@@ -24,7 +24,7 @@ fn library() -> Option<Runtime> {
     let named = std::env::var_os("ORT_DYLIB_PATH").filter(|named| !named.is_empty());
     let search = runtime::open(&named.map_or(Wanted::Any, |named| Wanted::named(&named)), &Host::Here).expect("a library that fits");
     if search.runtime.is_none() {
-        println!("skipped: no ONNX Runtime library is found; ORT_DYLIB_PATH names one");
+        crate::lacks::lacks("ONNX Runtime (none is found; ORT_DYLIB_PATH names one)");
     }
     search.runtime
 }

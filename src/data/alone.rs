@@ -1,0 +1,57 @@
+//! The formats of data sets from bytes alone, for fuzzing: as far as opening a data set goes, the pictures included.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::source::{Entry, Picture, Rows, Want, assemble};
+use super::{Orientation, Record, attributes, cifar as binary, idx as plain, parquet as columns};
+use crate::store::{Heap, Room};
+
+/// A file of any columns; rows become entries, pictures are decoded.
+pub(crate) fn parquet(bytes: &[u8]) -> bool {
+    let (room, bytes) = (Room::boundless(), bytes::Bytes::copy_from_slice(bytes));
+    let heap = Heap::new(&room);
+    let listed = columns::read_file(bytes.clone(), "x.parquet", Want::Index).is_ok();
+    columns::read_file(bytes, "x.parquet", Want::Pictures(&heap)).is_ok_and(opened) || listed
+}
+
+/// Attributes of two pictures.
+pub(crate) fn csv(bytes: &[u8]) -> bool {
+    let entry = |id: &str| Entry {
+        record: Record { id: id.into(), label: 0, cluster: id.into(), attributes: [("there".into(), "already".into())].into() },
+        picture: Picture::Missing("it was not asked for"),
+    };
+    attributes::join_from(bytes, "x.csv", &mut [vec![entry("a"), entry("b")]]).is_ok()
+}
+
+/// The images or the labels of a set, by the number of dimensions that the bytes ask for, packed or plain.
+pub(crate) fn idx(bytes: &[u8]) -> bool {
+    let unpacked = bytes.starts_with(&[0x1f, 0x8b]);
+    let read = |bytes: &mut dyn std::io::Read, three: bool| {
+        if three { plain::parse::<3>(bytes, "x").is_ok() } else { plain::parse::<1>(bytes, "x").is_ok() }
+    };
+    [true, false].map(|three| if unpacked { read(&mut flate2::read::GzDecoder::new(bytes), three) } else { read(&mut &*bytes, three) })
+        != [false, false]
+}
+
+/// Pictures with one or two labels each.
+pub(crate) fn cifar(bytes: &[u8]) -> bool {
+    let buffer: Arc<[u8]> = bytes.into();
+    [1, 2].map(|labels| binary::pictures(&buffer, "x.bin", labels).is_ok_and(|list| opened(Rows { list, ..Rows::default() }))) != [false; 2]
+}
+
+fn opened(rows: Rows) -> bool {
+    assemble(vec![rows])
+        .is_ok_and(|source| source.parts.iter().flatten().filter(|entry| entry.picture.read(Orientation::Upright).is_ok()).count() > 0)
+}
+
+/// Calls `read` with a folder that holds these files: what is read by its path alone.
+pub(crate) fn in_a_folder<T: Default>(files: &[(&str, &[u8])], read: impl FnOnce(&Path) -> T) -> T {
+    let Ok(folder) = tempfile::tempdir() else { return T::default() };
+    for (name, bytes) in files {
+        if std::fs::write(folder.path().join(name), bytes).is_err() {
+            return T::default();
+        }
+    }
+    read(folder.path())
+}

@@ -1,0 +1,188 @@
+//! What the fuzz targets in `fuzz/` feed with bytes of unknown origin: one function per kind of input. No part of the library's
+//! interface.
+//!
+//! Each goes as far as a command would with what it was given, and answers whether the bytes were understood. None may panic, hang or
+//! ask for memory out of proportion. The corpus of each is read again in the library's own tests.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use ndarray::ArrayD;
+
+use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, Params, Preprocessing, arch, onnx, safetensors};
+use crate::policy::{self, Policy};
+use crate::registry::{self, Beside, Contents, Format, ModelRef};
+use crate::report::{self, Report};
+use crate::store::Digest;
+use crate::transform::geometry::Geometry;
+use crate::transform::{Blend, Feature, Overlay, PreparedTrigger, Trigger};
+use crate::{calibrate, data, engine, plant, study};
+
+/// What is read of one input.
+pub type Target = fn(&[u8]) -> bool;
+
+/// Every target by the name that it has in `fuzz/`.
+pub const TARGETS: [(&str, Target); 12] = [
+    ("cifar", cifar),
+    ("config", config),
+    ("csv", csv),
+    ("idx", idx),
+    ("image", image),
+    ("onnx", onnx_file),
+    ("parquet", parquet),
+    ("policy", policy_file),
+    ("report", report_files),
+    ("safetensors", safetensors_file),
+    ("specification", specification),
+    ("trigger", trigger),
+];
+
+/// An ONNX file: surveyed, lowered, and cut where features leave.
+pub fn onnx_file(bytes: &[u8]) -> bool {
+    let outside = registry::outside(bytes);
+    let surveyed = onnx::survey(bytes, Some([8, 8])).is_ok();
+    // Files beside it that cannot be there: their bytes are those of the file.
+    let beside: Beside = outside.into_iter().map(|location| (location, bytes.to_vec())).collect();
+    let Ok(imported) = onnx::load_sized(bytes, &beside, Some([8, 8])) else { return surveyed };
+    let identity = reference("fuzz.onnx", Format::Onnx, bytes);
+    let contents = Contents { bytes: bytes.to_vec(), beside };
+    Model::assemble(identity, imported, Some(&contents), &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
+}
+
+/// A safetensors file without anything beside it, or an index, a byte of 0 and the one file that every tensor of the index lies in.
+pub fn safetensors_file(bytes: &[u8]) -> bool {
+    let at = bytes.iter().position(|byte| *byte == 0).filter(|_| bytes.starts_with(b"{")).unwrap_or(bytes.len());
+    let (file, shard) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let names = registry::Index::of(file).map(|index| index.weight_map.into_values()).into_iter().flatten();
+    let contents = Contents { bytes: file.to_vec(), beside: names.map(|name| (name, shard.to_vec())).collect() };
+    let Ok(imported) = safetensors::load(Path::new("/nowhere/fuzz.safetensors"), &contents, &LoadOptions::default()) else { return false };
+    let identity = reference("/nowhere/fuzz.safetensors", Format::Safetensors, bytes);
+    Model::assemble(identity, imported, None, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
+}
+
+fn reference(name: &str, format: Format, bytes: &[u8]) -> ModelRef {
+    ModelRef { path: name.into(), format, digest: Digest::of(b"fuzz"), bytes: bytes.len() as u64, files: Vec::new() }
+}
+
+/// A policy, as far as no other file is needed to judge it.
+pub fn policy_file(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| parsed(text).is_some())
+}
+
+fn parsed(text: &str) -> Option<Policy> {
+    let options = policy::Options { files: false, today: (2026, 1, 1), ..policy::Options::default() };
+    match policy::parse(text, "fuzz.yaml", Path::new("/nowhere"), &options) {
+        Ok((policy, _)) => Some(policy),
+        Err(error) => {
+            // What is wrong is drawn beside the text, at its place.
+            let _ = error.to_string();
+            None
+        }
+    }
+}
+
+/// The other files that are written by hand: a study, the specification of a planted source, that of a calibration.
+pub fn specification(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let planted = plant::parse(text).is_ok();
+    let calibrated = calibrate::parse(text).is_ok();
+    let studied = data::alone::in_a_folder(&[("study.yaml", bytes)], |folder| study::Grid::read(&folder.join("study.yaml"), None).is_ok());
+    planted || calibrated || studied
+}
+
+/// A picture of a data set.
+pub fn image(bytes: &[u8]) -> bool {
+    [data::Orientation::Upright, data::Orientation::Stored].iter().filter(|way| data::decode::decode(bytes, **way).is_ok()).count() > 0
+}
+
+/// A picture that a trigger is made of, in every way that pictures are used, with one of its shams.
+pub fn trigger(bytes: &[u8]) -> bool {
+    let image = || "image".into();
+    let triggers = [
+        Trigger::Overlay(Overlay { image: image(), size: 0.5, at: crate::transform::Place::default(), opacity: 1.0 }),
+        Trigger::Blend(Blend { image: Some(image()), seed: None, opacity: 0.5 }),
+        Trigger::Feature(Feature { image: image(), mask: Some(image()), opacity: 1.0 }),
+    ];
+    data::alone::in_a_folder(&[("image", bytes)], |folder| {
+        triggers.iter().filter(|trigger| PreparedTrigger::new(trigger, folder, 16, 16).is_ok_and(|made| made.sham(0, 1) != made)).count()
+            > 0
+    })
+}
+
+/// A parquet file with all its rows and pictures.
+pub fn parquet(bytes: &[u8]) -> bool {
+    data::alone::parquet(bytes)
+}
+
+/// The CSV file of a target's attributes.
+pub fn csv(bytes: &[u8]) -> bool {
+    data::alone::csv(bytes)
+}
+
+/// The files of an IDX data set, plain or packed.
+pub fn idx(bytes: &[u8]) -> bool {
+    data::alone::idx(bytes)
+}
+
+/// A file of CIFAR-10 or CIFAR-100.
+pub fn cifar(bytes: &[u8]) -> bool {
+    data::alone::cifar(bytes)
+}
+
+/// The configuration files beside a checkpoint, apart by lines of `---`: `config.json`, `preprocessor_config.json`, `processor_config.json`.
+pub fn config(bytes: &[u8]) -> bool {
+    let names = ["config.json", "preprocessor_config.json", "processor_config.json"];
+    let (mut files, mut rest) = (Vec::new(), Some(bytes));
+    for name in names {
+        let Some(text) = rest else { break };
+        let at = text.windows(5).position(|w| w == b"\n---\n");
+        files.push((name, at.map_or(text, |at| &text[..at])));
+        rest = at.and_then(|at| text.get(at + 5..));
+    }
+    data::alone::in_a_folder(&files, |folder| safetensors::load(&folder.join("model.safetensors"), &TINY, &LoadOptions::default()).is_ok())
+}
+
+/// A small network, whose weights are all the same.
+static TINY: LazyLock<Contents> = LazyLock::new(|| tiny().unwrap_or_default().into());
+
+fn tiny() -> Option<Vec<u8>> {
+    let graph = arch::build("resnet-cifar-8:4,4,4", 3, [16, 16]).ok()?;
+    let params = Params(graph.slots().iter().map(|slot| ArrayD::from_elem(slot.shape.clone(), 0.5)).collect());
+    let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.5; 3], order: ChannelOrder::default(), from: String::new() };
+    let (geometry, geometry_from) = (Geometry::default(), String::new());
+    let input = InputSpec { channels: 3, height: 16, width: 16, layout: Layout::Nchw, preprocessing, geometry, geometry_from };
+    safetensors::write(&graph, &params, &input, &[("heirloom.arch".into(), "resnet-cifar-8:4,4,4".into())].into()).ok()
+}
+
+/// A report and its measurements, apart by a byte of 0: rendered in every form, and judged again.
+pub fn report_files(bytes: &[u8]) -> bool {
+    let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (report, measured) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let Ok(report) = Report::parse(report, Path::new("report.json")) else { return false };
+    let rendered = report::json::render(&report).is_ok() && report::junit::render(&report).is_ok();
+    let written =
+        report::summary::render(&report).len() + report::table::render(&report, report::table::Look { color: true, width: 60 }).len();
+    let measurements = Report::parse_measurements(measured, Path::new("measurements.json.gz")).unwrap_or_default();
+    let Some(policy) = &*JUDGE else { return false };
+    let again = engine::rejudge(&report, &measurements, policy, "2026-01-01", false);
+    rendered && written > 0 && report::json::render(&again).is_ok()
+}
+
+/// What measurements are judged by: every kind of number that is computed from them, few seeds asked.
+static JUDGE: LazyLock<Option<Policy>> = LazyLock::new(|| {
+    parsed(
+        "version: 1\nname: fuzz\ntarget: { data: { embedded: fashion } }\n\
+         transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 }, full_network: { epochs: 1, learning_rate: 0.1 } }\n\
+         seeds: { fixed_feature: { first: 2, most: 4 }, full_network: { first: 2, most: 4 } }\nrules:\n\
+         \x20 - { id: s, probe: { backdoor: { trigger: { patch: { size: 0.2, color: \"#ffff00\" } } } }, limit: 0.1 }\n\
+         \x20 - { id: t, probe: { backdoor: { trigger: { patch: { size: 0.2, color: \"#ffff00\" } }, target_class: c0 } }, limit: 0.1 }\n\
+         \x20 - { id: g, probe: { attribute: { attribute: a, min_group: 2 } }, estimand: group_gap, limit: 0.1 }\n\
+         \x20 - { id: w, probe: { attribute: { attribute: a, min_group: 2 } }, estimand: worst_group_accuracy, limit: 0.1 }\n\
+         \x20 - { id: r, probe: { attribute: { attribute: a, min_group: 2 } }, estimand: reliance, limit: 0.1 }\n\
+         \x20 - { id: e, probe: { attribute: { attribute: a, class: c0, min_group: 2 } }, estimand: equalized_odds_difference, limit: 0.1 }\n\
+         \x20 - { id: d, probe: { debiased: { attribute: a, min_group: 2 } }, estimand: group_gap, limit: 0.1 }\n",
+    )
+});
+
+#[cfg(test)]
+mod tests;
