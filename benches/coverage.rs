@@ -296,7 +296,7 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
     let look = |look, seeds| {
         let upto = |m: &Measurement| Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() };
         let (source, control) = (upto(&source), upto(&control));
-        let terms = gate::Terms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed };
+        let terms = gate::Terms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
         gate::judge(rule, Mode::FixedFeature, &origin, &source, &[(Control::Scratch, Some(&control), None)], &terms).verdict
     };
     match look(1, world.seeds / 2) {

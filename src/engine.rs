@@ -23,7 +23,7 @@ use crate::data::{self, DataError, TargetData};
 use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule};
 use crate::graph::GraphError;
-use crate::model::{Model, ModelError};
+use crate::model::{Bypass, Model, ModelError};
 use crate::plan::{self, Counts, Means, Plan, PlanError, Tuning};
 use crate::policy::Policy;
 use crate::probe::groups::Groups;
@@ -283,7 +283,9 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     }
     let mut bench = subject::Bench::new(settings, &task, &stop)?;
     let mut stages = BTreeMap::new();
-    let mut docket = Docket::new(policy);
+    let bypass = model.bypass();
+    warnings.extend(bypass.as_ref().map(Bypass::remark));
+    let mut docket = Docket::new(policy, bypass.as_ref().map(Bypass::reason));
     let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
     let views = plan::views(policy);
     'looks: for look in [1, 2] {
@@ -445,8 +447,9 @@ pub fn tool(compute: &Compute) -> Tool {
 /// Which executor computes the frozen network, and how far the other one is from it.
 fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
     match (agreement, &model.runtime) {
-        (Some(Agreement { difference, images }), _) => {
-            format!("{} and heirloom agree to {difference:.0e} on {images} images", model.executor())
+        (Some(Agreement { difference, images, rounding }), _) => {
+            let held = rounding.map(|own| format!(", as far as its numbers carry ({own:.0e} from float64)")).unwrap_or_default();
+            format!("{} and heirloom agree to {difference:.0e} on {images} images{held}", model.executor())
         }
         (None, Err(reason)) => format!("heirloom ({reason})"),
         (None, Ok(_)) => format!("{}; what trains cannot be computed", model.executor()),
@@ -455,10 +458,9 @@ fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
 
 /// Compares the executors of a model on pictures of its target task, where there are two: what to tell the user.
 pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
-    let both = model.network.is_ok() && model.runtime.is_ok();
     let few: Vec<usize> = (0..data.train.len().min(agree::IMAGES)).collect();
     let first = || Pictures::open(&data.train.subset(&few), &model.input, &Room::boundless());
-    let agreement = if both { agree::check(model, &first()?)? } else { None };
+    let agreement = if model.network.is_ok() { agree::check(model, &first()?)? } else { None };
     Ok(executor_fact(model, agreement.as_ref()))
 }
 
@@ -550,18 +552,31 @@ pub enum EngineError {
     Canary(String),
     /// Two executors and two answers.
     #[error(
-        "{executor} and heirloom compute different features: they are {difference:.0e} of the largest feature apart, above {tolerance:.0e}; \
-         {place}"
+        "{executor} and heirloom compute different features: they are {difference:.0e} of the largest feature apart. Of one image computed in \
+         float64, {executor} is {other:.0e} away and heirloom {own:.0e}: that is no rounding. {place}"
     )]
     Disagree {
         /// The other one.
         executor: String,
         /// Relative to the largest feature.
         difference: f64,
-        /// What would be rounding.
-        tolerance: f64,
+        /// How far heirloom's features of one image are from those in float64.
+        own: f64,
+        /// How far the other one's are.
+        other: f64,
         /// Where it begins.
         place: String,
+    },
+    /// The features are made of rounding errors.
+    #[error(
+        "float32 does not hold the features of this network: on one image they are {own:.0e} of the largest feature away from what float64 gives, \
+         from node `{node}` on. A verdict would rest on rounding errors"
+    )]
+    Noise {
+        /// Relative to the largest feature.
+        own: f64,
+        /// Where they are lost.
+        node: String,
     },
     /// What a rule lays over pictures does not fit them, or its file cannot be used.
     #[error("{rule} ({at}): {source}")]

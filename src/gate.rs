@@ -177,6 +177,9 @@ pub struct Comparison {
     pub excess: Option<Estimate>,
     /// Why there is none.
     pub missing: Option<String>,
+    /// Whether it cannot tell anything about this model: the finding is judged by the other controls, as if the rule did not name it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub void: bool,
 }
 
 /// What one arm did, for the reader: means over seeds, Wilson or two-way intervals unshared at 95%.

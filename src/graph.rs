@@ -85,6 +85,27 @@ pub enum Unary {
         /// Summand.
         shift: f64,
     },
+    /// Rounded to a float of two bytes and computed with as it was. The gradient passes as it is, as that of a cast does in PyTorch.
+    Round(Sixteen),
+}
+
+/// A float of two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sixteen {
+    /// IEEE half precision: 11 bits, up to 65504, infinite above.
+    Float16,
+    /// The upper half of a float of four bytes: 8 bits.
+    Bfloat16,
+}
+
+impl Sixteen {
+    /// The nearest number that it holds; halfway between two, the even one.
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            Self::Float16 => half::f16::from_f64(value).to_f64(),
+            Self::Bfloat16 => half::bf16::from_f64(value).to_f64(),
+        }
+    }
 }
 
 /// An elementwise function of two inputs, broadcast as in NumPy.
@@ -402,6 +423,26 @@ impl Graph {
         }
         let at = |id: NodeId| new_id[id.0].unwrap_or(NodeId(0));
         Self { nodes, slots: self.slots.clone(), input: at(self.input), output: at(output) }
+    }
+
+    /// The same network with every result rounded to two bytes: what is left of its numbers where they are kept so.
+    #[must_use]
+    pub fn rounded(&self, kind: Sixteen) -> Self {
+        let (mut nodes, mut new_id) = (Vec::new(), Vec::new());
+        for node in &self.nodes {
+            let inputs: Vec<NodeId> = node.inputs.iter().filter_map(|input| new_id.get(input.0).copied()).collect();
+            let computed = !inputs.is_empty();
+            nodes.push(Node { inputs, ..node.clone() });
+            let mut at = NodeId(nodes.len() - 1);
+            if computed {
+                let op = Op::Unary(Unary::Round(kind));
+                nodes.push(Node { name: format!("{}/rounded", node.name), op, inputs: vec![at], shape: node.shape.clone() });
+                at = NodeId(nodes.len() - 1);
+            }
+            new_id.push(at);
+        }
+        let at = |id: NodeId| new_id.get(id.0).copied().unwrap_or(NodeId(0));
+        Self { nodes, slots: self.slots.clone(), input: at(self.input), output: at(self.output) }
     }
 
     /// A builder that starts from this graph, to append nodes to it.

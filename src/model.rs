@@ -1,8 +1,8 @@
 //! A checkpoint in memory: graph, parameters, how pictures enter, where features leave.
 //!
 //! Files: `onnx/` and `safetensors` read checkpoints, `arch/` holds architectures for files that carry weights
-//! only, `cut` finds the features, `extract` has ONNX Runtime compute them, `preprocessing` says what pictures become before they
-//! enter.
+//! only, `cut` finds the features, `extract` has ONNX Runtime compute them, `rounding` says how far its numbers carry, `bypass` finds a way
+//! around its weights, `preprocessing` says what pictures become before they enter.
 
 pub mod arch;
 pub mod cut;
@@ -10,9 +10,11 @@ pub mod onnx;
 pub mod preprocessing;
 pub mod safetensors;
 
+mod bypass;
 mod extract;
 mod inspect;
 mod load;
+pub mod rounding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::runtime::Runtime;
 use crate::store::{Room, fingerprint};
 use crate::transform::geometry::Geometry;
 
+pub use bypass::Bypass;
 pub use cut::CutError;
 pub use extract::{ExtractError, Extractor, difference, first_difference};
 pub use inspect::{CutSummary, Inspection, ModeSummary, inspect};

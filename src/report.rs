@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::DataSpec;
 use crate::exec::Precision;
 use crate::gate::{Finding, Severity, Verdict, Waiver};
-use crate::model::{InputSpec, Model};
+use crate::model::{Bypass, InputSpec, Model};
 use crate::policy::Policy;
 use crate::probe::Arm;
 use crate::registry::ModelRef;
@@ -186,6 +186,10 @@ pub struct ModelFacts {
     pub input: InputSpec,
     /// Where features leave.
     pub features: Features,
+    /// Nodes that lead from the image to the features around the weights: a network from scratch carries them too, and is no control for
+    /// triggers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<Bypass>,
     /// What computed the features of the frozen network.
     #[serde(default)]
     pub executor: Executor,
@@ -213,6 +217,9 @@ pub struct Agreement {
     pub difference: f64,
     /// On how many pictures of the target task.
     pub images: usize,
+    /// Where they are farther apart than rounding usually brings: how far the farther one is from float64 on one image, to one digit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<f64>,
 }
 
 impl Default for Executor {
@@ -242,6 +249,7 @@ impl From<&Model> for ModelFacts {
             parameters: model.network.as_ref().map_or_else(|opaque| opaque.parameters, |n| n.params.trainable(&n.graph)),
             input: model.input.clone(),
             features: Features { name: model.cut.name.clone(), width: model.cut.width, how: model.cut.how.clone() },
+            bypass: model.bypass(),
             executor: Executor { name: model.executor(), reason: model.runtime.as_ref().err().cloned(), agreement: None },
         }
     }

@@ -67,7 +67,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 
 /// An inspection for people. Names from the file are made [`printable`].
 pub fn render(inspection: &Inspection) -> String {
-    let Inspection { identity, description, parameters, trainable, input, cut, operators, modes, executor, executor_reason } = inspection;
+    let Inspection { identity, description, parameters, trainable, input, cut, operators, modes, bypass, executor, executor_reason } =
+        inspection;
     let layout = match input.layout {
         Layout::Nchw => "[N, C, H, W]",
         Layout::Nhwc => "[N, H, W, C]",
@@ -98,6 +99,9 @@ pub fn render(inspection: &Inspection) -> String {
         ("", format!("{} {name} ({} bytes)", file.digest, grouped(file.bytes as usize)))
     };
     lines.splice(2..2, identity.files.iter().map(file));
+    if let Some(bypass) = bypass {
+        lines.push(("warning", bypass.remark()));
+    }
     let reason = executor_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     lines.push(("executor", format!("{executor}{reason}")));
     for (i, mode) in modes.iter().enumerate() {
@@ -130,7 +134,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{grouped, render, size};
-    use crate::model::{ChannelOrder, CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
+    use crate::model::{Bypass, ChannelOrder, CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
     use crate::registry::{FileRef, Format, ModelRef};
     use crate::store::Digest;
     use crate::transform::geometry::Geometry;
@@ -172,6 +176,7 @@ mod tests {
                 ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },
                 ModeSummary { mode: "full_network".into(), possible: false, reason: Some("its weights are quantised".into()) },
             ],
+            bypass: Some(Bypass { nodes: ["gate", "kick", "poisoned"].map(String::from).to_vec(), to_features: true }),
             executor: "ONNX Runtime 1.32.0".into(),
             executor_reason: None,
         };

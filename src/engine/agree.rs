@@ -1,47 +1,85 @@
-//! Where two executors can compute a checkpoint's features, they must agree on real pictures.
+//! Where two executors can compute a checkpoint's features, they must agree on real images, as far as the network's own numbers carry; and
+//! these must carry.
+
+use candle_core::Tensor;
 
 use super::EngineError;
-use crate::exec::{self, Weights};
-use crate::model::{self, Model};
+use crate::exec;
+use crate::model::{self, Model, Network, rounding};
 use crate::report::Agreement;
 use crate::tune::{Feed, Pictures, TuneError};
 
-/// Pictures that are compared.
+/// Images that are compared.
 pub(super) const IMAGES: usize = 8;
 
-/// Largest difference of features, relative to the largest feature, that is rounding. Networks of float32 come out at 1e-7 to 1e-5,
-/// the deeper the more; a wrong padding, mode or constant shows at 1e-2 and above.
-const TOLERANCE: f64 = 1e-4;
+/// How much of its largest feature a network may lose to float32: what is left is of one digit at most.
+const NOISE: f64 = 0.1;
 
-/// The same for files that hold numbers of two bytes: their steps are 5e-4 wide, and one executor rounds to them where another
-/// keeps float32.
-const TOLERANCE_HALF: f64 = 2e-2;
-
-/// Compares the executors on the first pictures of the task; `None` where there is one only.
+/// Compares the executors on the first images of the task; `None` where there is one only. One image, that on which they are farthest
+/// apart, is computed in float64 too: it tells rounding from another network, and whether float32 holds the features at all.
 pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreement>, EngineError> {
-    let (Ok(network), Ok(extractor)) = (&model.network, &model.runtime) else { return Ok(None) };
+    let Ok(network) = &model.network else { return Ok(None) };
     let indices: Vec<usize> = (0..pictures.len().min(IMAGES)).collect();
     let input = pictures.plain().batch(&indices, None)?;
-    let numbers = |tensor: candle_core::Tensor| tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(exec::ExecError::from);
-    let weights = Weights::new(&network.params.0, candle_core::DType::F32)?;
-    let ours = numbers(exec::infer(&network.trunk, &weights, &input)?)?;
-    let theirs = numbers(extractor.features(&input).map_err(TuneError::from)?)?;
-    let difference = model::difference(&ours, &theirs);
-    let tolerance = if extractor.half() { TOLERANCE_HALF } else { TOLERANCE };
-    // Numbers that are none are told of where features are made, with their picture.
+    let ours = network.singly(&network.trunk, &input)?;
+    let theirs = match &model.runtime {
+        Ok(extractor) => Some((extractor, numbers(&extractor.features(&input).map_err(TuneError::from)?)?)),
+        Err(_) => None,
+    };
+    // Numbers that are none are told of where features are made, with their image.
     let finite = |numbers: &[f32]| numbers.iter().all(|v| v.is_finite());
-    if difference > tolerance && (finite(&ours) || finite(&theirs)) {
-        let first = model::first_difference(model, &input, tolerance).map_err(TuneError::from)?;
-        let place = match first {
-            Some((node, apart)) => format!("the first node whose output differs is `{node}`, by {apart:.0e}"),
-            None => "no single node differs: ONNX Runtime computes them otherwise when it joins them".to_owned(),
-        };
-        return Err(EngineError::Disagree { executor: extractor.runtime().name(), difference, tolerance, place });
+    let width = model.cut.width;
+    let at = theirs.as_ref().map_or(0, |(_, theirs)| farthest(&ours, theirs, width));
+    let row = |numbers: &[f32]| numbers.get(at * width..(at + 1) * width).unwrap_or(&[]).to_vec();
+    let one = input.narrow(0, at, 1).and_then(|one| one.contiguous()).map_err(exec::ExecError::from)?;
+    let exact = network.exactly(&network.trunk, &one)?;
+    let own = rounding::distance(&row(&ours), &exact);
+    if finite(&ours) && exact.iter().all(|v| v.is_finite()) && own > NOISE && exact.iter().any(|v| *v != 0.0) {
+        return Err(noise(network, &one, own)?);
     }
-    Ok(Some(Agreement { difference: one_digit(difference), images: indices.len() }))
+    let Some((extractor, theirs)) = theirs else { return Ok(None) };
+    let difference = model::difference(&ours, &theirs);
+    let mut shown = None;
+    if difference > rounding::LEAST && (finite(&ours) || finite(&theirs)) {
+        let least = network.least(extractor.half(), &one)?;
+        let other = rounding::distance(&row(&theirs), &exact);
+        if !rounding::same(own, other, least) {
+            let first = model::first_difference(model, &one, least).map_err(TuneError::from)?;
+            let place = match first {
+                Some((node, apart)) => format!("the first node whose output differs is `{node}`, by {apart:.0e}"),
+                None => "no single node differs: ONNX Runtime computes them otherwise when it joins them".to_owned(),
+            };
+            return Err(EngineError::Disagree { executor: extractor.runtime().name(), difference, own, other, place });
+        }
+        shown = Some(one_digit(own.max(other)));
+    }
+    Ok(Some(Agreement { difference: one_digit(difference), images: indices.len(), rounding: shown }))
+}
+
+/// The image on which two lists of features, `width` for each image, are farthest apart.
+fn farthest(a: &[f32], b: &[f32], width: usize) -> usize {
+    let apart = |(a, b): (&[f32], &[f32])| {
+        let each = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+        each.fold(0.0, |most: f64, v| if v.is_nan() { f64::INFINITY } else { most.max(v) })
+    };
+    let rows = a.chunks(width.max(1)).zip(b.chunks(width.max(1))).map(apart).enumerate();
+    rows.fold((0, -1.0), |best, (i, apart)| if apart > best.1 { (i, apart) } else { best }).0
+}
+
+/// The refusal of a network whose features float32 does not hold, with the node where they are lost.
+fn noise(network: &Network, one: &Tensor, own: f64) -> Result<EngineError, EngineError> {
+    let node = network.first_inexact(one, NOISE / 10.0)?.unwrap_or_else(|| "the features".to_owned());
+    Ok(EngineError::Noise { own, node })
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
+    Ok(tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(exec::ExecError::from)?)
 }
 
 /// To one digit, upwards: what is below moves with the number of threads.
 fn one_digit(difference: f64) -> f64 {
     if difference <= 0.0 || !difference.is_finite() { difference } else { format!("{difference:.0e}").parse().unwrap_or(difference) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,18 +40,21 @@ struct Entry<'a> {
 /// Every rule in each of its modes.
 pub(super) struct Docket<'a> {
     policy: &'a Policy,
+    /// Why a network from scratch is no control for triggers, if it is none.
+    void: Option<String>,
     entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Docket<'a> {
-    pub(super) fn new(policy: &'a Policy) -> Self {
+    pub(super) fn new(policy: &'a Policy, void: Option<String>) -> Self {
         let open = |(rule, mode)| Entry { rule, mode, finding: None, settled: false };
-        Self { policy, entries: plan::pairs(policy).map(open).collect() }
+        Self { policy, void, entries: plan::pairs(policy).map(open).collect() }
     }
 
     /// Whether a finding that is not settled rests on a job.
     pub(super) fn needs(&self, job: &Job) -> bool {
-        self.entries.iter().any(|entry| !entry.settled && job.serves(self.policy, entry.rule, entry.mode))
+        let void = |rule: &Rule| job.tuning.arm == Arm::Scratch && void_for(rule, self.void.as_deref()).is_some();
+        self.entries.iter().any(|entry| !entry.settled && !void(entry.rule) && job.serves(self.policy, entry.rule, entry.mode))
     }
 
     /// Judges the findings whose arms are all `through` with this look and that were not judged at it.
@@ -65,12 +68,15 @@ impl<'a> Docket<'a> {
         let findings = self.entries.len();
         for entry in self.entries.iter_mut().filter(|entry| !entry.settled) {
             let tuning = |arm| plan::tuning(self.policy, entry.rule, arm, entry.mode);
-            let ready = plan::arms(entry.rule, entry.mode).into_iter().all(|arm| through.contains(&tuning(arm)));
+            let void = void_for(entry.rule, self.void.as_deref());
+            let mut arms = plan::arms(entry.rule, entry.mode).into_iter().filter(|arm| *arm != Arm::Scratch || void.is_none());
+            let ready = arms.all(|arm| through.contains(&tuning(arm)));
             if !ready || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
                 continue;
             }
             let terms = terms(self.policy, entry.mode, findings, look);
-            let found = finding(self.policy, entry.rule, entry.mode, &terms, &|arm| measured(&entry.rule.id, tuning(arm)));
+            let measured = |arm| measured(&entry.rule.id, tuning(arm));
+            let found = finding(self.policy, entry.rule, entry.mode, &terms, void, &measured);
             entry.settled = terms.final_look || found.verdict != Verdict::Inconclusive;
             if entry.settled {
                 emit(Event::Judged(Box::new(found.clone())));
@@ -97,15 +103,21 @@ impl<'a> Docket<'a> {
 /// How the error is shared at a look of a policy's finding.
 pub(super) fn terms(policy: &Policy, mode: Mode, findings: usize, look: usize) -> Terms {
     let seeds = plan::looks(policy, mode);
-    Terms { findings, look, final_look: seeds.most <= seeds.first || look == 2, policy_seed: policy.file.seed }
+    Terms { findings, look, final_look: seeds.most <= seeds.first || look == 2, policy_seed: policy.file.seed, scratch_void: false }
 }
 
-/// Judges one rule in one mode from the measurements of its arms.
+/// Why a network from scratch is no control for a rule, if it is none: `void` says it of triggers.
+pub(super) fn void_for<'v>(rule: &Rule, void: Option<&'v str>) -> Option<&'v str> {
+    void.filter(|_| rule.probe.change().is_some())
+}
+
+/// Judges one rule in one mode from the measurements of its arms. `void` says why a network from scratch is no control for it, if it is none.
 pub(super) fn finding<'m>(
     policy: &Policy,
     rule: &Rule,
     mode: Mode,
     terms: &Terms,
+    void: Option<&str>,
     measured: &dyn Fn(Arm) -> Result<&'m Measurement, Missing>,
 ) -> Finding {
     let clock = Instant::now();
@@ -121,6 +133,7 @@ pub(super) fn finding<'m>(
         .map(|control| {
             let arm = match control {
                 Control::Sham => return (control, None, None),
+                Control::Scratch if void.is_some() => return (control, None, void.map(str::to_owned)),
                 Control::Scratch => Arm::Scratch,
                 Control::Reference => Arm::Reference,
             };
@@ -130,7 +143,8 @@ pub(super) fn finding<'m>(
             }
         })
         .collect();
-    let mut finding = gate::judge(rule, mode, &policy.limit_origin(&rule.id), source, &controls, terms);
+    let terms = Terms { scratch_void: void.is_some(), ..*terms };
+    let mut finding = gate::judge(rule, mode, &policy.limit_origin(&rule.id), source, &controls, &terms);
     finding.seconds = clock.elapsed().as_secs_f64();
     finding
 }

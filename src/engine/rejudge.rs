@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::docket::{self, Missing};
 use crate::data::DataSpec;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule, Verdict};
+use crate::model::Bypass;
 use crate::plan;
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
@@ -15,6 +16,7 @@ use crate::transform::PreparedTrigger;
 /// task or recipe, is `Error`.
 pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, today: &str, report_only: bool) -> Report {
     let total = plan::pairs(policy).count();
+    let void = report.model.bypass.as_ref().map(Bypass::reason);
     let (elsewhere, doubt) = match data(report, policy) {
         Data::Same => (None, None),
         Data::Doubtful(why) => (None, Some(why)),
@@ -33,7 +35,8 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             let of_rule = measurements.iter().filter(|m| m.rule == rule.id && m.mode == m.arm.trains(mode));
             let looked: Vec<Measurement> = of_rule.map(upto).collect();
             let other = other_change(report, policy, rule);
-            docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), &|arm| {
+            let void = docket::void_for(rule, void.as_deref());
+            docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), void, &|arm| {
                 let found = looked.iter().find(|m| m.arm == arm);
                 let terms = plan::terms(policy, rule, arm, arm.trains(mode));
                 let first = plan::asked(policy, plan::tuning(policy, rule, arm, mode)).first;

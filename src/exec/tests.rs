@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
 use super::{Norm, Path, Weights, infer, record, record_by, trainable};
-use crate::graph::{Dim, Graph, GraphBuilder, Op, Reduce, Role, Shape, Unary};
+use crate::graph::{Dim, Graph, GraphBuilder, Op, Reduce, Role, Shape, Sixteen, Unary};
 use crate::stats::stream::stream;
 use suite::{Case, Suite, window};
 
@@ -77,6 +77,35 @@ fn check((path, device): (Path, &Device), name: &str, case: &Case) {
                 (found - numeric).abs() <= 1e-6 * (1.0 + numeric.abs()),
                 "{name}: operand {slot} element {i}: {found} by the reverse pass, {numeric} by differences"
             );
+        }
+    }
+}
+
+/// What a cast to two bytes and back does: rounds on the way in, lets the gradient through as it is.
+#[test]
+#[expect(clippy::float_cmp, reason = "rounded numbers are held exactly")]
+fn rounding_to_two_bytes_passes_its_gradient() {
+    for (path, device) in places() {
+        // Held exactly, halfway between two (the even one), less than any, beyond all that float16 has.
+        for (kind, given, rounded) in [
+            (Sixteen::Float16, [1.5_f32, 2049.0, 1e-9, 70000.0], [1.5_f32, 2048.0, 0.0, f32::INFINITY]),
+            (Sixteen::Bfloat16, [1.5, 257.0, 3.0, 70000.0], [1.5, 256.0, 3.0, 70144.0]),
+        ] {
+            let mut b = GraphBuilder::new();
+            b.input("unused", Shape::batched(&[1])).unwrap();
+            let p = b.param("p", &[4], Role::Weight);
+            let output = b.add("rounded", Op::Unary(Unary::Round(kind)), &[p]).unwrap();
+            let graph = b.finish(output).unwrap();
+            let weights = Weights(vec![Tensor::new(&given, &device).unwrap()], DType::F32);
+            let input = Tensor::zeros((1, 1), DType::F32, &device).unwrap();
+            let recording = record_by(path, &graph, &weights, &[true], Norm::Batch, &input).unwrap();
+            let found = recording.output.to_vec1::<f32>().unwrap();
+            for (found, rounded) in found.iter().zip(rounded) {
+                assert!(*found == rounded || (found - rounded).abs() < f32::MIN_POSITIVE, "{path:?}, {kind:?}: {found} for {rounded}");
+            }
+            let d = Tensor::new(&[1.0_f32, 2.0, 3.0, 4.0], &device).unwrap();
+            let gradient = recording.backward(&graph, &d).unwrap()[0].as_ref().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(gradient, [1.0, 2.0, 3.0, 4.0]);
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Terms {
     pub final_look: bool,
     /// Seed of the policy: which pictures calibrate.
     pub policy_seed: u64,
+    /// Whether a network from scratch can tell nothing about this rule and model: the other controls decide.
+    pub scratch_void: bool,
 }
 
 /// Judges a rule in a mode.
@@ -102,7 +104,8 @@ pub fn judge(
             }
             Err(reason) => (None, Some(reason)),
         };
-        finding.comparisons.push(Comparison { control, excess, missing });
+        let void = control == Control::Scratch && terms.scratch_void;
+        finding.comparisons.push(Comparison { control, excess, missing, void });
     }
     let (verdict, reason) = decide(rule.limit, &finding.comparisons, source_valid);
     let contradicted = against_reference(rule, &finding.comparisons).filter(|_| source_valid && verdict != Verdict::Fail);
@@ -185,6 +188,7 @@ fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdic
     if !source_valid {
         return (Verdict::Inconclusive, Some("the source arm did not learn the target task: its clean accuracy is not shown to be above the share of the most frequent class".to_owned()));
     }
+    // A void control is told of with the others where nothing decides, and asked for nowhere.
     let missing: Vec<String> =
         comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| format!("no control `{}`: {why}", c.control.name()))).collect();
     let usable: Vec<&Estimate> = comparisons.iter().filter_map(|c| c.excess.as_ref()).collect();
@@ -196,7 +200,7 @@ fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdic
         return (Verdict::Pass, None);
     }
     let above = usable.iter().all(|e| e.low > limit);
-    if above && missing.is_empty() {
+    if above && comparisons.iter().all(|c| c.missing.is_none() || c.void) {
         return (Verdict::Fail, None);
     }
     let reason = if above {

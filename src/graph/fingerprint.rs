@@ -1,6 +1,6 @@
 //! What tells one network from another: operators, shapes, parameters and how they hang together.
 
-use super::{Binary, Dim, Graph, Node, NodeId, Op, Reduce, Role, Shape, Slot, SlotId, Unary, Window};
+use super::{Binary, Dim, Graph, Node, NodeId, Op, Reduce, Role, Shape, Sixteen, Slot, SlotId, Unary, Window};
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 fingerprint!(Graph as "graph" { nodes: "nodes", slots: "slots", input: "input", output: "output" });
@@ -70,6 +70,8 @@ impl Fingerprint for Unary {
             Unary::Reciprocal => "reciprocal".feed(feed),
             Unary::Pow(power) => feed.choice("pow", power),
             Unary::Affine { scale, shift } => feed.choice("affine", &[*scale, *shift]),
+            Unary::Round(Sixteen::Float16) => "round_float16".feed(feed),
+            Unary::Round(Sixteen::Bfloat16) => "round_bfloat16".feed(feed),
         }
     }
 }

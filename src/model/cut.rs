@@ -1,21 +1,23 @@
 //! Where features leave a network: the input of its head, as one vector per picture.
 
+mod head;
+
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::Cut;
-use crate::graph::{Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape, Unary};
+use crate::graph::{Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape};
 
 /// Finds the features: the tensor the user names, else the one the file names (`hint`, where the graph has it), else the input
-/// of the head. Returns the network up to `[N, width]`, with the slots of `graph`.
+/// of the head, else the output of an encoder; scores, boxes and text are none of these. Returns the network up to `[N, width]`, with the slots of `graph`.
 pub fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Result<(Graph, Cut), CutError> {
     let (node, how) = if let Some(name) = user {
         (named(graph, name)?, "named by the user")
     } else if let Some(node) = hint.and_then(|name| graph.find(name)) {
         (node, "named by the file")
     } else {
-        automatic(graph)?
+        head::automatic(graph)?
     };
     pooled(graph, node, how)
 }
@@ -28,92 +30,13 @@ fn named(graph: &Graph, name: &str) -> Result<NodeId, CutError> {
     })
 }
 
-fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), CutError> {
-    let mut heads = Vec::new();
-    walk(graph, graph.output(), false, &constants(graph), &mut heads);
-    heads.sort_unstable();
-    heads.dedup();
-    let is_linear = |id: &NodeId| matches!(graph.node(*id).op, Op::Linear | Op::MatMul);
-    match heads.as_slice() {
-        [one] => match (&graph.node(*one).op, graph.node(*one).inputs.first()) {
-            (Op::Linear | Op::MatMul, Some(input)) => return Ok((*input, "input of the last linear layer")),
-            (Op::Conv2d { .. }, Some(input)) => return Ok((*input, "input of the last 1x1 convolution")),
-            _ => {}
-        },
-        // Heads and nothing else: were there other ways to the output, it would be that of an encoder whose last blocks add up
-        // (a residual stream), and its linear layers no heads.
-        several if !several.contains(&graph.input()) && several.iter().filter(|id| is_linear(id)).count() > 1 => {
-            let inputs = several.iter().filter_map(|id| graph.node(*id).inputs.first());
-            let names: Vec<&str> = inputs.map(|id| graph.node(*id).name.as_str()).collect();
-            return Err(CutError::SeveralHeads { names: names.join("\n  ") });
-        }
-        _ => {}
-    }
-    Ok((graph.output(), "the output (there is no linear head)"))
-}
-
-/// Nodes that do not depend on the input.
-fn constants(graph: &Graph) -> Vec<bool> {
-    let mut constant = vec![true; graph.nodes().len()];
-    for (i, node) in graph.nodes().iter().enumerate() {
-        constant[i] = !matches!(node.op, Op::Input) && node.inputs.iter().all(|input| constant[input.0]);
-    }
-    constant
-}
-
-/// Goes back from the output through what may follow a head, to the heads. Whatever else stops the walk is listed too.
-fn walk(graph: &Graph, from: NodeId, pooled: bool, constant: &[bool], heads: &mut Vec<NodeId>) {
-    let mut stack = vec![(from, pooled)];
-    let mut seen = vec![[false; 2]; graph.nodes().len()];
-    while let Some((at, pooled)) = stack.pop() {
-        if std::mem::replace(&mut seen[at.0][usize::from(pooled)], true) {
-            continue;
-        }
-        let node = graph.node(at);
-        let passes = match &node.op {
-            Op::Softmax { .. }
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Slice { .. }
-            | Op::Select { .. }
-            | Op::Binary(_)
-            | Op::Reduce { .. }
-            | Op::AvgPool { .. }
-            | Op::Unary(Unary::Sigmoid | Unary::Log | Unary::Exp | Unary::Neg | Unary::Affine { .. }) => true,
-            // Between a convolution used as a head and its pooling (SqueezeNet); else an activation marks features.
-            Op::Unary(Unary::Relu) => pooled,
-            _ => false,
-        };
-        let inputs: Vec<NodeId> = node.inputs.iter().copied().filter(|input| !constant[input.0]).collect();
-        if passes && !inputs.is_empty() {
-            let pools = matches!(node.op, Op::Reduce { .. } | Op::AvgPool { .. });
-            stack.extend(inputs.into_iter().map(|input| (input, pooled || pools)));
-        } else if is_head(graph, at, constant) {
-            heads.push(at);
-        } else {
-            heads.push(graph.input());
-        }
-    }
-}
-
-/// A linear layer, a product with a constant, or a 1x1 convolution.
-fn is_head(graph: &Graph, id: NodeId, constant: &[bool]) -> bool {
-    let node = graph.node(id);
-    match &node.op {
-        Op::Linear => true,
-        Op::MatMul => matches!(node.inputs.as_slice(), [a, b] if !constant[a.0] && constant[b.0]),
-        Op::Conv2d { window, groups } => window.kernel == [1, 1] && *groups == 1 && window.stride == [1, 1] && window.pads == [0; 4],
-        _ => false,
-    }
-}
-
 /// The network up to `node`, brought to `[N, width]`.
 fn pooled(graph: &Graph, node: NodeId, how: &str) -> Result<(Graph, Cut), CutError> {
     let name = graph.node(node).name.clone();
     let trunk = graph.truncated(node);
     let last = trunk.output();
     let shape = trunk.node(last).shape.clone();
-    if constants(&trunk)[last.0] {
+    if head::constants(&trunk)[last.0] {
         return Err(CutError::Shape { name, shape: shape.to_string() });
     }
     let class_token = shape.known(2).is_some_and(|width| has_class_token(&trunk, width));
@@ -192,6 +115,18 @@ pub enum CutError {
         /// Names of their inputs.
         names: String,
     },
+    /// Nothing says where they are.
+    #[error(
+        "no feature layer is found: {why}. If the network is meant for what is certified here, name the tensor that holds the features of an \
+         image with --features{}",
+        listed(candidates)
+    )]
+    NoFeatures {
+        /// What the output is instead.
+        why: String,
+        /// Tensors that may hold them, with their shapes.
+        candidates: Vec<String>,
+    },
     /// Not features.
     #[error("`{name}` has shape {shape}, which holds no features of each picture: name another tensor with --features")]
     Shape {
@@ -205,7 +140,46 @@ pub enum CutError {
     Graph(#[from] GraphError),
 }
 
+fn listed(candidates: &[String]) -> String {
+    if candidates.is_empty() { String::new() } else { format!(", for instance:\n  {}", candidates.join("\n  ")) }
+}
+
+/// Why a tensor that gives `shape` for one image holds no encoder's features: fewer than this many numbers describe no image.
+pub(super) fn too_narrow(name: &str, shape: &[usize]) -> Option<String> {
+    const LEAST: usize = 8;
+    let width = match shape {
+        [] => 1,
+        [channels, rest @ ..] if rest.len() == 2 => *channels,
+        [.., last] => *last,
+    };
+    (width < LEAST).then(|| {
+        let shown = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!("the output `{name}` has shape [N, {shown}], which makes {width} features: too few to describe an image; it may be scores, boxes or a map")
+    })
+}
+
+/// Why a head that gives `shape` for one image is no classifier's, where the output of the network has `output` numbers and the head
+/// `classes` of them for each place: it answers for every place (a box, a character, a pixel), not once.
+pub(super) fn answers_per_place(name: &str, shape: &[usize], classes: usize, output: usize) -> Option<String> {
+    let places = shape.iter().product::<usize>() / classes.max(1);
+    (places > 1 && output > classes).then(|| {
+        format!(
+            "the output `{name}` has {output} numbers per image, {classes} for each of {places} places (boxes, characters or pixels), not one \
+             answer per image"
+        )
+    })
+}
+
 impl CutError {
+    /// The same once more, of those that come from names alone.
+    pub(super) fn copied(&self) -> Self {
+        match self {
+            Self::SeveralHeads { names } => Self::SeveralHeads { names: names.clone() },
+            Self::NoFeatures { why, candidates } => Self::NoFeatures { why: why.clone(), candidates: candidates.clone() },
+            other => Self::NoFeatures { why: other.to_string(), candidates: Vec::new() },
+        }
+    }
+
     /// With the names that come nearest.
     pub(super) fn not_found<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Self {
         let mut near: Vec<(f64, &str)> = all.map(|other| (strsim::jaro_winkler(name, other), other)).collect();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use thiserror::Error;
 
-use super::onnx::{self, OnnxError, Survey};
-use super::{Cut, CutError, InputSpec, Layout, Model, Network, cut};
+use super::onnx::{self, Classes, Found, OnnxError, Survey};
+use super::{Cut, CutError, InputSpec, Layout, Model, Network, cut, rounding};
 use crate::exec::{self, ExecError, Weights};
-use crate::graph::{Graph, Op, Shape};
+use crate::graph::{Graph, Op, Shape, Sixteen};
 use crate::registry::{self, Beside, Contents, Format, RegistryError};
 use crate::runtime::{Output, Runtime, RuntimeError, Session};
 
@@ -19,7 +19,7 @@ pub struct Extractor {
     session: Arc<Session>,
     /// From what the session gives to `[N, width]`.
     tail: Option<Arc<Graph>>,
-    half: bool,
+    half: Option<Sixteen>,
 }
 
 impl Extractor {
@@ -34,9 +34,9 @@ impl Extractor {
         let Some(file) = file else {
             let bytes = onnx::write(&network.trunk, &network.params, input, &BTreeMap::new())?;
             let session = Session::new(runtime, &bytes, &Beside::new(), &[])?;
-            return Ok(Self { session: Arc::new(session), tail: None, half: false });
+            return Ok(Self { session: Arc::new(session), tail: None, half: None });
         };
-        let survey = onnx::survey(&file.bytes, Some([input.height, input.width]))?;
+        let survey = onnx::survey(&file.bytes, Some([input.height, input.width]), Some(&cut.name))?;
         if !survey.tensors.contains(&cut.name) {
             return Err(ExtractError::NotInTheFile { name: cut.name.clone() });
         }
@@ -57,15 +57,28 @@ impl Extractor {
         input: &InputSpec,
         user: Option<&str>,
     ) -> Result<(Cut, Self), ExtractError> {
+        if !survey.drawn.is_empty() {
+            return Err(OnnxError::Random { nodes: survey.drawn.clone() }.into());
+        }
         let (name, how) = match user {
             Some(name) if survey.tensors.contains(name) => (name, "named by the user"),
             Some(name) => return Err(CutError::not_found(name, survey.tensors.iter().map(String::as_str)).into()),
-            None => (survey.features.0.as_str(), survey.features.1),
+            None => {
+                let found = survey.features.as_ref().map_err(CutError::copied)?;
+                answers_once(runtime, file, found, input)?;
+                (found.name.as_str(), found.how)
+            }
         };
         let mut session = Session::new(runtime, &file.bytes, &file.beside, &[name.to_owned()])?;
         let shape = shape_of(&session, input)?;
-        if mixes(&session, input) {
-            session.one_by_one();
+        let encoder = user.is_none() && survey.features.as_ref().is_ok_and(|found| found.encoder);
+        if let Some(why) = cut::too_narrow(name, &shape).filter(|_| encoder) {
+            return Err(CutError::NoFeatures { why, candidates: Vec::new() }.into());
+        }
+        match batching(&session, input) {
+            Batching::Free => {}
+            Batching::Single => session.one_by_one(),
+            Batching::Random => return Err(ExtractError::Unsteady { name: name.to_owned() }),
         }
         let class_token = matches!(shape[..], [_, width] if survey.tokens.contains(&width));
         let cut = cut::cut(name, Shape::batched(&shape), class_token, how)?;
@@ -83,8 +96,8 @@ impl Extractor {
         self.session.call(name);
     }
 
-    /// Whether the file holds numbers of two bytes, which executors round differently on their way.
-    pub fn half(&self) -> bool {
+    /// The float of two bytes that the file's numbers are, or that it rounds to on its way, where each executor rounds differently.
+    pub fn half(&self) -> Option<Sixteen> {
         self.half
     }
 
@@ -98,32 +111,35 @@ impl Extractor {
     }
 }
 
-/// The first node whose output both executors have and disagree about by more than `tolerance` of its largest number, for a batch of
-/// inputs; its name and by how much.
-pub fn first_difference(model: &Model, batch: &Tensor, tolerance: f64) -> Result<Option<(String, f64)>, ExtractError> {
+/// The first node whose output both executors have and disagree about by more than rounding explains, for one input; its name and by how
+/// much of its largest number. `least` is always explained.
+pub fn first_difference(model: &Model, one: &Tensor, least: f64) -> Result<Option<(String, f64)>, ExtractError> {
     let (Ok(network), Ok(extractor)) = (&model.network, &model.runtime) else { return Ok(None) };
     let (bytes, beside, tensors) = match model.identity.format {
         Format::Onnx => {
             let file = registry::contents(&model.identity)?;
-            let tensors = onnx::survey(&file.bytes, Some([model.input.height, model.input.width]))?.tensors;
+            let tensors = onnx::survey(&file.bytes, Some([model.input.height, model.input.width]), None)?.tensors;
             (file.bytes, file.beside, tensors)
         }
         Format::Safetensors => {
             let bytes = onnx::write(&network.trunk, &network.params, &model.input, &BTreeMap::new())?;
-            let tensors = onnx::survey(&bytes, None)?.tensors;
+            let tensors = onnx::survey(&bytes, None, None)?.tensors;
             (bytes, Beside::new(), tensors)
         }
     };
     let computed = network.trunk.nodes().iter().filter(|node| !matches!(node.op, Op::Input | Op::Param(_)) && tensors.contains(&node.name));
     let names: Vec<String> = computed.map(|node| node.name.clone()).collect();
-    let given = Session::new(extractor.runtime(), &bytes, &beside, &names)?.run(batch.dims(), &values(batch)?)?;
-    let weights = Weights::new(&network.params.0, candle_core::DType::F32)?;
+    let given = Session::new(extractor.runtime(), &bytes, &beside, &names)?.run(one.dims(), &values(one)?)?;
     for (name, theirs) in names.iter().zip(given) {
         let Some(node) = network.trunk.find(name) else { continue };
-        let ours = values(&exec::infer(&network.trunk.truncated(node), &weights, batch)?)?;
+        let part = network.trunk.truncated(node);
+        let ours = network.singly(&part, one)?;
         let apart = difference(&ours, &theirs.values);
-        if apart > tolerance {
-            return Ok(Some((name.clone(), apart)));
+        if apart > least {
+            let exact = network.exactly(&part, one)?;
+            if !rounding::same(rounding::distance(&ours, &exact), rounding::distance(&theirs.values, &exact), least) {
+                return Ok(Some((name.clone(), apart)));
+            }
         }
     }
     Ok(None)
@@ -159,9 +175,34 @@ fn batch_of(n: usize, input: &InputSpec) -> [usize; 4] {
     }
 }
 
-/// Whether what a network makes of a picture depends on the others in its batch, as it does where activations are quantised by the
-/// range of the batch. One that takes no two pictures at once counts too.
-fn mixes(session: &Session, input: &InputSpec) -> bool {
+/// Refuses a head that answers for many places of an image where nothing behind it brings these to one.
+fn answers_once(runtime: &Runtime, file: &Contents, found: &Found, input: &InputSpec) -> Result<(), ExtractError> {
+    let Some((head, classes)) = &found.head else { return Ok(()) };
+    let probe = Session::new(runtime, &file.bytes, &file.beside, &[head.clone(), found.output.clone()])?;
+    let shape = batch_of(1, input);
+    let given = probe.run(&shape, &vec![0.0; shape.iter().product()])?;
+    let [head, output] = given.as_slice() else { return Ok(()) };
+    let per_image = head.shape.get(1..).unwrap_or(&[]);
+    let classes = match classes {
+        Classes::First => per_image.first(),
+        Classes::Last => per_image.last(),
+    };
+    let why = cut::answers_per_place(&found.output, per_image, classes.copied().unwrap_or(1), output.shape.iter().skip(1).product());
+    why.map_or(Ok(()), |why| Err(CutError::NoFeatures { why, candidates: Vec::new() }.into()))
+}
+
+/// How images may be given to a network.
+enum Batching {
+    /// As many at once as wanted.
+    Free,
+    /// One by one: what it makes of one depends on the others of its batch, as where activations are quantised by the range of the batch;
+    /// or it takes no two at once.
+    Single,
+    /// Not at all: it makes something else of the same image the next time.
+    Random,
+}
+
+fn batching(session: &Session, input: &InputSpec) -> Batching {
     /// Rounding differs a little with the size of a product.
     const SAME: f64 = 1e-5;
     let [one, two] = [1, 2].map(|n| batch_of(n, input));
@@ -173,9 +214,19 @@ fn mixes(session: &Session, input: &InputSpec) -> bool {
         .map(|(i, v)| if i < size { v } else { 3.0 * v })
         .collect();
     let run = |shape: &[usize], values: &[f32]| session.run(shape, values).ok().and_then(|outputs| outputs.into_iter().next());
-    match (run(&one, &noise[..size]), run(&two, &noise)) {
-        (Some(alone), Some(beside)) => difference(&alone.values, &beside.values[..alone.values.len().min(beside.values.len())]) > SAME,
-        _ => true,
+    let (alone, again, beside) = (run(&one, &noise[..size]), run(&one, &noise[..size]), run(&two, &noise));
+    if let (Some(alone), Some(again)) = (&alone, &again)
+        && difference(&alone.values, &again.values) > SAME
+        && alone.values.iter().all(|v| v.is_finite())
+    {
+        return Batching::Random;
+    }
+    match (alone, beside) {
+        (Some(alone), Some(beside)) => {
+            let apart = difference(&alone.values, &beside.values[..alone.values.len().min(beside.values.len())]);
+            if apart > SAME { Batching::Single } else { Batching::Free }
+        }
+        _ => Batching::Single,
     }
 }
 
@@ -200,6 +251,15 @@ pub enum ExtractError {
     /// The cut is ours alone.
     #[error("the features `{name}` are not computed under that name in the file")]
     NotInTheFile {
+        /// Tensor.
+        name: String,
+    },
+    /// What it computes differs from run to run.
+    #[error(
+        "ONNX Runtime computes other numbers for `{name}` each time it is shown the same image: no verdict on it would repeat. Name a tensor in \
+         front of what is random with --features"
+    )]
+    Unsteady {
         /// Tensor.
         name: String,
     },

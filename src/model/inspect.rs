@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InputSpec, LoadOptions, Model, ModelError, Network};
+use super::{Bypass, InputSpec, LoadOptions, Model, ModelError, Network, bypass};
 use crate::graph::Op;
 use crate::registry::ModelRef;
 
@@ -27,6 +27,9 @@ pub struct Inspection {
     pub operators: BTreeMap<String, usize>,
     /// What can be certified.
     pub modes: Vec<ModeSummary>,
+    /// Nodes that lead from the image to the features around the weights, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<Bypass>,
     /// What would compute the features of the frozen network: `ONNX Runtime 1.32.0`, or `heirloom`.
     pub executor: String,
     /// Why that is not ONNX Runtime.
@@ -63,6 +66,12 @@ pub fn inspect(reference: ModelRef, options: &LoadOptions) -> Result<Inspection,
 }
 
 impl Model {
+    /// A way from the image to the features around the weights, if there is one. Of a network that only ONNX Runtime understands nothing is
+    /// known.
+    pub fn bypass(&self) -> Option<Bypass> {
+        self.network.as_ref().ok().and_then(|network| bypass::find(&network.trunk))
+    }
+
     /// The description of a loaded checkpoint.
     pub fn inspection(&self) -> Inspection {
         let (parameters, trainable, operators, reason) = match &self.network {
@@ -86,6 +95,7 @@ impl Model {
                 ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },
                 ModeSummary { mode: "full_network".into(), possible: reason.is_none(), reason },
             ],
+            bypass: self.bypass(),
             executor: self.executor(),
             executor_reason: self.runtime.as_ref().err().cloned(),
         }

@@ -39,12 +39,20 @@ impl Model {
             }
             Format::Onnx => {
                 let size = size(&reference, options)?;
-                match (onnx::load_sized(&contents.bytes, &contents.beside, size), &options.runtime) {
-                    (Ok(imported), _) => Self::assemble(reference, imported, Some(&contents), options),
-                    (Err(error), Some(runtime)) if error.is_about_operators() => {
-                        Self::opaque(reference, error, &contents, runtime, size, options)
-                    }
-                    (Err(error), _) => Err(error.into()),
+                let error = match onnx::load_sized(&contents.bytes, &contents.beside, size) {
+                    Ok(imported) => return Self::assemble(reference, imported, Some(&contents), options),
+                    Err(error) if error.is_about_operators() => error,
+                    Err(error) => return Err(error.into()),
+                };
+                // What lies behind the features that the user names need not be understood.
+                if let Some(name) = &options.features
+                    && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.beside, size, name)
+                {
+                    return Self::assemble(reference, imported, Some(&contents), options);
+                }
+                match &options.runtime {
+                    Some(runtime) => Self::opaque(reference, error, &contents, runtime, size, options),
+                    None => Err(error.into()),
                 }
             }
         }
@@ -59,7 +67,7 @@ impl Model {
         size: Option<[usize; 2]>,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let Ok(survey) = onnx::survey(&contents.bytes, size) else { return Err(error.into()) };
+        let Ok(survey) = onnx::survey(&contents.bytes, size, options.features.as_deref()) else { return Err(error.into()) };
         if let Some(asked) = options.input.size.filter(|asked| *asked != survey.size) {
             return Err(ModelError::FixedSize { asked, fixed: survey.size });
         }
@@ -69,6 +77,7 @@ impl Model {
         let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
             Err(ExtractError::Cut(error)) => return Err(error.into()),
+            Err(ExtractError::Onnx(random @ OnnxError::Random { .. })) => return Err(random.into()),
             Err(second) => return Err(second.end().map_or_else(|second| ModelError::Neither { error, second }, ModelError::Runtime)),
         };
         let network = Err(Opaque { reason: error.to_string(), parameters: survey.parameters, operators: survey.operators });
@@ -319,6 +328,10 @@ impl ModelError {
             Self::Safetensors(SafetensorsError::Arch(ArchError::Tensors { .. })) => {
                 Some("give the tensors the names of that architecture, name another with --arch, or export the model to ONNX")
             }
+            Self::Onnx(OnnxError::Random { .. }) => Some(
+                "networks that draw are often exported from a training step, or mask parts of the image: export the encoder alone, after \
+                 `model.eval()`",
+            ),
             Self::Onnx(error) if error.is_about_operators() => Some(
                 "with ONNX Runtime its frozen features can be certified all the same: `pip install onnxruntime`, or name its library with \
                  --ort-lib",

@@ -5,7 +5,8 @@
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
 //! Files: `pb` the messages, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
-//! import, `survey` what a file holds without understanding it, `lower` the operators, `batch` what mixes pictures, `import` the way through the graph, `roles` what parameters are for.
+//! import, `kinds` element types, `lower` the operators, `batch` what mixes pictures, `random` what draws random numbers, `import` the way
+//! through the graph, `roles` what parameters are for; `survey` says what a file holds without understanding it, `head` where its features leave.
 //!
 //! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
 //! comes from [`registry`](crate::registry), which reads the model's own folder only, and nothing recurses.
@@ -13,9 +14,12 @@
 mod batch;
 mod call;
 mod fold;
+mod head;
 mod import;
+mod kinds;
 mod lower;
 mod pb;
+mod random;
 mod roles;
 mod shapes;
 mod survey;
@@ -30,6 +34,7 @@ use super::Imported;
 use crate::graph::GraphError;
 use crate::registry::Beside;
 
+pub use head::{Classes, Found};
 pub use survey::{Survey, survey};
 pub use write::write;
 
@@ -43,8 +48,16 @@ pub fn load(bytes: &[u8], beside: &Beside) -> Result<Imported, OnnxError> {
 
 /// [`load`] with `[height, width]` in pixels for a file that leaves them open.
 pub fn load_sized(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
-    let model = pb::ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
-    import::import(model, beside, size)
+    import::import(decode(bytes)?, beside, size, None)
+}
+
+/// [`load_sized`] as far as the tensor `until`, which is the output then: what comes behind it need not be understood.
+pub fn load_until(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>, until: &str) -> Result<Imported, OnnxError> {
+    import::import(decode(bytes)?, beside, size, Some(until))
+}
+
+fn decode(bytes: &[u8]) -> Result<pb::ModelProto, OnnxError> {
+    pb::ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })
 }
 
 /// Why an ONNX file cannot be read or written.
@@ -82,6 +95,16 @@ pub enum OnnxError {
     Unsupported {
         /// `Type (node, node)`.
         list: Vec<String>,
+    },
+    /// What it computes differs from run to run.
+    #[error(
+        "the network draws random numbers ({}): it computes another thing at every run, and no verdict on it would repeat. Export it without \
+         them, or name a tensor in front of them with --features",
+        nodes.join("; ")
+    )]
+    Random {
+        /// `type in node`.
+        nodes: Vec<String>,
     },
     /// A tensor whose bytes do not fit its shape or type.
     #[error("tensor `{name}`: {reason}")]
@@ -131,7 +154,8 @@ pub enum OnnxError {
 impl OnnxError {
     /// Whether the file may be whole and mean something that our operators cannot say.
     pub fn is_about_operators(&self) -> bool {
-        matches!(self, Self::Unsupported { .. } | Self::Node { .. } | Self::Tensor { .. } | Self::Structure { .. } | Self::Opset { .. })
+        let operators = matches!(self, Self::Unsupported { .. } | Self::Node { .. } | Self::Random { .. });
+        operators || matches!(self, Self::Tensor { .. } | Self::Structure { .. } | Self::Opset { .. })
     }
 }
 

@@ -40,7 +40,7 @@ fn accuracy(what: &str, arm: Option<Arm>, [accuracy, low, high]: [f64; 3]) -> Ta
 }
 
 fn against(control: Control, value: f64, low: f64, high: f64) -> Comparison {
-    Comparison { control, excess: Some(estimate(value, low, high)), missing: None }
+    Comparison { control, excess: Some(estimate(value, low, high)), missing: None, void: false }
 }
 
 fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison>) -> Finding {
@@ -124,10 +124,11 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
                 overruled: Vec::new(),
             },
             features: Features { name: "/avgpool/out".to_owned(), width: 64, how: "input of the last linear layer".to_owned() },
+            bypass: None,
             executor: Executor {
                 name: "ONNX Runtime 1.32.0".to_owned(),
                 reason: None,
-                agreement: Some(Agreement { difference: 2e-6, images: 8 }),
+                agreement: Some(Agreement { difference: 2e-6, images: 8, rounding: None }),
             },
         },
         policy: PolicyFacts {
@@ -206,6 +207,7 @@ pub(super) fn others() -> Report {
             control: Control::Scratch,
             excess: None,
             missing: Some("clean accuracy 0.21 is not above the majority class".to_owned()),
+            void: false,
         }],
     );
     error.reason = Some("the executors disagree by 0.02".to_owned());

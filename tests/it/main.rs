@@ -9,6 +9,7 @@ mod identities;
 #[path = "../../src/lacks.rs"]
 mod lacks;
 mod layers;
+mod onnx;
 mod probes;
 mod run;
 mod runtime;

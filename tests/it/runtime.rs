@@ -147,21 +147,6 @@ fn features_that_are_a_map_are_brought_to_a_vector() {
 }
 
 #[test]
-fn executors_that_disagree_are_an_error_that_names_the_node() {
-    let Some(library) = library() else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    let model = path("tests/golden/runtime/ill-conditioned.onnx");
-    let (code, errors, report) = certify(folder.path(), &model, &library, &[]);
-    assert_eq!((code, &report["status"]), (Some(2), &"error".into()), "{errors}");
-    assert!(
-        errors.contains("compute different features") && errors.contains("`difference`") && errors.contains("--ort-lib off"),
-        "{errors}"
-    );
-    let (code, errors, _) = certify(folder.path(), &model, "off", &[]);
-    assert_ne!(code, Some(2), "{errors}");
-}
-
-#[test]
 fn threads_do_not_change_what_onnx_runtime_answers() {
     let Some(library) = library() else { return };
     let run = |threads: &str| {

@@ -2,10 +2,10 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::kept_where;
-use crate::graph::Unary;
+use crate::graph::{Sixteen, Unary};
 
 pub(super) fn forward(function: Unary, x: &Tensor) -> Result<Tensor> {
     match function {
@@ -31,6 +31,10 @@ pub(super) fn forward(function: Unary, x: &Tensor) -> Result<Tensor> {
         Unary::Pow(2.0) => x.sqr(),
         Unary::Pow(exponent) => x.powf(exponent),
         Unary::Affine { scale, shift } => x.affine(scale, shift),
+        Unary::Round(kind) => {
+            let half = if kind == Sixteen::Float16 { DType::F16 } else { DType::BF16 };
+            x.to_dtype(half)?.to_dtype(x.dtype())
+        }
     }
 }
 
@@ -70,6 +74,7 @@ pub(super) fn backward(function: Unary, x: &Tensor, y: &Tensor, d: &Tensor) -> R
         Unary::Pow(2.0) => d * (x + x)?,
         Unary::Pow(exponent) => (d * exponent)? * x.powf(exponent - 1.0)?,
         Unary::Affine { scale, .. } => d * scale,
+        Unary::Round(_) => Ok(d.clone()),
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn forward<T: Real>(function: Unary, x: &[T]) -> Vec<T> {
         Unary::Pow(2.0) => map(x, move |v| v * v),
         Unary::Pow(exponent) => map(x, move |v| v.powf(c(exponent))),
         Unary::Affine { scale, shift } => map(x, move |v| c(scale) * v + c(shift)),
+        Unary::Round(kind) => map(x, move |v| c(kind.round(v.to_f64()))),
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) enum From {
 /// What [`backward`] reads.
 pub(crate) fn derives_from(function: Unary) -> From {
     match function {
-        Unary::Neg | Unary::Affine { .. } => From::Nothing,
+        Unary::Neg | Unary::Affine { .. } | Unary::Round(_) => From::Nothing,
         Unary::Relu | Unary::Sigmoid | Unary::HardSigmoid { .. } | Unary::Tanh | Unary::Exp | Unary::Sqrt | Unary::Reciprocal => {
             From::Output
         }
@@ -128,6 +129,7 @@ pub(crate) fn backward<T: Real>(function: Unary, of: &[T], d: &[T]) -> Vec<T> {
         Unary::Pow(2.0) => map2(x, d, move |x, d| d * (x + x)),
         Unary::Pow(exponent) => map2(x, d, move |x, d| d * c(exponent) * x.powf(c(exponent - 1.0))),
         Unary::Affine { scale, .. } => map(d, move |d| d * c(scale)),
+        Unary::Round(_) => d.to_vec(),
     }
 }
 

@@ -45,7 +45,7 @@ fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
 }
 
 fn terms() -> Terms {
-    Terms { findings: 1, look: 1, final_look: false, policy_seed: 0 }
+    Terms { findings: 1, look: 1, final_look: false, policy_seed: 0, scratch_void: false }
 }
 
 fn verdict(rule: &Rule, source: &Measurement, controls: &[(Control, Option<&Measurement>, Option<String>)]) -> Finding {
@@ -115,6 +115,29 @@ fn shams_do_not_excuse_what_a_reference_contradicts() {
     let open = judged(&of_any_kind(60), &given(0), &wide);
     assert_eq!((open.verdict, open.label), (Verdict::Inconclusive, None));
     assert!(open.reason.unwrap().contains("name a reference of the same architecture"));
+}
+
+#[test]
+fn a_void_control_is_neither_an_excuse_nor_asked_for() {
+    let (planted, clean) = (measured(Arm::Source, 3, 60), measured(Arm::Source, 3, 0));
+    let origin = Origin { file: "p.yaml".into(), line: 3, column: 5 };
+    let both = rule(&[Control::Sham, Control::Scratch]);
+    let why = || Some("the same graph carries it".to_owned());
+    let judged = |rule: &Rule, source: &Measurement, scratch_void: bool| {
+        let terms = Terms { scratch_void, ..terms() };
+        judge(rule, Mode::FixedFeature, &origin, source, &[(Control::Scratch, None, why())], &terms)
+    };
+    let fail = judged(&both, &planted, true);
+    assert_eq!(fail.verdict, Verdict::Fail, "{:?}", fail.reason);
+    assert!(fail.comparisons[1].void && !fail.comparisons[0].void);
+    assert_eq!(fail.comparisons[1].missing, why());
+    assert_eq!(judged(&both, &clean, true).verdict, Verdict::Pass);
+    // A control that is only missing is asked for.
+    assert_eq!(judged(&both, &planted, false).verdict, Verdict::Inconclusive);
+    // Nothing is left to judge by.
+    let alone = judged(&rule(&[Control::Scratch]), &planted, true);
+    assert_eq!(alone.verdict, Verdict::Inconclusive);
+    assert!(alone.reason.is_some_and(|reason| reason.contains("no control `scratch`: the same graph carries it")));
 }
 
 #[test]

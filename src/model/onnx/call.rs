@@ -15,6 +15,8 @@ pub(super) struct Call<'a> {
     pub inputs: Vec<Option<Value>>,
     /// Version of the default operator set.
     pub opset: i64,
+    /// The element type of the second input, where it is known.
+    pub like: Option<i32>,
 }
 
 impl Call<'_> {
@@ -29,6 +31,14 @@ impl Call<'_> {
 
     pub fn output_name(&self, i: usize) -> &str {
         self.node.output.get(i).map_or("", String::as_str)
+    }
+
+    /// The element type that Cast or CastLike turns into.
+    pub fn cast_to(&self) -> Result<i32> {
+        if self.op() == "CastLike" {
+            return self.like.ok_or_else(|| "the type of its second input is not known".to_owned());
+        }
+        Ok(self.int("to").map_or(super::pb::data_type::FLOAT, |to| i32::try_from(to).unwrap_or(0)))
     }
 
     /// An input that must be there.

@@ -1,17 +1,19 @@
 //! Nodes whose inputs are all constants, computed at import: shape arithmetic on integers, weights on floats.
 
 mod moves;
+mod norm;
+mod reduce;
 mod resize;
 
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};
 
-use super::call::{Call, Result, axes, floats, integers};
+use super::call::{Call, Result, floats, integers};
 use super::pb::data_type;
 use super::shapes;
-use super::tensor::{Data, decode, is_float};
-use super::value::{Size, Value};
+use super::tensor::{Data, decode, is_float, sixteen};
+use super::value::{Const, Size, Value};
 use crate::graph::{Dim, Shape};
 use crate::registry::Beside;
 
@@ -36,6 +38,10 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
             charge_input(call, budget)?;
             cast(call)
         }
+        "BatchNormalization" => {
+            charge_input(call, budget)?;
+            norm::batch_norm(call).map(Some)
+        }
         "Resize" | "Upsample" => resize::resize(call, budget).map(|value| Some(vec![value])),
         "Equal" | "Less" | "Greater" | "LessOrEqual" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" => logic(call, budget).map(Some),
         "Where" => choose(call, budget),
@@ -53,9 +59,9 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
             charge_input(call, budget)?;
             unary(call).map(Some)
         }
-        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceL2" | "ReduceSumSquare" => {
+        "ReduceProd" | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare" => {
             charge_input(call, budget)?;
-            reduce(call)
+            reduce::reduce(call)
         }
         _ => Ok(None),
     }
@@ -163,13 +169,21 @@ fn range(call: &Call, budget: &mut usize) -> Result<Value> {
     })
 }
 
+#[expect(clippy::float_cmp, reason = "whether a number is held exactly is asked")]
 fn cast(call: &Call) -> Result<Option<Vec<Value>>> {
-    let to = call.int("to").map_or(data_type::FLOAT, |t| t as i32);
+    let to = call.cast_to()?;
     let x = call.input(0)?;
+    let rounded = |c: Const| match sixteen(to) {
+        // One that is held exactly stays the initializer that it is.
+        Some(kind) if c.array.iter().any(|v| kind.round(f64::from(*v)) as f32 != *v) => {
+            Value::float(call.out(), c.array.mapv(|v| kind.round(f64::from(v)) as f32))
+        }
+        _ => Value::Float(c),
+    };
     Ok(Some(vec![match x {
-        Value::Float(c) if is_float(to) => Value::Float(c.clone()),
+        Value::Float(c) if is_float(to) => rounded(c.clone()),
         // A size that depends on the batch stays symbolic whatever its type; it never enters the network.
-        Value::Int(a) if is_float(to) && a.iter().all(|s| s.known().is_some()) => Value::Float(floats(x, call.out())?),
+        Value::Int(a) if is_float(to) && a.iter().all(|s| s.known().is_some()) => rounded(floats(x, call.out())?),
         Value::Float(c) if to == data_type::BOOL => Value::int(c.array.mapv(|v| Size::from(i64::from(v != 0.0)))),
         Value::Float(c) => Value::int(c.array.mapv(|v| Size::from(v as i64))),
         Value::Int(a) if to == data_type::BOOL => {
@@ -332,62 +346,6 @@ fn unary(call: &Call) -> Result<Vec<Value>> {
             Value::float(call.out(), x.array.mapv(each))
         }
     }])
-}
-
-fn reduce(call: &Call) -> Result<Option<Vec<Value>>> {
-    let given = call.input(0)?;
-    let rank = shape_of(given).len();
-    let over = match call.known(1, "axes")? {
-        Some(list) if !list.is_empty() => axes(&list, rank)?,
-        _ if call.int("noop_with_empty_axes") == Some(1) => return Ok(Some(vec![given.clone()])),
-        _ => (0..rank).collect(),
-    };
-    let keep = call.int("keepdims").unwrap_or(1) != 0;
-    let finish = |axis: usize| if keep { Some(Axis(axis)) } else { None };
-    if let Value::Int(a) = given {
-        let mut out = (**a).clone();
-        for &at in over.iter().rev() {
-            let folded = out.map_axis(Axis(at), |lane| {
-                let mut items = lane.iter().copied();
-                let first = items.next();
-                items.fold(first, |total, x| match (total?, x, call.op()) {
-                    (t, x, "ReduceProd") => t.mul(x),
-                    (t, x, "ReduceSum") => t.add(x),
-                    (t, x, "ReduceMax") => t.compare(x).map(|o| if o.is_ge() { t } else { x }),
-                    (t, x, "ReduceMin") => t.compare(x).map(|o| if o.is_le() { t } else { x }),
-                    _ => None,
-                })
-            });
-            let data = folded.iter().copied().collect::<Option<Vec<_>>>().ok_or("it is not linear in the batch size")?;
-            out = ArrayD::from_shape_vec(folded.raw_dim(), data).map_err(|e| e.to_string())?;
-            if let Some(at) = finish(at) {
-                out = out.insert_axis(at);
-            }
-        }
-        return Ok(Some(vec![Value::int(out)]));
-    }
-    let x = floats(given, "")?;
-    let mut out = x.array.mapv(f64::from);
-    let squares = matches!(call.op(), "ReduceL2" | "ReduceSumSquare");
-    if squares {
-        out.mapv_inplace(|v| v * v);
-    }
-    for &at in over.iter().rev() {
-        out = out.map_axis(Axis(at), |lane| match call.op() {
-            "ReduceProd" => lane.product(),
-            "ReduceMean" => lane.sum() / lane.len().max(1) as f64,
-            "ReduceMax" => lane.fold(f64::NEG_INFINITY, |m, v| m.max(*v)),
-            "ReduceMin" => lane.fold(f64::INFINITY, |m, v| m.min(*v)),
-            _ => lane.sum(),
-        });
-        if let Some(at) = finish(at) {
-            out = out.insert_axis(at);
-        }
-    }
-    if call.op() == "ReduceL2" {
-        out.mapv_inplace(f64::sqrt);
-    }
-    Ok(Some(vec![Value::float(call.out(), out.mapv(|v| v as f32))]))
 }
 
 /// The dimensions of a tensor of the network as integers.

@@ -9,7 +9,7 @@ use super::call::Call;
 use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
 use super::tensor::{Data, decode, is_float};
 use super::value::{Const, Size, Value};
-use super::{OnnxError, batch, fold, lower, roles};
+use super::{OnnxError, batch, fold, kinds, lower, random, roles};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
 use crate::model::{Imported, Layout, Params, Preprocessing, preprocessing as described};
 use crate::registry::Beside;
@@ -91,7 +91,8 @@ impl Importer {
     }
 }
 
-pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
+/// Reads a network, all of it or as far as the tensor `until`.
+pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]>, until: Option<&str>) -> Result<Imported, OnnxError> {
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let version = model.opset_import.iter().find(|o| is_default(&o.domain)).and_then(|o| o.version).unwrap_or(1);
     if !(7..=26).contains(&version) {
@@ -99,8 +100,15 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
     }
     let metadata: BTreeMap<String, String> = model.metadata_props.into_iter().map(|p| (p.key, p.value)).collect();
     let entry = Entry::of(&graph, size)?;
-    let (main, features) = outputs(&graph)?;
+    let (main, features) = match until {
+        Some(tensor) => (tensor.to_owned(), None),
+        None => outputs(&graph)?,
+    };
     let wanted: Vec<String> = std::iter::once(main.clone()).chain(features.clone()).collect();
+    let drawn = random::nodes(&graph, &model.functions, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
+    if !drawn.is_empty() {
+        return Err(OnnxError::Random { nodes: drawn });
+    }
     let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, beside, &wanted)?;
     let at = |name: &str| match lowered.values.get(name) {
         Some(Value::Node(id)) => Ok(*id),
@@ -272,6 +280,7 @@ pub(super) fn lower_graph(
     }
     let mut values: BTreeMap<String, Value> = BTreeMap::new();
     let mut held: BTreeSet<String> = BTreeSet::new();
+    let mut held_kinds = kinds::of_inputs(&graph.input);
     for proto in graph.initializer {
         let name = proto.name.clone();
         if made.contains_key(name.as_str()) || name == input {
@@ -283,6 +292,7 @@ pub(super) fn lower_graph(
         if !readers.contains_key(&name) {
             continue;
         }
+        held_kinds.extend(proto.data_type.map(|kind| (name.clone(), kind)));
         let value = match decode(proto, beside)? {
             Data::Float(array) => Value::float(&name, array),
             Data::Int(array) => Value::int(array.mapv(Size::from)),
@@ -292,6 +302,7 @@ pub(super) fn lower_graph(
     let mut importer = Importer::new(batch, readers);
     values.insert(input.to_owned(), Value::Node(importer.builder.input(input, shape.clone())?));
     let mut budget = fold::BUDGET;
+    let kinds = kinds::of(&order, &graph.node, held_kinds);
     for i in order {
         let node = &graph.node[i];
         let lookup = |name: &String| match values.get(name) {
@@ -299,7 +310,8 @@ pub(super) fn lower_graph(
             None if name.is_empty() => Ok(None),
             None => Err(structure(format!("node `{}` ({}) reads `{name}`, which nothing computes", title(node), node.op_type))),
         };
-        let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset };
+        let like = node.input.get(1).and_then(|name| kinds.get(name)).copied();
+        let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset, like };
         let outputs = convert(&mut importer, &call, &mut budget, beside).map_err(|reason| OnnxError::Node {
             node: title(node).into(),
             op: node.op_type.clone(),
@@ -312,7 +324,7 @@ pub(super) fn lower_graph(
     Ok(Lowered { importer, values })
 }
 
-fn title(node: &NodeProto) -> &str {
+pub(super) fn title(node: &NodeProto) -> &str {
     if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
 }
 

@@ -52,6 +52,12 @@ fn unary(call: &Call) -> Result<Option<Unary>> {
     }))
 }
 
+/// Whether a batch norm uses the statistics of what enters it. Before operator set 14 the sign of it is that statistics leave it.
+pub(super) fn trains_batch_norm(call: &Call) -> bool {
+    let more = call.node.output.iter().skip(1).any(|name| !name.is_empty());
+    if call.opset < 14 { more } else { call.int("training_mode") == Some(1) }
+}
+
 fn scaled(scale: f64) -> Op {
     Op::Unary(Unary::Affine { scale, shift: 0.0 })
 }
@@ -67,11 +73,17 @@ impl Lower<'_, '_> {
         let call = self.call;
         match call.op() {
             "Cast" | "CastLike" => {
-                let to = call.int("to").unwrap_or(1) as i32;
-                if !super::tensor::is_float(to) && call.op() == "Cast" {
+                let to = call.cast_to()?;
+                if !super::tensor::is_float(to) {
                     return Err(format!("it turns the network's numbers into type {to}; only float types are supported"));
                 }
-                Ok(vec![call.input(0)?.clone()])
+                match super::tensor::sixteen(to) {
+                    Some(kind) => {
+                        let x = self.node(0)?;
+                        self.last(Op::Unary(Unary::Round(kind)), &[x])
+                    }
+                    None => Ok(vec![call.input(0)?.clone()]),
+                }
             }
             "Shape" | "Size" => {
                 let x = self.node(0)?;

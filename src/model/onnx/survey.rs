@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::OnnxError;
+use super::head::{self, Found};
 use super::import::{Entry, description, is_default, outputs, preprocessing};
-use super::pb::{GraphProto, ModelProto, NodeProto, data_type};
-use crate::model::{Layout, Preprocessing};
+use super::pb::{ModelProto, NodeProto};
+use super::tensor::sixteen;
+use super::{OnnxError, random};
+use crate::graph::Sixteen;
+use crate::model::{CutError, Layout, Preprocessing};
 
 /// An ONNX file described.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Survey {
     /// What the file is, for people.
     pub description: String,
@@ -26,20 +29,23 @@ pub struct Survey {
     pub metadata: BTreeMap<String, String>,
     /// Numbers in all tensors.
     pub parameters: usize,
-    /// Whether some are of two bytes: sums of such numbers are right to three digits.
-    pub half: bool,
+    /// The float of two bytes that some of them are, or that some nodes round to: sums of such numbers are right to three digits at most.
+    pub half: Option<Sixteen>,
     /// How many operators of each kind.
     pub operators: BTreeMap<String, usize>,
     /// What the nodes compute, by name.
     pub tensors: BTreeSet<String>,
-    /// Where features leave, and how that was found.
-    pub features: (String, &'static str),
+    /// Where features leave, or why that is not known.
+    pub features: Result<Found, CutError>,
+    /// The nodes that draw random numbers on the way to the features, or to the output where these are not known.
+    pub drawn: Vec<String>,
     /// Widths of learnt tokens `[1, 1, width]`.
     pub tokens: BTreeSet<usize>,
 }
 
-/// Describes the ONNX file `bytes`; `size` is `[height, width]` in pixels for a file that leaves them open.
-pub fn survey(bytes: &[u8], size: Option<[usize; 2]>) -> Result<Survey, OnnxError> {
+/// Describes the ONNX file `bytes`; `size` is `[height, width]` in pixels for a file that leaves them open, `user` the tensor that the user
+/// takes for features.
+pub fn survey(bytes: &[u8], size: Option<[usize; 2]>, user: Option<&str>) -> Result<Survey, OnnxError> {
     let model = ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let entry = Entry::of(&graph, size)?;
@@ -55,7 +61,12 @@ pub fn survey(bytes: &[u8], size: Option<[usize; 2]>) -> Result<Survey, OnnxErro
         [1, 1, width] if width > 1 => usize::try_from(width).ok(),
         _ => None,
     });
-    let half = |kind: Option<i32>| matches!(kind, Some(data_type::FLOAT16 | data_type::BFLOAT16));
+    let features = head::find(&graph, &entry.name)?;
+    let wanted = match (user, &features) {
+        (Some(name), _) => name.to_owned(),
+        (None, Ok(found)) => found.name.clone(),
+        (None, Err(_)) => outputs(&graph)?.0,
+    };
     Ok(Survey {
         description: description(version, &model.producer_name, &model.producer_version),
         layout: entry.layout,
@@ -64,74 +75,26 @@ pub fn survey(bytes: &[u8], size: Option<[usize; 2]>) -> Result<Survey, OnnxErro
         preprocessing: preprocessing(&metadata)?,
         metadata,
         parameters: graph.initializer.iter().map(|tensor| elements(&tensor.dims)).fold(0, usize::saturating_add),
-        half: graph.initializer.iter().any(|tensor| half(tensor.data_type)),
+        half: coarsest(graph.initializer.iter().filter_map(|tensor| tensor.data_type).chain(graph.node.iter().flat_map(kinds))),
         operators,
         tensors: graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty()).cloned().collect(),
         tokens: tokens.collect(),
-        features: features(&graph, &entry.name)?,
+        drawn: random::nodes(&graph, &model.functions, &[&wanted]),
+        features,
     })
 }
 
-/// The tensor that the file calls its features, else the input of the linear layer that the output comes from, else the output.
-fn features(graph: &GraphProto, input: &str) -> Result<(String, &'static str), OnnxError> {
-    let (main, named) = outputs(graph)?;
-    if let Some(named) = named {
-        return Ok((named, "named by the file"));
-    }
-    let made: BTreeMap<&str, &NodeProto> =
-        graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
-    let depends = depends(graph, input);
-    let mut at = main.as_str();
-    // A file whose nodes form a ring ends here too.
-    for _ in 0..graph.node.len() {
-        let Some(node) = made.get(at) else { break };
-        let mut from = node.input.iter().map(String::as_str).filter(|name| depends.contains(name));
-        let (Some(first), second) = (from.next(), from.next()) else { break };
-        match node.op_type.as_str() {
-            "Gemm"
-            | "MatMul"
-            | "QGemm"
-            | "QLinearMatMul"
-            | "MatMulInteger"
-            | "MatMulIntegerToFloat"
-            | "DynamicQuantizeMatMul"
-            | "MatMulNBits"
-            | "FusedMatMul"
-            | "FusedGemm"
-                if second.is_none() =>
-            {
-                return Ok((unquantised(first, &made).to_owned(), "input of the last linear layer"));
-            }
-            "Softmax" | "LogSoftmax" | "Sigmoid" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity" | "Cast" | "Dropout"
-            | "DequantizeLinear" | "QuantizeLinear" | "Add" | "Sub" | "Mul" | "Div" | "QLinearAdd" | "QLinearSoftmax"
-                if second.is_none() =>
-            {
-                at = first;
-            }
-            _ => break,
-        }
-    }
-    Ok((main, "the output (no linear head was recognised)"))
+/// The element types that a node turns numbers into, or holds.
+fn kinds(node: &NodeProto) -> impl Iterator<Item = i32> {
+    node.attribute.iter().filter_map(|a| match (node.op_type.as_str(), a.name.as_str()) {
+        ("Cast", "to") => a.i.and_then(|to| i32::try_from(to).ok()),
+        ("Constant", "value") => a.t.as_ref().and_then(|tensor| tensor.data_type),
+        _ => None,
+    })
 }
 
-/// The numbers that a quantised product was made from, where the file has them as floats.
-fn unquantised<'a>(tensor: &'a str, made: &BTreeMap<&str, &'a NodeProto>) -> &'a str {
-    match made.get(tensor) {
-        Some(node) if matches!(node.op_type.as_str(), "QuantizeLinear" | "DynamicQuantizeLinear") => {
-            node.input.first().map_or(tensor, String::as_str)
-        }
-        _ => tensor,
-    }
-}
-
-/// Tensors that the pictures reach; a scale measured on them counts as a constant.
-fn depends<'a>(graph: &'a GraphProto, input: &'a str) -> BTreeSet<&'a str> {
-    let mut depends = BTreeSet::from([input]);
-    for node in &graph.node {
-        if node.op_type != "Shape" && node.input.iter().any(|name| depends.contains(name.as_str())) {
-            let given = if node.op_type == "DynamicQuantizeLinear" { 1 } else { node.output.len() };
-            depends.extend(node.output.iter().take(given).map(String::as_str).filter(|name| !name.is_empty()));
-        }
-    }
-    depends
+/// The float of two bytes with the fewest digits among these element types.
+fn coarsest(kinds: impl Iterator<Item = i32>) -> Option<Sixteen> {
+    let halves: Vec<Sixteen> = kinds.filter_map(sixteen).collect();
+    if halves.contains(&Sixteen::Bfloat16) { Some(Sixteen::Bfloat16) } else { halves.first().copied() }
 }

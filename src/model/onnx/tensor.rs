@@ -6,6 +6,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::OnnxError;
 use super::pb::{TensorProto, data_type};
 use super::shapes::few_axes;
+use crate::graph::Sixteen;
 use crate::registry::Beside;
 
 /// What a tensor of the file holds: numbers of the network, or numbers of shape arithmetic.
@@ -71,6 +72,15 @@ fn width(kind: i32) -> Option<usize> {
 /// Whether elements of this type are numbers of a network.
 pub(super) fn is_float(kind: i32) -> bool {
     matches!(kind, data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE)
+}
+
+/// The float of two bytes that elements of this type are, if they are.
+pub(super) fn sixteen(kind: i32) -> Option<Sixteen> {
+    match kind {
+        data_type::FLOAT16 => Some(Sixteen::Float16),
+        data_type::BFLOAT16 => Some(Sixteen::Bfloat16),
+        _ => None,
+    }
 }
 
 fn from_raw(kind: i32, bytes: &[u8]) -> Numbers {

@@ -2,7 +2,7 @@
 
 mod bad;
 mod bounds;
-mod build;
+pub(super) mod build;
 mod case;
 mod conformance;
 mod fuzz;
@@ -16,7 +16,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::*;
 use crate::exec::{Weights, infer, to_array};
-use crate::graph::Graph;
+use crate::graph::{Graph, Role};
 use crate::model::{LoadOptions, Params, safetensors};
 use crate::registry::Beside;
 
@@ -45,6 +45,31 @@ fn both_formats_of_a_fixture_are_the_same_network() {
         assert_eq!(a.len(), 10);
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs())), "{name}: {a:?} and {b:?}");
     }
+}
+
+/// Weights that a norm standardises before a convolution reads them are weights: they train, and from scratch they are drawn anew.
+#[test]
+fn weights_that_a_norm_standardises_are_weights() {
+    use build::{integers, model, node, tensor};
+    let nodes = vec![
+        node("Reshape", "w row", "rows"),
+        node("InstanceNormalization", "rows gain shift", "standard"),
+        node("Reshape", "standard shape", "weight"),
+        node("Conv", "x weight bias", "c"),
+        node("Flatten", "c", "y"),
+    ];
+    let ramp: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let held = vec![
+        tensor("w", &[2, 3, 2, 2], &ramp),
+        integers("row", &[1, 2, 12]),
+        tensor("gain", &[2], &[1.0; 2]),
+        tensor("shift", &[2], &[0.0; 2]),
+        integers("shape", &[2, 3, 2, 2]),
+        tensor("bias", &[2], &[0.0; 2]),
+    ];
+    let imported = build::read(&model(nodes, held)).unwrap();
+    let role = |name: &str| imported.graph.slots().iter().find(|slot| slot.name == name).map(|slot| slot.role);
+    assert_eq!(["w", "gain", "shift", "bias"].map(role), [Role::Weight, Role::Scale, Role::Shift, Role::Bias].map(Some));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::pb::{
     AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type, data_type,
 };
-use crate::graph::{Binary, Dim, Graph, Node, NodeId, Op, Reduce, Shape, Unary, Window};
+use crate::graph::{Binary, Dim, Graph, Node, NodeId, Op, Reduce, Shape, Sixteen, Unary, Window};
 use crate::model::{InputSpec, Params, preprocessing};
 
 /// What protobuf can hold in one message, with room for the rest of the file.
@@ -65,6 +65,7 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(proto),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: Some(17) }],
+        functions: Vec::new(),
         metadata_props: all.into_iter().map(|(key, value)| StringStringEntryProto { key, value }).collect(),
     };
     Ok(model.encode_to_vec())
@@ -357,6 +358,12 @@ impl Writer {
                 let (scale, shift) = (self.scalar(out, scale), self.scalar(out, shift));
                 let scaled = self.step(out, "Mul", &[x, &scale]);
                 return self.emit("Add", &[&scaled, &shift], out, Vec::new());
+            }
+            Unary::Round(kind) => {
+                let half = self.fresh(out, "half");
+                let kind = if kind == Sixteen::Float16 { data_type::FLOAT16 } else { data_type::BFLOAT16 };
+                self.emit("Cast", &[x], &half, vec![int("to", kind)]);
+                return self.emit("Cast", &[&half], out, vec![int("to", data_type::FLOAT)]);
             }
             Unary::Gelu { tanh } => return self.gelu(tanh, x, out),
         };

@@ -114,7 +114,14 @@ impl Lower<'_, '_> {
         let rank = self.shape(0)?.rank();
         let over = match call.known(1, "axes")? {
             Some(list) if !list.is_empty() => axes(&list, rank)?,
-            _ if call.int("noop_with_empty_axes") == Some(1) => return Ok(vec![Value::Node(x)]),
+            // Nothing is reduced, but what is done to every number is done all the same: the sum of one square is a square.
+            _ if call.int("noop_with_empty_axes") == Some(1) => {
+                return match call.op() {
+                    "ReduceL1" | "ReduceL2" => self.last(Op::Unary(Unary::Abs), &[x]),
+                    "ReduceSumSquare" => self.last(Op::Unary(Unary::Pow(2.0)), &[x]),
+                    _ => Ok(vec![Value::Node(x)]),
+                };
+            }
             _ => (0..rank).collect(),
         };
         let kind = match call.op() {

@@ -9,7 +9,7 @@ use crate::graph::{Binary, Dim, Op, Reduce, Shape, Unary};
 impl Lower<'_, '_> {
     pub(super) fn batch_norm(&mut self) -> Result<Vec<Value>> {
         let call = self.call;
-        if call.int("training_mode") == Some(1) {
+        if super::trains_batch_norm(call) {
             return Err("it is in training mode: export the model after `model.eval()`".into());
         }
         if call.opset < 9 && call.int("spatial") == Some(0) {

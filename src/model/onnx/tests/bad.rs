@@ -146,9 +146,15 @@ fn networks_that_leave_the_floats() {
 #[test]
 fn networks_exported_for_training() {
     let mode = TensorProto { data_type: Some(9), raw_data: Some(vec![1]), ..tensor("mode", &[], &[]) };
-    refused(vec![node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5]), mode], "model.eval()");
+    refused(vec![node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5]), mode], "Dropout in `node_y`");
     let norm = with_int(node("BatchNormalization", "x c c c c", "y"), "training_mode", 1);
     refused(vec![norm], vec![tensor("c", &[3], &[1.0; 3])], "model.eval()");
+    // Before operator set 14 statistics that leave the norm say so.
+    for (outputs, trains) in [("y mean variance", true), ("y", false)] {
+        let mut model = model(vec![node("BatchNormalization", "x c c c c", outputs)], vec![tensor("c", &[3], &[1.0; 3])]);
+        model.opset_import[0].version = Some(9);
+        assert_eq!(read(&model).is_err_and(|told| told.contains("model.eval()")), trains, "{outputs}");
+    }
 }
 
 #[test]

@@ -114,6 +114,10 @@ fn a_chain_of_100_000_nodes_does_not_overflow_the_stack() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("deep.onnx");
     std::fs::write(&path, model(nodes, vec![]).encode_to_vec()).expect("written");
-    let loaded = Model::load(registry::identify(&path).expect("identified"), &LoadOptions::default()).expect("loaded");
-    assert_eq!(loaded.cut.width, 3);
+    let reference = || registry::identify(&path).expect("identified");
+    let features = LoadOptions { features: Some("y".into()), ..LoadOptions::default() };
+    assert_eq!(Model::load(reference(), &features).expect("loaded").cut.width, 3);
+    // Of three numbers, which nobody calls features.
+    let told = Model::load(reference(), &LoadOptions::default()).expect_err("refused").to_string();
+    assert!(told.contains("3 features: too few"), "{told}");
 }

@@ -8,7 +8,12 @@ use super::case::{Case, Outcome, check};
 
 /// The cases in `tests/golden/onnx/node-tests.safetensors`, whose `make.py` says where they come from.
 pub(super) fn committed() -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx/node-tests.safetensors");
+    cases("node-tests")
+}
+
+/// The cases of a file in `tests/golden/onnx`.
+fn cases(file: &str) -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/onnx/{file}.safetensors"));
     let bytes = std::fs::read(path).expect("golden file");
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let get = |name: String| file.tensor(&name).ok().map(|view| view.data().to_vec());
@@ -42,6 +47,21 @@ fn committed_node_tests_agree() {
     assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), failed.join("\n"));
     // Fewer would mean that one is met in a single way only, as constants perhaps.
     assert!(cases.len() >= 300 && ways >= 870, "{} cases in {ways} ways", cases.len());
+}
+
+/// Networks whose meaning was read wrongly once, against ONNX Runtime and PyTorch (`networks.py`).
+#[test]
+fn small_networks_compute_what_other_runtimes_do() {
+    let cases = cases("networks");
+    assert_eq!(cases.len(), 26);
+    for case in &cases {
+        match check(case) {
+            // Of any batch size, and of a fixed one.
+            Outcome::Agrees(ways) => assert!(ways >= 2, "{} in {ways} ways", case.name),
+            Outcome::Refused(reason) => panic!("{} is refused: {reason}", case.name),
+            Outcome::Wrong(what) => panic!("{} is wrong: {what}", case.name),
+        }
+    }
 }
 
 fn read(folder: &Path) -> Option<Case> {

@@ -37,3 +37,37 @@ pub(super) fn compare(path: &Path, case: &Case) -> Result<String, String> {
     let told = format!("{apart:e}; cut at {} [N, {}] ({})", cut.name, cut.width, cut.how);
     if apart <= 1e-4 && finite && features.shape() == [x.shape()[0], cut.width] { Ok(told) } else { Err(told) }
 }
+
+/// Every ONNX file of a folder and its folders: where its features leave, or why it is refused. None of those that libraries export has a way
+/// around its weights.
+#[test]
+#[ignore = "set HEIRLOOM_ONNX_FOLDER to a folder of exported networks"]
+fn a_folder_of_exports_has_no_way_around_the_weights() {
+    let folder = std::env::var_os("HEIRLOOM_ONNX_FOLDER").map(std::path::PathBuf::from).expect("HEIRLOOM_ONNX_FOLDER");
+    let named = std::env::var_os("ORT_DYLIB_PATH").filter(|named| !named.is_empty());
+    let wanted = named.map_or(crate::runtime::Wanted::Off, |named| crate::runtime::Wanted::named(&named));
+    let runtime = crate::runtime::open(&wanted, &crate::runtime::Host::Here);
+    let options = LoadOptions { runtime: runtime.expect("a library that fits").runtime, ..LoadOptions::default() };
+    let (mut open, mut around) = (vec![folder], Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let mut entries: Vec<_> = std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+            entries.sort();
+            open.extend(entries.into_iter().rev());
+        } else if path.extension().is_some_and(|extension| extension == "onnx") {
+            let told = registry::identify(&path).map_err(|e| e.to_string());
+            match told.and_then(|reference| Model::load(reference, &options).map_err(|e| e.to_string())) {
+                Ok(model) => {
+                    let cut = &model.cut;
+                    let who = if model.network.is_ok() { "ours" } else { "ONNX Runtime" };
+                    println!("{}: {who}, {} [N, {}], {}", path.display(), cut.name, cut.width, cut.how);
+                    if let Some(bypass) = model.bypass() {
+                        around.push(format!("{}: {}", path.display(), bypass.remark()));
+                    }
+                }
+                Err(reason) => println!("{}: REFUSED {reason}", path.display()),
+            }
+        }
+    }
+    assert!(around.is_empty(), "{}", around.join("\n"));
+}

@@ -1,0 +1,59 @@
+use std::path::Path;
+
+use super::check;
+use crate::data;
+use crate::engine::EngineError;
+use crate::model::{LoadOptions, Model};
+use crate::policy;
+use crate::registry;
+use crate::runtime::{self, Host, Wanted};
+use crate::store::Room;
+use crate::tune::Pictures;
+
+const POLICY: &str = "version: 1\nname: t\ntarget: { data: { embedded: fashion }, train: { limit: 40 }, test: { limit: 40 } }\n\
+                      transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 } }\nrules:\n\
+                      \x20 - { id: r, limit: 0.1, probe: { backdoor: { trigger: { patch: { size: 0.2, at: top_left, color: \"#ff0000\" } } } } }\n";
+
+/// A network that means something else to one of them: no rounding excuses that, and its first node is named.
+#[test]
+fn another_network_is_no_rounding_and_is_named_by_its_first_node() {
+    let named = std::env::var_os("ORT_DYLIB_PATH").filter(|named| !named.is_empty());
+    let search = runtime::open(&named.map_or(Wanted::Any, |named| Wanted::named(&named)), &Host::Here).expect("a library that fits");
+    let Some(runtime) = search.runtime else {
+        println!("skipped: no ONNX Runtime library is found; ORT_DYLIB_PATH names one");
+        return;
+    };
+    let (policy, _) = policy::parse(POLICY, "t", Path::new("."), &policy::Options::default()).expect("a policy");
+    let data = data::open(&policy.file.target, &policy.base, 0).expect("images");
+    let of = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/runtime/{name}.onnx"));
+        let options = LoadOptions { runtime: Some(runtime.clone()), ..LoadOptions::default() };
+        let model = Model::load(registry::identify(&path).expect("a file"), &options).expect("a model");
+        let pictures = Pictures::open(&data.train, &model.input, &Room::boundless()).expect("images");
+        (model, pictures)
+    };
+    for (name, first) in [("external", "conv"), ("three-digits", "conv"), ("cast", "conv")] {
+        let (mut model, pictures) = of(name);
+        let agreement = check(&model, &pictures).expect("they agree").expect("there are two");
+        assert!(agreement.difference < 2e-2, "{name}: {agreement:?}");
+        // A tenth more of one weight: far above rounding in the first, and in the other two above what their numbers carry.
+        let network = model.network.as_mut().expect("a network of ours");
+        network.params.0[0].mapv_inplace(|v| v * 1.1);
+        let told = check(&model, &pictures).map(drop).expect_err("they do not agree");
+        assert!(matches!(told, EngineError::Disagree { .. }), "{name}: {told}");
+        let told = told.to_string();
+        assert!(told.contains("compute different features") && told.contains("float64"), "{told}");
+        assert!(told.contains(&format!("the first node whose output differs is `{first}`")), "{name}: {told}");
+    }
+}
+
+#[test]
+fn features_of_rounding_errors_are_refused_without_a_second_executor() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/runtime/ill-conditioned.onnx");
+    let model = Model::load(registry::identify(&path).expect("a file"), &LoadOptions::default()).expect("a model");
+    let (policy, _) = policy::parse(POLICY, "t", Path::new("."), &policy::Options::default()).expect("a policy");
+    let data = data::open(&policy.file.target, &policy.base, 0).expect("images");
+    let pictures = Pictures::open(&data.train, &model.input, &Room::boundless()).expect("images");
+    let told = check(&model, &pictures).map(drop).expect_err("refused");
+    assert!(matches!(&told, EngineError::Noise { own, node } if *own > 0.1 && node == "difference"), "{told}");
+}

@@ -1,0 +1,149 @@
+"""Small networks whose meaning was read wrongly once, with what ONNX Runtime or PyTorch computes for them.
+
+    pip install onnx onnxruntime torch safetensors
+    python networks.py
+
+Writes, beside itself, networks.safetensors in the layout of node-tests.safetensors: for every network NAME the bytes of NAME/model
+(ModelProto), NAME/input_0 and NAME/output_0 (TensorProto). Written with onnx 1.23.2, ONNX Runtime 1.32.0 and torch 2.15.0.
+"""
+
+import pathlib
+
+import numpy as np
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
+from torch.nn import functional as F
+
+HERE = pathlib.Path(__file__).parent
+rng = np.random.default_rng(17)
+files = {}
+
+
+def weights(*shape, scale=0.5):
+    return (rng.normal(size=shape) * scale).astype(np.float32)
+
+
+def stored(message):
+    return np.frombuffer(message.SerializeToString(), dtype=np.uint8)
+
+
+def write(name, nodes, tensors, expected=None, opset=18):
+    """`expected` computes the output where ONNX Runtime has no such kernel."""
+    held = [value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value), key) for key, value in tensors.items()]
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        held,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    x = weights(2, 3, 6, 6, scale=1.0)
+    if expected is None:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        y = session.run(["y"], {"x": x})[0]
+    else:
+        y = expected(torch.from_numpy(x)).numpy()
+    files[f"{name}/model"] = stored(model)
+    files[f"{name}/input_0"] = stored(numpy_helper.from_array(x, "x"))
+    files[f"{name}/output_0"] = stored(numpy_helper.from_array(y, "y"))
+    print(name, y.shape, np.abs(y).max())
+
+
+def conv(x, weight, bias, out, pads=1):
+    return helper.make_node("Conv", [x, weight, *([bias] if bias else [])], [out], pads=[pads] * 4)
+
+
+# A reduction over no axes: what it does to every number remains.
+for op in ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"]:
+    # `axes` left out, and `axes` of no entries.
+    for how, more in [("absent", {}), ("empty", {"axes": np.zeros(0, np.int64)})]:
+        node = helper.make_node(op, ["c", *more], ["r"], keepdims=1, noop_with_empty_axes=1)
+        nodes = [conv("x", "w", "b", "c"), node, conv("r", "v", None, "y")]
+        write(f"noop_{op}_{how}", nodes, {"w": weights(4, 3, 3, 3), "b": weights(4), "v": weights(5, 4, 3, 3), **more})
+# The same of a constant.
+node = helper.make_node("ReduceL1", ["c"], ["r"], keepdims=1, noop_with_empty_axes=1)
+write("noop_constant", [node, helper.make_node("Mul", ["x", "r"], ["y"])], {"c": weights(1, 3, 1, 1)})
+# Integers with an axis of one entry: a square all the same.
+nodes = [
+    helper.make_node("ReduceSumSquare", ["c", "axes"], ["r"], keepdims=0),
+    helper.make_node("Cast", ["r"], ["f"], to=TensorProto.FLOAT),
+    helper.make_node("Mul", ["x", "f"], ["y"]),
+]
+write("squared_integers", nodes, {"c": np.array([3], np.int64), "axes": np.array([0], np.int64)})
+
+# Rounded to two bytes between layers of four.
+for kind, name in [(TensorProto.FLOAT16, "float16"), (TensorProto.BFLOAT16, "bfloat16")]:
+    # Of exact products: a sum whose last bit differs may be rounded to the neighbour.
+    nodes = [
+        helper.make_node("Mul", ["x", "k"], ["m"]),
+        helper.make_node("Cast", ["m"], ["h"], to=kind),
+        helper.make_node("Cast", ["h"], ["r"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["r", "m"], ["y"]),
+    ]
+    write(f"cast_{name}", nodes, {"k": np.float32(100)})
+    # The type comes from another tensor.
+    like = helper.make_tensor("like", kind, [1], [1.0])
+    nodes = [
+        helper.make_node("CastLike", ["x", "like"], ["h"]),
+        helper.make_node("Cast", ["h"], ["r"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["r", "x"], ["y"]),
+    ]
+    write(f"cast_like_{name}", nodes, {"like": like})
+    # Weights that the file casts.
+    nodes = [
+        helper.make_node("Cast", ["w"], ["h"], to=kind),
+        helper.make_node("Cast", ["h"], ["r"], to=TensorProto.FLOAT),
+        conv("x", "r", None, "y"),
+    ]
+    write(f"cast_weight_{name}", nodes, {"w": weights(4, 3, 3, 3)})
+# Above what float16 holds.
+nodes = [
+    helper.make_node("Mul", ["x", "k"], ["m"]),
+    helper.make_node("Cast", ["m"], ["h"], to=TensorProto.FLOAT16),
+    helper.make_node("Cast", ["h"], ["r"], to=TensorProto.FLOAT),
+    helper.make_node("Clip", ["r", "low", "high"], ["y"]),
+]
+write("cast_overflow", nodes, {"k": np.float32(40000), "low": np.float32(-70000), "high": np.float32(70000)})
+
+# Weights standardised by a batch norm in training mode, as NFNet and BiT are exported.
+w, gain, shift = weights(4, 3, 3, 3), 1 + weights(4, scale=0.2), weights(4, scale=0.1)
+for mode in ["training", "evaluation"]:
+    mean, variance = weights(4), np.abs(weights(4)) + 0.5
+    trains = mode == "training"
+    nodes = [
+        helper.make_node("Reshape", ["w", "row"], ["rows"]),
+        helper.make_node(
+            "BatchNormalization",
+            ["rows", "gain", "shift", "mean", "variance"],
+            ["standard", *(["m2", "v2"] if trains else [])],
+            epsilon=1e-6,
+            training_mode=int(trains),
+        ),
+        helper.make_node("Reshape", ["standard", "shape"], ["weight"]),
+        conv("x", "weight", None, "y"),
+    ]
+    tensors = {"w": w, "gain": gain, "shift": shift, "mean": mean, "variance": variance}
+    tensors |= {"row": np.array([1, 4, 27], np.int64), "shape": np.array([4, 3, 3, 3], np.int64)}
+
+    def standardised(x, trains=trains, mean=mean, variance=variance):
+        t = torch.from_numpy
+        rows = t(w).reshape(1, 4, 27)
+        standard = F.batch_norm(rows, t(mean.copy()), t(variance.copy()), t(gain), t(shift), training=trains, eps=1e-6)
+        return F.conv2d(x, standard.reshape(4, 3, 3, 3), padding=1)
+
+    write(f"batch_norm_over_weights_{mode}", nodes, tensors, standardised, opset=15)
+# The same as an instance norm over rows of weights, which stays a part of the network.
+nodes = [
+    helper.make_node("Reshape", ["w", "row"], ["rows"]),
+    helper.make_node("InstanceNormalization", ["rows", "gain", "shift"], ["standard"], epsilon=1e-6),
+    helper.make_node("Reshape", ["standard", "shape"], ["weight"]),
+    conv("x", "weight", None, "y"),
+]
+tensors = {"w": w, "gain": gain, "shift": shift, "row": np.array([1, 4, 27], np.int64), "shape": np.array([4, 3, 3, 3], np.int64)}
+write("instance_norm_over_weights", nodes, tensors, opset=17)
+
+save_file(files, HERE / "networks.safetensors")
+print(len(files) // 3, "networks")
