@@ -51,6 +51,9 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     out.remark(&format!("  {:<16} {executors}", "executor"));
     let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
     let counts = engine::counts(policy, &data)?;
+    if let Some(bypass) = model.bypass() {
+        out.remark(&format!("warning: {}", bypass.remark()));
+    }
     for remark in engine::remarks(policy, &data, &counts) {
         out.remark(&format!("warning: {remark}"));
     }

@@ -15,6 +15,9 @@ pub(super) const IMAGES: usize = 8;
 /// How much of its largest feature a network may lose to float32: what is left is of one digit at most.
 const NOISE: f64 = 0.1;
 
+/// Numbers of a network that is computed in float64 without need: 1 GiB of them.
+const MOST: usize = 1 << 27;
+
 /// Compares the executors on the first images of the task; `None` where there is one only. One image, that on which they are farthest
 /// apart, is computed in float64 too: it tells rounding from another network, and whether float32 holds the features at all.
 pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreement>, EngineError> {
@@ -23,7 +26,7 @@ pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreeme
     let input = pictures.plain().batch(&indices, None)?;
     let ours = network.singly(&network.trunk, &input)?;
     let theirs = match &model.runtime {
-        Ok(extractor) => Some((extractor, numbers(&extractor.features(&input).map_err(TuneError::from)?)?)),
+        Ok(extractor) => Some((extractor, values(&extractor.features(&input).map_err(TuneError::from)?)?)),
         Err(_) => None,
     };
     // Numbers that are none are told of where features are made, with their image.
@@ -32,15 +35,21 @@ pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreeme
     let at = theirs.as_ref().map_or(0, |(_, theirs)| farthest(&ours, theirs, width));
     let row = |numbers: &[f32]| numbers.get(at * width..(at + 1) * width).unwrap_or(&[]).to_vec();
     let one = input.narrow(0, at, 1).and_then(|one| one.contiguous()).map_err(exec::ExecError::from)?;
+    let difference = theirs.as_ref().map(|(_, theirs)| model::difference(&ours, theirs));
+    let agreed = difference.is_none_or(|difference| difference <= rounding::LEAST);
+    let numbers: usize = network.params.0.iter().map(ndarray::ArrayBase::len).sum();
+    // In float64 a large network takes more memory than all else that is done with it.
+    if agreed && numbers > MOST {
+        return Ok(difference.map(|difference| Agreement { difference: one_digit(difference), images: indices.len(), rounding: None }));
+    }
     let exact = network.exactly(&network.trunk, &one)?;
     let own = rounding::distance(&row(&ours), &exact);
     if finite(&ours) && exact.iter().all(|v| v.is_finite()) && own > NOISE && exact.iter().any(|v| *v != 0.0) {
         return Err(noise(network, &one, own)?);
     }
-    let Some((extractor, theirs)) = theirs else { return Ok(None) };
-    let difference = model::difference(&ours, &theirs);
+    let (Some((extractor, theirs)), Some(difference)) = (theirs, difference) else { return Ok(None) };
     let mut shown = None;
-    if difference > rounding::LEAST && (finite(&ours) || finite(&theirs)) {
+    if !agreed && (finite(&ours) || finite(&theirs)) {
         let least = network.least(extractor.half(), &one)?;
         let other = rounding::distance(&row(&theirs), &exact);
         if !rounding::same(own, other, least) {
@@ -72,7 +81,7 @@ fn noise(network: &Network, one: &Tensor, own: f64) -> Result<EngineError, Engin
     Ok(EngineError::Noise { own, node })
 }
 
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
+fn values(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
     Ok(tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(exec::ExecError::from)?)
 }
 
