@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Storage, Tensor};
 use thiserror::Error;
 
 use super::onnx::{self, Classes, Found, OnnxError, Survey};
@@ -103,7 +103,7 @@ impl Extractor {
 
     /// The features `[N, width]` of a batch as it enters the network.
     pub fn features(&self, batch: &Tensor) -> Result<Tensor, ExtractError> {
-        let found = to_tensor(first(self.session.run(batch.dims(), &values(batch)?)?)?)?;
+        let found = to_tensor(first(run(&self.session, batch)?)?)?;
         match &self.tail {
             Some(tail) if tail.nodes().len() > 1 => Ok(exec::infer(tail, &Weights::new(&[], candle_core::DType::F32)?, &found)?),
             _ => Ok(found),
@@ -158,6 +158,19 @@ pub fn difference(a: &[f32], b: &[f32]) -> f64 {
         .map(|(a, b)| f64::from((a - b).abs()))
         .fold(0.0, |most: f64, v| if v.is_nan() { f64::INFINITY } else { most.max(v) });
     if apart == 0.0 { 0.0 } else { apart / scale }
+}
+
+/// What a session gives for a batch, whose numbers are not copied where they lie in order.
+fn run(session: &Session, batch: &Tensor) -> Result<Vec<Output>, ExtractError> {
+    let (storage, layout) = batch.storage_and_layout();
+    if let (Storage::Cpu(numbers), Some((from, to))) = (&*storage, layout.contiguous_offsets()) {
+        let numbers = numbers.as_slice::<f32>().map_err(ExecError::from)?;
+        if let Some(numbers) = numbers.get(from..to) {
+            return Ok(session.run(batch.dims(), numbers)?);
+        }
+    }
+    drop(storage);
+    Ok(session.run(batch.dims(), &values(batch)?)?)
 }
 
 /// The shape of what a session gives for one picture, without the batch.
