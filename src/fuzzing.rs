@@ -40,7 +40,7 @@ pub const TARGETS: [(&str, Target); 12] = [
 /// An ONNX file: surveyed, lowered, and cut where features leave.
 pub fn onnx_file(bytes: &[u8]) -> bool {
     let outside = registry::outside(bytes);
-    let surveyed = onnx::survey(bytes, Some([8, 8])).is_ok();
+    let surveyed = onnx::survey(bytes, Some([8, 8]), None).is_ok();
     // Files beside it that cannot be there: their bytes are those of the file.
     let beside: Beside = outside.into_iter().map(|location| (location, bytes.to_vec())).collect();
     let Ok(imported) = onnx::load_sized(bytes, &beside, Some([8, 8])) else { return surveyed };
@@ -150,7 +150,8 @@ fn tiny() -> Option<Vec<u8>> {
     let params = Params(graph.slots().iter().map(|slot| ArrayD::from_elem(slot.shape.clone(), 0.5)).collect());
     let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.5; 3], order: ChannelOrder::default(), from: String::new() };
     let (geometry, geometry_from) = (Geometry::default(), String::new());
-    let input = InputSpec { channels: 3, height: 16, width: 16, layout: Layout::Nchw, preprocessing, geometry, geometry_from };
+    let (overruled, layout) = (Vec::new(), Layout::Nchw);
+    let input = InputSpec { channels: 3, height: 16, width: 16, layout, preprocessing, geometry, geometry_from, overruled };
     safetensors::write(&graph, &params, &input, &[("heirloom.arch".into(), "resnet-cifar-8:4,4,4".into())].into()).ok()
 }
 
