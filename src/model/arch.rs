@@ -175,12 +175,13 @@ pub struct Built {
 /// Builds the network that tensors of these names and shapes belong to, for pictures of `size` (height, width).
 /// `arguments` is what they do not show.
 pub fn from_shapes(family: Family, shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
-    match family {
+    let built = match family {
         Family::ResNet => resnet::build(shapes, size, arguments),
         Family::ResNetHf => resnet_hf::build(shapes, size, arguments),
         Family::ResNetCifar => resnet_cifar::build(shapes, size, arguments),
         Family::EfficientNetLite => efficientnet_lite::build(shapes, size),
-    }
+    }?;
+    Ok(Built { description: format!("{}{}", built.description, arguments.told()), ..built })
 }
 
 /// Builds a network from a name, to be trained from fresh weights: `resnet-cifar-DEPTH` with three stages of 16, 32 and

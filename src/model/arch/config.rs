@@ -30,6 +30,14 @@ impl Default for Arguments {
 }
 
 impl Arguments {
+    /// What makes it another network than its family's, for people: `, Silu, max pooling, output stride 16`.
+    pub(super) fn told(&self) -> String {
+        let act = self.act.filter(|act| *act != Unary::Relu).map(|act| format!(", {act:?}"));
+        let pool = self.max_pool.then(|| ", max pooling".to_owned());
+        let stride = (self.output_stride != 32).then(|| format!(", output stride {}", self.output_stride));
+        [act, pool, stride].into_iter().flatten().collect()
+    }
+
     /// The activation, where that of the family is a ReLU.
     pub(super) fn activation(&self) -> Unary {
         self.act.unwrap_or(Unary::Relu)

@@ -158,7 +158,8 @@ impl File<'_> {
         }
         let numbers = stated_mean.or(mean).zip(stated_std.or(std));
         let normalises = self.flag("do_normalize", kind != Kind::Unnamed || numbers.is_some())? && kind != Kind::MobileVit;
-        if kind == Kind::Unnamed && numbers.is_none() && self.field("do_normalize").is_none() {
+        let says = ["do_normalize", "do_rescale", "rescale_factor"].iter().any(|key| self.field(key).is_some());
+        if kind == Kind::Unnamed && numbers.is_none() && !says {
             return Ok(None);
         }
         let mut step = Affine { scale: [1.0; 3], shift: [0.0; 3] };

@@ -75,6 +75,9 @@ fn networks_that_config_json_makes_others_answer_as_timm_does() {
             let contents = std::fs::read(golden.join(format!("timm-{block}.safetensors"))).expect("golden file").into();
             let path = folder.path().join("model.safetensors");
             let model = load(&path, &contents, &LoadOptions::default()).unwrap_or_else(|e| panic!("{block} {name}: {e}"));
+            let told = [("silu", ", Silu"), ("max", ", max pooling"), ("all", ", Silu, max pooling, output stride 8")];
+            let told = told.into_iter().find(|(of, _)| *of == name).map_or("", |(_, told)| told);
+            assert!(model.description.ends_with(&format!("torchvision names{told}")) || told.is_empty(), "{}", model.description);
             let expected = array(&name).into_raw_vec_and_offset().0;
             let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
             assert!(apart < 1e-5, "{block} {name}: {apart:e}");

@@ -329,7 +329,8 @@ impl Fitter {
         let columns = span(&across, reach, image.width);
         let (first_across, first_down) = ((rows.1 - rows.0) * target.1, (columns.1 - columns.0) * target.0);
         let (mut between, mut fitted) = (std::mem::take(&mut self.between), std::mem::take(&mut self.fitted));
-        // The resizer begins with the columns; Pillow and PyTorch begin with the rows, which shows where a filter overshoots.
+        // The resizer begins with the columns; PyTorch and Pillow begin with the rows, which shows where a filter overshoots. (Pillow 13 does
+        // not where the height shrinks much more than the width.)
         let rows_first =
             if overshoots { first_across <= MANY || first_across <= first_down } else { first_down > MANY && first_across < first_down };
         let done = if rows_first {

@@ -16,7 +16,9 @@ from torchvision import transforms
 
 HERE = Path(__file__).parent
 CASES = [((32, 32), 48), ((47, 61), 32), ((61, 47), 32), ((20, 33), 32), ((33, 20), 29), ((200, 150), 24), ((32, 32), 32), ((31, 36), 31)]
-SIZES = [((47, 61), (24, 33)), ((9, 13), (31, 20)), ((90, 40), (16, 64))]
+# Rows are resized first in all of these. Pillow 13 begins with the columns where the height shrinks much more than the width; older ones and
+# PyTorch do not, and where a filter overshoots that shows by a few grey levels.
+SIZES = [((47, 61), (24, 33)), ((9, 13), (31, 20)), ((40, 90), (64, 16))]
 
 
 def picture(height, width):

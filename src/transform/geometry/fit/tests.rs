@@ -45,7 +45,7 @@ fn fitting_is_torchvision_within_one_grey_level() {
 fn every_filter_is_pillows_within_one_grey_level() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/geometry");
     for filter in [Filter::Nearest, Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos] {
-        for (from, to) in [((47, 61), (24, 33)), ((9, 13), (31, 20)), ((90, 40), (16, 64))] {
+        for (from, to) in [((47, 61), (24, 33)), ((9, 13), (31, 20)), ((40, 90), (64, 16))] {
             let name = format!("{filter}-{}x{}-to-{}x{}.bin", from.0, from.1, to.0, to.1);
             let expected = Image { width: to.1, height: to.0, rgb: std::fs::read(folder.join(&name)).expect("golden file") };
             let geometry = Geometry { resize: Resize::Squash, filter, ..Geometry::default() };
