@@ -22,7 +22,7 @@ const SIDE: usize = 8;
 /// Numbers of one.
 const WIDTH: usize = 3 * SIDE * SIDE;
 
-/// The accuracy of every arm that ran and of the heads on shrunk images, and a warning for each arm that is not shown to do better.
+/// The accuracy of every arm that ran and of the heads on shrunk images, and a warning where arms are not shown to do better.
 pub(super) fn of(
     settings: &Settings,
     task: &Task,
@@ -65,11 +65,14 @@ pub(super) fn of(
         };
         let summary = format!("{:.2} of the test images called right", head.accuracy);
         emit(Event::StageEnd { stage: what, summary, seconds: clock.elapsed().as_secs_f64() });
-        for (_, arm) in arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy) {
+        let no_better = arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy);
+        let named: Vec<String> = no_better.map(|(_, a)| format!("{} ({:.3}, lower bound {:.3})", a.what, a.accuracy, a.low)).collect();
+        if !named.is_empty() {
             warnings.push(format!(
-                "{}: on the target task it is not shown to do better than a linear head on the images shrunk to {SIDE}x{SIDE} (accuracy \
-                 {:.3}, lower bound {:.3}; the head {:.3}): a verdict about features that are worth so little says little",
-                arm.what, arm.accuracy, arm.low, head.accuracy
+                "not shown to do better on the target task than a linear head on the images shrunk to {SIDE}x{SIDE} ({:.3}): {}; what these \
+                 features add to colours and coarse shapes is not shown",
+                head.accuracy,
+                named.join(", ")
             ));
         }
         all.push(head);

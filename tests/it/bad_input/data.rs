@@ -14,17 +14,23 @@ fn refuse(folder: &Path, target: &str, code: i32, said: &[&str]) -> String {
 }
 
 fn png(width: u32, height: u32) -> Vec<u8> {
+    grey(width, height, 9)
+}
+
+fn grey(width: u32, height: u32, level: u8) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    image::GrayImage::from_pixel(width, height, image::Luma([9])).write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG");
+    image::GrayImage::from_pixel(width, height, image::Luma([level])).write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG");
     bytes.into_inner()
 }
 
-/// `per_class` pictures of cats and of dogs for each split.
+/// `per_class` images of cats and of dogs for each split, no two the same.
 fn pictures(folder: &Path, per_class: usize) {
+    let mut level = 0;
     for split in ["train", "test"] {
         for class in ["cat", "dog"] {
             for i in 0..per_class {
-                file(folder, &format!("{split}/{class}/{i}.png"), &png(2, 2));
+                level += 1;
+                file(folder, &format!("{split}/{class}/{i}.png"), &grey(2, 2, level));
             }
         }
     }
@@ -163,7 +169,7 @@ fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
     let folder = folder();
     pictures(folder.path(), 25);
     file(folder.path(), "train/cat/broken.jpg", b"\xff\xd8\xff\xe0 and nothing more");
-    let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken}, overlap: 1.0 }}"#);
+    let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken} }}"#);
     let said = ["1 of 101 pictures do not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
     refuse(folder.path(), &target("0.005"), 2, &said);
     // The same data above the share: it is left out, and said.
@@ -177,7 +183,11 @@ fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
 #[test]
 fn test_images_that_train() {
     let folder = folder();
-    pictures(folder.path(), 2);
+    for (split, class, i) in
+        ["train", "test"].iter().flat_map(|split| [("cat", 0), ("cat", 1), ("dog", 0), ("dog", 1)].map(|(c, i)| (split, c, i)))
+    {
+        file(folder.path(), &format!("{split}/{class}/{i}.png"), &png(2, 2));
+    }
     let target = |overlap: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}{overlap} }}"#);
     let said = ["data {split}: 4 of 4 test images are training images too", "test/cat/0.png is train/", "raise `target.overlap`"];
     refuse(folder.path(), &target(""), 2, &said);
