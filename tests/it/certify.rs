@@ -250,20 +250,29 @@ fn a_model_is_named_as_sha256sum_names_it_and_an_earlier_digest_gets_that_name()
     let out = heirloom(&["inspect", &fixture("planted-square.onnx"), "--format", "json"]);
     let inspected: Value = serde_json::from_slice(&out.stdout).expect("JSON");
     assert_eq!(inspected["identity"]["digest"], digest);
-    let rules = |model: &str| {
-        format!(
-            "  - {{ id: square, {SQUARE}, limit: 0.15 }}\n\
-             waivers: [{{ rule: square, model: '{model}', reason: known, owner: me, expires: 2999-12-31 }}]\n"
-        )
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = folder.path().join("report").display().to_string();
+    let certify = |named: &str| {
+        let policy = format!(
+            "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
+             transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, weight_decay: 5e-4, schedule: cyclic }} }}\n\
+             seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\nrules: [{{ id: square, {SQUARE}, limit: 0.15 }}]\n\
+             waivers: [{{ rule: square, model: '{named}', reason: known, owner: me, expires: 2999-12-31 }}]\n"
+        );
+        let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
+        let out = heirloom(&["certify", &fixture("planted-square.onnx"), "--policy", &policy, "--output", &output]);
+        let report = std::fs::read(folder.path().join("report/report.json")).unwrap_or_default();
+        let report: Value = serde_json::from_slice(&report).unwrap_or(Value::Null);
+        (out.status.code(), text(&out.stderr), report["findings"].clone())
     };
-    let (code, errors, report, _folder) = certify("planted-square.onnx", &rules(&earlier[..12]), &[]);
-    assert_eq!((code, report), (Some(4), Value::Null), "{errors}");
+    let (code, errors, findings) = certify(&earlier[..12]);
+    assert_eq!((code, findings), (Some(4), Value::Null), "{errors}");
     let line = errors.lines().find(|line| line.starts_with("error: ")).expect("an error");
     assert!(line.contains("`square` by me") && line.ends_with(&format!("write `model: {digest}` in the policy")), "{line}");
     assert!(errors.contains("warning: `model` is a digest of earlier releases"), "{errors}");
-    let (code, errors, report, _folder) = certify("planted-square.onnx", &rules(&digest[..19]), &[]);
-    assert_eq!(code, Some(0), "{errors}");
-    assert_eq!(report["findings"][0]["waived"]["owner"], "me", "{}", report["findings"]);
+    let (code, errors, findings) = certify(&digest[..19]);
+    assert_eq!((code, &findings[0]["verdict"]), (Some(0), &"fail".into()), "{errors}");
+    assert_eq!(findings[0]["waived"]["owner"], "me", "{findings}");
 }
 
 #[test]
