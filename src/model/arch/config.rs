@@ -247,6 +247,7 @@ fn timm(config: &Value, named: bool) -> Result<Arguments, ArchError> {
             "block_args" | "pretrained_cfg_overlay" if value.as_object().is_some_and(serde_json::Map::is_empty) => {}
             "block" if matches!(value.as_str(), Some("basic" | "bottleneck")) => {}
             other if TIMM_SHOWN.contains(&other) || (named && !KNOWN_TO_MATTER.contains(&other)) => {}
+            other if !KNOWN_TO_MATTER.contains(&other) => return Err(unknown(&path, value)),
             _ => return Err(wrong()),
         }
     }
@@ -325,15 +326,24 @@ fn known(config: &Value, prefix: &str, fields: &[&str], named: bool) -> Result<(
     let own = |key: &str| key == "auto_map" || key == "quantization_config";
     match all.into_iter().find(|(key, value)| !value.is_null() && !fields.contains(&key.as_str()) && (!named || own(key))) {
         None => Ok(()),
-        Some((key, value)) => Err(refused(&format!("{prefix}{key}"), value)),
+        Some((key, value)) if own(key) => Err(refused(&format!("{prefix}{key}"), value)),
+        Some((key, value)) => Err(unknown(&format!("{prefix}{key}"), value)),
     }
 }
 
 fn refused(path: &str, value: &Value) -> ArchError {
     let shown: String = value.to_string().chars().take(80).collect();
     ArchError::Unsupported(format!(
-        "config.json: `{path}` is {shown}, which may make it another network than its tensors show, and is not built here; export the model \
-         to ONNX. Where it changes nothing, name the architecture with --arch"
+        "config.json: `{path}` is {shown}, which makes it a network that is not built here; export the model to ONNX"
+    ))
+}
+
+/// A field that is not known, which the user may answer for.
+fn unknown(path: &str, value: &Value) -> ArchError {
+    let shown: String = value.to_string().chars().take(80).collect();
+    ArchError::Unsupported(format!(
+        "config.json: `{path}` is {shown}, and whether that makes it another network than its tensors show is not known here; export the model \
+         to ONNX or, where it does not, name the architecture with --arch"
     ))
 }
 
