@@ -59,7 +59,7 @@ impl Incomplete {
     pub fn unfinished(subject: &str, started: i64) -> Self {
         let started = clock::utc(started);
         let error = format!(
-            "began at {started} and is not finished: it still runs, or it was ended from outside (killed, out of memory, the machine stopped)"
+            "the run that began at {started} is not finished: it still runs, or it was ended from outside (killed, out of memory, the machine stopped)"
         );
         Self::new(Status::Unfinished, subject, started, error, ExitCode::Error)
     }
@@ -84,7 +84,7 @@ impl Incomplete {
     fn new(status: Status, subject: &str, started: String, error: String, code: ExitCode) -> Self {
         let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let summary = match status {
-            Status::Unfinished => format!("no verdict: {line}"),
+            Status::Unfinished => line.to_owned(),
             _ => format!("nothing was judged: {line}"),
         };
         Self {
