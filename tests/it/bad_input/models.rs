@@ -44,7 +44,7 @@ pub fn with_header(change: impl FnOnce(&mut Map<String, Value>)) -> Vec<u8> {
 fn an_onnx_file_that_is_cut_off() {
     let bytes = std::fs::read(clean_model()).expect("the fixture");
     for length in [10, bytes.len() / 2, bytes.len() - 100] {
-        refuse("cut.onnx", &bytes[..length], &["error: "]);
+        refuse("cut.onnx", &bytes[..length], &["cut.onnx: "]);
     }
     refuse("cut.onnx", &bytes[..bytes.len() / 2], &["cut short", "hint: the file is damaged or was not copied in full: fetch it again"]);
 }
