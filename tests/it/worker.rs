@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bad_input::reports::{certified, no_verdict};
+use crate::lacks::lacks;
 use crate::run::{command, file, heirloom, text};
 
 fn path(name: &str) -> String {
@@ -26,7 +27,7 @@ fn library(folder: &Path, does: &str) -> Option<PathBuf> {
     if made.is_ok_and(|status| status.success()) {
         return Some(library);
     }
-    println!("skipped: no C compiler here");
+    lacks("a C compiler");
     None
 }
 
@@ -133,7 +134,7 @@ fn a_worker_is_not_started_by_hand() {
 fn named() -> Option<String> {
     let named = std::env::var("ORT_DYLIB_PATH").ok().filter(|named| !named.is_empty() && named != "off");
     if named.is_none() {
-        println!("skipped: ORT_DYLIB_PATH names no ONNX Runtime library");
+        lacks("ONNX Runtime (ORT_DYLIB_PATH names no library)");
     }
     named
 }
@@ -150,7 +151,7 @@ fn a_model_that_the_library_does_not_survive() {
         let out = heirloom(&[arguments, &["--ort-lib", &library]].concat());
         let message = text(&out.stderr);
         if out.status.code() != Some(2) {
-            println!("skipped: this ONNX Runtime loads {model}");
+            lacks("a version of ONNX Runtime that crashes at tests/golden/runtime/nameless-bias.onnx");
             return;
         }
         let said = ["nameless-bias.onnx: ONNX Runtime crashed (signal ", "while it loaded the model", "hint: ", "--ort-lib off"];
