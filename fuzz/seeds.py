@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
+from safetensors.numpy import save as write_tensors
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
@@ -61,10 +62,23 @@ def images():
     save_as("webp-alpha", rgba, "WEBP", quality=30)
     save_as("webp-turned", rgb, "WEBP", exif=exif)
     save_as("webp-animated", rgb, "WEBP", save_all=True, append_images=[rgb.rotate(90)], duration=10)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    save_as("jpeg-xmp", rgb, "JPEG", xmp=xmp)
+    save_as("webp-xmp", rgb, "WEBP", xmp=xmp)
+    save_as("bmp", rgb, "BMP")
+    save_as("bmp-p", rgb.convert("P"), "BMP")
+    save_as("gif", rgb.convert("P"), "GIF")
+    save_as("gif-animated", rgb.convert("P"), "GIF", save_all=True, append_images=[rgb.rotate(90).convert("P")])
+    for packed in ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"]:
+        save_as(f"tiff-{packed}", rgb, "TIFF", compression=packed)
+    save_as("tiff-fax", rgb.convert("1"), "TIFF", compression="group4")
+    save_as("tiff-turned", rgb, "TIFF", tiffinfo={0x0112: 6})
+    save_as("ppm", rgb, "PPM")
+    save_as("pgm", rgb.convert("L"), "PPM")
     for name, data in made.items():
         seed("image", name, data)
         seed("trigger", name, data)
-        if name.startswith(("jpeg", "webp")):
+        if name.startswith(("jpeg", "webp", "gif", "tiff-raw")):
             seed("image", f"cut-{name}", data[: len(data) * 2 // 3])
     return made
 
@@ -174,6 +188,18 @@ def onnx_files():
     seed("onnx", "external", model.SerializeToString())
     branch = helper.make_graph([node("Identity", ["x"], "t")], "t", [], [helper.make_tensor_value_info("t", TensorProto.FLOAT, None)])
     seed("onnx", "if", network([node("If", ["k"], "y", then_branch=branch, else_branch=branch), *nodes], [("k", np.array(True)), *held]))
+
+
+def save(tensors, notes=None):
+    """The library writes its notes in another order each time."""
+    data = write_tensors(tensors, notes)
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    if notes:
+        header["__metadata__"] = notes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 def safetensors_files():
