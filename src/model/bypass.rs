@@ -112,7 +112,10 @@ pub(super) fn find(trunk: &Graph) -> Option<Bypass> {
         }
     }
     let named = |i: &usize| on[*i] && !matches!(trunk.nodes()[*i].op, Op::Input) && (!ways[*i].weighted || joins(*i));
-    let nodes = (0..ways.len()).filter(named).map(|i| trunk.nodes()[i].name.clone()).collect();
+    let mut nodes: Vec<String> = (0..ways.len()).filter(named).map(|i| trunk.nodes()[i].name.clone()).collect();
+    // A step on the way to a node of the file is that node.
+    let whole = nodes.clone();
+    nodes.retain(|name| !whole.iter().any(|other| name.strip_prefix(other.as_str()).is_some_and(|step| step.starts_with('/'))));
     Some(Bypass { nodes, to_features })
 }
 
