@@ -337,7 +337,9 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         }
     }
     let (accuracy, doubts) = accuracy::of(settings, &task, &bench, emit)?;
-    doubts.iter().for_each(|doubt| emit(Event::Warning(doubt.clone())));
+    for doubt in &doubts {
+        emit(Event::Warning(doubt.clone()));
+    }
     warnings.extend(doubts);
     let interrupted = (settings.stop)();
     let findings = docket.close(if interrupted { "the run was interrupted" } else { "the run ended before it was judged" });

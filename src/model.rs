@@ -64,7 +64,7 @@ pub enum ChannelOrder {
     /// Red, green, blue.
     #[default]
     Rgb,
-    /// Blue, green, red (Caffe, OpenCV).
+    /// Blue, green, red (Caffe, `OpenCV`).
     Bgr,
 }
 

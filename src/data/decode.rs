@@ -97,7 +97,7 @@ mod tests {
         let near = |name: &str, ours: &[u8], theirs: &[u8]| {
             assert_eq!(ours.len(), theirs.len(), "{name}");
             let off: Vec<u32> = ours.iter().zip(theirs).map(|(a, b)| u32::from(a.abs_diff(*b))).collect();
-            let (most, mean) = (off.iter().max().copied().unwrap_or_default(), off.iter().sum::<u32>() as f64 / off.len() as f64);
+            let (most, mean) = (off.iter().max().copied().unwrap_or_default(), f64::from(off.iter().sum::<u32>()) / off.len() as f64);
             // Lossy formats leave rounding, and how colours are spread over pixels, to the decoder.
             let lossy = [".jpg", "jpeg.tif", "lossy.webp", "alpha.webp", "animated.webp"].iter().any(|end| name.ends_with(end));
             let (most_allowed, mean_allowed) = if lossy { (16, 1.5) } else { (1, 0.5) };

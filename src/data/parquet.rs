@@ -216,9 +216,8 @@ impl Extra {
     /// The value as text, none where it is missing; an error says why the column can be no attribute.
     fn value(&self, value: &Field) -> Result<Option<String>, String> {
         match (Cell::of(value, self.nanoseconds), &self.names) {
-            (Cell::Missing, _) => Ok(None),
-            // Hugging Face's number for a class that is not known.
-            (Cell::Whole(-1), Some(_)) => Ok(None),
+            // -1 is Hugging Face's number for a class that is not known.
+            (Cell::Missing, _) | (Cell::Whole(-1), Some(_)) => Ok(None),
             (Cell::Whole(number), Some(names)) => match usize::try_from(number).ok().and_then(|number| names.get(number)) {
                 Some(name) => Ok(Some(name.clone())),
                 None => Err(format!("holds the number {number} and names {} classes", names.len())),

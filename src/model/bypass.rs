@@ -55,6 +55,7 @@ impl Bypass {
 
 /// What is known of a node on the way from the image.
 #[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)] // four facts, independent of each other
 struct Way {
     /// It depends on the image.
     data: bool,

@@ -269,9 +269,8 @@ fn channels(config: &Value, key: &str) -> Result<Option<[f64; 3]>, String> {
 fn sane((mean, std): ([f64; 3], [f64; 3]), stated: &str) -> Result<Normalisation, String> {
     if mean.iter().any(|v| !(-1.0..=2.0).contains(v)) {
         return Err(format!(
-            "{stated}: images of values from 0 to 1 are normalised by a mean of {:.3?}, so that all of them look nearly the same; the mean \
-             is that of another range, or images are normalised twice",
-            mean
+            "{stated}: images of values from 0 to 1 are normalised by a mean of {mean:.3?}, so that all of them look nearly the same; the mean \
+             is that of another range, or images are normalised twice"
         ));
     }
     if std.iter().any(|v| *v > 0.0 && *v < 0.003) {

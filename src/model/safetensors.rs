@@ -28,7 +28,7 @@ const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "backbone.", "en
 /// name.
 pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
     let Tensors { views, metadata } = tensors(contents)?;
-    let prefix = prefix(views.keys());
+    let prefix = prefix(&views);
     let shapes: Shapes = views.iter().map(|(name, view)| (name[prefix.len()..].to_owned(), view.shape().to_vec())).collect();
     if shapes.is_empty() {
         return Err(SafetensorsError::NoTensors);
@@ -73,11 +73,10 @@ pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<I
 }
 
 /// All that stands before the name of every tensor and is no part of an architecture.
-fn prefix<'a>(names: impl Iterator<Item = &'a String> + Clone) -> String {
+fn prefix(views: &BTreeMap<String, TensorView>) -> String {
     let mut found = String::new();
-    while let Some(next) =
-        PREFIXES.iter().map(|next| format!("{found}{next}")).find(|next| names.clone().all(|name| name.starts_with(next)))
-        && names.clone().next().is_some()
+    while let Some(next) = PREFIXES.iter().map(|next| format!("{found}{next}")).find(|next| views.keys().all(|name| name.starts_with(next)))
+        && !views.is_empty()
     {
         found = next;
     }

@@ -109,7 +109,7 @@ fn png(bytes: &[u8]) -> Option<Notes<'_>> {
         match kind {
             b"IDAT" => pixels = true,
             b"eXIf" => notes.exif = Some(data.into()),
-            b"tEXt" | b"zTXt" | b"iTXt" => match text(kind, data) {
+            b"tEXt" | b"zTXt" | b"iTXt" => match text(*kind, data) {
                 Some((b"Raw profile type exif", text)) => profile = unhex(&text),
                 Some((b"XML:com.adobe.xmp", text)) => notes.xmp = Some(text),
                 _ => {}
@@ -125,9 +125,9 @@ fn png(bytes: &[u8]) -> Option<Notes<'_>> {
 }
 
 /// The keyword and the text of a PNG's text chunk.
-fn text<'a>(kind: &[u8; 4], data: &'a [u8]) -> Option<(&'a [u8], Cow<'a, [u8]>)> {
+fn text(kind: [u8; 4], data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (keyword, rest) = until_zero(data)?;
-    let (packed, text) = match kind {
+    let (packed, text) = match &kind {
         b"tEXt" => (false, rest),
         // The method: there is one.
         b"zTXt" => (true, rest.get(1..)?),

@@ -44,7 +44,9 @@ fn accuracies(report: &Report, look: Look) -> String {
     let width = names.iter().map(|name| name.chars().count()).chain([header.len()]).max().unwrap_or(0);
     let mut out = look.paint(Style::new().dimmed(), &format!("  {header:<width$}   accuracy [95% interval]")) + "\n";
     for (name, accuracy) in names.iter().zip(&report.accuracy) {
-        out += &format!("  {name:<width$}   {}\n", text::accuracy(accuracy));
+        for part in ["  ", &format!("{name:<width$}"), "   ", &text::accuracy(accuracy), "\n"] {
+            out += part;
+        }
     }
     out
 }

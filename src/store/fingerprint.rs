@@ -221,7 +221,9 @@ impl<T: Fingerprint> Fingerprint for [T] {
     fn feed(&self, feed: &mut Fingerprinter) {
         feed.letter(b'l');
         feed.length(self.len());
-        self.iter().for_each(|value| value.feed(feed));
+        for value in self {
+            value.feed(feed);
+        }
     }
 }
 

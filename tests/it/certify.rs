@@ -68,8 +68,8 @@ fn the_accuracy_on_the_target_task_stands_beside_that_of_a_head_on_small_images(
     let names: Vec<&str> = all.iter().filter_map(|a| a["what"].as_str()).collect();
     assert_eq!(names, ["source, fixed features", "from scratch", "linear head on images of 8x8"]);
     let number = |i: usize, field: &str| all[i][field].as_f64().unwrap_or(f64::NAN);
-    for i in 0..3 {
-        assert!(number(i, "low") < number(i, "accuracy") && number(i, "accuracy") < number(i, "high"), "{}", all[i]);
+    for (i, arm) in all.iter().enumerate() {
+        assert!(number(i, "low") < number(i, "accuracy") && number(i, "accuracy") < number(i, "high"), "{arm}");
     }
     // The source's stands in its finding too.
     assert_eq!(all[0]["accuracy"], report["findings"][0]["arms"][0]["rates"]["clean_accuracy"]);

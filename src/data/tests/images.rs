@@ -13,7 +13,9 @@ fn folder_of(images: &[&str]) -> tempfile::TempDir {
     for place in ["train/a", "train/b", "test/a", "test/b"] {
         let place = folder.path().join(place);
         std::fs::create_dir_all(&place).unwrap();
-        images.iter().for_each(|name| std::fs::write(place.join(name), golden(name)).unwrap());
+        for name in images {
+            std::fs::write(place.join(name), golden(name)).unwrap();
+        }
     }
     folder
 }

@@ -33,7 +33,7 @@ impl Call<'_> {
         self.node.output.get(i).map_or("", String::as_str)
     }
 
-    /// The element type that Cast or CastLike turns into.
+    /// The element type that Cast or `CastLike` turns into.
     pub fn cast_to(&self) -> Result<i32> {
         if self.op() == "CastLike" {
             return self.like.ok_or_else(|| "the type of its second input is not known".to_owned());

@@ -85,9 +85,10 @@ impl Processor {
 
 /// The processor of a name such as `ViTImageProcessor`, `ViTImageProcessorFast` or `ViTFeatureExtractor`.
 pub(super) fn named(name: &str) -> Option<Processor> {
+    use Filter::{Bicubic, Bilinear};
+
     let plain = name.strip_suffix("Fast").or_else(|| name.strip_suffix("Pil")).unwrap_or(name);
     let stem = plain.strip_suffix("ImageProcessor").or_else(|| plain.strip_suffix("FeatureExtractor"))?;
-    use Filter::{Bicubic, Bilinear};
     let cropping = |processor: Processor, crop: usize| Processor { crop: Some([crop; 2]), ..processor };
     Some(match stem {
         "ViT" => squash(224, Bilinear, HALF),

@@ -145,7 +145,9 @@ impl<'a> Comparison<'a> {
                 let mut row = vec![0.0; self.layout.labels.len()];
                 for (outcome, sign) in [(Some(*mine), 1.0), (other.filter(|_| counted), -1.0)] {
                     let Some(outcome) = outcome else { continue };
-                    [0, 1].iter().for_each(|&half| self.add_pseudo_values(&mut row, at, outcome, half, sign));
+                    for half in [0, 1] {
+                        self.add_pseudo_values(&mut row, at, outcome, half, sign);
+                    }
                 }
                 self.layout.by_cluster(&row)
             };
