@@ -266,7 +266,7 @@ fn a_model_is_named_as_sha256sum_names_it_and_an_earlier_digest_gets_that_name()
         (out.status.code(), text(&out.stderr), report["findings"].clone())
     };
     let (code, errors, findings) = certify(&earlier[..12]);
-    assert_eq!((code, findings), (Some(4), Value::Null), "{errors}");
+    assert_eq!((code, findings), (Some(4), serde_json::json!([])), "{errors}");
     let line = errors.lines().find(|line| line.starts_with("error: ")).expect("an error");
     assert!(line.contains("`square` by me") && line.ends_with(&format!("write `model: {digest}` in the policy")), "{line}");
     assert!(errors.contains("warning: `model` is a digest of earlier releases"), "{errors}");

@@ -151,6 +151,8 @@ fn a_reference_that_is_another_file_or_sees_other_pictures() {
         refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, said);
         refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, said);
         refused(&heirloom(&["study", &study, "--output", &output]), 4, said);
+        // A calibration reads its policy before the files that the policy names: of an earlier digest it says no more than that.
+        let said = if pinned.starts_with('0') { &said[..1] } else { said };
         refused(&heirloom(&["calibrate", &spec, "--output", &output]), 4, said);
     }
 }
