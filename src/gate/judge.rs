@@ -39,7 +39,7 @@ pub struct Terms {
 ///
 /// `Fail` needs the lower bound above the limit against every named control, each there and valid. `Pass` needs the upper
 /// bound below it against at least one; its error is shared over the named controls. Anything else is `Inconclusive`.
-/// Shams excuse nothing that a reference contradicts: see [`against_reference`].
+/// Shams excuse nothing that a reference contradicts: see `against_reference`.
 /// The bounds in each [`Estimate`] are those judged: `low` at the share of the finding and look, `high` at that
 /// divided by the number of named controls. Each entry of `controls` is a control, its measurement (none for the sham),
 /// and why it is missing.
