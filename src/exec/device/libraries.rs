@@ -90,6 +90,7 @@ pub(super) fn open() -> Result<(), String> {
         // Its functions are called until the program ends.
         std::mem::forget(library);
     }
+    debug_assert!(RUNTIME.iter().all(|(name, _)| name.starts_with("__cuda") || name.starts_with("cuda")));
     *opened = true;
     Ok(())
 }
@@ -98,7 +99,7 @@ fn find(what: &str, names: &[&str]) -> Result<Library, String> {
     let mut reason = String::new();
     for name in names {
         // SAFETY: loading runs a library's initialisers. These are NVIDIA's, from where the system or the user keeps libraries.
-        match unsafe { Library::new(name) } {
+        match unsafe { Library::new(*name) } {
             Ok(library) => return Ok(library),
             Err(error) if reason.is_empty() => reason = error.to_string(),
             Err(_) => {}
@@ -113,8 +114,6 @@ fn address(library: &Library, function: &str) -> Option<*mut c_void> {
     let symbol = unsafe { library.get::<*mut c_void>(name.as_bytes_with_nul()) }.ok()?;
     (!symbol.is_null()).then_some(*symbol)
 }
-
-const _: &[Slot] = RUNTIME;
 
 #[cfg(test)]
 mod tests {
