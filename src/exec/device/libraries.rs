@@ -1,11 +1,12 @@
 //! NVIDIA's libraries, opened when a card is asked for and not when the program starts.
 //!
-//! candle links the driver, cuBLAS, cuRAND and NVRTC by name: a program built that way is ended by the system's loader, with a code of its
-//! own, where one of them is missing. So each of their functions that the program reaches is defined here, as a jump through a slot
+//! candle links the driver, cuBLAS and cuRAND (and cuBLASLt and NVRTC, which nothing here reaches) by name: a program built that way is
+//! ended by the system's loader, with a code of its own, where one of them is missing. So each of their functions that the program reaches is defined here, as a jump through a slot
 //! that [`open`] fills. The linker then finds nothing that the libraries themselves would be needed for, and leaves their names out of
 //! the program. Which functions these are, the linker says: `.ci/cuda-build` fails where one is missing here.
 #![allow(unsafe_code)] // opening a library, and handing its functions on without knowing what they take
 
+use std::error::Error;
 use std::ffi::{CString, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,8 +24,7 @@ macro_rules! unavailable {
 unavailable!(no_driver, 34); // CUDA_ERROR_STUB_LIBRARY
 unavailable!(no_cublas, 1); // CUBLAS_STATUS_NOT_INITIALIZED
 unavailable!(no_curand, 101); // CURAND_STATUS_NOT_INITIALIZED
-unavailable!(no_nvrtc, 11); // NVRTC_ERROR_INTERNAL_ERROR
-unavailable!(no_runtime, 0); // registers kernels before `main`: see below
+unavailable!(no_runtime, 1); // cudaErrorInvalidValue; called before `main`: see below
 
 /// A function, and where its address is put.
 type Slot = (&'static str, &'static AtomicPtr<c_void>);
@@ -53,23 +53,30 @@ macro_rules! functions {
 }
 
 functions! {
-    DRIVER, no_driver: cuInit;
-    CUBLAS, no_cublas: cublasCreate_v2;
-    CUBLAS_LT, no_cublas: cublasLtCreate;
-    CURAND, no_curand: curandCreateGenerator;
-    NVRTC, no_nvrtc: nvrtcCreateProgram;
+    DRIVER, no_driver:
+        cuCtxDestroy_v2 cuCtxGetCurrent cuCtxSetCurrent cuCtxSynchronize cuDeviceGet cuDeviceGetAttribute
+        cuDeviceGetCount cuDeviceGetName cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuEventCreate
+        cuEventDestroy_v2 cuEventRecord cuGetErrorString cuInit cuLaunchKernel cuMemAllocAsync cuMemAlloc_v2
+        cuMemFreeAsync cuMemFree_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 cuMemcpyPeerAsync
+        cuMemsetD8Async cuModuleGetFunction cuModuleLoad cuModuleLoadData cuModuleUnload cuStreamCreate
+        cuStreamDestroy_v2 cuStreamIsCapturing cuStreamSynchronize cuStreamWaitEvent;
+    CUBLAS, no_cublas:
+        cublasCreate_v2 cublasDestroy_v2 cublasDgemmStridedBatched cublasGemmStridedBatchedEx cublasSetStream_v2;
+    CURAND, no_curand:
+        curandCreateGenerator curandDestroyGenerator curandSetPseudoRandomGeneratorSeed curandSetStream;
     // The kernels that candle compiles into the program, all for quantised weights, register themselves before `main`. None of them is
     // ever called from here, so that these never reach a library.
-    RUNTIME, no_runtime: __cudaRegisterFatBinary;
+    RUNTIME, no_runtime:
+        __cudaGetKernel __cudaLaunchKernel_ptsz __cudaPopCallConfiguration __cudaPushCallConfiguration
+        __cudaRegisterFatBinary __cudaRegisterFatBinaryEnd __cudaRegisterFunction __cudaRegisterVar
+        __cudaUnregisterFatBinary cudaFuncSetAttribute cudaGetDevice;
 }
 
 /// What each is called, newest first: their functions used here are the same in CUDA 12 and 13.
 const LIBRARIES: &[(&str, &[&str], &[Slot])] = &[
     ("NVIDIA's driver", &["libcuda.so.1"], DRIVER),
-    ("cuBLAS", &["libcublasLt.so.13", "libcublasLt.so.12"], CUBLAS_LT),
     ("cuBLAS", &["libcublas.so.13", "libcublas.so.12"], CUBLAS),
     ("cuRAND", &["libcurand.so.10"], CURAND),
-    ("NVRTC", &["libnvrtc.so.13", "libnvrtc.so.12"], NVRTC),
 ];
 
 /// Opens all of them, once. The error says in one line which is not here, or which is too old.
@@ -101,7 +108,8 @@ fn find(what: &str, names: &[&str]) -> Result<Library, String> {
         // SAFETY: loading runs a library's initialisers. These are NVIDIA's, from where the system or the user keeps libraries.
         match unsafe { Library::new(*name) } {
             Ok(library) => return Ok(library),
-            Err(error) if reason.is_empty() => reason = error.to_string(),
+            // What the system's loader says is the cause of the error.
+            Err(error) if reason.is_empty() => reason = error.source().map_or_else(|| error.to_string(), ToString::to_string),
             Err(_) => {}
         }
     }
