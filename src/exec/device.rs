@@ -208,6 +208,8 @@ pub enum DeviceError {
         ordinal: usize,
         /// What the driver says.
         reason: String,
+        /// What can be done about it.
+        advice: &'static str,
     },
     /// Not in this precision.
     #[error("{device} does not compute in {precision}")]
@@ -233,7 +235,7 @@ impl DeviceError {
                 "install NVIDIA's driver, and CUDA's libraries where LD_LIBRARY_PATH finds them (docs/cuda.md); --device cpu computes without"
             }
             Self::NoDevice { .. } => "`nvidia-smi` lists the cards that the driver sees; --device auto takes the CPU where there is none",
-            Self::Broken { .. } => "`nvidia-smi` shows who uses the card and how much memory is free; --device cpu computes without it",
+            Self::Broken { advice, .. } => advice,
             Self::Precision { .. } => {
                 "leave --precision out for f32; tf32 and bf16 need an NVIDIA card of compute capability 8.0 (2020) or later"
             }
