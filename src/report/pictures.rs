@@ -1,9 +1,8 @@
 //! Sheets of sample pictures (`--pictures`): what a rule's probe showed the network.
 
-use std::io::Cursor;
-
+use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
-use image::{ImageFormat, Rgb, RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
 
 use super::WriteError;
 use crate::pixels::Frame;
@@ -47,9 +46,10 @@ impl Sheet {
                 imageops::replace(&mut sheet, cell, i64::from(left), i64::from(top));
             }
         }
-        let mut bytes = Cursor::new(Vec::new());
-        sheet.write_to(&mut bytes, ImageFormat::Png)?;
-        Ok(bytes.into_inner())
+        let mut bytes = Vec::new();
+        // By its encoder: `write_to` compiles those of all formats.
+        sheet.write_with_encoder(PngEncoder::new(&mut bytes))?;
+        Ok(bytes)
     }
 }
 

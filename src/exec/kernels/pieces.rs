@@ -6,6 +6,33 @@ use rayon::prelude::*;
 
 use super::Real;
 
+/// Does `n` pieces in parallel: `start` is called by a thread that begins a run of them, and what it returns does one piece at a time.
+///
+/// It takes no type parameters, so that the parallel loop is compiled once and not for each of its hundred callers.
+fn each_piece<'a>(n: usize, start: &(dyn Fn() -> Box<dyn FnMut(usize) + 'a> + Sync + 'a)) {
+    (0..n).into_par_iter().for_each_init(start, |one, i| one(i));
+}
+
+/// Where a vector's numbers lie, for the threads that write them.
+struct Target<T>(*mut MaybeUninit<T>);
+
+// SAFETY: threads only reach it through `piece`, whose callers never ask for the same piece twice.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Target<T> {}
+
+impl<T> Target<T> {
+    /// Piece `i` of `n` numbers in pieces of `size`.
+    ///
+    /// # Safety
+    /// The target has room for `n` numbers, `i * size < n`, and nobody else holds piece `i`.
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    unsafe fn piece(&self, i: usize, size: usize, n: usize) -> &mut [MaybeUninit<T>] {
+        let start = i * size;
+        // SAFETY: as above; pieces of different `i` do not overlap.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), size.min(n - start)) }
+    }
+}
+
 /// `n` numbers in pieces of `size`: `fill(i, piece)` is given piece `i` as zeros.
 ///
 /// The zeros are set by the thread that fills the piece, just before: a whole vector of zeros would be written by one thread, go
@@ -23,10 +50,18 @@ pub(super) fn pieces_with<T: Real, K>(
     fill: impl Fn(&mut K, usize, &mut [T]) + Sync,
 ) -> Vec<T> {
     let mut all: Vec<T> = Vec::with_capacity(n);
-    all.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).enumerate().for_each_init(keep, |keep, (i, piece)| {
-        piece.fill(MaybeUninit::new(T::ZERO));
-        // SAFETY: every number was just written.
-        fill(keep, i, unsafe { piece.assume_init_mut() });
+    let size = size.max(1);
+    let target = Target(all.spare_capacity_mut()[..n].as_mut_ptr());
+    each_piece(n.div_ceil(size), &|| {
+        let mut kept = keep();
+        let (target, fill) = (&target, &fill);
+        Box::new(move |i| {
+            // SAFETY: there is room for `n`, and each `i` comes once.
+            let piece = unsafe { target.piece(i, size, n) };
+            piece.fill(MaybeUninit::new(T::ZERO));
+            // SAFETY: every number was just written.
+            fill(&mut kept, i, unsafe { piece.assume_init_mut() });
+        })
     });
     // SAFETY: the first `n` numbers were written above, piece by piece.
     unsafe { all.set_len(n) };
@@ -47,10 +82,18 @@ pub(super) fn made_with<T: Real, K>(
     make: impl for<'a> Fn(&mut K, usize, &'a mut [MaybeUninit<T>]) -> &'a mut [T] + Sync,
 ) -> Vec<T> {
     let mut all: Vec<T> = Vec::with_capacity(n);
-    all.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).enumerate().for_each_init(keep, |keep, (i, piece)| {
-        let whole = (piece.as_ptr().cast::<T>(), piece.len());
-        let made = make(keep, i, piece);
-        assert_eq!((made.as_ptr(), made.len()), whole, "a piece was not given back whole");
+    let size = size.max(1);
+    let target = Target(all.spare_capacity_mut()[..n].as_mut_ptr());
+    each_piece(n.div_ceil(size), &|| {
+        let mut kept = keep();
+        let (target, make) = (&target, &make);
+        Box::new(move |i| {
+            // SAFETY: there is room for `n`, and each `i` comes once.
+            let piece = unsafe { target.piece(i, size, n) };
+            let whole = (piece.as_ptr().cast::<T>(), piece.len());
+            let made = make(&mut kept, i, piece);
+            assert_eq!((made.as_ptr(), made.len()), whole, "a piece was not given back whole");
+        })
     });
     // SAFETY: every piece came back as numbers, whole and at its own place, and the pieces are the first `n`.
     unsafe { all.set_len(n) };

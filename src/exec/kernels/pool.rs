@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Real;
 use super::conv::Geometry;
 use super::layout::take_every;
-use super::pieces::pieces_with;
+use super::pieces::{pieces, pieces_with};
 use super::wide::{mark_equal, take_greater};
 
 /// Maximum and, if `places` are wanted, the position of every output's first maximum in the input plane.
@@ -75,20 +75,17 @@ fn inside(out: usize, tap: usize, axis: usize, g: &Geometry) -> Option<usize> {
 
 /// Sends each gradient to where its maximum was.
 pub(crate) fn max_backward<T: Real>(g: &Geometry, at: &[u32], dout: &[T]) -> Vec<T> {
-    let mut dx = vec![T::ZERO; g.n * g.ci * g.in_map()];
-    dx.par_chunks_mut(g.in_map().max(1)).enumerate().for_each(|(plane, dx)| {
+    pieces(g.n * g.ci * g.in_map(), g.in_map(), |plane, dx| {
         let range = plane * g.out_map()..(plane + 1) * g.out_map();
         for (&i, &d) in at[range.clone()].iter().zip(&dout[range]) {
             dx[i as usize] += d;
         }
-    });
-    dx
+    })
 }
 
 /// Mean over windows. `count_include_pad`: padding counts as zeros; otherwise it does not count at all.
 pub(crate) fn avg_forward<T: Real>(g: &Geometry, count_include_pad: bool, x: &[T]) -> Vec<T> {
-    let mut out = vec![T::ZERO; g.n * g.ci * g.out_map()];
-    out.par_chunks_mut(g.out_map().max(1)).enumerate().for_each(|(plane, out)| {
+    pieces(g.n * g.ci * g.out_map(), g.out_map(), |plane, out: &mut [T]| {
         let x = &x[plane * g.in_map()..][..g.in_map()];
         for (o, out) in out.iter_mut().enumerate() {
             let (mut total, mut count) = (T::ZERO, 0);
@@ -98,14 +95,12 @@ pub(crate) fn avg_forward<T: Real>(g: &Geometry, count_include_pad: bool, x: &[T
             });
             *out = total / divisor(g, count_include_pad, count);
         }
-    });
-    out
+    })
 }
 
 /// Spreads each gradient evenly over its window.
 pub(crate) fn avg_backward<T: Real>(g: &Geometry, count_include_pad: bool, dout: &[T]) -> Vec<T> {
-    let mut dx = vec![T::ZERO; g.n * g.ci * g.in_map()];
-    dx.par_chunks_mut(g.in_map().max(1)).enumerate().for_each(|(plane, dx)| {
+    pieces(g.n * g.ci * g.in_map(), g.in_map(), |plane, dx: &mut [T]| {
         let dout = &dout[plane * g.out_map()..][..g.out_map()];
         for (o, &d) in dout.iter().enumerate() {
             let mut count = 0;
@@ -113,8 +108,7 @@ pub(crate) fn avg_backward<T: Real>(g: &Geometry, count_include_pad: bool, dout:
             let share = d / divisor(g, count_include_pad, count);
             each_input(g, o / g.ow, o % g.ow, |i| dx[i] += share);
         }
-    });
-    dx
+    })
 }
 
 fn divisor<T: Real>(g: &Geometry, count_include_pad: bool, inside: usize) -> T {
