@@ -385,7 +385,7 @@ pub enum PolicyError {
         name: String,
     },
     /// The text has mistakes; [`crate::diag::render`] shows them.
-    #[error("{name} is not a valid policy: {} errors", .diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count())]
+    #[error("{name} is not a valid policy: {}", errors(.diagnostics))]
     Invalid {
         /// The text.
         text: String,
@@ -394,6 +394,12 @@ pub enum PolicyError {
         /// All that is wrong with it, in the order of the text; at least one is an error.
         diagnostics: Vec<Diagnostic>,
     },
+}
+
+/// `1 error`, `3 errors`.
+fn errors(diagnostics: &[Diagnostic]) -> String {
+    let count = diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
+    format!("{count} error{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub enum DataError {
     /// A binary file that breaks its format.
     #[error("{path}: {reason}")]
     Format { path: String, reason: String },
+    /// A folder without sub-folders of images.
+    #[error("{path}: it has no sub-folders of images, one for each class{found}")]
+    NoFolders { path: String, found: String },
     /// An attributes file that cannot be joined.
     #[error("attributes {path}: {reason}")]
     Csv { path: String, reason: String },
@@ -69,6 +72,9 @@ pub enum DataError {
     /// A label that is no class.
     #[error("{id}: its label {label} is none of the {classes} classes (labels count from 0)")]
     Label { id: String, label: String, classes: usize },
+    /// A number that no label can be.
+    #[error("{id}: its label is {label}; labels are whole numbers from 0 to {most}")]
+    LabelRange { id: String, label: i64, most: usize },
     /// Numbers in one file, names in another.
     #[error("{id}: its label is a number, others are names")]
     MixedLabels { id: String },
@@ -175,6 +181,9 @@ impl DataError {
             Self::Parquet { .. } | Self::Format { .. } => {
                 "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
             }
+            Self::NoFolders { .. } => {
+                "put each class's images into a folder of its own, as JPEG, PNG, WebP, BMP, GIF, PPM or TIFF files; or correct `target.data` in the policy"
+            }
             Self::NoColumn { .. } => "rename the column in the file",
             Self::Compression { .. } => {
                 "write the file anew with Zstandard or Snappy: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\", compression=\"zstd\")"
@@ -186,7 +195,7 @@ impl DataError {
                 "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture"
             }
             Self::Unjoined { .. } => "write the ids as the data have them, or name the file that belongs to these pictures",
-            Self::NoLabel { .. } | Self::OddLabel { .. } | Self::Label { .. } | Self::MixedLabels { .. } => {
+            Self::NoLabel { .. } | Self::OddLabel { .. } | Self::Label { .. } | Self::LabelRange { .. } | Self::MixedLabels { .. } => {
                 "correct the label in the file, or the class names it declares"
             }
             Self::ClassTwice { .. } | Self::ClassNamesDiffer { .. } => "give every class one name, the same in all files",

@@ -62,8 +62,7 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
     };
     if rows.list.is_empty() {
         let found = if passed_over.is_empty() { String::new() } else { format!("; {}", others()) };
-        let reason = format!("it has no sub-folders of images, one for each class{found}");
-        return Err(DataError::Format { path: root.display().to_string(), reason });
+        return Err(DataError::NoFolders { path: root.display().to_string(), found });
     }
     rows.list.sort_by(|a, b| a.id.cmp(&b.id));
     if !passed_over.is_empty() {

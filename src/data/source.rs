@@ -224,7 +224,7 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
     for row in rows() {
         if let Label::Number(number) = row.label {
             let index = usize::try_from(number).ok().filter(|&i| i < MAX_CLASSES);
-            let error = || DataError::Label { id: row.id.clone(), label: number.to_string(), classes: MAX_CLASSES };
+            let error = || DataError::LabelRange { id: row.id.clone(), label: number, most: MAX_CLASSES - 1 };
             count = count.max(index.ok_or_else(error)? + 1);
         }
     }

@@ -48,8 +48,13 @@ pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreeme
         return Err(noise(network, &one, own)?);
     }
     let (Some((extractor, theirs)), Some(difference)) = (theirs, difference) else { return Ok(None) };
+    let (here, there) = (finite(&ours), finite(&theirs));
+    // Where both overflow there is nothing to agree on: making the features says which images they are no numbers for.
+    if !here && !there {
+        return Ok(None);
+    }
     let mut shown = None;
-    if !agreed && (finite(&ours) || finite(&theirs)) {
+    if !agreed {
         let least = network.least(extractor.half(), &one)?;
         let other = rounding::distance(&row(&theirs), &exact);
         if !rounding::same(own, other, least) {

@@ -1,4 +1,4 @@
-//! Waivers that name the model as earlier releases did: told before anything runs, with what to write.
+//! Waivers that name the model without `sha256:`, as earlier releases did: told before anything runs, with what to write.
 
 use crate::model::Model;
 use crate::policy::Policy;
@@ -13,7 +13,9 @@ pub fn check_waivers(policy: &Policy, model: &Model) -> Result<(), WaiverError> 
         return Ok(());
     }
     let digest = registry::earlier_digest(&model.identity)?;
-    match earlier.find(|waiver| digest.as_str().starts_with(&waiver.model)) {
+    // Or by SHA-256 without `sha256:` in front.
+    let bare = model.identity.digest.as_str().trim_start_matches("sha256:");
+    match earlier.find(|waiver| digest.as_str().starts_with(&waiver.model) || bare.starts_with(&waiver.model)) {
         Some(waiver) => Err(WaiverError::Earlier {
             rule: waiver.rule.clone(),
             owner: waiver.owner.clone(),
@@ -27,9 +29,9 @@ pub fn check_waivers(policy: &Policy, model: &Model) -> Result<(), WaiverError> 
 /// Why a waiver cannot be honoured.
 #[derive(Debug, thiserror::Error)]
 pub enum WaiverError {
-    /// It names the model by BLAKE3.
+    /// It names the model by digits alone: of BLAKE3, or of SHA-256.
     #[error(
-        "the waiver of `{rule}` by {owner} names this model by its digest of earlier releases ({written}): write `model: {digest}` in the policy"
+        "the waiver of `{rule}` by {owner} names this model by digits without `sha256:`, as earlier releases did ({written}): write `model: {digest}` in the policy"
     )]
     Earlier {
         /// The rule.

@@ -132,7 +132,8 @@ fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &Terms, notes: &mut V
     let name = format!("the waiver of `{}` by {}", waiver.rule, waiver.owner);
     if waiver.is_earlier() {
         notes.push(format!(
-            "{name} names a model by its digest of earlier releases (BLAKE3): it counts for nothing; this model is `{}`",
+            "{name} names no model: its digest has no `sha256:` in front, as those of earlier releases (BLAKE3); it counts for nothing; this model \
+             is `{}`",
             terms.model
         ));
         return;

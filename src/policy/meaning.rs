@@ -342,7 +342,7 @@ impl Checker<'_> {
         for (index, waiver) in self.file.waivers.iter().enumerate() {
             if waiver.is_earlier() {
                 let place = self.value(&format!("/waivers/{index}/model"));
-                let message = "`model` is a digest of earlier releases (BLAKE3): the waiver counts for no model";
+                let message = "`model` has no `sha256:` in front, as digests of earlier releases (BLAKE3): the waiver counts for no model";
                 let hint = "models are named by SHA-256 now: write `sha256:` and the digits that `heirloom inspect` prints for the model";
                 self.add(Diagnostic::warning("policy::earlier-digest", place, message).hint(hint));
             }

@@ -99,7 +99,7 @@ impl Client {
         };
         let pipes = Mutex::new(Pipes { requests: Some(requests), replies: BufReader::new(replies), said: Some(said), next: 0 });
         let client = Self { library: library.to_owned(), limit: worker.limit, pipes, watch, watcher: Some(watcher), memory };
-        let reply = client.ask(&Request::Open, &[], "while its library was loaded")?;
+        let reply = client.ask(&Request::Open, &[], &format!("while its library {} was loaded", library.display()))?;
         // It has the memory open by now.
         drop(place);
         match reply {

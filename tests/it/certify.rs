@@ -269,7 +269,10 @@ fn a_model_is_named_as_sha256sum_names_it_and_an_earlier_digest_gets_that_name()
     assert_eq!((code, findings), (Some(4), serde_json::json!([])), "{errors}");
     let line = errors.lines().find(|line| line.starts_with("error: ")).expect("an error");
     assert!(line.contains("`square` by me") && line.ends_with(&format!("write `model: {digest}` in the policy")), "{line}");
-    assert!(errors.contains("warning: `model` is a digest of earlier releases"), "{errors}");
+    assert!(errors.contains("warning: `model` has no `sha256:` in front, as digests of earlier releases"), "{errors}");
+    // Of SHA-256, without saying so.
+    let (code, errors, _) = certify(&digest["sha256:".len()..][..12]);
+    assert!(code == Some(4) && errors.contains(&format!("write `model: {digest}`")), "{code:?}: {errors}");
     let (code, errors, findings) = certify(&digest[..19]);
     assert_eq!((code, &findings[0]["verdict"]), (Some(0), &"fail".into()), "{errors}");
     assert_eq!(findings[0]["waived"]["owner"], "me", "{findings}");

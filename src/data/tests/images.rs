@@ -87,7 +87,9 @@ fn folders_of_bmp_or_tif_files_are_read_and_others_are_named() {
         std::fs::create_dir_all(folder.path().join(place)).unwrap();
         std::fs::write(folder.path().join(place).join("1.heic"), "x").unwrap();
     }
-    let error = message(open(&target(DataSpec::Folder("{split}".into())), folder.path(), 0));
+    let error = open(&target(DataSpec::Folder("{split}".into())), folder.path(), 0).map(drop).expect_err("no images");
+    assert!(error.hint().is_some_and(|hint| hint.contains("as JPEG, PNG") && !hint.contains("damaged")), "{:?}", error.hint());
+    let error = error.to_string();
     assert!(
         error.contains("it has no sub-folders of images, one for each class; 2 files do not end as images do")
             && error.ends_with("train/a/1.heic, train/b/1.heic"),

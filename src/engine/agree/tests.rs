@@ -20,7 +20,7 @@ fn another_network_is_no_rounding_and_is_named_by_its_first_node() {
     let named = std::env::var_os("ORT_DYLIB_PATH").filter(|named| !named.is_empty());
     let search = runtime::open(&named.map_or(Wanted::Any, |named| Wanted::named(&named)), &Host::Here).expect("a library that fits");
     let Some(runtime) = search.runtime else {
-        println!("skipped: no ONNX Runtime library is found; ORT_DYLIB_PATH names one");
+        crate::lacks::lacks("ONNX Runtime");
         return;
     };
     let (policy, _) = policy::parse(POLICY, "t", Path::new("."), &policy::Options::default()).expect("a policy");
@@ -45,6 +45,22 @@ fn another_network_is_no_rounding_and_is_named_by_its_first_node() {
         assert!(told.contains("compute different features") && told.contains("float64"), "{told}");
         assert!(told.contains(&format!("the first node whose output differs is `{first}`")), "{name}: {told}");
     }
+}
+
+/// Two lists of what is no number agree on nothing, which is no agreement "to inf".
+#[test]
+fn where_both_overflow_there_is_nothing_to_agree_on() {
+    let named = std::env::var_os("ORT_DYLIB_PATH").filter(|named| !named.is_empty());
+    let search = runtime::open(&named.map_or(Wanted::Any, |named| Wanted::named(&named)), &Host::Here).expect("a library that fits");
+    let Some(runtime) = search.runtime else { return crate::lacks::lacks("ONNX Runtime") };
+    let (policy, _) = policy::parse(POLICY, "t", Path::new("."), &policy::Options::default()).expect("a policy");
+    let data = data::open(&policy.file.target, &policy.base, 0).expect("images");
+    // Its last operation is infinite in float32, whatever the image.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/runtime/overflow.onnx");
+    let options = LoadOptions { runtime: Some(runtime), ..LoadOptions::default() };
+    let model = Model::load(registry::identify(&path).expect("a file"), &options).expect("a model");
+    let pictures = Pictures::open(&data.train, &model.input, &Room::boundless()).expect("images");
+    assert_eq!(check(&model, &pictures).expect("nothing disagrees").map(|agreement| agreement.difference), None);
 }
 
 #[test]

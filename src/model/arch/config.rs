@@ -198,13 +198,24 @@ fn supported(family: Family, arguments: &Arguments) -> Result<(), ArchError> {
             Arguments { act: None, downsample_in_first_stage, downsample_in_bottleneck, ..*arguments }
         }
         Family::ResNetCifar => Arguments { act: None, max_pool: false, ..*arguments },
-        Family::EfficientNetLite => *arguments,
+        // Its own activation, written out.
+        Family::EfficientNetLite => Arguments { act: arguments.act.filter(|act| *act != Unary::Clip { min: 0.0, max: 6.0 }), ..*arguments },
     };
-    if left == plain {
+    let asked = [
+        ("the activation", left.act.is_some()),
+        ("max pooling", left.max_pool),
+        ("the output stride", left.output_stride != plain.output_stride),
+        ("`downsample_in_first_stage`", left.downsample_in_first_stage),
+        ("`downsample_in_bottleneck`", left.downsample_in_bottleneck),
+    ];
+    let asked: Vec<&str> = asked.into_iter().filter(|(_, other)| *other).map(|(name, _)| name).collect();
+    if asked.is_empty() {
         return Ok(());
     }
-    let name = family.name();
-    Err(ArchError::Unsupported(format!("config.json asks for a {name} that is not built here ({left:?}); export the model to ONNX")))
+    let (name, asked) = (family.name(), asked.join(" and "));
+    Err(ArchError::Unsupported(format!(
+        "config.json asks for another network than is built here of {name}: {asked}; export the model to ONNX"
+    )))
 }
 
 fn timm(config: &Value, named: bool) -> Result<Arguments, ArchError> {
@@ -415,6 +426,10 @@ mod tests {
         let asked = json!({"architecture": "x", "model_args": {"output_stride": 16}});
         assert!(read(Family::ResNetCifar, Some(&asked), false).is_err());
         let asked = json!({"architecture": "x", "model_args": {"act_layer": "silu"}});
-        assert!(read(Family::EfficientNetLite, Some(&asked), false).is_err());
+        let told = read(Family::EfficientNetLite, Some(&asked), false).expect_err("refused").to_string();
+        assert!(told.contains("efficientnet-lite: the activation;"), "{told}");
+        // Its own, written out.
+        let asked = json!({"architecture": "x", "model_args": {"act_layer": "relu6"}});
+        assert!(read(Family::EfficientNetLite, Some(&asked), false).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::layers::{Groups, Layers, Padding, count};
 use super::{ArchError, Arguments, Built, Shapes};
-use crate::graph::NodeId;
+use crate::graph::{NodeId, Unary};
 
 pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
     let act = arguments.activation();
@@ -49,7 +49,8 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, argument
     for (i, stride) in strides.into_iter().enumerate() {
         x = unit(net, &format!("{name}.layer.{i}"), x, stride)?;
         if i + 1 < last {
-            x = net.act(&format!("{name}.layer.{i}.activation"), act, x)?;
+            // `hidden_act` is the stem's and that behind the sum; between the convolutions Transformers keeps its default.
+            x = net.act(&format!("{name}.layer.{i}.activation"), Unary::Relu, x)?;
         }
     }
     let mut shortcut = input;

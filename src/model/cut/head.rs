@@ -165,7 +165,35 @@ fn encoder(graph: &Graph, constant: &[bool]) -> Result<(), CutError> {
             return Err(refused(graph, why));
         }
     }
+    if let Some(map) = flattened_map(graph, constant) {
+        let why = format!("the output `{name}` is one number for each place of the image (the map `{map}`, flattened), not features of it");
+        return Err(refused(graph, why));
+    }
     too_narrow(name, per_image).map_or(Ok(()), |why| Err(refused(graph, why)))
+}
+
+/// The map of one channel that the output is, flattened: a heat map's numbers describe places, not the image.
+fn flattened_map(graph: &Graph, constant: &[bool]) -> Option<String> {
+    let mut at = graph.output();
+    loop {
+        let node = graph.node(at);
+        let input = || data_inputs(graph, at, constant).first().copied();
+        let shape = |id: NodeId| graph.node(id).shape.at(1);
+        let places = |map: &[usize]| map.len() == 4 && map[2] * map[3] > 1;
+        if let one @ [_, 1, ..] = shape(at).as_slice()
+            && places(one)
+        {
+            return Some(node.name.clone());
+        }
+        match &node.op {
+            // Its channels are brought to one and their axis is gone.
+            Op::Reduce { axes, keep: false, .. } => {
+                return input().filter(|from| axes.as_slice() == [1] && places(&shape(*from))).map(|_| node.name.clone());
+            }
+            Op::Reshape { .. } | Op::Unary(_) => at = input()?,
+            _ => return None,
+        }
+    }
 }
 
 /// Goes back through what moves, pools or scales numbers, to what computes them; and whether axes were exchanged on the way.

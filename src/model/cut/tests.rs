@@ -111,6 +111,34 @@ fn a_map_flattened_to_tokens_must_have_its_channels_last() {
     refused(&graph, "whose last axis does not describe a token");
 }
 
+/// A heat map's numbers describe places, however they are lined up.
+#[test]
+fn a_flattened_map_of_one_channel_is_no_feature_vector() {
+    let map = |b: &mut GraphBuilder, x: NodeId, channels: usize| {
+        let weight = b.param("w", &[channels, 3, 3, 3], Role::Weight);
+        let window = Window { kernel: [3, 3], stride: [1, 1], pads: [1; 4], dilation: [1, 1] };
+        b.add("heat", Op::Conv2d { window, groups: 1 }, &[x, weight]).expect("convolution")
+    };
+    let flat = |b: &mut GraphBuilder, x: NodeId, n: usize| b.add("out", Op::Reshape { shape: Shape::batched(&[n]) }, &[x]).expect("flat");
+    let graph = ends_in(&[3, 8, 8], |b, x| {
+        let one = map(b, x, 1);
+        flat(b, one, 64)
+    });
+    refused(&graph, "the output `out` is one number for each place of the image (the map `heat`, flattened)");
+    let graph = ends_in(&[3, 8, 8], |b, x| {
+        let several = map(b, x, 5);
+        let most = b.add("most", Op::Reduce { kind: Reduce::Max, axes: vec![1], keep: false }, &[several]).expect("maximum");
+        flat(b, most, 64)
+    });
+    refused(&graph, "(the map `most`, flattened)");
+    // All channels of all places are what an encoder without pooling gives.
+    let graph = ends_in(&[3, 8, 8], |b, x| {
+        let several = map(b, x, 5);
+        flat(b, several, 320)
+    });
+    assert_eq!(at(&graph).1, 320);
+}
+
 #[test]
 fn a_detector_has_no_features_of_an_image() {
     // Boxes and scores of every place, joined: YOLO's [N, 4 + classes, places].

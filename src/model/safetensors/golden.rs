@@ -53,6 +53,28 @@ fn residual_networks_answer_as_the_libraries_that_defined_them() {
 }
 
 #[test]
+fn the_activation_of_config_json_stands_where_transformers_puts_it() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arch");
+    for (block, act) in [("basic", "silu"), ("bottleneck", "gelu")] {
+        let outputs = golden.join(format!("hugging-face-{block}-{act}.io.safetensors"));
+        let (input, expected) = tensors(&outputs);
+        let bytes = std::fs::read(&outputs).expect("golden file");
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = header.metadata().as_ref().and_then(|notes| notes.get("config")).expect("a configuration");
+        std::fs::write(folder.path().join("config.json"), config).expect("written");
+        let contents = std::fs::read(golden.join(format!("hugging-face-{block}.safetensors"))).expect("golden file").into();
+        let input_size = InputOverride { size: Some([48, 48]), ..InputOverride::default() };
+        let options = LoadOptions { input: input_size, ..LoadOptions::default() };
+        let model = load(&folder.path().join("model.safetensors"), &contents, &options).unwrap_or_else(|e| panic!("{block} {act}: {e}"));
+        let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
+        assert!(apart < 1e-5, "{block} {act}: {apart:e}");
+        let (_, plain) = tensors(&golden.join(format!("hugging-face-{block}.io.safetensors")));
+        assert!(difference(&expected, &plain) > 1e-2, "{block} {act} is no other network");
+    }
+}
+
+#[test]
 fn networks_that_config_json_makes_others_answer_as_timm_does() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arch");
     let mut plain = Vec::new();

@@ -33,14 +33,14 @@ def randomise(module, generator):
 
 
 @torch.no_grad()
-def save(name, model, size, answer=lambda x: x):
+def save(name, model, size, answer=lambda x: x, notes=None):
     generator = torch.Generator().manual_seed(0)
     randomise(model, generator)
     model.eval()
     x = torch.randn(2, 3, *size, generator=generator)
     y = answer(model(x))
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, HERE / f"{name}.safetensors")
-    save_file({"input": x, "output": y.contiguous()}, HERE / f"{name}.io.safetensors")
+    save_file({"input": x, "output": y.contiguous()}, HERE / f"{name}.io.safetensors", metadata=notes)
 
 
 def torchvision_resnet(block, **options):
@@ -77,3 +77,9 @@ if __name__ == "__main__":
     for kind in ["basic", "bottleneck"]:
         config = ResNetConfig(embedding_size=4, hidden_sizes=[8, 16, 24], depths=[1, 2, 1], layer_type=kind, num_labels=5)
         save(f"hugging-face-{kind}", ResNetForImageClassification(config), (48, 48), lambda out: out.logits)
+    # Same weights, another activation: Transformers keeps ReLU between the convolutions of a block.
+    for kind, act in [("basic", "silu"), ("bottleneck", "gelu")]:
+        shape = dict(embedding_size=4, hidden_sizes=[8, 16, 24], depths=[1, 2, 1], layer_type=kind, hidden_act=act)
+        model = ResNetForImageClassification(ResNetConfig(**shape, num_labels=5))
+        save(f"hugging-face-{kind}-{act}", model, (48, 48), lambda out: out.logits, {"config": model.config.to_json_string(use_diff=False)})
+        (HERE / f"hugging-face-{kind}-{act}.safetensors").unlink()

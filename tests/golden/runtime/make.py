@@ -165,6 +165,15 @@ def main():
 
     with_hidden_branch()
 
+    # Features that float32 cannot hold.
+    nodes, weights = plain(np.random.default_rng(1))
+    nodes[1:2] = [
+        helper.make_node("Relu", ["conv"], ["small"], "small"),
+        helper.make_node("Mul", ["small", "k"], ["large"], "large"),
+        helper.make_node("Mul", ["large", "k"], ["relu"], "larger"),
+    ]
+    save("overflow", nodes, weights | {"k": np.float32(1e30)})
+
 
 if __name__ == "__main__":
     main()
