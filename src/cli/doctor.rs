@@ -91,7 +91,11 @@ struct Missing {
 /// Looks, and shows what was found.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let wanted = args.runtime.wanted();
-    let Search { runtime, looked, unfit } = crate::runtime::open(&wanted, &args.runtime.host()?)?;
+    // A library that is named and does not fit is part of what is shown, and the command's error afterwards.
+    let (Search { runtime, looked, unfit }, failed) = match crate::runtime::open(&wanted, &args.runtime.host()?) {
+        Ok(search) => (search, None),
+        Err(error) => (Search { unfit: vec![error.to_string()], ..Search::default() }, Some(error)),
+    };
     let off = wanted == Wanted::Off;
     let mut missing = Vec::new();
     if runtime.is_none() && !off {
@@ -140,7 +144,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         Shape::Json => out.json(&findings)?,
         Shape::Text => out.result(&render(&findings, &cache::amount(&entries)))?,
     }
-    Ok(0)
+    failed.map_or(Ok(0), |error| Err(error.into()))
 }
 
 /// Where the driver's library is, and which devices it serves; nothing is loaded.
@@ -174,9 +178,13 @@ fn render(findings: &Findings, kept: &str) -> String {
         (Some(version), Some(library)) => lines.push(("ONNX Runtime", format!("{version}, {}", path(library)))),
         _ if onnx_runtime.off => lines.push(("ONNX Runtime", "switched off".to_owned())),
         _ => {
-            lines.push(("ONNX Runtime", "not found".to_owned()));
+            // Nothing was searched where a library was named.
+            let named = onnx_runtime.looked.is_empty();
+            lines.push(("ONNX Runtime", if named { "cannot be used" } else { "not found" }.to_owned()));
             lines.extend(onnx_runtime.unfit.iter().map(|unfit| ("", unfit.clone())));
-            lines.push(("", format!("looked in {}", onnx_runtime.looked.iter().map(|p| path(p)).collect::<Vec<_>>().join(", "))));
+            if !named {
+                lines.push(("", format!("looked in {}", onnx_runtime.looked.iter().map(|p| path(p)).collect::<Vec<_>>().join(", "))));
+            }
         }
     }
     let driver = cuda.driver.as_ref().map_or_else(|| "no driver".to_owned(), |driver| format!("driver {}", path(driver)));

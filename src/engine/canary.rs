@@ -86,5 +86,9 @@ fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model
     let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
     let imported = safetensors::load(&path, &bytes.to_vec().into(), &options).map_err(|e| EngineError::Canary(e.to_string()))?;
     let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64, files: Vec::new() };
-    Ok(Model::assemble(identity, imported, None, &options)?)
+    let model = Model::assemble(identity, imported, None, &options)?;
+    if let Ok(extractor) = &model.runtime {
+        extractor.call(&format!("the self-test's {name} source"));
+    }
+    Ok(model)
 }

@@ -92,7 +92,7 @@ impl Extractor {
     }
 
     /// Gives it the name that errors call it by.
-    pub(super) fn call(&self, name: &str) {
+    pub(crate) fn call(&self, name: &str) {
         self.session.call(name);
     }
 

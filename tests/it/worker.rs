@@ -51,6 +51,7 @@ fn a_library_that_ends_its_process_is_one_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let Some(library) = library(folder.path(), does) else { return };
         let library = library.display().to_string();
+        let said = &said.replace("its library was", &format!("its library {library} was"));
         let reports = folder.path().join("reports");
         certified(&reports);
         let model = path("fixtures/models/clean.onnx");
@@ -62,7 +63,9 @@ fn a_library_that_ends_its_process_is_one_error() {
             let message = text(&out.stderr);
             assert_eq!(out.status.code(), Some(2), "{arguments:?}: {message}");
             assert!(message.contains(said) && message.contains("hint: ") && message.contains(hint), "{message}");
-            assert!(out.stdout.is_empty() && !message.contains("panicked"), "{message}");
+            // Doctor shows all else that it found.
+            assert!(!message.contains("panicked") && message.contains(&library), "{message}");
+            assert_eq!(text(&out.stdout).contains("cannot be used"), arguments == ["doctor"], "{}", text(&out.stdout));
         }
         no_verdict(&reports, "error", 2, said);
         // No core of a crash, no file of a worker.

@@ -34,8 +34,17 @@ fn folders(checkpoint: &Path) -> Vec<PathBuf> {
 
 /// What Hugging Face's files say of the image processor, and which file: `processor_config.json` comes first where it holds one.
 pub(super) fn processor(checkpoint: &Path) -> Result<Option<(Value, &'static str)>, PreprocessingError> {
-    let nested = |value: &Value| value.get("image_processor").filter(|inner| inner.is_object()).cloned();
-    if let Some(inner) = beside(checkpoint, "processor_config.json")?.as_ref().and_then(nested) {
+    // Under its present name, or that of earlier releases.
+    let of_images = |inner: &&Value| {
+        inner.is_object() && ["image_mean", "do_normalize", "do_resize", "image_processor_type"].iter().any(|key| inner.get(key).is_some())
+    };
+    let nested = |value: &Value| {
+        let present = value.get("image_processor").filter(|inner| inner.is_object());
+        present.or_else(|| value.get("feature_extractor").filter(of_images)).cloned()
+    };
+    let processor = beside(checkpoint, "processor_config.json")?;
+    // Some exporters write the fields themselves into it.
+    if let Some(inner) = processor.as_ref().and_then(|whole| nested(whole).or_else(|| Some(whole).filter(of_images).cloned())) {
         return Ok(Some((inner, "processor_config.json")));
     }
     let whole = beside(checkpoint, "preprocessor_config.json")?;

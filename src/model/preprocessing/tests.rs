@@ -49,6 +49,11 @@ fn a_processor_is_found_where_the_hub_has_it() {
         mean(&[("processor_config.json", &nested), ("preprocessor_config.json", &plain)]),
         Some((0.25, "processor_config.json".into()))
     );
+    // Under the name of earlier releases, and without one.
+    for whole in [format!("{{\"feature_extractor\": {}}}", with(0.25)), with(0.25)] {
+        let found = mean(&[("processor_config.json", &whole), ("preprocessor_config.json", &plain)]);
+        assert_eq!(found, Some((0.25, "processor_config.json".into())), "{whole}");
+    }
     let (other, expected) = (r#"{"processor_class": "X"}"#, Some((0.5, "preprocessor_config.json".into())));
     assert_eq!(mean(&[("processor_config.json", other), ("preprocessor_config.json", &plain)]), expected);
     // transformers.js: the network in `onnx/`, all else one folder up; what lies beside the network comes first.
