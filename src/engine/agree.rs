@@ -57,13 +57,18 @@ pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreeme
     if !agreed {
         let least = network.least(extractor.half(), &one)?;
         let other = rounding::distance(&row(&theirs), &exact);
-        if !rounding::same(own, other, least) {
+        // One that overflows where the other does not computes something else, and what float64 does not hold decides nothing.
+        if here != there || !exact.iter().all(|v| v.is_finite()) || !rounding::same(own, other, least) {
             let first = model::first_difference(model, &one, least).map_err(TuneError::from)?;
             let place = match first {
                 Some((node, apart)) => format!("the first node whose output differs is `{node}`, by {apart:.0e}"),
                 None => "no single node differs: ONNX Runtime computes them otherwise when it joins them".to_owned(),
             };
             return Err(EngineError::Disagree { executor: extractor.runtime().name(), difference, own, other, place });
+        }
+        // Which of the two makes the features is not ours to choose: both must carry them.
+        if other > NOISE {
+            return Err(noise(network, &one, other)?);
         }
         shown = Some(one_digit(own.max(other)));
     }

@@ -266,7 +266,7 @@ fn channels(config: &Value, key: &str) -> Result<Option<[f64; 3]>, String> {
 }
 
 /// Refuses numbers under which all images look the same, or none as in training: those of another range of values.
-fn sane((mean, std): ([f64; 3], [f64; 3]), stated: &str) -> Result<Normalisation, String> {
+pub(super) fn sane((mean, std): ([f64; 3], [f64; 3]), stated: &str) -> Result<Normalisation, String> {
     if mean.iter().any(|v| !(-1.0..=2.0).contains(v)) {
         return Err(format!(
             "{stated}: images of values from 0 to 1 are normalised by a mean of {mean:.3?}, so that all of them look nearly the same; the mean \
@@ -277,6 +277,12 @@ fn sane((mean, std): ([f64; 3], [f64; 3]), stated: &str) -> Result<Normalisation
         return Err(format!(
             "{stated}: images of values from 0 to 1 are divided by {std:.5?}, which makes numbers of more than 300; they are not rescaled \
              before, or twice"
+        ));
+    }
+    if std.iter().any(|v| *v > 20.0) {
+        return Err(format!(
+            "{stated}: images of values from 0 to 1 are divided by {std:.1?}, so that all of them look nearly the same; the standard deviation is \
+             that of another range, or images are rescaled twice"
         ));
     }
     Ok((mean.map(|v| v as f32), std.map(|v| v as f32)))

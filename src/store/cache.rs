@@ -1,7 +1,7 @@
 //! Finished work on the disk, by a hash of everything that can change its bytes.
 //!
-//! An entry is the BLAKE3 hash of what follows, one line that says what it is, and its bytes: one that was cut short or altered is thrown
-//! away and made again. Entries are renamed into place when whole, so that several processes can share a folder. The least recently used
+//! An entry is the BLAKE3 hash of its key and of what follows, one line that says what it is, and its bytes: one that was cut short, altered or
+//! put under another key is thrown away and made again. That keeps mistakes out, not forgers: who can write to the folder can write results. Entries are renamed into place when whole, so that several processes can share a folder. The least recently used
 //! go first when the folder outgrows its limit.
 
 use std::io::{BufRead, BufReader, Read};
@@ -32,7 +32,7 @@ impl Key {
     /// The key of work of one `kind` that depends on `parts`, in order: a name and its value each.
     pub fn new(kind: &str, parts: &[(&str, &str)]) -> Self {
         // Another domain for another layout of entries: what an older program kept is not found, and goes when it is the oldest.
-        let mut hasher = blake3::Hasher::new_derive_key("heirloom cache key v2");
+        let mut hasher = blake3::Hasher::new_derive_key("heirloom cache key v3");
         // Lengths before contents, so that no two lists read alike.
         let mut text = |text: &str| {
             hasher.update(&(text.len() as u64).to_le_bytes());
@@ -107,7 +107,7 @@ impl Cache {
     pub fn get(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key);
         let mut bytes = std::fs::read(&path).ok()?;
-        let Some(start) = contents(&bytes) else {
+        let Some(start) = contents(&key.hash, &bytes) else {
             tracing::warn!(path = %path.display(), "a damaged cache entry is thrown away");
             // Another process may have done so before.
             let _ = std::fs::remove_file(&path);
@@ -124,7 +124,7 @@ impl Cache {
         let name: String = name.chars().take(200).collect();
         let line = serde_json::to_string(&Line { kind: key.kind.clone(), name })?;
         let rest = [line.as_bytes(), b"\n", bytes].concat();
-        write_atomic(&self.path(key), &[hash(&rest).as_bytes(), &rest].concat())
+        write_atomic(&self.path(key), &[hash(&key.hash, &rest).as_bytes(), &rest].concat())
     }
 
     /// All entries, the least recently used first. Files that are none are left out.
@@ -170,7 +170,11 @@ impl Cache {
 
     /// Reads every entry and removes those that are damaged. The sound and the removed ones.
     pub fn verify(&self) -> std::io::Result<(Vec<Entry>, Vec<Entry>)> {
-        let sound = |entry: &Entry| std::fs::read(&entry.path).is_ok_and(|bytes| whole(&bytes).is_some());
+        // An entry of an older program has a hash of its contents alone; no key of this one leads to it.
+        let sound = |entry: &Entry| {
+            let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            std::fs::read(&entry.path).is_ok_and(|bytes| whole(name, &bytes).or_else(|| whole("", &bytes)).is_some())
+        };
         let (sound, damaged): (Vec<Entry>, Vec<Entry>) = self.entries()?.into_iter().partition(sound);
         damaged.iter().try_for_each(|entry| remove(&entry.path))?;
         Ok((sound, damaged))
@@ -187,20 +191,20 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The hash of some bytes, in hexadecimal.
-fn hash(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
+/// The hash of an entry's key and bytes, in hexadecimal.
+fn hash(key: &str, bytes: &[u8]) -> String {
+    blake3::Hasher::new().update(key.as_bytes()).update(bytes).finalize().to_hex().to_string()
 }
 
-/// What follows the hash of an entry, if it is of that.
-fn whole(bytes: &[u8]) -> Option<&[u8]> {
+/// What follows the hash of an entry, if it is of that and of this key.
+fn whole<'a>(key: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let (stated, rest) = bytes.split_at_checked(HASH)?;
-    (hash(rest).as_bytes() == stated).then_some(rest)
+    (hash(key, rest).as_bytes() == stated).then_some(rest)
 }
 
 /// Where the bytes of a whole entry begin.
-fn contents(bytes: &[u8]) -> Option<usize> {
-    whole(bytes)?.iter().position(|byte| *byte == b'\n').map(|end| HASH + end + 1)
+fn contents(key: &str, bytes: &[u8]) -> Option<usize> {
+    whole(key, bytes)?.iter().position(|byte| *byte == b'\n').map(|end| HASH + end + 1)
 }
 
 /// What an entry says it is, without reading the rest of it.
@@ -247,6 +251,12 @@ mod tests {
             assert_eq!(cache.get(&key("a")), None);
             assert!(!path.exists());
         }
+        // A whole entry under the name of another.
+        cache.put(&key("b"), "other work", b"other").unwrap();
+        std::fs::copy(cache.path(&key("b")), &path).unwrap();
+        assert_eq!((cache.verify().unwrap().1.len(), cache.get(&key("a"))), (1, None));
+        std::fs::copy(cache.path(&key("b")), &path).unwrap();
+        assert_eq!((cache.get(&key("a")), cache.get(&key("b")).as_deref()), (None, Some(&b"other"[..])));
     }
 
     #[test]
@@ -274,7 +284,7 @@ mod tests {
         cache.put(&key("b"), "model.onnx, seed 1", b"").unwrap();
         // As an older program kept it: its key is not found, its checksum is right.
         let old = folder.path().join("0".repeat(64));
-        std::fs::write(&old, [hash(b"{}").as_bytes(), b"{}"].concat()).unwrap();
+        std::fs::write(&old, [hash("", b"{}").as_bytes(), b"{}"].concat()).unwrap();
         let names: Vec<_> = cache.entries().unwrap().into_iter().map(|entry| (entry.kind, entry.name)).collect();
         assert_eq!(names.len(), 3);
         assert!(names.contains(&("test".into(), "model.onnx, seed 0".into())) && names.contains(&("unknown".into(), String::new())));

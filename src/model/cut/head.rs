@@ -166,7 +166,7 @@ fn encoder(graph: &Graph, constant: &[bool]) -> Result<(), CutError> {
         }
     }
     if let Some(map) = flattened_map(graph, constant) {
-        let why = format!("the output `{name}` is one number for each place of the image (the map `{map}`, flattened), not features of it");
+        let why = format!("the output `{name}` is one number for each place of the image (the map `{map}`), not features of it");
         return Err(refused(graph, why));
     }
     too_narrow(name, per_image).map_or(Ok(()), |why| Err(refused(graph, why)))

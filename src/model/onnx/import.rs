@@ -171,6 +171,9 @@ pub(super) fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Optio
     if std.contains(&0.0) {
         return Err(OnnxError::Input { reason: "metadata `heirloom.std` holds a 0".into() });
     }
+    let (mean, std) =
+        described::sane((mean.map(f64::from), std.map(f64::from)), &format!("metadata `heirloom.mean` {mean:?}, `heirloom.std` {std:?}"))
+            .map_err(|reason| OnnxError::Input { reason })?;
     let order = described::own_order(metadata).map_err(|reason| OnnxError::Input { reason })?;
     Ok(Some(Preprocessing { mean, std, order, from: "the ONNX file's metadata".into() }))
 }

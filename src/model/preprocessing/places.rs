@@ -12,8 +12,14 @@ const MAX_CONFIG: u64 = 4 << 20;
 
 /// A JSON file in the checkpoint's folder, if it is there; one folder up where the checkpoint lies in `onnx/`, as the hub has it.
 pub(in crate::model) fn beside(checkpoint: &Path, name: &str) -> Result<Option<Value>, PreprocessingError> {
-    let Some(path) = folders(checkpoint).into_iter().map(|folder| folder.join(name)).find(|path| path.is_file()) else { return Ok(None) };
+    // Whatever has the name is meant: a link to nothing, a folder or a file that may not be read is no missing file.
+    let there = |path: &PathBuf| !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+    let Some(path) = folders(checkpoint).into_iter().map(|folder| folder.join(name)).find(there) else { return Ok(None) };
     let fail = |reason: String| PreprocessingError::File { path: path.clone(), reason };
+    let facts = std::fs::metadata(&path).map_err(|e| fail(format!("it says how the checkpoint is meant and cannot be read: {e}")))?;
+    if !facts.is_file() {
+        return Err(fail("it has the name of a file that says how the checkpoint is meant, and is no file".into()));
+    }
     let mut text = String::new();
     let file = std::fs::File::open(&path).map_err(|e| fail(e.to_string()))?;
     file.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
@@ -24,12 +30,14 @@ pub(in crate::model) fn beside(checkpoint: &Path, name: &str) -> Result<Option<V
     if value.is_object() { Ok(Some(value)) } else { Err(fail("not an object of fields".into())) }
 }
 
-/// The folders in which a checkpoint is described: its own, and that around `onnx/`.
+/// The folders in which a checkpoint is described: its own, that around `onnx/`, and where the checkpoint is a link, that of the file itself.
 fn folders(checkpoint: &Path) -> Vec<PathBuf> {
     let own = checkpoint.parent().unwrap_or(Path::new("")).to_owned();
     let absolute = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
     let around = absolute.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "onnx")).and_then(Path::parent);
-    std::iter::once(own).chain(around.map(Path::to_owned)).collect()
+    let linked = std::fs::symlink_metadata(checkpoint).is_ok_and(|facts| facts.file_type().is_symlink());
+    let real = checkpoint.canonicalize().ok().filter(|_| linked).and_then(|real| real.parent().map(Path::to_owned));
+    std::iter::once(own).chain(around.map(Path::to_owned)).chain(real).collect()
 }
 
 /// What Hugging Face's files say of the image processor, and which file: `processor_config.json` comes first where it holds one.

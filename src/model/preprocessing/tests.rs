@@ -235,3 +235,55 @@ fn a_geometry_follows_the_size_and_the_policy() {
     assert_eq!(overruled(&of(Before::Same), &user, [32; 2]), [Overruled::Geometry]);
     assert_eq!(overruled(&Found::default(), &user, [32; 2]), []);
 }
+
+/// A file of neither library is no place where numbers of another range pass, or fields are passed over.
+#[test]
+fn a_plain_config_is_read_as_strictly_as_a_librarys() {
+    for (config, wanted) in [
+        (json!({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}), "that of another range"),
+        (json!({"mean": [0, 0, 0], "std": [255, 255, 255]}), "rescaled twice"),
+        (json!({"mean": [0.5, 0.5, 0.5], "std": [1e-20, 1, 1]}), "numbers of more than 300"),
+        (json!({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "channel_order": "bgr"}), "`channel_order`"),
+        (json!({"mean": 0.5, "std": 0.5, "crop_mode": "zoom"}), "`crop_mode`"),
+    ] {
+        let told = beside_a_model(&[("config.json", &config.to_string())], &[]).expect_err("refused").to_string();
+        assert!(told.starts_with("config.json: ") && told.contains(wanted), "{config}: {told}");
+    }
+    let config = json!({"mean": 0.5, "std": 0.25, "input_size": [3, 32, 32], "crop_pct": 0.5, "crop_mode": "squash", "num_classes": 5});
+    let found = beside_a_model(&[("config.json", &config.to_string())], &[]).expect("read");
+    let geometry = found.geometry.as_ref().expect("stated").at([32, 32]).0;
+    assert_eq!((geometry.resize, geometry.before_crop), (Resize::Squash, Some([64, 64])));
+    // What Transformers writes of a network is not about images.
+    let found = beside_a_model(&[("config.json", &json!({"model_type": "vit", "std": 3, "mean": "pooled"}).to_string())], &[]);
+    assert!(found.is_err() || found.is_ok_and(|found| found.preprocessing.is_none()));
+    let own = [("heirloom.mean", "[123.675,116.28,103.53]"), ("heirloom.std", "[58.395,57.12,57.375]")];
+    let told = beside_a_model(&[], &own).expect_err("refused").to_string();
+    assert!(told.starts_with("the checkpoint's metadata: ") && told.contains("another range"), "{told}");
+}
+
+/// A network whose configuration cannot be read is another network.
+#[test]
+#[cfg(unix)]
+fn a_configuration_that_is_no_readable_file_is_not_a_missing_one() {
+    for name in ["config.json", "preprocessor_config.json", "processor_config.json"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = folder.path().join("model.safetensors");
+        std::os::unix::fs::symlink("../../blobs/gone", folder.path().join(name)).expect("linked");
+        let told = find(&model, &BTreeMap::new(), &InputOverride::default()).expect_err("refused").to_string();
+        assert!(told.contains(name) && told.contains("cannot be read"), "{told}");
+        std::fs::remove_file(folder.path().join(name)).expect("removed");
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+        let told = find(&model, &BTreeMap::new(), &InputOverride::default()).expect_err("refused").to_string();
+        assert!(told.contains(name) && told.contains("is no file"), "{told}");
+    }
+    // A checkpoint that is a link is described beside the file itself, unless something lies beside the link.
+    let (folder, real) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    std::fs::write(real.path().join("model.safetensors"), "x").expect("written");
+    std::fs::write(real.path().join("config.json"), r#"{"mean": 0.5, "std": 0.25}"#).expect("written");
+    let link = folder.path().join("mine.safetensors");
+    std::os::unix::fs::symlink(real.path().join("model.safetensors"), &link).expect("linked");
+    let mean = || find(&link, &BTreeMap::new(), &InputOverride::default()).expect("read").preprocessing.map(|p| p.mean[0]);
+    assert_eq!(mean(), Some(0.5));
+    std::fs::write(folder.path().join("config.json"), r#"{"mean": 0.25, "std": 0.25}"#).expect("written");
+    assert_eq!(mean(), Some(0.25));
+}

@@ -54,7 +54,12 @@ pub(super) fn read(config: &Value) -> Stated {
     let settings = match (ours, flat) {
         (Some(inner), _) => inner,
         (None, true) => config,
-        // No configuration of timm: mean, standard deviation and size are taken where they are called so.
+        // No configuration of a library, but of images: read as timm's are where a field is there, and nothing is passed over.
+        (None, false) if of_images(config) => {
+            let asked = ["crop_mode", "crop_pct", "interpolation"].iter().any(|key| given(config, key).is_some());
+            let geometry = if asked { resized(config).map(Some) } else { Ok(None) };
+            return Stated { geometry, fields: fields(config), ..plain(config) };
+        }
         (None, false) => return plain(config),
     };
     Stated {
@@ -65,18 +70,19 @@ pub(super) fn read(config: &Value) -> Stated {
     }
 }
 
+/// Whether a file of neither library says how images are normalised. What else such a file of Transformers holds is another reader's.
+fn of_images(config: &Value) -> bool {
+    let has = |key: &str| config.get(key).is_some_and(|value| !value.is_null());
+    (has("mean") || has("std")) && !has("model_type") && !has("architectures")
+}
+
 /// Mean, standard deviation and size alone.
 pub(super) fn plain(config: &Value) -> Stated {
-    let normalisation = || Ok(channels(config, "mean")?.zip(channels(config, "std")?));
-    let stated: Result<_, String> = normalisation();
-    Stated {
-        normalisation: stated.map(|found| found.map(|(mean, std)| (mean.map(|v| v as f32), std.map(|v| v as f32)))),
-        order: Ok(None),
-        size: size(config),
-        geometry: Ok(None),
-        fields: Ok(()),
-        note: String::new(),
-    }
+    let normalisation = || {
+        let stated = channels(config, "mean")?.zip(channels(config, "std")?);
+        stated.map(|(mean, std)| sane((mean, std), &format!("`mean` {mean:?}, `std` {std:?}"))).transpose()
+    };
+    Stated { normalisation: normalisation(), order: Ok(None), size: size(config), geometry: Ok(None), fields: Ok(()), note: String::new() }
 }
 
 /// A field that is there, neither null nor empty nor zero: what timm takes its own value for.

@@ -52,12 +52,12 @@ fn session(answers: &[Value]) -> Result<Session, RuntimeError> {
 #[test]
 fn what_ends_a_worker_is_one_error() {
     for (says, then, said) in [
-        (&b""[..], "exit 3", "ended with code 3 while its library was loaded"),
+        (&b""[..], "exit 3", "ended with code 3 while its library /lib/libonnxruntime.so was loaded"),
         (b"", "kill -SEGV $$", "crashed (signal 11)"),
         (
             b"",
             "echo 'free(): invalid pointer' >&2; kill -ABRT $$",
-            "crashed (signal 6) while its library was loaded; it said: free(): invalid pointer",
+            "crashed (signal 6) while its library /lib/libonnxruntime.so was loaded; it said: free(): invalid pointer",
         ),
         (b"", "kill -KILL $$", "as the system does where memory runs out"),
         (b"\x10\0\0\0{\"Opened", "exit 0", "ended with code 0"),
