@@ -67,7 +67,7 @@ pub(super) fn of(
         let summary = format!("{:.2} of the test images called right", head.accuracy);
         emit(Event::StageEnd { stage: what, summary, seconds: clock.elapsed().as_secs_f64() });
         let no_better = arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy);
-        let named: Vec<String> = no_better.map(|(_, a)| format!("{} ({:.3}, lower bound {:.3})", a.what, a.accuracy, a.low)).collect();
+        let named: Vec<&str> = no_better.map(|(_, arm)| arm.what.as_str()).collect();
         if !named.is_empty() {
             // The embedded tasks are small and easy on purpose: there it says more about them than about the model.
             let advice = if matches!(settings.policy.file.target.data, DataSpec::Embedded(_)) {
@@ -76,9 +76,8 @@ pub(super) fn of(
                 "what the features add is not shown: check `input` and the feature layer with `heirloom inspect`, or take a harder target task"
             };
             warnings.push(format!(
-                "on the target task a linear head on the images shrunk to {SIDE}x{SIDE} pixels does as well ({:.3}) as {}; {advice}",
-                head.accuracy,
-                named.join(", ")
+                "on the target task a linear head on the images shrunk to {SIDE}x{SIDE} pixels does as well as: {}; {advice}",
+                named.join("; ")
             ));
         }
         all.push(head);
