@@ -62,7 +62,7 @@ fn run(library: PathBuf, shared: &std::path::Path) -> io::Result<()> {
         }
         leave();
     })?;
-    let mut served = Served { library, memory, networks: BTreeMap::new(), buffer: Vec::new() };
+    let mut served = Served { library, memory, networks: BTreeMap::new(), shown: None };
     while let Ok(work) = work.recv() {
         if let Request::Close { session } = work.request {
             served.networks.remove(&session);
@@ -127,13 +127,25 @@ fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The numbers in the first `bytes` bytes of the shared file, where they lie: a copy of them takes as long as some networks do.
+#[allow(unsafe_code)]
+fn batch<'a>(memory: &File, shown: &'a mut Option<memmap2::Mmap>, bytes: usize) -> io::Result<&'a [f32]> {
+    if shown.as_ref().is_none_or(|shown| shown.len() < bytes) {
+        // SAFETY: nobody but the program that started this one has the file open. It never shortens it, and writes nothing between its
+        // request and the answer.
+        *shown = Some(unsafe { memmap2::Mmap::map(memory)? });
+    }
+    let numbers = shown.as_ref().and_then(|shown| shown.get(..bytes)).and_then(|bytes| bytemuck::try_cast_slice(bytes).ok());
+    numbers.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
 /// What a worker holds.
 struct Served {
     library: PathBuf,
     memory: File,
     networks: BTreeMap<u64, Network>,
-    /// The numbers of a batch.
-    buffer: Vec<f32>,
+    /// Its bytes, as far as they were there when a batch last needed them.
+    shown: Option<memmap2::Mmap>,
 }
 
 impl Served {
@@ -157,10 +169,9 @@ impl Served {
                     .iter()
                     .try_fold(1usize, |all, size| all.checked_mul(*size))
                     .ok_or_else(|| failed("its batch is too large".into()))?;
-                self.buffer.resize(numbers, 0.0);
                 let handed = |error: io::Error| failed(format!("its tensors cannot be handed over: {error}"));
-                wire::get(&self.memory, 0, &mut self.buffer).map_err(handed)?;
-                let outputs = network.run(&dims, &self.buffer)?;
+                let bytes = numbers.checked_mul(size_of::<f32>()).ok_or_else(|| failed("its batch is too large".into()))?;
+                let outputs = network.run(&dims, batch(&self.memory, &mut self.shown, bytes).map_err(handed)?)?;
                 wire::put(&self.memory, outputs.iter().map(|output| output.values.as_slice())).map_err(handed)?;
                 Reply::Ran { shapes: outputs.into_iter().map(|output| output.shape).collect() }
             }
