@@ -29,17 +29,27 @@ pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     Ok(rows)
 }
 
+/// The batches from the first on, without a gap: a copy that lost one in the middle would train on the rest without a word.
 fn batches(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let files: Vec<PathBuf> = (1..=5).map(|i| folder.join(format!("data_batch_{i}.bin"))).filter(|file| file.is_file()).collect();
-    if files.is_empty() {
+    let named = |i: usize| folder.join(format!("data_batch_{i}.bin"));
+    // Whatever stands under the name counts, a link to nothing too: reading it then says what is wrong.
+    let Some(last) = (1..=5).rev().find(|&i| named(i).symlink_metadata().is_ok()) else {
         return Err(broken(folder, "it has neither data_batch_*.bin (CIFAR-10) nor train.bin (CIFAR-100)".to_owned()));
+    };
+    let files: Vec<PathBuf> = (1..=last).map(named).collect();
+    match (1..=last).zip(&files).find(|(_, file)| file.symlink_metadata().is_err()) {
+        Some((gap, _)) => Err(broken(folder, format!("data_batch_{gap}.bin is missing, and data_batch_{last}.bin is there"))),
+        None => Ok(files),
     }
-    Ok(files)
 }
 
 fn load(file: &Path) -> Result<Arc<[u8]>, DataError> {
     let unreadable = |source| DataError::Read { path: file.display().to_string(), source };
-    let length = std::fs::metadata(file).map_err(unreadable)?.len();
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(broken(file, "it is not a regular file".to_owned()));
+    }
+    let length = metadata.len();
     if length > MAX_BYTES {
         return Err(broken(file, format!("it is {length} bytes long")));
     }

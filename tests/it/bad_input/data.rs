@@ -165,6 +165,21 @@ fn a_cifar_file_of_the_wrong_length() {
 }
 
 #[test]
+fn a_missing_cifar_batch_is_named() {
+    let folder = folder();
+    for batch in [1, 2, 4] {
+        file(folder.path(), &format!("data_batch_{batch}.bin"), &[0; 3073]);
+    }
+    file(folder.path(), "test_batch.bin", &[0; 3073]);
+    refuse(folder.path(), "{ data: { cifar_binary: . } }", 2, &["data_batch_3.bin is missing, and data_batch_4.bin is there"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", folder.path().join("data_batch_3.bin")).unwrap();
+        refuse(folder.path(), "{ data: { cifar_binary: . } }", 2, &["data_batch_3.bin"]);
+    }
+}
+
+#[test]
 fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
     let folder = folder();
     pictures(folder.path(), 25);
