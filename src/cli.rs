@@ -189,6 +189,10 @@ fn folder(text: &str) -> Result<std::path::PathBuf, String> {
 
 /// The same, for a folder that results are written into: whether they can be is known before hours of work.
 fn results(text: &str) -> Result<std::path::PathBuf, String> {
+    // An unset variable of a script: the reports would lie wherever it was started.
+    if text.is_empty() {
+        return Err("it is empty; name a folder (`.` is this one)".to_owned());
+    }
     let path = folder(text)?;
     let here = std::path::Path::new(".");
     let part = path.ancestors().find(|part| part.exists()).filter(|part| !part.as_os_str().is_empty()).unwrap_or(here);
@@ -205,5 +209,11 @@ mod tests {
     #[test]
     fn the_arguments_hold_together() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_name_is_no_folder() {
+        assert!(super::results("").unwrap_err().contains("name a folder"));
+        assert!(super::results(".").is_ok());
     }
 }
