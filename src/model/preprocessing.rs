@@ -19,7 +19,7 @@ use crate::transform::geometry::{Filter, Geometry, Resize, Rounding};
 pub(super) use places::beside;
 
 /// Largest height or width that is believed.
-pub(super) const MAX_SIDE: usize = 4096;
+pub(crate) const MAX_SIDE: usize = 4096;
 
 /// What the files beside a checkpoint, or its own metadata, say of its input.
 #[derive(Clone, Debug, Default, PartialEq)]

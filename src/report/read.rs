@@ -1,5 +1,6 @@
 //! A report from the disk, to judge it again: nothing in it is believed before it is checked.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -7,6 +8,7 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use super::{Report, SCHEMA, Status};
+use crate::model::preprocessing::MAX_SIDE;
 use crate::probe::{Measurement, Outcome};
 use crate::store::Digest;
 
@@ -46,7 +48,12 @@ impl Report {
                 let summary = version.summary.unwrap_or_default().chars().take(LONGEST_SUMMARY).collect();
                 Err(ReadError::Incomplete { path, summary })
             }
-            Some(SCHEMA) => serde_json::from_slice(bytes).map_err(invalid),
+            Some(SCHEMA) => {
+                let report: Self = serde_json::from_slice(bytes).map_err(invalid)?;
+                // The change of an attack is drawn at this size when the report is judged again.
+                let sides = [report.model.input.height, report.model.input.width];
+                if sides.iter().all(|side| (1..=MAX_SIDE).contains(side)) { Ok(report) } else { Err(ReadError::Size { path, sides }) }
+            }
             Some(found) => Err(ReadError::Version { path, found }),
             None => Err(ReadError::NotAReport { path }),
         }
@@ -78,8 +85,13 @@ impl Report {
         let path = path.to_owned();
         let measurements: Vec<Measurement> =
             serde_json::from_slice(bytes).map_err(|source| ReadError::Invalid { path: path.clone(), source })?;
-        match measurements.iter().find_map(|m| contradiction(m).map(|what| (m, what))) {
-            Some((m, what)) => Err(ReadError::Contradiction { path, rule: m.rule.clone(), what }),
+        if let Some((m, what)) = measurements.iter().find_map(|m| contradiction(m).map(|what| (m, what))) {
+            return Err(ReadError::Contradiction { path, rule: m.rule.clone(), what });
+        }
+        // Which of two counts would depend on their order.
+        let mut seen = BTreeSet::new();
+        match measurements.iter().find(|m| !seen.insert((&m.rule, m.arm, m.mode))).map(|m| m.rule.clone()) {
+            Some(rule) => Err(ReadError::Contradiction { path, rule, what: "it is there twice for one arm and mode" }),
             None => Ok(measurements),
         }
     }
@@ -120,6 +132,10 @@ fn contradiction(m: &Measurement) -> Option<&'static str> {
     }
     if m.outcomes.windows(2).any(|pair| matches!(pair, [a, b] if a.shams.len() != b.shams.len())) {
         return Some("its seeds differ in the number of shams");
+    }
+    let seeds: BTreeSet<_> = m.outcomes.iter().map(|o| o.seed).collect();
+    if seeds.len() != m.outcomes.len() {
+        return Some("it has two outcomes of one seed");
     }
     None
 }
@@ -170,6 +186,14 @@ pub enum ReadError {
         path: PathBuf,
         /// Its version.
         found: u32,
+    },
+    /// A size that no model is loaded with.
+    #[error("{} has images of {} x {} pixels: heirloom takes sides of 1 to {MAX_SIDE}", path.display(), sides[0], sides[1])]
+    Size {
+        /// Which file.
+        path: PathBuf,
+        /// Height and width it states.
+        sides: [usize; 2],
     },
     /// A certification that did not end with a verdict.
     #[error("{} holds no verdict ({summary}): there is nothing to judge again", path.display())]
@@ -235,7 +259,9 @@ impl ReadError {
                 _ => None,
             },
             Self::Invalid { .. } => again,
-            Self::Outside { .. } | Self::Contradiction { .. } => Some("certify again, and trust no report from this source"),
+            Self::Outside { .. } | Self::Contradiction { .. } | Self::Size { .. } => {
+                Some("certify again, and trust no report from this source")
+            }
             Self::Incomplete { .. } => Some("certify again, and judge that report"),
             Self::TooLarge { .. } => Some("give the report.json of a certification"),
             _ => None,
@@ -351,12 +377,13 @@ mod tests {
     #[test]
     fn measurements_that_contradict_themselves() {
         type Change = fn(&mut crate::probe::Measurement);
-        let changes: [Change; 5] = [
+        let changes: [Change; 6] = [
             |m| m.labels.truncate(1),
             |m| m.outcomes[1].clean.truncate(1),
             |m| m.outcomes[0].shams[0].push(0),
             |m| m.labels[0] = 2,
             |m| m.outcomes[1].shams.clear(),
+            |m| m.outcomes[1].seed = m.outcomes[0].seed,
         ];
         for change in changes {
             let folder = tempfile::tempdir().unwrap();
@@ -365,6 +392,28 @@ mod tests {
             write_all(&samples::fail(), &measurements, &[], folder.path()).unwrap();
             let error = Report::read(folder.path()).unwrap().read_measurements(folder.path()).unwrap_err();
             assert!(matches!(error, ReadError::Contradiction { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_measurement_twice_is_a_contradiction() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut measurements = samples::measurements();
+        measurements.extend(samples::measurements());
+        write_all(&samples::fail(), &measurements, &[], folder.path()).unwrap();
+        let error = Report::read(folder.path()).unwrap().read_measurements(folder.path()).unwrap_err();
+        assert!(matches!(error, ReadError::Contradiction { .. }) && error.to_string().contains("twice"), "{error}");
+    }
+
+    #[test]
+    fn images_of_a_size_that_no_model_has_are_refused() {
+        for (height, width) in [(0, 32), (32, 4097), (1_000_000, 1_000_000)] {
+            let (folder, _, _) = written();
+            let mut report = samples::fail();
+            (report.model.input.height, report.model.input.width) = (height, width);
+            write_all(&report, &samples::measurements(), &[], folder.path()).unwrap();
+            let error = Report::read(folder.path()).unwrap_err();
+            assert!(matches!(error, ReadError::Size { .. }) && error.to_string().contains("1 to 4096"), "{error}");
         }
     }
 }
