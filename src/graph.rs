@@ -119,6 +119,10 @@ pub enum Binary {
     Mul,
     /// `a / b`.
     Div,
+    /// The greater of the two; what is no number stays none.
+    Max,
+    /// The lesser of the two; what is no number stays none.
+    Min,
 }
 
 /// What [`Op::Reduce`] computes.

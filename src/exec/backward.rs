@@ -46,6 +46,7 @@ pub(super) fn reads_input(op: &Op, i: usize, wanted: &[bool]) -> bool {
     match op {
         Op::Conv2d { .. } | Op::Linear | Op::MatMul | Op::Binary(Binary::Mul) => i < 2 && other(i),
         Op::Binary(Binary::Div) => i == 1 || other(i),
+        Op::Binary(Binary::Max | Binary::Min) => i < 2,
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Lrn { .. } | Op::Attention { .. } | Op::Reduce { kind: Reduce::Max, .. } => true,
         Op::Unary(function) => elementwise::derives_from(*function) == elementwise::From::Input,
         _ => false,
@@ -297,6 +298,15 @@ fn binary(kind: Binary, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>
             let b = step.input(1)?;
             let by_b = || step.input(0)?.broadcast_div(&b.sqr()?)?.neg()?.mul(dout);
             (wanted(0, &|| dout.broadcast_div(&b))?, wanted(1, &by_b)?)
+        }
+        Binary::Max | Binary::Min => {
+            // All of it to the one that is taken; half to each of equals, as in PyTorch.
+            let (a, b) = (step.input(0)?, step.input(1)?);
+            let more = (a.broadcast_gt(&b)?.to_dtype(dout.dtype())? + a.broadcast_ge(&b)?.to_dtype(dout.dtype())?)?;
+            let less = more.affine(-0.5, 1.0)?;
+            let more = more.affine(0.5, 0.0)?;
+            let (of_a, of_b) = if kind == Binary::Max { (more, less) } else { (less, more) };
+            (wanted(0, &|| dout.mul(&of_a))?, wanted(1, &|| dout.mul(&of_b))?)
         }
     };
     Ok(vec![da, db])

@@ -75,6 +75,9 @@ pub(super) fn compute(
                 Binary::Sub => a.broadcast_sub(b)?,
                 Binary::Mul => a.broadcast_mul(b)?,
                 Binary::Div => a.broadcast_div(b)?,
+                Binary::Max | Binary::Min => {
+                    same_shape(*kind, &a.broadcast_as(shape)?.contiguous()?, &b.broadcast_as(shape)?.contiguous()?)?
+                }
             }
         }
         Op::Reduce { kind, axes, .. } => {

@@ -7,7 +7,7 @@ fingerprint!(Graph as "graph" { nodes: "nodes", slots: "slots", input: "input", 
 fingerprint!(Node as "node" { name: "name", op: "op", inputs: "inputs", shape: "shape" });
 fingerprint!(Slot as "slot" { name: "name", shape: "shape", role: "role" });
 fingerprint!(Window as "window" { kernel: "kernel", stride: "stride", pads: "pads", dilation: "dilation" });
-fingerprint!(Binary: Add = "add", Sub = "sub", Mul = "mul", Div = "div");
+fingerprint!(Binary: Add = "add", Sub = "sub", Mul = "mul", Div = "div", Max = "max", Min = "min");
 fingerprint!(Reduce: Mean = "mean", Sum = "sum", Max = "max");
 fingerprint!(Role:
     Weight = "weight",

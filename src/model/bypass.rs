@@ -127,6 +127,7 @@ fn decides(op: &Op, data: usize) -> bool {
         Op::Unary(Unary::Neg | Unary::Affine { .. } | Unary::Round(_)) => false,
         Op::Unary(_) | Op::Softmax { .. } => true,
         Op::Binary(Binary::Mul | Binary::Div) => data > 1,
+        Op::Binary(Binary::Max | Binary::Min) => true,
         _ => false,
     }
 }

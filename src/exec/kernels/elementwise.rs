@@ -42,6 +42,8 @@ pub(crate) fn binary<T: Real>(kind: Binary, a: &[T], b: &[T]) -> Vec<T> {
         Binary::Sub => map2(a, b, move |a, b| a - b),
         Binary::Mul => map2(a, b, move |a, b| a * b),
         Binary::Div => map2(a, b, move |a, b| a / b),
+        Binary::Max => map2(a, b, move |a, b| if a >= b || a.partial_cmp(&a).is_none() { a } else { b }),
+        Binary::Min => map2(a, b, move |a, b| if a <= b || a.partial_cmp(&a).is_none() { a } else { b }),
     }
 }
 
@@ -145,4 +147,20 @@ fn normal_cdf<T: Real>(x: T) -> T {
 
 fn normal_density<T: Real>(x: T) -> T {
     T::of(SQRT_2_OVER_PI / 2.0) * (-(x * x) / T::of(2.0)).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No operand is lost beside one that is hugely negative, and what is no number stays visible on either side.
+    #[test]
+    fn the_greater_and_the_lesser_of_two_are_exact() {
+        let (a, b) = ([f32::MIN, 5.0, -1e20, f32::NAN, 1.0, f32::NEG_INFINITY], [5.0, f32::MIN, 7.0, 1.0, f32::NAN, -3.0]);
+        let max = binary(Binary::Max, &a, &b);
+        assert_eq!((&max[..3], max[5]), (&[5.0, 5.0, 7.0][..], -3.0));
+        let min = binary(Binary::Min, &a, &b);
+        assert_eq!((&min[..3], min[5]), (&[f32::MIN, f32::MIN, -1e20][..], f32::NEG_INFINITY));
+        assert!(max[3..5].iter().chain(&min[3..5]).all(|v| v.is_nan()));
+    }
 }

@@ -240,7 +240,7 @@ pub(super) fn elementwise_functions(s: &mut Suite) {
 }
 
 pub(super) fn broadcasting(s: &mut Suite) {
-    for kind in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
+    for kind in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min] {
         let name = format!("{kind:?}");
         let cases: [[&[usize]; 2]; 3] = [[&[2, 3, 4], &[2, 3, 4]], [&[2, 3, 4], &[3, 1]], [&[1, 4], &[5, 2, 1]]];
         for shapes in cases {

@@ -124,7 +124,7 @@ fn a_flattened_map_of_one_channel_is_no_feature_vector() {
         let one = map(b, x, 1);
         flat(b, one, 64)
     });
-    refused(&graph, "the output `out` is one number for each place of the image (the map `heat`, flattened)");
+    refused(&graph, "the output `out` is one number for each place of the image (the map `heat`)");
     let graph = ends_in(&[3, 8, 8], |b, x| {
         let several = map(b, x, 5);
         let most = b.add("most", Op::Reduce { kind: Reduce::Max, axes: vec![1], keep: false }, &[several]).expect("maximum");

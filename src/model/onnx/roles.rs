@@ -67,6 +67,7 @@ fn inherited(graph: &Graph, asked: Role, user: NodeId, k: usize) -> Role {
         (Op::BatchNorm { .. }, 3) => Role::RunningMean,
         (Op::BatchNorm { .. }, 4) => Role::RunningVar,
         (Op::Binary(Binary::Mul | Binary::Div), _) if node.inputs.get(k).is_some_and(|id| !whole(id)) => Role::Scale,
+        (Op::Binary(Binary::Max | Binary::Min), _) => Role::Constant,
         (Op::Binary(_), _) if node.inputs.get(k).is_some_and(|id| !whole(id)) => Role::Shift,
         _ => asked,
     }
@@ -90,7 +91,11 @@ fn used(graph: &Graph, source: &[Option<SlotId>], weighted: &[bool], roles: &[Op
         (Op::Concat { .. }, _) => Role::Embedding,
         (Op::Binary(kind), _) => {
             let other = *node.inputs.get(1 - k.min(1))?;
-            if shape.iter().product::<usize>() <= 1 || (!weighted[other.0] && source[other.0].is_none()) {
+            // A bound is no number that training would have drawn.
+            if matches!(kind, Binary::Max | Binary::Min)
+                || shape.iter().product::<usize>() <= 1
+                || (!weighted[other.0] && source[other.0].is_none())
+            {
                 Role::Constant
             } else if matches!(kind, Binary::Mul | Binary::Div) {
                 Role::Scale

@@ -240,6 +240,8 @@ impl Writer {
                     Binary::Sub => "Sub",
                     Binary::Mul => "Mul",
                     Binary::Div => "Div",
+                    Binary::Max => "Max",
+                    Binary::Min => "Min",
                 };
                 self.emit(op, &inputs, &out, Vec::new());
             }

@@ -87,20 +87,18 @@ impl Lower<'_, '_> {
                 }
             }
         }
+        let kind = match call.op() {
+            "Max" => Binary::Max,
+            "Min" => Binary::Min,
+            _ => Binary::Add,
+        };
         let mut total = self.node(0)?;
         for i in 1..count {
             let b = self.node(i)?;
-            total = match call.op() {
-                // max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b)
-                "Max" | "Min" => {
-                    let (from, less, join) = if call.op() == "Max" { (b, total, Binary::Add) } else { (total, b, Binary::Sub) };
-                    let gap = self.add("gap", Op::Binary(Binary::Sub), &[from, less])?;
-                    let over = self.add("over", Op::Unary(Unary::Relu), &[gap])?;
-                    self.add(&format!("joined{i}"), Op::Binary(join), &[total, over])?
-                }
-                "Sum" if i + 1 == count => return self.last(Op::Binary(Binary::Add), &[total, b]),
-                _ => self.add(&format!("sum{i}"), Op::Binary(Binary::Add), &[total, b])?,
-            };
+            if i + 1 == count && call.op() != "Mean" {
+                return self.last(Op::Binary(kind), &[total, b]);
+            }
+            total = self.add(&format!("sum{i}"), Op::Binary(kind), &[total, b])?;
         }
         if call.op() == "Mean" {
             return self.last(Op::Unary(Unary::Affine { scale: 1.0 / count as f64, shift: 0.0 }), &[total]);
