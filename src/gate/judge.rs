@@ -112,7 +112,7 @@ pub fn judge(
     let (verdict, reason) = contradicted.unwrap_or((verdict, reason));
     finding.verdict = verdict;
     finding.label = label(rule, &finding);
-    finding.reason = reason.map(|reason| match hint(&finding, &fits, alpha, pass_alpha) {
+    finding.reason = reason.map(|reason| match hint(&finding, &fits, (alpha, pass_alpha), source.labels.len()) {
         Some(hint) if source_valid => format!("{reason}; {hint}"),
         _ => reason,
     });
@@ -251,8 +251,8 @@ fn label(rule: &Rule, finding: &Finding) -> Option<Label> {
     Some(if sham.low > rule.limit { Label::Specific } else { Label::Kind })
 }
 
-/// What would settle it: by the comparison nearest to being settled.
-fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: f64) -> Option<String> {
+/// What would settle it: by the comparison nearest to being settled. `total`: test images, of which only some may tell.
+fn hint(finding: &Finding, fits: &[(Control, Crossed)], (alpha, pass_alpha): (f64, f64), total: usize) -> Option<String> {
     let distance = |fit: &Crossed| (fit.mean - finding.limit).abs();
     let level = |fit: &Crossed| if fit.mean > finding.limit { alpha } else { pass_alpha };
     let reach = |fit: &Crossed| if fit.mean > finding.limit { fit.mean - fit.low(alpha) } else { fit.high(pass_alpha) - fit.mean };
@@ -263,7 +263,8 @@ fn hint(finding: &Finding, fits: &[(Control, Crossed)], alpha: f64, pass_alpha: 
     // What skewness and the floor add, pictures narrow.
     image = image.max(reach(fit).powi(2) - seed);
     Some(match needed(seed, image, distance(fit), fit.seeds, images) {
-        Needed::Images(n) => format!("about {n} test images would settle it"),
+        // Those that tell are a share of all: the images of the class that is drawn to are none of them.
+        Needed::Images(n) => format!("about {} test images would settle it", (n * total).div_ceil(images.max(1)).max(total + 1)),
         // Those are paired with the source's first ones, and frozen features may have more.
         Needed::Seeds(n) if *control == Control::Scratch && finding.mode == Mode::FixedFeature => {
             format!("about {n} seeds would settle it, of the network from scratch too (`seeds.full_network`)")

@@ -128,6 +128,23 @@ pub(super) fn arguments(family: Family, config: Option<&Value>, named: bool) -> 
     config::read(family, config, named)
 }
 
+/// Refuses a name that says another depth than the tensors have: weights and their description got mixed up.
+pub(super) fn same_depth(name: &str, from: &str, built: &Built) -> Result<(), ArchError> {
+    let plain = name.trim().to_lowercase().replace('_', "-");
+    let stems = ["wide-resnet", "resnext", "resnet-cifar-", "resnet"];
+    let rest = stems.iter().find_map(|stem| plain.strip_prefix(stem)).unwrap_or_default();
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let said = digits(rest);
+    let found = built.description.split_once('-').map(|(_, rest)| digits(rest)).unwrap_or_default();
+    if said.is_empty() || found.is_empty() || said == found {
+        return Ok(());
+    }
+    let built = &built.description;
+    Err(ArchError::Unsupported(format!(
+        "{from} names `{name}`, and the weights are those of a {built}: one of the two is of another model"
+    )))
+}
+
 fn known() -> String {
     Family::ALL.map(Family::name).join(", ")
 }

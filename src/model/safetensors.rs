@@ -45,6 +45,13 @@ pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<I
     };
     let arguments = arch::arguments(family, config.as_ref(), options.arch.is_some())?;
     let built = arch::from_shapes(family, &shapes, size, &arguments)?;
+    // Stages of another depth may be among the arguments of `config.json`; a name given by the user is meant as it stands.
+    let changed = config.as_ref().and_then(|config| config.get("model_args")).is_some_and(|args| args.get("layers").is_some());
+    match (&options.arch, said) {
+        (Some(named), _) => arch::same_depth(named, "--arch", &built)?,
+        (None, Some(named)) if !changed => arch::same_depth(named, "config.json or the file's metadata", &built)?,
+        _ => {}
+    }
 
     let wanted: BTreeSet<&str> = built.graph.slots().iter().map(|slot| slot.name.as_str()).collect();
     let unused: Vec<String> =

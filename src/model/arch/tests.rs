@@ -139,3 +139,22 @@ fn running_statistics_do_not_train() {
     assert_eq!(role("bn1.running_var"), Some(Role::RunningVar));
     assert_eq!(role("linear.bias"), Some(Role::Bias));
 }
+
+#[test]
+fn a_name_of_another_depth_is_refused() {
+    let built = |description: &str| Built { graph: build("resnet-cifar-8", 5, [32, 32]).expect("built"), description: description.into() };
+    for (name, of, fits) in [
+        ("resnet18", "ResNet-18, torchvision names", true),
+        ("resnet50", "ResNet-18, torchvision names", false),
+        ("wide_resnet50_2", "Wide ResNet-50, torchvision names", true),
+        ("resnext50_32x4d", "ResNeXt-101, torchvision names", false),
+        ("resnet18.a1_in1k", "ResNet-18, torchvision names, Silu", true),
+        ("resnet20", "ResNet-20 (CIFAR)", true),
+        ("resnet-cifar-20", "ResNet-8 (CIFAR)", false),
+        ("resnet", "ResNet-18, Hugging Face names", true),
+        ("efficientnet-lite0", "EfficientNet-Lite, 16 blocks", true),
+    ] {
+        let told = same_depth(name, "--arch", &built(of));
+        assert_eq!(told.is_ok(), fits, "{name}: {told:?}");
+    }
+}

@@ -62,10 +62,12 @@ pub(super) fn read(config: &Value) -> Stated {
         }
         (None, false) => return plain(config),
     };
+    let silent = !HONOURED.iter().any(|key| given(settings, key).is_some());
     Stated {
         geometry: resized(settings).map(Some),
         fields: fields(settings),
         normalisation: numbers(settings).map(Some),
+        note: if silent { ", timm's own values: the file says none".to_owned() } else { String::new() },
         ..plain(settings)
     }
 }
