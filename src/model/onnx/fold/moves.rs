@@ -97,6 +97,10 @@ fn concat(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
     let given: Vec<&Value> = call.inputs.iter().flatten().collect();
     let rank = given.first().map_or(0, |v| shape_of(v).len());
     let at = axis(call.int("axis").unwrap_or(1), rank)?;
+    // `concatenate` takes this for granted.
+    if at >= rank || given.iter().any(|value| shape_of(value).len() != rank) {
+        return Err("its inputs are of different numbers of axes, or have none".into());
+    }
     for value in &given {
         match value {
             Value::Int(a) => charge::<Size>(budget, a.shape())?,
