@@ -125,9 +125,8 @@ pub(super) fn find(trunk: &Graph) -> Option<Bypass> {
 fn decides(op: &Op, data: usize) -> bool {
     match op {
         Op::Unary(Unary::Neg | Unary::Affine { .. } | Unary::Round(_)) => false,
-        Op::Unary(_) | Op::Softmax { .. } => true,
+        Op::Unary(_) | Op::Softmax { .. } | Op::Binary(Binary::Max | Binary::Min) => true,
         Op::Binary(Binary::Mul | Binary::Div) => data > 1,
-        Op::Binary(Binary::Max | Binary::Min) => true,
         _ => false,
     }
 }
