@@ -119,9 +119,9 @@ pub enum Binary {
     Mul,
     /// `a / b`.
     Div,
-    /// The greater of the two; what is no number stays none.
+    /// The greater one; NaN where either is NaN. The gradient goes to the greater one, half to each of equals, as in PyTorch.
     Max,
-    /// The lesser of the two; what is no number stays none.
+    /// The lesser one; NaN where either is NaN. The gradient goes to the lesser one, half to each of equals.
     Min,
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use super::forward::{batched, bounds, by_dtype, channels, geometry, heads, is_depthwise, permute, take, tensor};
+use super::forward::{batched, bounds, by_dtype, channels, geometry, heads, is_depthwise, permute, repeated, take, tensor};
 use super::kernels::matmul::{self, Mat};
 use super::kernels::{Real, View, attention, conv, depthwise, direct, elementwise, norm, pointwise, pool, winograd};
 use super::{Clamp, Saved};
@@ -46,7 +46,7 @@ pub(super) fn reads_input(op: &Op, i: usize, wanted: &[bool]) -> bool {
     match op {
         Op::Conv2d { .. } | Op::Linear | Op::MatMul | Op::Binary(Binary::Mul) => i < 2 && other(i),
         Op::Binary(Binary::Div) => i == 1 || other(i),
-        Op::Binary(Binary::Max | Binary::Min) => i < 2,
+        Op::Binary(Binary::Max | Binary::Min) => true,
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Lrn { .. } | Op::Attention { .. } | Op::Reduce { kind: Reduce::Max, .. } => true,
         Op::Unary(function) => elementwise::derives_from(*function) == elementwise::From::Input,
         _ => false,
@@ -300,13 +300,14 @@ fn binary(kind: Binary, step: &Step, dout: &Tensor) -> Result<Vec<Option<Tensor>
             (wanted(0, &|| dout.broadcast_div(&b))?, wanted(1, &by_b)?)
         }
         Binary::Max | Binary::Min => {
-            // All of it to the one that is taken; half to each of equals, as in PyTorch.
-            let (a, b) = (step.input(0)?, step.input(1)?);
-            let more = (a.broadcast_gt(&b)?.to_dtype(dout.dtype())? + a.broadcast_ge(&b)?.to_dtype(dout.dtype())?)?;
-            let less = more.affine(-0.5, 1.0)?;
-            let more = more.affine(0.5, 0.0)?;
-            let (of_a, of_b) = if kind == Binary::Max { (more, less) } else { (less, more) };
-            (wanted(0, &|| dout.mul(&of_a))?, wanted(1, &|| dout.mul(&of_b))?)
+            let (a, b) = (repeated(&step.input(0)?, dout.dims())?, repeated(&step.input(1)?, dout.dims())?);
+            let shared = a.eq(&b)?.where_cond(&(dout * 0.5)?, dout)?;
+            // What does not lose gets it: both where one is NaN, as in PyTorch.
+            let to = |own: &Tensor, other: &Tensor| {
+                let loses = if kind == Binary::Max { own.lt(other)? } else { own.gt(other)? };
+                loses.where_cond(&dout.zeros_like()?, &shared)
+            };
+            (wanted(0, &|| to(&a, &b))?, wanted(1, &|| to(&b, &a))?)
         }
     };
     Ok(vec![da, db])

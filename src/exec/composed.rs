@@ -82,12 +82,7 @@ fn exact(op: &Op, inputs: &[&Tensor], shape: &[usize], norm: Norm) -> Result<(Te
         Op::Binary(Binary::Sub) => x.broadcast_sub(&inputs[1])?,
         Op::Binary(Binary::Mul) => x.broadcast_mul(&inputs[1])?,
         Op::Binary(Binary::Div) => x.broadcast_div(&inputs[1])?,
-        Op::Binary(kind @ (Binary::Max | Binary::Min)) => {
-            let (a, b) = (x.broadcast_as(shape)?.contiguous()?, inputs[1].broadcast_as(shape)?.contiguous()?);
-            let first = if *kind == Binary::Max { a.ge(&b)? } else { a.le(&b)? };
-            // A comparison with what is no number is never true.
-            a.ne(&a)?.where_cond(&a, &first.where_cond(&a, &b)?)?
-        }
+        Op::Binary(kind @ (Binary::Max | Binary::Min)) => elementwise::better(*kind, x, &inputs[1], shape)?,
         Op::Softmax { axis } => norm::softmax(x, *axis)?,
         Op::Attention { scale } => product::attention(&inputs, *scale)?,
         Op::Transpose { perm } => x.permute(perm.as_slice())?.contiguous()?,

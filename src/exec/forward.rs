@@ -75,9 +75,8 @@ pub(super) fn compute(
                 Binary::Sub => a.broadcast_sub(b)?,
                 Binary::Mul => a.broadcast_mul(b)?,
                 Binary::Div => a.broadcast_div(b)?,
-                Binary::Max | Binary::Min => {
-                    same_shape(*kind, &a.broadcast_as(shape)?.contiguous()?, &b.broadcast_as(shape)?.contiguous()?)?
-                }
+                // candle's own keep one operand where the other is NaN.
+                Binary::Max | Binary::Min => same_shape(*kind, &repeated(a, shape)?, &repeated(b, shape)?)?,
             }
         }
         Op::Reduce { kind, axes, .. } => {
@@ -262,6 +261,11 @@ pub(super) fn same_shape(kind: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor>
         let (va, vb) = (View::of(a), View::of(b));
         tensor(elementwise::binary::<T>(kind, va.slice()?, vb.slice()?), a.dims())
     })
+}
+
+/// Broadcast to a shape, every number in its place.
+pub(super) fn repeated(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    x.broadcast_as(shape)?.contiguous()
 }
 
 fn unary(function: Unary, x: &Tensor) -> Result<Tensor> {

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
 use super::{Norm, Path, Weights, infer, record, record_by, trainable};
-use crate::graph::{Dim, Graph, GraphBuilder, Op, Reduce, Role, Shape, Sixteen, Unary};
+use crate::graph::{Binary, Dim, Graph, GraphBuilder, Op, Reduce, Role, Shape, Sixteen, Unary};
 use crate::stats::stream::stream;
 use suite::{Case, Suite, window};
 
@@ -153,6 +153,48 @@ fn elementwise_functions() {
 #[test]
 fn broadcasting() {
     checked(suite::broadcasting);
+}
+
+#[test]
+fn greatest_and_least() {
+    checked(suite::greatest_and_least);
+}
+
+/// Where one operand is the least number there is, the other one comes out whole, at any precision; NaN stays; equals share the gradient.
+/// PyTorch 2.15.0 gives the same values and gradients (`torch.maximum`, `torch.minimum`).
+#[test]
+fn the_greater_is_one_of_the_two() {
+    let a = [f32::MIN, -1e20, 3.0, 2.0, -0.5, f32::NEG_INFINITY, f32::MAX, f32::NAN, 1.0];
+    let b = [64.25, 64.25, 3.0, -1e20, f32::INFINITY, -7.0, f32::MIN, 1.0, f32::NAN];
+    let greater = [64.25, 64.25, 3.0, 2.0, f32::INFINITY, -7.0, f32::MAX, f32::NAN, f32::NAN];
+    let lesser = [f32::MIN, -1e20, 3.0, -1e20, -0.5, f32::NEG_INFINITY, f32::MIN, f32::NAN, f32::NAN];
+    let to_a = [0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+    let to_b = [1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+    for ((path, device), dtype) in places().into_iter().flat_map(|place| [DType::F32, DType::F64].map(|dtype| (place.clone(), dtype))) {
+        for (kind, expected, gradients) in [(Binary::Max, greater, [to_a, to_b]), (Binary::Min, lesser, [to_b, to_a])] {
+            let mut builder = GraphBuilder::new();
+            builder.input("unused", Shape::batched(&[1])).unwrap();
+            let operands = [builder.param("a", &[9], Role::Weight), builder.param("b", &[9], Role::Weight)];
+            let output = builder.add("f", Op::Binary(kind), &operands).unwrap();
+            let graph = builder.finish(output).unwrap();
+            let tensor = |values: &[f32]| Tensor::new(values, &device).unwrap().to_dtype(dtype).unwrap();
+            let weights = Weights(vec![tensor(&a), tensor(&b)], dtype);
+            let input = Tensor::zeros((1, 1), dtype, &device).unwrap();
+            let recording = record_by(path, &graph, &weights, &[true, true], Norm::Batch, &input).unwrap();
+            let plain = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
+            let same = |found: &[f32], expected: &[f32]| {
+                found.len() == expected.len()
+                    && found.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()))
+            };
+            let found = plain(&recording.output);
+            assert!(same(&found, &expected), "{kind:?}, {path:?}, {dtype:?}: {found:?}");
+            let found = recording.backward(&graph, &tensor(&[1.0; 9])).unwrap();
+            for (i, (found, expected)) in found.iter().zip(gradients).enumerate() {
+                let found = plain(found.as_ref().unwrap());
+                assert!(same(&found, &expected), "{kind:?}, {path:?}, {dtype:?}, operand {i}: {found:?}");
+            }
+        }
+    }
 }
 
 #[test]

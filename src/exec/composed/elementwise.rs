@@ -5,7 +5,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 use candle_core::{DType, Result, Tensor};
 
 use super::kept_where;
-use crate::graph::{Sixteen, Unary};
+use crate::exec::forward::repeated;
+use crate::graph::{Binary, Sixteen, Unary};
 
 pub(super) fn forward(function: Unary, x: &Tensor) -> Result<Tensor> {
     match function {
@@ -83,10 +84,18 @@ pub(super) fn relu(x: &Tensor) -> Result<Tensor> {
     x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
+/// The greater or the lesser of two, NaN where either is NaN.
+pub(super) fn better(kind: Binary, a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let (a, b) = (repeated(a, shape)?, repeated(b, shape)?);
+    let loses = if kind == Binary::Max { a.lt(&b)? } else { a.gt(&b)? };
+    // Neither compares with NaN: the first one's stays, the second one's is put there.
+    (loses + b.ne(&b)?)?.where_cond(&b, &a)
+}
+
 fn clip(x: &Tensor, min: f64, max: f64) -> Result<Tensor> {
     let bound = |value: f64| x.zeros_like()? + value;
-    let raised = if min.is_finite() { x.lt(min)?.where_cond(&bound(min)?, x)? } else { x.clone() };
-    if max.is_finite() { raised.gt(max)?.where_cond(&bound(max)?, &raised) } else { Ok(raised) }
+    let raised = if min > f64::NEG_INFINITY { x.lt(min)?.where_cond(&bound(min)?, x)? } else { x.clone() };
+    if max < f64::INFINITY { raised.gt(max)?.where_cond(&bound(max)?, &raised) } else { Ok(raised) }
 }
 
 fn sigmoid(x: &Tensor) -> Result<Tensor> {

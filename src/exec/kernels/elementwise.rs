@@ -42,8 +42,8 @@ pub(crate) fn binary<T: Real>(kind: Binary, a: &[T], b: &[T]) -> Vec<T> {
         Binary::Sub => map2(a, b, move |a, b| a - b),
         Binary::Mul => map2(a, b, move |a, b| a * b),
         Binary::Div => map2(a, b, move |a, b| a / b),
-        Binary::Max => map2(a, b, move |a, b| if a >= b || a.partial_cmp(&a).is_none() { a } else { b }),
-        Binary::Min => map2(a, b, move |a, b| if a <= b || a.partial_cmp(&a).is_none() { a } else { b }),
+        Binary::Max => map2(a, b, Real::at_least),
+        Binary::Min => map2(a, b, Real::at_most),
     }
 }
 

@@ -70,6 +70,7 @@ impl Suite {
             pooling,
             elementwise_functions,
             broadcasting,
+            greatest_and_least,
             reductions_and_softmax,
             shapes_of_things,
             attention,
@@ -246,6 +247,21 @@ pub(super) fn broadcasting(s: &mut Suite) {
         for shapes in cases {
             s.within(&name, &shapes, (0.5, 1.5), Norm::Batch, move |b, p| b.add("f", Op::Binary(kind), p));
         }
+    }
+}
+
+/// Of three operands, and of one with itself, where every number is its own equal.
+pub(super) fn greatest_and_least(s: &mut Suite) {
+    for kind in [Binary::Max, Binary::Min] {
+        let name = format!("{kind:?} of three");
+        s.case(&name, &[&[2, 3, 4], &[3, 1], &[4]], move |b, p| {
+            let two = b.add("two", Op::Binary(kind), &p[..2])?;
+            b.add("three", Op::Binary(kind), &[two, p[2]])
+        });
+        s.case(&format!("{kind:?} with itself"), &[&[3, 5]], move |b, p| b.add("f", Op::Binary(kind), &[p[0], p[0]]));
+        s.all(&format!("{kind:?} with what is frozen"), &[&[3, 5], &[5]], 1, (-1.0, 1.0), Norm::Batch, move |b, p| {
+            b.add("f", Op::Binary(kind), p)
+        });
     }
 }
 

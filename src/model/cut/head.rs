@@ -63,9 +63,9 @@ fn walk(graph: &Graph, from: NodeId, constant: &[bool], heads: &mut Vec<NodeId>)
             | Op::Reduce { .. }
             | Op::AvgPool { .. }
             | Op::Unary(Unary::Sigmoid | Unary::Log | Unary::Exp | Unary::Neg | Unary::Affine { .. } | Unary::Round(_)) => true,
-            Op::Binary(_) => !is_silu(graph, at),
             // Between a convolution used as a head and its pooling (SqueezeNet); else an activation marks features.
-            Op::Unary(Unary::Relu) => pooled,
+            Op::Unary(Unary::Relu) | Op::Binary(Binary::Max | Binary::Min) => pooled,
+            Op::Binary(_) => !is_silu(graph, at),
             _ => false,
         };
         let inputs = data_inputs(graph, at, constant);
@@ -212,7 +212,7 @@ fn source(graph: &Graph, from: NodeId, constant: &[bool]) -> (NodeId, bool) {
                 | Op::Reduce { .. }
                 | Op::AvgPool { .. }
                 | Op::MaxPool(_)
-                | Op::Binary(_)
+                | Op::Binary(Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
                 | Op::Unary(Unary::Affine { .. } | Unary::Neg | Unary::Round(_))
         );
         let inputs = data_inputs(graph, at, constant);

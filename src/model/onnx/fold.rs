@@ -224,6 +224,16 @@ fn float_remainder(a: f32, b: f32, fmod: bool) -> f32 {
     if fmod || rest == 0.0 || (rest < 0.0) == (b < 0.0) { rest } else { rest + b }
 }
 
+/// The greater one; NaN where either is NaN, which `f32::max` would drop.
+fn greater<T: PartialOrd + Copy>(a: T, b: T) -> T {
+    if a > b || a.partial_cmp(&a).is_none() { a } else { b }
+}
+
+/// The lesser one; NaN where either is NaN.
+fn lesser<T: PartialOrd + Copy>(a: T, b: T) -> T {
+    if a < b || a.partial_cmp(&a).is_none() { a } else { b }
+}
+
 fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
     let fmod = call.int("fmod") == Some(1);
     let mut total = call.input(0)?.clone();
@@ -249,8 +259,8 @@ fn arithmetic(call: &Call, budget: &mut usize) -> Result<Vec<Value>> {
                 "Mul" => x * y,
                 "Div" => x / y,
                 "Mod" => float_remainder(x, y, fmod),
-                "Min" => x.min(y),
-                "Max" => x.max(y),
+                "Min" => lesser(x, y),
+                "Max" => greater(x, y),
                 _ => x.powf(y),
             })?
         };
@@ -338,7 +348,7 @@ fn unary(call: &Call) -> Result<Vec<Value>> {
                 "Exp" => v.exp(),
                 "Log" => v.ln(),
                 "Reciprocal" => v.recip(),
-                "Relu" => v.max(0.0),
+                "Relu" => greater(v, 0.0),
                 "Sigmoid" => (1.0 + (-v).exp()).recip(),
                 "Tanh" => v.tanh(),
                 _ => f32::from(v > 0.0) - f32::from(v < 0.0),

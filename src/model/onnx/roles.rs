@@ -67,8 +67,9 @@ fn inherited(graph: &Graph, asked: Role, user: NodeId, k: usize) -> Role {
         (Op::BatchNorm { .. }, 3) => Role::RunningMean,
         (Op::BatchNorm { .. }, 4) => Role::RunningVar,
         (Op::Binary(Binary::Mul | Binary::Div), _) if node.inputs.get(k).is_some_and(|id| !whole(id)) => Role::Scale,
-        (Op::Binary(Binary::Max | Binary::Min), _) => Role::Constant,
-        (Op::Binary(_), _) if node.inputs.get(k).is_some_and(|id| !whole(id)) => Role::Shift,
+        (Op::Binary(Binary::Add | Binary::Sub), _) if node.inputs.get(k).is_some_and(|id| !whole(id)) => Role::Shift,
+        // A bound, as those of a Clip.
+        (Op::Binary(Binary::Max | Binary::Min), _) if node.inputs.get(k).is_some_and(|id| !whole(id)) => Role::Constant,
         _ => asked,
     }
 }
@@ -89,13 +90,11 @@ fn used(graph: &Graph, source: &[Option<SlotId>], weighted: &[bool], roles: &[Op
         (Op::BatchNorm { .. }, 3) => Role::RunningMean,
         (Op::BatchNorm { .. }, 4) => Role::RunningVar,
         (Op::Concat { .. }, _) => Role::Embedding,
+        // A bound, as those of a Clip: no number that training would have drawn.
+        (Op::Binary(Binary::Max | Binary::Min), _) => Role::Constant,
         (Op::Binary(kind), _) => {
             let other = *node.inputs.get(1 - k.min(1))?;
-            // A bound is no number that training would have drawn.
-            if matches!(kind, Binary::Max | Binary::Min)
-                || shape.iter().product::<usize>() <= 1
-                || (!weighted[other.0] && source[other.0].is_none())
-            {
+            if shape.iter().product::<usize>() <= 1 || (!weighted[other.0] && source[other.0].is_none()) {
                 Role::Constant
             } else if matches!(kind, Binary::Mul | Binary::Div) {
                 Role::Scale

@@ -145,5 +145,21 @@ nodes = [
 tensors = {"w": w, "gain": gain, "shift": shift, "row": np.array([1, 4, 27], np.int64), "shape": np.array([4, 3, 3, 3], np.int64)}
 write("instance_norm_over_weights", nodes, tensors, opset=17)
 
+# The greater and the lesser of tensors, where one operand is far from the other: no sum of both holds the other one.
+LOWEST = np.finfo(np.float32).min
+for op, sign in [("Max", 1), ("Min", -1)]:
+    far = sign * np.array([LOWEST, -1e20, -64.0, 0.25], np.float32).reshape(1, 4, 1, 1)
+    tensors = {"w": weights(4, 3, 3, 3), "b": weights(4), "v": weights(4, 3, 1, 1), "far": far}
+    ends = {"mean": weights(5, 4, 3, 3)}
+    # The bound on either side, and between two results of the network.
+    for how, inputs in [("first", ["far", "c"]), ("second", ["c", "far"]), ("three", ["c", "far", "d"]), ("of_two", ["c", "d"])]:
+        used = {key: value for key, value in tensors.items() if key != "v" or "d" in inputs}
+        used = {key: value for key, value in used.items() if key in inputs or key != "far"} | ends
+        second = [conv("x", "v", None, "d", pads=0)] if "d" in inputs else []
+        write(f"{op.lower()}_{how}", [conv("x", "w", "b", "c"), *second, helper.make_node(op, inputs, ["m"]), conv("m", "mean", None, "y")], used)
+    # Of constants, computed on reading the file.
+    nodes = [helper.make_node(op, ["far", "near"], ["k"]), helper.make_node("Mul", ["x", "k"], ["y"])]
+    write(f"{op.lower()}_of_constants", nodes, {"far": far[:, :3], "near": weights(1, 3, 1, 1)})
+
 save_file(files, HERE / "networks.safetensors")
 print(len(files) // 3, "networks")

@@ -4,7 +4,7 @@ use ndarray::{ArrayD, Axis};
 
 use super::super::call::{Call, Result, axes, floats};
 use super::super::value::{Size, Value};
-use super::shape_of;
+use super::{greater, lesser, shape_of};
 
 /// Any reduction. Where `noop_with_empty_axes` leaves no axis, what is done to every number is done all the same.
 pub(super) fn reduce(call: &Call) -> Result<Option<Vec<Value>>> {
@@ -30,8 +30,8 @@ pub(super) fn reduce(call: &Call) -> Result<Option<Vec<Value>>> {
         out = out.map_axis(Axis(at), |lane| match call.op() {
             "ReduceProd" => lane.product(),
             "ReduceMean" => lane.sum() / lane.len().max(1) as f64,
-            "ReduceMax" => lane.fold(f64::NEG_INFINITY, |m, v| m.max(*v)),
-            "ReduceMin" => lane.fold(f64::INFINITY, |m, v| m.min(*v)),
+            "ReduceMax" => lane.fold(f64::NEG_INFINITY, |m, v| greater(m, *v)),
+            "ReduceMin" => lane.fold(f64::INFINITY, |m, v| lesser(m, *v)),
             _ => lane.sum(),
         });
         if keep {
