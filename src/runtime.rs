@@ -347,6 +347,12 @@ impl RuntimeError {
         matches!(self, Self::Ended { .. } | Self::Late { .. } | Self::Worker { .. })
     }
 
+    /// Whether it says that the file breaks the rules of ONNX, and not that this library cannot run it.
+    pub fn is_invalid_file(&self) -> bool {
+        let says = |reason: &str| ["invalid model", "Mismatched attribute type"].iter().any(|words| reason.contains(words));
+        matches!(self, Self::Refused { reason } if says(reason))
+    }
+
     /// Whether the user named what cannot be used.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. } | Self::NoCuda { .. } | Self::Cuda { .. })
@@ -356,6 +362,23 @@ impl RuntimeError {
 #[cfg(test)]
 mod tests {
     use super::{Place, Provider, Runtime, RuntimeError};
+
+    /// As ONNX Runtime 1.32.0 puts it.
+    #[test]
+    fn an_invalid_file_is_told_from_one_that_cannot_be_run() {
+        let refused = |reason: &str| RuntimeError::Refused { reason: reason.into() };
+        let mismatch = "This is an invalid model. In Node, (\"\", MaxPool, \"\", -1) : (\"c\": tensor(float),) -> (\"m\",) , Error Mismatched \
+                        attribute type in ' : strides'. Expected: 'INTS', actual: 'INT'";
+        assert!(refused(mismatch).is_invalid_file());
+        for other in [
+            "Fatal error: com.example:Rope(-1) is not a registered function/op",
+            "Unsupported model IR version: 99, max supported IR version: 13",
+            "Could not find an implementation for Round(11) node with name 'r'",
+        ] {
+            assert!(!refused(other).is_invalid_file(), "{other}");
+        }
+        assert!(!RuntimeError::Run { reason: "invalid model".into() }.is_invalid_file());
+    }
 
     #[test]
     fn names_tell_providers_apart() {

@@ -122,6 +122,10 @@ impl Model {
                 Err(error) => match error.end() {
                     // What it would have given is not known, and heirloom's own numbers are no answer to that.
                     Ok(end) => return Err(ModelError::Runtime(end)),
+                    // Two readers, of which one says that it is no file of this kind: what it means is not sure.
+                    Err(ExtractError::Runtime(error)) if file.is_some() && error.is_invalid_file() => {
+                        return Err(ModelError::Invalid { reason: error });
+                    }
                     Err(error) => Err(error.to_string()),
                 },
             },
@@ -290,6 +294,12 @@ pub enum ModelError {
     /// The process that ONNX Runtime ran in has ended.
     #[error(transparent)]
     Runtime(RuntimeError),
+    /// The file breaks the rules of ONNX.
+    #[error("the file can be read, but it breaks the rules of ONNX, and what it means is not sure: {reason}")]
+    Invalid {
+        /// From ONNX Runtime.
+        reason: RuntimeError,
+    },
     /// Only ONNX Runtime understands it, and that does not compute on the device.
     #[error("heirloom cannot import this network, and {executor} computes on the processor, not on {device}")]
     Processor {
@@ -321,7 +331,8 @@ impl ModelError {
             Self::Safetensors(SafetensorsError::Malformed(_)) | Self::Onnx(OnnxError::Decode { .. } | OnnxError::NoGraph) => {
                 Some("the file is damaged or was not copied in full: fetch it again, and compare its size with the original's")
             }
-            Self::Onnx(OnnxError::Tensor { .. } | OnnxError::Structure { .. }) => {
+            Self::Invalid { .. }
+            | Self::Onnx(OnnxError::Tensor { .. } | OnnxError::Structure { .. } | OnnxError::Attribute { .. } | OnnxError::Opsets { .. }) => {
                 Some("fetch or export the file again; where it stays the same, `onnx.checker.check_model` says more")
             }
             Self::Safetensors(SafetensorsError::NoTensors) => Some("save the model's weights, not an empty dictionary"),

@@ -4,13 +4,14 @@
 //! batch size kept symbolic), constants, padding modes and fused biases are all resolved here, so that an executor sees
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
-//! Files: `pb` the messages, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
+//! Files: `pb` the messages, `attributes` what those of a node must be, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
 //! import, `kinds` element types, `lower` the operators, `batch` what mixes pictures, `random` what draws random numbers, `import` the way
 //! through the graph, `roles` what parameters are for; `survey` says what a file holds without understanding it, `head` where its features leave.
 //!
 //! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
 //! comes from [`registry`](crate::registry), which reads the model's own folder only, and nothing recurses.
 
+mod attributes;
 mod batch;
 mod call;
 mod fold;
@@ -77,6 +78,26 @@ pub enum OnnxError {
     Opset {
         /// Declared by the file.
         version: i64,
+    },
+    /// Operators of two times.
+    #[error(
+        "the file imports the default operator set {} times ({}): which of them its operators are of is not told",
+        versions.len(),
+        versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    Opsets {
+        /// Declared by the file.
+        versions: Vec<i64>,
+    },
+    /// An attribute that the standard does not allow: ONNX's own checker refuses the file.
+    #[error("node `{node}` ({op}): {reason}")]
+    Attribute {
+        /// Name, or its first output.
+        node: String,
+        /// Type.
+        op: String,
+        /// Which attribute, and what is wrong with it.
+        reason: String,
     },
     /// The inputs are not one batch of pictures.
     #[error("{reason}")]

@@ -51,12 +51,19 @@ impl Call<'_> {
         self.inputs.get(i).and_then(Option::as_ref)
     }
 
+    // Attributes are of the right type (`attributes`). One that is there and holds nothing is the type's own nothing, as protobuf has it: 0, or empty.
+
     pub fn int(&self, name: &str) -> Option<i64> {
-        self.attribute(name).and_then(|a| a.i)
+        self.attribute(name).map(|a| a.i.unwrap_or(0))
     }
 
     pub fn float(&self, name: &str) -> Option<f64> {
-        self.attribute(name).and_then(|a| a.f).map(widen)
+        self.single(name).map(widen)
+    }
+
+    /// [`Call::float`] as the file has it.
+    pub fn single(&self, name: &str) -> Option<f32> {
+        self.attribute(name).map(|a| a.f.unwrap_or(0.0))
     }
 
     pub fn ints(&self, name: &str) -> Option<&[i64]> {
@@ -68,7 +75,7 @@ impl Call<'_> {
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.attribute(name).and_then(|a| a.s.as_deref()).and_then(|s| std::str::from_utf8(s).ok())
+        self.attribute(name).and_then(|a| std::str::from_utf8(a.s.as_deref().unwrap_or_default()).ok())
     }
 
     pub fn tensor(&self, name: &str) -> Option<&TensorProto> {

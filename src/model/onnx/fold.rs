@@ -121,7 +121,7 @@ fn common(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
 
 fn constant(call: &Call) -> Result<Vec<Value>> {
     // `value` itself is a tensor and is read where the file's folder is known.
-    Ok(vec![if let Some(x) = call.node.attribute.iter().find(|a| a.name == "value_float").and_then(|a| a.f) {
+    Ok(vec![if let Some(x) = call.single("value_float") {
         Value::float(call.out(), ArrayD::from_elem(IxDyn(&[]), x))
     } else if let Some(x) = call.floats("value_floats") {
         Value::float(call.out(), ndarray::Array1::from_vec(x.to_vec()).into_dyn())

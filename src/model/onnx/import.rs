@@ -9,7 +9,7 @@ use super::call::Call;
 use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
 use super::tensor::{Data, decode, is_float};
 use super::value::{Const, Size, Value};
-use super::{OnnxError, batch, fold, kinds, lower, random, roles};
+use super::{OnnxError, attributes, batch, fold, kinds, lower, random, roles};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
 use crate::model::{Imported, Layout, Params, Preprocessing, preprocessing as described};
 use crate::registry::Beside;
@@ -94,7 +94,12 @@ impl Importer {
 /// Reads a network, all of it or as far as the tensor `until`.
 pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]>, until: Option<&str>) -> Result<Imported, OnnxError> {
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
-    let version = model.opset_import.iter().find(|o| is_default(&o.domain)).and_then(|o| o.version).unwrap_or(1);
+    let versions: Vec<i64> = model.opset_import.iter().filter(|o| is_default(&o.domain)).map(|o| o.version.unwrap_or(0)).collect();
+    let version = match versions.as_slice() {
+        [] => 1,
+        [one] => *one,
+        _ => return Err(OnnxError::Opsets { versions }),
+    };
     if !(7..=26).contains(&version) {
         return Err(OnnxError::Opset { version });
     }
@@ -268,6 +273,7 @@ pub(super) fn lower_graph(
     }
     let mut made: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, node) in graph.node.iter().enumerate() {
+        attributes::check(node, opset)?;
         for out in node.output.iter().filter(|o| !o.is_empty()) {
             if made.insert(out, i).is_some() || out == input {
                 return Err(structure(format!("tensor `{out}` is computed twice")));
@@ -434,7 +440,7 @@ fn supported(order: &[usize], nodes: &[NodeProto], input: &str) -> Result<(), On
 const NAMED: usize = 3;
 
 #[rustfmt::skip]
-const OPERATORS: &[&str] = &[
+pub(super) const OPERATORS: &[&str] = &[
     "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Concat", "Constant", "Conv", "DepthToSpace",
     "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
     "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Log",
@@ -446,7 +452,7 @@ const OPERATORS: &[&str] = &[
 
 /// Operators of shape arithmetic: computed at import, never on a picture.
 #[rustfmt::skip]
-const ON_CONSTANTS: &[&str] = &[
+pub(super) const ON_CONSTANTS: &[&str] = &[
     "And", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "Or",
     "Range", "ReduceProd", "Resize", "Round", "Sign", "Upsample", "Where", "Xor",
 ];

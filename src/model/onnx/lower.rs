@@ -38,7 +38,11 @@ fn unary(call: &Call) -> Result<Option<Unary>> {
         "HardSigmoid" => Unary::HardSigmoid { alpha: float("alpha", 0.2), beta: float("beta", 0.5) },
         "HardSwish" => Unary::HardSwish,
         "Tanh" => Unary::Tanh,
-        "Gelu" => Unary::Gelu { tanh: call.text("approximate") == Some("tanh") },
+        "Gelu" => match call.text("approximate") {
+            None | Some("none") => Unary::Gelu { tanh: false },
+            Some("tanh") => Unary::Gelu { tanh: true },
+            Some(other) => return Err(format!("`approximate` is `{other}`: it must be `none` or `tanh`")),
+        },
         "Erf" => Unary::Erf,
         "Softplus" => Unary::Softplus,
         "Exp" => Unary::Exp,

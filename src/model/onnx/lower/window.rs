@@ -47,6 +47,11 @@ impl Lower<'_, '_> {
         if !(1..1 << 16).contains(&h) || !(1..1 << 16).contains(&w) {
             return Err(format!("a window of {h} by {w} is not supported"));
         }
+        if let Some(said) = self.call.ints("kernel_shape").filter(|said| !said.is_empty())
+            && *said != [h as i64, w as i64]
+        {
+            return Err(format!("`kernel_shape` is {said:?}, and its weight has windows of {h} by {w}"));
+        }
         let window = self.window([h, w])?;
         let groups = usize::try_from(self.call.int("group").unwrap_or(1)).map_err(|_| "`group` is negative")?;
         let mut inputs = vec![x, weight];

@@ -1,6 +1,7 @@
 //! Files that are wrong, one mistake each.
 
 use prost::Message;
+use safetensors::SafeTensors;
 
 use super::super::pb::{NodeProto, OperatorSetIdProto, TensorProto};
 use super::build::{classifier, integers, model, node, read, refusal, refused, tensor, value, with_int, with_ints};
@@ -238,4 +239,38 @@ fn a_batch_cut_padded_or_picked_from() {
     refused(vec![node("Pad", "x pads", "y")], vec![integers("pads", &[1, 0, 0, 0, 0, 0, 0, 0])], "depends on the batch");
     refused(vec![with_int(node("Concat", "x x", "y"), "axis", 0)], vec![], "depends on the batch");
     refused(vec![with_int(node("Split", "x", "y z"), "axis", 0)], vec![], "splits the batch");
+}
+
+/// Files with one mistake each, and what ONNX's own checker and ONNX Runtime say of them (`invalid.py`): what they refuse is refused here by
+/// node and attribute, whatever else can be read.
+#[test]
+fn files_that_break_the_rules_of_onnx() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx/invalid.safetensors");
+    let bytes = std::fs::read(path).expect("golden file");
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("safetensors");
+    let verdicts = metadata.metadata().clone().expect("verdicts");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    assert_eq!((verdicts.len(), file.len()), (32, 32));
+    // Read by both, each in its own way.
+    let unsure = ["flag_of_two", "two_operator_sets", "two_operator_sets_by_two_names"];
+    for (name, verdict) in verdicts {
+        let found = load(file.tensor(&format!("{name}/model")).expect("a model").data(), &Beside::new());
+        let refused = verdict == "refused" || unsure.contains(&name.as_str());
+        assert_eq!(found.is_err(), refused, "{name}: {:?}", found.err().map(|error| error.to_string()));
+        if let Err(error) = found {
+            // No other executor is asked what such a file means, but for words that another version may know.
+            assert_eq!(error.is_about_operators(), name == "gelu_capitals", "{name}: {error}");
+            let told = error.to_string();
+            let names_it = told.starts_with("node `broken` (") && told.contains('`') || told.contains("default operator set 2 times (");
+            assert!(names_it, "{name}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_kernel_shape_that_is_not_the_weights() {
+    let conv = |kernel: &[i64]| vec![with_ints(node("Conv", "x w", "y"), "kernel_shape", kernel)];
+    let weight = || vec![tensor("w", &[2, 3, 2, 2], &[1.0; 24])];
+    refused(conv(&[5, 5]), weight(), "node `node_y` (Conv): `kernel_shape` is [5, 5], and its weight has windows of 2 by 2");
+    assert!(read(&model(conv(&[2, 2]), weight())).is_ok());
 }

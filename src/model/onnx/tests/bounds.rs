@@ -2,8 +2,8 @@
 
 use prost::Message;
 
-use super::super::pb::{AttributeProto, NodeProto};
-use super::build::{integers, model, node, read, refused, tensor, with_ints};
+use super::super::pb::NodeProto;
+use super::build::{integers, model, node, read, refused, tensor, with_int, with_ints};
 use crate::model::{LoadOptions, Model};
 use crate::registry;
 
@@ -69,12 +69,9 @@ fn constants_that_fit_one_by_one_but_not_together() {
 
 #[test]
 fn sizes_that_double_with_every_node() {
-    let mut nodes = vec![node("Concat", "x x", "a0")];
-    nodes[0].attribute.push(AttributeProto { name: "axis".into(), i: Some(1), ..Default::default() });
+    let mut nodes = vec![with_int(node("Concat", "x x", "a0"), "axis", 1)];
     for i in 0..60 {
-        let mut next = node("Concat", &format!("a{i} a{i}"), &format!("a{}", i + 1));
-        next.attribute.push(AttributeProto { name: "axis".into(), i: Some(1), ..Default::default() });
-        nodes.push(next);
+        nodes.push(with_int(node("Concat", &format!("a{i} a{i}"), &format!("a{}", i + 1)), "axis", 1));
     }
     nodes.push(node("Relu", "a60", "y"));
     refused(nodes, vec![], "numbers per picture");
