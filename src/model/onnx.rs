@@ -143,6 +143,14 @@ pub enum OnnxError {
         /// What is wrong.
         reason: String,
     },
+    /// More than any checkpoint holds.
+    #[error("the tensors of this file, up to `{name}`, take {what}: no network that classifies images needs that")]
+    TooMuch {
+        /// The first that does not fit.
+        name: String,
+        /// Of what.
+        what: String,
+    },
     /// The graph does not hold together.
     #[error("{reason}")]
     Structure {

@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 
 use super::call::Call;
 use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
-use super::tensor::{Data, decode, is_float};
+use super::tensor::{Data, Room, decode_within, is_float};
 use super::value::{Const, Size, Value};
 use super::{OnnxError, attributes, batch, fold, kinds, lower, random, roles};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
@@ -290,6 +290,7 @@ pub(super) fn lower_graph(
     let mut values: BTreeMap<String, Value> = BTreeMap::new();
     let mut held: BTreeSet<String> = BTreeSet::new();
     let mut held_kinds = kinds::of_inputs(&graph.input);
+    let mut room = Room::beside(beside);
     for proto in graph.initializer {
         let name = proto.name.clone();
         if made.contains_key(name.as_str()) || name == input {
@@ -302,10 +303,7 @@ pub(super) fn lower_graph(
             continue;
         }
         held_kinds.extend(proto.data_type.map(|kind| (name.clone(), kind)));
-        let value = match decode(proto, beside)? {
-            Data::Float(array) => Value::float(&name, array),
-            Data::Int(array) => Value::int(array.mapv(Size::from)),
-        };
+        let value = constant(&name, decode_within(proto, beside, &mut room)?);
         values.insert(name, value);
     }
     let mut importer = Importer::new(batch, readers);
@@ -321,11 +319,15 @@ pub(super) fn lower_graph(
         };
         let like = node.input.get(1).and_then(|name| kinds.get(name)).copied();
         let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset, like };
-        let outputs = convert(&mut importer, &call, &mut budget, beside).map_err(|reason| OnnxError::Node {
-            node: title(node).into(),
-            op: node.op_type.clone(),
-            reason,
-        })?;
+        let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
+        let outputs = match call.tensor("value").filter(|_| call.op() == "Constant") {
+            Some(proto) => match decode_within(proto.clone(), beside, &mut room) {
+                Ok(data) => vec![constant(call.out(), data)],
+                Err(OnnxError::TooMuch { what, .. }) => return Err(OnnxError::TooMuch { name: call.out().into(), what }),
+                Err(error) => return Err(about(error.to_string())),
+            },
+            None => convert(&mut importer, &call, &mut budget).map_err(about)?,
+        };
         for (name, value) in node.output.iter().zip(outputs) {
             values.insert(name.clone(), value);
         }
@@ -337,15 +339,14 @@ pub(super) fn title(node: &NodeProto) -> &str {
     if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
 }
 
-fn convert(importer: &mut Importer, call: &Call, budget: &mut usize, beside: &Beside) -> Result<Vec<Value>, String> {
-    if call.op() == "Constant"
-        && let Some(proto) = call.tensor("value")
-    {
-        return Ok(vec![match decode(proto.clone(), beside).map_err(|e| e.to_string())? {
-            Data::Float(array) => Value::float(call.out(), array),
-            Data::Int(array) => Value::int(array.mapv(Size::from)),
-        }]);
+fn constant(name: &str, data: Data) -> Value {
+    match data {
+        Data::Float(array) => Value::float(name, array),
+        Data::Int(array) => Value::int(array.mapv(Size::from)),
     }
+}
+
+fn convert(importer: &mut Importer, call: &Call, budget: &mut usize) -> Result<Vec<Value>, String> {
     let training = match call.optional(2) {
         Some(Value::Int(a)) => a.iter().any(|s| *s != Size::from(0)),
         other => other.is_some(),

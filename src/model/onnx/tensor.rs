@@ -6,8 +6,9 @@ use ndarray::{ArrayD, IxDyn};
 use super::OnnxError;
 use super::pb::{TensorProto, data_type};
 use super::shapes::few_axes;
+use super::value::Size;
 use crate::graph::Sixteen;
-use crate::registry::Beside;
+use crate::registry::{Beside, MAX_BYTES};
 
 /// What a tensor of the file holds: numbers of the network, or numbers of shape arithmetic.
 #[derive(Debug)]
@@ -16,21 +17,69 @@ pub(super) enum Data {
     Int(ArrayD<i64>),
 }
 
-/// Reads one tensor; `beside` holds the files that the model keeps weights in.
+/// What the tensors of one file may still take. Any number of them can name the same bytes of a file beside it, so that the sizes of files bound
+/// nothing.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Bytes of files beside the model.
+    outside: usize,
+    /// Bytes of memory.
+    memory: usize,
+}
+
+/// How often the bytes beside a model may be read: some weights are the same in several places of a network.
+const AGAIN: usize = 4;
+
+/// Memory for what is read: twice the largest checkpoint, whose floats may be of two bytes.
+const MEMORY: usize = 2 * MAX_BYTES as usize;
+
+impl Room {
+    pub fn beside(beside: &Beside) -> Self {
+        let held = beside.values().fold(0, |sum: usize, bytes| sum.saturating_add(bytes.len()));
+        Self { outside: held.saturating_mul(AGAIN), memory: MEMORY }
+    }
+
+    /// Takes what a tensor of so many numbers needs, before they are made.
+    fn take(&mut self, name: &str, count: usize, kind: i32, outside: usize) -> Result<(), OnnxError> {
+        let fail = |what: String| OnnxError::TooMuch { name: name.to_owned(), what };
+        // Integers become sizes, which may depend on the batch.
+        let each = if is_float(kind) { size_of::<f32>() } else { size_of::<i64>() + size_of::<Size>() };
+        let twice = || format!("the same bytes of the files beside it more than {AGAIN} times over");
+        self.outside = self.outside.checked_sub(outside).ok_or_else(|| fail(twice()))?;
+        let left = count.checked_mul(each).and_then(|needed| self.memory.checked_sub(needed));
+        self.memory = left.ok_or_else(|| fail(format!("more than {} GiB of memory", MEMORY >> 30)))?;
+        Ok(())
+    }
+}
+
+/// Reads one tensor alone; `beside` holds the files that the model keeps weights in.
 pub(super) fn decode(proto: TensorProto, beside: &Beside) -> Result<Data, OnnxError> {
+    decode_within(proto, beside, &mut Room::beside(beside))
+}
+
+/// [`decode`] for one of many.
+pub(super) fn decode_within(proto: TensorProto, beside: &Beside, room: &mut Room) -> Result<Data, OnnxError> {
     let name = proto.name.clone();
     let fail = |reason: String| OnnxError::Tensor { name: name.clone(), reason };
     let shape = dims(&proto.dims).map_err(fail)?;
     let count = shape.iter().product();
     let kind = proto.data_type.unwrap_or(0);
     let width = width(kind).ok_or_else(|| fail(format!("its element type ({kind}) is not supported; use floats")))?;
-    let raw = if proto.data_location == Some(1) { Some(external(&proto, beside, count, width)?) } else { proto.raw_data.as_deref() };
+    let outside = proto.data_location == Some(1);
+    let raw = if outside { Some(external(&proto, beside, count, width)?) } else { proto.raw_data.as_deref() };
     let data = match raw {
-        Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => from_raw(kind, bytes),
+        Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => {
+            room.take(&name, count, kind, if outside { bytes.len() } else { 0 })?;
+            from_raw(kind, bytes)
+        }
         Some(bytes) => {
             return Err(fail(format!("its shape {shape:?} needs {count} elements of {width} bytes, it has {} bytes", bytes.len())));
         }
-        None => from_fields(kind, proto.float_data, proto.double_data, &proto.int32_data, proto.int64_data, &proto.uint64_data),
+        None => {
+            let held = proto.float_data.len().max(proto.double_data.len()).max(proto.int32_data.len());
+            room.take(&name, held.max(proto.int64_data.len()).max(proto.uint64_data.len()), kind, 0)?;
+            from_fields(kind, proto.float_data, proto.double_data, &proto.int32_data, proto.int64_data, &proto.uint64_data)
+        }
     };
     let shape = IxDyn(&shape);
     let held = match &data {
@@ -132,4 +181,27 @@ fn external<'a>(proto: &TensorProto, beside: &'a Beside, count: usize, width: us
     }
     let bytes = offset.checked_add(length).and_then(|end| file.get(offset..end));
     bytes.ok_or_else(|| fail(format!("bytes {offset}..+{length} do not lie in `{location}`, which has {}", file.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::build::{integers, tensor};
+    use super::*;
+
+    /// Four bytes for a float, 24 for an integer, each tensor for itself.
+    #[test]
+    fn memory_is_taken_before_it_is_used() {
+        let none = Beside::new();
+        let mut room = Room { outside: 0, memory: 2 * 40 + 24 };
+        for name in ["a", "b"] {
+            decode_within(tensor(name, &[2, 5], &[1.0; 10]), &none, &mut room).expect("it fits");
+        }
+        decode_within(integers("i", &[7]), &none, &mut room).expect("it fits");
+        assert_eq!(room.memory, 0);
+        for more in [tensor("c", &[1], &[1.0]), integers("d", &[1])] {
+            let told = decode_within(more, &none, &mut room).expect_err("full").to_string();
+            assert!(told.contains("take more than 16 GiB of memory"), "{told}");
+        }
+        decode_within(tensor("nothing", &[0], &[]), &none, &mut room).expect("it fits");
+    }
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::super::pb::{StringStringEntryProto, TensorProto};
-use super::build::{classifier, read};
+use super::super::pb::{AttributeProto, StringStringEntryProto, TensorProto, attribute_type};
+use super::build::{classifier, node, read};
+use crate::model::onnx::load;
 use crate::model::{LoadOptions, Model};
-use crate::registry;
+use crate::registry::{self, Beside};
 
 /// The classifier with the weight `w` (96 bytes) at a place outside.
 fn write(folder: &Path, entries: &[(&str, &str)]) {
@@ -106,4 +107,43 @@ fn entries_that_say_nothing_or_nonsense() {
     refused(&[], "no location is given");
     refused(&[("location", "w.bin"), ("length", "95")], "its shape needs 96 bytes, `length` says 95");
     refused(&[("location", "w.bin"), ("offset", "-1")], "`offset` is `-1`, not a number of bytes");
+}
+
+/// A file of a hundred bytes can name the bytes beside it any number of times: so much memory it would take.
+#[test]
+fn the_same_bytes_over_and_over() {
+    let read = |initializers: usize, constants: usize| {
+        let mut model = classifier();
+        let graph = model.graph.as_mut().expect("a graph");
+        let entry = StringStringEntryProto { key: "location".into(), value: "w.bin".into() };
+        let weight = TensorProto { raw_data: None, external_data: vec![entry], data_location: Some(1), ..graph.initializer[0].clone() };
+        let mut logits = "y0".to_owned();
+        graph.node[1].output = vec![logits.clone()];
+        graph.initializer[0] = weight.clone();
+        for i in 1..initializers + constants {
+            let (name, sum) = (format!("w{i}"), if i + 1 == initializers + constants { "y".to_owned() } else { format!("y{i}") });
+            let again = TensorProto { name: name.clone(), ..weight.clone() };
+            if i < initializers {
+                graph.initializer.push(again);
+            } else {
+                let mut constant = node("Constant", "", &name);
+                let (kind, t) = (Some(attribute_type::TENSOR), Some(again));
+                constant.attribute.push(AttributeProto { name: "value".into(), r#type: kind, t, ..Default::default() });
+                graph.node.push(constant);
+            }
+            graph.node.push(node("ReduceMean", &name, &format!("m{i}")));
+            graph.node.push(node("Add", &format!("{logits} m{i}"), &sum));
+            logits = sum;
+        }
+        let beside = Beside::from([("w.bin".to_owned(), weight_bytes())]);
+        load(&model.encode_to_vec(), &beside).map(|_| ()).map_err(|error| (error.to_string(), error.is_about_operators()))
+    };
+    // Some are shared in fact.
+    assert_eq!((read(4, 0), read(2, 2)), (Ok(()), Ok(())));
+    let told = |last: &str| {
+        let what = "take the same bytes of the files beside it more than 4 times over: no network that classifies images needs that";
+        // No other program is asked.
+        Err((format!("the tensors of this file, up to `{last}`, {what}"), false))
+    };
+    assert_eq!((read(5, 0), read(0, 5), read(2, 4)), (told("w4"), told("w4"), told("w4")));
 }
