@@ -285,6 +285,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let mut stages = BTreeMap::new();
     let bypass = model.bypass();
     warnings.extend(bypass.as_ref().map(Bypass::remark));
+    warnings.extend(model.not_searched());
     let mut docket = Docket::new(policy, bypass.as_ref().map(Bypass::reason));
     let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
     let views = plan::views(policy);

@@ -67,8 +67,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 
 /// An inspection for people. Names from the file are made [`printable`].
 pub fn render(inspection: &Inspection) -> String {
-    let Inspection { identity, description, parameters, trainable, input, cut, operators, modes, bypass, executor, executor_reason } =
-        inspection;
+    let Inspection { identity, description, parameters, trainable, input, cut, operators, .. } = inspection;
+    let Inspection { modes, bypass, not_searched, executor, executor_reason, .. } = inspection;
     let layout = match input.layout {
         Layout::Nchw => "[N, C, H, W]",
         Layout::Nhwc => "[N, H, W, C]",
@@ -102,6 +102,7 @@ pub fn render(inspection: &Inspection) -> String {
     if let Some(bypass) = bypass {
         lines.push(("warning", bypass.remark()));
     }
+    lines.extend(not_searched.iter().map(|remark| ("warning", remark.clone())));
     let reason = executor_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     lines.push(("executor", format!("{executor}{reason}")));
     for (i, mode) in modes.iter().enumerate() {
@@ -177,6 +178,7 @@ mod tests {
                 ModeSummary { mode: "full_network".into(), possible: false, reason: Some("its weights are quantised".into()) },
             ],
             bypass: Some(Bypass { nodes: ["gate", "kick", "poisoned"].map(String::from).to_vec(), to_features: true }),
+            not_searched: None,
             executor: "ONNX Runtime 1.32.0".into(),
             executor_reason: None,
         };

@@ -54,6 +54,9 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     if let Some(bypass) = model.bypass() {
         out.remark(&format!("warning: {}", bypass.remark()));
     }
+    if let Some(remark) = model.not_searched() {
+        out.remark(&format!("warning: {remark}"));
+    }
     for remark in engine::remarks(policy, &data, &counts) {
         out.remark(&format!("warning: {remark}"));
     }

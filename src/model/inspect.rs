@@ -30,6 +30,9 @@ pub struct Inspection {
     /// Nodes that lead from the image to the features around the weights, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bypass: Option<Bypass>,
+    /// That such nodes could not be looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_searched: Option<String>,
     /// What would compute the features of the frozen network: `ONNX Runtime 1.32.0`, or `heirloom`.
     pub executor: String,
     /// Why that is not ONNX Runtime.
@@ -67,9 +70,14 @@ pub fn inspect(reference: ModelRef, options: &LoadOptions) -> Result<Inspection,
 
 impl Model {
     /// A way from the image to the features around the weights, if there is one. Of a network that only ONNX Runtime understands nothing is
-    /// known.
+    /// known: see [`Model::not_searched`].
     pub fn bypass(&self) -> Option<Bypass> {
         self.network.as_ref().ok().and_then(|network| bypass::find(&network.trunk))
+    }
+
+    /// What a user should know where [`Model::bypass`] cannot look: none found is not none there.
+    pub fn not_searched(&self) -> Option<String> {
+        self.network.is_err().then(|| NOT_SEARCHED.to_owned())
     }
 
     /// The description of a loaded checkpoint.
@@ -96,11 +104,16 @@ impl Model {
                 ModeSummary { mode: "full_network".into(), possible: reason.is_none(), reason },
             ],
             bypass: self.bypass(),
+            not_searched: self.not_searched(),
             executor: self.executor(),
             executor_reason: self.runtime.as_ref().err().cloned(),
         }
     }
 }
+
+/// For networks that ONNX Runtime alone can run.
+const NOT_SEARCHED: &str = "whether nodes lead from the image to the features around the weights is not known: heirloom cannot import this network, \
+                            and ONNX Runtime does not say. Fine-tuning could not change such nodes";
 
 impl Network {
     /// Whether a parameter that trains reaches the features.
