@@ -355,7 +355,9 @@ impl ModelError {
                 "correct the file, or say in the policy what images become: `input: { mean: ..., std: ..., geometry: ... }`; what the policy \
                  says is not asked of the file",
             ),
-            Self::NotFinite { .. } => Some("certify a checkpoint from before the training diverged, or fetch the file again"),
+            Self::NotFinite { .. } | Self::Onnx(OnnxError::NotANumber { .. }) => {
+                Some("certify a checkpoint from before the training diverged, or fetch the file again")
+            }
             _ => None,
         }
     }

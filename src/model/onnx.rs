@@ -143,6 +143,16 @@ pub enum OnnxError {
         /// What is wrong.
         reason: String,
     },
+    /// A bound, factor or exponent that makes all it meets no number, or, in a comparison, is passed over.
+    #[error("node `{node}` ({op}): its input `{name}` is NaN, not a number to compute with")]
+    NotANumber {
+        /// Name, or its first output.
+        node: String,
+        /// Type.
+        op: String,
+        /// The constant.
+        name: String,
+    },
     /// More than any checkpoint holds.
     #[error("the tensors of this file, up to `{name}`, take {what}: no network that classifies images needs that")]
     TooMuch {

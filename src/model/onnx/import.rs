@@ -319,6 +319,10 @@ pub(super) fn lower_graph(
         };
         let like = node.input.get(1).and_then(|name| kinds.get(name)).copied();
         let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset, like };
+        if let Some(at) = not_a_number(&call) {
+            let name = node.input.get(at).cloned().unwrap_or_default();
+            return Err(OnnxError::NotANumber { node: title(node).into(), op: node.op_type.clone(), name });
+        }
         let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
         let outputs = match call.tensor("value").filter(|_| call.op() == "Constant") {
             Some(proto) => match decode_within(proto.clone(), beside, &mut room) {
@@ -337,6 +341,14 @@ pub(super) fn lower_graph(
 
 pub(super) fn title(node: &NodeProto) -> &str {
     if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
+}
+
+/// The single constant beside what the network computes that is NaN. Larger ones are weights, and are named as such on loading the model; -inf
+/// stays, which masks are made of.
+fn not_a_number(call: &Call) -> Option<usize> {
+    let nan = |value: &Option<Value>| matches!(value, Some(Value::Float(c)) if c.array.len() == 1 && c.array.iter().any(|v| v.is_nan()));
+    let computes = call.inputs.iter().flatten().any(|value| matches!(value, Value::Node(_)));
+    call.inputs.iter().position(nan).filter(|_| computes)
 }
 
 fn constant(name: &str, data: Data) -> Value {

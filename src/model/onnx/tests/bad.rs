@@ -83,6 +83,41 @@ fn weights_that_are_not_numbers_are_named_on_loading() {
     }
 }
 
+/// NaN bounds bound nothing in one program and make everything NaN in another.
+#[test]
+fn constants_that_are_no_numbers_are_named_with_their_node() {
+    let constant = |value: f32| tensor("c", &[], &[value]);
+    let bounded = |inputs: [&str; 3]| NodeProto { input: inputs.map(str::to_owned).to_vec(), ..node("Clip", "", "y") };
+    let nodes = [
+        bounded(["x", "c", ""]),
+        bounded(["x", "", "c"]),
+        node("Max", "x c", "y"),
+        node("Min", "c x", "y"),
+        node("Add", "x c", "y"),
+        node("Div", "c x", "y"),
+        node("Pow", "x c", "y"),
+        node("PRelu", "x c", "y"),
+    ];
+    for node in nodes {
+        let model = |value: f32| model(vec![node.clone()], vec![constant(value)]);
+        let error = load(&model(f32::NAN).encode_to_vec(), &Beside::new()).expect_err("NaN");
+        assert_eq!(error.to_string(), format!("node `node_y` ({}): its input `c` is NaN, not a number to compute with", node.op_type));
+        // No other program is asked what it makes of it.
+        assert!(!error.is_about_operators());
+        assert!(read(&model(2.0)).is_ok(), "{}", node.op_type);
+    }
+    // Nothing below, as masks have it.
+    assert!(read(&model(vec![bounded(["x", "c", ""])], vec![constant(f32::NEG_INFINITY)])).is_ok());
+    // Made of constants by the file itself.
+    let made = vec![node("Div", "zero zero", "nan"), node("Mul", "x nan", "y")];
+    let told = refusal(&model(made, vec![tensor("zero", &[], &[0.0])]));
+    assert_eq!(told, "node `node_y` (Mul): its input `nan` is NaN, not a number to compute with");
+    // One that is not chosen enters nothing.
+    let chosen = vec![node("Where", "yes two nan", "c"), node("Mul", "x c", "y")];
+    let yes = TensorProto { data_type: Some(9), raw_data: Some(vec![1]), ..tensor("yes", &[], &[]) };
+    assert!(read(&model(chosen, vec![yes, tensor("two", &[], &[2.0]), tensor("nan", &[], &[f32::NAN])])).is_ok());
+}
+
 #[test]
 fn a_cycle() {
     let nodes = vec![node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")];
