@@ -204,6 +204,13 @@ fn scores_and_few_numbers_are_no_features() {
         b.add("silu", Op::Binary(Binary::Mul), &[x, gate]).expect("product")
     });
     assert_eq!(at(&graph).0, "silu");
+    // So is the greater of what a convolution gives and a bound for each channel.
+    let graph = ends_in(&[16, 6, 6], |b, x| {
+        let x = conv1(b, "conv", x, 16, 16);
+        let bound = b.param("bound", &[1, 16, 1, 1], Role::Constant);
+        b.add("bounded", Op::Binary(Binary::Max), &[x, bound]).expect("maximum")
+    });
+    assert_eq!((at(&graph).0, at(&graph).1), ("bounded".into(), 16));
 }
 
 #[test]
