@@ -7,42 +7,44 @@ mod accuracy;
 mod agree;
 mod canary;
 mod docket;
+mod error;
 mod kept;
 mod means;
 mod reference;
 mod rejudge;
 mod subject;
 mod waivers;
+mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use thiserror::Error;
-
-use crate::data::{self, DataError, TargetData};
+use crate::data::{self, TargetData};
 use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule};
-use crate::graph::GraphError;
-use crate::model::{Bypass, Model, ModelError};
-use crate::plan::{self, Counts, Means, Plan, PlanError, Tuning};
+use crate::model::{Bypass, Model};
+use crate::plan::{self, Counts, Means, Plan, Tuning};
 use crate::policy::Policy;
 use crate::probe::groups::Groups;
-use crate::probe::{Arm, Column, Measurement, Probe, ProbeError};
+use crate::probe::{Column, Measurement, Probe, ProbeError};
 use crate::report::{
     self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
     TargetFacts, Tool, ViewFacts,
 };
 use crate::store::{Cache, Digest, Room};
-use crate::transform::{PreparedTrigger, TransformError};
+use crate::transform::PreparedTrigger;
 use crate::tune::{Mode, Pictures, TuneError};
 
 use docket::{Docket, Missing};
 
 pub use canary::check as check_canary;
+pub use error::EngineError;
 pub use means::{footprint, means};
 pub use reference::{ReferenceError, fits, reference};
 pub use rejudge::rejudge;
 pub use waivers::{WaiverError, check_waivers};
+use wording::{describe, features_name};
+pub use wording::{duration, stage_name};
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
 #[derive(Clone, Debug)]
@@ -483,46 +485,6 @@ fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, Stage>) -> BTre
     spent
 }
 
-/// The name of what is done once for an arm's frozen backbone.
-fn features_name(arm: Arm) -> String {
-    format!("{} features", arm.name())
-}
-
-fn describe(plan: &Plan) -> String {
-    let c = &plan.counts;
-    format!(
-        "{} findings, {} + {} pictures ({} clusters), about {} (up to {} if a second look is needed)",
-        plan.findings.len(),
-        c.train,
-        c.test,
-        c.test_clusters,
-        duration(plan.seconds[0]),
-        duration(plan.seconds[1])
-    )
-}
-
-/// Seconds for people.
-pub fn duration(seconds: f64) -> String {
-    match seconds.round() as u64 {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min {:02} s", s / 60, s % 60),
-        s => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
-    }
-}
-
-/// The name of fine-tunes, for people; `views` are those of [`plan::views`].
-pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
-    let what = match (tuning.arm, tuning.mode) {
-        (Arm::Scratch, _) => "from scratch".into(),
-        (arm, Mode::FixedFeature) => format!("{}, fixed features", arm.name()),
-        (arm, Mode::FullNetwork) => format!("{}, full network", arm.name()),
-    };
-    match views.get(tuning.view) {
-        Some(Some(rebalance)) => format!("{what}, {rebalance}"),
-        _ => what,
-    }
-}
-
 fn canary_facts(outcome: &CanaryOutcome) -> Canary {
     let (status, detail) = match outcome {
         CanaryOutcome::Sound => (CanaryStatus::Passed, "planted source caught, clean source passed".to_owned()),
@@ -530,94 +492,4 @@ fn canary_facts(outcome: &CanaryOutcome) -> Canary {
         CanaryOutcome::NotRun(why) => (CanaryStatus::NotRun, why.clone()),
     };
     Canary { status, detail }
-}
-
-/// Why a certification cannot be run at all.
-#[derive(Debug, Error)]
-pub enum EngineError {
-    /// The plan refuses.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The data cannot be read.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// A fine-tune failed.
-    #[error(transparent)]
-    Tune(#[from] TuneError),
-    /// A model cannot be used.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// A graph cannot be built.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// The embedded self-test cannot be read.
-    #[error("the embedded self-test cannot be run: {0}")]
-    Canary(String),
-    /// Two executors and two answers.
-    #[error(
-        "{executor} and heirloom compute different features: they are {difference:.0e} of the largest feature apart. Of one image computed in \
-         float64, {executor} is {other:.0e} away and heirloom {own:.0e}: that is no rounding. {place}"
-    )]
-    Disagree {
-        /// The other one.
-        executor: String,
-        /// Relative to the largest feature.
-        difference: f64,
-        /// How far heirloom's features of one image are from those in float64.
-        own: f64,
-        /// How far the other one's are.
-        other: f64,
-        /// Where it begins.
-        place: String,
-    },
-    /// The features are made of rounding errors.
-    #[error(
-        "float32 does not hold the features of this network: on one image they are {own:.0e} of the largest feature away from what float64 gives, \
-         from node `{node}` on. A verdict would rest on rounding errors"
-    )]
-    Noise {
-        /// Relative to the largest feature.
-        own: f64,
-        /// Where they are lost.
-        node: String,
-    },
-    /// What a rule lays over pictures does not fit them, or its file cannot be used.
-    #[error("{rule} ({at}): {source}")]
-    Change {
-        /// The rule.
-        rule: String,
-        /// Where in the policy.
-        at: String,
-        /// Why not.
-        source: TransformError,
-    },
-    /// A rule asks for what the data do not have.
-    #[error("{rule} ({at}): {source}")]
-    Asked {
-        /// The rule.
-        rule: String,
-        /// Where in the policy.
-        at: String,
-        /// What they do not have.
-        source: DataError,
-    },
-    /// A rule that the data cannot answer.
-    #[error("{rule} ({at}): {reason}")]
-    Rule {
-        /// The rule.
-        rule: String,
-        /// Where in the policy.
-        at: String,
-        /// Why not.
-        reason: ProbeError,
-    },
-    /// A rule needs the reference, and none was given.
-    #[error("a rule compares with `reference`, and the policy names no reference model")]
-    NoReference,
-}
-
-impl From<crate::exec::ExecError> for EngineError {
-    fn from(error: crate::exec::ExecError) -> Self {
-        EngineError::Tune(error.into())
-    }
 }

@@ -182,7 +182,7 @@ impl DataError {
                 "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
             }
             Self::NoFolders { .. } => {
-                "put each class's images into a folder of its own, as JPEG, PNG, WebP, BMP, GIF, PPM or TIFF files; or correct `target.data` in the policy"
+                "put each class's images into a folder of its own, as JPEG, PNG, WebP, BMP, PPM or TIFF files; or correct `target.data` in the policy"
             }
             Self::NoColumn { .. } => "rename the column in the file",
             Self::Compression { .. } => {

@@ -85,6 +85,11 @@ fn the_same_files_on_disk_hold_the_same_pictures() {
 
 /// A parquet file of `image` (binary, may be null) and `label` (may be null), class names `a` and `b`.
 fn parquet_file(path: &Path, rows: &[(Option<&[u8]>, Option<i64>)]) {
+    parquet_file_of(path, rows, Some(r#"{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}"#));
+}
+
+/// The same with these features declared, or none.
+fn parquet_file_of(path: &Path, rows: &[(Option<&[u8]>, Option<i64>)], features: Option<&str>) {
     use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
     use ::parquet::file::metadata::KeyValue;
     use ::parquet::file::properties::WriterProperties;
@@ -92,9 +97,8 @@ fn parquet_file(path: &Path, rows: &[(Option<&[u8]>, Option<i64>)]) {
     use ::parquet::schema::parser::parse_message_type;
 
     let schema = parse_message_type("message schema { optional binary image; optional int64 label; }").unwrap();
-    let names = r#"{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}"#;
-    let pairs = vec![KeyValue::new("huggingface".to_owned(), names.to_owned())];
-    let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs)).build();
+    let pairs = features.map(|features| vec![KeyValue::new("huggingface".to_owned(), features.to_owned())]);
+    let properties = WriterProperties::builder().set_key_value_metadata(pairs).build();
     let mut writer = SerializedFileWriter::new(std::fs::File::create(path).unwrap(), schema.into(), properties.into()).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let levels = |there: Vec<bool>| there.into_iter().map(i16::from).collect::<Vec<_>>();
@@ -133,6 +137,19 @@ fn labels_out_of_range_negative_or_null_are_named() {
     assert_eq!(with(Some(-1)), "train.parquet:1: its label -1 is none of the 2 classes (labels count from 0)");
     assert_eq!(with(None), "train.parquet:1: its label is null");
     assert_eq!(with(Some(0)), "data {split}.parquet: train: 1 classes have no pictures (b); list the classes to use under `classes`");
+}
+
+#[test]
+fn a_label_that_no_class_can_have_is_named_where_no_classes_are() {
+    let ok = png(2, 2, 9);
+    for (label, said) in [(-1, "-1"), (65_536, "65536")] {
+        let folder = tempfile::tempdir().unwrap();
+        for split in ["train", "test"] {
+            parquet_file_of(&folder.path().join(format!("{split}.parquet")), &[(Some(&ok), Some(0)), (Some(&ok), Some(label))], None);
+        }
+        let told = message(open(&target(DataSpec::Parquet("{split}.parquet".into())), folder.path(), 0));
+        assert_eq!(told, format!("train.parquet:1: its label is {said}; labels are whole numbers from 0 to 65535"));
+    }
 }
 
 #[test]

@@ -46,8 +46,12 @@ pub(super) fn reads_input(op: &Op, i: usize, wanted: &[bool]) -> bool {
     match op {
         Op::Conv2d { .. } | Op::Linear | Op::MatMul | Op::Binary(Binary::Mul) => i < 2 && other(i),
         Op::Binary(Binary::Div) => i == 1 || other(i),
-        Op::Binary(Binary::Max | Binary::Min) => true,
-        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Lrn { .. } | Op::Attention { .. } | Op::Reduce { kind: Reduce::Max, .. } => true,
+        Op::BatchNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::Lrn { .. }
+        | Op::Attention { .. }
+        | Op::Binary(Binary::Max | Binary::Min)
+        | Op::Reduce { kind: Reduce::Max, .. } => true,
         Op::Unary(function) => elementwise::derives_from(*function) == elementwise::From::Input,
         _ => false,
     }

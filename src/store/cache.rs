@@ -1,8 +1,9 @@
 //! Finished work on the disk, by a hash of everything that can change its bytes.
 //!
 //! An entry is the BLAKE3 hash of its key and of what follows, one line that says what it is, and its bytes: one that was cut short, altered or
-//! put under another key is thrown away and made again. That keeps mistakes out, not forgers: who can write to the folder can write results. Entries are renamed into place when whole, so that several processes can share a folder. The least recently used
-//! go first when the folder outgrows its limit.
+//! put under another key is thrown away and made again. That keeps mistakes out, not forgers: who can write to the folder can write results.
+//! Entries are renamed into place when whole, so that several processes can share a folder. The least recently used go first when the folder
+//! outgrows its limit.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -49,23 +49,13 @@ pub(super) fn pieces_with<T: Real, K>(
     keep: impl Fn() -> K + Sync + Send,
     fill: impl Fn(&mut K, usize, &mut [T]) + Sync,
 ) -> Vec<T> {
-    let mut all: Vec<T> = Vec::with_capacity(n);
-    let size = size.max(1);
-    let target = Target(all.spare_capacity_mut()[..n].as_mut_ptr());
-    each_piece(n.div_ceil(size), &|| {
-        let mut kept = keep();
-        let (target, fill) = (&target, &fill);
-        Box::new(move |i| {
-            // SAFETY: there is room for `n`, and each `i` comes once.
-            let piece = unsafe { target.piece(i, size, n) };
-            piece.fill(MaybeUninit::new(T::ZERO));
-            // SAFETY: every number was just written.
-            fill(&mut kept, i, unsafe { piece.assume_init_mut() });
-        })
-    });
-    // SAFETY: the first `n` numbers were written above, piece by piece.
-    unsafe { all.set_len(n) };
-    all
+    made_with(n, size, keep, |kept, i, piece| {
+        piece.fill(MaybeUninit::new(T::ZERO));
+        // SAFETY: every number was just written.
+        let piece = unsafe { piece.assume_init_mut() };
+        fill(kept, i, piece);
+        piece
+    })
 }
 
 /// [`pieces`] without the zeros: `make(i, piece)` gives piece `i` back with every number written.

@@ -167,6 +167,22 @@ fn what_is_close_to_the_limit_stays_open_with_a_hint() {
     assert!(one.reason.unwrap().contains("two seeds"));
 }
 
+/// Only some of the images tell: none of the class that is drawn to. What is asked for are images of the whole task.
+#[test]
+fn images_that_would_settle_it_are_more_than_there_are() {
+    let mut seen = 0;
+    for moved in 10..30 {
+        let source = measured(Arm::Source, 6, moved);
+        let open = verdict(&rule(&[Control::Sham]), &source, &[]);
+        let reason = open.reason.unwrap_or_default();
+        let Some((before, _)) = reason.split_once(" test images would settle it") else { continue };
+        let images: usize = before.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+        assert!(images > source.labels.len(), "{images} of {}: {reason}", source.labels.len());
+        seen += 1;
+    }
+    assert!(seen > 0, "no finding was left open for want of images");
+}
+
 #[test]
 fn damage_is_an_error_not_a_pass() {
     let mut source = measured(Arm::Source, 3, 0);

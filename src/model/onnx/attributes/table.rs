@@ -1,6 +1,6 @@
 //! Made by tests/golden/onnx/attributes.py from the schemas of the package `onnx`: do not edit.
 
-use super::Kind::*;
+use super::Kind::{Float, Floats, Int, Ints, SparseTensor, Tensor, Text, Texts};
 use super::{ALWAYS, Known};
 
 /// Operators in the order of their names: attribute, type, from which operator set on, up to which, and whether a node must have it.
