@@ -33,7 +33,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// The name of fine-tunes, for people; `views` are those of [`plan::views`].
+/// The name of fine-tunes, for people; `views` are those of [`crate::plan::views`].
 pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
     let what = match (tuning.arm, tuning.mode) {
         (Arm::Scratch, _) => "from scratch".into(),
