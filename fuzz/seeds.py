@@ -281,6 +281,10 @@ def arrays(pictures):
     plain = {"image": image, "label": pa.array([0, 1], pa.int64())}
     table("hugging-face", plain, names)
     table("binary", {"img": pa.array(bytes_of), "labels": pa.array(["cat", "dog"])}, compression="none", use_dictionary=False)
+    for version in ["1.0", "2.0"]:
+        for encoding in ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"]:
+            table(f"{encoding.lower()}-{version}", {"img": pa.array(bytes_of), "label": pa.array(["cat", "dog"])}, data_page_version=version, use_dictionary=False,
+                  column_encoding={"img": encoding, "label": encoding})
     for compression in ["none", "gzip", "zstd", "brotli", "lz4"]:
         table(compression, plain, compression=compression)
     table("version-2", plain, data_page_version="2.0", compression="snappy", version="2.6")

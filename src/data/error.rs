@@ -57,6 +57,9 @@ pub enum DataError {
     /// Pages that need a decompressor which is not here.
     #[error("{file}: its column `{column}` is compressed with {codec}, which is not read")]
     Compression { file: String, column: String, codec: String },
+    /// Pages in a form whose size nothing bounds.
+    #[error("{file}: its column `{column}` has the encoding DELTA_BYTE_ARRAY, which is not read")]
+    Encoding { file: String, column: String },
     /// A column that can be no attribute.
     #[error("the column `{name}` {why}")]
     Column { name: String, why: String },
@@ -187,6 +190,9 @@ impl DataError {
             Self::NoColumn { .. } => "rename the column in the file",
             Self::Compression { .. } => {
                 "write the file anew with Zstandard or Snappy: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\", compression=\"zstd\")"
+            }
+            Self::Encoding { .. } => {
+                "write the file anew with plain or dictionary pages: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\")"
             }
             Self::Column { .. } | Self::LabelColumn { .. } => {
                 "write what is wanted of it into a column of text or numbers, or into a CSV file (`attributes`)"

@@ -2,16 +2,17 @@
 //!
 //! The bytes of all pictures of the files read are kept, encoded: in memory while there is room, else on disk.
 
+mod pages;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::parquet::basic::{Compression, Type as Physical};
+use ::parquet::basic::{Compression, Encoding, Type as Physical};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{KeyValue, RowGroupMetaData};
-use ::parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
-use ::parquet::record::reader::RowIter;
+use ::parquet::file::reader::{ChunkReader, FileReader, RowGroupReader as _, SerializedFileReader};
 use ::parquet::record::{Field, Row as Values};
 use ::parquet::schema::types::{Type, TypePtr};
 
@@ -74,9 +75,9 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
     let mut rows = Vec::new();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(broken)?;
-        check_compression(group.metadata(), &fields, name)?;
+        check_format(group.metadata(), &fields, name)?;
         let projection = Type::group_type_builder(footer.schema().name()).with_fields(fields.clone()).build().map_err(broken)?;
-        for values in RowIter::from_row_group(Some(projection), &*group).map_err(broken)? {
+        for values in pages::Checked(&*group).get_row_iter(Some(projection)).map_err(broken)? {
             let values = values.map_err(broken)?;
             let id = format!("{name}:{}", rows.len());
             rows.push(layout.row(values, id, want)?);
@@ -94,17 +95,23 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
     Ok(Rows { classes, list: rows, unusable: layout.unusable, ..Rows::default() })
 }
 
-/// Pages that cannot be unpacked look like damage; which they are is in the footer.
-fn check_compression(group: &RowGroupMetaData, fields: &[TypePtr], file: &str) -> Result<(), DataError> {
+/// Pages that are not read look like damage; what they are is in the footer.
+fn check_format(group: &RowGroupMetaData, fields: &[TypePtr], file: &str) -> Result<(), DataError> {
     for chunk in group.columns() {
         let column = chunk.column_path().parts().first().cloned().unwrap_or_default();
+        if !fields.iter().any(|field| field.name() == column) {
+            continue;
+        }
         let codec = match chunk.compression() {
-            Compression::BROTLI(_) => "Brotli",
-            Compression::LZO => "LZO",
-            _ => continue,
+            Compression::BROTLI(_) => Some("Brotli"),
+            Compression::LZO => Some("LZO"),
+            _ => None,
         };
-        if fields.iter().any(|field| field.name() == column) {
+        if let Some(codec) = codec {
             return Err(DataError::Compression { file: file.to_owned(), column, codec: codec.to_owned() });
+        }
+        if chunk.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
+            return Err(DataError::Encoding { file: file.to_owned(), column });
         }
     }
     Ok(())

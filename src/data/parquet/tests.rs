@@ -95,3 +95,24 @@ fn pages_are_unpacked_or_their_compression_is_named() {
     assert!(error.to_string().ends_with("is compressed with Brotli, which is not read"), "{error}");
     assert!(error.hint().unwrap().contains("compression=\"zstd\""));
 }
+
+#[test]
+fn pages_of_delta_encodings_are_read_where_their_size_is_bounded() {
+    for name in ["delta-length-1.parquet", "delta-length-2.parquet"] {
+        let rows = rows(name).unwrap();
+        let notes: Vec<&str> = rows.list.iter().map(|row| row.attributes["note"].as_str()).collect();
+        assert_eq!(notes, ["one", "", "three", "three"], "{name}");
+        assert!(rows.list[3].picture.read(crate::data::Orientation::Upright).is_ok(), "{name}");
+        // Block of 128, four parts, four values: then many more than the page has.
+        let mut bytes = std::fs::read(golden(name)).unwrap();
+        let at = bytes.windows(4).position(|window| window == [0x80, 1, 4, 4]).unwrap();
+        bytes[at + 3] = 0x7f;
+        let room = Room::boundless();
+        let heap = Heap::new(&room);
+        let refused = read_file(bytes::Bytes::from(bytes), name, Want::Pictures(&heap)).unwrap_err().to_string();
+        assert!(refused.ends_with("a page announces 127 values and has room for 4"), "{refused}");
+    }
+    let error = rows("delta-text.parquet").unwrap_err();
+    assert!(error.to_string().ends_with("its column `image` has the encoding DELTA_BYTE_ARRAY, which is not read"), "{error}");
+    assert!(error.hint().unwrap().contains("plain or dictionary pages"));
+}

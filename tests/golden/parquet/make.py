@@ -4,7 +4,7 @@
 
 `columns.parquet` has a column of every type beside images and labels; `columns.json` has for each column its values as Python writes
 them (null: missing), or none for a column that can be no attribute. `labels-*.parquet` have labels of unusual types, `*-pages.parquet` are
-compressed one way each.
+compressed one way each, `delta-*.parquet` have pages of delta encodings, of both versions.
 """
 import datetime
 import decimal
@@ -108,3 +108,7 @@ for name, column in labels.items():
     pq.write_table(pa.table({"image": images(2), "label": column}), HERE / f"labels-{name}.parquet")
 for codec in ("none", "snappy", "gzip", "zstd", "lz4", "brotli"):
     pq.write_table(pa.table({"image": images(2), "label": pa.array([0, 1])}), HERE / f"{codec}-pages.parquet", compression=codec)
+for name, encoding, version in [("length-1", "DELTA_LENGTH_BYTE_ARRAY", "1.0"), ("length-2", "DELTA_LENGTH_BYTE_ARRAY", "2.0"), ("text", "DELTA_BYTE_ARRAY", "1.0")]:
+    columns = {"image": images(4).field("bytes"), "label": pa.array([0, 1, 0, 1]), "note": pa.array(["one", None, "three", "three"])}
+    pq.write_table(pa.table(columns), HERE / f"delta-{name}.parquet", data_page_version=version, use_dictionary=False, compression="none",
+                   column_encoding={"image": encoding, "note": encoding, "label": "DELTA_BINARY_PACKED"})

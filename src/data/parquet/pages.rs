@@ -1,0 +1,169 @@
+//! Checks of a page before it is decoded.
+//!
+//! The parquet crate reserves memory for as many values as a page announces, and aborts where there is not so much. So what a page announces is
+//! held against the bytes that it has.
+
+use parquet::basic::{Encoding, Type as Physical};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::{Page, PageMetadata, PageReader};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::RowGroupReader;
+use parquet::record::reader::RowIter;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, Type};
+
+/// A row group whose pages are checked.
+pub(super) struct Checked<'a>(pub &'a dyn RowGroupReader);
+
+impl RowGroupReader for Checked<'_> {
+    fn metadata(&self) -> &RowGroupMetaData {
+        self.0.metadata()
+    }
+
+    fn num_columns(&self) -> usize {
+        self.0.num_columns()
+    }
+
+    fn get_column_page_reader(&self, i: usize) -> Result<Box<dyn PageReader>> {
+        let column = self.metadata().schema_descr().column(i);
+        Ok(Box::new(Pages { pages: self.0.get_column_page_reader(i)?, column }))
+    }
+
+    fn get_column_bloom_filter(&self, i: usize) -> Option<&Sbbf> {
+        self.0.get_column_bloom_filter(i)
+    }
+
+    fn get_row_iter(&self, projection: Option<Type>) -> Result<RowIter<'_>> {
+        RowIter::from_row_group(projection, self)
+    }
+}
+
+struct Pages {
+    pages: Box<dyn PageReader>,
+    column: ColumnDescPtr,
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        let page = self.pages.get_next_page()?;
+        if let Some(page) = &page {
+            check(page, &self.column)?;
+        }
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        self.pages.skip_next_page()
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+fn check(page: &Page, column: &ColumnDescriptor) -> Result<()> {
+    let announced = match page {
+        Page::DictionaryPage { buf, num_values, .. } => {
+            let shortest = match column.physical_type() {
+                Physical::INT64 | Physical::DOUBLE => 8,
+                Physical::INT96 => 12,
+                // The number of bytes of a text comes first.
+                Physical::INT32 | Physical::FLOAT | Physical::BYTE_ARRAY => 4,
+                Physical::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.type_length()).unwrap_or(0).max(1),
+                Physical::BOOLEAN => 1,
+            };
+            return at_most(u64::from(*num_values), (buf.len() / shortest) as u64);
+        }
+        Page::DataPage { buf, encoding, .. } if delta(*encoding)? => announced(after_levels(buf, column)?),
+        Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, .. } if delta(*encoding)? => {
+            announced(skip(buf, u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len))?)
+        }
+        Page::DataPage { .. } | Page::DataPageV2 { .. } => return Ok(()),
+    };
+    at_most(announced.ok_or_else(short)?, u64::from(page.num_values()))
+}
+
+fn at_most(announced: u64, most: u64) -> Result<()> {
+    if announced <= most {
+        return Ok(());
+    }
+    Err(ParquetError::General(format!("a page announces {announced} values and has room for {most}")))
+}
+
+fn short() -> ParquetError {
+    ParquetError::EOF("a page is shorter than it says".to_owned())
+}
+
+/// Whether a page of that encoding says itself how many lengths it holds.
+fn delta(encoding: Encoding) -> Result<bool> {
+    match encoding {
+        Encoding::DELTA_LENGTH_BYTE_ARRAY => Ok(true),
+        // A text may begin as the one before it does: n bytes make n^2, and the column was to be refused by its footer.
+        Encoding::DELTA_BYTE_ARRAY => Err(ParquetError::General("a page has another encoding than its column's footer says".to_owned())),
+        _ => Ok(false),
+    }
+}
+
+/// The values of a version 1 page: what follows its repetition and definition levels, each of which is preceded by its length.
+fn after_levels<'a>(mut page: &'a [u8], column: &ColumnDescriptor) -> Result<&'a [u8]> {
+    for highest in [column.max_rep_level(), column.max_def_level()] {
+        if highest > 0 {
+            let (length, rest) = page.split_first_chunk().ok_or_else(short)?;
+            page = skip(rest, u64::from(u32::from_le_bytes(*length)))?;
+        }
+    }
+    Ok(page)
+}
+
+fn skip(bytes: &[u8], count: u64) -> Result<&[u8]> {
+    usize::try_from(count).ok().and_then(|count| bytes.get(count..)).ok_or_else(short)
+}
+
+/// The third number of a block of delta-encoded whole numbers: how many there are (after the block's size and its number of parts).
+fn announced(mut block: &[u8]) -> Option<u64> {
+    let mut number = || {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = block.split_first()?;
+            block = rest;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    number()?;
+    number()?;
+    number()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_seven_bits_a_byte() {
+        assert_eq!(announced(&[0x80, 0x01, 4, 0xe5, 0x8e, 0x26, 0]), Some(624_485));
+        assert_eq!(announced(&[0x80, 0x01, 4]), None);
+        assert_eq!(announced(&[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(u64::MAX));
+        assert_eq!(announced(&[0xff; 30]), None);
+    }
+
+    #[test]
+    fn a_page_cannot_hold_more_than_its_bytes_or_its_values() {
+        assert!(at_most(3, 3).is_ok());
+        let said = at_most(4, 3).unwrap_err().to_string();
+        assert!(said.ends_with("a page announces 4 values and has room for 3"), "{said}");
+        assert!(skip(&[0; 3], 4).is_err() && skip(&[0; 3], u64::MAX).is_err());
+        assert_eq!(skip(&[0; 3], 3).unwrap(), &[0u8; 0]);
+    }
+}
