@@ -38,6 +38,8 @@ pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, famil
 pub const FILE: &str = "calibration.json";
 /// Name of the file that holds the sources that are through, until all are.
 pub const PARTIAL: &str = "calibration.partial.json";
+/// Most bytes of results that are read.
+const MOST_RESULTS: u64 = 1 << 30;
 /// What is written beside [`FILE`] at the end: tables, curves and scores.
 const SHOWN: [&str; 3] = ["calibration.md", "roc.svg", "scores.svg"];
 /// Folder of the sources that are trained, inside the output folder.
@@ -192,7 +194,7 @@ fn policy_record(policy: &Policy) -> PolicyRecord {
 
 /// Sources that an earlier run got through with.
 fn earlier(path: &Path) -> Result<Vec<SourceRecord>, CalibrateError> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match store::read(path, MOST_RESULTS) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(CalibrateError::Read { path: path.to_owned(), source }),

@@ -164,7 +164,7 @@ fn prepare(global: &Global) -> anyhow::Result<()> {
         .num_threads(machine::threads(global.threads))
         .build_global()
         .context("cannot start the worker threads")?;
-    interrupt::listen()
+    interrupt::listen(global.quiet)
 }
 
 /// A path argument that must exist: a missing file is wrong usage, found before anything runs.

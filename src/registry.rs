@@ -7,7 +7,6 @@ mod beside;
 mod place;
 mod shards;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -167,7 +166,7 @@ pub fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> {
 
 /// A whole file of 1 to `most` bytes.
 fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, RegistryError> {
-    let file = File::open(path).map_err(|source| io(path, source))?;
+    let file = crate::store::open(path).map_err(|source| io(path, source))?;
     let length = file.metadata().map_err(|source| io(path, source))?.len();
     if length > most {
         return Err(RegistryError::TooLarge { path: path.to_owned(), bytes: length });

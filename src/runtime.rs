@@ -86,16 +86,20 @@ pub enum Host {
 pub struct Worker {
     program: PathBuf,
     limit: Duration,
+    loading: Duration,
 }
 
 impl Worker {
     /// The longest that one answer may take, unless said otherwise: to load a model, or to compute a batch.
     pub const LIMIT: Duration = Duration::from_mins(10);
 
+    /// The longest that loading the library may take, unless said otherwise.
+    pub const LOADING: Duration = Duration::from_mins(2);
+
     /// The program at this path, which calls [`serve`] when its first argument is [`WORKER`], as `heirloom` does. It must be of this
     /// version of heirloom.
     pub fn at(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), limit: Self::LIMIT }
+        Self { program: program.into(), limit: Self::LIMIT, loading: Self::LOADING }
     }
 
     /// The program that runs, which calls [`serve`] when its first argument is [`WORKER`].
@@ -105,10 +109,10 @@ impl Worker {
         Ok(Self::at(if cfg!(target_os = "linux") && linux.exists() { linux } else { std::env::current_exe()? }))
     }
 
-    /// The same with another limit for one answer.
+    /// The same with another limit for one answer, loading the library too.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
-        Self { limit, ..self }
+        Self { limit, loading: limit, ..self }
     }
 }
 

@@ -6,6 +6,7 @@ mod digest;
 mod fingerprint;
 mod heap;
 pub mod hub;
+mod open;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub(crate) use fingerprint::fingerprint;
 pub(crate) use fingerprint::golden;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use heap::{Heap, Kept};
+pub use open::{open, read};
 pub use rows::{Room, Rows, RowsError};
 pub(crate) use rows::{read_exact_at, write_all_at};
 

@@ -35,6 +35,8 @@ pub const RESULTS: &str = "study.json";
 pub const PARTIAL: &str = "study.partial.json";
 /// Name of the file that holds the tables.
 pub const TABLES: &str = "study.md";
+/// Most bytes of results that are read.
+const MOST_RESULTS: u64 = 1 << 30;
 /// Most certifications of one study.
 const MOST: usize = 2000;
 
@@ -347,7 +349,7 @@ impl Grid {
 pub fn begin(folder: &Path) -> Result<(), StudyError> {
     let failed = |path: PathBuf| move |source| StudyError::Series(SeriesError::Write { path, source });
     let results = folder.join(RESULTS);
-    let drawn = match std::fs::read(&results) {
+    let drawn = match store::read(&results, MOST_RESULTS) {
         Ok(bytes) => serde_json::from_slice::<Results>(&bytes).ok().and_then(|results| plots(&results).ok()).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
@@ -399,7 +401,7 @@ fn placed(finding: Finding, study: &str) -> Finding {
 
 /// What an earlier run of this version on such a machine finished. What it left is never written over unread.
 fn earlier(file: &Path, tool: &Tool) -> Result<Vec<Cell>, StudyError> {
-    let bytes = match std::fs::read(file) {
+    let bytes = match store::read(file, MOST_RESULTS) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(StudyError::Read { path: file.to_owned(), source }),

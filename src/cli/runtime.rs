@@ -15,7 +15,7 @@ pub struct Args {
     /// may be `off`, else one that is found: see `heirloom doctor`].
     #[arg(long, value_name = "PATH")]
     pub ort_lib: Option<OsString>,
-    /// End ONNX Runtime where it takes longer than this to load a model or to compute a batch [default: 10m].
+    /// End ONNX Runtime where it takes longer than this to load a model or to compute a batch [default: 10m; 2m to load the library].
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub ort_timeout: Option<Duration>,
 }
@@ -30,7 +30,11 @@ impl Args {
     /// A process of its own for it, which is this program once more.
     pub(super) fn host(&self) -> Result<Host, RuntimeError> {
         let failed = |error: std::io::Error| RuntimeError::Worker { program: "heirloom".into(), reason: error.to_string() };
-        Ok(Host::Worker(Worker::this_program().map_err(failed)?.within(self.ort_timeout.unwrap_or(Worker::LIMIT))))
+        let worker = Worker::this_program().map_err(failed)?;
+        Ok(Host::Worker(match self.ort_timeout {
+            Some(limit) => worker.within(limit),
+            None => worker,
+        }))
     }
 
     /// Loads the library, on the card where heirloom computes on one. A library that was found and does not fit, or knows no cards, is

@@ -20,7 +20,7 @@ pub(super) fn known(value: String) -> String {
 /// Joins the file's columns to the pictures; says which pictures and which lines found no partner.
 pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
     let name = path.display().to_string();
-    let file = std::fs::File::open(path).map_err(|source| DataError::Read { path: name.clone(), source })?;
+    let file = crate::store::open(path).map_err(|source| DataError::Read { path: name.clone(), source })?;
     join_from(file, &name, parts)
 }
 

@@ -12,6 +12,9 @@ const PIXELS: usize = 3 * SIDE * SIDE;
 /// Most bytes of one file: the largest, CIFAR-100's `train.bin`, has 154 MB.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// Largest file of the names of classes that is read.
+const MAX_NAMES: u64 = 1 << 16;
+
 /// Reads one split of CIFAR-10 (`data_batch_*.bin`, `test_batch.bin`) or, with fine labels, CIFAR-100 (`train.bin`, `test.bin`).
 pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let hundred = folder.join("train.bin").is_file() || folder.join("test.bin").is_file();
@@ -45,15 +48,11 @@ fn batches(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 fn load(file: &Path) -> Result<Arc<[u8]>, DataError> {
     let unreadable = |source| DataError::Read { path: file.display().to_string(), source };
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(broken(file, "it is not a regular file".to_owned()));
+    let bytes = crate::store::read(file, MAX_BYTES).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(broken(file, format!("it is longer than {MAX_BYTES} bytes")));
     }
-    let length = metadata.len();
-    if length > MAX_BYTES {
-        return Err(broken(file, format!("it is {length} bytes long")));
-    }
-    Ok(std::fs::read(file).map_err(unreadable)?.into())
+    Ok(bytes.into())
 }
 
 pub(super) fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
@@ -78,10 +77,14 @@ pub(super) fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Re
 
 /// One name a line; without the file the classes are numbers.
 fn class_names(path: &Path) -> Result<Option<Vec<String>>, DataError> {
-    if !path.is_file() {
+    if matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
+    let bytes = crate::store::read(path, MAX_NAMES).map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
+    if bytes.len() as u64 > MAX_NAMES {
+        return Err(broken(path, format!("it is longer than {MAX_NAMES} bytes, too much for names of classes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| broken(path, "it is not UTF-8".to_owned()))?;
     Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
 }
 

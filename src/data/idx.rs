@@ -41,7 +41,7 @@ fn load<const N: usize>(folder: &Path, name: &str) -> Result<([usize; N], Vec<u8
     let (plain, packed) = (folder.join(name), folder.join(format!("{name}.gz")));
     let path = if plain.is_file() || !packed.is_file() { &plain } else { &packed };
     let unreadable = |source| DataError::Read { path: path.display().to_string(), source };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let file = crate::store::open(path).map_err(unreadable)?;
     if path == &packed {
         parse(flate2::read::GzDecoder::new(std::io::BufReader::new(file)), &path.display().to_string())
     } else {

@@ -5,7 +5,6 @@
 mod pages;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -
     let root = if root == resolved { root.parent().map(Path::to_path_buf).unwrap_or_default() } else { root };
     let mut all = Rows::default();
     for file in files {
-        let reader = File::open(&file).map_err(|source| DataError::Read { path: file.display().to_string(), source })?;
+        let reader = crate::store::open(&file).map_err(|source| DataError::Read { path: file.display().to_string(), source })?;
         let part = read_file(reader, &relative_id(&file, &root), want)?;
         match (&all.classes, &part.classes) {
             (Some(one), Some(other)) if one != other => {

@@ -95,11 +95,15 @@ impl Picture {
 
 /// An encoded picture of more bytes than its pixels could have is not read.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if length > 8 * decode::MAX_PIXELS {
+    const MOST: u64 = 8 * decode::MAX_PIXELS;
+    let file = crate::store::open(path).map_err(|e| e.to_string())?;
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    if length > MOST {
         return Err(format!("it is {length} bytes long"));
     }
-    std::fs::read(path).map_err(|e| e.to_string())
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MOST), &mut bytes).map_err(|e| e.to_string())?;
+    Ok(bytes)
 }
 
 /// A label as a file gives it.

@@ -83,13 +83,7 @@ pub(super) fn compute(
             let reduced = match kind {
                 Reduce::Mean => x.mean_keepdim(axes.as_slice())?,
                 Reduce::Sum => x.sum_keepdim(axes.as_slice())?,
-                Reduce::Max => {
-                    let mut out = x.clone();
-                    for &axis in axes {
-                        out = out.max_keepdim(axis)?;
-                    }
-                    out
-                }
+                Reduce::Max => greatest(x, axes)?,
             };
             reduced.reshape(shape)?
         }
@@ -261,6 +255,16 @@ pub(super) fn same_shape(kind: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor>
         let (va, vb) = (View::of(a), View::of(b));
         tensor(elementwise::binary::<T>(kind, va.slice()?, vb.slice()?), a.dims())
     })
+}
+
+/// The greatest along axes, which stay with size 1; NaN where there is one. (candle's own passes over NaN, and a damaged network counts as sound.)
+fn greatest(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    let mut out = x.clone();
+    let mut unknown = x.ne(x)?.to_dtype(x.dtype())?;
+    for &axis in axes {
+        (out, unknown) = (out.max_keepdim(axis)?, unknown.max_keepdim(axis)?);
+    }
+    unknown.ne(0.0)?.where_cond(&out.zeros_like()?.affine(1.0, f64::NAN)?, &out)
 }
 
 /// Broadcast to a shape, every number in its place.

@@ -108,7 +108,7 @@ pub(super) fn digest(policy: &Policy) -> Digest {
     let files = single.flat_map(|trigger| files_of(trigger, "")).map(|(_, path, _)| path);
     for path in files.chain(policy.file.target.attributes.as_deref()) {
         // In pieces: a file may be as large as a disk.
-        let contents = std::fs::File::open(policy.path(path)).and_then(Digest::of_reader).ok();
+        let contents = crate::store::open(&policy.path(path)).and_then(Digest::of_reader).ok();
         feed.field("file", &contents);
     }
     feed.finish()

@@ -107,7 +107,10 @@ fn snapshot(folder: &Path) -> Result<Option<PathBuf>, RegistryError> {
     let wrong = |reason: String| RegistryError::Snapshot { path: folder.to_owned(), reason };
     let main = folder.join("refs").join("main");
     let revision = match std::fs::metadata(&main) {
-        Ok(found) if found.len() <= MAX_REVISION => std::fs::read_to_string(&main).map_err(|source| io(&main, source))?.trim().to_owned(),
+        Ok(found) if found.len() <= MAX_REVISION => {
+            let name = crate::store::read(&main, MAX_REVISION).map_err(|source| io(&main, source))?;
+            String::from_utf8_lossy(&name).trim().to_owned()
+        }
         Ok(_) => return Err(wrong("refs/main is no name of a revision".into())),
         Err(_) => match names(&snapshots)?.as_slice() {
             [one] => one.clone(),

@@ -106,7 +106,7 @@ fn read_at_most(path: &Path, most: u64, open: impl FnOnce(std::fs::File) -> Box<
         std::io::ErrorKind::UnexpectedEof => ReadError::Truncated { path: path.to_owned() },
         _ => ReadError::Io { path: path.to_owned(), source },
     };
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = crate::store::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     open(file).take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > most {

@@ -1,13 +1,16 @@
 //! The program's side of a worker: starts it, asks it, and says how it ended.
 
+mod process;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::process::{Pipe, Watch};
 use super::network::Output;
 use super::wire::{self, Fault, PROTOCOL, Reply, Request};
 use super::{Provider, Runtime, RuntimeError, Worker, memory};
@@ -51,6 +54,7 @@ impl Workers {
 /// One worker process. It ends when this is dropped, and when this process does.
 pub(super) struct Client {
     library: PathBuf,
+    /// The time for an answer.
     limit: Duration,
     pipes: Mutex<Pipes>,
     watch: Arc<Watch>,
@@ -60,8 +64,8 @@ pub(super) struct Client {
 }
 
 struct Pipes {
-    requests: Option<ChildStdin>,
-    replies: BufReader<ChildStdout>,
+    requests: Option<Pipe<ChildStdin>>,
+    replies: BufReader<Pipe<ChildStdout>>,
     /// The last that it said on stderr.
     said: Option<JoinHandle<Vec<String>>>,
     next: u64,
@@ -80,13 +84,16 @@ impl Client {
         let mut command = Command::new(&worker.program);
         // Of a panic the message is enough.
         command.arg(super::WORKER).arg(library).arg(place.path()).env("RUST_BACKTRACE", "0");
+        // With what a library starts it is a group of its own, which is ended as one.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|e| failed(e.to_string()))?;
         let (Some(requests), Some(replies), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(failed("it has no standard streams".into()));
         };
         let spawn = |error: io::Error| failed(error.to_string());
-        let watch = Arc::new(Watch { state: Mutex::new(State { child, left: None, late: false, over: false }), changed: Condvar::new() });
+        let watch = Arc::new(Watch::of(child));
         let watched = Arc::clone(&watch);
         let watcher = std::thread::Builder::new().name("ort-watch".into()).spawn(move || watched.run());
         let said = std::thread::Builder::new().name("ort-stderr".into()).spawn(move || listen(errors));
@@ -97,9 +104,18 @@ impl Client {
                 return Err(spawn(error));
             }
         };
-        let pipes = Mutex::new(Pipes { requests: Some(requests), replies: BufReader::new(replies), said: Some(said), next: 0 });
-        let client = Self { library: library.to_owned(), limit: worker.limit, pipes, watch, watcher: Some(watcher), memory };
+        let (requests, replies) = (Pipe::new(requests, &watch), Pipe::new(replies, &watch));
+        let pipes = match (requests, replies) {
+            (Ok(requests), Ok(replies)) => Pipes { requests: Some(requests), replies: BufReader::new(replies), said: Some(said), next: 0 },
+            (Err(error), _) | (_, Err(error)) => {
+                watch.end();
+                return Err(spawn(error));
+            }
+        };
+        let pipes = Mutex::new(pipes);
+        let mut client = Self { library: library.to_owned(), limit: worker.loading, pipes, watch, watcher: Some(watcher), memory };
         let reply = client.ask(&Request::Open, &[], &format!("while its library {} was loaded", library.display()))?;
+        client.limit = worker.limit;
         // It has the memory open by now.
         drop(place);
         match reply {
@@ -212,7 +228,7 @@ impl Client {
             Err(error) => {
                 pipes.requests = None;
                 let status = self.watch.end();
-                let said = pipes.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
+                let said = pipes.said.take().and_then(soon).unwrap_or_default();
                 for line in &said {
                     tracing::warn!("ONNX Runtime's worker: {line}");
                 }
@@ -261,83 +277,21 @@ impl Drop for Client {
         pipes.requests = None;
         self.watch.end();
         // Both end with the process: nothing is left behind.
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
-        }
-        if let Some(said) = pipes.said.take() {
-            let _ = said.join();
-        }
+        let _ = self.watcher.take().and_then(soon);
+        let _ = pipes.said.take().and_then(soon);
     }
 }
 
-/// Ends the worker where an answer takes too long. What waits for the answer then finds the worker gone.
-struct Watch {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    child: Child,
-    /// What is left of the time for the present request.
-    left: Option<Duration>,
-    late: bool,
-    over: bool,
-}
-
-impl Watch {
-    /// One turn of watching. Time is counted in turns, so that a machine or a terminal that sleeps does not use it up.
-    const TURN: Duration = Duration::from_millis(250);
-
-    fn begin(&self, limit: Duration) {
-        lock(&self.state).left = Some(limit);
-        self.changed.notify_all();
-    }
-
-    /// The request is through. Whether the worker was ended for being late.
-    fn done(&self) -> bool {
-        let mut state = lock(&self.state);
-        state.left = None;
-        state.late
-    }
-
-    /// Ends the worker, if it has not ended, and takes its status.
-    fn end(&self) -> Option<ExitStatus> {
-        let mut state = lock(&self.state);
-        state.over = true;
-        // A crash is on its way where the pipe broke: its own status says more than that of being killed.
-        let clock = Instant::now();
-        let status = loop {
-            match state.child.try_wait() {
-                Ok(None) if !state.late && clock.elapsed() < Duration::from_millis(100) => std::thread::sleep(Duration::from_millis(2)),
-                Ok(None) | Err(_) => {
-                    let _ = state.child.kill();
-                    break state.child.wait().ok();
-                }
-                Ok(status) => break status,
-            }
-        };
-        self.changed.notify_all();
-        status
-    }
-
-    fn run(&self) {
-        let mut state = lock(&self.state);
-        while !state.over {
-            if state.left.is_none() {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let clock = Instant::now();
-            state = self.changed.wait_timeout(state, Self::TURN).unwrap_or_else(PoisonError::into_inner).0;
-            let Some(left) = state.left else { continue };
-            let left = left.saturating_sub(clock.elapsed().min(2 * Self::TURN));
-            state.left = Some(left);
-            if left.is_zero() && !state.late {
-                state.late = true;
-                let _ = state.child.kill();
-            }
+/// What a thread gives that ends about now. A process that left the worker's group may hold its streams for ever: then there is nothing.
+fn soon<T>(thread: JoinHandle<T>) -> Option<T> {
+    let clock = Instant::now();
+    while !thread.is_finished() {
+        if clock.elapsed() > Duration::from_secs(1) {
+            return None;
         }
+        std::thread::sleep(Duration::from_millis(1));
     }
+    thread.join().ok()
 }
 
 /// The last lines that a worker says, each bounded. Ends with it.

@@ -9,6 +9,11 @@ use super::RuntimeError;
 pub(super) fn named(path: &Path) -> Result<PathBuf, RuntimeError> {
     let missing = || RuntimeError::Missing { path: path.to_owned() };
     let found = if path.is_dir() { libraries(path).into_iter().next().ok_or_else(missing)? } else { path.to_owned() };
+    // Loading what is no regular file may never come back.
+    crate::store::open(&found).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => missing(),
+        _ => RuntimeError::NotALibrary { path: found.clone(), reason: error.to_string() },
+    })?;
     // Absolute, because the loader looks through the system's folders for a bare name.
     found.canonicalize().map_err(|_| missing())
 }

@@ -49,7 +49,7 @@ fn run(library: PathBuf, shared: &std::path::Path) -> io::Result<()> {
     // A program of a user's may have one already.
     let _ = log.try_init();
     let memory = memory::open(shared)?;
-    // What the program decides is none of this process's business: Ctrl-C reaches both.
+    // What the program decides is none of this process's business: a signal may be sent to both.
     ctrlc::set_handler(|| {}).map_err(io::Error::other)?;
     let (send, work) = mpsc::sync_channel(1);
     // Read beside the work, so that the end of the program is noticed in the middle of a batch.
@@ -99,10 +99,15 @@ fn answers() -> io::Result<File> {
     }
 }
 
-/// Ends this process at once: the program is gone, and a batch may still be computed.
+/// Ends this process at once, and those that it started: the program is gone, and a batch may still be computed.
 fn leave() {
     #[cfg(unix)]
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    {
+        use rustix::process::{Signal, getpid, kill_process, kill_process_group};
+        // What the library started ends too, where the program made this process the head of a group.
+        let _ = kill_process_group(getpid(), Signal::KILL);
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
     std::process::abort();
 }
 

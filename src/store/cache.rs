@@ -107,7 +107,7 @@ impl Cache {
     /// The bytes of an entry, if it is there and whole.
     pub fn get(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key);
-        let mut bytes = std::fs::read(&path).ok()?;
+        let mut bytes = super::read(&path, u64::MAX).ok()?;
         let Some(start) = contents(&key.hash, &bytes) else {
             tracing::warn!(path = %path.display(), "a damaged cache entry is thrown away");
             // Another process may have done so before.
@@ -174,7 +174,7 @@ impl Cache {
         // An entry of an older program has a hash of its contents alone; no key of this one leads to it.
         let sound = |entry: &Entry| {
             let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            std::fs::read(&entry.path).is_ok_and(|bytes| whole(name, &bytes).or_else(|| whole("", &bytes)).is_some())
+            super::read(&entry.path, u64::MAX).is_ok_and(|bytes| whole(name, &bytes).or_else(|| whole("", &bytes)).is_some())
         };
         let (sound, damaged): (Vec<Entry>, Vec<Entry>) = self.entries()?.into_iter().partition(sound);
         damaged.iter().try_for_each(|entry| remove(&entry.path))?;
@@ -210,7 +210,7 @@ fn contents(key: &str, bytes: &[u8]) -> Option<usize> {
 
 /// What an entry says it is, without reading the rest of it.
 fn line(path: &Path) -> Option<Line> {
-    let mut file = BufReader::new(std::fs::File::open(path).ok()?);
+    let mut file = BufReader::new(super::open(path).ok()?);
     file.read_exact(&mut [0; HASH]).ok()?;
     let mut line = Vec::new();
     file.take(LINE).read_until(b'\n', &mut line).ok()?;

@@ -1,6 +1,5 @@
 //! Trigger pictures from files, bounded before they are believed.
 
-use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -40,12 +39,7 @@ impl Loaded {
 /// Reads a trigger file of bounded size.
 pub(super) fn load(base: &Path, path: &Path) -> Result<Loaded, TransformError> {
     let path = base.join(path);
-    let read = |path: &Path| -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    match read(&path) {
+    match crate::store::read(&path, MAX_BYTES) {
         Ok(bytes) if bytes.len() as u64 > MAX_BYTES => {
             Err(TransformError::Content { path, reason: format!("larger than {} MiB; use a smaller file", MAX_BYTES >> 20) })
         }

@@ -109,3 +109,35 @@ fn modules_import_only_from_layers_before_theirs() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A named pipe or a device must not be read, by whichever way a file is opened: only `store` does.
+#[test]
+fn only_the_store_opens_files_to_read() {
+    /// Files of the system's or the program's own, and what only tests read.
+    const OTHERS: [&str; 6] = [
+        "store/open.rs",
+        "engine/subject.rs",
+        "engine/kept.rs",
+        "cli/doctor.rs",
+        "model/safetensors/golden.rs",
+        "model/preprocessing/golden.rs",
+    ];
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let mut wrong = Vec::new();
+    for path in files {
+        let inside = path.strip_prefix(&src).expect("inside src").display().to_string();
+        if OTHERS.contains(&inside.as_str()) || inside.contains("tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+        for (number, line) in text[..end].lines().enumerate() {
+            if ["File::open(", "fs::read(", "fs::read_to_string("].iter().any(|call| line.contains(call)) {
+                wrong.push(format!("src/{inside}:{}: use `store::open` or `store::read`", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,5 +1,6 @@
 //! Files as pyarrow and Hugging Face `datasets` write them (tests/golden/parquet/make.py).
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use super::*;

@@ -197,6 +197,13 @@ fn composed_functions_keep_nan_and_have_gradient_zero_at_zero() {
     };
     let d = composed::gradients(&relu, &step, &Tensor::ones(4, DType::F32, &Device::Cpu).unwrap(), false).unwrap();
     assert_eq!(d[0].as_ref().unwrap().to_vec1::<f32>().unwrap()[1..], [0.0, 0.0, 1.0]);
+    for (numbers, expected) in [([1.0, f32::NAN, 2.0], f32::NAN), ([f32::NAN; 3], f32::NAN), ([f32::NEG_INFINITY, -3.0, -2.0], -2.0)] {
+        let x = Tensor::new(&numbers, &Device::Cpu).unwrap();
+        let greatest = Op::Reduce { kind: Reduce::Max, axes: vec![0], keep: false };
+        let (y, _) = composed::compute(&greatest, &[&x], &[], Norm::Batch, false).unwrap();
+        let y = y.to_scalar::<f32>().unwrap();
+        assert!(y.to_bits() == expected.to_bits() || (y.is_nan() && expected.is_nan()), "{numbers:?}: {y}");
+    }
     let map = Tensor::new(&[[[[1.0f32, f32::NAN], [2.0, 3.0]]]], &Device::Cpu).unwrap();
     let pool = Op::MaxPool(window([2, 2], [1, 1], [0; 4], [1, 1]));
     let (y, _) = composed::compute(&pool, &[&map], &[1, 1, 1, 1], Norm::Batch, false).unwrap();

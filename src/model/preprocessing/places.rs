@@ -21,7 +21,7 @@ pub(in crate::model) fn beside(checkpoint: &Path, name: &str) -> Result<Option<V
         return Err(fail("it has the name of a file that says how the checkpoint is meant, and is no file".into()));
     }
     let mut text = String::new();
-    let file = std::fs::File::open(&path).map_err(|e| fail(e.to_string()))?;
+    let file = crate::store::open(&path).map_err(|e| fail(e.to_string()))?;
     file.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
     if text.len() as u64 > MAX_CONFIG {
         return Err(fail(format!("more than {MAX_CONFIG} bytes")));

@@ -138,13 +138,13 @@ fn after_an_end_there_is_a_new_worker_and_the_old_one_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = start(&worker(folder.path(), &opened(), LISTEN)).unwrap();
     let Place::There(workers) = &runtime.place else { panic!("not in a worker") };
-    let id = |client: &Client| super::lock(&client.watch.state).child.id();
+    let id = |client: &Client| client.watch.id();
     let (first, again) = (workers.client().unwrap(), workers.client().unwrap());
     assert_eq!(id(&first), id(&again));
     let process = format!("/proc/{}", id(&first));
     let there = Path::new("/proc/self").exists();
     assert_eq!(Path::new(&process).exists(), there);
-    super::lock(&first.watch.state).child.kill().unwrap();
+    first.watch.kill();
     assert!(first.provides(Provider::Cpu).unwrap_err().is_end());
     // It was waited for: nothing of it is left.
     assert!(!Path::new(&process).exists());
@@ -154,6 +154,39 @@ fn after_an_end_there_is_a_new_worker_and_the_old_one_is_gone() {
     let process = format!("/proc/{}", id(&next));
     drop((first, again, next, runtime));
     assert!(!Path::new(&process).exists());
+}
+
+/// Whether a process is there that has not ended.
+#[cfg(target_os = "linux")]
+fn runs(id: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_library_starts_ends_with_the_worker_and_is_not_waited_for() {
+    // One in the worker's group, and one that left it: both hold its streams.
+    for (starts, ends) in [("", true), ("setsid ", false)] {
+        for then in ["exit 3", "kill -SEGV $$", "sleep 100"] {
+            let folder = tempfile::tempdir().unwrap();
+            let number = folder.path().join("number");
+            let script = format!(
+                "{starts}sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 100' &\nwhile [ ! -e {0} ]; do sleep 0.05; done\n{then}",
+                number.display()
+            );
+            let limit = Duration::from_secs(2);
+            let clock = std::time::Instant::now();
+            let error = start(&worker(folder.path(), b"", &script).within(limit)).unwrap_err();
+            assert!(clock.elapsed() < Duration::from_secs(20), "{starts}{then}: it was waited for");
+            assert_eq!(matches!(error, RuntimeError::Late { .. }), then == "sleep 100", "{starts}{then}: {error}");
+            let id = std::fs::read_to_string(&number).unwrap();
+            assert_eq!(runs(id.trim()), !ends, "{starts}{then}");
+            if !ends {
+                let id = rustix::process::Pid::from_raw(id.trim().parse().unwrap()).unwrap();
+                rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! Files are opened for reading here, and nowhere else.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Opens a file for reading. An error for what is no regular file (or a link to one): a named pipe may never have a writer, a device never end.
+pub fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    // Without this, opening a named pipe waits for its writer.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    Err(io::Error::other("it is a pipe, a device or a socket; only regular files are read"))
+}
+
+/// The bytes of a file of at most `most` bytes; of a longer one `most + 1`, by which it is known to be too long.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regular_file_and_a_link_to_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"abc").unwrap();
+        assert_eq!(
+            (read(&path, 3).unwrap(), read(&path, 2).unwrap(), read(&path, 1).unwrap()),
+            (b"abc".to_vec(), b"abc".to_vec(), b"ab".to_vec())
+        );
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert_eq!(read(&link, u64::MAX).unwrap(), b"abc");
+        }
+        assert_eq!(open(folder.path()).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(open(&folder.path().join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_may_never_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let socket = folder.path().join("socket");
+        let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            assert!(open(path).unwrap_err().to_string().contains("only regular files are read"), "{}", path.display());
+        }
+        // The system itself opens no socket.
+        assert!(open(&socket).is_err());
+    }
+}
