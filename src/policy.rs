@@ -13,7 +13,6 @@ mod starter;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -219,10 +218,7 @@ pub fn load(path: &Path) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
 /// [`load`] with options.
 pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
     let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|source| PolicyError::Read { name: name.clone(), source })?;
+    let bytes = crate::store::read(path, FILE_LIMIT as u64).map_err(|source| PolicyError::Read { name: name.clone(), source })?;
     if bytes.len() > FILE_LIMIT {
         return Err(PolicyError::TooLarge { name });
     }
@@ -255,8 +251,7 @@ pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(
 
 /// The text of a specification, of bounded size.
 pub fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    let bytes = crate::store::read(path, FILE_LIMIT as u64)?;
     let wrong = |reason: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, reason.to_owned());
     if bytes.len() > FILE_LIMIT {
         return Err(wrong("it is larger than 1 MiB"));

@@ -1,7 +1,6 @@
 //! The report: versioned findings with full provenance, all that any renderer needs.
 //!
-//! Renderers are pure and take only a [`Report`]: `json` and `junit` for machines, `table` for terminals, `summary`
-//! (Markdown) for pull requests. The outcomes of every picture are in a compressed file beside it, linked by
+//! Renderers are pure and take only a [`Report`]: those of files are listed in `formats`, and `table` is for terminals. The outcomes of every picture are in a compressed file beside it, linked by
 //! digest, so that a report can be judged again without running anything.
 
 use std::collections::BTreeMap;
@@ -19,7 +18,9 @@ use crate::registry::ModelRef;
 use crate::store::Digest;
 use crate::tune::Mode;
 
+mod badge;
 mod clock;
+mod formats;
 mod incomplete;
 pub mod json;
 pub mod junit;
@@ -35,6 +36,7 @@ mod write;
 mod samples;
 
 pub use clock::utc;
+pub use formats::files;
 pub use incomplete::{Incomplete, Status};
 pub use pictures::Sheet;
 pub use read::ReadError;

@@ -22,8 +22,9 @@ Examples:
   heirloom certify model.onnx --report-only              look before you gate
   heirloom certify model.onnx --format json | jq .summary
 
-Writes report.json, junit.xml, summary.md and measurements.json.gz into the output folder, whatever the verdict. An earlier report
-there is removed first; where there is no verdict, the reports say so.
+Writes report.json, junit.xml, summary.md, badge.json and measurements.json.gz into the output
+folder, whatever the verdict. An earlier report there is removed first; where there is no verdict,
+the reports say so.
 The exit code is the verdict: see `heirloom --help`.";
 
 /// Certify a checkpoint: find out what it hands down, and give a verdict.

@@ -54,7 +54,7 @@ pub(super) fn not_begun(root: Command, arguments: &[OsString], error: &str, code
         };
         // That a folder cannot be written into may be the very mistake; what matters is a report that is still there.
         if let Err(unmarked) = marked
-            && ["report.json", "junit.xml", "summary.md"].iter().any(|name| folder.join(name).exists())
+            && report::files().any(|name| folder.join(name).exists())
         {
             say(&format!("warning: {}: it holds an earlier report", printable(&unmarked)));
         }

@@ -39,7 +39,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         let name = file.display().to_string();
         match policy::load(file) {
             Ok((policy, mut remarks)) => {
-                let text = std::fs::read_to_string(file)?;
+                let text = policy::read_text(file)?;
                 // Where a file is missing, that is what there is to say of the data.
                 if remarks.is_empty() {
                     remarks.extend(of_data(&policy, &text));

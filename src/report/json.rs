@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 
+use super::formats::Format;
 use super::{Incomplete, Report};
 
 /// What a `report.json` holds: a report, or what stands in its place where there is no verdict.
@@ -14,6 +15,9 @@ enum File {
     /// There is none: the file has `status`.
     Incomplete(Incomplete),
 }
+
+pub(super) const FORMAT: Format =
+    Format { name: "report.json", report: |report| Ok(render(report)?.into_bytes()), incomplete: |of| Ok(incomplete(of)?.into_bytes()) };
 
 /// The report as indented JSON with a final line break.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {

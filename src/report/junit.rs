@@ -9,7 +9,8 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesCData, BytesDecl, BytesText, Event};
 use serde_json::json;
 
-use super::{CanaryStatus, Incomplete, Report, clock, text};
+use super::formats::Format;
+use super::{CanaryStatus, Incomplete, Report, WriteError, clock, text};
 use crate::gate::{Finding, Verdict};
 
 /// One suite; its totals are counted from its cases.
@@ -55,6 +56,12 @@ impl Element {
         }
     }
 }
+
+pub(super) const FORMAT: Format = Format {
+    name: "junit.xml",
+    report: |report| render(report).map_err(WriteError::Junit),
+    incomplete: |of| incomplete(of).map_err(WriteError::Junit),
+};
 
 /// The report as JUnit XML.
 pub fn render(report: &Report) -> io::Result<Vec<u8>> {

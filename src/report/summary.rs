@@ -2,9 +2,13 @@
 
 use std::fmt::Write;
 
+use super::formats::Format;
 use super::text::printable;
 use super::{CanaryStatus, Incomplete, Report, Status, text};
 use crate::gate::{Finding, Verdict};
+
+pub(super) const FORMAT: Format =
+    Format { name: "summary.md", report: |report| Ok(render(report).into_bytes()), incomplete: |of| Ok(incomplete(of).into_bytes()) };
 
 /// The report as Markdown.
 pub fn render(report: &Report) -> String {

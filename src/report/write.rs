@@ -6,35 +6,10 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{Incomplete, MEASUREMENTS_FILE, Report, Sheet, Sidecar, json, junit, summary};
+use super::formats::{FORMATS, files};
+use super::{Incomplete, MEASUREMENTS_FILE, Report, Sheet, Sidecar};
 use crate::probe::Measurement;
 use crate::store::{Digest, Staged, remove_if_there, stage};
-
-/// A file of the report's folder that says what the verdict is: its name, with a verdict and without.
-struct Format {
-    name: &'static str,
-    report: fn(&Report) -> Result<Vec<u8>, WriteError>,
-    incomplete: fn(&Incomplete) -> Result<Vec<u8>, WriteError>,
-}
-
-/// All of them. `report.json` comes last, so that one with a verdict is complete.
-const FORMATS: [Format; 3] = [
-    Format {
-        name: "junit.xml",
-        report: |report| junit::render(report).map_err(WriteError::Junit),
-        incomplete: |incomplete| junit::incomplete(incomplete).map_err(WriteError::Junit),
-    },
-    Format {
-        name: "summary.md",
-        report: |report| Ok(summary::render(report).into_bytes()),
-        incomplete: |incomplete| Ok(summary::incomplete(incomplete).into_bytes()),
-    },
-    Format {
-        name: "report.json",
-        report: |report| Ok(json::render(report)?.into_bytes()),
-        incomplete: |incomplete| Ok(json::incomplete(incomplete)?.into_bytes()),
-    },
-];
 
 /// Marks a folder, which is created if need be, as that of a run that has begun: no earlier report can be taken for its own, whatever
 /// ends it. Earlier files are removed first, which a full disk allows too; then the mark is written in every format.
@@ -45,7 +20,7 @@ pub fn begin(incomplete: &Incomplete, folder: &Path) -> Result<(), WriteError> {
     // Pictures are no verdict, and those of another run are misread all the same.
     let sheets = Report::read(folder).map(|report| report.pictures).unwrap_or_default();
     let sheets = sheets.into_iter().filter(|name| Sheet::is_name(name));
-    for name in FORMATS.iter().map(|format| format.name.to_owned()).chain([MEASUREMENTS_FILE.to_owned()]).chain(sheets) {
+    for name in files().map(str::to_owned).chain(sheets) {
         let path = folder.join(name);
         remove_if_there(&path).map_err(|source| WriteError::Io { path, source })?;
     }
@@ -58,7 +33,7 @@ pub fn write_incomplete(incomplete: &Incomplete, folder: &Path) -> Result<(), Wr
     write(files.collect::<Result<_, WriteError>>()?, folder).map(drop)
 }
 
-/// Writes `measurements.json.gz`, the sheets of pictures, `junit.xml`, `summary.md` and `report.json` into a folder, which is
+/// Writes the measurements, the sheets of pictures and a report in every format into a folder, which is
 /// created if need be. None is changed unless all could be written: a full disk leaves there what [`begin`] wrote. The report names
 /// the measurements by digest.
 pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
@@ -162,7 +137,7 @@ mod tests {
             files.iter().map(|f| f.file_name().unwrap().to_string_lossy().into_owned()).collect()
         };
         let first = names(write_all(&samples::fail(), &samples::measurements(), &[], &one).unwrap());
-        assert_eq!(first, ["measurements.json.gz", "junit.xml", "summary.md", "report.json"]);
+        assert_eq!(first, super::files().collect::<Vec<_>>());
         write_all(&samples::fail(), &samples::measurements(), &[], &two).unwrap();
         for name in first {
             assert_eq!(std::fs::read(one.join(&name)).unwrap(), std::fs::read(two.join(&name)).unwrap(), "{name}");
@@ -178,7 +153,7 @@ mod tests {
         std::fs::write(&blocked, "x").unwrap();
         assert!(matches!(write_all(&samples::fail(), &[], &[], &blocked), Err(super::WriteError::NotAFolder { .. })));
         assert_eq!(std::fs::read(folder.path().join("report.json")).unwrap(), before);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), super::files().count() + 1);
     }
 
     #[test]

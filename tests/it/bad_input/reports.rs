@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use super::{clean_model, folder, names, refused};
 use crate::run::{file, heirloom, text};
 
-pub const FILES: [&str; 4] = ["junit.xml", "measurements.json.gz", "report.json", "summary.md"];
+pub const FILES: [&str; 5] = ["badge.json", "junit.xml", "measurements.json.gz", "report.json", "summary.md"];
 
 /// The files of one certification, shared by the tests.
 static CERTIFIED: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
@@ -41,7 +41,7 @@ fn refuse(folder: &Path, policy: &str, said: &[&str]) {
 #[track_caller]
 pub fn no_verdict(folder: &Path, status: &str, code: i32, said: &str) {
     let held: Vec<String> = names(folder).into_iter().filter(|name| name != "policy" && name != "policy.yaml").collect();
-    assert_eq!(held, ["junit.xml", "report.json", "summary.md"], "{}", folder.display());
+    assert_eq!(held, ["badge.json", "junit.xml", "report.json", "summary.md"], "{}", folder.display());
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
     let report: serde_json::Value = serde_json::from_str(&read("report.json")).expect("JSON");
     assert_eq!((&report["status"], &report["exit_code"], &report["findings"]), (&status.into(), &code.into(), &serde_json::json!([])));
