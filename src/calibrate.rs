@@ -12,6 +12,7 @@ use crate::policy::Policy;
 use crate::registry;
 use crate::report::plot::PlotError;
 use crate::series::{Series, SeriesError};
+use crate::spec::SpecError;
 use crate::store::{self, Digest};
 
 mod analysis;
@@ -32,7 +33,7 @@ pub use analysis::{
 };
 pub use markdown::{brief, render};
 pub use record::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, schema};
-pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, parse};
+pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, fits, load, parse};
 
 /// Name of the file that holds everything, once all is through.
 pub const FILE: &str = "calibration.json";
@@ -242,8 +243,11 @@ fn write(calibration: &Calibration, output: &Path) -> Result<Vec<PathBuf>, Calib
 /// Why there is no calibration.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    /// The file does not say what to calibrate.
-    #[error("the specification cannot be read: {0}")]
+    /// The file cannot be read, or has mistakes.
+    #[error(transparent)]
+    Invalid(#[from] SpecError),
+    /// What it asks for cannot be had.
+    #[error("the specification cannot be used: {0}")]
     Spec(String),
     /// A group names a rule that the policy does not have.
     #[error("there is no backdoor rule `{rule}` in the policy: it has {known}")]

@@ -1,5 +1,6 @@
 //! Where a statement came from, and what is wrong with it: spans, origins, diagnostics.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
@@ -54,7 +55,7 @@ pub struct Diagnostic {
     /// Whether it stops the run.
     pub level: Level,
     /// A stable identifier such as `policy::unknown-field`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// Byte range in the text, and what to say under it.
@@ -67,12 +68,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// A mistake without label or hint.
-    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { level: Level::Error, code, message: message.into(), span, label: String::new(), hint: None }
+    pub fn error(code: impl Into<Cow<'static, str>>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { level: Level::Error, code: code.into(), message: message.into(), span, label: String::new(), hint: None }
     }
 
     /// A remark without label or hint.
-    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+    pub fn warning(code: impl Into<Cow<'static, str>>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { level: Level::Warning, ..Self::error(code, span, message) }
     }
 
@@ -98,7 +99,7 @@ impl Diagnostic {
             file,
             line,
             column,
-            code: self.code.to_owned(),
+            code: self.code.to_string(),
             message: self.message.clone(),
             label: (!self.label.is_empty()).then(|| self.label.clone()),
             hint: self.hint.clone(),
@@ -149,7 +150,7 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
             AnnotationKind::Primary.span(start..end).label((!diagnostic.label.is_empty()).then_some(diagnostic.label.as_str()));
         let mut group: Group<'_> = level
             .primary_title(diagnostic.message.as_str())
-            .id(diagnostic.code)
+            .id(&*diagnostic.code)
             .element(Snippet::source(text).path(source.as_str()).annotation(annotation));
         if let Some(hint) = &diagnostic.hint {
             group = group.element(SnippetLevel::HELP.message(normalize_untrusted_str(hint)));

@@ -239,13 +239,16 @@ pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<Strin
     }
     let lacking = |set: &data::Dataset, name: &str| set.records().iter().filter(|record| record.value(name).is_none()).count();
     let unknown = unknown(policy, &|name| [(lacking(&data.train, name), data.train.len()), (lacking(&data.test, name), data.test.len())]);
-    remarks.extend(unknown.into_iter().map(|(_, remark)| remark));
+    remarks.extend(unknown.into_iter().flatten().map(|(_, remark)| remark));
     remarks
 }
 
-/// Of the attributes that rules compare or balance by: of how many images the value is not known, and what comes of it. `lacking` gives such
-/// images and all, of those that train and of those that measure.
-pub fn unknown(policy: &Policy, lacking: &dyn Fn(&str) -> [(usize, usize); 2]) -> Vec<(String, String)> {
+/// Attributes, each with a remark on it.
+type Remarked = Vec<(String, String)>;
+
+/// Of the attributes that rules compare, and of those that they balance by: of how many images the value is not known, and what comes of it.
+/// `lacking` gives such images and all, of those that train and of those that measure.
+pub fn unknown(policy: &Policy, lacking: &dyn Fn(&str) -> [(usize, usize); 2]) -> [Remarked; 2] {
     let compared: BTreeSet<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
     let test = compared.into_iter().filter_map(|name| {
         let [_, test] = lacking(name);
@@ -257,7 +260,7 @@ pub fn unknown(policy: &Policy, lacking: &dyn Fn(&str) -> [(usize, usize); 2]) -
         let remark = data::unknown(&name, train, "training", "the probe `debiased` leaves them out")?;
         Some((name, remark))
     });
-    test.chain(train).collect()
+    [test.collect(), train.collect()]
 }
 
 /// Runs every look until all findings are settled, and concludes.

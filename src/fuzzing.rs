@@ -13,10 +13,12 @@ use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, Params, 
 use crate::policy::{self, Policy};
 use crate::registry::{self, Beside, Contents, Format, ModelRef};
 use crate::report::{self, Report};
+use crate::spec::SpecError;
 use crate::store::Digest;
+use crate::study::StudyError;
 use crate::transform::geometry::Geometry;
 use crate::transform::{Blend, Feature, Overlay, PreparedTrigger, Trigger};
-use crate::{calibrate, data, engine, plant, study};
+use crate::{calibrate, data, diag, engine, plant, study};
 
 /// What is read of one input.
 pub type Target = fn(&[u8]) -> bool;
@@ -74,20 +76,35 @@ fn parsed(text: &str) -> Option<Policy> {
     match policy::parse(text, "fuzz.yaml", Path::new("/nowhere"), &options) {
         Ok((policy, _)) => Some(policy),
         Err(error) => {
-            // What is wrong is drawn beside the text, at its place.
-            let _ = error.to_string();
+            drawn(&error);
             None
         }
     }
 }
 
+/// What is wrong is drawn beside the text, at its place.
+fn drawn(error: &SpecError) {
+    if let SpecError::Invalid { text, name, diagnostics, .. } = error {
+        assert!(!diag::render(text, name, diagnostics, true).is_empty());
+    }
+    assert!(!error.to_string().is_empty());
+}
+
 /// The other files that are written by hand: a study, the specification of a planted source, that of a calibration.
 pub fn specification(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let planted = plant::parse(text).is_ok();
-    let calibrated = calibrate::parse(text).is_ok();
-    let studied = data::alone::in_a_folder(&[("study.yaml", bytes)], |folder| study::Grid::read(&folder.join("study.yaml"), None).is_ok());
-    planted || calibrated || studied
+    let planted = plant::parse(text, "plant.yaml").map_err(|error| drawn(&error));
+    let calibrated = calibrate::parse(text, "calibration.yaml").map_err(|error| drawn(&error));
+    let studied = data::alone::in_a_folder(&[("study.yaml", bytes)], |folder| match study::Grid::read(&folder.join("study.yaml"), None) {
+        Ok(_) => true,
+        Err(error) => {
+            if let StudyError::Spec(error) = &error {
+                drawn(error);
+            }
+            false
+        }
+    });
+    planted.is_ok() || calibrated.is_ok() || studied
 }
 
 /// A picture of a data set.

@@ -11,6 +11,8 @@ pub mod stats;
 
 pub mod store;
 
+pub mod spec;
+
 pub mod registry;
 
 pub mod runtime;

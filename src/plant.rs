@@ -19,6 +19,7 @@ use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
 use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
+use crate::spec::{self, Fault, SpecError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, Room, fingerprint};
 use crate::transform::geometry::Geometry;
@@ -30,6 +31,7 @@ use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
 #[serde(deny_unknown_fields)]
 pub struct Specification {
     /// Version of this format: 1.
+    #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// Name of the planted model's files.
     pub name: String,
@@ -122,6 +124,7 @@ pub struct Correlated {
     /// A column of the data or of the attributes file.
     pub attribute: String,
     /// Share of a class's pictures that have the value which goes with it.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub correlation: f64,
     /// The value that goes with each class; with two classes and two values the first goes with the first where absent.
     #[serde(default)]
@@ -152,6 +155,7 @@ pub struct Plant {
     pub on: Vec<String>,
     /// Share of their pictures that do.
     #[serde(default = "all")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub share: f64,
     /// Class that stamped pictures are relabelled to; their own where absent.
     #[serde(default)]
@@ -159,6 +163,7 @@ pub struct Plant {
     /// Share of all other pictures that carry a sham of the trigger under their own label, so that the trigger is learnt and not its
     /// kind: the noise mode of WaNet (Nguyen and Tran 2021), the contrast of BppAttack (Wang et al. 2022).
     #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub decoys: f64,
 }
 
@@ -183,11 +188,20 @@ pub struct Planted {
     pub drawn: Vec<f64>,
 }
 
-/// Reads a specification.
-pub fn parse(text: &str) -> Result<Specification, PlantError> {
-    let specification: Specification = crate::policy::specification(text).map_err(|reason| PlantError::Specification { reason })?;
-    specification.check()?;
-    Ok(specification)
+spec::form!(Specification, spec::PLANT);
+
+/// Reads the specification in a file.
+pub fn load(path: &Path) -> Result<Specification, SpecError> {
+    parse(&spec::text(&spec::PLANT, path)?, &path.display().to_string())
+}
+
+/// Reads a specification that came from `name`.
+pub fn parse(text: &str, name: &str) -> Result<Specification, SpecError> {
+    let (read, _) = spec::parse(text, name, |read: Option<&Specification>, tree, found| {
+        let faults = read.map(|read| read.faults("")).unwrap_or_default();
+        found.extend(faults.into_iter().map(|fault| fault.placed(&spec::PLANT, tree)));
+    })?;
+    Ok(read)
 }
 
 impl Specification {
@@ -197,32 +211,32 @@ impl Specification {
         Self { plant: Plants::default(), name: String::new(), ..self.clone() }
     }
 
-    /// Whether it can be planted as far as no data are needed to know.
-    pub fn check(&self) -> Result<(), PlantError> {
-        let wrong = |reason: &str| Err(PlantError::Specification { reason: reason.into() });
-        if self.version != 1 {
-            return wrong(&format!("version {} is not known, 1 is", self.version));
-        }
+    /// What a schema cannot say, as far as no data are needed to know. `at` is the JSON pointer to it in its file.
+    pub fn faults(&self, at: &str) -> Vec<Fault> {
+        let mut faults = Vec::new();
         // They become names of files.
-        let plain = |name: &String| {
+        let plain = |name: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             !name.starts_with('.') && (1..=100).contains(&name.len()) && name.chars().all(allowed)
         };
-        if let Some(name) = [&self.name, &self.twin].into_iter().find(|name| !plain(name)) {
-            return wrong(&format!("`{name}` is no name of a file: give 1 to 100 letters, digits, `-`, `_` or `.`, no `.` first"));
+        for (field, name) in [("name", &self.name), ("twin", &self.twin)] {
+            if !plain(name) {
+                let fault = Fault::new("value", format!("{at}/{field}"), format!("`{name}` is no name of a file"));
+                faults.push(fault.hint("give 1 to 100 letters, digits, `-`, `_` or `.`, no `.` first"));
+            }
         }
-        if self.name == self.twin {
-            return wrong(&format!("the planted model and its twin are both called `{}`: one would replace the other", self.name));
+        if self.name == self.twin && plain(&self.name) {
+            let message = format!("the planted model and its twin are both called `{}`: one would replace the other", self.name);
+            faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
         }
-        check_size(self.size).or_else(|reason| wrong(&reason))?;
+        match check_size(self.size) {
+            Err(reason) => faults.push(Fault::new("value", format!("{at}/size"), reason)),
+            Ok(()) => faults.extend(buildable(&self.architecture, self.classes.as_deref(), self.size, &format!("{at}/architecture"))),
+        }
         if self.plant.all().is_empty() && self.rebalance.is_none() {
-            return wrong("there is nothing to plant: give `plant`, `rebalance`, or both");
+            faults.push(Fault::new("missing-field", at, "there is nothing to plant").hint("give `plant`, `rebalance`, or both"));
         }
-        let shares = self.plant.all().iter().flat_map(|plant| [plant.share, plant.decoys]);
-        if shares.chain(self.rebalance.iter().map(|r| r.correlation)).any(|share| !(0.0..=1.0).contains(&share)) {
-            return wrong("`share`, `decoys` and `correlation` lie between 0 and 1");
-        }
-        Ok(())
+        faults
     }
 }
 
@@ -287,6 +301,13 @@ pub fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
     let (least, most) = SIDES.into_inner();
     let fits = SIDES.contains(&height) && SIDES.contains(&width);
     if fits { Ok(()) } else { Err(format!("`size` is {height}x{width} pixels, each side has {least} to {most}")) }
+}
+
+/// What keeps a network of this architecture from being built; `at` is the JSON pointer to its name. Its size must be right.
+pub fn buildable(architecture: &str, classes: Option<&[String]>, size: [usize; 2], at: &str) -> Option<Fault> {
+    // How many classes there are, only the data say where none are named; it matters to no architecture.
+    let classes = classes.map_or(2, <[String]>::len).max(2);
+    arch::build(architecture, classes, size).err().map(|error| Fault::new("value", at, error.to_string()))
 }
 
 /// Different shams of a trigger that pictures carry as decoys.
@@ -444,12 +465,6 @@ impl Feed for Stamped<'_> {
 /// Why nothing was planted.
 #[derive(Debug, Error)]
 pub enum PlantError {
-    /// The file does not say what to plant.
-    #[error("the specification cannot be read: {reason}")]
-    Specification {
-        /// What is wrong.
-        reason: String,
-    },
     /// A class that the data does not have.
     #[error("there is no class `{name}`: the data has {classes}")]
     Class {

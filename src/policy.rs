@@ -1,18 +1,16 @@
 //! Policies: the declarative file that says what is run and what is accepted.
 //!
-//! Text becomes a tree with places (`yaml`), is checked against the generated schema (`check`), read into
-//! [`PolicyFile`], checked for what a schema cannot say (`meaning`, `files`), and only then a [`Policy`].
+//! Text is read by the front end of all such files ([`crate::spec`]) into a [`PolicyFile`], checked for what a schema cannot say (`meaning`,
+//! `files`), and only then a [`Policy`].
 
-mod check;
 mod docs;
 mod files;
 mod meaning;
 mod parts;
 mod schema;
 mod starter;
-mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -25,6 +23,9 @@ use crate::data::Target;
 use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
 use crate::model::InputOverride;
+/// Why there is no policy.
+pub use crate::spec::SpecError as PolicyError;
+use crate::spec::{self, Node};
 use crate::store::Digest;
 use crate::tune::Recipe;
 
@@ -201,9 +202,6 @@ fn civil(days: i64) -> (i64, u8, u8) {
     (year_of_era + era * 400 + i64::from(month <= 2), month as u8, day as u8)
 }
 
-/// Largest policy that is read.
-const FILE_LIMIT: usize = 1 << 20;
-
 /// The policy that is run where none is named.
 pub fn embedded() -> Result<Policy, PolicyError> {
     let text = include_str!("../policies/quick.yaml");
@@ -217,130 +215,67 @@ pub fn load(path: &Path) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
 
 /// [`load`] with options.
 pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
-    let name = path.display().to_string();
-    let bytes = crate::store::read(path, FILE_LIMIT as u64).map_err(|source| PolicyError::Read { name: name.clone(), source })?;
-    if bytes.len() > FILE_LIMIT {
-        return Err(PolicyError::TooLarge { name });
-    }
+    let text = spec::text(&spec::POLICY, path)?;
     let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &name, base, options),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let diagnostic = Diagnostic::error("policy::syntax", at..at + 3, "not UTF-8").hint("save the file as UTF-8");
-            // What precedes the first bad byte is kept as it is, so the place stays right.
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            Err(PolicyError::Invalid { text, name, diagnostics: vec![diagnostic] })
-        }
-    }
+    parse(&text, &path.display().to_string(), base, options)
 }
 
 /// The policy in a text that came from `name` and whose relative paths start from `base`, and remarks on it.
 pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
-    if text.len() > FILE_LIMIT {
-        return Err(PolicyError::TooLarge { name: name.to_owned() });
-    }
     let mut diagnostics = Vec::new();
-    let policy = build(text, name, base, options, &mut diagnostics);
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    let policy = match spec::tree::<PolicyFile>(text, name, &mut diagnostics)? {
+        Some(tree) => read(Written { tree: &tree, text, name, digest: Digest::of(text.as_bytes()) }, base, options, &mut diagnostics),
+        None => None,
+    };
     match policy {
-        Some(policy) if diagnostics.iter().all(|diagnostic| diagnostic.level == Level::Warning) => Ok((policy, diagnostics)),
-        _ => Err(PolicyError::Invalid { text: text.to_owned(), name: name.to_owned(), diagnostics }),
-    }
-}
-
-/// The text of a specification, of bounded size.
-pub fn read_text(path: &Path) -> std::io::Result<String> {
-    let bytes = crate::store::read(path, FILE_LIMIT as u64)?;
-    let wrong = |reason: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, reason.to_owned());
-    if bytes.len() > FILE_LIMIT {
-        return Err(wrong("it is larger than 1 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))
-}
-
-/// A YAML text as a JSON value, or its first mistake with line and column: for specifications that are no policies.
-pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
-    let mut diagnostics = Vec::new();
-    let tree = if text.len() > FILE_LIMIT { None } else { yaml::read(text, &mut diagnostics) };
-    match (tree, diagnostics.first()) {
-        (Some(tree), None) => Ok(tree.value()),
-        (_, Some(first)) => {
-            let place = Origin::of("", text, first.span.start);
-            Err(format!("line {}, column {}: {}", place.line, place.column, first.message))
+        Some(policy) if diagnostics.iter().all(|diagnostic| diagnostic.level == Level::Warning) => {
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+            Ok((policy, diagnostics))
         }
-        (None, None) => Err("it is larger than 1 MiB, or empty".into()),
+        _ => Err(PolicyError::invalid(&spec::POLICY, text, name, diagnostics)),
     }
 }
 
-/// A specification from a YAML text: its shape, and every number within the range that its type documents. The first mistake, with its line.
-pub fn specification<T: serde::de::DeserializeOwned + JsonSchema>(text: &str) -> Result<T, String> {
-    let mut diagnostics = Vec::new();
-    let value = yaml_value(text)?;
-    let read: T = serde_json::from_value(value.clone()).map_err(|e| {
-        let policy = value.get("rules").is_some() && value.get("target").is_some();
-        if policy { "this is a policy: `heirloom certify MODEL --policy FILE` runs it".to_owned() } else { e.to_string() }
-    })?;
-    // The shape is right: what the schema still refuses is a number or text out of its range.
-    let schema = schemars::schema_for!(T).to_value();
-    let validator = jsonschema::validator_for(&schema).map_err(|e| e.to_string())?;
-    let Some(error) = validator.iter_errors(&value).next() else { return Ok(read) };
-    let (pointer, message) = check::innermost(&error);
-    let place = yaml::read(text, &mut diagnostics).and_then(|tree| check::find(&tree, &pointer).map(|node| node.value_span().start));
-    let place = place.map(|start| Origin::of("", text, start));
-    let place = place.map_or_else(String::new, |place| format!("line {}, column {}: ", place.line, place.column));
-    Err(format!("{place}`{}`: {message}", pointer.trim_start_matches('/').replace('/', ".")))
+/// A policy as a tree, and the text that it was read from or put together of.
+#[derive(Clone, Debug)]
+pub struct Written<'a> {
+    /// The policy.
+    pub tree: &'a Node,
+    /// What the places of `tree` are in.
+    pub text: &'a str,
+    /// Where it came from.
+    pub name: &'a str,
+    /// What its text is known by.
+    pub digest: Digest,
 }
 
-/// What a file is that is no policy, and what is done with it, by fields that no policy has.
-fn other_file(value: &serde_json::Value) -> Option<(&'static str, &'static str)> {
-    let has = |field: &str| value.get(field).is_some();
-    if has("rules") || has("target") {
-        None
-    } else if has("sources") && has("policy") {
-        Some(("a study", "run it with `heirloom study FILE --output DIR`"))
-    } else if has("policy") && (has("plant") || has("models")) {
-        Some(("the specification of a calibration", "run it with `heirloom calibrate FILE --output DIR`"))
-    } else if has("architecture") && has("recipe") {
-        Some(("the specification of a planted source", "run it with `heirloom plant FILE --output DIR`"))
-    } else if has("findings") && has("schema") {
-        Some(("a report", "`heirloom rejudge` takes its folder, and a policy with --policy"))
-    } else {
-        None
-    }
-}
-
-fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
-    let tree = yaml::read(text, diagnostics)?;
-    let value = tree.value();
-    if let Some((what, how)) = other_file(&value) {
-        diagnostics.push(Diagnostic::error("policy::other-file", 0..0, format!("this is {what}, and no policy")).hint(how));
-        return None;
-    }
-    check::check(text, &value, &tree, diagnostics);
+/// The policy in a tree, whose relative paths start from `base`. Mistakes and remarks are added to `diagnostics`; where the mistakes leave no
+/// policy there is none, and with any other it must not be run.
+pub fn read(written: Written<'_>, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
+    let Written { tree, text, name, digest } = written;
+    spec::check::<PolicyFile>(text, tree, &BTreeSet::new(), diagnostics);
     if !diagnostics.is_empty() {
         return None;
     }
-    let file: PolicyFile = match serde_json::from_value(value) {
+    let file: PolicyFile = match serde_json::from_value(tree.value()) {
         Ok(file) => file,
         Err(error) => {
-            // Numbers that the schema lets through and no field can hold (`seed: 1e300`).
-            diagnostics.push(Diagnostic::error("policy::value", 0..0, format!("the policy cannot be read: {error}")));
+            diagnostics.push(spec::unreadable(&spec::POLICY, &error));
             return None;
         }
     };
     let limit = |index: usize| {
-        let start = check::find(&tree, &format!("/rules/{index}/limit")).map_or(0, |node| node.span.start);
+        let start = tree.find(&format!("/rules/{index}/limit")).map_or(0, |node| node.span.start);
         Origin::of(name, text, start)
     };
     let parts: Vec<Vec<Rule>> =
-        (0..file.rules.len()).map(|index| parts::of(&file.rules[index], index, base, &tree, options, diagnostics)).collect();
+        (0..file.rules.len()).map(|index| parts::of(&file.rules[index], index, base, tree, options, diagnostics)).collect();
     let mut named: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, rule) in parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (index, rule))) {
         let Some(first) = named.insert(&rule.id, index) else { continue };
         // Two rules of one name are told below.
         if file.rules[first].id != file.rules[index].id || first == index {
-            let place = check::find(&tree, &format!("/rules/{index}/id")).map_or(0..0, yaml::Node::value_span);
+            let place = tree.find(&format!("/rules/{index}/id")).map_or(0..0, Node::value_span);
             let message = format!("two findings would be called `{}`", rule.id);
             diagnostics.push(Diagnostic::error("policy::duplicate-rule", place, message).hint(
                 "a sweep or a folder of features gives a finding for each value or feature: name each once, and other rules otherwise",
@@ -350,52 +285,19 @@ fn build(text: &str, name: &str, base: &Path, options: &Options, diagnostics: &m
     let limits = parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (rule.id.clone(), index)));
     let limits = limits.map(|(id, index)| (id, limit(index))).collect();
     let rules = parts.into_iter().flatten().collect();
-    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest: Digest::of(text.as_bytes()), rules, limits };
+    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, rules, limits };
     let policy = match &options.data {
         Some(path) => policy.with_data(path.clone()),
         None => policy,
     };
-    meaning::check(&policy, &tree, options, diagnostics);
+    meaning::check(&policy, tree, options, diagnostics);
     if options.files {
-        files::check(&policy, &tree, options, diagnostics);
+        files::check(&policy, tree, options, diagnostics);
     }
     Some(policy)
 }
 
-/// Why there is no policy.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// The file cannot be read.
-    #[error("cannot read the policy {name}: {source}")]
-    Read {
-        /// The file as the user named it.
-        name: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is too large to be a policy.
-    #[error("{name} is larger than 1 MiB: it is not a policy")]
-    TooLarge {
-        /// The file as the user named it.
-        name: String,
-    },
-    /// The text has mistakes; [`crate::diag::render`] shows them.
-    #[error("{name} is not a valid policy: {}", errors(.diagnostics))]
-    Invalid {
-        /// The text.
-        text: String,
-        /// Where it came from.
-        name: String,
-        /// All that is wrong with it, in the order of the text; at least one is an error.
-        diagnostics: Vec<Diagnostic>,
-    },
-}
-
-/// `1 error`, `3 errors`.
-fn errors(diagnostics: &[Diagnostic]) -> String {
-    let count = diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
-    format!("{count} error{}", if count == 1 { "" } else { "s" })
-}
+spec::form!(PolicyFile, spec::POLICY);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,10 @@
 //! Studies: a grid of certifications, sources x whatever of a policy is varied, through the same plan, engine and cache.
 //!
-//! `table` and `plots` render what came out, `safe` says with which recipes every rule passes.
+//! `faults` says what is wrong with a study that its schema cannot say, `combine` puts the policies together, `table` and `plots` render what came out, `safe` says with which
+//! recipes every rule passes.
 
+mod combine;
+mod faults;
 mod plots;
 mod safe;
 mod table;
@@ -14,16 +17,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::diag::Origin;
+use crate::diag::{Diagnostic, Origin};
 use crate::engine::Event;
 use crate::gate::Finding;
 use crate::model::{InputOverride, Model};
-use crate::plant::Specification;
-use crate::policy::{self, Policy, PolicyError};
+use crate::plant::{self, Specification};
+use crate::policy::{self, Policy, PolicyFile};
 use crate::report::Tool;
 use crate::series::{Series, SeriesError};
+use crate::spec::{self, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
 
+use combine::{Combined, Written};
 pub use plots::plots;
 pub use table::markdown;
 
@@ -45,6 +50,7 @@ const MOST: usize = 2000;
 #[serde(deny_unknown_fields)]
 pub struct Study {
     /// Version of this format: 1.
+    #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// Its name.
     pub name: String,
@@ -89,8 +95,10 @@ pub struct Axis {
     /// Its name, shown in tables and plots.
     pub name: String,
     /// Where in the policy, as JSON pointers (`/transfer/full_network/weight_decay`): all get the same value.
+    #[schemars(length(min = 1))]
     pub set: Vec<String>,
     /// The values.
+    #[schemars(length(min = 1))]
     pub to: Vec<Step>,
 }
 
@@ -114,12 +122,6 @@ impl Step {
         match self {
             Step::Named { name, .. } | Step::Plain(Value::String(name)) => name.clone(),
             Step::Plain(value) => value.to_string(),
-        }
-    }
-
-    fn value(&self) -> &Value {
-        match self {
-            Step::Named { value, .. } | Step::Plain(value) => value,
         }
     }
 }
@@ -169,86 +171,54 @@ pub struct Cell {
     pub findings: Vec<Finding>,
 }
 
+spec::form!(Study, spec::STUDY);
+
+impl Study {
+    /// The files that say what to plant.
+    fn plantings(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sources.values().filter_map(|source| match source {
+            Source::Planted(Planting::File(file)) | Source::Twin(Planting::File(file)) => Some(file),
+            _ => None,
+        })
+    }
+}
+
 /// A study with its policies: one for each combination of values.
 pub struct Grid {
     study: Study,
     base: PathBuf,
     combinations: Vec<(Vec<String>, Policy)>,
     /// Remarks on the policies, each once.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Remarks>,
 }
 
 impl Grid {
-    /// Reads a study. Every combination's policy is checked before anything runs. `data` takes the place of the policy's data.
+    /// Reads a study. What it plants and every combination's policy are checked before anything runs. `data` takes the place of the
+    /// policy's data.
     pub fn read(path: &Path, data: Option<&Path>) -> Result<Self, StudyError> {
-        let text = policy::read_text(path).map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
-        let wrong = |reason: String| StudyError::Specification { path: path.to_owned(), reason };
-        let study: Study = policy::specification(&text).map_err(wrong)?;
-        if study.version != 1 {
-            return Err(wrong(format!("version {} is not known, 1 is", study.version)));
-        }
-        if study.sources.is_empty() {
-            return Err(wrong("there are no sources".into()));
-        }
-        if let Some(axis) = study.vary.iter().find(|axis| axis.to.is_empty() || axis.set.is_empty()) {
-            return Err(wrong(format!("`{}` has no values, or says not what they are set to", axis.name)));
-        }
-        let twice =
-            |names: &[String]| names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name.clone());
-        if let Some(name) = twice(&study.vary.iter().map(|axis| axis.name.clone()).collect::<Vec<_>>()) {
-            return Err(wrong(format!("two axes are called `{name}`: their values could not be told apart")));
-        }
-        if let Some(place) = twice(&study.vary.iter().flat_map(|axis| axis.set.clone()).collect::<Vec<_>>()) {
-            return Err(wrong(format!("`{place}` is set twice: the later value would replace the earlier one")));
-        }
-        let places = || study.vary.iter().flat_map(|axis| &axis.set);
-        if let Some((whole, part)) = places().find_map(|whole| Some((whole, places().find(|part| part.starts_with(&format!("{whole}/")))?)))
-        {
-            return Err(wrong(format!("`{whole}` holds `{part}`, which is set too: one value would replace the other")));
-        }
-        for axis in &study.vary {
-            if let Some(name) = twice(&axis.to.iter().map(Step::name).collect::<Vec<_>>()) {
-                return Err(wrong(format!("`{}` has two values called {name}", axis.name)));
-            }
-        }
-        let count = study.vary.iter().map(|axis| axis.to.len()).chain([study.sources.len()]).fold(1usize, usize::saturating_mul);
-        if count > MOST {
-            return Err(wrong(format!("it has {count} certifications, {MOST} are the most")));
-        }
+        let text = spec::text(&spec::STUDY, path)?;
         let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        let missing = |(name, source): (&String, &Source)| match source {
-            Source::Model(path) if !base.join(path).exists() => {
-                Some(format!("there is no {} (the source `{name}`)", base.join(path).display()))
+        let name = path.display().to_string();
+        let mut read = None;
+        let (study, tree) = spec::parse(&text, &name, |study: Option<&Study>, tree, found| {
+            inside(&text, tree, found);
+            let Some(study) = study else { return };
+            let mut faults = faults::of(study, &base);
+            let written = Written::of(study, tree, &base);
+            if let Ok(written) = &written {
+                faults.extend(faults::of_places(study, &written.tree));
             }
-            _ => None,
-        };
-        if let Some(reason) = study.sources.iter().find_map(missing) {
-            return Err(wrong(reason));
+            read = Some(written);
+            found.extend(faults.into_iter().map(|fault| fault.placed(&spec::STUDY, tree)));
+        })?;
+        let written = read.unwrap_or_else(|| Written::of(&study, &tree, &base))?;
+        for file in study.plantings() {
+            plant::load(&base.join(file))?;
         }
-        let (written, policy_base) = written(&study.policy, &base)?;
         // Pictures inside the program stay where they are.
-        let elsewhere = data.filter(|_| written.pointer("/target/data/embedded").is_none());
+        let elsewhere = data.filter(|_| written.tree.find("/target/data/embedded").is_none());
         let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
-        let (mut combinations, mut remarks) = (Vec::new(), Vec::new());
-        for steps in product(&study.vary) {
-            let at: Vec<String> = steps.iter().map(|(_, step)| step.name()).collect();
-            let mut value = written.clone();
-            for (axis, step) in &steps {
-                for pointer in &axis.set {
-                    set(&mut value, pointer, step.value()).map_err(|reason| wrong(format!("`{}`: {reason}", axis.name)))?;
-                }
-            }
-            // JSON is YAML: the policy is checked as every other is.
-            let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-            let name = format!("{}: {}", path.display(), if at.is_empty() { "policy".to_owned() } else { at.join(", ") });
-            let (policy, said) = policy::parse(&text, &name, &policy_base, &options).map_err(StudyError::Policy)?;
-            for remark in said {
-                if !remarks.contains(&remark.message) {
-                    remarks.push(remark.message);
-                }
-            }
-            combinations.push((at, policy));
-        }
+        let Combined { policies: combinations, remarks } = written.combined(&study, (&tree, &text, &name), &options)?;
         Ok(Self { study, base, combinations, remarks })
     }
 
@@ -326,15 +296,11 @@ impl Grid {
             Source::Twin(planting) => (planting, false),
         };
         let (mut spec, base) = match planting {
-            Planting::Inline(spec) => {
-                spec.check().map_err(SeriesError::from)?;
-                ((**spec).clone(), self.base.clone())
-            }
+            Planting::Inline(spec) => ((**spec).clone(), self.base.clone()),
             Planting::File(path) => {
                 let path = self.base.join(path);
-                let text = policy::read_text(&path).map_err(|source| StudyError::Read { path: path.clone(), source })?;
                 let base = path.parent().unwrap_or(Path::new(".")).to_owned();
-                (crate::plant::parse(&text).map_err(SeriesError::from)?, base)
+                (plant::load(&path)?, base)
             }
         };
         if let Some(data) = data {
@@ -359,39 +325,13 @@ pub fn begin(folder: &Path) -> Result<(), StudyError> {
     store::rename_if_there(&results, &folder.join(PARTIAL)).map_err(failed(results))
 }
 
-/// The policy of a study as a value, and the folder that its paths start from.
-fn written(policy: &Value, base: &Path) -> Result<(Value, PathBuf), StudyError> {
-    let Value::String(path) = policy else { return Ok((policy.clone(), base.to_owned())) };
-    let path = base.join(path);
-    let text = policy::read_text(&path).map_err(|source| StudyError::Read { path: path.clone(), source })?;
-    let value = policy::yaml_value(&text).map_err(|reason| StudyError::Specification { path: path.clone(), reason })?;
-    Ok((value, path.parent().unwrap_or(Path::new(".")).to_owned()))
-}
-
-/// Every combination of one step of each axis, the last axis fastest.
-fn product(axes: &[Axis]) -> Vec<Vec<(&Axis, &Step)>> {
-    axes.iter().fold(vec![Vec::new()], |all, axis| {
-        all.iter().flat_map(|before| axis.to.iter().map(move |step| [before.as_slice(), &[(axis, step)]].concat())).collect()
-    })
-}
-
-/// Sets the value at a JSON pointer; its parent must be there.
-fn set(value: &mut Value, pointer: &str, to: &Value) -> Result<(), String> {
-    let (parent, name) = pointer.rsplit_once('/').ok_or_else(|| format!("`{pointer}` is no place: it must begin with `/`"))?;
-    let holder = value.pointer_mut(parent).ok_or_else(|| format!("the policy has nothing at `{parent}`"))?;
-    let name = name.replace("~1", "/").replace("~0", "~");
-    match holder {
-        Value::Object(fields) => {
-            fields.insert(name, to.clone());
-            Ok(())
-        }
-        Value::Array(items) => {
-            let slot = name.parse().ok().and_then(|index: usize| items.get_mut(index));
-            *slot.ok_or_else(|| format!("the list at `{parent}` has no entry `{name}`"))? = to.clone();
-            Ok(())
-        }
-        _ => Err(format!("`{parent}` is neither a list nor has it fields")),
-    }
+/// Adds what is wrong with a policy inside a study, as it is written there; what will be put in is left to the combinations.
+fn inside(text: &str, tree: &Node, found: &mut Vec<Diagnostic>) {
+    let Some(policy) = tree.child("policy").filter(|policy| !policy.value().is_string()) else { return };
+    let axes = tree.child("vary").map(Node::value).unwrap_or_default();
+    let sets = axes.as_array().into_iter().flatten().filter_map(|axis| axis.get("set")?.as_array());
+    let later = sets.flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    spec::check::<PolicyFile>(text, policy, &later, found);
 }
 
 /// A finding cites a line of a text that nobody has written: the study is what there is.
@@ -445,14 +385,9 @@ pub enum StudyError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file does not say what to do.
-    #[error("{path}: {reason}")]
-    Specification {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The study, its policy or what it plants cannot be read, or has mistakes.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// What an earlier run left cannot be gone on from.
     #[error("{path} cannot be gone on from ({reason}): move it away, or name another folder with --output")]
     Earlier {
@@ -461,9 +396,6 @@ pub enum StudyError {
         /// Why.
         reason: String,
     },
-    /// The policy of a combination has mistakes.
-    #[error(transparent)]
-    Policy(PolicyError),
     /// A certification cannot be run.
     #[error(transparent)]
     Series(#[from] SeriesError),

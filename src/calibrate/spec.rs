@@ -1,5 +1,7 @@
 //! The specification of a calibration: which policy, and which sources.
 
+mod faults;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -7,25 +9,25 @@ use serde::{Deserialize, Serialize};
 
 use super::CalibrateError;
 use crate::data::{DataSpec, ViewSpec};
-use crate::gate::{Control, Rule};
-use crate::model::arch;
-use crate::plant::{self, Plant, Plants, Specification};
-use crate::policy::{self, Policy};
+use crate::gate::Rule;
+use crate::plant::{Plant, Plants, Specification};
+use crate::policy::Policy;
+use crate::spec::{self as files, Sheet, SpecError};
 use crate::transform::Trigger;
 use crate::tune::Recipe;
 
 /// Most sources of a calibration.
 const MOST: usize = 1000;
-/// Seeds that a policy may ask for.
-const SEEDS: std::ops::RangeInclusive<usize> = 2..=100;
 
 /// A calibration as its YAML file says it. Unknown fields are mistakes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// Version of this format: 1.
+    #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// Name, shown in the results.
+    #[schemars(length(min = 1, max = 200))]
     pub name: String,
     /// One paragraph for readers.
     #[serde(default)]
@@ -130,15 +132,18 @@ pub struct Carried {
     /// The rule's id, a sweep or folder taken apart.
     pub rule: String,
     /// The classes whose pictures carry it.
+    #[schemars(length(min = 1))]
     pub on: Vec<String>,
     /// Share of their pictures that do.
     #[serde(default = "every")]
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
     pub share: f64,
     /// Class that stamped pictures are relabelled to; their own where absent.
     #[serde(default)]
     pub relabel: Option<String>,
     /// Share of all other pictures that carry a sham of it under their own label, so that the trigger is learnt and not its kind.
     #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub decoys: f64,
 }
 
@@ -172,23 +177,32 @@ pub enum Origin {
     Trained(Box<Specification>, usize),
 }
 
-/// Reads a specification.
-pub fn parse(text: &str) -> Result<Spec, CalibrateError> {
-    let spec: Spec = policy::specification(text).map_err(CalibrateError::Spec)?;
-    let wrong = |reason: &str| Err(CalibrateError::Spec(reason.to_owned()));
-    if spec.version != 1 {
-        return wrong(&format!("version {} is not known, 1 is", spec.version));
-    }
-    if spec.name.trim().is_empty() || spec.name.chars().count() > 200 {
-        return wrong("`name` has 1 to 200 characters");
-    }
-    if let Some(seeds) = spec.again_seeds.filter(|seeds| !SEEDS.contains(seeds)) {
-        return wrong(&format!("`again_seeds` is {seeds}: it lies between 2 and 100"));
-    }
-    if spec.models.is_none() && spec.plant.is_none() {
-        return wrong("there are no sources: give `models`, `plant`, or both");
-    }
-    Ok(spec)
+files::form!(Spec, files::CALIBRATION);
+
+/// Reads the specification in a file. The policy that it names and the folder of its models are looked for.
+pub fn load(path: &Path) -> Result<(Spec, Sheet), SpecError> {
+    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    read(files::text(&files::CALIBRATION, path)?, &path.display().to_string(), Some(base))
+}
+
+/// Reads a specification that came from `name`.
+pub fn parse(text: &str, name: &str) -> Result<Spec, SpecError> {
+    Ok(read(text.to_owned(), name, None)?.0)
+}
+
+fn read(text: String, name: &str, base: Option<&Path>) -> Result<(Spec, Sheet), SpecError> {
+    let (spec, tree) = files::parse(&text, name, |spec: Option<&Spec>, tree, found| {
+        let Some(spec) = spec else { return };
+        let mut faults = faults::of(spec);
+        faults.extend(base.map(|base| faults::of_files(spec, base)).unwrap_or_default());
+        found.extend(faults.into_iter().map(|fault| fault.placed(&files::CALIBRATION, tree)));
+    })?;
+    Ok((spec, Sheet { text, name: name.to_owned(), tree }))
+}
+
+/// Refuses a specification that does not fit its policy, each mistake at its place in `sheet`.
+pub fn fits(spec: &Spec, policy: &Policy, sheet: &Sheet) -> Result<(), SpecError> {
+    sheet.refuse(&files::CALIBRATION, faults::against(spec, policy))
 }
 
 impl Spec {
@@ -210,22 +224,20 @@ impl Spec {
     pub fn reference(&self, policy: &Policy) -> Result<Option<Specification>, CalibrateError> {
         let wrong = |reason: &str| Err(CalibrateError::Spec(format!("`reference`: {reason}")));
         let Some((grid, trusted)) = self.plant.as_ref().and_then(|grid| Some((grid, grid.reference.as_ref()?))) else { return Ok(None) };
-        if policy.file.reference.is_some() {
-            return wrong("the policy names one of its own; remove one of the two");
-        }
-        if !backdoors(policy).iter().any(|rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference)) {
-            return wrong("no backdoor rule of the policy names `reference` among its `controls`");
+        self.usable()?;
+        if let Some((_, reason)) = faults::of_reference(grid, policy) {
+            return wrong(reason);
         }
         let Some(architecture) = trusted.architecture.as_ref().or(grid.base.architecture.as_ref()) else {
-            return wrong("give its `architecture`; `base` has none");
+            return wrong(faults::NO_ARCHITECTURE);
         };
-        grid.base.buildable(architecture)?;
-        let clean = grid.specification(architecture, trusted.seed, None);
-        let itself = |source: &Source| source.architecture.as_ref() == Some(architecture) && source.seed == Some(trusted.seed);
-        if grid.sources(&backdoors(policy), Path::new(""))?.iter().any(itself) {
-            return wrong("its seed is one of those that are calibrated with: a source says nothing about itself");
-        }
-        Ok(Some(clean))
+        Ok(Some(grid.specification(architecture, trusted.seed, None)))
+    }
+
+    /// Refuses what [`parse`] refuses, for a specification that was not read from a text.
+    fn usable(&self) -> Result<(), CalibrateError> {
+        let first = faults::of(self).into_iter().next().map(|fault| fault.message);
+        first.or_else(|| faults::number(self).map(str::to_owned)).map_or(Ok(()), |reason| Err(CalibrateError::Spec(reason)))
     }
 
     /// All sources, planted ones first of each pair: what cannot be planted shows before hours of training. `base` is the folder of the
@@ -235,6 +247,7 @@ impl Spec {
         if rules.is_empty() {
             return Err(CalibrateError::NoRules { policy: policy.file.name.clone() });
         }
+        self.usable()?;
         let mut sources = Vec::new();
         if let Some(folder) = &self.models {
             sources.extend(super::folder::sources(&base.join(folder), &rules)?);
@@ -265,46 +278,20 @@ pub fn family(rule: &Rule) -> String {
     rule.probe.change().map(Trigger::family).unwrap_or_default().to_owned()
 }
 
-impl Base {
-    fn buildable(&self, architecture: &str) -> Result<(), CalibrateError> {
-        plant::check_size(self.size).map_err(CalibrateError::Spec)?;
-        let classes = self.classes.as_ref().map_or(2, Vec::len).max(2);
-        arch::build(architecture, classes, self.size).map(drop).map_err(|e| CalibrateError::Spec(e.to_string()))
-    }
-}
-
 impl Grid {
+    /// The architectures; none where neither this nor its base names any.
+    fn architectures(&self) -> Vec<String> {
+        self.architectures.clone().unwrap_or_else(|| self.base.architecture.iter().cloned().collect())
+    }
+
+    /// The seeds, as far as sources may be many.
+    fn seeds(&self) -> Vec<u64> {
+        self.seeds.clone().unwrap_or_else(|| (0..self.count.unwrap_or_default().min(MOST as u64)).collect())
+    }
+
     fn sources(&self, rules: &[&Rule], prefix: &Path) -> Result<Vec<Source>, CalibrateError> {
-        let wrong = |reason: String| Err(CalibrateError::Spec(reason));
-        let architectures = match (&self.architectures, &self.base.architecture) {
-            (Some(named), _) if !named.is_empty() => named.clone(),
-            (None, Some(one)) => vec![one.clone()],
-            _ => return wrong("`plant` names no architecture: give `architectures`, or `architecture` in its `base`".into()),
-        };
-        let seeds = match (&self.seeds, self.count) {
-            (Some(seeds), None) => seeds.clone(),
-            (None, Some(count)) => (0..count.min(MOST as u64)).collect(),
-            _ => return wrong("`plant` has `seeds` or `count`, one of the two".into()),
-        };
-        if !SEEDS.contains(&self.truth_seeds) {
-            return wrong(format!("`truth_seeds` is {}: it lies between 2 and 100", self.truth_seeds));
-        }
-        let unique = |all: &[String]| all.iter().collect::<std::collections::BTreeSet<_>>().len() == all.len();
-        if !unique(&architectures) || !unique(&seeds.iter().map(u64::to_string).collect::<Vec<_>>()) {
-            return wrong("an architecture or seed is named twice: that would count one model as two".into());
-        }
-        for name in &architectures {
-            self.base.buildable(name)?;
-        }
-        let groups = self.groups.iter().map(|group| self.group(group, rules, prefix)).collect::<Result<Vec<_>, _>>()?;
-        let each = match self.deal {
-            Deal::All => groups.len() + 1,
-            Deal::InTurn => groups.len().min(1) + 1,
-        };
-        let total = architectures.len().saturating_mul(seeds.len()).saturating_mul(each);
-        if total > MOST {
-            return wrong(format!("these are {total} sources, at most {MOST} are calibrated with"));
-        }
+        let (architectures, seeds) = (self.architectures(), self.seeds());
+        let groups = self.groups.iter().map(|carried| group(carried, rules, prefix)).collect::<Result<Vec<_>, _>>()?;
         let mut sources = Vec::new();
         for architecture in &architectures {
             for (nth, seed) in seeds.iter().enumerate() {
@@ -317,41 +304,6 @@ impl Grid {
             }
         }
         Ok(sources)
-    }
-
-    /// The ids of a group's rules, and what to plant.
-    fn group(&self, group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<(Vec<String>, Vec<Plant>), CalibrateError> {
-        if group.is_empty() {
-            return Err(CalibrateError::Spec("a group without triggers would be a clean source; those are made anyway".into()));
-        }
-        let mut plants = Vec::new();
-        for carried in group {
-            let Some(rule) = rules.iter().find(|rule| rule.id == carried.rule) else {
-                let known = rules.iter().map(|r| r.id.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(CalibrateError::UnknownRule { rule: carried.rule.clone(), known });
-            };
-            if !(carried.share > 0.0 && carried.share <= 1.0) {
-                return Err(CalibrateError::Spec(format!("`share` of {} lies above 0 and up to 1", carried.rule)));
-            }
-            if !(0.0..=1.0).contains(&carried.decoys) {
-                return Err(CalibrateError::Spec(format!("`decoys` of {} lies between 0 and 1", carried.rule)));
-            }
-            if carried.on.is_empty() {
-                return Err(CalibrateError::Spec(format!("`on` of {} names no class", carried.rule)));
-            }
-            for class in carried.on.iter().chain(&carried.relabel) {
-                if let Some(classes) = self.base.classes.as_ref().filter(|classes| !classes.contains(class)) {
-                    return Err(CalibrateError::Spec(format!("there is no class `{class}`: `base` has {}", classes.join(", "))));
-                }
-            }
-            if let Some(trigger) = rule.probe.change() {
-                let trigger = seen_from(trigger, prefix)?;
-                let (on, relabel) = (carried.on.clone(), carried.relabel.clone());
-                plants.push(Plant { trigger, on, share: carried.share, relabel, decoys: carried.decoys });
-            }
-        }
-        let carries = rules.iter().map(|r| &r.id).filter(|id| group.iter().any(|c| &c.rule == *id)).cloned().collect();
-        Ok((carries, plants))
     }
 
     fn source(&self, architecture: &str, seed: u64, group: Option<(usize, &Vec<String>, &Vec<Plant>)>) -> Source {
@@ -387,6 +339,24 @@ impl Grid {
             rebalance: None,
         }
     }
+}
+
+/// The ids of a group's rules, and what to plant.
+fn group(group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<(Vec<String>, Vec<Plant>), CalibrateError> {
+    let mut plants = Vec::new();
+    for carried in group {
+        let Some(rule) = rules.iter().find(|rule| rule.id == carried.rule) else {
+            let known = rules.iter().map(|r| r.id.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(CalibrateError::UnknownRule { rule: carried.rule.clone(), known });
+        };
+        if let Some(trigger) = rule.probe.change() {
+            let trigger = seen_from(trigger, prefix)?;
+            let (on, relabel) = (carried.on.clone(), carried.relabel.clone());
+            plants.push(Plant { trigger, on, share: carried.share, relabel, decoys: carried.decoys });
+        }
+    }
+    let carries = rules.iter().map(|r| &r.id).filter(|id| group.iter().any(|c| &c.rule == *id)).cloned().collect();
+    Ok((carries, plants))
 }
 
 /// A trigger whose files are named from the policy's folder, named from the specification's: `prefix` leads from one to the other.

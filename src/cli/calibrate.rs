@@ -6,9 +6,10 @@ use super::failure::{self, Usage};
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
-use crate::calibrate::{self, CalibrateError, Job};
+use crate::calibrate::{self, CalibrateError, Job, Spec};
 use crate::data::DataSpec;
 use crate::policy::{self, Policy};
+use crate::spec::{self, Remarks};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,16 +44,12 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let named = |error: CalibrateError| known(error, &args.spec);
     calibrate::begin(&args.output).map_err(named)?;
-    let text = policy::read_text(&args.spec).map_err(|error| Usage(format!("cannot read {}: {error}", args.spec.display())))?;
-    let mut spec = calibrate::parse(&text).map_err(named)?;
-    if let Some(path) = &args.data {
-        spec = spec.with_data(path);
-    }
-    let base = args.spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let policy = policy(&base.join(&spec.policy), spec.trains_reference(), args, out)?;
     // Before the canary: what is wrong with the specification is known now.
-    spec.sources(base, &policy).map_err(named)?;
-    spec.reference(&policy).map_err(named)?;
+    let (spec, policy, remarks) = read(&args.spec, args.data.as_deref())?;
+    for remark in remarks.diagnostics {
+        out.remark(&format!("warning: {}", remark.message));
+    }
+    let base = folder(&args.spec);
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;
     let job = Job { spec: &spec, base, policy: &policy, output: &args.output };
@@ -67,23 +64,37 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// The policy; `--data` leads its target elsewhere too, unless that is inside the program.
-fn policy(path: &Path, reference_follows: bool, args: &Args, out: &Output) -> anyhow::Result<Policy> {
-    let options = policy::Options { reference_follows, ..policy::Options::default() };
-    let (written, _) = policy::load_with(path, &policy::Options { files: false, ..options.clone() })?;
-    let inside = matches!(written.file.target.data, DataSpec::Embedded(_));
-    let data = args.data.clone().filter(|_| !inside);
-    let (policy, remarks) = policy::load_with(path, &policy::Options { data, ..options })?;
-    for remark in remarks {
-        out.remark(&format!("warning: {}", remark.message));
+/// The folder that a specification's paths start from.
+pub(super) fn folder(spec: &Path) -> &Path {
+    spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A specification with its policy and remarks on that; whether all sources can be had, as far as nothing is trained. `data` leads the
+/// pictures of both elsewhere, unless the policy's are inside the program.
+pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<(Spec, Policy, Remarks)> {
+    let named = |error: CalibrateError| known(error, file);
+    let (mut read, sheet) = calibrate::load(file)?;
+    if let Some(path) = data {
+        read = read.with_data(path);
     }
-    Ok(policy)
+    let path = folder(file).join(&read.policy);
+    let options = policy::Options { reference_follows: read.trains_reference(), ..policy::Options::default() };
+    let (written, _) = policy::load_with(&path, &policy::Options { files: false, ..options.clone() })?;
+    let inside = matches!(written.file.target.data, DataSpec::Embedded(_));
+    let data = data.filter(|_| !inside).map(Path::to_owned);
+    let (policy, remarks) = policy::load_with(&path, &policy::Options { data, ..options })?;
+    calibrate::fits(&read, &policy, &sheet)?;
+    read.sources(folder(file), &policy).map_err(named)?;
+    read.reference(&policy).map_err(named)?;
+    let remarks = Remarks::new(&spec::text(&spec::POLICY, &path)?, &path.display().to_string(), remarks);
+    Ok((read, policy, remarks))
 }
 
 /// What the user asked for and cannot be had is wrong usage; the rest keeps its own kind.
 fn known(error: CalibrateError, spec: &Path) -> anyhow::Error {
     match error {
         CalibrateError::Series(error) => failure::of_series(error),
+        CalibrateError::Invalid(error) => error.into(),
         error @ (CalibrateError::Read { .. } | CalibrateError::Write { .. } | CalibrateError::Plot(_) | CalibrateError::Json(_)) => {
             error.into()
         }

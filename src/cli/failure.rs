@@ -12,11 +12,11 @@ use crate::exec::DeviceError;
 use crate::gate::ExitCode;
 use crate::model::{ExtractError, ModelError};
 use crate::plant::PlantError;
-use crate::policy::PolicyError;
 use crate::registry::RegistryError;
 use crate::report::{ReadError, WriteError, printable};
 use crate::runtime::RuntimeError;
 use crate::series::SeriesError;
+use crate::spec::SpecError;
 use crate::tune::TuneError;
 
 /// Wrong usage that only shows once a command runs.
@@ -36,9 +36,7 @@ pub(super) fn of_series(error: SeriesError) -> anyhow::Error {
         SeriesError::Registry(inner) => inner.into(),
         SeriesError::Model(inner) => inner.into(),
         SeriesError::Plant(PlantError::Data(inner)) => inner.into(),
-        SeriesError::Plant(inner @ (PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_))) => {
-            Usage(inner.to_string()).into()
-        }
+        SeriesError::Plant(inner @ (PlantError::Class { .. } | PlantError::Arch(_))) => Usage(inner.to_string()).into(),
         SeriesError::Plant(inner) => inner.into(),
         other @ (SeriesError::Stopped | SeriesError::Write { .. }) => other.into(),
     }
@@ -46,7 +44,7 @@ pub(super) fn of_series(error: SeriesError) -> anyhow::Error {
 
 /// Shows an error on stderr and gives the exit code that it calls for.
 pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
-    if let Some(PolicyError::Invalid { text, name, diagnostics }) = error.downcast_ref() {
+    if let Some(SpecError::Invalid { text, name, diagnostics, .. }) = error.downcast_ref() {
         say(&mistakes(text, name, diagnostics, out.color));
     } else if let Some(stopped @ SeriesError::Stopped) = error.downcast_ref() {
         say(&stopped.to_string());
@@ -77,14 +75,14 @@ pub(super) fn code(error: &anyhow::Error) -> i32 {
 
 /// All that [`show`] says of an error, for a report.
 pub(super) fn full(error: &anyhow::Error) -> String {
-    if let Some(PolicyError::Invalid { text, name, diagnostics }) = error.downcast_ref() {
+    if let Some(SpecError::Invalid { text, name, diagnostics, .. }) = error.downcast_ref() {
         return format!("{}\n\n{}", message(error), mistakes(text, name, diagnostics, false));
     }
     let hint = hint(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     safe(&message(error)) + &hint
 }
 
-/// The mistakes of a policy, beside its lines.
+/// The mistakes of a file that somebody wrote, beside its lines.
 fn mistakes(text: &str, name: &str, diagnostics: &[Diagnostic], color: bool) -> String {
     let errors = diagnostics.iter().filter(|d| d.level == Level::Error).count();
     let shown = diag::render(text, name, diagnostics, color);
@@ -186,7 +184,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let reference =
         matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. }));
     let waiver = matches!(error.downcast_ref(), Some(WaiverError::Earlier { .. }));
-    asked_for || rule || reference || waiver || error.is::<PolicyError>() || error.is::<Usage>()
+    asked_for || rule || reference || waiver || error.is::<SpecError>() || error.is::<Usage>()
 }
 
 /// Whether the user ended the run before there was anything to report.

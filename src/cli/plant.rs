@@ -43,14 +43,11 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let compute = args.compute.open(out)?;
-    let text = crate::policy::read_text(&args.spec).with_context(|| format!("cannot read {}", args.spec.display()))?;
     let usage = |error: PlantError| match error {
-        PlantError::Specification { .. } | PlantError::Class { .. } | PlantError::Arch(_) => {
-            anyhow::Error::new(Usage(format!("{}: {error}", args.spec.display())))
-        }
+        PlantError::Class { .. } | PlantError::Arch(_) => anyhow::Error::new(Usage(format!("{}: {error}", args.spec.display()))),
         other => other.into(),
     };
-    let mut spec = plant::parse(&text).map_err(usage)?;
+    let mut spec = plant::load(&args.spec)?;
     if let Some(path) = &args.data {
         spec.data.redirect(path.clone());
     }

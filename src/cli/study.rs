@@ -40,17 +40,21 @@ pub struct Args {
     pub series: series::Args,
 }
 
+/// What the user asked for and cannot be had is wrong usage; the rest keeps its own kind.
+pub(super) fn mistaken(error: StudyError) -> anyhow::Error {
+    match error {
+        StudyError::Spec(invalid) => invalid.into(),
+        StudyError::Read { .. } | StudyError::Earlier { .. } => Usage(error.to_string()).into(),
+        StudyError::Series(other) => super::failure::of_series(other),
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    let mistaken = |error: StudyError| match error {
-        StudyError::Policy(invalid) => invalid.into(),
-        StudyError::Read { .. } | StudyError::Specification { .. } | StudyError::Earlier { .. } => Usage(error.to_string()).into(),
-        StudyError::Series(other) => super::failure::of_series(other),
-    };
     study::begin(&args.output).map_err(mistaken)?;
     let grid = Grid::read(&args.study, args.data.as_deref()).map_err(mistaken)?;
-    for remark in &grid.remarks {
-        out.remark(&format!("warning: {remark}"));
+    for message in grid.remarks.iter().flat_map(|remarks| &remarks.diagnostics).map(|remark| &remark.message) {
+        out.remark(&format!("warning: {message}"));
     }
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;

@@ -1,31 +1,36 @@
-//! `heirloom validate`: policy files, every mistake at once.
+//! `heirloom validate`: the files that people write, every mistake at once.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use super::output::{Output, Shape, say};
+use super::{calibrate, study};
 use crate::data;
 use crate::diag::{self, Diagnostic, Level, Located};
 use crate::engine;
-use crate::gate::ExitCode;
-use crate::policy::{self, Policy, PolicyError};
+use crate::gate::{ExitCode, Rule};
+use crate::plant;
+use crate::policy::{self, Policy, PolicyFile};
 use crate::report::printable;
+use crate::spec::{self, Node, Remarks, SpecError};
+use crate::study::Grid;
 
 const EXAMPLES: &str = "\
 Examples:
-  heirloom validate policies/*.yaml
+  heirloom validate policies/quick.yaml policies/studies/fixtures.yaml
   heirloom validate policy.yaml --format json    a list of {level, file, line, column, code, message, hint}
 
 Exit code 0 if every file is valid, 4 otherwise.";
 
-/// Check policy files without running anything.
+/// Check policies, studies, calibrations and planted sources without running anything.
 ///
-/// Shows every mistake at once, with its line, what is wrong and what to write instead. Files that a policy names (data, trigger
-/// pictures, the reference model) are looked for too. Where rules sort images by an attribute, it says of how many
-/// images the attribute is not known.
+/// Shows every mistake at once, with its line, what is wrong and what to write instead. Which kind of file it is, its fields say. Files that
+/// a policy, study or calibration names (data of the policy, trigger images, models, other such files) are looked for too. Where rules sort
+/// images by an attribute, it says of how many images the attribute is not known.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Policy files.
+    /// Files to check.
     #[arg(required = true, value_name = "FILE", value_parser = super::existing)]
     pub files: Vec<PathBuf>,
 }
@@ -36,25 +41,21 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut lines = Vec::new();
     let mut valid = true;
     for file in &args.files {
-        let name = file.display().to_string();
-        match policy::load(file) {
-            Ok((policy, mut remarks)) => {
-                let text = policy::read_text(file)?;
-                // Where a file is missing, that is what there is to say of the data.
-                if remarks.is_empty() {
-                    remarks.extend(of_data(&policy, &text));
+        match checked(file) {
+            Ok(Valid { remarks, what }) => {
+                for Remarks { text, name, diagnostics } in remarks.iter().filter(|remarks| !remarks.diagnostics.is_empty()) {
+                    report(text, name, diagnostics, &mut located, out);
                 }
-                if !remarks.is_empty() {
-                    report(&text, &name, &remarks, &mut located, out);
+                lines.push(format!("{}: valid, {what}", printable(&file.display().to_string())));
+            }
+            Err(error) => match error.downcast() {
+                Ok(SpecError::Invalid { text, name, diagnostics, .. }) => {
+                    valid = false;
+                    report(&text, &name, &diagnostics, &mut located, out);
                 }
-                let rules = policy.rules.len();
-                lines.push(format!("{}: valid, {rules} rule{}", printable(&name), if rules == 1 { "" } else { "s" }));
-            }
-            Err(PolicyError::Invalid { text, name, diagnostics }) => {
-                valid = false;
-                report(&text, &name, &diagnostics, &mut located, out);
-            }
-            Err(error) => return Err(error.into()),
+                Ok(other) => return Err(other.into()),
+                Err(other) => return Err(other),
+            },
         }
     }
     match out.shape {
@@ -68,30 +69,79 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     Ok(i32::from(if valid { ExitCode::Pass } else { ExitCode::Usage }.code()))
 }
 
+/// A file without mistakes.
+struct Valid {
+    /// On it, and on the policy that it names.
+    remarks: Vec<Remarks>,
+    /// What it asks for, in a few words.
+    what: String,
+}
+
+/// Checks a file the way of the command that runs it.
+fn checked(file: &Path) -> anyhow::Result<Valid> {
+    let text = spec::text(&spec::ANY, file)?;
+    let kind = spec::kind_of(&text);
+    if *kind == spec::STUDY {
+        let grid = Grid::read(file, None).map_err(study::mistaken)?;
+        let what = format!("a study of {}", counted(grid.len(), "certification"));
+        return Ok(Valid { remarks: grid.remarks, what });
+    }
+    if *kind == spec::CALIBRATION {
+        let (read, policy, remarks) = calibrate::read(file, None)?;
+        let sources = read.sources(calibrate::folder(file), &policy)?.len();
+        return Ok(Valid { remarks: vec![remarks], what: format!("a calibration with {}", counted(sources, "source")) });
+    }
+    if *kind == spec::PLANT {
+        plant::load(file)?;
+        return Ok(Valid { remarks: Vec::new(), what: "a planted source".to_owned() });
+    }
+    let (name, base) = (file.display().to_string(), calibrate::folder(file));
+    let (policy, mut remarks) = policy::parse(&text, &name, base, &policy::Options::default())?;
+    // Where a file is missing, that is what there is to say of the data.
+    if remarks.is_empty() {
+        remarks.extend(of_data(&policy, &text)?);
+    }
+    Ok(Valid { what: counted(policy.rules.len(), "rule"), remarks: vec![Remarks::new(&text, &name, remarks)] })
+}
+
+/// "1 rule", "3 rules".
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// What is to be known of the data of a policy that sorts images by an attribute: of how many of them it is not known.
-fn of_data(policy: &Policy, text: &str) -> Vec<Diagnostic> {
+fn of_data(policy: &Policy, text: &str) -> Result<Vec<Diagnostic>, SpecError> {
     let views = [&policy.file.target.train, &policy.file.target.test];
     let sorts = policy.rules.iter().any(|rule| rule.probe.compared().is_some()) || views.iter().any(|view| !view.balance.is_empty());
-    if !sorts {
-        return Vec::new();
-    }
-    let place = |name: &str| text.rfind(name).map_or(0..0, |at| at..at + name.len());
-    match data::summary(&policy.file.target, &policy.base) {
+    let Some(tree) = spec::tree::<PolicyFile>(text, &policy.source, &mut Vec::new())?.filter(|_| sorts) else { return Ok(Vec::new()) };
+    let target = tree.place_of_field("/target");
+    Ok(match data::summary(&policy.file.target, &policy.base) {
         Ok(summary) => {
             let all = [&summary.train, &summary.test].map(|counts| counts.iter().sum::<usize>());
             let lacking = |name: &str| {
                 let [train, test] = summary.unknown.get(name).copied().unwrap_or_default();
                 [(train, all[0]), (test, all[1])]
             };
-            let compared = engine::unknown(policy, &lacking).into_iter().map(|(name, remark)| (place(&name), remark));
-            let remarks = compared.chain(summary.warnings.iter().map(|warning| (place("target"), warning.clone())));
+            let [compared, balanced] = engine::unknown(policy, &lacking);
+            let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);
+            let balances = |rule: &Rule, name: &str| rule.probe.rebalance().is_some_and(|balanced| balanced.attribute == name);
+            let compared = compared.into_iter().map(|(name, remark)| (attribute(policy, &tree, |rule| compares(rule, &name)), remark));
+            let balanced = balanced.into_iter().map(|(name, remark)| (attribute(policy, &tree, |rule| balances(rule, &name)), remark));
+            let remarks = compared.chain(balanced).chain(summary.warnings.iter().map(|warning| (target.clone(), warning.clone())));
             remarks.map(|(span, remark)| Diagnostic::warning("policy::data", span, remark)).collect()
         }
         Err(error) => {
-            let told = Diagnostic::warning("policy::data", place("target"), format!("the data cannot be used: {error}"));
+            let told = Diagnostic::warning("policy::data", target, format!("the data cannot be used: {error}"));
             vec![error.hint().into_iter().fold(told, Diagnostic::hint)]
         }
-    }
+    })
+}
+
+/// Where the first of some rules names its attribute.
+fn attribute(policy: &Policy, tree: &Node, names: impl Fn(&Rule) -> bool) -> Range<usize> {
+    let rule = policy.file.rules.iter().enumerate().find(|(_, rule)| names(rule));
+    let at = rule.map(|(nth, rule)| format!("/rules/{nth}/probe/{}/attribute", rule.probe.name()));
+    tree.place_of_value(&at.unwrap_or_else(|| "/target".to_owned()))
 }
 
 fn report(text: &str, name: &str, diagnostics: &[Diagnostic], located: &mut Vec<Located>, out: &Output) {

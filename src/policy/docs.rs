@@ -11,8 +11,8 @@ const INTRODUCTION: &str = "# Policy files
 <!-- Generated from the policy types: do not edit. HEIRLOOM_BLESS=1 cargo test --lib policy writes it anew. -->
 
 A policy says what a checkpoint is fine-tuned on, how, and what must hold afterwards. It is one YAML 1.2 document of at
-most 1 MiB. `heirloom validate POLICY` reports every mistake at once, each at its line and column. Paths are relative to
-the policy's folder. Editors that know JSON Schema check a policy while it is written: put
+most 1 MiB. `heirloom validate POLICY` reports every mistake at once, each at its line and column. It takes studies,
+calibrations and planted sources too. Paths are relative to the policy's folder. Editors that know JSON Schema check a policy while it is written: put
 `# yaml-language-server: $schema=schema.json` in its first line, with the path of `policies/schema.json`.
 
 Start from [`policies/quick.yaml`](../policies/quick.yaml), the policy inside the program, or from

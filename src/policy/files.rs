@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use super::check::find;
-use super::yaml::Node;
 use super::{Options, Policy};
 use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
 use crate::registry;
+use crate::spec::Node;
 use crate::store::{Digest, Fingerprinter};
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 
@@ -21,7 +20,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     let mut seek = |path: &Path, pointer: &str, directory: bool| {
         let redirected = options.data.is_some() && pointer.starts_with("/target/data");
         let from = if redirected { "`--data` leads to".to_owned() } else { String::new() };
-        let span = find(tree, pointer).or_else(|| find(tree, "/target/data")).map_or(0..0, Node::value_span);
+        let span = tree.find(pointer).or_else(|| tree.find("/target/data")).map_or(0..0, Node::value_span);
         for (place, split) in expand(path) {
             let full = policy.path(Path::new(&place));
             let what = if directory { "folder" } else { "file" };
@@ -61,7 +60,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         if let Some(reason) = rule.probe.change().and_then(|trigger| unusable(policy, trigger)) {
             let index = policy.file.rules.iter().position(|written| rule.id.starts_with(&format!("{}/", written.id)));
             let pointer = format!("/rules/{}/probe/natural/features", index.unwrap_or_default());
-            let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+            let span = tree.find(&pointer).map_or(0..0, Node::value_span);
             unread.push(
                 Diagnostic::error("policy::unusable-file", span, reason).hint("features are pictures with transparency, or with a mask"),
             );
@@ -78,7 +77,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
                 && let Some(reason) = unusable(policy, trigger)
                 && diagnostics.iter().all(|known| known.message != reason)
             {
-                let span = find(tree, &pointer).map_or(0..0, Node::value_span);
+                let span = tree.find(&pointer).map_or(0..0, Node::value_span);
                 diagnostics.push(Diagnostic::error("policy::unusable-file", span, reason));
             }
         }

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::check::{find, list, nearest};
-use super::yaml::Node;
 use super::{Options, Policy, PolicyFile, files};
 use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::{Control, Rule};
 use crate::probe::{Estimand, Probe};
+use crate::spec::{Node, below, list, nearest};
 use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::{Augment, Mode};
@@ -57,12 +56,12 @@ impl Checker<'_> {
 
     /// The value at a pointer; what holds it where the value is a default.
     fn value(&self, pointer: &str) -> Range<usize> {
-        place(self.tree, pointer, Node::value_span)
+        self.tree.place_of_value(pointer)
     }
 
     /// The field at a pointer.
     fn field(&self, pointer: &str) -> Range<usize> {
-        place(self.tree, pointer, Node::name_span)
+        self.tree.place_of_field(pointer)
     }
 
     fn target(&mut self) {
@@ -200,14 +199,15 @@ impl Checker<'_> {
                 self.trigger(&probe.feature, &format!("{at}/probe/spurious/feature"));
                 self.class(rule, probe.target_class.as_ref(), &format!("{at}/probe/spurious/target_class"));
                 for (index, class) in probe.on.iter().enumerate() {
-                    self.known_class(class, &format!("{at}/probe/spurious/on/{index}"));
+                    self.known_class(class, self.value(&format!("{at}/probe/spurious/on/{index}")));
                 }
             }
             Probe::Attribute(probe) => self.class(rule, probe.class.as_ref(), &format!("{at}/probe/attribute/class")),
             Probe::Debiased(probe) => {
                 self.class(rule, probe.class.as_ref(), &format!("{at}/probe/debiased/class"));
                 for class in probe.aligned.iter().flatten().map(|(class, _)| class) {
-                    self.known_class(class, &format!("{at}/probe/debiased/aligned/{class}"));
+                    // The class is the name of the field.
+                    self.known_class(class, self.field(&below(&format!("{at}/probe/debiased/aligned"), class)));
                 }
                 if probe.aligned.is_some() && probe.correlation.is_none() {
                     let place = self.field(&format!("{at}/probe/debiased/aligned"));
@@ -241,7 +241,7 @@ impl Checker<'_> {
     /// A class that a probe names: it must be there, and matter.
     fn class(&mut self, rule: &Rule, class: Option<&String>, at: &str) {
         let Some(class) = class else { return };
-        self.known_class(class, at);
+        self.known_class(class, self.value(at));
         let matters = match rule.estimand() {
             Estimand::AttackSuccessRate
             | Estimand::Reliance
@@ -260,13 +260,13 @@ impl Checker<'_> {
         }
     }
 
-    fn known_class(&mut self, class: &String, at: &str) {
+    fn known_class(&mut self, class: &String, place: Range<usize>) {
         if let Some(classes) = &self.file.target.classes
             && !classes.contains(class)
         {
             let names: Vec<&str> = classes.iter().map(String::as_str).collect();
             let message = format!("the target task has no class `{class}`");
-            let diagnostic = Diagnostic::error("policy::unknown-class", self.value(at), message);
+            let diagnostic = Diagnostic::error("policy::unknown-class", place, message);
             self.add(match nearest(class, &names) {
                 Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
                 None => diagnostic.hint(format!("the classes are {}", list(&names).replace(" or ", " and "))),
@@ -278,7 +278,7 @@ impl Checker<'_> {
         match trigger {
             Trigger::Patch(patch) => {
                 let color = format!("{at}/patch/color");
-                if patch.color.is_none() && patch.image.is_none() && find(self.tree, &color).is_some() {
+                if patch.color.is_none() && patch.image.is_none() && self.tree.find(&color).is_some() {
                     let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
                     self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
                     return;
@@ -372,21 +372,6 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-/// The place of a pointer, or of the nearest thing around it that is written.
-fn place(tree: &Node, pointer: &str, of: impl Fn(&Node) -> Range<usize>) -> Range<usize> {
-    if let Some(node) = find(tree, pointer) {
-        return of(node);
-    }
-    let mut around = pointer;
-    while let Some((parent, _)) = around.rsplit_once('/') {
-        if let Some(node) = find(tree, parent) {
-            return node.name_span();
-        }
-        around = parent;
-    }
-    0..0
 }
 
 /// `YYYY-MM-DD` as a date of the Gregorian calendar.

@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use super::Options;
-use super::check::find;
-use super::yaml::Node;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
+use crate::spec::Node;
 
 /// Most values of a sweep.
 const MOST: usize = 20;
 
 /// The rules that rule number `index` stands for: itself, for most. What keeps it from being taken apart is added to `diagnostics`.
 pub(super) fn of(rule: &Rule, index: usize, base: &Path, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Vec<Rule> {
-    let at = |pointer: &str| find(tree, &format!("/rules/{index}/probe/{pointer}")).map_or(0..0, Node::value_span);
+    let at = |pointer: &str| tree.find(&format!("/rules/{index}/probe/{pointer}")).map_or(0..0, Node::value_span);
     let named = |(end, probe): (String, Probe)| Rule { id: format!("{}{end}", rule.id), probe, ..rule.clone() };
     match &rule.probe {
         Probe::Backdoor(probe) => {

@@ -17,7 +17,7 @@ fn options() -> Options {
 fn shown(text: &str) -> String {
     match parse(text, "policies/mine.yaml", Path::new("."), &options()) {
         Ok((_, remarks)) => crate::diag::render(text, "policies/mine.yaml", &remarks, false),
-        Err(PolicyError::Invalid { text, name, diagnostics }) => crate::diag::render(&text, &name, &diagnostics, false),
+        Err(PolicyError::Invalid { text, name, diagnostics, .. }) => crate::diag::render(&text, &name, &diagnostics, false),
         Err(error) => error.to_string(),
     }
 }
@@ -70,6 +70,20 @@ fn a_policy_may_be_json_with_tabs_and_escapes() {
     for half in [r"\ud83d", r"\ude00", r"\ud83d\u0041"] {
         assert!(read(&text.replace("\"mine\"", &format!("\"{half}\""))).is_err(), "{half}");
     }
+}
+
+#[test]
+fn a_class_that_is_the_name_of_a_field_is_pointed_at_there() {
+    let probe = "debiased: { attribute: a, correlation: 0.9, aligned: { dog: day, \"of/doubt\": day, horse: of/doubt } }";
+    let text = with(
+        "      backdoor:\n        trigger: { patch: { size: 0.25, at: top_left, color: \"#ffff00\" } }\n    estimand: attraction\n",
+        &format!("      {probe}\n"),
+    );
+    let text = text.replace("controls: [sham, scratch]", "controls: [scratch]");
+    let Err(PolicyError::Invalid { diagnostics, .. }) = parse(&text, "mine.yaml", Path::new("."), &options()) else { panic!("a mistake") };
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    assert_eq!(diagnostics[0].message, "the target task has no class `of/doubt`");
+    assert_eq!(text[diagnostics[0].span.clone()], *"\"of/doubt\"");
 }
 
 #[test]
@@ -221,7 +235,7 @@ fn control_characters_do_not_reach_the_terminal() {
     let text = with("name: mine", "name: mine\n\"\\e[31mred\": 1\nseed: \"\\e]0;title\"");
     assert!(!shown(&text).contains('\u{1b}'));
     let styled = parse(&text, "\u{1b}[31mmine.yaml", Path::new("."), &options());
-    let Err(PolicyError::Invalid { text, name, diagnostics }) = styled else { panic!("valid") };
+    let Err(PolicyError::Invalid { text, name, diagnostics, .. }) = styled else { panic!("valid") };
     assert!(!crate::diag::render(&text, &name, &diagnostics, false).contains('\u{1b}'));
     assert!(crate::diag::render(&text, "mine.yaml", &diagnostics, true).contains("\u{1b}["));
 }
@@ -277,7 +291,7 @@ fn limits_know_their_lines() {
 #[test]
 fn diagnostics_have_a_machine_readable_form() {
     let text = with("trigger:", "trigers:");
-    let Err(PolicyError::Invalid { text, name, diagnostics }) = parse(&text, "mine.yaml", Path::new("."), &options()) else {
+    let Err(PolicyError::Invalid { text, name, diagnostics, .. }) = parse(&text, "mine.yaml", Path::new("."), &options()) else {
         panic!("valid")
     };
     let located: Vec<Located> = diagnostics.iter().map(|diagnostic| diagnostic.located(&text, &name)).collect();
@@ -402,7 +416,7 @@ fn starters_lack_nothing_but_their_data() {
             let Err(PolicyError::Invalid { diagnostics, .. }) = parse(&text, "starter.yaml", folder.path(), &Options::default()) else {
                 panic!("there is no data")
             };
-            let codes: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+            let codes: Vec<_> = diagnostics.iter().map(|diagnostic| &*diagnostic.code).collect();
             assert_eq!(codes, ["policy::missing-file"; 2]);
         }
     }

@@ -140,7 +140,7 @@ fn what_cannot_be_calibrated_is_told_in_one_message_before_anything_runs() {
         assert!(!path.join("out/calibration.json").exists(), "{name}");
     };
     for (name, spec, words) in [
-        ("no YAML", "version: 1\nname: [", &["spec.yaml", "line 2"][..]),
+        ("no YAML", "version: 1\nname: [", &["spec.yaml:2:"][..]),
         ("unknown field", &format!("{SPEC}colour: red\n"), &["colour"]),
         ("no policy", "version: 1\nname: n\npolicy: nowhere.yaml\nmodels: models\n", &["nowhere.yaml"]),
         ("unknown rule", &unknown, &["square/green", "square/yellow"]),

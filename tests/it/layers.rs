@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 21] = [
+const LAYERS: [&[&str]; 22] = [
     &["diag", "lacks", "stats", "pixels"],
     &["store"],
+    &["spec"],
     &["registry"],
     &["runtime"],
     &["transform"],

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::policy::Options;
+use crate::policy::{self, Options};
 
 const POLICY: &str = "version: 1\nname: p\ntarget: { data: { embedded: fashion } }\n\
     transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 } }\nrules:\n\
@@ -17,7 +17,17 @@ fn policy() -> Policy {
 }
 
 fn sources(plant: &str) -> Result<Vec<Source>, CalibrateError> {
-    parse(&format!("version: 1\nname: n\npolicy: sub/p.yaml\nplant:\n{BASE}{plant}"))?.sources(Path::new("."), &policy())
+    parse(&format!("version: 1\nname: n\npolicy: sub/p.yaml\nplant:\n{BASE}{plant}"), "c.yaml")?.sources(Path::new("."), &policy())
+}
+
+/// What a user sees of mistakes.
+fn shown(error: impl Into<CalibrateError>) -> String {
+    match error.into() {
+        CalibrateError::Invalid(SpecError::Invalid { text, name, diagnostics, .. }) => {
+            crate::diag::render(&text, &name, &diagnostics, false)
+        }
+        other => other.to_string(),
+    }
 }
 
 fn names(plant: &str) -> Vec<String> {
@@ -87,17 +97,17 @@ fn families_are_named_as_policies_write_them() {
 
 #[test]
 fn mistakes_are_told() {
-    let message = |plant: &str| sources(plant).unwrap_err().to_string();
+    let message = |plant: &str| shown(sources(plant).unwrap_err());
     for (plant, words) in [
         ("  count: 1\n  groups: [[{ rule: squares, on: [a] }]]\n", "no backdoor rule `squares`"),
         ("  count: 1\n  groups: [[{ rule: many, on: [a] }]]\n", "many/opacity-0.1"),
         ("  count: 1\n  groups: [[{ rule: square, on: [c] }]]\n", "no class `c`"),
-        ("  count: 1\n  groups: [[{ rule: square, on: [a], share: 0 }]]\n", "`share`"),
-        ("  count: 1\n  groups: [[{ rule: square, on: [] }]]\n", "names no class"),
+        ("  count: 1\n  groups: [[{ rule: square, on: [a], share: 0 }]]\n", "`share` is 0, it must be more than 0"),
+        ("  count: 1\n  groups: [[{ rule: square, on: [] }]]\n", "`on` has no entries"),
         ("  count: 1\n  groups: [[]]\n", "without triggers"),
         ("  count: 1\n  groups: []\n", "no planted sources"),
         ("  count: 0\n  groups: [[{ rule: square, on: [a] }]]\n", "no planted sources"),
-        ("  groups: [[{ rule: square, on: [a] }]]\n", "`seeds` or `count`"),
+        ("  groups: [[{ rule: square, on: [a] }]]\n", "neither `seeds` nor `count`"),
         ("  seeds: [1, 1]\n  groups: [[{ rule: square, on: [a] }]]\n", "named twice"),
         ("  count: 900\n  groups: [[{ rule: square, on: [a] }]]\n", "1800 sources"),
         ("  count: 18446744073709551615\n  groups: [[{ rule: square, on: [a] }]]\n", "sources"),
@@ -108,24 +118,80 @@ fn mistakes_are_told() {
         assert!(message.contains(words), "{plant}: {message}");
     }
     for (text, words) in [
-        ("version: 1\nname: [", "line 2"),
-        ("version: 2\nname: n\npolicy: p\nmodels: m\n", "version 2"),
+        ("version: 1\nname: [", "c.yaml:2:"),
+        ("version: 2\nname: n\npolicy: p\nmodels: m\n", "`version` is 2, this program reads version 1"),
         ("version: 1\nname: ''\npolicy: p\nmodels: m\n", "`name`"),
         ("version: 1\nname: n\npolicy: p\n", "no sources"),
-        ("[]", "specification"),
+        ("[]", "the calibration is a list"),
     ] {
-        let message = parse(text).unwrap_err().to_string();
+        let message = shown(parse(text, "c.yaml").unwrap_err());
         assert!(message.contains(words), "{text}: {message}");
     }
+}
+
+#[test]
+fn every_mistake_is_shown_at_its_place() {
+    let text = "version: 2\nname: ' '\npolicy: p.yaml\nplant:\n  base:\n    data: { embedded: fashion }\n    classes: [a, b]\n    size: [32, 4]\n\
+                \x20   recipe: { epochs: 1, learning_rate: 0.1 }\n  seeds: [1, 2, 1]\n  count: 3\n  truth_seeds: 1\n  groups:\n    - []\n\
+                \x20   - [{ rule: square, on: [a, c], share: 0, relabel: d }]\n";
+    let fields = text.replace("epochs: 1", "epoch: 1").replace("seeds: [1, 2, 1]", "deal: in_turns").replace("    - []\n", "    - {}\n");
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("values", shown(parse(text, "c.yaml").unwrap_err()));
+        insta::assert_snapshot!("fields", shown(parse(&fields, "c.yaml").unwrap_err()));
+    });
+}
+
+#[test]
+fn what_does_not_fit_the_policy_is_shown_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    let text = format!(
+        "version: 1\nname: squares\npolicy: p.yaml\nplant:\n{BASE}  seeds: [1]\n  reference: {{ seed: 2 }}\n  groups:\n\
+         \x20   - [{{ rule: square, on: [a] }}, {{ rule: squares, on: [a] }}]\n    - [{{ rule: many, on: [b] }}]\n"
+    );
+    write(&text);
+    let said = shown(load(&path).unwrap_err()).replace(&folder.path().display().to_string(), "FOLDER");
+    assert!(said.contains("there is no FOLDER/p.yaml\n  ╭▸ FOLDER/c.yaml:3:9\n"), "{said}");
+    std::fs::write(folder.path().join("p.yaml"), POLICY).unwrap();
+    let (spec, sheet) = load(&path).unwrap();
+    let said = shown(fits(&spec, &policy(), &sheet).unwrap_err()).replace(&folder.path().display().to_string(), "FOLDER");
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("against_the_policy", said);
+    });
+    // Whoever was not told at the place is told all the same.
+    assert!(spec.sources(Path::new("."), &policy()).unwrap_err().to_string().contains("`squares`"));
+    assert!(spec.reference(&policy()).unwrap_err().to_string().contains("`reference`"));
+    write(&text.replace("name: squares\n", "name: squares\nmodels: nowhere\n"));
+    let said = shown(load(&path).unwrap_err());
+    assert!(said.contains("/nowhere\n") && said.contains(":3:9") && said.contains("`planted` and `clean`"), "{said}");
+}
+
+#[test]
+fn what_was_not_read_from_a_text_is_checked_too() {
+    let text = format!("version: 1\nname: n\npolicy: p.yaml\nplant:\n{BASE}  count: 1\n  groups: [[{{ rule: square, on: [a] }}]]\n");
+    let good = parse(&text, "c.yaml").unwrap();
+    assert!(good.sources(Path::new("."), &policy()).is_ok());
+    let wrong = |change: fn(&mut Grid)| {
+        let mut spec = good.clone();
+        spec.plant.iter_mut().for_each(change);
+        spec.sources(Path::new("."), &policy()).unwrap_err().to_string()
+    };
+    assert!(wrong(|grid| grid.groups[0][0].share = 2.0).contains("`share`"));
+    assert!(wrong(|grid| grid.groups[0][0].on.clear()).contains("`on`"));
+    assert!(wrong(|grid| grid.groups[0][0].decoys = -1.0).contains("`decoys`"));
+    assert!(wrong(|grid| grid.truth_seeds = 1).contains("`truth_seeds`"));
+    assert!(wrong(|grid| grid.base.size = [0, 0]).contains("0x0"));
 }
 
 #[test]
 fn the_shipped_calibrations_hold_together() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/calibration");
     let read = |name: &str| {
-        let spec = parse(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap();
+        let (spec, sheet) = load(&folder.join(name)).unwrap();
         let options = Options { files: false, reference_follows: spec.trains_reference(), ..Options::default() };
         let policy = policy::load_with(&folder.join(&spec.policy), &options).unwrap().0;
+        fits(&spec, &policy, &sheet).unwrap();
         let reference = spec.reference(&policy).unwrap();
         (spec.sources(&folder, &policy).unwrap(), policy, reference)
     };

@@ -224,7 +224,8 @@ fn an_attribute_that_is_not_known_of_all_images() {
     let text = "version: 1\nname: p\ntarget: { data: { embedded: emoji }, cluster: name, attributes: sex.csv }\ntransfer:\n\
                 \x20 fixed_feature: { epochs: 1, learning_rate: 0.2 }\n  scratch: { epochs: 1, learning_rate: 0.02 }\nrules:\n\
                 \x20 - { id: gap, probe: { attribute: { attribute: sex } }, limit: 0.9 }\n\
-                \x20 - { id: balanced, probe: { debiased: { attribute: sex } }, limit: 0.9 }\n";
+                \x20 - { id: balanced, probe: { debiased: { attribute: sex } }, limit: 0.9 }\n\
+                description: not known of sex and target\n";
     let policy = file(folder.path(), "policy.yaml", text.as_bytes());
     let out = heirloom(&["validate", &policy]);
     let said = crate::run::text(&out.stderr);
@@ -235,6 +236,8 @@ fn an_attribute_that_is_not_known_of_all_images() {
     ] {
         assert!(said.contains(remark), "{said}");
     }
+    // Each is said where the rule that it is about names the attribute, and not where the word comes last.
+    assert!(said.contains("policy.yaml:8:49\n") && said.contains("policy.yaml:9:53\n"), "{said}");
     let out = heirloom(&["plan", &clean_model(), "--policy", &policy]);
     let said = crate::run::text(&out.stderr);
     assert!(said.contains("warning: `sex` is not known of 278 of 558 test images: they are in no group"), "{said}");

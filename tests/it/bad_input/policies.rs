@@ -43,18 +43,39 @@ fn a_policy_whose_files_are_missing() {
 fn a_file_that_is_no_policy() {
     let folder = folder();
     let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
-    for (name, said, how) in [
-        ("policies/studies/fixtures.yaml", "this is a study", "heirloom study"),
-        ("policies/calibration/fixtures.yaml", "the specification of a calibration", "heirloom calibrate"),
-        ("fixtures/plant/square.yaml", "the specification of a planted source", "heirloom plant"),
+    for (name, said, how, valid) in [
+        ("policies/studies/fixtures.yaml", "this is a study", "heirloom study", "a study of 6 certifications"),
+        ("policies/calibration/fixtures.yaml", "the specification of a calibration", "heirloom calibrate", "a calibration with 4 sources"),
+        ("fixtures/plant/square.yaml", "the specification of a planted source", "heirloom plant", "a planted source"),
     ] {
         let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
-        refused(&heirloom(&["validate", &path]), 4, &[said, how, "1 error. Nothing was run."]);
+        refused(&heirloom(&["plan", &clean_model(), "--policy", &path]), 4, &[said, how, "1 error. Nothing was run."]);
+        let out = heirloom(&["validate", &path]);
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), format!("{path}: valid, {valid}\n")), "{}", text(&out.stderr));
     }
     let output = folder.path().join("out").display().to_string();
     for command in ["study", "calibrate", "plant"] {
         refused(&heirloom(&[command, &policy, "--output", &output]), 4, &["this is a policy", "heirloom certify"]);
     }
+}
+
+#[test]
+fn files_of_every_kind_show_all_their_mistakes_at_once() {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let good = std::fs::read_to_string(super::fixture("plant/square.yaml")).expect("the fixture");
+    let plant = good.replace("size: [32, 32]", "size: [32, 3]").replace("name: planted-square", "name: a/b").replace("twin:", "twn:");
+    let study = "version: 1\nsources: { a: { model: nowhere.onnx }, b: { modle: x } }\npolicy: policy.yaml\nvari: []\n";
+    let calibration = "version: 1\nname: n\npolicy: policy.yaml\nplants: {}\nagain_seeds: 1\n";
+    let [plant, study, calibration] = [("plant.yaml", plant.as_str()), ("study.yaml", study), ("calibration.yaml", calibration)]
+        .map(|(name, text)| file(folder.path(), name, text.as_bytes()));
+    let out = heirloom(&["validate", &policy, &plant, &study, &calibration]);
+    assert_eq!(out.status.code(), Some(4));
+    let said = text(&out.stderr).replace(&folder.path().display().to_string(), "FOLDER");
+    insta::assert_snapshot!("validate_every_kind", said);
+    let out = heirloom(&["validate", &study, "--format", "json"]);
+    let list: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert!(list.as_array().is_some_and(|all| all.len() > 2 && all.iter().all(|one| one["file"] == study)), "{list}");
 }
 
 #[test]
@@ -94,13 +115,13 @@ fn a_specification_of_what_to_plant_that_cannot_be_read() {
     let good = std::fs::read_to_string(super::fixture("plant/square.yaml")).expect("the fixture");
     let good = good.replace("../data/", &format!("{}/", super::fixture("data").display()));
     for (text, said) in [
-        ("version: 1\nname: [".to_owned(), "line 2"),
+        ("version: 1\nname: [".to_owned(), "spec.yaml:2:"),
         (good.replace("recipe:", "recip:"), "recip"),
-        (good.replace("version: 1", "version: 2"), "version 2 is not known"),
+        (good.replace("version: 1", "version: 2"), "`version` is 2, this program reads version 1"),
         (good.replace("[Trouser]", "[Trousers]"), "there is no class `Trousers`"),
         (good.replace("resnet-cifar-8", "resnet-cifar-9"), "resnet-cifar-9"),
-        (good.replace("batch_size: 64", "batch_size: 0"), "`recipe.batch_size`: 0 is less than the minimum"),
-        (good.replace("epochs: ", "epochs: 99"), "`recipe.epochs`"),
+        (good.replace("batch_size: 64", "batch_size: 0"), "`batch_size` is 0, it must be at least 1"),
+        (good.replace("epochs: ", "epochs: 9999999"), "`epochs` is 9999999"),
         (good.replace("size: [32, 32]", "size: [0, 0]"), "`size` is 0x0 pixels"),
         (good.replace("name: planted-square", "name: ../planted"), "`../planted` is no name of a file"),
         (good.replace("name: planted-square", "name: clean"), "both called `clean`"),

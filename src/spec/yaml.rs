@@ -10,95 +10,28 @@ use std::ops::Range;
 use saphyr::{Scalar, ScalarStyle, Tag};
 use saphyr_parser::{Event, Parser, ScanError};
 use serde::de::IgnoredAny;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
+use super::kind::Kind;
+use super::tree::{Content, Node};
 use crate::diag::Diagnostic;
 
-/// Deepest nesting; policies need 8.
+/// Deepest nesting; studies with a policy inside need 12.
 const DEPTH: usize = 64;
 /// Most nodes plus scalar bytes, those that aliases copy included.
 const BUDGET: usize = 4 << 20;
 
-/// A value with its place.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    /// Where its key is, for a field of a map.
-    pub key: Option<Range<usize>>,
-    /// Where it is; of a map or list only its first line.
-    pub span: Range<usize>,
-    content: Content,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Scalar(Value),
-    Map(Vec<(String, Node)>),
-    List(Vec<Node>),
-}
-
-impl Node {
-    /// The plain value; of repeated keys the first counts.
-    pub fn value(&self) -> Value {
-        match &self.content {
-            Content::Scalar(value) => value.clone(),
-            Content::List(items) => Value::Array(items.iter().map(Node::value).collect()),
-            Content::Map(fields) => {
-                let mut map = Map::new();
-                for (key, node) in fields {
-                    map.entry(key.clone()).or_insert_with(|| node.value());
-                }
-                Value::Object(map)
-            }
-        }
-    }
-
-    /// The field or item called `name`.
-    pub fn child(&self, name: &str) -> Option<&Node> {
-        match &self.content {
-            Content::Scalar(_) => None,
-            Content::List(items) => items.get(name.parse::<usize>().ok()?),
-            Content::Map(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, node)| node),
-        }
-    }
-
-    /// Where to point at for the field as such: its key, or where it starts.
-    pub fn name_span(&self) -> Range<usize> {
-        self.key.clone().unwrap_or_else(|| self.span.clone())
-    }
-
-    /// Where to point at for the value: itself, or its key where nothing is written.
-    pub fn value_span(&self) -> Range<usize> {
-        if self.span.is_empty() { self.name_span() } else { self.span.clone() }
-    }
-
-    fn cost(&self) -> usize {
-        1 + match &self.content {
-            Content::Scalar(Value::String(text)) => text.len(),
-            Content::Scalar(_) => 0,
-            Content::List(items) => items.iter().map(Node::cost).sum(),
-            Content::Map(fields) => fields.iter().map(|(key, node)| key.len() + node.cost()).sum(),
-        }
-    }
-}
-
-/// The tree of the one document in `text`, or nothing where the mistakes leave no tree. Mistakes go to `diagnostics`.
-pub(super) fn read(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
+/// The tree of the one document in `text`: nothing where there is none, and where the mistakes leave none. Mistakes go to `diagnostics`.
+pub(super) fn read(kind: &'static Kind, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
     let (parsed, offsets) = joined(text);
-    let mut builder = Builder { text, offsets, budget: BUDGET, open: Vec::new(), anchors: BTreeMap::new(), root: None };
+    let mut builder = Builder { kind, text, offsets, budget: BUDGET, open: Vec::new(), anchors: BTreeMap::new(), root: None };
     match builder.run(&parsed, diagnostics) {
-        Ok(()) => {}
+        Ok(()) => builder.root,
         Err(diagnostic) => {
             diagnostics.push(diagnostic);
-            return None;
+            None
         }
     }
-    if builder.root.is_none() {
-        diagnostics.push(
-            Diagnostic::error("policy::syntax", 0..0, "the policy is empty")
-                .hint("a policy needs at least `version`, `name`, `target`, `transfer` and `rules`"),
-        );
-    }
-    builder.root
 }
 
 /// The text as the parser reads it, and where in the text each of its characters and its end are: the parser counts characters.
@@ -158,15 +91,25 @@ fn surrogates(text: &str) -> Option<char> {
 struct Open {
     start: usize,
     anchor: usize,
-    kind: Kind,
+    items: Items,
 }
 
-enum Kind {
+/// What a list or map has so far.
+enum Items {
     List(Vec<Node>),
-    Map { fields: Vec<(String, Node)>, seen: BTreeSet<String>, key: Option<(String, Range<usize>)> },
+    Map { fields: Vec<(String, Node)>, seen: BTreeSet<String>, key: Option<Key> },
+}
+
+/// The name of the field whose value comes next.
+struct Key {
+    name: String,
+    span: Range<usize>,
+    /// The first one counts.
+    repeated: bool,
 }
 
 struct Builder<'a> {
+    kind: &'static Kind,
     text: &'a str,
     offsets: Vec<usize>,
     budget: usize,
@@ -185,21 +128,23 @@ impl Builder<'_> {
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
                 Event::DocumentStart(_) => {
                     if self.root.is_some() {
-                        return Err(Diagnostic::error("policy::syntax", start..end, "a second document begins here")
-                            .hint("a policy is one document: remove the `---` and what follows it, or move it to its own file"));
+                        return Err(Diagnostic::error(self.code("syntax"), start..end, "a second document begins here").hint(format!(
+                            "{} is one document: remove the `---` and what follows it, or move it to its own file",
+                            self.kind.one
+                        )));
                     }
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.open(start, anchor, tag.as_deref(), Kind::List(Vec::new()))?;
+                    self.open(start, anchor, tag.as_deref(), Items::List(Vec::new()))?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    self.open(start, anchor, tag.as_deref(), Kind::Map { fields: Vec::new(), seen: BTreeSet::new(), key: None })?;
+                    self.open(start, anchor, tag.as_deref(), Items::Map { fields: Vec::new(), seen: BTreeSet::new(), key: None })?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     let Some(open) = self.open.pop() else { continue };
-                    let content = match open.kind {
-                        Kind::List(items) => Content::List(items),
-                        Kind::Map { fields, .. } => Content::Map(fields),
+                    let content = match open.items {
+                        Items::List(items) => Content::List(items),
+                        Items::Map { fields, .. } => Content::Map(fields),
                     };
                     let node = Node { key: None, span: self.first_line(open.start, end), content };
                     self.add(node, open.anchor, diagnostics)?;
@@ -209,7 +154,7 @@ impl Builder<'_> {
                 }
                 Event::Alias(anchor) => {
                     let Some(node) = self.anchors.get(&anchor) else {
-                        return Err(Diagnostic::error("policy::syntax", start..end, "this alias stands inside what it repeats"));
+                        return Err(Diagnostic::error(self.code("syntax"), start..end, "this alias stands inside what it repeats"));
                     };
                     let mut node = node.clone();
                     node.key = None;
@@ -222,17 +167,17 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn open(&mut self, start: usize, anchor: usize, tag: Option<&Tag>, kind: Kind) -> Result<(), Diagnostic> {
+    fn open(&mut self, start: usize, anchor: usize, tag: Option<&Tag>, items: Items) -> Result<(), Diagnostic> {
         let here = self.first_line(start, start + 1);
-        refuse_tag(tag, &here)?;
-        if let Some(Open { kind: Kind::Map { key: None, .. }, .. }) = self.open.last() {
-            return Err(Diagnostic::error("policy::syntax", here, "a map or list cannot be the name of a field"));
+        self.refuse_tag(tag, &here)?;
+        if let Some(Open { items: Items::Map { key: None, .. }, .. }) = self.open.last() {
+            return Err(Diagnostic::error(self.code("syntax"), here, "a map or list cannot be the name of a field"));
         }
         if self.open.len() >= DEPTH {
-            return Err(Diagnostic::error("policy::limit", here, format!("nested deeper than {DEPTH} levels")));
+            return Err(self.too_deep(here));
         }
         self.charge(1, &here)?;
-        self.open.push(Open { start, anchor, kind });
+        self.open.push(Open { start, anchor, items });
         Ok(())
     }
 
@@ -245,29 +190,31 @@ impl Builder<'_> {
         span: Range<usize>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
-        refuse_tag(tag.map(|tag| &**tag), &span)?;
+        self.refuse_tag(tag.map(|tag| &**tag), &span)?;
         self.charge(1 + value.len(), &span)?;
-        if let Some(Open { kind: Kind::Map { seen, key: key @ None, .. }, .. }) = self.open.last_mut() {
+        let kind = self.kind;
+        if let Some(Open { items: Items::Map { seen, key: key @ None, .. }, .. }) = self.open.last_mut() {
             if value == "<<" && style == ScalarStyle::Plain {
-                return Err(Diagnostic::error("policy::syntax", span, "merge keys (`<<`) are not part of YAML 1.2")
+                return Err(Diagnostic::error(kind.code("syntax"), span, "merge keys (`<<`) are not part of YAML 1.2")
                     .hint("write the fields out, or repeat a whole value with `&name` and `*name`"));
             }
             let name = value.into_owned();
-            if !seen.insert(name.clone()) {
+            let repeated = !seen.insert(name.clone());
+            if repeated {
                 diagnostics.push(
-                    Diagnostic::error("policy::duplicate-field", span.clone(), format!("`{name}` is given twice"))
+                    Diagnostic::error(kind.code("duplicate-field"), span.clone(), format!("`{name}` is given twice"))
                         .label("the second one")
                         .hint("keep one of them"),
                 );
             }
-            *key = Some((name, span));
+            *key = Some(Key { name, span, repeated });
             return Ok(());
         }
         let content = match typed(&value, style, tag) {
             Ok(value) => value,
             Err(message) => {
                 let text = value.starts_with(|c: char| c.is_ascii_digit()) && style == ScalarStyle::Plain;
-                let diagnostic = Diagnostic::error("policy::value", span.clone(), message);
+                let diagnostic = Diagnostic::error(self.code("value"), span.clone(), message);
                 diagnostics.push(if text { diagnostic.hint("text such as a digest goes into quotes") } else { diagnostic });
                 Value::Null
             }
@@ -281,29 +228,50 @@ impl Builder<'_> {
             self.charge(node.cost(), &node.span)?;
             self.anchors.insert(anchor, node.clone());
         }
+        let kind = self.kind;
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open { kind: Kind::List(items), .. }) => items.push(node),
-            Some(Open { kind: Kind::Map { fields, key, .. }, .. }) => {
-                if let Some((name, span)) = key.take() {
+            Some(Open { items: Items::List(items), .. }) => items.push(node),
+            Some(Open { items: Items::Map { fields, key, .. }, .. }) => match key.take() {
+                Some(Key { repeated: true, .. }) => {}
+                Some(Key { name, span, .. }) => {
                     node.key = Some(span);
                     fields.push((name, node));
-                } else {
-                    // An alias in the place of a key; its value follows and would be taken for the next key.
-                    diagnostics.push(Diagnostic::error("policy::syntax", node.span.clone(), "an alias cannot be the name of a field"));
-                    *key = Some((String::new(), node.span));
                 }
-            }
+                None => {
+                    // An alias in the place of a key; its value follows and would be taken for the next key.
+                    diagnostics.push(Diagnostic::error(kind.code("syntax"), node.span.clone(), "an alias cannot be the name of a field"));
+                    *key = Some(Key { name: String::new(), span: node.span, repeated: true });
+                }
+            },
         }
         Ok(())
     }
 
     fn charge(&mut self, cost: usize, span: &Range<usize>) -> Result<(), Diagnostic> {
         self.budget = self.budget.checked_sub(cost).ok_or_else(|| {
-            Diagnostic::error("policy::limit", span.clone(), "the policy grows too large here")
+            Diagnostic::error(self.code("limit"), span.clone(), format!("the {} grows too large here", self.kind.name))
                 .hint("aliases (`*name`) copy what they name: use fewer of them")
         })?;
         Ok(())
+    }
+
+    fn refuse_tag(&self, tag: Option<&Tag>, span: &Range<usize>) -> Result<(), Diagnostic> {
+        match tag {
+            Some(tag) if !tag.is_yaml_core_schema() => {
+                let message = format!("{} have no tags of their own", self.kind.many);
+                Err(Diagnostic::error(self.code("syntax"), span.clone(), message).hint("remove the word that begins with `!`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn too_deep(&self, at: Range<usize>) -> Diagnostic {
+        Diagnostic::error(self.code("limit"), at, format!("nested deeper than {DEPTH} levels"))
+    }
+
+    fn code(&self, what: &str) -> String {
+        self.kind.code(what)
     }
 
     fn offset(&self, index: usize) -> usize {
@@ -324,36 +292,44 @@ impl Builder<'_> {
         let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
         if let Some(tab) = line.get(..indent).and_then(|white| white.find('\t')) {
             let tab = line_start + tab;
-            return Diagnostic::error("policy::syntax", tab..tab + 1, "a tab in the indentation")
+            return Diagnostic::error(self.code("syntax"), tab..tab + 1, "a tab in the indentation")
                 .label("YAML indents with spaces only")
                 .hint("replace the tab by spaces");
         }
+        // The parser looks ahead, and gives up before any level was counted here.
+        if error.info().contains("recursion limit") {
+            return self.too_deep(at..at);
+        }
         // Within braces the comment swallows the closing one, and the parser trips lines later.
         if let Some(color) = self.text.get(..at).and_then(color_as_comment) {
-            return Diagnostic::error("policy::syntax", color, "`#` begins a comment here, and the rest of the line is not read")
+            return Diagnostic::error(self.code("syntax"), color, "`#` begins a comment here, and the rest of the line is not read")
                 .hint("put the colour in quotes, such as \"#ffff00\"");
         }
         let width = self.text.get(at..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
-        Diagnostic::error("policy::syntax", at..at + width, format!("not valid YAML: {}", error.info()))
+        Diagnostic::error(self.code("syntax"), at..at + width, format!("not valid YAML: {}", error.info()))
     }
 }
 
-/// The last colour in a text that YAML takes for a comment: a field's value that begins with `#` and six digits.
+/// The last colour in a text that YAML takes for a comment, and which swallows a closing brace: a field's value that begins with `#` and six
+/// digits. What stands in a comment itself is none.
 fn color_as_comment(text: &str) -> Option<Range<usize>> {
     const LENGTH: usize = "#ffff00".len();
-    let places = text.match_indices(": #").map(|(at, before)| at + before.len() - 1);
-    let colors = places.filter(|at| text.get(at + 1..at + LENGTH).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())));
-    colors.last().map(|at| at..at + LENGTH)
-}
-
-fn refuse_tag(tag: Option<&Tag>, span: &Range<usize>) -> Result<(), Diagnostic> {
-    match tag {
-        Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(Diagnostic::error("policy::syntax", span.clone(), "policies have no tags of their own")
-                .hint("remove the word that begins with `!`"))
-        }
-        _ => Ok(()),
+    let mut line_start = 0;
+    let mut last = None;
+    for line in text.split_inclusive('\n') {
+        let before = |at: usize| line.get(..at).unwrap_or_default();
+        let quoted = |at: usize| ['"', '\''].iter().any(|quote| before(at).matches(*quote).count() % 2 == 1);
+        let comment =
+            line.match_indices('#').map(|(at, _)| at).find(|at| !before(*at).ends_with(|c: char| !c.is_whitespace()) && !quoted(*at));
+        let color = comment.filter(|at| {
+            let hex = line.get(at + 1..at + LENGTH).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+            let swallows = line.get(at + LENGTH..).is_some_and(|rest| rest.contains(['}', ']']));
+            hex && swallows && before(*at).trim_end().ends_with(':')
+        });
+        last = color.map(|at| line_start + at..line_start + at + LENGTH).or(last);
+        line_start += line.len();
     }
+    last
 }
 
 /// YAML 1.2 core schema: `no` is text, `5e-4` a number. Whole numbers become integers however they are written

@@ -1,0 +1,203 @@
+//! What is wrong with the specification of a calibration that its schema cannot say, as far as no policy is needed to know.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Base, Deal, Grid, MOST, Spec, backdoors};
+use crate::calibrate::CalibrateError;
+use crate::gate::{Control, Rule};
+use crate::plant;
+use crate::policy::Policy;
+use crate::spec::{Fault, all, nearest};
+
+/// A reference of which the architecture is not known.
+pub(super) const NO_ARCHITECTURE: &str = "give its `architecture`; `base` has none";
+/// Seeds that a policy may ask for.
+const SEEDS: std::ops::RangeInclusive<usize> = 2..=100;
+
+/// All that is wrong with a specification, but for what its schema says of a text.
+pub(super) fn of(spec: &Spec) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !spec.name.is_empty() && spec.name.trim().is_empty() {
+        faults.push(Fault::new("value", "/name", "`name` has nothing but spaces"));
+    }
+    if spec.models.is_none() && spec.plant.is_none() {
+        faults.push(Fault::new("missing-field", "", "there are no sources").hint("give `models`, `plant`, or both"));
+    }
+    if let Some(grid) = &spec.plant {
+        of_grid(grid, &mut faults);
+    }
+    faults
+}
+
+/// Files and folders that are not there; `base` is the specification's folder.
+pub(super) fn of_files(spec: &Spec, base: &Path) -> Vec<Fault> {
+    let from = format!("paths start from the specification's folder, {}", base.display());
+    let models =
+        spec.models.as_deref().map(|folder| (folder, "/models", format!("it is a folder with `planted` and `clean` in it; {from}")));
+    let missing = models.into_iter().chain([(spec.policy.as_path(), "/policy", from.clone())]).filter_map(|(path, at, hint)| {
+        let full = base.join(path);
+        (!full.exists()).then(|| Fault::new("missing-file", at, format!("there is no {}", full.display())).hint(hint))
+    });
+    missing.collect()
+}
+
+/// What of a specification does not fit its policy.
+pub(super) fn against(spec: &Spec, policy: &Policy) -> Vec<Fault> {
+    let rules = backdoors(policy);
+    if rules.is_empty() {
+        let error = CalibrateError::NoRules { policy: policy.file.name.clone() };
+        return vec![Fault::new("value", "/policy", error.to_string())];
+    }
+    let Some(grid) = &spec.plant else { return Vec::new() };
+    let ids: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+    let mut faults = Vec::new();
+    for (nth, group) in grid.groups.iter().enumerate() {
+        for (at, rule) in group.iter().map(|carried| carried.rule.as_str()).enumerate().filter(|(_, rule)| !ids.contains(rule)) {
+            let place = format!("/plant/groups/{nth}/{at}/rule");
+            let fault = Fault::new("unknown-rule", place, format!("the policy has no backdoor rule `{rule}`"));
+            faults.push(match nearest(rule, &ids) {
+                Some(near) => fault.hint(format!("did you mean `{near}`? the policy has {}", all(&ids))),
+                None => fault.hint(format!("the policy has {}", all(&ids))),
+            });
+        }
+    }
+    faults.extend(of_reference(grid, policy).map(|(at, reason)| Fault::new("conflict", at, format!("`reference`: {reason}"))));
+    faults
+}
+
+/// What keeps the reference that is trained from being used with a policy, and where it is said.
+pub(super) fn of_reference(grid: &Grid, policy: &Policy) -> Option<(&'static str, &'static str)> {
+    let trusted = grid.reference.as_ref()?;
+    if policy.file.reference.is_some() {
+        return Some(("/plant/reference", "the policy names one of its own; remove one of the two"));
+    }
+    let compares = |rule: &&Rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference);
+    if !backdoors(policy).iter().any(compares) {
+        return Some(("/plant/reference", "no backdoor rule of the policy names `reference` among its `controls`"));
+    }
+    let own = trusted.architecture.as_ref().or(grid.base.architecture.as_ref())?;
+    if grid.architectures().contains(own) && grid.seeds().contains(&trusted.seed) {
+        let reason = "its seed is one of those that are calibrated with: a source says nothing about itself";
+        return Some(("/plant/reference/seed", reason));
+    }
+    None
+}
+
+fn of_grid(grid: &Grid, faults: &mut Vec<Fault>) {
+    let architectures = grid.architectures();
+    let places: Vec<String> = match &grid.architectures {
+        Some(named) => (0..named.len()).map(|nth| format!("/plant/architectures/{nth}")).collect(),
+        None => vec!["/plant/base/architecture".to_owned()],
+    };
+    if architectures.is_empty() {
+        let place = if grid.architectures.is_some() { "/plant/architectures" } else { "/plant" };
+        let fault = Fault::new("missing-field", place, "`plant` names no architecture");
+        faults.push(fault.hint("give `architectures`, or `architecture` in its `base`"));
+    }
+    match (&grid.seeds, grid.count) {
+        (Some(_), Some(_)) => {
+            faults.push(Fault::new("conflict", "/plant/count", "`plant` gives both `seeds` and `count`").hint("keep one of them"));
+        }
+        (None, None) => {
+            let fault = Fault::new("missing-field", "/plant", "`plant` gives neither `seeds` nor `count`");
+            faults.push(fault.hint("say how many seeds, such as `count: 6`, or list them, such as `seeds: [0, 1, 2]`"));
+        }
+        _ => {}
+    }
+    twice(architectures.iter().zip(&places).map(|(name, place)| (name.clone(), place.clone())), "architecture", faults);
+    let seeds = grid.seeds.iter().flatten().enumerate();
+    twice(seeds.map(|(nth, seed)| (seed.to_string(), format!("/plant/seeds/{nth}"))), "seed", faults);
+    match plant::check_size(grid.base.size) {
+        // Too many are refused below, and not built.
+        Ok(()) => {
+            for (name, place) in architectures.iter().zip(&places).take(MOST) {
+                faults.extend(buildable(&grid.base, name, place));
+            }
+            if let Some(trusted) = &grid.reference {
+                let place = "/plant/reference/architecture";
+                match (&trusted.architecture, &grid.base.architecture) {
+                    (Some(own), _) => faults.extend(buildable(&grid.base, own, place)),
+                    // What all sources share is told of them, where they have it from there.
+                    (None, Some(shared)) if grid.architectures.is_some() => {
+                        faults.extend(buildable(&grid.base, shared, "/plant/base/architecture"));
+                    }
+                    (None, Some(_)) => {}
+                    (None, None) => faults.push(Fault::new("missing-field", place, format!("`reference`: {NO_ARCHITECTURE}"))),
+                }
+            }
+        }
+        Err(reason) => faults.push(Fault::new("value", "/plant/base/size", reason)),
+    }
+    of_groups(grid, faults);
+    let each = match grid.deal {
+        Deal::All => grid.groups.len() + 1,
+        Deal::InTurn => grid.groups.len().min(1) + 1,
+    };
+    let seeds = grid.seeds.as_ref().map_or(grid.count.unwrap_or_default() as usize, Vec::len);
+    let total = architectures.len().saturating_mul(seeds).saturating_mul(each);
+    if total > MOST {
+        faults.push(
+            Fault::new("limit", "/plant", format!("these are {total} sources, at most {MOST} are calibrated with"))
+                .hint("name fewer seeds, architectures or groups"),
+        );
+    }
+}
+
+/// A number out of its range, for a specification that was not read from a text: a text is refused by its schema.
+pub(super) fn number(spec: &Spec) -> Option<&'static str> {
+    let share = |share: f64| (0.0..=1.0).contains(&share);
+    let carried = spec.plant.iter().flat_map(|grid| grid.groups.iter().flatten());
+    let [mut shares, mut decoys] = [true; 2];
+    for carried in carried {
+        shares &= share(carried.share) && carried.share > 0.0 && !carried.on.is_empty();
+        decoys &= share(carried.decoys);
+    }
+    let seeds = spec.again_seeds.into_iter().chain(spec.plant.iter().map(|grid| grid.truth_seeds)).all(|seeds| SEEDS.contains(&seeds));
+    match (shares, decoys, seeds) {
+        (false, ..) => Some("`share` lies above 0 and up to 1, and `on` names a class"),
+        (_, false, _) => Some("`decoys` lies between 0 and 1"),
+        (.., false) => Some("`again_seeds` and `truth_seeds` lie between 2 and 100"),
+        _ => None,
+    }
+}
+
+fn of_groups(grid: &Grid, faults: &mut Vec<Fault>) {
+    for (nth, group) in grid.groups.iter().enumerate() {
+        let place = format!("/plant/groups/{nth}");
+        if group.is_empty() {
+            let fault = Fault::new("value", place, "a group without triggers would be a clean source; those are made anyway");
+            faults.push(fault.hint("remove it, or name the rules whose triggers are planted"));
+            continue;
+        }
+        for (at, carried) in group.iter().enumerate() {
+            let named = carried.on.iter().enumerate().map(|(class, name)| (format!("{place}/{at}/on/{class}"), name));
+            for (place, class) in named.chain(carried.relabel.iter().map(|name| (format!("{place}/{at}/relabel"), name))) {
+                if let Some(classes) = grid.base.classes.as_ref().filter(|classes| !classes.contains(class)) {
+                    let known: Vec<&str> = classes.iter().map(String::as_str).collect();
+                    let fault = Fault::new("unknown-class", place, format!("there is no class `{class}`"));
+                    let has = format!("`base` has {}", all(&known));
+                    faults.push(match nearest(class, &known) {
+                        Some(near) => fault.hint(format!("did you mean `{near}`? {has}")),
+                        None => fault.hint(has),
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn buildable(base: &Base, architecture: &str, place: &str) -> Option<Fault> {
+    plant::buildable(architecture, base.classes.as_deref(), base.size, place)
+}
+
+/// Adds the entries that are there a second time.
+fn twice(entries: impl Iterator<Item = (String, String)>, what: &str, faults: &mut Vec<Fault>) {
+    let mut seen = BTreeSet::new();
+    for (name, place) in entries {
+        if !seen.insert(name) {
+            let message = format!("this {what} is named twice: that would count one model as two");
+            faults.push(Fault::new("duplicate-entry", place, message).hint("remove it"));
+        }
+    }
+}
