@@ -17,10 +17,10 @@ mod fitted;
 mod folder;
 mod guard;
 mod idx;
+mod index;
 mod parquet;
 mod source;
 mod spec;
-mod summary;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +33,9 @@ pub use dataset::{Broken, Dataset};
 use dataset::{Checked, Shown};
 pub use error::DataError;
 pub use fitted::{Fit, Fitted};
+pub use index::{Facts, Index, index};
 use source::{Entry, Source, Want};
 pub use spec::{DataSpec, Orientation};
-pub use summary::{DataSummary, summary};
 
 use crate::store::{Heap, Room, fingerprint};
 
@@ -140,16 +140,23 @@ pub struct Rebalance {
 }
 
 impl TargetData {
-    /// Whether any test picture has an attribute; else the error names those that there are.
-    pub fn has_attribute(&self, name: &str) -> Result<(), DataError> {
-        view::check_column(name, self.test.records().iter().map(|record| &record.attributes)).map_err(|e| e.explained(&self.unusable))
+    /// What is known beside the pixels.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            classes: &self.classes,
+            train: self.train.records(),
+            test: self.test.records(),
+            test_clusters: self.test.clusters(),
+            unusable: &self.unusable,
+            warnings: &self.warnings,
+        }
     }
 }
 
 impl Rebalance {
     /// The pictures of a training view that are used, in ascending order.
-    pub fn of(&self, train: &Dataset, seed: u64) -> Result<Vec<usize>, DataError> {
-        view::rebalanced(train.records(), train.classes(), self, seed)
+    pub fn of(&self, train: &[Record], classes: &[String], seed: u64) -> Result<Vec<usize>, DataError> {
+        view::rebalanced(train, classes, self, seed)
     }
 }
 

@@ -19,7 +19,7 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::data::{self, TargetData};
+use crate::data::{self, Facts, TargetData};
 use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule};
 use crate::model::{Bypass, Model};
@@ -155,23 +155,23 @@ impl Task {
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
             test_clusters: data.test.clusters().to_vec(),
-            test_columns: policy.rules.iter().filter_map(|rule| Some(column(data, rule.probe.compared()?.attribute))).collect(),
-            pools: pools(policy, data)?,
+            test_columns: policy.rules.iter().filter_map(|rule| Some(column(data.facts(), rule.probe.compared()?.attribute))).collect(),
+            pools: pools(policy, data.facts())?,
             views: [data.train.digest().clone(), data.test.digest().clone()],
         })
     }
 }
 
 /// An attribute of the test pictures.
-fn column(data: &TargetData, name: &str) -> Column {
-    Column::of(name, data.test.records().iter().map(|record| &record.attributes))
+fn column(data: Facts, name: &str) -> Column {
+    Column::of(name, data.test.iter().map(|record| &record.attributes))
 }
 
 /// The training pictures of each of [`plan::views`].
-fn pools(policy: &Policy, data: &TargetData) -> Result<Vec<Vec<usize>>, EngineError> {
+fn pools(policy: &Policy, data: Facts) -> Result<Vec<Vec<usize>>, EngineError> {
     let pool = |view: Option<data::Rebalance>| match view {
         None => Ok((0..data.train.len()).collect()),
-        Some(rebalance) => rebalance.of(&data.train, policy.file.seed).map_err(|source| {
+        Some(rebalance) => rebalance.of(data.train, data.classes, policy.file.seed).map_err(|source| {
             let rule = policy.rules.iter().find(|rule| rule.probe.rebalance().as_ref() == Some(&rebalance));
             let rule = rule.map(|rule| rule.id.clone()).unwrap_or_default();
             EngineError::Asked { at: policy.limit_origin(&rule).to_string(), rule, source }
@@ -193,10 +193,10 @@ pub fn check_changes(policy: &Policy, model: &Model) -> Result<(), EngineError> 
 }
 
 /// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.
-pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError> {
-    let test = data.test.clusters();
+pub fn counts(policy: &Policy, data: Facts) -> Result<Counts, EngineError> {
+    let test = data.test_clusters;
     let test_clusters = test.iter().max().map_or(0, |last| *last as usize + 1);
-    let labels: Vec<u16> = data.test.records().iter().map(|r| r.label as u16).collect();
+    let labels: Vec<u16> = data.test.iter().map(|r| r.label as u16).collect();
     let mut worth = BTreeMap::new();
     for rule in &policy.rules {
         let named = || (rule.id.clone(), policy.limit_origin(&rule.id).to_string());
@@ -227,8 +227,8 @@ pub fn counts(policy: &Policy, data: &TargetData) -> Result<Counts, EngineError>
 }
 
 /// What a user should know of a policy's data before anything runs: where they are not what the policy makes one expect.
-pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<String> {
-    let mut remarks = data.warnings.clone();
+pub fn remarks(policy: &Policy, data: Facts, counts: &Counts) -> Vec<String> {
+    let mut remarks = data.warnings.to_vec();
     for (view, pictures) in plan::views(policy).iter().zip(&counts.views) {
         // Equally many of every group: a few less than asked for are rounding.
         if let Some(view) = view
@@ -237,9 +237,7 @@ pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<Strin
             remarks.push(format!("{view}: the groups give {pictures} training pictures, not {limit}"));
         }
     }
-    let lacking = |set: &data::Dataset, name: &str| set.records().iter().filter(|record| record.value(name).is_none()).count();
-    let unknown = unknown(policy, &|name| [(lacking(&data.train, name), data.train.len()), (lacking(&data.test, name), data.test.len())]);
-    remarks.extend(unknown.into_iter().flatten().map(|(_, remark)| remark));
+    remarks.extend(unknown(policy, data).into_iter().flatten().map(|(_, remark)| remark));
     remarks
 }
 
@@ -247,17 +245,16 @@ pub fn remarks(policy: &Policy, data: &TargetData, counts: &Counts) -> Vec<Strin
 type Remarked = Vec<(String, String)>;
 
 /// Of the attributes that rules compare, and of those that they balance by: of how many images the value is not known, and what comes of it.
-/// `lacking` gives such images and all, of those that train and of those that measure.
-pub fn unknown(policy: &Policy, lacking: &dyn Fn(&str) -> [(usize, usize); 2]) -> [Remarked; 2] {
+pub fn unknown(policy: &Policy, data: Facts) -> [Remarked; 2] {
+    let lacking = |set: &[data::Record], name: &str| (set.iter().filter(|record| record.value(name).is_none()).count(), set.len());
     let compared: BTreeSet<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
     let test = compared.into_iter().filter_map(|name| {
-        let [_, test] = lacking(name);
-        Some((name.to_owned(), data::unknown(name, test, "test", "they are in no group")?))
+        let remark = data::unknown(name, lacking(data.test, name), "test", "they are in no group")?;
+        Some((name.to_owned(), remark))
     });
     let balanced: BTreeSet<String> = plan::views(policy).into_iter().flatten().map(|view| view.attribute).collect();
     let train = balanced.into_iter().filter_map(|name| {
-        let [train, _] = lacking(&name);
-        let remark = data::unknown(&name, train, "training", "the probe `debiased` leaves them out")?;
+        let remark = data::unknown(&name, lacking(data.train, &name), "training", "the probe `debiased` leaves them out")?;
         Some((name, remark))
     });
     [test.collect(), train.collect()]
@@ -267,9 +264,9 @@ pub fn unknown(policy: &Policy, lacking: &dyn Fn(&str) -> [(usize, usize); 2]) -
 pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
     let clock = Instant::now();
     let Settings { policy, model, .. } = settings;
-    let plan = plan::plan(policy, &counts(policy, data)?, means)?;
+    let plan = plan::plan(policy, &counts(policy, data.facts())?, means)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan) });
-    let mut warnings = remarks(policy, data, &plan.counts);
+    let mut warnings = remarks(policy, data.facts(), &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
     warnings.extend(settings.model.input.contradicted());
     // What the policy says of the input holds for both.

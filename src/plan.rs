@@ -244,12 +244,11 @@ pub fn recipe(policy: &Policy, arm: Arm, mode: Mode) -> Option<&Recipe> {
     }
 }
 
-/// Plans a certification.
-pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
-    let speed = means.speed;
+/// What is judged, one finding for each rule and mode. `trains`: the network can be trained here. An error where the data and the seeds cannot
+/// settle a limit.
+pub fn findings(policy: &Policy, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
     let total = pairs(policy).count();
     let mut findings = Vec::new();
-    let mut jobs: Vec<Job> = Vec::new();
     for (rule, mode) in pairs(policy) {
         let controls = rule.controls_for(mode);
         // A control of fewer seeds is paired with the source's first ones; the control of most seeds is the one to reckon with.
@@ -294,10 +293,20 @@ pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, Pla
             mode,
             controls,
             limit: rule.limit,
-            possible: mode == Mode::FixedFeature || speed.whole.is_some(),
+            possible: mode == Mode::FixedFeature || trains,
             power: power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
             smallest_limit,
         });
+    }
+    Ok(findings)
+}
+
+/// Plans a certification.
+pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
+    let speed = means.speed;
+    let findings = findings(policy, counts, speed.whole.is_some())?;
+    let mut jobs: Vec<Job> = Vec::new();
+    for (rule, mode) in pairs(policy) {
         for arm in arms(rule, mode) {
             let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
             let tuning = tuning(policy, rule, arm, mode);

@@ -375,7 +375,7 @@ impl<'a> Ground<'a> {
     /// The training pictures that are used.
     fn pool(&self, planted: bool) -> Result<Vec<usize>, PlantError> {
         Ok(match &self.spec.rebalance {
-            Some(correlated) => correlated.rebalance(planted).of(&self.data.train, self.spec.seed)?,
+            Some(correlated) => correlated.rebalance(planted).of(self.data.train.records(), self.data.train.classes(), self.spec.seed)?,
             None => (0..self.data.train.len()).collect(),
         })
     }

@@ -50,14 +50,14 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {executors}", "executor"));
     let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
-    let counts = engine::counts(policy, &data)?;
+    let counts = engine::counts(policy, data.facts())?;
     if let Some(bypass) = model.bypass() {
         out.remark(&format!("warning: {}", bypass.remark()));
     }
     if let Some(remark) = model.not_searched() {
         out.remark(&format!("warning: {remark}"));
     }
-    for remark in engine::remarks(policy, &data, &counts) {
+    for remark in engine::remarks(policy, data.facts(), &counts) {
         out.remark(&format!("warning: {remark}"));
     }
     let plan = plan::plan(policy, &counts, &means).map_err(|refused| Usage(refused.to_string()))?;

@@ -7,8 +7,9 @@ use super::output::{Output, Shape, say};
 use super::{calibrate, study};
 use crate::data;
 use crate::diag::{self, Diagnostic, Level, Located};
-use crate::engine;
+use crate::engine::{self, EngineError};
 use crate::gate::{ExitCode, Rule};
+use crate::plan::{self, PlanError};
 use crate::plant;
 use crate::policy::{self, Policy, PolicyFile};
 use crate::report::printable;
@@ -25,8 +26,8 @@ Exit code 0 if every file is valid, 4 otherwise.";
 /// Check policies, studies, calibrations and planted sources without running anything.
 ///
 /// Shows every mistake at once, with its line, what is wrong and what to write instead. Which kind of file it is, its fields say. Files that
-/// a policy, study or calibration names (data of the policy, trigger images, models, other such files) are looked for too. Where rules sort
-/// images by an attribute, it says of how many images the attribute is not known.
+/// a policy, study or calibration names (data of the policy, trigger images, models, other such files) are looked for too. Where the data of a
+/// policy are there, it says what a run would refuse: a class or an attribute that they do not have, a limit that they cannot settle.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -101,6 +102,9 @@ fn checked(file: &Path) -> anyhow::Result<Valid> {
     if remarks.is_empty() {
         remarks.extend(of_data(&policy, &text)?);
     }
+    if remarks.iter().any(|remark| remark.level == Level::Error) {
+        return Err(SpecError::invalid(&spec::POLICY, &text, &name, remarks).into());
+    }
     Ok(Valid { what: counted(policy.rules.len(), "rule"), remarks: vec![Remarks::new(&text, &name, remarks)] })
 }
 
@@ -109,32 +113,44 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What is to be known of the data of a policy that sorts images by an attribute: of how many of them it is not known.
+/// What the data say of a policy: what a run would refuse, and what is worth knowing. No image is decoded.
 fn of_data(policy: &Policy, text: &str) -> Result<Vec<Diagnostic>, SpecError> {
-    let views = [&policy.file.target.train, &policy.file.target.test];
-    let sorts = policy.rules.iter().any(|rule| rule.probe.compared().is_some()) || views.iter().any(|view| !view.balance.is_empty());
-    let Some(tree) = spec::tree::<PolicyFile>(text, &policy.source, &mut Vec::new())?.filter(|_| sorts) else { return Ok(Vec::new()) };
+    let Some(tree) = spec::tree::<PolicyFile>(text, &policy.source, &mut Vec::new())? else { return Ok(Vec::new()) };
     let target = tree.place_of_field("/target");
-    Ok(match data::summary(&policy.file.target, &policy.base) {
-        Ok(summary) => {
-            let all = [&summary.train, &summary.test].map(|counts| counts.iter().sum::<usize>());
-            let lacking = |name: &str| {
-                let [train, test] = summary.unknown.get(name).copied().unwrap_or_default();
-                [(train, all[0]), (test, all[1])]
-            };
-            let [compared, balanced] = engine::unknown(policy, &lacking);
-            let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);
-            let balances = |rule: &Rule, name: &str| rule.probe.rebalance().is_some_and(|balanced| balanced.attribute == name);
-            let compared = compared.into_iter().map(|(name, remark)| (attribute(policy, &tree, |rule| compares(rule, &name)), remark));
-            let balanced = balanced.into_iter().map(|(name, remark)| (attribute(policy, &tree, |rule| balances(rule, &name)), remark));
-            let remarks = compared.chain(balanced).chain(summary.warnings.iter().map(|warning| (target.clone(), warning.clone())));
-            remarks.map(|(span, remark)| Diagnostic::warning("policy::data", span, remark)).collect()
-        }
-        Err(error) => {
-            let told = Diagnostic::warning("policy::data", target, format!("the data cannot be used: {error}"));
-            vec![error.hint().into_iter().fold(told, Diagnostic::hint)]
-        }
-    })
+    let refused = |place: Range<usize>, message: String, hint: Option<&str>| {
+        let told = Diagnostic::error("policy::data", place, message);
+        Ok(vec![hint.into_iter().fold(told, Diagnostic::hint)])
+    };
+    let index = match data::index(&policy.file.target, &policy.base, policy.file.seed) {
+        Ok(index) => index,
+        Err(error) => return refused(target, format!("the data cannot be used: {error}"), error.hint()),
+    };
+    let facts = index.facts();
+    let counts = match engine::counts(policy, facts) {
+        Ok(counts) => counts,
+        Err(EngineError::Rule { rule, reason, .. }) => return refused(named(policy, &tree, &rule), reason.to_string(), None),
+        Err(EngineError::Asked { rule, source, .. }) => return refused(named(policy, &tree, &rule), source.to_string(), source.hint()),
+        Err(other) => return refused(target, other.to_string(), None),
+    };
+    // That the network trains is the harder case: all findings are looked at.
+    if let Err(error) = plan::findings(policy, &counts, true) {
+        let rule = if let PlanError::Cap { finding, .. } = &error { finding.rsplit_once('@').map(|(rule, _)| rule) } else { None };
+        return refused(rule.map_or(target, |rule| named(policy, &tree, rule)), error.to_string(), None);
+    }
+    let [compared, balanced] = engine::unknown(policy, facts);
+    let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);
+    let balances = |rule: &Rule, name: &str| rule.probe.rebalance().is_some_and(|balanced| balanced.attribute == name);
+    let compared = compared.into_iter().map(|(name, remark)| (attribute(policy, &tree, |rule| compares(rule, &name)), remark));
+    let balanced = balanced.into_iter().map(|(name, remark)| (attribute(policy, &tree, |rule| balances(rule, &name)), remark));
+    let remarks = compared.chain(balanced).chain(facts.warnings.iter().map(|warning| (target.clone(), warning.clone())));
+    Ok(remarks.map(|(span, remark)| Diagnostic::warning("policy::data", span, remark)).collect())
+}
+
+/// Where a rule has its name; one of several that a rule of the file stands for has its place.
+fn named(policy: &Policy, tree: &Node, id: &str) -> Range<usize> {
+    let of = |rule: &Rule| id.strip_prefix(rule.id.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let nth = policy.file.rules.iter().position(of);
+    tree.place_of_value(&nth.map_or_else(|| "/rules".to_owned(), |nth| format!("/rules/{nth}/id")))
 }
 
 /// Where the first of some rules names its attribute.

@@ -124,7 +124,7 @@ impl Dataset {
             shown.push(shows);
         }
         let digest = digest(&classes, &records, &pictures);
-        let clusters = clusters(&records, &shown).into();
+        let clusters = clusters(&records, shown.iter().map(Some)).into();
         Self {
             classes,
             records: records.into(),
@@ -203,8 +203,8 @@ impl Dataset {
     }
 }
 
-/// Numbers what belongs together by name or by what it shows, also in a chain.
-fn clusters(records: &[Record], shown: &[Shown]) -> Vec<u32> {
+/// Numbers what belongs together by name or by what it shows, where that is known, also in a chain.
+pub(super) fn clusters<'a>(records: &[Record], shown: impl Iterator<Item = Option<&'a Shown>>) -> Vec<u32> {
     // Each points to an earlier one that it belongs with, or to itself.
     let mut first: Vec<usize> = Vec::with_capacity(records.len());
     let (mut by_name, mut by_pixels): (BTreeMap<&str, usize>, BTreeMap<&Shown, usize>) = (BTreeMap::new(), BTreeMap::new());
@@ -217,7 +217,8 @@ fn clusters(records: &[Record], shown: &[Shown]) -> Vec<u32> {
     };
     for (i, (record, shows)) in records.iter().zip(shown).enumerate() {
         first.push(i);
-        for other in [*by_name.entry(&record.cluster).or_insert(i), *by_pixels.entry(shows).or_insert(i)] {
+        let same = shows.map(|shows| *by_pixels.entry(shows).or_insert(i));
+        for other in std::iter::once(*by_name.entry(&record.cluster).or_insert(i)).chain(same) {
             let (a, b) = (root(&mut first, i), root(&mut first, other));
             first[a.max(b)] = a.min(b);
         }

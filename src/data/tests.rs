@@ -59,7 +59,7 @@ fn the_embedded_emoji_open_with_their_clusters_apart() {
 }
 
 #[test]
-fn the_summary_agrees_with_what_opens() {
+fn the_index_agrees_with_what_opens() {
     let target = Target {
         classes: Some(vec!["Boot".into(), "Bag".into()]),
         train: ViewSpec { limit: Some(25), balance: vec![] },
@@ -67,10 +67,11 @@ fn the_summary_agrees_with_what_opens() {
         ..embedded("fashion")
     };
     let data = open(&target, Path::new(""), 4).unwrap();
-    let summary = summary(&target, Path::new("")).unwrap();
-    assert_eq!(summary.classes, ["Boot", "Bag"]);
-    assert_eq!((&summary.train, &summary.test), (&counts(&data.train), &counts(&data.test)));
-    assert_eq!((summary.train, summary.test), (vec![13, 12], vec![15, 15]));
+    let index = index(&target, Path::new(""), 4).unwrap();
+    let (facts, opened) = (index.facts(), data.facts());
+    assert_eq!(facts.classes, ["Boot", "Bag"]);
+    assert_eq!((facts.train, facts.test, facts.test_clusters), (opened.train, opened.test, opened.test_clusters));
+    assert_eq!((counts(&data.train), counts(&data.test)), (vec![13, 12], vec![15, 15]));
 }
 
 #[test]
@@ -296,7 +297,7 @@ fn what_stands_for_a_missing_value_is_none() {
     let known: Vec<Option<&str>> = data.test.records()[..12].iter().map(|record| record.value("sex")).collect();
     // `none` may be a value, as of a hat.
     assert_eq!(known, [vec![None; 10], vec![Some("none"), Some("f")]].concat());
-    assert_eq!(summary(&target, folder.path()).unwrap().unknown["sex"], [300, 498]);
+    assert_eq!(index(&target, folder.path(), 0).unwrap().facts().test.iter().filter(|record| record.value("sex").is_none()).count(), 498);
     // As the name of a cluster it would tie strangers together.
     let clustered = open(&Target { cluster: Some("sex".into()), ..target.clone() }, folder.path(), 0).unwrap();
     assert_eq!(clustered.test.clusters(), (0..500).collect::<Vec<u32>>());

@@ -62,8 +62,8 @@ fn a_column_that_can_be_no_attribute_is_refused_by_name() {
     assert!(refused("bytes").ends_with("the column `bytes` holds bytes that are no text"));
     assert!(refused("lists").contains("no column is called `lists`"));
     let data = open("sex").unwrap();
-    assert!(data.has_attribute("date").is_ok());
-    assert!(data.has_attribute("struct").unwrap_err().to_string().contains("the column `struct` holds structs"));
+    assert!(data.facts().has_attribute("date").is_ok());
+    assert!(data.facts().has_attribute("struct").unwrap_err().to_string().contains("the column `struct` holds structs"));
 }
 
 #[test]
