@@ -214,6 +214,41 @@ fn test_images_that_train() {
     }
 }
 
+/// What a run would refuse is known without one.
+#[test]
+fn validate_refuses_what_the_data_cannot_answer() {
+    let folder = folder();
+    let text = |target: &str, probe: &str, limit: &str| {
+        format!(
+            "version: 1\nname: p\ntarget: {{ data: {{ embedded: emoji }}{target} }}\ntransfer:\n  fixed_feature: {{ epochs: 1, learning_rate: 0.2 }}\n\
+             \x20 scratch: {{ epochs: 1, learning_rate: 0.02 }}\nrules:\n  - {{ id: gap, probe: {{ {probe} }}, limit: {limit} }}\n"
+        )
+    };
+    let vendor = "attribute: { attribute: vendor }";
+    file(folder.path(), "unknown.csv", b"id,sex\nemoji-target-test.parquet:0,\n");
+    file(folder.path(), "others.csv", b"id,sex\nnobody,f\n");
+    for (target, probe, limit, said, line) in [
+        ("", "attribute: { attribute: vendr }", "0.9", "no column is called `vendr` (did you mean `vendor`?)", 8),
+        ("", "attribute: { attribute: vendor, class: Fod }", "0.9", "`Fod`", 8),
+        ("", "backdoor: { trigger: { patch: { size: 0.2 } }, target_class: Fod }", "0.9", "`Fod`", 8),
+        (", cluster: nam", vendor, "0.9", "no column is called `nam` (did you mean `name`?)", 3),
+        (", classes: [Food, Anmals]", vendor, "0.9", "no class is called `Anmals`", 3),
+        (", test: { balance: [vendr] }", vendor, "0.9", "no column is called `vendr`", 3),
+        (", attributes: others.csv", vendor, "0.9", "none of its ids is one of the data's", 3),
+        (", attributes: unknown.csv", "attribute: { attribute: sex }", "0.9", "`sex`", 8),
+        (", cluster: name", vendor, "0.01", "the smallest limit is", 8),
+    ] {
+        let policy = file(folder.path(), "policy.yaml", text(target, probe, limit).as_bytes());
+        let message = refused(&heirloom(&["validate", &policy]), 4, &[said, &format!("policy.yaml:{line}:")]);
+        assert!(message.contains("1 error"), "{message}");
+        let planned = heirloom(&["plan", &clean_model(), "--policy", &policy]);
+        let planned = (planned.status.code(), crate::run::text(&planned.stderr));
+        assert!(planned.0.is_some_and(|code| code != 0) && planned.1.contains(said), "{target}{probe}: {planned:?}");
+    }
+    let policy = file(folder.path(), "policy.yaml", text(", cluster: name", vendor, "0.9").as_bytes());
+    assert_eq!(heirloom(&["validate", &policy]).status.code(), Some(0));
+}
+
 #[test]
 fn an_attribute_that_is_not_known_of_all_images() {
     let folder = folder();
