@@ -37,6 +37,7 @@ pub use index::{Facts, Index, index};
 use source::{Entry, Source, Want};
 pub use spec::{DataSpec, Orientation};
 
+use crate::diag;
 use crate::store::{Heap, Room, fingerprint};
 
 /// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
@@ -235,19 +236,26 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
     }
     if !broken.is_empty() {
         let ids: Vec<String> = broken.iter().map(|b| b.id.clone()).collect();
-        warnings.push(format!("{} of {total} pictures do not decode and are left out: {}", broken.len(), attributes::first(&ids)));
+        let (n, [do_not, are]) = (ids.len(), [("does", "do"), ("is", "are")].map(|(one, many)| diag::agree(&ids.len(), one, many)));
+        warnings.push(format!(
+            "{n} of {} {do_not} not decode and {are} left out: {}",
+            diag::count(total, "picture"),
+            attributes::first(&ids)
+        ));
     }
     warnings.extend(shared(&train, &test, target.overlap)?);
     let copies = test.len() - test.shown().iter().collect::<BTreeSet<_>>().len();
     if copies > 0 {
         let all = test.len();
-        warnings.push(format!("{copies} of {all} test images are the same as another in every pixel: copies are one cluster"));
+        let are = diag::agree(&copies, "is", "are");
+        warnings.push(format!("{copies} of {all} test images {are} the same as another in every pixel: copies are one cluster"));
     }
     // Whoever said what to do with them knows.
     if !turned.is_empty() && target.orientation.is_none() && orientation == Orientation::Stored {
         let (count, names) = (turned.len(), attributes::first(&turned));
+        let [ask, are] = [("asks", "ask"), ("is", "are")].map(|(one, many)| diag::agree(&count, one, many));
         warnings.push(format!(
-            "{count} of {total} images ask to be turned or mirrored (EXIF orientation) and are used as stored, as torchvision's ImageFolder does; \
+            "{count} of {total} images {ask} to be turned or mirrored (EXIF orientation) and {are} used as stored, as torchvision's ImageFolder does; \
              `orientation: upright` turns them: {names}"
         ));
     }
@@ -265,7 +273,9 @@ fn shared(train: &Dataset, test: &Dataset, share: f64) -> Result<Option<String>,
     if count as f64 > share * total as f64 {
         return Err(DataError::Shared { count, total, share, named });
     }
-    Ok((count > 0).then(|| format!("{count} of {total} test images train too, the same in every pixel: {named}")))
+    Ok((count > 0).then(|| {
+        format!("{count} of {total} test images {} too, the same in every pixel: {named}", diag::agree(&count, "trains", "train"))
+    }))
 }
 
 /// Both views of a target task, before any picture is decoded.
@@ -313,7 +323,8 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
     let shared: BTreeSet<&str> = test.iter().map(|e| e.record.cluster.as_str()).filter(|c| trained.contains(c)).collect();
     if !shared.is_empty() {
         let names: Vec<String> = shared.iter().map(|c| (*c).to_owned()).collect();
-        warnings.push(format!("{} clusters have pictures in both train and test: {}", names.len(), attributes::first(&names)));
+        let (clusters, have) = (diag::count(names.len(), "cluster"), diag::agree(&names.len(), "has", "have"));
+        warnings.push(format!("{clusters} {have} pictures in both train and test: {}", attributes::first(&names)));
     }
     Ok(Views { classes, train, test, warnings, unusable })
 }

@@ -161,6 +161,22 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
     out
 }
 
+/// A number of things: `1 image`, `2 images`, `3 classes`, `4 entries`. The last word is put into the plural.
+pub fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str) -> String {
+    let many = match one.as_bytes() {
+        _ if n == N::from(1) => return format!("{n} {one}"),
+        [.., b's' | b'x'] | [.., b'c' | b's', b'h'] => format!("{one}es"),
+        [stem @ .., b'y'] if !stem.ends_with(b"a") && !stem.ends_with(b"e") => format!("{}ies", one.trim_end_matches('y')),
+        _ => format!("{one}s"),
+    };
+    format!("{n} {many}")
+}
+
+/// The word that goes with a number of things: `is` or `are`, `does` or `do`.
+pub fn agree<'a, N: PartialEq + From<u8>>(n: &N, one: &'a str, many: &'a str) -> &'a str {
+    if *n == N::from(1) { one } else { many }
+}
+
 /// The greatest character boundary of `text` that is not above `offset`.
 fn floor(text: &str, offset: usize) -> usize {
     let mut at = offset.min(text.len());
@@ -168,4 +184,27 @@ fn floor(text: &str, offset: usize) -> usize {
         at -= 1;
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{agree, count};
+
+    #[test]
+    fn one_is_no_plural() {
+        let told =
+            ["test image", "class", "box", "branch", "entry", "day"].map(|one| format!("{}, {}", count(1_usize, one), count(0_u64, one)));
+        assert_eq!(
+            told,
+            [
+                "1 test image, 0 test images",
+                "1 class, 0 classes",
+                "1 box, 0 boxes",
+                "1 branch, 0 branches",
+                "1 entry, 0 entries",
+                "1 day, 0 days"
+            ]
+        );
+        assert_eq!((agree(&1_usize, "is", "are"), agree(&2_usize, "is", "are")), ("is", "are"));
+    }
 }

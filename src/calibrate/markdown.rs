@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::analysis::{Agreement, Alarms, Faint, Named, Others, Over, Rate, Results, Side, Slice};
 use super::record::Calibration;
+use crate::diag;
 use crate::report::text::{self, escape};
 use crate::tune::Mode;
 
@@ -27,13 +28,12 @@ fn write(calibration: &Calibration, out: &mut String) -> std::fmt::Result {
     let count = |planted: bool| calibration.sources.iter().filter(|s| s.planted == planted).count();
     writeln!(
         out,
-        "Policy **{}** (`{}`), {} backdoor {}. {} planted and {} clean sources.\n",
+        "Policy **{}** (`{}`), {}. {} planted and {}.\n",
         escape(&policy.name),
         escape(policy.digest.as_str()),
-        policy.rules.len(),
-        if policy.rules.len() == 1 { "rule" } else { "rules" },
+        diag::count(policy.rules.len(), "backdoor rule"),
         count(true),
-        count(false),
+        diag::count(count(false), "clean source"),
     )?;
     if let Some(reference) = calibration.sources.iter().find_map(|s| s.reference.as_ref()) {
         writeln!(

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::{duration, machine, size};
+use crate::diag;
 use crate::gate::ExitCode;
 use crate::report::{printable, utc};
 use crate::store::{Cache, Entry};
@@ -141,5 +142,5 @@ fn total(entries: &[Entry]) -> u64 {
 
 /// How many, and how much they take.
 pub(super) fn amount(entries: &[Entry]) -> String {
-    format!("{} {} ({})", entries.len(), if entries.len() == 1 { "entry" } else { "entries" }, size::show(total(entries)))
+    format!("{} ({})", diag::count(entries.len(), "entry"), size::show(total(entries)))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::DataError;
 use super::source::Entry;
+use crate::diag;
 
 /// What stands for a value that is not known: what pandas reads as missing, and writes as text. Case counts: `none` may well be a value,
 /// as of a hat.
@@ -61,11 +62,13 @@ pub(super) fn join_from(contents: impl Read, name: &str, parts: &mut [Vec<Entry>
     }
     let mut warnings = Vec::new();
     if !missing.is_empty() {
-        warnings.push(format!("{} pictures have no line in {name}: {}", missing.len(), first(&missing)));
+        let (pictures, have) = (diag::count(missing.len(), "picture"), diag::agree(&missing.len(), "has", "have"));
+        warnings.push(format!("{pictures} {have} no line in {name}: {}", first(&missing)));
     }
     if !lines.is_empty() {
         let ids: Vec<String> = lines.into_keys().collect();
-        warnings.push(format!("{} lines of {name} belong to no picture: {}", ids.len(), first(&ids)));
+        let (lines, belong) = (diag::count(ids.len(), "line"), diag::agree(&ids.len(), "belongs", "belong"));
+        warnings.push(format!("{lines} of {name} {belong} to no picture: {}", first(&ids)));
     }
     Ok(warnings)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DataSpec, Split};
+use crate::diag;
 
 /// Why data cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum DataError {
     #[error("data {data}: {source}")]
     Set { data: String, source: Box<DataError> },
     /// More classes than can be counted.
-    #[error("it has {classes} classes, {most} are the most")]
+    #[error("it has {}, {most} are the most", diag::count(*classes, "class"))]
     ManyClasses { classes: usize, most: usize },
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -73,7 +74,7 @@ pub enum DataError {
     #[error("{id}: its label is null")]
     NoLabel { id: String },
     /// A label that is no class.
-    #[error("{id}: its label {label} is none of the {classes} classes (labels count from 0)")]
+    #[error("{id}: its label {label} is none of the {} (labels count from 0)", diag::count(*classes, "class"))]
     Label { id: String, label: String, classes: usize },
     /// A number that no label can be.
     #[error("{id}: its label is {label}; labels are whole numbers from 0 to {most}")]
@@ -112,7 +113,7 @@ pub enum DataError {
     #[error("{split}: there are no pictures")]
     EmptySplit { split: Split },
     /// Classes without pictures.
-    #[error("{split}: {count} classes have no pictures ({names}); list the classes to use under `classes`")]
+    #[error("{split}: {} {} no pictures ({names}); list the classes to use under `classes`", diag::count(*count, "class"), diag::agree(count, "has", "have"))]
     EmptyClasses { split: Split, count: usize, names: String },
     /// Nothing to tell apart.
     #[error("there is one class, `{name}`: a target task tells at least two apart")]
@@ -124,12 +125,12 @@ pub enum DataError {
     #[error("the data has train and test splits of its own: leave `test_share` out")]
     SplitTwice,
     /// More broken pictures than the target puts up with.
-    #[error("{count} of {total} pictures do not decode, more than the share of {share} that `broken` allows: {shown}")]
+    #[error("{count} of {} {} not decode, more than the share of {share} that `broken` allows: {shown}", diag::count(*total, "picture"), diag::agree(count, "does", "do"))]
     TooManyBroken { count: usize, total: usize, share: f64, shown: String },
     /// Images that train and measure.
     #[error(
-        "{count} of {total} test images are training images too, the same in every pixel, more than the share of {share} that `overlap` \
-         allows: {named}"
+        "{count} of {total} test images {} too, the same in every pixel, more than the share of {share} that `overlap` allows: {named}",
+        diag::agree(count, "is a training image", "are training images")
     )]
     Shared { count: usize, total: usize, share: f64, named: String },
     /// One picture cannot be brought to the network's size.

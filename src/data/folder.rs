@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::source::{Label, Picture, Row, Rows, relative_id, resolve};
 use super::{DataError, Split};
+use crate::diag;
 use crate::pixels::encoded::{ENDINGS, named};
 use crate::store::hub;
 
@@ -57,8 +58,8 @@ pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Row
         }
     }
     let others = || {
-        let count = passed_over.len();
-        format!("{count} files do not end as images do ({}): {}", ENDINGS.join(", "), super::attributes::first(&passed_over))
+        let (files, does) = (diag::count(passed_over.len(), "file"), diag::agree(&passed_over.len(), "does", "do"));
+        format!("{files} {does} not end as images do ({}): {}", ENDINGS.join(", "), super::attributes::first(&passed_over))
     };
     if rows.list.is_empty() {
         let found = if passed_over.is_empty() { String::new() } else { format!("; {}", others()) };

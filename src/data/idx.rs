@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::source::{Label, Picture, Row, Rows};
 use super::{DataError, Split};
+use crate::diag;
 
 /// Most bytes of one file, unpacked.
 const MAX_BYTES: u64 = 4 << 30;
@@ -23,7 +24,7 @@ pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let [count, height, width] = sizes;
     if count != labels {
         let path = folder.join(&name).display().to_string();
-        return Err(DataError::Format { path, reason: format!("it has {count} pictures, the labels file has {labels}") });
+        return Err(DataError::Format { path, reason: format!("it has {}, the labels file has {labels}", diag::count(count, "picture")) });
     }
     let buffer: Arc<[u8]> = images.into();
     let area = width * height;

@@ -137,7 +137,7 @@ fn labels_out_of_range_negative_or_null_are_named() {
     assert_eq!(with(Some(2)), "train.parquet:1: its label 2 is none of the 2 classes (labels count from 0)");
     assert_eq!(with(Some(-1)), "train.parquet:1: its label -1 is none of the 2 classes (labels count from 0)");
     assert_eq!(with(None), "train.parquet:1: its label is null");
-    assert_eq!(with(Some(0)), "data {split}.parquet: train: 1 classes have no pictures (b); list the classes to use under `classes`");
+    assert_eq!(with(Some(0)), "data {split}.parquet: train: 1 class has no pictures (b); list the classes to use under `classes`");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn attributes_are_joined_by_id() {
     };
     let data = with("id,tone\ncanary-target-train.parquet:0,dark\nnobody,light\n").unwrap();
     assert_eq!(data.train.records()[0].attributes["tone"], "dark");
-    assert!(data.warnings[0].starts_with("799 pictures have no line") && data.warnings[1].contains("belong to no picture: nobody"));
+    assert!(data.warnings[0].starts_with("799 pictures have no line") && data.warnings[1].ends_with("a.csv belongs to no picture: nobody"));
     assert!(message(with("id,tone\nx,1\nx,2\n")).contains("line 3: the id `x` is there twice"));
     assert!(message(with("name,tone\nx,1\n")).contains("it has no column `id`"));
     assert!(message(with("id,tone\nx,1\n")).contains("none of its ids is one of the data's"));
@@ -375,11 +375,11 @@ fn test_images_that_train_are_an_error_unless_allowed() {
     let error = message(open(&spec, folder.path(), 0));
     assert_eq!(
         error,
-        "data {split}: 1 of 2 test images are training images too, the same in every pixel, more than the share of 0 that `overlap` allows: \
+        "data {split}: 1 of 2 test images is a training image too, the same in every pixel, more than the share of 0 that `overlap` allows: \
          test/cat/1.png is train/cat/1.png"
     );
     let data = open(&Target { overlap: 0.5, ..spec.clone() }, folder.path(), 0).unwrap();
-    assert_eq!(data.warnings, ["1 of 2 test images train too, the same in every pixel: test/cat/1.png is train/cat/1.png"]);
+    assert_eq!(data.warnings, ["1 of 2 test images trains too, the same in every pixel: test/cat/1.png is train/cat/1.png"]);
     assert!(message(open(&Target { overlap: 0.4, ..spec }, folder.path(), 0)).contains("share of 0.4"));
 }
 
@@ -409,7 +409,7 @@ fn folders_are_read_and_links_out_of_them_refused() {
     assert_eq!((data.classes.join(","), data.train.records()[1].id.as_str()), ("cat,dog".into(), "train/dog/deep/2.PNG"));
     assert_eq!(data.train.image(1).unwrap().rgb, [2, 2, 2]);
     let endings = "jpg, jpeg, png, ppm, bmp, pgm, tif, tiff, webp";
-    assert_eq!(data.warnings, [format!("1 files do not end as images do ({endings}): train/cat/notes.txt")]);
+    assert_eq!(data.warnings, [format!("1 file does not end as images do ({endings}): train/cat/notes.txt")]);
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(folder.path().join("train"), folder.path().join("train/dog/loop")).unwrap();
@@ -421,7 +421,7 @@ fn folders_are_read_and_links_out_of_them_refused() {
     #[cfg(unix)]
     std::fs::remove_file(folder.path().join("train/dog/out")).unwrap();
     let error = message(open(&spec, folder.path(), 0));
-    assert!(error.ends_with("train: 1 classes have no pictures (eel); list the classes to use under `classes`"), "{error}");
+    assert!(error.ends_with("train: 1 class has no pictures (eel); list the classes to use under `classes`"), "{error}");
     assert!(message(open(&target(DataSpec::Folder("nowhere/{split}".into())), folder.path(), 0)).contains("cannot read"));
 }
 
@@ -436,6 +436,7 @@ fn idx_files_are_read_and_their_headers_not_believed() {
     let spec = Target { overlap: 1.0, ..target(DataSpec::Idx("".into())) };
     let data = open(&spec, folder.path(), 0).unwrap();
     assert_eq!((data.classes.join(","), data.test.image(1).unwrap().rgb), ("0,1".into(), vec![3, 3, 3, 4, 4, 4]));
+    assert_eq!(data.test.records()[0].id, "t10k-images-idx3-ubyte:0");
     let name = "train-images-idx3-ubyte";
     write(name, &[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], &[1]);
     assert!(message(open(&spec, folder.path(), 0)).contains("its header says"));
@@ -445,7 +446,7 @@ fn idx_files_are_read_and_their_headers_not_believed() {
     write(name, &[0, 0, 13, 3], &[]);
     assert!(message(open(&spec, folder.path(), 0)).contains("it is no IDX file of bytes with 3 dimensions"));
     write(name, &[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2], &[1, 2]);
-    assert!(message(open(&spec, folder.path(), 0)).contains("it has 1 pictures, the labels file has 2"));
+    assert!(message(open(&spec, folder.path(), 0)).contains("it has 1 picture, the labels file has 2"));
 }
 
 #[test]
@@ -458,7 +459,7 @@ fn binary_cifar_files_are_read_plane_by_plane() {
     std::fs::write(folder.path().join("batches.meta.txt"), "airplane\nautomobile\n\n").unwrap();
     let spec = Target { overlap: 1.0, ..target(DataSpec::CifarBinary("".into())) };
     let data = open(&spec, folder.path(), 0).unwrap();
-    assert_eq!(data.train.records()[0].label, 1);
+    assert_eq!((data.train.records()[0].label, data.train.records()[1].id.as_str()), (1, "data_batch_1.bin:1"));
     assert_eq!(
         (data.classes.join(","), &data.train.image(1).unwrap().rgb[..6]),
         ("airplane,automobile".into(), &[10, 20, 30, 10, 20, 30][..])

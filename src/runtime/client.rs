@@ -14,6 +14,7 @@ use self::process::{Pipe, Watch};
 use super::network::Output;
 use super::wire::{self, Fault, PROTOCOL, Reply, Request};
 use super::{Provider, Runtime, RuntimeError, Worker, memory};
+use crate::diag;
 use crate::registry::Beside;
 
 /// Whether the shapes that a worker names can be those of a batch: the numbers of each tensor for one picture.
@@ -186,7 +187,7 @@ impl Client {
         let mut pipes = lock(&self.pipes);
         wire::put(&self.memory, slices.iter().copied()).map_err(failed)?;
         let rows = dims.first().copied().unwrap_or_default();
-        let doing = format!("while it computed {rows} picture{} with {name}", if rows == 1 { "" } else { "s" });
+        let doing = format!("while it computed {} with {name}", diag::count(rows, "picture"));
         match self.asked(&mut pipes, &Request::Run { session, dims: dims.to_vec() }, &[], &doing)? {
             Reply::Ran { shapes } => {
                 let widths = check(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;

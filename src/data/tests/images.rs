@@ -60,7 +60,7 @@ fn truncated_images_of_every_format_are_broken_in_folders_and_in_parquet() {
         let spec = |broken| Target { broken, overlap: 1.0, ..target(DataSpec::Folder("{split}".into())) };
         let error = message(open(&spec(0.0), folder.path(), 0));
         assert!(
-            error.contains(&format!("1 of 5 pictures do not decode, more than the share of 0 that `broken` allows: test/b/{name}: ")),
+            error.contains(&format!("1 of 5 pictures does not decode, more than the share of 0 that `broken` allows: test/b/{name}: ")),
             "{error}"
         );
         let data = open(&spec(0.2), folder.path(), 0).unwrap();

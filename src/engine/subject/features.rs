@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::{Bench, Done, Frozen, MOST_KEPT, Prepared};
+use crate::diag;
 use crate::engine::{EngineError, Event, features_name, kept};
 use crate::exec::{self, Weights};
 use crate::model::Model;
@@ -117,7 +118,7 @@ impl<'a> Bench<'a> {
             (None, 0) => String::new(),
             (None, found) if found == views.len() => "kept from an earlier run".to_owned(),
             // Rules may share a trigger, and the second reads what the first kept.
-            (None, found) => format!("{found} of {} views were kept", views.len()),
+            (None, found) => format!("{found} of {} views {} kept", views.len(), diag::agree(&found, "was", "were")),
         };
         Ok((self.standardised(arm, all)?, Done { summary, kept: found }))
     }

@@ -185,13 +185,13 @@ fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
     pictures(folder.path(), 25);
     file(folder.path(), "train/cat/broken.jpg", b"\xff\xd8\xff\xe0 and nothing more");
     let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken} }}"#);
-    let said = ["1 of 101 pictures do not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
+    let said = ["1 of 101 pictures does not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
     refuse(folder.path(), &target("0.005"), 2, &said);
     // The same data above the share: it is left out, and said.
     let policy = policy(folder.path(), &target("0.02"));
     let out = heirloom(&["plan", &clean_model(), "--policy", &policy]);
     let said = crate::run::text(&out.stderr);
-    assert!(said.contains("warning: 1 of 101 pictures do not decode and are left out: train/cat/broken.jpg"), "{said}");
+    assert!(said.contains("warning: 1 of 101 pictures does not decode and is left out: train/cat/broken.jpg"), "{said}");
     assert!(!said.contains("raise"), "{said}");
 }
 
@@ -299,7 +299,7 @@ fn a_class_without_pictures() {
     for split in ["train", "test"] {
         std::fs::create_dir(folder.path().join(split).join("eel")).expect("a folder");
     }
-    let said = ["data {split}: train: 1 classes have no pictures (eel)", "list the classes to use under `classes`"];
+    let said = ["data {split}: train: 1 class has no pictures (eel)", "list the classes to use under `classes`"];
     refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
 }
 
@@ -387,7 +387,7 @@ fn truncated_images() {
         pictures(folder.path(), 1);
         let bytes = golden(&format!("images/files/{name}"));
         file(folder.path(), &format!("test/dog/{name}"), &bytes[..bytes.len() * 3 / 4]);
-        let said = ["1 of 5 pictures do not decode", &format!("test/dog/{name}: it is truncated: the file ends before the image does")];
+        let said = ["1 of 5 pictures does not decode", &format!("test/dog/{name}: it is truncated: the file ends before the image does")];
         refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
     }
 }
