@@ -17,7 +17,7 @@ mod resnet;
 mod resnet_cifar;
 mod resnet_hf;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use thiserror::Error;
@@ -238,7 +238,7 @@ pub enum ArchError {
     #[error("a ResNet with a 3x3 stem and four stages: say with --arch whether pooling follows the stem (resnet) or not (resnet-cifar)")]
     Ambiguous,
     /// Tensors that should be there or look otherwise.
-    #[error("the weights do not fit {family}:{}", list(missing, wrong, unused))]
+    #[error("the weights do not fit {family}:{}{}", list(&[("missing", missing), ("shape", wrong), ("unused", unused)]), fitting(fits))]
     Tensors {
         /// Which architecture was assumed.
         family: &'static str,
@@ -248,6 +248,8 @@ pub enum ArchError {
         wrong: Vec<String>,
         /// Names of tensors that have no place.
         unused: Vec<String>,
+        /// Architectures that the tensors are those of.
+        fits: Vec<&'static str>,
     },
     /// A name for [`build`] that cannot be read.
     #[error("`{name}`: {reason}; write resnet-cifar-20 or resnet-cifar-8:8,16,32 (depth = 2 * stages * blocks + 2)")]
@@ -265,11 +267,48 @@ pub enum ArchError {
     Graph(#[from] GraphError),
 }
 
-fn list(missing: &[String], wrong: &[String], unused: &[String]) -> String {
-    let topics = [("missing", missing), ("shape", wrong), ("unused", unused)];
-    let lines: Vec<String> =
-        topics.iter().flat_map(|(topic, names)| names.iter().map(move |name| format!("\n  {topic:<9}{name}"))).collect();
-    lines.concat()
+/// Most names of a kind that are listed: of another architecture all are wrong, and the first few show it.
+const LISTED: usize = 5;
+
+/// The first few names of each kind, a line for each, and how many more there are.
+pub(super) fn list(topics: &[(&str, &[String])]) -> String {
+    let lines = topics.iter().flat_map(|(topic, names)| {
+        let more = names.len().saturating_sub(LISTED);
+        let more = (more > 0).then(|| format!("\n  {topic:<9}and {more} more"));
+        names.iter().take(LISTED).map(move |name| format!("\n  {topic:<9}{name}")).chain(more)
+    });
+    lines.collect()
+}
+
+/// What to try where the tensors are those of another architecture.
+pub(super) fn fitting(fits: &[&str]) -> String {
+    let named = fits.iter().map(|name| format!("--arch {name}")).collect::<Vec<_>>().join(" or ");
+    if fits.is_empty() { String::new() } else { format!("\nthey fit another architecture: {named}") }
+}
+
+/// The names of all architectures whose networks have these tensors and no others.
+pub fn fits(shapes: &Shapes) -> Vec<&'static str> {
+    let whole = |family: &Family| {
+        let built = from_shapes(*family, shapes, family.usual_size(), &Arguments::default());
+        built.is_ok_and(|built| unused(&built.graph, shapes).is_empty())
+    };
+    Family::ALL.into_iter().filter(whole).map(Family::name).collect()
+}
+
+/// The tensors that a network has no place for, but counters, which no network computes with.
+pub fn unused(graph: &Graph, shapes: &Shapes) -> Vec<String> {
+    let wanted: BTreeSet<&str> = graph.slots().iter().map(|slot| slot.name.as_str()).collect();
+    shapes.keys().filter(|name| !wanted.contains(name.as_str()) && !name.ends_with("num_batches_tracked")).cloned().collect()
+}
+
+impl ArchError {
+    /// The same, with what else the tensors fit.
+    pub(super) fn with_fits(mut self, shapes: &Shapes) -> Self {
+        if let Self::Tensors { fits, .. } = &mut self {
+            *fits = self::fits(shapes);
+        }
+        self
+    }
 }
 
 #[cfg(test)]

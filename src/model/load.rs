@@ -336,7 +336,7 @@ impl ModelError {
                 Some("fetch or export the file again; where it stays the same, `onnx.checker.check_model` says more")
             }
             Self::Safetensors(SafetensorsError::NoTensors) => Some("save the model's weights, not an empty dictionary"),
-            Self::Safetensors(SafetensorsError::Arch(ArchError::Tensors { .. })) => {
+            Self::Safetensors(SafetensorsError::Arch(ArchError::Tensors { fits, .. })) if fits.is_empty() => {
                 Some("give the tensors the names of that architecture, name another with --arch, or export the model to ONNX")
             }
             Self::Onnx(OnnxError::Random { .. }) => Some(

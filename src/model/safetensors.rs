@@ -1,6 +1,6 @@
 //! Checkpoints that carry weights only: reading them into an architecture, and writing our own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::arch::{self, ArchError, Hint, Shapes};
 use super::preprocessing::{self, PreprocessingError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Params};
+use crate::diag;
 use crate::graph::Graph;
 use crate::registry::{Contents, Index};
 
@@ -44,7 +45,7 @@ pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<I
         None => found.size.unwrap_or(family.usual_size()),
     };
     let arguments = arch::arguments(family, config.as_ref(), options.arch.is_some())?;
-    let built = arch::from_shapes(family, &shapes, size, &arguments)?;
+    let built = arch::from_shapes(family, &shapes, size, &arguments).map_err(|error| error.with_fits(&shapes))?;
     // Stages of another depth may be among the arguments of `config.json`; a name given by the user is meant as it stands.
     let changed = config.as_ref().and_then(|config| config.get("model_args")).is_some_and(|args| args.get("layers").is_some());
     match (&options.arch, said) {
@@ -53,13 +54,11 @@ pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<I
         _ => {}
     }
 
-    let wanted: BTreeSet<&str> = built.graph.slots().iter().map(|slot| slot.name.as_str()).collect();
-    let unused: Vec<String> =
-        shapes.keys().filter(|name| !wanted.contains(name.as_str()) && !name.ends_with("num_batches_tracked")).cloned().collect();
+    let unused = arch::unused(&built.graph, &shapes);
     if !unused.is_empty() {
-        return Err(SafetensorsError::Unused { family: family.name(), names: unused });
+        return Err(SafetensorsError::Unused { family: family.name(), names: unused, fits: arch::fits(&shapes) });
     }
-    let mut params = Vec::with_capacity(wanted.len());
+    let mut params = Vec::with_capacity(built.graph.slots().len());
     for slot in built.graph.slots() {
         let name = format!("{prefix}{}", slot.name);
         let view = views.get(&name).ok_or_else(|| SafetensorsError::Malformed(format!("`{name}` is missing")))?;
@@ -305,12 +304,20 @@ pub enum SafetensorsError {
         dtype: String,
     },
     /// Tensors that the architecture has no place for: what would be built is not what was trained.
-    #[error("{} tensors have no place in {family} (is it another architecture? see --arch, or export to ONNX):\n  {}", names.len(), names.join("\n  "))]
+    #[error(
+        "{} {} no place in {family} (is it another architecture? see --arch, or export to ONNX):{}{}",
+        diag::count(names.len(), "tensor"),
+        diag::agree(&names.len(), "has", "have"),
+        arch::list(&[("unused", names)]),
+        arch::fitting(fits)
+    )]
     Unused {
         /// Architecture.
         family: &'static str,
         /// Tensor names.
         names: Vec<String>,
+        /// Architectures that the tensors are those of.
+        fits: Vec<&'static str>,
     },
     /// No architecture, or one that the tensors do not fit.
     #[error(transparent)]

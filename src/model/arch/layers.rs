@@ -51,7 +51,7 @@ impl<'a> Layers<'a> {
             Some([_, channels @ (1 | 3), _, _]) => *channels,
             Some(other) => {
                 let wrong = vec![format!("{stem} is {other:?}, expected [width, 1 or 3, kernel, kernel]")];
-                return Err(ArchError::Tensors { family, missing: Vec::new(), wrong, unused: Vec::new() });
+                return Err(ArchError::Tensors { family, missing: Vec::new(), wrong, unused: Vec::new(), fits: Vec::new() });
             }
             // Whatever: the missing stem is reported with the other missing tensors.
             None => 3,
@@ -207,7 +207,7 @@ impl<'a> Layers<'a> {
             // A tensor of another name may be the one that is missing.
             let unused = |name: &&String| !self.sought.contains(*name) && !name.ends_with("num_batches_tracked");
             let unused = self.shapes.keys().filter(unused).cloned().collect();
-            return Err(ArchError::Tensors { family: self.family, missing: self.missing, wrong: self.wrong, unused });
+            return Err(ArchError::Tensors { family: self.family, missing: self.missing, wrong: self.wrong, unused, fits: Vec::new() });
         }
         Ok(self.builder.finish(output)?)
     }
