@@ -63,9 +63,10 @@ pub struct FileRef {
 }
 
 impl ModelRef {
-    /// The file name, for people.
+    /// What people call it: the file's name, with that of its folder where many models' files are called so, and with the repository's in
+    /// the hub's cache: `resnet50.onnx`, `release-7/model.safetensors`, `OWNER/NAME/model.safetensors`. Nothing is known by it.
     pub fn name(&self) -> String {
-        Path::new(&self.path).file_name().map_or_else(|| self.path.display().to_string(), |n| n.to_string_lossy().into_owned())
+        place::name(&self.path)
     }
 }
 

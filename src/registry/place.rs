@@ -1,6 +1,7 @@
 //! Which file a path means: itself, the checkpoint in a folder, that of a model in the hub's cache.
 
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::{Component, Path, PathBuf};
 
 use super::{RegistryError, io, shards};
 
@@ -129,6 +130,34 @@ fn snapshot(folder: &Path) -> Result<Option<PathBuf>, RegistryError> {
     }
 }
 
+/// What people call the checkpoint at a path: see [`super::ModelRef::name`]. Nothing is looked up: a report is the same wherever it is made.
+pub(super) fn name(path: &Path) -> String {
+    let parts: Vec<Cow<str>> = path
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => name.to_string_lossy(),
+            // What it stands for is not in the path.
+            _ => Cow::Borrowed(""),
+        })
+        .collect();
+    let Some((file, above)) = parts.split_last().filter(|(file, _)| !file.is_empty()) else { return path.display().to_string() };
+    let stem = file.split('.').next().unwrap_or_default();
+    // In `onnx/` lie variants of one model: `model_fp16.onnx`.
+    let (above, inner) = match above {
+        [above @ .., onnx] if onnx == "onnx" && stem.starts_with("model") => (above, format!("onnx/{file}")),
+        above if matches!(stem, "model" | "pytorch_model") => (above, file.to_string()),
+        _ => return file.to_string(),
+    };
+    let outer = match above {
+        [.., repository, snapshots, _] if snapshots == "snapshots" && repository.starts_with("models--") => {
+            repository.trim_start_matches("models--").replace("--", "/")
+        }
+        [.., folder] => folder.to_string(),
+        [] => String::new(),
+    };
+    if outer.is_empty() { inner } else { format!("{outer}/{inner}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +179,29 @@ mod tests {
         let folder = folder(files);
         let path = identify(folder.path()).map_err(|error| error.to_string())?.path;
         Ok(path.strip_prefix(folder.path()).expect("inside").to_owned())
+    }
+
+    #[test]
+    fn a_file_that_is_called_as_many_are_is_told_by_its_folder() {
+        for (path, name) in [
+            ("resnet50.onnx", "resnet50.onnx"),
+            ("zoo/resnet50.onnx", "resnet50.onnx"),
+            ("zoo/onnx/resnet50.onnx", "resnet50.onnx"),
+            ("zoo/release-7/model.safetensors", "release-7/model.safetensors"),
+            ("/release-7/model.safetensors.index.json", "release-7/model.safetensors.index.json"),
+            ("release-7/pytorch_model.safetensors", "release-7/pytorch_model.safetensors"),
+            ("release-7/onnx/model_fp16.onnx", "release-7/onnx/model_fp16.onnx"),
+            ("onnx/model.onnx", "onnx/model.onnx"),
+            ("hub/models--microsoft--resnet-18/snapshots/0a1b/model.safetensors", "microsoft/resnet-18/model.safetensors"),
+            ("hub/models--a--b/snapshots/0a1b/onnx/model_int8.onnx", "a/b/onnx/model_int8.onnx"),
+            ("model.onnx", "model.onnx"),
+            ("./model.onnx", "model.onnx"),
+            ("../model.onnx", "model.onnx"),
+            ("/model.onnx", "model.onnx"),
+            ("..", ".."),
+        ] {
+            assert_eq!(super::name(Path::new(path)), name, "{path}");
+        }
     }
 
     #[test]
