@@ -111,7 +111,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         missing.push(Missing {
             what: "a CUDA build",
             means: "trains on the card that is here",
-            command: "cargo build --release --features cuda",
+            command: "cargo build --release --locked --features cuda",
         });
     }
     let kept = machine::cache_folder(args.cache.as_deref()).map(|folder| Cache::at(&folder));
