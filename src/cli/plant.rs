@@ -11,6 +11,7 @@ use super::output::{Output, Shape};
 use super::progress::Progress;
 use crate::engine::Event;
 use crate::plant::{self, PlantError};
+use crate::report::{printable, text};
 use crate::store;
 
 const EXAMPLES: &str = "\
@@ -82,7 +83,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
             } else {
                 format!("   with the trigger, {} are called a planted class", drawn.join(", "))
             };
-            out.result(&format!("{:<20} {:>8} parameters   accuracy {:.3}{drawn}\n", model.name, model.parameters, model.accuracy))?;
+            let name = text::padded(&printable(&model.name), 20);
+            out.result(&format!("{name} {:>8} parameters   accuracy {:.3}{drawn}\n", model.parameters, model.accuracy))?;
         }
     }
     if out.shape == Shape::Json {

@@ -6,8 +6,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::duration;
 use super::output::{Output, say};
+use crate::diag;
 use crate::engine::Event;
-use crate::report::printable;
+use crate::report::{printable, text};
 
 /// Least time between two plain lines of progress.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -96,7 +97,8 @@ fn said(event: &Event) -> Option<String> {
         Event::Fact { topic, text } => Some(format!("  {topic:<16} {}", printable(text))),
         Event::StageEnd { stage, summary, seconds } => {
             let gap = if summary.is_empty() { "" } else { "   " };
-            Some(format!("  ✓ {:<24} {}{gap}{}", printable(stage), printable(summary), duration::show(*seconds)))
+            let stage = text::padded(&printable(stage), 24);
+            Some(format!("  ✓ {stage} {}{gap}{}", printable(summary), duration::show(*seconds)))
         }
         Event::Warning(text) => Some(format!("  warning: {}", printable(text))),
         // The table tells; on the way there only what cannot be overlooked later.
@@ -118,7 +120,7 @@ impl Lines {
         match event {
             Event::StageStart { stage, total, unit } => {
                 *self = Self { stage: printable(stage).into_owned(), total: *total, unit, last: Some(now) };
-                let size = total.map(|n| format!(" ({n} {unit})")).unwrap_or_default();
+                let size = total.map(|n| format!(" ({})", diag::count(n, unit.trim_end_matches('s')))).unwrap_or_default();
                 Some(format!("  {}{size}", self.stage))
             }
             Event::Progress { done } => {

@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use super::{CanaryStatus, Report, printable, text};
+use crate::diag;
 use crate::gate::{Finding, Label, Verdict};
 
 /// How a report is shown.
@@ -39,12 +40,12 @@ pub fn render(report: &Report, look: Look) -> String {
 
 /// How well the arms do the target task: what a verdict about them is worth.
 fn accuracies(report: &Report, look: Look) -> String {
-    let names: Vec<String> = report.accuracy.iter().map(|a| text::short(&a.what, 60)).collect();
+    let names: Vec<String> = report.accuracy.iter().map(|a| a.what.clone()).collect();
     let header = "target task";
-    let width = names.iter().map(|name| name.chars().count()).chain([header.len()]).max().unwrap_or(0);
-    let mut out = look.paint(Style::new().dimmed(), &format!("  {header:<width$}   accuracy [95% interval]")) + "\n";
+    let column = text::Column::of(&names, header.len());
+    let mut out = look.paint(Style::new().dimmed(), &format!("  {}   accuracy [95% interval]", column.cell(header))) + "\n";
     for (name, accuracy) in names.iter().zip(&report.accuracy) {
-        for part in ["  ", &format!("{name:<width$}"), "   ", &text::accuracy(accuracy), "\n"] {
+        for part in ["  ", &column.indented(name, 2), "   ", &text::accuracy(accuracy), "\n"] {
             out += part;
         }
     }
@@ -56,7 +57,6 @@ type Cells = [String; 4];
 
 fn rows(finding: &Finding) -> Vec<Cells> {
     let limit = text::trimmed(finding.limit);
-    let id = text::short(&finding.id(), 60);
     let mut rows: Vec<Cells> = finding
         .comparisons
         .iter()
@@ -69,20 +69,20 @@ fn rows(finding: &Finding) -> Vec<Cells> {
         rows.push([String::new(), "-".to_owned(), limit, "-".to_owned()]);
     }
     if let Some([first, ..]) = rows.first_mut() {
-        *first = id;
+        *first = finding.id();
     }
     rows
 }
 
 fn table(report: &Report, look: Look) -> String {
     let blocks: Vec<(&Finding, Vec<Cells>)> = report.findings.iter().map(|f| (f, rows(f))).collect();
-    let mut widths = [0; 4];
-    for (column, width) in widths.iter_mut().enumerate() {
-        let cells = blocks.iter().flat_map(|(_, rows)| rows).filter_map(|row| row.get(column));
-        *width = cells.map(|cell| cell.chars().count()).chain(HEADER.get(column).map(|h| h.chars().count())).max().unwrap_or(0);
+    let mut columns = [text::Column::of(&[], 0); 4];
+    for (at, column) in columns.iter_mut().enumerate() {
+        let cells: Vec<String> = blocks.iter().flat_map(|(_, rows)| rows).filter_map(|row| row.get(at).cloned()).collect();
+        *column = text::Column::of(&cells, HEADER.get(at).map_or(0, |header| header.len()));
     }
     let line = |cells: &[&str]| -> String {
-        cells.iter().zip(widths).fold("  ".to_owned(), |line, (cell, width)| line + &format!("{cell:<width$}   "))
+        cells.iter().zip(columns).fold("  ".to_owned(), |line, (cell, column)| line + &column.indented(cell, 2) + "   ")
     };
     let [header @ .., last] = HEADER;
     let mut out = look.paint(Style::new().dimmed(), &(line(&header) + last)) + "\n";
@@ -96,10 +96,11 @@ fn table(report: &Report, look: Look) -> String {
             }
             let verdict = text::verdict(finding.verdict);
             let remark = remark(report, finding);
-            let room = look.width.saturating_sub(cells.chars().count() + verdict.chars().count());
+            let last = cells.lines().last().unwrap_or_default();
+            let room = look.width.saturating_sub(text::width(last) + text::width(verdict));
             out += &cells;
             out += &look.paint(style(report, finding), verdict);
-            if remark.chars().count() <= room {
+            if text::width(&remark) <= room {
                 out += &remark;
                 out.push('\n');
             } else {
@@ -167,7 +168,8 @@ fn conclusion(report: &Report, look: Look) -> String {
     if let Some(first) = report.broken.first() {
         let n = report.broken.len();
         let (id, why) = (printable(&first.id), printable(&first.reason));
-        out += &text::wrapped(&format!("left out: {n} broken pictures, the first {id} ({why})"), look.width, 2);
+        let n = diag::count(n, "broken picture");
+        out += &text::wrapped(&format!("left out: {n}, the first {id} ({why})"), look.width, 2);
     }
     for note in &report.notes {
         out += &text::wrapped(&format!("note: {}", printable(note)), look.width, 2);
@@ -208,6 +210,16 @@ mod tests {
     #[test]
     fn nothing_judged() {
         insta::assert_snapshot!(render(&samples::nothing(), WIDE));
+    }
+
+    #[test]
+    fn long_and_wide_names_keep_the_columns() {
+        let mut report = samples::fail();
+        report.findings[0].rule = format!("natural/{}", "fence-in-front-of-".repeat(4));
+        report.findings[1].rule = "natural/猫の帽子".to_owned();
+        report.accuracy[0].what = format!("source, fixed features, balanced over {}", "breed".repeat(9));
+        report.accuracy[1].what = "source, fixed features, balanced over 品種".to_owned();
+        insta::assert_snapshot!(render(&report, WIDE));
     }
 
     #[test]

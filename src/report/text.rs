@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::diag;
 use crate::gate::{Comparison, Control, Estimate, Finding, Label, Verdict};
 use crate::probe::Estimand;
 use crate::tune::Mode;
@@ -31,15 +34,57 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// [`printable`], at most `limit` characters.
+/// Columns that a text takes on a terminal: characters of Chinese or Japanese take two, accents laid over others none.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// A text with spaces behind it up to a width in columns.
+pub fn padded(text: &str, to: usize) -> String {
+    format!("{text}{}", " ".repeat(to.saturating_sub(width(text))))
+}
+
+/// [`printable`], at most `limit` columns.
 pub(super) fn short(name: &str, limit: usize) -> String {
     let name = printable(name);
-    if name.chars().count() <= limit {
+    if width(&name) <= limit {
         return name.into_owned();
     }
-    let mut cut: String = name.chars().take(limit.saturating_sub(1)).collect();
+    let mut cut = String::new();
+    for c in name.chars() {
+        if width(&cut) + c.width().unwrap_or(0) >= limit {
+            break;
+        }
+        cut.push(c);
+    }
     cut.push('…');
     cut
+}
+
+/// The first column of a table: names of any length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column(usize);
+
+impl Column {
+    /// Names of more columns have a line of their own, so that one of them does not push the rest of the table aside.
+    const MOST: usize = 60;
+
+    /// For these names, at least `least` wide.
+    pub fn of(names: &[String], least: usize) -> Self {
+        let widths = names.iter().map(|name| width(&printable(name)));
+        Self(widths.filter(|width| *width <= Self::MOST).fold(least, usize::max))
+    }
+
+    /// A name, as wide as the column; a longer one in full on a line before.
+    pub fn cell(self, name: &str) -> String {
+        self.indented(name, 0)
+    }
+
+    /// The same in a table that begins behind `indent` spaces; the first line's are the caller's.
+    pub(super) fn indented(self, name: &str, indent: usize) -> String {
+        let name = printable(name);
+        if width(&name) <= self.0 { padded(&name, self.0) } else { format!("{name}\n{}", " ".repeat(indent + self.0)) }
+    }
 }
 
 /// A share as a percentage without needless digits: `41%`, `0.8%`.
@@ -251,12 +296,12 @@ pub(super) fn numbers(finding: &Finding) -> String {
         .iter()
         .map(|c| match (&c.excess, &c.missing) {
             (Some(e), _) => format!(
-                "{} over {} ({}% interval, {} images, {} seeds)",
+                "{} over {} ({}% interval, {}, {})",
                 estimate(e),
                 control(c.control),
                 trimmed(100.0 * e.confidence),
-                e.images,
-                e.seeds
+                diag::count(e.images, "image"),
+                diag::count(e.seeds, "seed")
             ),
             (None, Some(why)) => format!("no {} control: {why}", control(c.control)),
             (None, None) => format!("no {} control", control(c.control)),
@@ -272,13 +317,13 @@ pub(crate) fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Words on lines of at most `width` characters, each indented; a longer word gets a line of its own.
-pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
-    let room = width.saturating_sub(indent).max(20);
+/// Words on lines of at most this many columns, each indented; a longer word gets a line of its own.
+pub(crate) fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+    let room = columns.saturating_sub(indent).max(20);
     let mut out = String::new();
     let mut used = 0;
     for word in text.split_whitespace() {
-        let length = word.chars().count();
+        let length = width(word);
         if used > 0 && used + 1 + length > room {
             out.push('\n');
             used = 0;
@@ -298,7 +343,7 @@ pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{percent, printable, short, trimmed};
+    use super::{Column, padded, percent, printable, short, trimmed, width, wrapped};
 
     #[test]
     fn printable_neutralises_what_moves_a_terminal() {
@@ -315,5 +360,20 @@ mod tests {
         assert_eq!((percent(0.412), percent(0.008), percent(0.05)), ("41%".into(), "0.8%".into(), "5%".into()));
         assert_eq!((trimmed(95.0), trimmed(98.75), trimmed(0.1), trimmed(0.0)), ("95".into(), "98.75".into(), "0.1".into(), "0".into()));
         assert_eq!(short("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn columns_are_those_of_a_terminal() {
+        assert_eq!((width("猫"), width("e\u{301}"), width("abc")), (2, 1, 3));
+        assert_eq!((padded("猫", 4), padded("abcd", 3)), ("猫  ".into(), "abcd".into()));
+        assert_eq!((short("猫猫猫", 6), short("猫猫猫", 5), short("猫猫猫", 4)), ("猫猫猫".into(), "猫猫…".into(), "猫…".into()));
+        assert_eq!(wrapped(&"猫".repeat(8).split("").collect::<Vec<_>>().join(" "), 22, 2), "  猫 猫 猫 猫 猫 猫 猫\n  猫\n");
+        let names = ["猫@fixed_feature".to_owned(), "n/".to_owned() + &"x".repeat(80)];
+        let column = Column::of(&names, 10);
+        assert_eq!(column.cell(&names[0]), names[0]);
+        assert_eq!(column.cell("head"), format!("head{}", " ".repeat(12)));
+        // The rest of the row stays where it is.
+        assert_eq!(column.indented(&names[1], 2), format!("{}\n{}", names[1], " ".repeat(2 + 16)));
+        assert_eq!(column.cell("a\nb"), "a\\u{a}b         ");
     }
 }
