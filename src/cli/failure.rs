@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 
-use super::output::{Output, say};
+use super::output::{Output, Shape, say};
 use crate::data::DataError;
 use crate::diag::{self, Diagnostic, Level};
 use crate::engine::{EngineError, ReferenceError, WaiverError};
@@ -23,6 +23,16 @@ use crate::tune::TuneError;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub String);
+
+/// A model that the embedded task says nothing about.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Unsuited {
+    /// Why, and what to do.
+    pub message: String,
+    /// A policy to start from.
+    pub starter: String,
+}
 
 /// An error of a series as that of what went wrong in it.
 pub(super) fn of_series(error: SeriesError) -> anyhow::Error {
@@ -57,6 +67,13 @@ pub(super) fn show(error: &anyhow::Error, out: &Output) -> i32 {
         if let Some(hint) = hint(error) {
             say(&format!("hint: {hint}"));
         }
+        // What is left to do, ready to be sent into a file. JSON is of a report or nothing.
+        if let Some(Unsuited { starter, .. }) = error.downcast_ref()
+            && out.shape == Shape::Text
+            && let Err(unwritten) = out.result(starter)
+        {
+            say(&format!("warning: {}", safe(&message(&unwritten))));
+        }
     }
     code(error)
 }
@@ -86,7 +103,7 @@ pub(super) fn full(error: &anyhow::Error) -> String {
 fn mistakes(text: &str, name: &str, diagnostics: &[Diagnostic], color: bool) -> String {
     let errors = diagnostics.iter().filter(|d| d.level == Level::Error).count();
     let shown = diag::render(text, name, diagnostics, color);
-    format!("{}\n\n{errors} error{}. Nothing was run.", shown.trim_end(), if errors == 1 { "" } else { "s" })
+    format!("{}\n\n{}. Nothing was run.", shown.trim_end(), diag::count(errors, "error"))
 }
 
 /// An error about a file, which names the file where its own message does not.
@@ -184,7 +201,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let reference =
         matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. }));
     let waiver = matches!(error.downcast_ref(), Some(WaiverError::Earlier { .. }));
-    asked_for || rule || reference || waiver || error.is::<SpecError>() || error.is::<Usage>()
+    asked_for || rule || reference || waiver || error.is::<SpecError>() || error.is::<Usage>() || error.is::<Unsuited>()
 }
 
 /// Whether the user ended the run before there was anything to report.

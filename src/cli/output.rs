@@ -66,7 +66,7 @@ impl Output {
     }
 
     /// Prints the result. A reader that has seen enough (`| head`) is no error.
-    pub fn result(&mut self, text: &str) -> anyhow::Result<()> {
+    pub fn result(&self, text: &str) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -77,7 +77,7 @@ impl Output {
     }
 
     /// Prints the result as indented JSON.
-    pub fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+    pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
         self.result(&(text + "\n"))
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::failure::Usage;
+use super::failure::Unsuited;
 use super::output::Output;
 use super::runtime;
 use crate::engine;
@@ -68,14 +68,16 @@ impl Subject {
         if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
             let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
             let starter = policy::starter(&model.identity.name(), size, full);
-            return Err(Usage(format!(
-                "{} takes pictures of {}x{} pixels; the embedded target task has 32x32 and says nothing about it. Save this as policy.yaml, \
-                 fill in where your pictures are, and run again with --policy policy.yaml:\n\n{starter}",
+            let message = format!(
+                "{} takes images of {}x{} pixels; the embedded target task has 32x32 and says nothing about it\n\
+                 hint: `heirloom plan {} > policy.yaml` writes a policy to start from; fill in where your images are, and run again with \
+                 `--policy policy.yaml`",
                 model.identity.name(),
                 size[0],
-                size[1]
-            ))
-            .into());
+                size[1],
+                args.model.display()
+            );
+            return Err(Unsuited { message, starter }.into());
         }
         engine::check_changes(&checked, &model)?;
         engine::check_waivers(&checked, &model)?;

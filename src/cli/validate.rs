@@ -19,6 +19,7 @@ use crate::study::Grid;
 const EXAMPLES: &str = "\
 Examples:
   heirloom validate policies/quick.yaml policies/studies/fixtures.yaml
+  heirloom validate policy.yaml --data FOLDER    with the data that `certify` is given
   heirloom validate policy.yaml --format json    a list of {level, file, line, column, code, message, hint}
 
 Exit code 0 if every file is valid, 4 otherwise.";
@@ -34,6 +35,9 @@ pub struct Args {
     /// Files to check.
     #[arg(required = true, value_name = "FILE", value_parser = super::existing)]
     pub files: Vec<PathBuf>,
+    /// Take the images from here instead of where the files say, as the commands that run them do.
+    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    pub data: Option<PathBuf>,
 }
 
 /// Checks the files.
@@ -42,7 +46,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let mut lines = Vec::new();
     let mut valid = true;
     for file in &args.files {
-        match checked(file) {
+        match checked(file, args.data.as_deref()) {
             Ok(Valid { remarks, what }) => {
                 for Remarks { text, name, diagnostics } in remarks.iter().filter(|remarks| !remarks.diagnostics.is_empty()) {
                     report(text, name, diagnostics, &mut located, out);
@@ -64,7 +68,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         Shape::Text if valid => out.result(&(lines.join("\n") + "\n"))?,
         Shape::Text => {
             let errors = located.iter().filter(|l| l.level == Level::Error).count();
-            say(&format!("{errors} error{}. Nothing was run.", if errors == 1 { "" } else { "s" }));
+            say(&format!("{}. Nothing was run.", diag::count(errors, "error")));
         }
     }
     Ok(i32::from(if valid { ExitCode::Pass } else { ExitCode::Usage }.code()))
@@ -78,26 +82,27 @@ struct Valid {
     what: String,
 }
 
-/// Checks a file the way of the command that runs it.
-fn checked(file: &Path) -> anyhow::Result<Valid> {
+/// Checks a file the way of the command that runs it; `data` leads its images elsewhere.
+fn checked(file: &Path, data: Option<&Path>) -> anyhow::Result<Valid> {
     let text = spec::text(&spec::ANY, file)?;
     let kind = spec::kind_of(&text);
     if *kind == spec::STUDY {
-        let grid = Grid::read(file, None).map_err(study::mistaken)?;
-        let what = format!("a study of {}", counted(grid.len(), "certification"));
+        let grid = Grid::read(file, data).map_err(study::mistaken)?;
+        let what = format!("a study of {}", diag::count(grid.len(), "certification"));
         return Ok(Valid { remarks: grid.remarks, what });
     }
     if *kind == spec::CALIBRATION {
-        let (read, policy, remarks) = calibrate::read(file, None)?;
+        let (read, policy, remarks) = calibrate::read(file, data)?;
         let sources = read.sources(calibrate::folder(file), &policy)?.len();
-        return Ok(Valid { remarks: vec![remarks], what: format!("a calibration with {}", counted(sources, "source")) });
+        return Ok(Valid { remarks: vec![remarks], what: format!("a calibration with {}", diag::count(sources, "source")) });
     }
     if *kind == spec::PLANT {
         plant::load(file)?;
         return Ok(Valid { remarks: Vec::new(), what: "a planted source".to_owned() });
     }
     let (name, base) = (file.display().to_string(), calibrate::folder(file));
-    let (policy, mut remarks) = policy::parse(&text, &name, base, &policy::Options::default())?;
+    let (policy, mut remarks) =
+        policy::parse(&text, &name, base, &policy::Options { data: data.map(Path::to_owned), ..policy::Options::default() })?;
     // Where a file is missing, that is what there is to say of the data.
     if remarks.is_empty() {
         remarks.extend(of_data(&policy, &text)?);
@@ -105,12 +110,7 @@ fn checked(file: &Path) -> anyhow::Result<Valid> {
     if remarks.iter().any(|remark| remark.level == Level::Error) {
         return Err(SpecError::invalid(&spec::POLICY, &text, &name, remarks).into());
     }
-    Ok(Valid { what: counted(policy.rules.len(), "rule"), remarks: vec![Remarks::new(&text, &name, remarks)] })
-}
-
-/// "1 rule", "3 rules".
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    Ok(Valid { what: diag::count(policy.rules.len(), "rule"), remarks: vec![Remarks::new(&text, &name, remarks)] })
 }
 
 /// What the data say of a policy: what a run would refuse, and what is worth knowing. No image is decoded.

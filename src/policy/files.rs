@@ -35,7 +35,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
             diagnostics.push(if redirected {
                 diagnostic.hint("name the place of the data after `--data`")
             } else {
-                diagnostic.hint(format!("paths start from the policy's folder, {}", policy.base.display()))
+                let elsewhere = if pointer.starts_with("/target/data") { "; `--data PATH` takes the images from elsewhere" } else { "" };
+                diagnostic.hint(format!("paths start from the policy's folder, {}{elsewhere}", policy.base.display()))
             });
         }
     };

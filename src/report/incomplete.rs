@@ -82,9 +82,9 @@ impl Incomplete {
     }
 
     fn new(status: Status, subject: &str, started: String, error: String, code: ExitCode) -> Self {
-        let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let line = in_one_line(&error);
         let summary = match status {
-            Status::Unfinished => line.to_owned(),
+            Status::Unfinished => line,
             _ => format!("nothing was judged: {line}"),
         };
         Self {
@@ -98,5 +98,37 @@ impl Incomplete {
             exit_code: i32::from(code.code()),
             summary,
         }
+    }
+}
+
+/// The first line of an error, with the beginning of the list that it announces.
+fn in_one_line(error: &str) -> String {
+    const LISTED: usize = 3;
+    let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let Some(announced) = first.strip_suffix(':') else { return first.to_owned() };
+    let list: Vec<String> =
+        lines.take_while(|line| !line.starts_with("hint:")).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let more = if list.len() > LISTED { ", ..." } else { "" };
+    match list.get(..LISTED.min(list.len())) {
+        None | Some([]) => announced.to_owned(),
+        Some(few) => format!("{first} {}{more}", few.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_one_line;
+
+    #[test]
+    fn a_line_does_not_end_before_what_it_announces() {
+        assert_eq!(in_one_line("m: it is empty\nhint: fetch it again"), "m: it is empty");
+        assert_eq!(
+            in_one_line("\n the weights do not fit resnet:\n  missing  a\n  unused   b\nhint: x"),
+            "the weights do not fit resnet: missing a, unused b"
+        );
+        assert_eq!(in_one_line("nearest:\n  a\n  b\n  c\n  d"), "nearest: a, b, c, ...");
+        assert_eq!(in_one_line("nothing follows:\nhint: x"), "nothing follows");
+        assert_eq!(in_one_line(""), "");
     }
 }
