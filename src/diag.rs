@@ -162,7 +162,7 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
 }
 
 /// A number of things: `1 image`, `2 images`, `3 classes`, `4 entries`. The last word is put into the plural.
-pub fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str) -> String {
+pub fn count<N: std::fmt::Display + PartialEq + From<u8> + Copy>(n: N, one: &str) -> String {
     let many = match one.as_bytes() {
         _ if n == N::from(1) => return format!("{n} {one}"),
         [.., b's' | b'x'] | [.., b'c' | b's', b'h'] => format!("{one}es"),

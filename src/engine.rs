@@ -16,10 +16,12 @@ mod subject;
 mod waivers;
 mod wording;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::Instant;
 
 use crate::data::{self, Facts, TargetData};
+use crate::diag;
 use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule};
 use crate::model::{Bypass, Model};
@@ -43,8 +45,8 @@ pub use means::{footprint, means};
 pub use reference::{ReferenceError, fits, reference};
 pub use rejudge::rejudge;
 pub use waivers::{WaiverError, check_waivers};
+pub use wording::{KEPT, duration, stage_name};
 use wording::{describe, features_name};
-pub use wording::{duration, stage_name};
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
 #[derive(Clone, Debug)]
@@ -265,14 +267,14 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let clock = Instant::now();
     let Settings { policy, model, .. } = settings;
     let plan = plan::plan(policy, &counts(policy, data.facts())?, means)?;
-    emit(Event::Fact { topic: "plan", text: describe(&plan) });
+    emit(Event::Fact { topic: "plan", text: describe(&plan, settings.cache.is_some()) });
     let mut warnings = remarks(policy, data.facts(), &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
-    warnings.extend(settings.model.input.contradicted());
+    warnings.extend(settings.model.input.warnings());
     // What the policy says of the input holds for both.
     if let Some(reference) = settings.reference {
         let name = reference.identity.name();
-        warnings.extend(reference.input.contradicted().iter().map(|warning| format!("the reference {name}: {warning}")));
+        warnings.extend(reference.input.warnings().iter().map(|warning| format!("the reference {name}: {warning}")));
         warnings.extend(reference::resized_otherwise(reference, model));
     }
     let task = Task::open(policy, data, model, settings.room)?;
@@ -311,10 +313,11 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                     Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
                     Err(EngineError::Tune(TuneError::Stopped)) => {
                         let reason = format!("{name}: about {} do not fit into --max-time", duration(needed));
-                        if !missing.contains_key(&job.tuning) {
+                        // What a second look would take on top is no reason where the first did not fit.
+                        if let Entry::Vacant(place) = missing.entry(job.tuning) {
                             emit(Event::Warning(reason.clone()));
+                            place.insert(Missing::NotRun(reason));
                         }
-                        missing.insert(job.tuning, Missing::NotRun(reason));
                     }
                     // What ONNX Runtime would have given is not known: no control is left out for that.
                     Err(EngineError::Tune(error)) if error.is_end() => return Err(error.into()),
@@ -454,7 +457,7 @@ fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
     match (agreement, &model.runtime) {
         (Some(Agreement { difference, images, rounding }), _) => {
             let held = rounding.map(|own| format!(", as far as its numbers carry ({own:.0e} from float64)")).unwrap_or_default();
-            format!("{} and heirloom agree to {difference:.0e} on {images} images{held}", model.executor())
+            format!("{} and heirloom agree to {difference:.0e} on {}{held}", model.executor(), diag::count(*images, "image"))
         }
         (None, Err(reason)) => format!("heirloom ({reason})"),
         (None, Ok(_)) => format!("{}; what trains cannot be computed", model.executor()),

@@ -28,7 +28,7 @@ use crate::graph::Graph;
 use crate::registry::ModelRef;
 use crate::runtime::Runtime;
 use crate::store::{Room, fingerprint};
-use crate::transform::geometry::Geometry;
+use crate::transform::geometry::{Geometry, Resize};
 
 pub use bypass::Bypass;
 pub use cut::CutError;
@@ -121,6 +121,9 @@ pub struct InputSpec {
     pub overruled: Vec<Overruled>,
 }
 
+/// The usual processors cut out three quarters of an image's area and more.
+const LEAST_SHARE: f64 = 0.25;
+
 /// A word of the checkpoint that the policy's `input` contradicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +140,7 @@ impl InputSpec {
     /// Warnings where the policy prepares images otherwise than the checkpoint itself says: what was measured is then another network.
     pub fn contradicted(&self) -> Vec<String> {
         let Preprocessing { mean, std, order, from } = &self.preprocessing;
+        let (mean, std) = (self.each(mean), self.each(std));
         let warning = |what: &Overruled| match what {
             Overruled::Normalisation => format!("pictures are normalised by mean {mean:?} and std {std:?}, {from}"),
             Overruled::ChannelOrder => format!("images enter with {} first, {from}", order.first()),
@@ -149,6 +153,40 @@ impl InputSpec {
     pub fn resized(&self) -> String {
         let how = self.geometry.describe(self.height, self.width);
         if self.geometry_from.is_empty() { how } else { format!("{how} ({})", self.geometry_from) }
+    }
+
+    /// The numbers of the channels that the model has: a gray one is normalised by the first mean and standard deviation alone.
+    fn each<'a>(&self, values: &'a [f32; 3]) -> &'a [f32] {
+        values.get(..self.channels).unwrap_or(values)
+    }
+
+    /// How values become the model's numbers, and who says so: `mean 0.5 0.5 0.5, std 0.25 0.25 0.25 (config.json)`.
+    pub fn normalised(&self) -> String {
+        let Preprocessing { mean, std, order, from } = &self.preprocessing;
+        let shown = |values| self.each(values).iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
+        let order = if *order == ChannelOrder::Bgr && self.channels > 1 { ", blue first" } else { "" };
+        format!("mean {}, std {}{order} ({from})", shown(mean), shown(std))
+    }
+
+    /// A warning where so little of an image is cut out that it may be a mistake: less than a quarter of what it is resized to.
+    pub fn cropped(&self) -> Option<String> {
+        let [height, width] = self.geometry.before_crop.filter(|_| !matches!(self.geometry.resize, Resize::CropOnly | Resize::Exact))?;
+        let share = (self.height * self.width) as f64 / (height * width).max(1) as f64;
+        (share < LEAST_SHARE).then(|| {
+            format!(
+                "the network sees {:.1}% of an image's area: `before_crop` resizes images to {height}x{width}, and only the middle {}x{} is cut \
+                 out ({})",
+                100.0 * share,
+                self.height,
+                self.width,
+                self.geometry_from
+            )
+        })
+    }
+
+    /// What a user should know of how images are prepared: [`InputSpec::contradicted`] and [`InputSpec::cropped`].
+    pub fn warnings(&self) -> Vec<String> {
+        self.contradicted().into_iter().chain(self.cropped()).collect()
     }
 
     /// The size and geometry that a target task's images are brought to.

@@ -9,6 +9,7 @@ use super::progress::Progress;
 use super::subject::{self, Subject};
 use super::{device, duration, interrupt, machine, size, unfinished};
 use crate::data;
+use crate::diag;
 use crate::engine::{self, Event, Settings};
 use crate::gate::CanaryOutcome;
 use crate::model::{Extractor, Model};
@@ -126,17 +127,21 @@ fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
 }
 
 /// What the user should know of model and policy before anything runs.
-fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 6] {
+fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 7] {
     let id = &model.identity;
     let input = &model.input;
     [
-        ("model", format!("{} ({}, {} parameters)", id.name(), model.description, ModelFacts::from(model).parameters)),
+        ("model", format!("{} ({}, {})", id.name(), model.description, diag::count(ModelFacts::from(model).parameters, "parameter"))),
         // In full: what a waiver or a deployment names the model by.
         ("digest", id.digest.to_string()),
         ("policy", format!("{} ({}, {})", policy.file.name, policy.source, policy.digest)),
-        ("features", format!("{} features, cut at {}: {} (other: --features NAME)", model.cut.width, model.cut.name, model.cut.how)),
-        ("pictures", format!("{}x{}, {}", input.height, input.width, input.preprocessing.from)),
+        (
+            "features",
+            format!("{}, cut at {}: {} (other: --features NAME)", diag::count(model.cut.width, "feature"), model.cut.name, model.cut.how),
+        ),
+        ("images", format!("{}x{} pixels", input.height, input.width)),
         ("resize", input.resized()),
+        ("normalise", input.normalised()),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::output::{Output, Shape};
 use super::{failure, runtime};
 use crate::exec::Compute;
-use crate::model::{self, ChannelOrder, InputOverride, Inspection, Layout, LoadOptions};
+use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
 use crate::registry::{self, FileRef};
 use crate::report::printable;
 
@@ -73,23 +73,13 @@ pub fn render(inspection: &Inspection) -> String {
         Layout::Nchw => "[N, C, H, W]",
         Layout::Nhwc => "[N, H, W, C]",
     };
-    let three = |values: [f32; 3]| values.map(|v| format!("{v}")).join(" ");
     let mut lines = vec![
         ("model", identity.path.display().to_string()),
         ("digest", format!("{} ({} bytes)", identity.digest, grouped(identity.bytes as usize))),
         ("format", description.clone()),
         ("parameters", format!("{}, {} of them may train", grouped(*parameters), grouped(*trainable))),
         ("input", format!("{} x {} x {}, {layout}", input.channels, input.height, input.width)),
-        (
-            "normalise",
-            format!(
-                "mean {}, std {}{} ({})",
-                three(input.preprocessing.mean),
-                three(input.preprocessing.std),
-                if input.preprocessing.order == ChannelOrder::Bgr { ", blue first" } else { "" },
-                input.preprocessing.from
-            ),
-        ),
+        ("normalise", input.normalised()),
         ("resize", input.resized()),
         ("features", format!("{} [N, {}], {}   (override: --features NAME)", cut.name, cut.width, cut.how)),
         ("operators", operators.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")),
@@ -99,6 +89,7 @@ pub fn render(inspection: &Inspection) -> String {
         ("", format!("{} {name} ({} bytes)", file.digest, grouped(file.bytes as usize)))
     };
     lines.splice(2..2, identity.files.iter().map(file));
+    lines.extend(input.cropped().map(|remark| ("warning", remark)));
     if let Some(bypass) = bypass {
         lines.push(("warning", bypass.remark()));
     }

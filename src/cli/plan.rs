@@ -9,7 +9,8 @@ use super::subject::{self, Subject};
 use super::{device, duration, machine, size};
 use crate::data::Rebalance;
 use crate::plan::{self, Plan, Whole};
-use crate::{data, engine, store};
+use crate::report::text;
+use crate::{data, diag, engine, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,9 +49,14 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &room)?;
     let executors = engine::executors(model, &data)?;
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
+    out.remark(&format!("  {:<16} {}", "normalise", model.input.normalised()));
     out.remark(&format!("  {:<16} {executors}", "executor"));
-    let means = engine::means(model, &compute, budget, machine::cache(None, out).as_ref())?;
+    let cache = machine::cache(None, out);
+    let means = engine::means(model, &compute, budget, cache.as_ref())?;
     let counts = engine::counts(policy, data.facts())?;
+    for remark in model.input.warnings() {
+        out.remark(&format!("warning: {remark}"));
+    }
     if let Some(bypass) = model.bypass() {
         out.remark(&format!("warning: {}", bypass.remark()));
     }
@@ -63,21 +69,22 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let plan = plan::plan(policy, &counts, &means).map_err(|refused| Usage(refused.to_string()))?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
-        Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time))?,
+        Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time, cache.is_some()))?,
     }
     Ok(0)
 }
 
-fn render(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>) -> String {
+fn render(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache: bool) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(plan, views, most, &mut text);
+    let _ = write(plan, views, most, cache, &mut text);
     text
 }
 
-fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, out: &mut String) -> std::fmt::Result {
+fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache: bool, out: &mut String) -> std::fmt::Result {
     let c = &plan.counts;
-    writeln!(out, "data      {} training and {} test pictures ({} clusters) of {} classes", c.train, c.test, c.test_clusters, c.classes)?;
+    let (clusters, classes) = (diag::count(c.test_clusters, "cluster"), diag::count(c.classes, "class"));
+    writeln!(out, "data      {} training and {} test pictures ({clusters}) of {classes}", c.train, c.test)?;
     match plan.speed.whole {
         Some(Whole { train, .. }) => {
             writeln!(out, "speed     {:.0} pictures a second evaluated, {train:.0} trained on", plan.speed.features)?;
@@ -87,23 +94,25 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, out: 
     let disk = if plan.disk > 0 { format!(", and {} on disk", store::bytes(plan.disk)) } else { String::new() };
     writeln!(out, "memory    about {}{disk}\n", store::bytes(plan.memory))?;
     let names: Vec<String> = plan.jobs.iter().map(|job| engine::stage_name(views, job.tuning)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(28);
-    writeln!(out, "{:<width$} {:>7} {:>14}", "fine-tunes", "seeds", "time")?;
+    let column = text::Column::of(&names, 28);
+    writeln!(out, "{} {:>7} {:>14}", column.cell("fine-tunes"), "seeds", "time")?;
     for (job, name) in plan.jobs.iter().zip(&names) {
         let first = job.seconds(job.seeds.first);
         let late = if most.is_some_and(|most| first > most.as_secs_f64()) { "   does not fit --max-time" } else { "" };
         let seeds = format!("{}-{}", job.seeds.first, job.seeds.most);
         let time = if job.possible { engine::duration(first) } else { "not possible".to_owned() };
-        writeln!(out, "{name:<width$} {seeds:>7} {time:>14}{late}")?;
+        writeln!(out, "{} {seeds:>7} {time:>14}{late}", column.cell(name))?;
     }
-    writeln!(out, "\n{:<40} {:>6} {:>7} {:>10}   controls", "finding", "limit", "power", "smallest")?;
-    for f in &plan.findings {
+    let ids: Vec<String> = plan.findings.iter().map(|f| format!("{}@{}", f.rule, f.mode)).collect();
+    let column = text::Column::of(&ids, 40);
+    writeln!(out, "\n{} {:>6} {:>7} {:>10}   controls", column.cell("finding"), "limit", "power", "smallest")?;
+    for (f, id) in plan.findings.iter().zip(&ids) {
         let controls: Vec<&str> = f.controls.iter().map(|c| c.name()).collect();
-        let id = format!("{}@{}", f.rule, f.mode);
+        let id = column.cell(id);
         if f.possible {
-            writeln!(out, "{id:<40} {:>6} {:>7.3} {:>10.3}   {}", f.limit, f.power, f.smallest_limit, controls.join(", "))?;
+            writeln!(out, "{id} {:>6} {:>7.3} {:>10.3}   {}", f.limit, f.power, f.smallest_limit, controls.join(", "))?;
         } else {
-            writeln!(out, "{id:<40} {:>6} {:>7} {:>10}   skipped: the network cannot be trained here", f.limit, "-", "-")?;
+            writeln!(out, "{id} {:>6} {:>7} {:>10}   skipped: the network cannot be trained here", f.limit, "-", "-")?;
         }
     }
     writeln!(
@@ -111,5 +120,6 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, out: 
         "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and pictures can settle"
     )?;
     let [first, second] = plan.seconds.map(engine::duration);
-    writeln!(out, "in all about {first}, up to {second} if a second look is needed")
+    let kept = if cache { format!("; {}", engine::KEPT) } else { String::new() };
+    writeln!(out, "in all about {first}, up to {second} if a second look is needed{kept}")
 }

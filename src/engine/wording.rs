@@ -1,24 +1,28 @@
 //! What stages, plans and durations are called.
 
-use crate::data;
 use crate::plan::{Plan, Tuning};
 use crate::probe::Arm;
 use crate::tune::Mode;
+use crate::{data, diag};
+
+/// What is to be said of a plan's time where there is a cache.
+pub const KEPT: &str = "less where the cache keeps fine-tunes or features of earlier runs";
 
 /// The name of what is done once for an arm's frozen backbone.
 pub(super) fn features_name(arm: Arm) -> String {
     format!("{} features", arm.name())
 }
 
-pub(super) fn describe(plan: &Plan) -> String {
+/// A plan in one line. What `cache` keeps is known job by job, when each begins.
+pub(super) fn describe(plan: &Plan, cache: bool) -> String {
     let c = &plan.counts;
+    let kept = if cache { format!("; {KEPT}") } else { String::new() };
     format!(
-        "{} finding{}, {} + {} pictures ({} clusters), about {} (up to {} if a second look is needed)",
-        plan.findings.len(),
-        if plan.findings.len() == 1 { "" } else { "s" },
+        "{}, {} + {} pictures ({}), about {} (up to {} if a second look is needed){kept}",
+        diag::count(plan.findings.len(), "finding"),
         c.train,
         c.test,
-        c.test_clusters,
+        diag::count(c.test_clusters, "cluster"),
         duration(plan.seconds[0]),
         duration(plan.seconds[1])
     )

@@ -163,7 +163,7 @@ pub fn settle(found: &Found, user: &InputOverride) -> Result<Preprocessing, Prep
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         order: found.order.unwrap_or_default(),
-        from: "assumed: ImageNet mean and std (say otherwise under `input:` in the policy)".into(),
+        from: "assumed: ImageNet's; say otherwise under `input: { mean: ..., std: ... }` in the policy".into(),
     };
     let base = found.preprocessing.clone().unwrap_or_else(assumed);
     let order = user.channel_order.unwrap_or(base.order);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::formats::Format;
 use super::text::printable;
 use super::{CanaryStatus, Incomplete, Report, Status, text};
+use crate::diag;
 use crate::gate::{Finding, Verdict};
 
 pub(super) const FORMAT: Format =
@@ -56,9 +57,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     if let Some(target) = &report.target {
         writeln!(
             out,
-            "Target task: {}, {} classes, {} + {} pictures (`{}`, `{}`).\n",
+            "Target task: {}, {}, {} + {} pictures (`{}`, `{}`).\n",
             text::escape(&target.data),
-            target.classes.len(),
+            diag::count(target.classes.len(), "class"),
             target.train.pictures,
             target.test.pictures,
             text::escape(target.train.digest.as_str()),
@@ -66,6 +67,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "Images: {}.\n", text::escape(&model.input.resized()))?;
+    writeln!(out, "Normalised: {}.\n", text::escape(&model.input.normalised()))?;
     if !report.findings.is_empty() {
         writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
         writeln!(out, "|---|---|---:|---|---|")?;
@@ -134,7 +136,8 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\n> **Warning:** {}", text::escape(warning))?;
     }
     if !report.broken.is_empty() {
-        writeln!(out, "\n{} pictures could not be read and were left out (listed in report.json).", report.broken.len())?;
+        let (n, were) = (report.broken.len(), diag::agree(&report.broken.len(), "was", "were"));
+        writeln!(out, "\n{} could not be read and {were} left out (listed in report.json).", diag::count(n, "picture"))?;
     }
     if report.exit_code == 0 {
         writeln!(out, "\n{}", text::pass(report))?;

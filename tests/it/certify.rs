@@ -52,6 +52,8 @@ fn what_does_not_fit_the_time_is_left_out_and_the_rest_is_judged() {
     let verdicts = verdicts(&report);
     assert_eq!(verdicts[0].1, "pass", "{verdicts:?}");
     assert!(verdicts[1].1 == "inconclusive" && verdicts[1].2.contains("--max-time"), "{verdicts:?}");
+    // The time is named once: what a second look would take is no other reason.
+    assert!(errors.contains(&format!("warning: {}\n", verdicts[1].2)), "{errors}: {verdicts:?}");
     // One innocent explanation is enough for a pass; the control that was left out says why.
     assert_eq!(verdicts[2].1, "pass", "{verdicts:?}");
     let missing = report["findings"][2]["comparisons"][1]["missing"].as_str().unwrap_or_default();

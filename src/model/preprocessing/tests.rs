@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::model::Layout;
 
 fn beside_a_model(files: &[(&str, &str)], metadata: &[(&str, &str)]) -> Result<Found, PreprocessingError> {
     told(files, metadata, &InputOverride::default())
@@ -286,4 +287,49 @@ fn a_configuration_that_is_no_readable_file_is_not_a_missing_one() {
     assert_eq!(mean(), Some(0.5));
     std::fs::write(folder.path().join("config.json"), r#"{"mean": 0.25, "std": 0.25}"#).expect("written");
     assert_eq!(mean(), Some(0.25));
+}
+
+fn spec(channels: usize, [height, width]: [usize; 2], user: &InputOverride) -> InputSpec {
+    let found = Found::default();
+    let preprocessing = settle(&found, user).expect("settled");
+    let (geometry, geometry_from) = settle_geometry(&found, user, [height, width]);
+    let overruled = overruled(&found, user, [height, width]);
+    InputSpec { channels, height, width, layout: Layout::Nchw, preprocessing, geometry, geometry_from, overruled }
+}
+
+#[test]
+fn a_normalisation_is_told_for_the_channels_that_there_are() {
+    let assumed = "(assumed: ImageNet's; say otherwise under `input: { mean: ..., std: ... }` in the policy)";
+    let told = |channels| spec(channels, [32, 32], &InputOverride::default()).normalised();
+    assert_eq!(told(3), format!("mean 0.485 0.456 0.406, std 0.229 0.224 0.225 {assumed}"));
+    assert_eq!(told(1), format!("mean 0.485, std 0.229 {assumed}"));
+    // The order of colours means nothing where there are none.
+    let turned = InputOverride { channel_order: Some(ChannelOrder::Bgr), ..InputOverride::default() };
+    assert!(spec(3, [32, 32], &turned).normalised().contains("0.225, blue first (channel order: the policy's `input`"));
+    assert!(!spec(1, [32, 32], &turned).normalised().contains("blue"));
+    // A contradiction too.
+    let mut gray = spec(1, [32, 32], &InputOverride::default());
+    gray.overruled = vec![Overruled::Normalisation];
+    assert!(gray.warnings()[0].starts_with("pictures are normalised by mean [0.485] and std [0.229]"), "{:?}", gray.warnings());
+}
+
+#[test]
+fn a_small_middle_is_told() {
+    let before = |resize, size| {
+        let geometry = Geometry { resize, before_crop: Some(size), ..Geometry::default() };
+        spec(3, [32, 32], &InputOverride { geometry: Some(geometry), ..InputOverride::default() }).warnings()
+    };
+    assert_eq!(
+        before(Resize::ShortestEdge, [256, 256]),
+        [
+            "the network sees 1.6% of an image's area: `before_crop` resizes images to 256x256, and only the middle 32x32 is cut out (the policy's \
+          `input`)"
+        ]
+    );
+    assert_eq!(before(Resize::Squash, [65, 64]).len(), 1);
+    // A quarter is enough; images that are not resized are as large as they are.
+    assert_eq!(before(Resize::ShortestEdge, [64, 64]), [""; 0]);
+    assert_eq!(before(Resize::ShortestEdge, [16, 16]), [""; 0]);
+    assert_eq!(before(Resize::CropOnly, [256, 256]), [""; 0]);
+    assert_eq!(spec(3, [32, 32], &InputOverride::default()).warnings(), [""; 0]);
 }
