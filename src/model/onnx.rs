@@ -5,7 +5,7 @@
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
 //! Files: `pb` the messages, `attributes` what those of a node must be, `tensor` checked numbers, `value` and `call` what a node sees, `shapes` and `fold` arithmetic at
-//! import, `kinds` element types, `lower` the operators, `batch` what mixes pictures, `random` what draws random numbers, `import` the way
+//! import, `spread` that of masks repeated along the batch, `kinds` element types, `lower` the operators, `guards` what keeps NaN out of attention, `batch` what mixes pictures, `random` what draws random numbers, `import` the way
 //! through the graph, `roles` what parameters are for; `survey` says what a file holds without understanding it, `head` where its features leave.
 //!
 //! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
@@ -15,6 +15,7 @@ mod attributes;
 mod batch;
 mod call;
 mod fold;
+mod guards;
 mod head;
 mod import;
 mod kinds;
@@ -23,6 +24,7 @@ mod pb;
 mod random;
 mod roles;
 mod shapes;
+mod spread;
 mod survey;
 mod tensor;
 mod value;

@@ -111,7 +111,7 @@ impl Call<'_> {
                 Some(x) if a.len() == 1 => Ok(Some(x as f64)),
                 _ => Err(format!("`{attribute}` must be one number")),
             },
-            Some(Value::Node(_)) => Err(format!("`{attribute}` must be a constant")),
+            Some(Value::Node(_) | Value::Spread(_)) => Err(format!("`{attribute}` must be a constant")),
             None => Ok(self.float(attribute)),
         }
     }
@@ -131,6 +131,7 @@ pub(super) fn integers(value: &Value) -> Result<Arc<ArrayD<Size>>> {
             ArrayD::from_shape_vec(c.array.raw_dim(), data).map(Arc::new).map_err(|e| e.to_string())
         }
         Value::Node(_) => Err("a size or index depends on the contents of the input".into()),
+        Value::Spread(_) => Err("a size or index is repeated along the batch".into()),
     }
 }
 
@@ -144,7 +145,7 @@ pub(super) fn floats(value: &Value, name: &str) -> Result<Const> {
             let array = ArrayD::from_shape_vec(a.raw_dim(), data).map_err(|e| e.to_string())?;
             Ok(Const { name: name.into(), array: Arc::new(array) })
         }
-        Value::Node(_) => Err("it must be a constant".into()),
+        Value::Node(_) | Value::Spread(_) => Err("it must be a constant".into()),
     }
 }
 

@@ -4,6 +4,7 @@ mod moves;
 mod norm;
 mod reduce;
 mod resize;
+mod scatter;
 
 use std::sync::Arc;
 
@@ -45,6 +46,12 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
         "Resize" | "Upsample" => resize::resize(call, budget).map(|value| Some(vec![value])),
         "Equal" | "Less" | "Greater" | "LessOrEqual" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" => logic(call, budget).map(Some),
         "Where" => choose(call, budget),
+        "ScatterND" | "ScatterElements" | "GatherND" => one(scatter::scatter(call, budget)?),
+        "IsNaN" => {
+            charge_input(call, budget)?;
+            let truth = |v: &f32| Size::from(i64::from(v.is_nan()));
+            one(Value::int(floats(call.input(0)?, "")?.array.map(truth)))
+        }
         "NonZero" => {
             charge_input(call, budget)?;
             let x = floats(call.input(0)?, "")?;
@@ -55,7 +62,8 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
             one(Value::int(ArrayD::from_shape_fn(shape, |i| Size::from(hits[i[1]][i[0]] as i64))))
         }
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Sum" | "Pow" => arithmetic(call, budget).map(Some),
-        "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sigmoid" | "Tanh" | "Sign" => {
+        "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sigmoid" | "Tanh" | "Sign"
+        | "Sin" | "Cos" => {
             charge_input(call, budget)?;
             unary(call).map(Some)
         }
@@ -84,11 +92,11 @@ fn vector(items: Vec<Size>) -> ArrayD<Size> {
     ndarray::Array1::from_vec(items).into_dyn()
 }
 
-fn shape_of(value: &Value) -> &[usize] {
+pub(super) fn shape_of(value: &Value) -> &[usize] {
     match value {
         Value::Float(c) => c.array.shape(),
         Value::Int(a) => a.shape(),
-        Value::Node(_) => &[],
+        Value::Node(_) | Value::Spread(_) => &[],
     }
 }
 
@@ -192,7 +200,7 @@ fn cast(call: &Call) -> Result<Option<Vec<Value>>> {
             Value::int(ArrayD::from_shape_vec(a.raw_dim(), data).map_err(|e| e.to_string())?)
         }
         Value::Int(a) => Value::Int(Arc::clone(a)),
-        Value::Node(_) => return Ok(None),
+        Value::Node(_) | Value::Spread(_) => return Ok(None),
     }]))
 }
 
@@ -351,6 +359,8 @@ fn unary(call: &Call) -> Result<Vec<Value>> {
                 "Relu" => greater(v, 0.0),
                 "Sigmoid" => (1.0 + (-v).exp()).recip(),
                 "Tanh" => v.tanh(),
+                "Sin" => v.sin(),
+                "Cos" => v.cos(),
                 _ => f32::from(v > 0.0) - f32::from(v < 0.0),
             };
             Value::float(call.out(), x.array.mapv(each))

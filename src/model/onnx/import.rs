@@ -6,10 +6,11 @@ use std::sync::Arc;
 use ndarray::ArrayD;
 
 use super::call::Call;
+use super::guards::Guards;
 use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
 use super::tensor::{Data, Room, decode_within, is_float};
 use super::value::{Const, Size, Value};
-use super::{OnnxError, attributes, batch, fold, kinds, lower, random, roles};
+use super::{OnnxError, attributes, batch, fold, kinds, lower, random, roles, spread};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
 use crate::model::{Imported, Layout, Params, Preprocessing, preprocessing as described};
 use crate::registry::Beside;
@@ -281,7 +282,8 @@ pub(super) fn lower_graph(
         }
     }
     let order = order(&graph.node, &made, wanted)?;
-    supported(&order, &graph.node, input)?;
+    let guards = Guards::of(&order, &graph.node, &made, wanted);
+    supported(&order, &graph.node, input, &guards)?;
     let mut readers: BTreeMap<String, usize> = BTreeMap::new();
     let read = order.iter().flat_map(|&i| &graph.node[i].input).chain(wanted);
     for name in read {
@@ -312,6 +314,12 @@ pub(super) fn lower_graph(
     let kinds = kinds::of(&order, &graph.node, held_kinds);
     for i in order {
         let node = &graph.node[i];
+        if guards.holds(i) {
+            let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
+            let read = guards.read(i, node, &values).map_err(about)?;
+            values.extend(read.and_then(|value| Some((node.output.first()?.clone(), value))));
+            continue;
+        }
         let lookup = |name: &String| match values.get(name) {
             Some(value) => Ok(Some(value.clone())),
             None if name.is_empty() => Ok(None),
@@ -369,6 +377,11 @@ fn convert(importer: &mut Importer, call: &Call, budget: &mut usize) -> Result<V
     if matches!(call.op(), "Identity" | "Dropout") {
         return Ok(vec![call.input(0)?.clone()]);
     }
+    if let Some(folded) = spread::fold(importer, call, budget)? {
+        return Ok(folded);
+    }
+    let laid = spread::laid(importer, call)?;
+    let call = laid.as_ref().unwrap_or(call);
     let constant = !call.inputs.iter().flatten().any(|v| matches!(v, Value::Node(_)));
     if constant && let Some(folded) = fold::fold(call, budget)? {
         return Ok(folded);
@@ -413,15 +426,18 @@ fn order(nodes: &[NodeProto], made: &BTreeMap<&str, usize>, wanted: &[String]) -
 }
 
 /// Every operator that is not understood, in one error.
-fn supported(order: &[usize], nodes: &[NodeProto], input: &str) -> Result<(), OnnxError> {
+fn supported(order: &[usize], nodes: &[NodeProto], input: &str, guards: &Guards) -> Result<(), OnnxError> {
     let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut depends = BTreeSet::from([input]);
-    for node in order.iter().map(|&i| &nodes[i]) {
+    for (i, node) in order.iter().map(|&i| (i, &nodes[i])) {
         let op = node.op_type.as_str();
         let from_input = !matches!(op, "Shape" | "Size") && node.input.iter().any(|name| depends.contains(name.as_str()));
         if from_input {
             // An output left out has no name, as an input left out.
             depends.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        }
+        if guards.holds(i) {
+            continue;
         }
         if !is_default(&node.domain) {
             unknown.entry(format!("{}.{op}", node.domain)).or_default().push(title(node));
@@ -466,6 +482,6 @@ pub(super) const OPERATORS: &[&str] = &[
 /// Operators of shape arithmetic: computed at import, never on a picture.
 #[rustfmt::skip]
 pub(super) const ON_CONSTANTS: &[&str] = &[
-    "And", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "Or",
-    "Range", "ReduceProd", "Resize", "Round", "Sign", "Upsample", "Where", "Xor",
+    "And", "Ceil", "ConstantOfShape", "Cos", "Equal", "Floor", "GatherND", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Mod",
+    "NonZero", "Not", "Or", "Range", "ReduceProd", "Resize", "Round", "ScatterElements", "ScatterND", "Sign", "Sin", "Upsample", "Where", "Xor",
 ];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
+use super::spread::Spread;
 use crate::graph::{Dim, NodeId};
 
 /// An integer `fixed + per_item * N` of shape arithmetic, `N` being the batch size.
@@ -107,6 +108,8 @@ pub(super) enum Value {
     Float(Const),
     /// Integers and truth values of shape arithmetic.
     Int(Arc<ArrayD<Size>>),
+    /// The same, repeated along the batch.
+    Spread(Spread),
 }
 
 impl Value {

@@ -161,5 +161,72 @@ for op, sign in [("Max", 1), ("Min", -1)]:
     nodes = [helper.make_node(op, ["far", "near"], ["k"]), helper.make_node("Mul", ["x", "k"], ["y"])]
     write(f"{op.lower()}_of_constants", nodes, {"far": far[:, :3], "near": weights(1, 3, 1, 1)})
 
+# Attention beside a mask, as torch's exporter writes it since 2.9: the mask repeated along the batch, and 0 where a softmax is NaN.
+def attention(name, hidden, mask):
+    """`mask` nodes turn `truth` into `added`."""
+    nodes = [
+        conv("x", "w", "b", "c"),
+        helper.make_node("Reshape", ["c", "parts"], ["columns"]),
+        helper.make_node("Transpose", ["columns"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "columns"], ["products"]),
+        helper.make_node("Mul", ["products", "scale"], ["scores"]),
+        helper.make_node("Shape", ["x"], ["batch"], start=0, end=1),
+        helper.make_node("Concat", ["batch", "sides"], ["size"], axis=0),
+        *mask,
+        helper.make_node("Where", ["shown", "zero", "hidden"], ["added"]),
+        helper.make_node("Add", ["scores", "added"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["s"], axis=-1),
+        helper.make_node("IsNaN", ["s"], ["nan"]),
+        helper.make_node("Where", ["nan", "zero", "s"], ["guarded"]),
+        helper.make_node("MatMul", ["guarded", "t"], ["y"]),
+    ]
+    truth = np.arange(36).reshape(1, 1, 36) % 5 != 2
+    tensors = {"w": weights(4, 3, 3, 3), "b": weights(4), "parts": np.array([0, 4, -1], np.int64), "scale": np.float32(0.5)}
+    tensors |= {"sides": np.array([36, 36], np.int64), "truth": truth, "zero": np.float32(0), "hidden": np.float32(hidden)}
+    write(name, nodes, tensors)
+
+
+spread = helper.make_node("Expand", ["truth", "size"], ["shown"])
+attention("attention_with_a_mask", LOWEST, [spread])
+attention("attention_with_a_mask_of_infinities", -np.inf, [spread])
+several = [
+    helper.make_node("Expand", ["truth", "size"], ["spread"]),
+    helper.make_node("Not", ["spread"], ["hides"]),
+    helper.make_node("Not", ["hides"], ["shows"]),
+    helper.make_node("Or", ["shows", "truth"], ["either"]),
+    helper.make_node("Cast", ["either"], ["whole"], to=TensorProto.INT64),
+    helper.make_node("Cast", ["whole"], ["shown"], to=TensorProto.BOOL),
+]
+attention("attention_with_a_computed_mask", LOWEST, several)
+# Integers that are repeated along the batch and enter the network.
+nodes = [
+    helper.make_node("Shape", ["x"], ["size"]),
+    helper.make_node("Expand", ["steps", "size"], ["spread"]),
+    helper.make_node("Cast", ["spread"], ["ramp"], to=TensorProto.FLOAT),
+    helper.make_node("Concat", ["x", "ramp"], ["y"], axis=1),
+]
+write("integers_repeated_along_the_batch", nodes, {"steps": np.arange(6, dtype=np.int64)})
+
+# A mask of windows that is filled region by region, as that of Swin transformers.
+nodes = [
+    helper.make_node("ConstantOfShape", ["side"], ["empty"]),
+    helper.make_node("ScatterND", ["empty", "corner", "ones"], ["first"]),
+    helper.make_node("ScatterND", ["first", "rows", "twos"], ["regions"]),
+    helper.make_node("Reshape", ["regions", "row"], ["along"]),
+    helper.make_node("Reshape", ["regions", "column"], ["down"]),
+    helper.make_node("Sub", ["along", "down"], ["apart"]),
+    helper.make_node("Equal", ["apart", "zero"], ["same"]),
+    helper.make_node("Where", ["same", "zero", "hidden"], ["mask"]),
+    helper.make_node("Reshape", ["x", "flat"], ["parts"]),
+    helper.make_node("Unsqueeze", ["parts", "last"], ["columns"]),
+    helper.make_node("Add", ["columns", "mask"], ["y"]),
+]
+corner = np.array([[[0, 0], [0, 1]], [[1, 0], [1, -5]]], np.int64)
+tensors = {"side": np.array([6, 6], np.int64), "corner": corner, "ones": np.ones((2, 2), np.float32)}
+tensors |= {"rows": np.array([[4], [-1]], np.int64), "twos": np.arange(12, dtype=np.float32).reshape(2, 6) + 2}
+tensors |= {"row": np.array([1, 36], np.int64), "column": np.array([36, 1], np.int64), "flat": np.array([0, 3, 36], np.int64)}
+tensors |= {"zero": np.float32(0), "hidden": np.float32(-100), "last": np.array([-1], np.int64)}
+write("mask_filled_region_by_region", nodes, tensors)
+
 save_file(files, HERE / "networks.safetensors")
 print(len(files) // 3, "networks")

@@ -66,6 +66,7 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
         ("pads", Ints, 0, ALWAYS, false),
         ("strides", Ints, 0, ALWAYS, false),
     ]),
+    ("Cos", &[]),
     ("DepthToSpace", &[
         ("blocksize", Int, 0, ALWAYS, true),
         ("mode", Text, 11, ALWAYS, false),
@@ -88,6 +89,9 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
     ("Floor", &[]),
     ("Gather", &[
         ("axis", Int, 0, ALWAYS, false),
+    ]),
+    ("GatherND", &[
+        ("batch_dims", Int, 12, ALWAYS, false),
     ]),
     ("Gelu", &[
         ("approximate", Text, 0, ALWAYS, false),
@@ -116,6 +120,7 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
     ("InstanceNormalization", &[
         ("epsilon", Float, 0, ALWAYS, false),
     ]),
+    ("IsNaN", &[]),
     ("LRN", &[
         ("alpha", Float, 0, ALWAYS, false),
         ("beta", Float, 0, ALWAYS, false),
@@ -225,6 +230,13 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
         ("nearest_mode", Text, 11, ALWAYS, false),
     ]),
     ("Round", &[]),
+    ("ScatterElements", &[
+        ("axis", Int, 0, ALWAYS, false),
+        ("reduction", Text, 16, ALWAYS, false),
+    ]),
+    ("ScatterND", &[
+        ("reduction", Text, 16, ALWAYS, false),
+    ]),
     ("Selu", &[
         ("alpha", Float, 0, ALWAYS, false),
         ("gamma", Float, 0, ALWAYS, false),
@@ -235,6 +247,7 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
     ]),
     ("Sigmoid", &[]),
     ("Sign", &[]),
+    ("Sin", &[]),
     ("Size", &[]),
     ("Slice", &[
         ("axes", Ints, 0, 10, false),

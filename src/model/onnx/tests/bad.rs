@@ -309,3 +309,62 @@ fn a_kernel_shape_that_is_not_the_weights() {
     refused(conv(&[5, 5]), weight(), "node `node_y` (Conv): `kernel_shape` is [5, 5], and its weight has windows of 2 by 2");
     assert!(read(&model(conv(&[2, 2]), weight())).is_ok());
 }
+
+/// What looks like the guard of an attention and computes something else is not read as one.
+#[test]
+fn choices_that_guard_no_softmax() {
+    let constant = |value: f32| vec![tensor("c", &[], &[value])];
+    let guard = |of: &str| vec![node("Softmax", "x", "s"), node("IsNaN", of, "n"), node("Where", "n c s", "y")];
+    assert!(read(&model(guard("s"), constant(0.0))).is_ok());
+    let where_it_is = "node `node_y` (Where): it takes something else than a single 0";
+    refused(guard("s"), constant(1.0), where_it_is);
+    refused(guard("s"), vec![tensor("c", &[2], &[0.0; 2])], where_it_is);
+    let depends = "IsNaN, on what depends on the picture (node_n); Where, on what depends on the picture (node_y)";
+    // Of another tensor, of no softmax, and read elsewhere too.
+    refused(guard("x"), constant(0.0), depends);
+    refused(vec![node("Relu", "x", "s"), node("IsNaN", "s", "n"), node("Where", "n c s", "y")], constant(0.0), depends);
+    let more = vec![with_int(node("Cast", "n", "k"), "to", 1), node("Add", "k t", "y")];
+    let read_twice = [guard("s"), more].concat().into_iter().map(|mut node| {
+        if node.op_type == "Where" {
+            (node.name, node.output) = ("node_t".into(), vec!["t".into()]);
+        }
+        node
+    });
+    refused(
+        read_twice.collect(),
+        constant(0.0),
+        "IsNaN, on what depends on the picture (node_n); Where, on what depends on the picture (node_t)",
+    );
+}
+
+#[test]
+fn regions_that_do_not_fit_or_are_filled_twice() {
+    let filled = |at: TensorProto, parts: TensorProto| {
+        let nodes = vec![node("ScatterND", "mask at parts", "m"), node("Add", "x m", "y")];
+        (nodes, vec![tensor("mask", &[2, 2], &[0.0; 4]), at, parts])
+    };
+    let places = |dims: &[i64], at: &[i64]| TensorProto { dims: dims.to_vec(), ..integers("at", at) };
+    let (nodes, held) = filled(places(&[2, 1], &[0, -1]), tensor("parts", &[2, 2], &[1.0; 4]));
+    assert!(read(&model(nodes.clone(), held.clone())).is_ok());
+    let mut added = nodes;
+    added[0].attribute.push(super::super::pb::AttributeProto {
+        name: "reduction".into(),
+        s: Some(b"add".to_vec()),
+        r#type: Some(super::super::pb::attribute_type::STRING),
+        ..Default::default()
+    });
+    refused(added, held, "node `node_m` (ScatterND): `reduction` is `add`");
+    for (at, parts, reason) in [
+        (places(&[2, 1], &[0, 0]), tensor("parts", &[2, 2], &[1.0; 4]), "it replaces a part twice"),
+        (places(&[2, 1], &[1, -1]), tensor("parts", &[2, 2], &[1.0; 4]), "it replaces a part twice"),
+        (places(&[1, 1], &[2]), tensor("parts", &[1, 2], &[1.0; 2]), "index 2 is outside an axis of 2"),
+        (places(&[1, 2], &[0, -3]), tensor("parts", &[1], &[1.0]), "index -3 is outside an axis of 2"),
+        (places(&[1, 3], &[0, 0, 0]), tensor("parts", &[1], &[1.0]), "its indices name 3 axes of 2"),
+        (places(&[1, 0], &[]), tensor("parts", &[1, 2, 2], &[1.0; 4]), "its indices name 0 axes of 2"),
+        (places(&[], &[0]), tensor("parts", &[], &[1.0]), "its indices have no axes"),
+        (places(&[1, 1], &[0]), tensor("parts", &[2], &[1.0; 2]), "it puts parts of [2] where [1, 2] are needed"),
+    ] {
+        let (nodes, held) = filled(at, parts);
+        refused(nodes, held, &format!("node `node_m` (ScatterND): {reason}"));
+    }
+}

@@ -122,7 +122,7 @@ fn run(
         }
         Some(Value::Float(c)) => Ok(Some(c.array.mapv(f64::from))),
         Some(Value::Int(a)) => Ok(Some(a.mapv(|s| (s.fixed + s.per_item * n as i64) as f64))),
-        None => Err("the output is not computed".into()),
+        Some(Value::Spread(_)) | None => Err("the output is not computed".into()),
     }
 }
 
