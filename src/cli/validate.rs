@@ -103,10 +103,7 @@ fn checked(file: &Path, data: Option<&Path>) -> anyhow::Result<Valid> {
     let (name, base) = (file.display().to_string(), calibrate::folder(file));
     let (policy, mut remarks) =
         policy::parse(&text, &name, base, &policy::Options { data: data.map(Path::to_owned), ..policy::Options::default() })?;
-    // Where a file is missing, that is what there is to say of the data.
-    if remarks.is_empty() {
-        remarks.extend(of_data(&policy, &text)?);
-    }
+    remarks.extend(of_data(&policy, &text)?);
     if remarks.iter().any(|remark| remark.level == Level::Error) {
         return Err(SpecError::invalid(&spec::POLICY, &text, &name, remarks).into());
     }
