@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Output, Shape, say};
 use super::{calibrate, study};
-use crate::data;
+use crate::data::{self, DataError};
 use crate::diag::{self, Diagnostic, Level, Located};
 use crate::engine::{self, EngineError};
 use crate::gate::{ExitCode, Rule};
@@ -125,14 +125,18 @@ fn of_data(policy: &Policy, text: &str) -> Result<Vec<Diagnostic>, SpecError> {
     let facts = index.facts();
     let counts = match engine::counts(policy, facts) {
         Ok(counts) => counts,
-        Err(EngineError::Rule { rule, reason, .. }) => return refused(named(policy, &tree, &rule), reason.to_string(), None),
-        Err(EngineError::Asked { rule, source, .. }) => return refused(named(policy, &tree, &rule), source.to_string(), source.hint()),
+        Err(EngineError::Rule { rule, reason, .. }) => return refused(of_rule(policy, &tree, &rule, "id"), reason.to_string(), None),
+        Err(EngineError::Asked { rule, source, .. }) => {
+            let hint =
+                if matches!(source, DataError::Unknown { .. }) { Some("correct the name in the rule's probe") } else { source.hint() };
+            return refused(of_rule(policy, &tree, &rule, "id"), source.to_string(), hint);
+        }
         Err(other) => return refused(target, other.to_string(), None),
     };
     // That the network trains is the harder case: all findings are looked at.
     if let Err(error) = plan::findings(policy, &counts, true) {
         let rule = if let PlanError::Cap { finding, .. } = &error { finding.rsplit_once('@').map(|(rule, _)| rule) } else { None };
-        return refused(rule.map_or(target, |rule| named(policy, &tree, rule)), error.to_string(), None);
+        return refused(rule.map_or(target, |rule| of_rule(policy, &tree, rule, "limit")), error.to_string(), None);
     }
     let [compared, balanced] = engine::unknown(policy, facts);
     let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);
@@ -143,11 +147,11 @@ fn of_data(policy: &Policy, text: &str) -> Result<Vec<Diagnostic>, SpecError> {
     Ok(remarks.map(|(span, remark)| Diagnostic::warning("policy::data", span, remark)).collect())
 }
 
-/// Where a rule has its name; one of several that a rule of the file stands for has its place.
-fn named(policy: &Policy, tree: &Node, id: &str) -> Range<usize> {
+/// Where a rule has a field; one of several that a rule of the file stands for has its place.
+fn of_rule(policy: &Policy, tree: &Node, id: &str, field: &str) -> Range<usize> {
     let of = |rule: &Rule| id.strip_prefix(rule.id.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let nth = policy.file.rules.iter().position(of);
-    tree.place_of_value(&nth.map_or_else(|| "/rules".to_owned(), |nth| format!("/rules/{nth}/id")))
+    tree.place_of_value(&nth.map_or_else(|| "/rules".to_owned(), |nth| format!("/rules/{nth}/{field}")))
 }
 
 /// Where the first of some rules names its attribute.

@@ -229,8 +229,14 @@ fn validate_refuses_what_the_data_cannot_answer() {
     file(folder.path(), "others.csv", b"id,sex\nnobody,f\n");
     for (target, probe, limit, said, line) in [
         ("", "attribute: { attribute: vendr }", "0.9", "no column is called `vendr` (did you mean `vendor`?)", 8),
-        ("", "attribute: { attribute: vendor, class: Fod }", "0.9", "`Fod`", 8),
-        ("", "backdoor: { trigger: { patch: { size: 0.2 } }, target_class: Fod }", "0.9", "`Fod`", 8),
+        ("", "attribute: { attribute: vendor, class: Fod }", "0.9", "the class \"Fod\", which is not a class", 8),
+        (
+            "",
+            "backdoor: { trigger: { patch: { size: 0.2, color: '#ffff00' } }, target_class: Fod }",
+            "0.9",
+            "the class \"Fod\", which is not a class",
+            8,
+        ),
         (", cluster: nam", vendor, "0.9", "no column is called `nam` (did you mean `name`?)", 3),
         (", classes: [Food, Anmals]", vendor, "0.9", "no class is called `Anmals`", 3),
         (", test: { balance: [vendr] }", vendor, "0.9", "no column is called `vendr`", 3),
