@@ -127,6 +127,8 @@ pub fn main() -> ExitCode {
         unfinished::not_begun(Cli::command(), &arguments, &failure::full(error), failure::code(error));
     });
     let code = prepared.and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| failure::show(&error, &out));
+    // Whoever was told that the run ends is not told that it passed.
+    let code = if interrupt::unheard() { i32::from(crate::gate::ExitCode::Interrupted.code()) } else { code };
     ExitCode::from(u8::try_from(code).unwrap_or(2))
 }
 

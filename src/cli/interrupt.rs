@@ -26,6 +26,11 @@ pub fn requested() -> bool {
     requested
 }
 
+/// Whether the user wanted the run to end, and it came to its own end without having asked.
+pub(super) fn unheard() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed) && !TOLD.load(Ordering::Relaxed)
+}
+
 /// Listens for Ctrl-C and termination, once per process.
 pub(super) fn listen(quiet: bool) -> anyhow::Result<()> {
     ctrlc::set_handler(move || {

@@ -62,6 +62,8 @@ fn a_policy_may_be_json_with_tabs_and_escapes() {
     assert_eq!(read(&text).unwrap(), file);
     let named = text.replace("\"mine\"", r#""\ud83d\ude00 \\ud83d\\ude00 \/ \" \ud83D\uDE00""#);
     assert_eq!(read(&named).unwrap().name, "\u{1f600} \\ud83d\\ude00 / \" \u{1f600}");
+    // Editors put a byte order mark before JSON too.
+    assert_eq!(read(&format!("\u{feff}{named}")).unwrap(), read(&named).unwrap());
     // Mistakes behind an escape are pointed at where they are.
     let wrong = named.replace(",\n", ", ").replace("\"limit\": 0.1", "\"limt\": 0.1");
     let at = wrong.lines().position(|line| line.contains("limt")).unwrap();

@@ -240,7 +240,7 @@ impl Client {
                     // It was ended here, for what it answered.
                     _ if error.kind() == io::ErrorKind::InvalidData => format!("answered what cannot be read ({error})"),
                     Some(status) => ending(status),
-                    None => format!("ended ({error})"),
+                    None => format!("stopped answering ({error})"),
                 };
                 let said = said
                     .iter()

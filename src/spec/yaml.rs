@@ -40,7 +40,9 @@ pub(super) fn read(kind: &'static Kind, text: &str, diagnostics: &mut Vec<Diagno
 /// JSON may be indented by tabs, too.
 fn joined(text: &str) -> (Cow<'_, str>, Vec<usize>) {
     let plain = || (Cow::Borrowed(text), text.char_indices().map(|(at, _)| at).chain([text.len()]).collect());
-    if !text.contains(['\\', '\t']) || serde_json::from_str::<IgnoredAny>(text).is_err() {
+    // serde_json takes no byte order mark, which editors put before JSON too.
+    let json = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !text.contains(['\\', '\t']) || serde_json::from_str::<IgnoredAny>(json).is_err() {
         return plain();
     }
     let (mut parsed, mut offsets) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));

@@ -19,7 +19,7 @@ struct State {
     left: Option<Duration>,
     late: bool,
     over: bool,
-    /// How it ended, once it is over and where the system says so.
+    /// How it ended, once it is over and where it did so by itself.
     status: Option<ExitStatus>,
 }
 
@@ -51,11 +51,13 @@ impl Watch {
         }
         // A crash is on its way where the pipe broke: its own status says more than that of being killed.
         let clock = Instant::now();
-        while !state.late && !exited(&mut state.child) && clock.elapsed() < Duration::from_millis(100) {
+        while !state.late && !exited(&mut state.child) && clock.elapsed() < Duration::from_secs(2) {
             std::thread::sleep(Duration::from_millis(2));
         }
+        let by_itself = state.late || exited(&mut state.child);
         kill(&mut state.child);
-        state.status = state.child.wait().ok();
+        // Of one that was killed here the status says nothing.
+        state.status = state.child.wait().ok().filter(|_| by_itself);
         state.over = true;
         self.changed.notify_all();
         state.status
