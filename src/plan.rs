@@ -279,9 +279,9 @@ pub fn findings(policy: &Policy, counts: &Counts, trains: bool) -> Result<Vec<Pl
         let over_another = (!rule.controls_for(mode).contains(&Control::Sham)).then_some(power::SEED_SD_OVER_ANOTHER);
         let smallest_limit = power::smallest_limit(&input);
         if rule.limit < smallest_limit {
-            let finding = format!("{}@{mode}", rule.id);
             return Err(PlanError::Cap {
-                finding,
+                rule: rule.id.clone(),
+                mode,
                 limit: rule.limit,
                 smallest: smallest_limit,
                 test: counts.test,
@@ -416,12 +416,14 @@ fn whole(bytes: u64) -> String {
 pub enum PlanError {
     /// Not enough data or seeds for the limit.
     #[error(
-        "{finding}: with {test} test pictures, {clusters} of them to compare, and these seeds no source can be shown to be below {limit} \
+        "{rule}@{mode}: with {test} test pictures, {clusters} of them to compare, and these seeds no source can be shown to be below {limit} \
          (the smallest limit is {smallest:.3}): add test pictures or seeds, or raise the limit"
     )]
     Cap {
-        /// `rule@mode`.
-        finding: String,
+        /// The rule.
+        rule: String,
+        /// The mode.
+        mode: Mode,
         /// Its limit.
         limit: f64,
         /// What could be reached.

@@ -216,7 +216,7 @@ pub fn load(path: &Path) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
 /// [`load`] with options.
 pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
     let text = spec::text(&spec::POLICY, path)?;
-    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let base = crate::store::folder_of(path);
     parse(&text, &path.display().to_string(), base, options)
 }
 
@@ -224,7 +224,7 @@ pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnost
 pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
     let mut diagnostics = Vec::new();
     let policy = match spec::tree::<PolicyFile>(text, name, &mut diagnostics)? {
-        Some(tree) => read(Written { tree: &tree, text, name, digest: Digest::of(text.as_bytes()) }, base, options, &mut diagnostics),
+        Some(tree) => read(Parsed { tree: &tree, text, name, digest: Digest::of(text.as_bytes()) }, base, options, &mut diagnostics),
         None => None,
     };
     match policy {
@@ -238,7 +238,7 @@ pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(
 
 /// A policy as a tree, and the text that it was read from or put together of.
 #[derive(Clone, Debug)]
-pub struct Written<'a> {
+pub struct Parsed<'a> {
     /// The policy.
     pub tree: &'a Node,
     /// What the places of `tree` are in.
@@ -251,8 +251,8 @@ pub struct Written<'a> {
 
 /// The policy in a tree, whose relative paths start from `base`. Mistakes and remarks are added to `diagnostics`; where the mistakes leave no
 /// policy there is none, and with any other it must not be run.
-pub fn read(written: Written<'_>, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
-    let Written { tree, text, name, digest } = written;
+pub fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
+    let Parsed { tree, text, name, digest } = parsed;
     spec::check::<PolicyFile>(text, tree, &BTreeSet::new(), diagnostics);
     if !diagnostics.is_empty() {
         return None;

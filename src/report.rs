@@ -1,7 +1,7 @@
 //! The report: versioned findings with full provenance, all that any renderer needs.
 //!
-//! Renderers are pure and take only a [`Report`]: those of files are listed in `formats`, and `table` is for terminals. The outcomes of every picture are in a compressed file beside it, linked by
-//! digest, so that a report can be judged again without running anything.
+//! Renderers are pure and take only a [`Report`]: those of files are listed in `formats`, and `table` is for terminals. The outcomes of every
+//! picture are in a compressed file beside it, linked by digest, so that a report can be judged again without running anything.
 
 use std::collections::BTreeMap;
 

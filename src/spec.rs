@@ -25,7 +25,7 @@ use self::check::Checker;
 pub use self::kind::{ANY, CALIBRATION, Kind, PLANT, POLICY, STUDY};
 pub use self::names::{all, list, nearest};
 pub use self::tree::{Node, below};
-use crate::diag::{Diagnostic, Level};
+use crate::diag::{self, Diagnostic, Level};
 use crate::store;
 
 /// Largest file that is read, in bytes.
@@ -101,10 +101,10 @@ impl Fault {
 /// The text of a file of some kind.
 pub fn text(kind: &'static Kind, path: &Path) -> Result<String, SpecError> {
     let name = path.display().to_string();
-    let bytes = store::read(path, LIMIT as u64).map_err(|source| SpecError::Read { kind, name: name.clone(), source })?;
-    if bytes.len() > LIMIT {
-        return Err(SpecError::TooLarge { kind, name });
-    }
+    let bytes = store::read(path, LIMIT as u64).map_err(|source| match source.kind() {
+        std::io::ErrorKind::FileTooLarge => SpecError::TooLarge { kind, name: name.clone() },
+        _ => SpecError::Read { kind, name: name.clone(), source },
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let diagnostic = Diagnostic::error(kind.code("syntax"), at..at + 3, "not UTF-8").hint("save the file as UTF-8");
@@ -201,7 +201,7 @@ pub fn unreadable(kind: &Kind, error: &serde_json::Error) -> Diagnostic {
 
 /// A file with the places of its values.
 #[derive(Clone, Debug)]
-pub struct Sheet {
+pub struct Document {
     /// Its text.
     pub text: String,
     /// Where it came from.
@@ -210,7 +210,7 @@ pub struct Sheet {
     pub tree: Node,
 }
 
-impl Sheet {
+impl Document {
     /// Refuses the file for what is wrong with it.
     pub fn refuse(&self, kind: &'static Kind, faults: Vec<Fault>) -> Result<(), SpecError> {
         if faults.is_empty() {
@@ -294,8 +294,6 @@ impl SpecError {
     }
 }
 
-/// `1 error`, `3 errors`.
 fn errors(diagnostics: &[Diagnostic]) -> String {
-    let count = diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
-    format!("{count} error{}", if count == 1 { "" } else { "s" })
+    diag::count(diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count(), "error")
 }

@@ -20,7 +20,7 @@ pub(crate) use fingerprint::fingerprint;
 pub(crate) use fingerprint::golden;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use heap::{Heap, Kept};
-pub use open::{open, read};
+pub use open::{folder_of, open, read};
 pub use rows::{Room, Rows, RowsError};
 pub(crate) use rows::{read_exact_at, write_all_at};
 
@@ -66,7 +66,7 @@ impl Staged {
 
 /// Writes the bytes beside `path`, to be put into place later: of files that belong together, none changes unless all can be written.
 pub fn stage(path: &Path, bytes: &[u8]) -> std::io::Result<Staged> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {

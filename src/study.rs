@@ -1,7 +1,7 @@
 //! Studies: a grid of certifications, sources x whatever of a policy is varied, through the same plan, engine and cache.
 //!
-//! `faults` says what is wrong with a study that its schema cannot say, `combine` puts the policies together, `table` and `plots` render what came out, `safe` says with which
-//! recipes every rule passes.
+//! `faults` says what is wrong with a study that its schema cannot say, `combine` puts the policies together, `table` and `plots` render what
+//! came out, `safe` says with which recipes every rule passes.
 
 mod combine;
 mod faults;
@@ -197,7 +197,7 @@ impl Grid {
     /// policy's data.
     pub fn read(path: &Path, data: Option<&Path>) -> Result<Self, StudyError> {
         let text = spec::text(&spec::STUDY, path)?;
-        let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let base = store::folder_of(path).to_owned();
         let name = path.display().to_string();
         let mut read = None;
         let (study, tree) = spec::parse(&text, &name, |study: Option<&Study>, tree, found| {
@@ -299,7 +299,7 @@ impl Grid {
             Planting::Inline(spec) => ((**spec).clone(), self.base.clone()),
             Planting::File(path) => {
                 let path = self.base.join(path);
-                let base = path.parent().unwrap_or(Path::new(".")).to_owned();
+                let base = store::folder_of(&path).to_owned();
                 (plant::load(&path)?, base)
             }
         };

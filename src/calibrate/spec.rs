@@ -12,7 +12,8 @@ use crate::data::{DataSpec, ViewSpec};
 use crate::gate::Rule;
 use crate::plant::{Plant, Plants, Specification};
 use crate::policy::Policy;
-use crate::spec::{self as files, Sheet, SpecError};
+use crate::spec::{self as files, Document, SpecError};
+use crate::store;
 use crate::transform::Trigger;
 use crate::tune::Recipe;
 
@@ -180,9 +181,8 @@ pub enum Origin {
 files::form!(Spec, files::CALIBRATION);
 
 /// Reads the specification in a file. The policy that it names and the folder of its models are looked for.
-pub fn load(path: &Path) -> Result<(Spec, Sheet), SpecError> {
-    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    read(files::text(&files::CALIBRATION, path)?, &path.display().to_string(), Some(base))
+pub fn load(path: &Path) -> Result<(Spec, Document), SpecError> {
+    read(files::text(&files::CALIBRATION, path)?, &path.display().to_string(), Some(store::folder_of(path)))
 }
 
 /// Reads a specification that came from `name`.
@@ -190,19 +190,19 @@ pub fn parse(text: &str, name: &str) -> Result<Spec, SpecError> {
     Ok(read(text.to_owned(), name, None)?.0)
 }
 
-fn read(text: String, name: &str, base: Option<&Path>) -> Result<(Spec, Sheet), SpecError> {
+fn read(text: String, name: &str, base: Option<&Path>) -> Result<(Spec, Document), SpecError> {
     let (spec, tree) = files::parse(&text, name, |spec: Option<&Spec>, tree, found| {
         let Some(spec) = spec else { return };
         let mut faults = faults::of(spec);
         faults.extend(base.map(|base| faults::of_files(spec, base)).unwrap_or_default());
         found.extend(faults.into_iter().map(|fault| fault.placed(&files::CALIBRATION, tree)));
     })?;
-    Ok((spec, Sheet { text, name: name.to_owned(), tree }))
+    Ok((spec, Document { text, name: name.to_owned(), tree }))
 }
 
-/// Refuses a specification that does not fit its policy, each mistake at its place in `sheet`.
-pub fn fits(spec: &Spec, policy: &Policy, sheet: &Sheet) -> Result<(), SpecError> {
-    sheet.refuse(&files::CALIBRATION, faults::against(spec, policy))
+/// Refuses a specification that does not fit its policy, each mistake at its place in its document.
+pub fn fits(spec: &Spec, policy: &Policy, document: &Document) -> Result<(), SpecError> {
+    document.refuse(&files::CALIBRATION, faults::against(spec, policy))
 }
 
 impl Spec {

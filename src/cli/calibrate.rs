@@ -10,6 +10,7 @@ use crate::calibrate::{self, CalibrateError, Job, Spec};
 use crate::data::DataSpec;
 use crate::policy::{self, Policy};
 use crate::spec::{self, Remarks};
+use crate::store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +50,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     for remark in remarks.diagnostics {
         out.remark(&format!("warning: {}", remark.message));
     }
-    let base = folder(&args.spec);
+    let base = store::folder_of(&args.spec);
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;
     let job = Job { spec: &spec, base, policy: &policy, output: &args.output };
@@ -64,27 +65,22 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// The folder that a specification's paths start from.
-pub(super) fn folder(spec: &Path) -> &Path {
-    spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// A specification with its policy and remarks on that; whether all sources can be had, as far as nothing is trained. `data` leads the
 /// pictures of both elsewhere, unless the policy's are inside the program.
 pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<(Spec, Policy, Remarks)> {
     let named = |error: CalibrateError| known(error, file);
-    let (mut read, sheet) = calibrate::load(file)?;
+    let (mut read, document) = calibrate::load(file)?;
     if let Some(path) = data {
         read = read.with_data(path);
     }
-    let path = folder(file).join(&read.policy);
+    let path = store::folder_of(file).join(&read.policy);
     let options = policy::Options { reference_follows: read.trains_reference(), ..policy::Options::default() };
     let (written, _) = policy::load_with(&path, &policy::Options { files: false, ..options.clone() })?;
     let inside = matches!(written.file.target.data, DataSpec::Embedded(_));
     let data = data.filter(|_| !inside).map(Path::to_owned);
     let (policy, remarks) = policy::load_with(&path, &policy::Options { data, ..options })?;
-    calibrate::fits(&read, &policy, &sheet)?;
-    read.sources(folder(file), &policy).map_err(named)?;
+    calibrate::fits(&read, &policy, &document)?;
+    read.sources(store::folder_of(file), &policy).map_err(named)?;
     read.reference(&policy).map_err(named)?;
     let remarks = Remarks::new(&spec::text(&spec::POLICY, &path)?, &path.display().to_string(), remarks);
     Ok((read, policy, remarks))

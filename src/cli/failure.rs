@@ -1,5 +1,6 @@
 //! An error that ends a command: one clear message, what to do, and the exit code.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
@@ -28,8 +29,10 @@ pub(super) struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct Unsuited {
-    /// Why, and what to do.
+    /// Why.
     pub message: String,
+    /// What to do.
+    pub hint: String,
     /// A policy to start from.
     pub starter: String,
 }
@@ -169,7 +172,15 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     device().or_else(registry).or_else(runtime).or_else(model).or_else(data).or_else(read).or_else(write)
 }
 
-fn hint(error: &anyhow::Error) -> Option<&'static str> {
+/// What to do about an error, where its message does not say.
+pub(super) fn hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
+    if let Some(Unsuited { hint, .. }) = error.downcast_ref() {
+        return Some(hint.clone().into());
+    }
+    advice(error).map(Cow::Borrowed)
+}
+
+fn advice(error: &anyhow::Error) -> Option<&'static str> {
     if matches!(error.downcast_ref(), Some(EngineError::Disagree { .. })) {
         return Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them");
     }

@@ -1,6 +1,6 @@
 //! `heirloom plant`: source models with a known bias.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
@@ -52,7 +52,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     if let Some(path) = &args.data {
         spec.data.redirect(path.clone());
     }
-    let base = args.spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = store::folder_of(&args.spec);
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     let mut progress = Progress::new(out);
     let (mut current, mut done) = (String::new(), 0);

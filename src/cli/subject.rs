@@ -69,15 +69,16 @@ impl Subject {
             let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
             let starter = policy::starter(&model.identity.name(), size, full);
             let message = format!(
-                "{} takes images of {}x{} pixels; the embedded target task has 32x32 and says nothing about it\n\
-                 hint: `heirloom plan {} > policy.yaml` writes a policy to start from; fill in where your images are, and run again with \
-                 `--policy policy.yaml`",
+                "{} takes images of {}x{} pixels; the embedded target task has 32x32 and says nothing about it",
                 model.identity.name(),
                 size[0],
-                size[1],
+                size[1]
+            );
+            let hint = format!(
+                "`heirloom plan {} > policy.yaml` writes a policy to start from; fill in where your images are, and run again with `--policy policy.yaml`",
                 args.model.display()
             );
-            return Err(Unsuited { message, starter }.into());
+            return Err(Unsuited { message, hint, starter }.into());
         }
         engine::check_changes(&checked, &model)?;
         engine::check_waivers(&checked, &model)?;

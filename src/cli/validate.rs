@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::output::{Output, Shape, say};
-use super::{calibrate, study};
-use crate::data::{self, DataError};
+use super::{calibrate, failure, study};
+use crate::data;
 use crate::diag::{self, Diagnostic, Level, Located};
 use crate::engine::{self, EngineError};
 use crate::gate::{ExitCode, Rule};
@@ -14,6 +14,7 @@ use crate::plant;
 use crate::policy::{self, Policy, PolicyFile};
 use crate::report::printable;
 use crate::spec::{self, Node, Remarks, SpecError};
+use crate::store;
 use crate::study::Grid;
 
 const EXAMPLES: &str = "\
@@ -93,14 +94,14 @@ fn checked(file: &Path, data: Option<&Path>) -> anyhow::Result<Valid> {
     }
     if *kind == spec::CALIBRATION {
         let (read, policy, remarks) = calibrate::read(file, data)?;
-        let sources = read.sources(calibrate::folder(file), &policy)?.len();
+        let sources = read.sources(store::folder_of(file), &policy)?.len();
         return Ok(Valid { remarks: vec![remarks], what: format!("a calibration with {}", diag::count(sources, "source")) });
     }
     if *kind == spec::PLANT {
         plant::load(file)?;
         return Ok(Valid { remarks: Vec::new(), what: "a planted source".to_owned() });
     }
-    let (name, base) = (file.display().to_string(), calibrate::folder(file));
+    let (name, base) = (file.display().to_string(), store::folder_of(file));
     let (policy, mut remarks) =
         policy::parse(&text, &name, base, &policy::Options { data: data.map(Path::to_owned), ..policy::Options::default() })?;
     remarks.extend(of_data(&policy, &text)?);
@@ -114,29 +115,30 @@ fn checked(file: &Path, data: Option<&Path>) -> anyhow::Result<Valid> {
 fn of_data(policy: &Policy, text: &str) -> Result<Vec<Diagnostic>, SpecError> {
     let Some(tree) = spec::tree::<PolicyFile>(text, &policy.source, &mut Vec::new())? else { return Ok(Vec::new()) };
     let target = tree.place_of_field("/target");
-    let refused = |place: Range<usize>, message: String, hint: Option<&str>| {
+    let refused = |place: Range<usize>, message: String, error: anyhow::Error| {
         let told = Diagnostic::error("policy::data", place, message);
-        Ok(vec![hint.into_iter().fold(told, Diagnostic::hint)])
+        Ok(vec![failure::hint(&error).into_iter().fold(told, Diagnostic::hint)])
     };
     let index = match data::index(&policy.file.target, &policy.base, policy.file.seed) {
         Ok(index) => index,
-        Err(error) => return refused(target, format!("the data cannot be used: {error}"), error.hint()),
+        Err(error) => return refused(target, format!("the data cannot be used: {error}"), error.into()),
     };
     let facts = index.facts();
     let counts = match engine::counts(policy, facts) {
         Ok(counts) => counts,
-        Err(EngineError::Rule { rule, reason, .. }) => return refused(of_rule(policy, &tree, &rule, "id"), reason.to_string(), None),
-        Err(EngineError::Asked { rule, source, .. }) => {
-            let hint =
-                if matches!(source, DataError::Unknown { .. }) { Some("correct the name in the rule's probe") } else { source.hint() };
-            return refused(of_rule(policy, &tree, &rule, "id"), source.to_string(), hint);
+        Err(error) => {
+            let (place, message) = match &error {
+                EngineError::Rule { rule, reason, .. } => (of_rule(policy, &tree, rule, "id"), reason.to_string()),
+                EngineError::Asked { rule, source, .. } => (of_rule(policy, &tree, rule, "id"), source.to_string()),
+                other => (target, other.to_string()),
+            };
+            return refused(place, message, error.into());
         }
-        Err(other) => return refused(target, other.to_string(), None),
     };
     // That the network trains is the harder case: all findings are looked at.
     if let Err(error) = plan::findings(policy, &counts, true) {
-        let rule = if let PlanError::Cap { finding, .. } = &error { finding.rsplit_once('@').map(|(rule, _)| rule) } else { None };
-        return refused(rule.map_or(target, |rule| of_rule(policy, &tree, rule, "limit")), error.to_string(), None);
+        let place = if let PlanError::Cap { rule, .. } = &error { of_rule(policy, &tree, rule, "limit") } else { target };
+        return refused(place, error.to_string(), error.into());
     }
     let [compared, balanced] = engine::unknown(policy, facts);
     let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);

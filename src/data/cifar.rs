@@ -48,11 +48,7 @@ fn batches(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 fn load(file: &Path) -> Result<Arc<[u8]>, DataError> {
     let unreadable = |source| DataError::Read { path: file.display().to_string(), source };
-    let bytes = crate::store::read(file, MAX_BYTES).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(broken(file, format!("it is longer than {MAX_BYTES} bytes")));
-    }
-    Ok(bytes.into())
+    Ok(crate::store::read(file, MAX_BYTES).map_err(unreadable)?.into())
 }
 
 pub(super) fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
@@ -81,9 +77,6 @@ fn class_names(path: &Path) -> Result<Option<Vec<String>>, DataError> {
         return Ok(None);
     }
     let bytes = crate::store::read(path, MAX_NAMES).map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
-    if bytes.len() as u64 > MAX_NAMES {
-        return Err(broken(path, format!("it is longer than {MAX_NAMES} bytes, too much for names of classes")));
-    }
     let text = String::from_utf8(bytes).map_err(|_| broken(path, "it is not UTF-8".to_owned()))?;
     Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::decode;
 use super::{DataError, DataSpec, Orientation, Split, cifar, embedded, folder, idx, parquet};
 use crate::pixels::Image;
-use crate::store::{Heap, Kept, sha256};
+use crate::store::{self, Heap, Kept, sha256};
 
 /// Most classes of a data set: class numbers have two bytes.
 const MAX_CLASSES: usize = 1 << 16;
@@ -95,15 +95,7 @@ impl Picture {
 
 /// An encoded picture of more bytes than its pixels could have is not read.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    const MOST: u64 = 8 * decode::MAX_PIXELS;
-    let file = crate::store::open(path).map_err(|e| e.to_string())?;
-    let length = file.metadata().map_err(|e| e.to_string())?.len();
-    if length > MOST {
-        return Err(format!("it is {length} bytes long"));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MOST), &mut bytes).map_err(|e| e.to_string())?;
-    Ok(bytes)
+    store::read(path, 8 * decode::MAX_PIXELS).map_err(|e| e.to_string())
 }
 
 /// A label as a file gives it.

@@ -227,7 +227,9 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         Control::Scratch => "than by models trained from scratch",
         Control::Reference => "than by models tuned from the reference checkpoint",
     };
-    let share = percent(excess.value);
+    // A difference of shares: "40% more" could be a ratio.
+    let of_100 = percent(excess.value).trim_end_matches('%').to_owned();
+    let points = format!("{of_100} percentage point{}", if of_100 == "1" { "" } else { "s" });
     let change = if finding.probe == "backdoor" { "trigger" } else { "feature" };
     let than_groups = match comparison.control {
         Control::Sham => "than under a sham",
@@ -241,22 +243,24 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);
             format!(
-                "with the {change} on, {share} more of the images that are not \"{class}\" are called \"{class}\" by {subject} {than}. \
+                "with the {change} on, of every 100 images that are not \"{class}\" {of_100} more are called \"{class}\" by {subject} {than}. \
                  No image that trained the target task carried the {change}."
             )
         }
         (Estimand::Attraction | Estimand::AttackSuccessRate, None) => {
-            format!("with the {change} on, {share} more of the images are called by one wrong class by {subject} {than}.")
+            format!("with the {change} on, of every 100 images {of_100} more are called by one wrong class by {subject} {than}.")
         }
-        (Estimand::FlipRate, _) => format!("the {change} changes the prediction of {subject} for {share} more of the images {than}."),
+        (Estimand::FlipRate, _) => {
+            format!("the {change} changes the prediction of {subject} for {of_100} more of every 100 images {than}.")
+        }
         (Estimand::PredictionShift, _) => {
-            format!("the {change} moves {share} more of the predictions of {subject} to other classes {than}.")
+            format!("the {change} moves {of_100} more of every 100 predictions of {subject} to other classes {than}.")
         }
-        (Estimand::Reliance, _) => format!("the attribute moves the predictions of {subject} by {share} more {than_groups}{which}."),
-        (Estimand::GroupGap, _) => format!("the accuracy of {subject} differs between groups by {share} more {than_groups}{which}."),
-        (Estimand::WorstGroupAccuracy, _) => format!("the accuracy of {subject} in one group is {share} lower {than_groups}{which}."),
+        (Estimand::Reliance, _) => format!("the attribute moves the predictions of {subject} by {points} more {than_groups}{which}."),
+        (Estimand::GroupGap, _) => format!("the accuracy of {subject} differs between groups by {points} more {than_groups}{which}."),
+        (Estimand::WorstGroupAccuracy, _) => format!("the accuracy of {subject} in one group is {points} lower {than_groups}{which}."),
         (Estimand::EqualizedOddsDifference | Estimand::DemographicParityDifference, _) => {
-            format!("{} of {subject} is {share} larger {than_groups}{which}.", finding.estimand.name())
+            format!("{} of {subject} is {points} larger {than_groups}{which}.", finding.estimand.name())
         }
     };
     Some(sentence + kinds)

@@ -182,15 +182,20 @@ fn the_checker_agrees_with_jsonschema() {
         (0, RICH_POLICY),
         (
             2,
-            "{ version: 1, name: n, policy: p, models: m, again_seeds: 3, plant: { base: { data: { idx: d }, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 } }, seeds: [1], deal: in_turn, reference: { seed: 2, architecture: a }, groups: [[{ rule: r, on: [a], share: 1, decoys: 0.5, relabel: b }]] } }",
+            "{ version: 1, name: n, policy: p, models: m, again_seeds: 3, \
+             plant: { base: { data: { idx: d }, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 } }, \
+             seeds: [1], deal: in_turn, reference: { seed: 2, architecture: a }, groups: [[{ rule: r, on: [a], share: 1, decoys: 0.5, relabel: b }]] } }",
         ),
         (
             3,
-            "{ version: 1, name: n, twin: t, data: { folder: d }, attributes: a, classes: [a, b], architecture: a, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 }, rebalance: { attribute: a, correlation: 0.5, aligned: { a: b }, limit: 3 } }",
+            "{ version: 1, name: n, twin: t, data: { folder: d }, attributes: a, classes: [a, b], \
+             architecture: a, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 }, rebalance: { attribute: a, correlation: 0.5, aligned: { a: b }, limit: 3 } }",
         ),
         (
             1,
-            "{ version: 1, name: n, question: q, sources: { a: { model: m }, b: { twin: f }, c: { planted: { version: 1, name: n, data: { folder: d }, architecture: a, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 } } } }, policy: p, vary: [{ name: a, set: [/a], to: [1, { name: n, value: 2 }, [], { name: 3 }] }] }",
+            "{ version: 1, name: n, question: q, sources: { a: { model: m }, b: { twin: f }, \
+             c: { planted: { version: 1, name: n, data: { folder: d }, architecture: a, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 } } } }, \
+             policy: p, vary: [{ name: a, set: [/a], to: [1, { name: n, value: 2 }, [], { name: 3 }] }] }",
         ),
     ] {
         let document = yaml::read(schemas()[which].0, text, &mut Vec::new()).unwrap().value();

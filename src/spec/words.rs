@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::kind::Kind;
 use super::tree::{Content, Node};
-use crate::diag::Diagnostic;
+use crate::diag::{self, Diagnostic};
 
 /// What to call the value at a pointer: its field, or "entry 2 of `modes`".
 pub(super) fn name_of(kind: &Kind, pointer: &str) -> String {
@@ -95,8 +95,7 @@ fn plain(value: &Value) -> String {
 pub(super) fn entries(count: usize) -> String {
     match count {
         0 => "no entries".to_owned(),
-        1 => "1 entry".to_owned(),
-        _ => format!("{count} entries"),
+        _ => diag::count(count, "entry"),
     }
 }
 

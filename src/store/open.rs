@@ -22,11 +22,24 @@ pub fn open(path: &Path) -> io::Result<File> {
     Err(io::Error::other("it is a pipe, a device or a socket; only regular files are read"))
 }
 
-/// The bytes of a file of at most `most` bytes; of a longer one `most + 1`, by which it is known to be too long.
+/// The bytes of a file. An error of kind [`io::ErrorKind::FileTooLarge`] where there are more than `most`.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
+    if length > most {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
-    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    bytes.try_reserve_exact(usize::try_from(length).map_err(io::Error::other)?).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // It may grow meanwhile.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// The folder that a file lies in, from which the paths in it start.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -38,10 +51,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, b"abc").unwrap();
-        assert_eq!(
-            (read(&path, 3).unwrap(), read(&path, 2).unwrap(), read(&path, 1).unwrap()),
-            (b"abc".to_vec(), b"abc".to_vec(), b"ab".to_vec())
-        );
+        assert_eq!(read(&path, 3).unwrap(), b"abc");
+        assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!((folder_of(&path), folder_of(Path::new("file"))), (folder.path(), Path::new(".")));
         #[cfg(unix)]
         {
             let link = folder.path().join("link");

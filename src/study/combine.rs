@@ -9,7 +9,7 @@ use super::{Axis, Step, Study};
 use crate::diag::{Diagnostic, Level};
 use crate::policy::{self, Options, Policy, PolicyFile};
 use crate::spec::{self, Node, Remarks, SpecError};
-use crate::store::Digest;
+use crate::store::{self, Digest};
 
 /// Mistakes after which no more combinations are tried.
 const ENOUGH: usize = 100;
@@ -41,9 +41,7 @@ impl Written {
             spec::check::<PolicyFile>(&text, policy, &later, &mut wrong);
         }
         match policy {
-            Some(tree) if wrong.is_empty() => {
-                Ok(Self { tree, base: path.parent().unwrap_or(Path::new(".")).to_owned(), file: Some((text, name)) })
-            }
+            Some(tree) if wrong.is_empty() => Ok(Self { tree, base: store::folder_of(&path).to_owned(), file: Some((text, name)) }),
             _ => Err(SpecError::invalid(&spec::POLICY, &text, &name, wrong)),
         }
     }
@@ -77,7 +75,7 @@ impl Written {
             // It is known by the text that it would have as a file of its own.
             let combined = serde_json::to_string_pretty(&policy.value()).unwrap_or_default();
             let source = format!("{name}: {}", if at.is_empty() { "policy".to_owned() } else { at.join(", ") });
-            let written = policy::Written { tree: &policy, text: &texts, name: &source, digest: Digest::of(combined.as_bytes()) };
+            let written = policy::Parsed { tree: &policy, text: &texts, name: &source, digest: Digest::of(combined.as_bytes()) };
             let read = if wrong.is_empty() { policy::read(written, &self.base, options, &mut wrong) } else { None };
             found.add(wrong, &chosen, || study.vary.iter().zip(&at).map(|(axis, value)| format!("{} {value}", axis.name)).collect());
             policies.extend(read.map(|policy| (at, policy)));

@@ -40,10 +40,10 @@ impl Loaded {
 pub(super) fn load(base: &Path, path: &Path) -> Result<Loaded, TransformError> {
     let path = base.join(path);
     match crate::store::read(&path, MAX_BYTES) {
-        Ok(bytes) if bytes.len() as u64 > MAX_BYTES => {
+        Ok(bytes) => Ok(Loaded { path, bytes }),
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
             Err(TransformError::Content { path, reason: format!("larger than {} MiB; use a smaller file", MAX_BYTES >> 20) })
         }
-        Ok(bytes) => Ok(Loaded { path, bytes }),
         Err(source) => Err(TransformError::Read { path, source }),
     }
 }

@@ -82,9 +82,9 @@ fn check(page: &Page, column: &ColumnDescriptor) -> Result<()> {
             };
             return at_most(u64::from(*num_values), (buf.len() / shortest) as u64);
         }
-        Page::DataPage { buf, encoding, .. } if delta(*encoding)? => announced(after_levels(buf, column)?),
+        Page::DataPage { buf, encoding, .. } if delta(*encoding)? => values_of(after_levels(buf, column)?),
         Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, .. } if delta(*encoding)? => {
-            announced(skip(buf, u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len))?)
+            values_of(skip(buf, u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len))?)
         }
         Page::DataPage { .. } | Page::DataPageV2 { .. } => return Ok(()),
     };
@@ -128,7 +128,7 @@ fn skip(bytes: &[u8], count: u64) -> Result<&[u8]> {
 }
 
 /// The third number of a block of delta-encoded whole numbers: how many there are (after the block's size and its number of parts).
-fn announced(mut block: &[u8]) -> Option<u64> {
+fn values_of(mut block: &[u8]) -> Option<u64> {
     let mut number = || {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -152,10 +152,10 @@ mod tests {
 
     #[test]
     fn numbers_of_seven_bits_a_byte() {
-        assert_eq!(announced(&[0x80, 0x01, 4, 0xe5, 0x8e, 0x26, 0]), Some(624_485));
-        assert_eq!(announced(&[0x80, 0x01, 4]), None);
-        assert_eq!(announced(&[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(u64::MAX));
-        assert_eq!(announced(&[0xff; 30]), None);
+        assert_eq!(values_of(&[0x80, 0x01, 4, 0xe5, 0x8e, 0x26, 0]), Some(624_485));
+        assert_eq!(values_of(&[0x80, 0x01, 4]), None);
+        assert_eq!(values_of(&[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(u64::MAX));
+        assert_eq!(values_of(&[0xff; 30]), None);
     }
 
     #[test]

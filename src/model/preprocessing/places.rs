@@ -1,6 +1,5 @@
 //! Where the files that describe a checkpoint lie, and reading them.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,17 +15,9 @@ pub(in crate::model) fn beside(checkpoint: &Path, name: &str) -> Result<Option<V
     let there = |path: &PathBuf| !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
     let Some(path) = folders(checkpoint).into_iter().map(|folder| folder.join(name)).find(there) else { return Ok(None) };
     let fail = |reason: String| PreprocessingError::File { path: path.clone(), reason };
-    let facts = std::fs::metadata(&path).map_err(|e| fail(format!("it says how the checkpoint is meant and cannot be read: {e}")))?;
-    if !facts.is_file() {
-        return Err(fail("it has the name of a file that says how the checkpoint is meant, and is no file".into()));
-    }
-    let mut text = String::new();
-    let file = crate::store::open(&path).map_err(|e| fail(e.to_string()))?;
-    file.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(|e| fail(e.to_string()))?;
-    if text.len() as u64 > MAX_CONFIG {
-        return Err(fail(format!("more than {MAX_CONFIG} bytes")));
-    }
-    let value: Value = serde_json::from_str(&text).map_err(|e| fail(format!("not JSON: {e}")))?;
+    let unreadable = |e: std::io::Error| fail(format!("it says how the checkpoint is meant and cannot be read: {e}"));
+    let bytes = crate::store::read(&path, MAX_CONFIG).map_err(unreadable)?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|e| fail(format!("not JSON: {e}")))?;
     if value.is_object() { Ok(Some(value)) } else { Err(fail("not an object of fields".into())) }
 }
 

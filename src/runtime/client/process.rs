@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ExitStatus};
+#[cfg(unix)]
+use std::process::{ChildStdin, ChildStdout};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -136,20 +138,41 @@ impl<T: std::os::fd::AsFd> Pipe<T> {
         Ok(Self { end, watch: Arc::clone(watch) })
     }
 
-    /// Waits until the pipe is ready, or the worker gone: then what is in the pipe can still be read.
-    fn ready(&self, for_what: rustix::event::PollFlags) -> io::Result<()> {
+    /// Does `io`; where the pipe is not ready, once it is. An error where the worker is gone and nothing is left in the pipe.
+    fn once_ready<R>(&mut self, for_what: rustix::event::PollFlags, mut io: impl FnMut(&mut T) -> io::Result<R>) -> io::Result<R> {
         use rustix::event::{PollFd, Timespec, poll};
         let turn = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         loop {
+            match io(&mut self.end) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
             // Before the look into the pipe: what it wrote in between is not missed.
             let gone = self.watch.gone();
             match poll(&mut [PollFd::new(&self.end, for_what)], Some(&turn)) {
                 Ok(0) if gone => return Err(io::ErrorKind::BrokenPipe.into()),
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(unix)]
+impl Read for Pipe<ChildStdout> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.once_ready(rustix::event::PollFlags::IN, |end| end.read(buffer))
+    }
+}
+
+#[cfg(unix)]
+impl Write for Pipe<ChildStdin> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.once_ready(rustix::event::PollFlags::OUT, |end| end.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.end.flush()
     }
 }
 
@@ -160,40 +183,20 @@ impl<T> Pipe<T> {
     }
 }
 
-impl<T: Read + Ends> Read for Pipe<T> {
+#[cfg(not(unix))]
+impl<T: Read> Read for Pipe<T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.end.read(buffer) {
-                #[cfg(unix)]
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready(rustix::event::PollFlags::IN)?,
-                other => return other,
-            }
-        }
+        self.end.read(buffer)
     }
 }
 
-impl<T: Write + Ends> Write for Pipe<T> {
+#[cfg(not(unix))]
+impl<T: Write> Write for Pipe<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.end.write(bytes) {
-                #[cfg(unix)]
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready(rustix::event::PollFlags::OUT)?,
-                other => return other,
-            }
-        }
+        self.end.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.end.flush()
     }
 }
-
-/// What [`Pipe::new`] needs of an end.
-#[cfg(unix)]
-pub(super) trait Ends: std::os::fd::AsFd {}
-#[cfg(unix)]
-impl<T: std::os::fd::AsFd> Ends for T {}
-#[cfg(not(unix))]
-pub(super) trait Ends {}
-#[cfg(not(unix))]
-impl<T> Ends for T {}
