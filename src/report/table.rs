@@ -76,17 +76,18 @@ fn rows(finding: &Finding) -> Vec<Cells> {
 
 fn table(report: &Report, look: Look) -> String {
     let blocks: Vec<(&Finding, Vec<Cells>)> = report.findings.iter().map(|f| (f, rows(f))).collect();
-    let mut columns = [text::Column::of(&[], 0); 4];
-    for (at, column) in columns.iter_mut().enumerate() {
+    let columns: [text::Column; 4] = std::array::from_fn(|at| {
         let cells: Vec<String> = blocks.iter().flat_map(|(_, rows)| rows).filter_map(|row| row.get(at).cloned()).collect();
-        *column = text::Column::of(&cells, HEADER.get(at).map_or(0, |header| header.len()));
-    }
+        text::Column::of(&cells, HEADER.get(at).map_or(0, |header| header.len()))
+    });
     let line = |cells: &[&str]| -> String {
         cells.iter().zip(columns).fold("  ".to_owned(), |line, (cell, column)| line + &column.indented(cell, 2) + "   ")
     };
     let [header @ .., last] = HEADER;
     let mut out = look.paint(Style::new().dimmed(), &(line(&header) + last)) + "\n";
     for (finding, rows) in blocks {
+        // What has no room on the first line stands below all controls: it is about the finding.
+        let mut below = String::new();
         for (i, row) in rows.iter().enumerate() {
             let cells = line(&row.each_ref().map(String::as_str));
             if i > 0 {
@@ -102,12 +103,12 @@ fn table(report: &Report, look: Look) -> String {
             out += &look.paint(style(report, finding), verdict);
             if text::width(&remark) <= room {
                 out += &remark;
-                out.push('\n');
             } else {
-                out.push('\n');
-                out += &text::wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
+                below = text::wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
             }
+            out.push('\n');
         }
+        out += &below;
         for note in &finding.notes {
             out += &text::wrapped(&printable(note), look.width, 4);
         }

@@ -275,7 +275,7 @@ fn a_configuration_that_is_no_readable_file_is_not_a_missing_one() {
         std::fs::remove_file(folder.path().join(name)).expect("removed");
         std::fs::create_dir(folder.path().join(name)).expect("made");
         let told = find(&model, &BTreeMap::new(), &InputOverride::default()).expect_err("refused").to_string();
-        assert!(told.contains(name) && told.contains("is no file"), "{told}");
+        assert!(told.contains(name) && told.contains("it is a folder"), "{told}");
     }
     // A checkpoint that is a link is described beside the file itself, unless something lies beside the link.
     let (folder, real) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
