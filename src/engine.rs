@@ -271,6 +271,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let mut warnings = remarks(policy, data.facts(), &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
     warnings.extend(settings.model.input.warnings());
+    warnings.extend(waivers::of_weights(policy, &model.identity));
     // What the policy says of the input holds for both.
     if let Some(reference) = settings.reference {
         let name = reference.identity.name();

@@ -11,7 +11,7 @@ use ndarray::ArrayD;
 
 use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, Params, Preprocessing, arch, onnx, safetensors};
 use crate::policy::{self, Policy};
-use crate::registry::{self, Beside, Contents, Format, ModelRef};
+use crate::registry::{self, Beside, Configuration, Contents, Format, ModelRef};
 use crate::report::{self, Report};
 use crate::spec::SpecError;
 use crate::store::Digest;
@@ -47,8 +47,8 @@ pub fn onnx_file(bytes: &[u8]) -> bool {
     let beside: Beside = outside.into_iter().map(|location| (location, bytes.to_vec())).collect();
     let Ok(imported) = onnx::load_sized(bytes, &beside, Some([8, 8])) else { return surveyed };
     let identity = reference("fuzz.onnx", Format::Onnx, bytes);
-    let contents = Contents { bytes: bytes.to_vec(), beside };
-    Model::assemble(identity, imported, Some(&contents), &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
+    let contents = Contents { beside, ..bytes.to_vec().into() };
+    Model::assemble(identity, imported, &contents, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
 }
 
 /// A safetensors file without anything beside it, or an index, a byte of 0 and the one file that every tensor of the index lies in.
@@ -56,10 +56,10 @@ pub fn safetensors_file(bytes: &[u8]) -> bool {
     let at = bytes.iter().position(|byte| *byte == 0).filter(|_| bytes.starts_with(b"{")).unwrap_or(bytes.len());
     let (file, shard) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let names = registry::Index::of(file).map(|index| index.weight_map.into_values()).into_iter().flatten();
-    let contents = Contents { bytes: file.to_vec(), beside: names.map(|name| (name, shard.to_vec())).collect() };
-    let Ok(imported) = safetensors::load(Path::new("/nowhere/fuzz.safetensors"), &contents, &LoadOptions::default()) else { return false };
-    let identity = reference("/nowhere/fuzz.safetensors", Format::Safetensors, bytes);
-    Model::assemble(identity, imported, None, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
+    let contents = Contents { beside: names.map(|name| (name, shard.to_vec())).collect(), ..file.to_vec().into() };
+    let Ok(imported) = safetensors::load(&contents, &LoadOptions::default()) else { return false };
+    let identity = reference("fuzz.safetensors", Format::Safetensors, bytes);
+    Model::assemble(identity, imported, &contents, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
 }
 
 fn reference(name: &str, format: Format, bytes: &[u8]) -> ModelRef {
@@ -148,7 +148,7 @@ pub fn cifar(bytes: &[u8]) -> bool {
 
 /// The configuration files beside a checkpoint, apart by lines of `---`: `config.json`, `preprocessor_config.json`, `processor_config.json`.
 pub fn config(bytes: &[u8]) -> bool {
-    let names = ["config.json", "preprocessor_config.json", "processor_config.json"];
+    let names = [registry::CONFIG, registry::PREPROCESSOR, registry::PROCESSOR];
     let (mut files, mut rest) = (Vec::new(), Some(bytes));
     for name in names {
         let Some(text) = rest else { break };
@@ -156,7 +156,11 @@ pub fn config(bytes: &[u8]) -> bool {
         files.push((name, at.map_or(text, |at| &text[..at])));
         rest = at.and_then(|at| text.get(at + 5..));
     }
-    data::alone::in_a_folder(&files, |folder| safetensors::load(&folder.join("model.safetensors"), &TINY, &LoadOptions::default()).is_ok())
+    data::alone::in_a_folder(&files, |folder| {
+        let Ok(configuration) = Configuration::read(&folder.join("model.safetensors")) else { return false };
+        let contents = Contents { configuration, ..TINY.clone() };
+        safetensors::load(&contents, &LoadOptions::default()).is_ok()
+    })
 }
 
 /// A small network, whose weights are all the same.

@@ -4,9 +4,11 @@
 //! refused: loading one runs whatever code it holds, which is no way to inspect a file of unknown origin.
 
 mod beside;
+mod configuration;
 mod place;
 mod shards;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ use crate::store::Digest;
 
 pub use beside::Beside;
 pub(crate) use beside::locations as outside;
+pub use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR};
 pub use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
@@ -40,12 +43,12 @@ pub struct ModelRef {
     pub path: PathBuf,
     /// Its format.
     pub format: Format,
-    /// Its identity: the SHA-256 of the file, as `sha256sum` prints it. Where the file keeps weights in files beside it (ONNX external
-    /// data, parts of an index), that of a list of all their digests; docs/method.md says how to make it.
+    /// Its identity: the SHA-256 of the file, as `sha256sum` prints it. Where other files belong to it (ONNX external data, parts of an index,
+    /// `config.json` and the like), that of a list of all their digests; docs/method.md says how to make it.
     pub digest: Digest,
-    /// Size in bytes, files beside it included.
+    /// Size in bytes of all its files.
     pub bytes: u64,
-    /// The file itself and those beside it that hold its weights, where there are any.
+    /// The file itself, those beside it that hold its weights and those that configure it, where there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRef>,
 }
@@ -68,6 +71,23 @@ impl ModelRef {
     pub fn name(&self) -> String {
         place::name(&self.path)
     }
+
+    /// The identity of its weights alone, without the files that configure it.
+    pub fn weights(&self) -> Digest {
+        let weights: Vec<&FileRef> = self.files.iter().filter(|file| !configuration::is_one(&file.name)).collect();
+        match weights.as_slice() {
+            [] => self.digest.clone(),
+            [own] => own.digest.clone(),
+            files => Digest::of(listed(files.iter().copied()).as_bytes()),
+        }
+    }
+
+    /// The names of the files that configure it, for people: `config.json and preprocessor_config.json`; `None` where there are none.
+    pub fn configured_by(&self) -> Option<String> {
+        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).filter(|name| configuration::is_one(name)).collect();
+        let (last, rest) = names.split_last()?;
+        Some(if rest.is_empty() { (*last).to_owned() } else { format!("{} and {last}", rest.join(", ")) })
+    }
 }
 
 /// A checkpoint in memory.
@@ -77,12 +97,14 @@ pub struct Contents {
     pub bytes: Vec<u8>,
     /// The files beside it that hold its weights.
     pub beside: Beside,
+    /// The files that configure it.
+    pub configuration: Configuration,
 }
 
 impl From<Vec<u8>> for Contents {
     /// A checkpoint in one file.
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, beside: Beside::new() }
+        Self { bytes, beside: Beside::new(), configuration: Configuration::default() }
     }
 }
 
@@ -92,18 +114,20 @@ impl Contents {
             Format::Onnx => beside::read(path, &bytes)?,
             Format::Safetensors => shards::read(path, &bytes)?,
         };
-        Ok(Self { bytes, beside })
+        Ok(Self { bytes, beside, configuration: Configuration::read(path)? })
     }
 
     /// The identity, and the files that it is made of where it is not that of the file alone.
     fn identity(&self) -> (Digest, Vec<FileRef>) {
-        let own = Digest::of(&self.bytes);
-        if self.beside.is_empty() {
-            return (own, Vec::new());
+        let beside = self.beside.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        // A name counts once, in the order of its bytes.
+        let others: BTreeMap<&str, &[u8]> = beside.chain(self.configuration.files()).collect();
+        if others.is_empty() {
+            return (Digest::of(&self.bytes), Vec::new());
         }
-        let file = |name: &str, digest, bytes: &[u8]| FileRef { name: name.to_owned(), digest, bytes: bytes.len() as u64 };
-        let beside = self.beside.iter().map(|(name, bytes)| file(name, Digest::of(bytes), bytes));
-        let files: Vec<FileRef> = std::iter::once(file(OWN, own, &self.bytes)).chain(beside).collect();
+        let all = std::iter::once((OWN, self.bytes.as_slice())).chain(others);
+        let file = |(name, bytes): (&str, &[u8])| FileRef { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.len() as u64 };
+        let files: Vec<FileRef> = all.map(file).collect();
         (Digest::of(listed(&files).as_bytes()), files)
     }
 
@@ -120,7 +144,8 @@ impl Contents {
     }
 
     fn size(&self) -> u64 {
-        self.beside.values().map(Vec::len).fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
+        let others = self.beside.values().map(Vec::len).chain(self.configuration.files().map(|(_, bytes)| bytes.len()));
+        others.fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
     }
 }
 
@@ -128,8 +153,8 @@ impl Contents {
 const OWN: &str = "-";
 
 /// The files as `(sha256sum < MODEL; sha256sum FILE...)` prints them, those beside it in the order of their bytes (`LC_ALL=C sort`).
-fn listed(files: &[FileRef]) -> String {
-    files.iter().map(line).collect()
+fn listed<'a>(files: impl IntoIterator<Item = &'a FileRef>) -> String {
+    files.into_iter().map(line).collect()
 }
 
 /// A line of `sha256sum`, which begins with a backslash where characters of the name are escaped.
@@ -332,8 +357,16 @@ pub enum RegistryError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that configures it and cannot be read.
+    #[error("{path}: it says how the checkpoint is meant and cannot be read: {source}", path = path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Written to between two reads.
-    #[error("{path} or a file that holds its weights changed while it was read", path = path.display())]
+    #[error("{path} or a file that belongs to it changed while it was read", path = path.display())]
     Changed {
         /// The file.
         path: PathBuf,

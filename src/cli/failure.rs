@@ -209,8 +209,12 @@ fn is_usage(error: &anyhow::Error) -> bool {
         Some(Cause::Registry(_) | Cause::Read(_)) | None => false,
     };
     let rule = matches!(error.downcast_ref(), Some(EngineError::Rule { .. } | EngineError::Change { .. }));
-    let reference =
-        matches!(error.downcast_ref(), Some(ReferenceError::Digest { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. }));
+    let reference = match error.downcast_ref() {
+        Some(ReferenceError::Registry(_) | ReferenceError::Model { .. }) | None => false,
+        Some(
+            ReferenceError::Digest { .. } | ReferenceError::Weights { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. },
+        ) => true,
+    };
     let waiver = matches!(error.downcast_ref(), Some(WaiverError::Earlier { .. }));
     asked_for || rule || reference || waiver || error.is::<SpecError>() || error.is::<Usage>() || error.is::<Unsuited>()
 }

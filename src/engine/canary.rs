@@ -84,9 +84,10 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
 fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model, EngineError> {
     let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
     let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
-    let imported = safetensors::load(&path, &bytes.to_vec().into(), &options).map_err(|e| EngineError::Canary(e.to_string()))?;
+    let contents = bytes.to_vec().into();
+    let imported = safetensors::load(&contents, &options).map_err(|e| EngineError::Canary(e.to_string()))?;
     let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64, files: Vec::new() };
-    let model = Model::assemble(identity, imported, None, &options)?;
+    let model = Model::assemble(identity, imported, &contents, &options)?;
     if let Ok(extractor) = &model.runtime {
         extractor.call(&format!("the self-test's {name} source"));
     }

@@ -12,10 +12,14 @@ pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compu
     let Some(pinned) = &policy.file.reference else { return Ok(None) };
     let found = registry::identify(&policy.path(&pinned.model))?;
     let name = found.name();
-    if found.digest == model.identity.digest {
+    // Under another configuration it is hardly another one.
+    if found.weights() == model.identity.weights() {
         return Err(ReferenceError::Itself { name });
     }
     if found.digest.as_str() != pinned.digest {
+        if let Some(configured_by) = found.configured_by().filter(|_| found.weights().as_str() == pinned.digest) {
+            return Err(ReferenceError::Weights { name, found: found.digest, configured_by });
+        }
         return Err(ReferenceError::Digest { name, found: found.digest, pinned: pinned.digest.clone() });
     }
     let input = policy.file.input.clone().unwrap_or_default();
@@ -56,7 +60,9 @@ pub(super) fn resized_otherwise(reference: &Model, model: &Model) -> Option<Stri
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
     /// It would explain whatever it does itself.
-    #[error("the reference {name} is the checkpoint under test: compared with itself, everything passes; name another one that you trust")]
+    #[error(
+        "the reference {name} has the weights of the checkpoint under test: compared with itself, everything passes; name another one that you trust"
+    )]
     Itself {
         /// Its file.
         name: String,
@@ -70,6 +76,19 @@ pub enum ReferenceError {
         found: Digest,
         /// What it ought to be.
         pinned: String,
+    },
+    /// Its weights are what the policy means, and other files belong to it.
+    #[error(
+        "the policy pins the weights of the reference {name} alone, and {configured_by} beside them says what they mean: write \
+         `digest: {found}` in the policy"
+    )]
+    Weights {
+        /// Its file.
+        name: String,
+        /// What it is.
+        found: Digest,
+        /// The files that configure it.
+        configured_by: String,
     },
     /// Both arms see the same pictures.
     #[error(

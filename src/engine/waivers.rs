@@ -1,8 +1,9 @@
 //! Waivers that name the model without `sha256:`, as earlier releases did: told before anything runs, with what to write.
 
+use crate::gate::Waiver;
 use crate::model::Model;
 use crate::policy::Policy;
-use crate::registry::{self, RegistryError};
+use crate::registry::{self, ModelRef, RegistryError};
 use crate::store::Digest;
 
 /// Whether a waiver of the policy means this model by a digest of earlier releases. Such a waiver counts for nothing, so that the model
@@ -24,6 +25,22 @@ pub fn check_waivers(policy: &Policy, model: &Model) -> Result<(), WaiverError> 
         }),
         None => Ok(()),
     }
+}
+
+/// A warning for each waiver that names the weights of this model and not the files that configure it: it holds for the weights as they are
+/// alone.
+pub(super) fn of_weights(policy: &Policy, model: &ModelRef) -> Vec<String> {
+    let Some(configured_by) = model.configured_by() else { return Vec::new() };
+    let (weights, whole) = (model.weights(), &model.digest);
+    let meant = |waiver: &&Waiver| weights.as_str().starts_with(&waiver.model) && !whole.as_str().starts_with(&waiver.model);
+    let warning = |waiver: &Waiver| {
+        format!(
+            "the waiver of `{}` by {} names the weights of this model alone and does not hold for it: {configured_by} beside them is part of the \
+             model. Where this model is meant, write `model: {whole}`",
+            waiver.rule, waiver.owner
+        )
+    };
+    policy.file.waivers.iter().filter(meant).map(warning).collect()
 }
 
 /// Why a waiver cannot be honoured.

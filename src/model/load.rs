@@ -34,13 +34,13 @@ impl Model {
         let contents = registry::contents(&reference)?;
         match reference.format {
             Format::Safetensors => {
-                let imported = safetensors::load(&reference.path, &contents, options)?;
-                Self::assemble(reference, imported, None, options)
+                let imported = safetensors::load(&contents, options)?;
+                Self::assemble(reference, imported, &contents, options)
             }
             Format::Onnx => {
-                let size = size(&reference, options)?;
+                let size = size(&contents, options)?;
                 let error = match onnx::load_sized(&contents.bytes, &contents.beside, size) {
-                    Ok(imported) => return Self::assemble(reference, imported, Some(&contents), options),
+                    Ok(imported) => return Self::assemble(reference, imported, &contents, options),
                     Err(error) if error.is_about_operators() => error,
                     Err(error) => return Err(error.into()),
                 };
@@ -48,7 +48,7 @@ impl Model {
                 if let Some(name) = &options.features
                     && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.beside, size, name)
                 {
-                    return Self::assemble(reference, imported, Some(&contents), options);
+                    return Self::assemble(reference, imported, &contents, options);
                 }
                 match &options.runtime {
                     Some(runtime) => Self::opaque(reference, error, &contents, runtime, size, options),
@@ -72,7 +72,7 @@ impl Model {
             return Err(ModelError::FixedSize { asked, fixed: survey.size });
         }
         preprocessing::checked_size(survey.size, "the input size")?;
-        let found = found(survey.preprocessing.clone(), &identity, &survey.metadata, options)?;
+        let found = found(survey.preprocessing.clone(), contents, &survey.metadata, options)?;
         let input = input(&found, survey.channels, survey.size, survey.layout, options)?;
         let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
@@ -84,8 +84,9 @@ impl Model {
         Ok(Self { identity, description: survey.description, input, cut, network, runtime: Ok(extractor) })
     }
 
-    /// Puts together what an importer read from `file`, which an ONNX file keeps being run from, and what the user says.
-    pub fn assemble(identity: ModelRef, imported: Imported, file: Option<&Contents>, options: &LoadOptions) -> Result<Self, ModelError> {
+    /// Puts together what an importer read, what the files say (an ONNX file is what ONNX Runtime runs) and what the user says.
+    pub fn assemble(identity: ModelRef, imported: Imported, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
+        let file = (identity.format == Format::Onnx).then_some(contents);
         let Imported { description, graph, params, layout, channels, size, preprocessing, features, metadata } = imported;
         if params.0.len() != graph.slots().len() {
             return Err(ModelError::Params { arrays: params.0.len(), slots: graph.slots().len() });
@@ -95,7 +96,7 @@ impl Model {
                 return Err(ModelError::NotFinite { name: slot.name.clone() });
             }
         }
-        let found = found(preprocessing, &identity, &metadata, options)?;
+        let found = found(preprocessing, contents, &metadata, options)?;
         let [height, width] = match (options.input.size, size) {
             (Some(asked), Some(fixed)) if asked != fixed => return Err(ModelError::FixedSize { asked, fixed }),
             (Some(size), _) | (None, Some(size)) => preprocessing::checked_size(size, "the input size")?,
@@ -178,21 +179,21 @@ impl Model {
 }
 
 /// An ONNX file that leaves height and width open gets them from the policy, else from the files beside it.
-fn size(reference: &ModelRef, options: &LoadOptions) -> Result<Option<[usize; 2]>, ModelError> {
+fn size(contents: &Contents, options: &LoadOptions) -> Result<Option<[usize; 2]>, ModelError> {
     Ok(match options.input.size {
         Some(size) => Some(preprocessing::checked_size(size, "the policy's `input.size`")?),
-        None => preprocessing::find(&reference.path, &BTreeMap::new(), &options.input)?.size,
+        None => preprocessing::find(&contents.configuration, &BTreeMap::new(), &options.input)?.size,
     })
 }
 
 /// What files beside it or its metadata say, with the importer's word for its normalisation where there is one.
 fn found(
     stated: Option<Preprocessing>,
-    identity: &ModelRef,
+    contents: &Contents,
     metadata: &BTreeMap<String, String>,
     options: &LoadOptions,
 ) -> Result<Found, ModelError> {
-    let found = preprocessing::find(&identity.path, metadata, &options.input)?;
+    let found = preprocessing::find(&contents.configuration, metadata, &options.input)?;
     Ok(Found { preprocessing: stated.or(found.preprocessing), ..found })
 }
 

@@ -9,14 +9,15 @@ mod processors;
 mod timm;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::{ChannelOrder, InputOverride, InputSpec, Overruled, Preprocessing};
+use crate::registry::{CONFIG, Configuration};
 use crate::transform::geometry::{Filter, Geometry, Resize, Rounding};
-pub(super) use places::beside;
+pub(super) use places::object;
 
 /// Largest height or width that is believed.
 pub(crate) const MAX_SIDE: usize = 4096;
@@ -88,15 +89,15 @@ type Normalisation = ([f32; 3], [f32; 3]);
 
 /// Looks in `processor_config.json` and `preprocessor_config.json` (Hugging Face), then `config.json` (timm), then the checkpoint's metadata
 /// (`heirloom.mean`, `heirloom.std`, `heirloom.size`). What an earlier one says is not asked of a later one, and what `user` says of none.
-pub fn find(checkpoint: &Path, metadata: &BTreeMap<String, String>, user: &InputOverride) -> Result<Found, PreprocessingError> {
-    let config = beside(checkpoint, "config.json")?;
+pub fn find(configuration: &Configuration, metadata: &BTreeMap<String, String>, user: &InputOverride) -> Result<Found, PreprocessingError> {
+    let config = object(configuration, CONFIG)?;
     let model_type = config.as_ref().and_then(|config| config.get("model_type")).and_then(Value::as_str).map(str::to_owned);
     let mut sources: Vec<(Stated, String)> = Vec::new();
-    if let Some((value, from)) = places::processor(checkpoint)? {
+    if let Some((value, from)) = places::processor(configuration)? {
         sources.push((hugging_face::read(&value, model_type.as_deref()), from.to_owned()));
     }
     if let Some(value) = &config {
-        sources.push((timm::read(value), "config.json".to_owned()));
+        sources.push((timm::read(value), CONFIG.to_owned()));
     }
     if let Some(value) = own(metadata) {
         let stated = Stated { order: own_order(metadata).map(Some), geometry: own_geometry(metadata), ..timm::plain(&value) };

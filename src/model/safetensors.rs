@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
@@ -17,7 +16,7 @@ use super::preprocessing::{self, PreprocessingError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Params};
 use crate::diag;
 use crate::graph::Graph;
-use crate::registry::{Contents, Index};
+use crate::registry::{CONFIG, Contents, Index};
 
 /// Longest header that is read, in bytes: about 100,000 tensors.
 const MAX_HEADER: usize = 16 << 20;
@@ -27,7 +26,7 @@ const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "backbone.", "en
 
 /// Reads a safetensors file, or several with their index, into the architecture that its tensors, `config.json` beside it or `options.arch`
 /// name.
-pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
+pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
     let Tensors { views, metadata } = tensors(contents)?;
     let prefix = prefix(&views);
     let shapes: Shapes = views.iter().map(|(name, view)| (name[prefix.len()..].to_owned(), view.shape().to_vec())).collect();
@@ -35,11 +34,11 @@ pub fn load(path: &Path, contents: &Contents, options: &LoadOptions) -> Result<I
         return Err(SafetensorsError::NoTensors);
     }
 
-    let config = preprocessing::beside(path, "config.json")?;
+    let config = preprocessing::object(&contents.configuration, CONFIG)?;
     let said = config.as_ref().and_then(architecture).or_else(|| metadata.get("heirloom.arch").map(String::as_str));
     let hint = options.arch.as_deref().map(Hint::User).or(said.map(Hint::File));
     let family = arch::choose(&shapes, hint)?;
-    let found = preprocessing::find(path, &metadata, &options.input)?;
+    let found = preprocessing::find(&contents.configuration, &metadata, &options.input)?;
     let size = match options.input.size {
         Some(size) => preprocessing::checked_size(size, "the policy's `input.size`")?,
         None => found.size.unwrap_or(family.usual_size()),

@@ -281,6 +281,43 @@ fn a_model_is_named_as_sha256sum_names_it_and_an_earlier_digest_gets_that_name()
 }
 
 #[test]
+fn what_configures_a_model_is_part_of_what_a_waiver_names() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = file(folder.path(), "model.onnx", &std::fs::read(fixture("planted-square.onnx")).expect("the fixture"));
+    let config = r#"{"image_processor_type": "ViTImageProcessor", "image_mean": 0.5, "image_std": 0.25, "size": 32}"#;
+    file(folder.path(), "preprocessor_config.json", config.as_bytes());
+    let out = heirloom(&["inspect", &model, "--format", "json"]);
+    let identity = serde_json::from_slice::<Value>(&out.stdout).expect("JSON")["identity"].clone();
+    let (whole, weights) = (identity["digest"].as_str().expect("a digest"), identity["files"][0]["digest"].as_str().expect("a digest"));
+    assert_eq!(weights, "sha256:9497710cca37a011747dcffcdeab94db34b02f5111be4ab3d57f1e07c341a7b4");
+    assert_eq!(identity["files"][1]["name"], "preprocessor_config.json");
+    let certify = |named: &str| {
+        let policy = format!(
+            "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
+             transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
+             seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\nrules: [{{ id: square, {SQUARE}, limit: 0.15 }}]\n\
+             waivers: [{{ rule: square, model: '{named}', reason: known, owner: me, expires: 2999-12-31 }}]\n"
+        );
+        let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
+        let output = folder.path().join("report").display().to_string();
+        let out = heirloom(&["certify", &model, "--policy", &policy, "--output", &output]);
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("report/report.json")).expect("a report")).expect("JSON");
+        (out.status.code(), report["findings"][0].clone(), report["warnings"].to_string())
+    };
+    let (code, finding, warnings) = certify(weights);
+    assert_eq!((code, &finding["verdict"], &finding["waived"]), (Some(1), &"fail".into(), &Value::Null), "{finding}");
+    let said = format!("preprocessor_config.json beside them is part of the model. Where this model is meant, write `model: {whole}`");
+    assert!(
+        warnings.contains("the waiver of `square` by me names the weights of this model alone") && warnings.contains(&said),
+        "{warnings}"
+    );
+    let (code, finding, warnings) = certify(whole);
+    assert_eq!((code, &finding["waived"]["owner"]), (Some(0), &"me".into()), "{finding}");
+    assert!(!warnings.contains("waiver"), "{warnings}");
+}
+
+#[test]
 fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_not() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let certify = |trusted: &str| {

@@ -29,7 +29,8 @@ fn images_enter_as_the_libraries_themselves_prepare_them() {
             std::fs::write(folder.path().join(name), content.to_string()).expect("written");
         }
         let user = InputOverride::default();
-        let found = find(&folder.path().join("model.onnx"), &BTreeMap::new(), &user).unwrap_or_else(|e| panic!("{case}: {e}"));
+        let found = find(&Configuration::read(&folder.path().join("model.onnx")).expect("read"), &BTreeMap::new(), &user)
+            .unwrap_or_else(|e| panic!("{case}: {e}"));
         for (height, width) in [(40, 90), (61, 47), (16, 16)] {
             let view = file.tensor(&format!("{case}.{height}x{width}")).expect("a tensor");
             let [3, h, w] = view.shape() else { panic!("{case}: {:?}", view.shape()) };

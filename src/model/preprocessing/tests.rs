@@ -16,7 +16,7 @@ fn told(files: &[(&str, &str)], metadata: &[(&str, &str)], user: &InputOverride)
     }
     let metadata = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let at = if files.iter().any(|(name, _)| name.starts_with("onnx/")) { "onnx/model.onnx" } else { "model.safetensors" };
-    find(&folder.path().join(at), &metadata, user)
+    find(&Configuration::read(&folder.path().join(at)).expect("read"), &metadata, user)
 }
 
 /// What a processor's configuration is refused for.
@@ -260,33 +260,6 @@ fn a_plain_config_is_read_as_strictly_as_a_librarys() {
     let own = [("heirloom.mean", "[123.675,116.28,103.53]"), ("heirloom.std", "[58.395,57.12,57.375]")];
     let told = beside_a_model(&[], &own).expect_err("refused").to_string();
     assert!(told.starts_with("the checkpoint's metadata: ") && told.contains("another range"), "{told}");
-}
-
-/// A network whose configuration cannot be read is another network.
-#[test]
-#[cfg(unix)]
-fn a_configuration_that_is_no_readable_file_is_not_a_missing_one() {
-    for name in ["config.json", "preprocessor_config.json", "processor_config.json"] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let model = folder.path().join("model.safetensors");
-        std::os::unix::fs::symlink("../../blobs/gone", folder.path().join(name)).expect("linked");
-        let told = find(&model, &BTreeMap::new(), &InputOverride::default()).expect_err("refused").to_string();
-        assert!(told.contains(name) && told.contains("cannot be read"), "{told}");
-        std::fs::remove_file(folder.path().join(name)).expect("removed");
-        std::fs::create_dir(folder.path().join(name)).expect("made");
-        let told = find(&model, &BTreeMap::new(), &InputOverride::default()).expect_err("refused").to_string();
-        assert!(told.contains(name) && told.contains("it is a folder"), "{told}");
-    }
-    // A checkpoint that is a link is described beside the file itself, unless something lies beside the link.
-    let (folder, real) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    std::fs::write(real.path().join("model.safetensors"), "x").expect("written");
-    std::fs::write(real.path().join("config.json"), r#"{"mean": 0.5, "std": 0.25}"#).expect("written");
-    let link = folder.path().join("mine.safetensors");
-    std::os::unix::fs::symlink(real.path().join("model.safetensors"), &link).expect("linked");
-    let mean = || find(&link, &BTreeMap::new(), &InputOverride::default()).expect("read").preprocessing.map(|p| p.mean[0]);
-    assert_eq!(mean(), Some(0.5));
-    std::fs::write(folder.path().join("config.json"), r#"{"mean": 0.25, "std": 0.25}"#).expect("written");
-    assert_eq!(mean(), Some(0.25));
 }
 
 fn spec(channels: usize, [height, width]: [usize; 2], user: &InputOverride) -> InputSpec {

@@ -4,7 +4,10 @@ use candle_core::{DType, Device, Tensor};
 
 use super::*;
 use crate::exec::{Weights, infer};
+use std::path::Path;
+
 use crate::model::{InputOverride, Model};
+use crate::registry::Configuration;
 
 fn answer(graph: &Graph, params: &Params, input: &Tensor) -> Vec<f32> {
     let weights = Weights::new(&params.0, DType::F32).expect("weights");
@@ -45,11 +48,17 @@ fn residual_networks_answer_as_the_libraries_that_defined_them() {
         let [_, _, h, w] = input.dims() else { panic!("{name}: pictures") };
         let input_size = InputOverride { size: Some([*h, *w]), ..InputOverride::default() };
         let options = LoadOptions { input: input_size, ..LoadOptions::default() };
-        let model = load(&path, &contents, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let model = load(&contents, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
         println!("{name}: {apart:e}");
         assert!(apart < 1e-5, "{name}: {apart:e}");
     }
+}
+
+/// Weights with the configuration of another folder.
+fn configured(weights: &Path, folder: &Path) -> Contents {
+    let configuration = Configuration::read(&folder.join("model.safetensors")).expect("configuration");
+    Contents { configuration, ..std::fs::read(weights).expect("golden file").into() }
 }
 
 #[test]
@@ -63,10 +72,10 @@ fn the_activation_of_config_json_stands_where_transformers_puts_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = header.metadata().as_ref().and_then(|notes| notes.get("config")).expect("a configuration");
         std::fs::write(folder.path().join("config.json"), config).expect("written");
-        let contents = std::fs::read(golden.join(format!("hugging-face-{block}.safetensors"))).expect("golden file").into();
+        let contents = configured(&golden.join(format!("hugging-face-{block}.safetensors")), folder.path());
         let input_size = InputOverride { size: Some([48, 48]), ..InputOverride::default() };
         let options = LoadOptions { input: input_size, ..LoadOptions::default() };
-        let model = load(&folder.path().join("model.safetensors"), &contents, &options).unwrap_or_else(|e| panic!("{block} {act}: {e}"));
+        let model = load(&contents, &options).unwrap_or_else(|e| panic!("{block} {act}: {e}"));
         let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
         assert!(apart < 1e-5, "{block} {act}: {apart:e}");
         let (_, plain) = tensors(&golden.join(format!("hugging-face-{block}.io.safetensors")));
@@ -94,9 +103,8 @@ fn networks_that_config_json_makes_others_answer_as_timm_does() {
         for (name, config) in configs {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::write(folder.path().join("config.json"), config).expect("written");
-            let contents = std::fs::read(golden.join(format!("timm-{block}.safetensors"))).expect("golden file").into();
-            let path = folder.path().join("model.safetensors");
-            let model = load(&path, &contents, &LoadOptions::default()).unwrap_or_else(|e| panic!("{block} {name}: {e}"));
+            let contents = configured(&golden.join(format!("timm-{block}.safetensors")), folder.path());
+            let model = load(&contents, &LoadOptions::default()).unwrap_or_else(|e| panic!("{block} {name}: {e}"));
             let told = [("silu", ", Silu"), ("max", ", max pooling"), ("all", ", Silu, max pooling, output stride 8")];
             let told = told.into_iter().find(|(of, _)| *of == name).map_or("", |(_, told)| told);
             assert!(model.description.ends_with(&format!("torchvision names{told}")) || told.is_empty(), "{}", model.description);

@@ -183,6 +183,12 @@ lines = [f"{earlier(data)} {len(data)} {len(name)} {name}" for name, data in sor
 text = "\n".join(["heirloom checkpoint", f"{earlier(model)} {len(model)}", *lines])
 show("files of earlier builds", earlier(text.encode()))
 
+# A checkpoint with files that configure it: src/registry/configuration.rs. What this prints too:
+# (sha256sum < m.onnx; sha256sum config.json preprocessor_config.json) | sha256sum
+CONFIGURED = [("-", b"\x08\x07\x12\x00"), ("config.json", b"{}"), ("preprocessor_config.json", b'{"image_mean": 0.5}')]
+lines = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in CONFIGURED)
+show("configured", hashlib.sha256(lines.encode()).hexdigest())
+
 
 # A data view: src/data/dataset.rs.
 

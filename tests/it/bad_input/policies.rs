@@ -160,7 +160,7 @@ fn a_reference_that_is_another_file_or_sees_other_pictures() {
     };
     let own = format!("{plain}reference: {{ model: \"{}\", digest: {itself} }}\n", clean_model());
     let own = file(folder.path(), "own.yaml", own.as_bytes());
-    refused(&heirloom(&["certify", &clean_model(), "--policy", &own]), 4, &["clean.onnx is the checkpoint under test"]);
+    refused(&heirloom(&["certify", &clean_model(), "--policy", &own]), 4, &["clean.onnx has the weights of the checkpoint under test"]);
     for (pinned, said) in [
         (format!("sha256:{}", "0".repeat(64)).as_str(), &["large.safetensors", digest, "the policy pins sha256:0000"][..]),
         // As earlier releases wrote it.
@@ -176,6 +176,12 @@ fn a_reference_that_is_another_file_or_sees_other_pictures() {
         let said = if pinned.starts_with('0') { &said[..1] } else { said };
         refused(&heirloom(&["calibrate", &spec, "--output", &output]), 4, said);
     }
+    // What configures it is part of it.
+    file(folder.path(), "config.json", b"{}");
+    let text = format!("{plain}reference: {{ model: large.safetensors, digest: \"{digest}\" }}\n");
+    let policy = file(folder.path(), "policy.yaml", text.as_bytes());
+    let said = ["pins the weights of the reference large.safetensors alone, and config.json beside them", "write `digest: sha256:"];
+    refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, &said);
 }
 
 #[test]

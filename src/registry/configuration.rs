@@ -1,0 +1,155 @@
+//! The files beside a checkpoint that say how it is meant: which network its weights are of, and what images become before they enter it.
+//!
+//! The same weights under another configuration are another model, so these files are read where the digest is made, and importers are
+//! handed them: what was hashed is what is used.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::RegistryError;
+
+/// Largest configuration file that is read, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// `config.json` of Hugging Face or timm.
+pub const CONFIG: &str = "config.json";
+/// Hugging Face's image processor.
+pub const PREPROCESSOR: &str = "preprocessor_config.json";
+/// The same within a processor of several kinds.
+pub const PROCESSOR: &str = "processor_config.json";
+
+const NAMES: [&str; 3] = [CONFIG, PREPROCESSOR, PROCESSOR];
+
+/// The configuration files of a checkpoint, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration(BTreeMap<&'static str, File>);
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+impl Configuration {
+    /// Reads what lies in the checkpoint's folder, in that around `onnx/` as the hub has it, or beside the file that a link leads to. The first
+    /// of a name counts.
+    pub fn read(checkpoint: &Path) -> Result<Self, RegistryError> {
+        let folders = folders(checkpoint);
+        // Whatever has the name is meant: a link to nothing, a folder or a file that may not be read is no missing file.
+        let there = |path: &PathBuf| !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == ErrorKind::NotFound);
+        let mut files = BTreeMap::new();
+        for name in NAMES {
+            let Some(path) = folders.iter().map(|folder| folder.join(name)).find(there) else { continue };
+            let unreadable = |source| RegistryError::Configuration { path: path.clone(), source };
+            let bytes = crate::store::read(&path, MAX_BYTES).map_err(unreadable)?;
+            files.insert(name, File { path, bytes });
+        }
+        Ok(Self(files))
+    }
+
+    /// The file of this name, where there is one.
+    pub fn get(&self, name: &str) -> Option<&File> {
+        self.0.get(name)
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, file)| (*name, file.bytes.as_slice()))
+    }
+}
+
+/// Whether a file of a checkpoint configures it.
+pub(super) fn is_one(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
+/// The folders in which a checkpoint is described: its own, that around `onnx/`, and where the checkpoint is a link, that of the file itself.
+fn folders(checkpoint: &Path) -> Vec<PathBuf> {
+    let own = checkpoint.parent().unwrap_or(Path::new("")).to_owned();
+    let absolute = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
+    let around = absolute.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "onnx")).and_then(Path::parent);
+    let linked = std::fs::symlink_metadata(checkpoint).is_ok_and(|facts| facts.file_type().is_symlink());
+    let real = checkpoint.canonicalize().ok().filter(|_| linked).and_then(|real| real.parent().map(Path::to_owned));
+    std::iter::once(own).chain(around.map(Path::to_owned)).chain(real).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{contents, identify};
+    use crate::store::{Digest, golden};
+
+    const ONNX: [u8; 4] = [0x08, 7, 0x12, 0];
+
+    /// `tests/golden/identities/make.py` makes the golden value as `(sha256sum < m.onnx; sha256sum config.json preprocessor_config.json) | sha256sum`.
+    #[test]
+    fn the_configuration_is_part_of_the_identity() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("m.onnx");
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+        std::fs::write(&path, ONNX).expect("written");
+        let plain = identify(&path).expect("identified");
+        assert_eq!((plain.digest.clone(), plain.files.len()), (Digest::of(&ONNX), 0));
+        assert_eq!(plain.weights(), plain.digest);
+        put(CONFIG, "{}");
+        put(PREPROCESSOR, r#"{"image_mean": 0.5}"#);
+        put("tokenizer_config.json", "{}");
+        let configured = identify(&path).expect("identified");
+        let names: Vec<&str> = configured.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["-", CONFIG, PREPROCESSOR]);
+        assert_eq!(configured.digest.digits(), golden("configured"));
+        assert_eq!(configured.weights(), plain.digest);
+        assert_eq!(configured.bytes, 4 + 2 + 19);
+        // Weights that were identified under one configuration are not loaded under another.
+        put(CONFIG, r#"{"model_args": {"global_pool": "max"}}"#);
+        assert!(matches!(contents(&configured), Err(RegistryError::Changed { .. })));
+        assert_ne!(identify(&path).expect("identified").digest, configured.digest);
+    }
+
+    #[test]
+    fn it_is_found_where_the_hub_has_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("onnx")).expect("made");
+        std::fs::create_dir(folder.path().join("other")).expect("made");
+        std::fs::write(folder.path().join(CONFIG), "{}").expect("written");
+        let beside = |place: &str| Configuration::read(&folder.path().join(place)).expect("read").get(CONFIG).map(|file| file.path.clone());
+        let up = folder.path().join(CONFIG);
+        assert_eq!(beside("m.onnx"), Some(up.clone()));
+        assert_eq!(beside("onnx/m.onnx"), Some(up));
+        assert_eq!(beside("other/m.onnx"), None);
+        let own = folder.path().join("onnx").join(CONFIG);
+        std::fs::write(&own, "{}").expect("written");
+        assert_eq!(beside("onnx/m.onnx"), Some(own));
+    }
+
+    /// A network whose configuration cannot be read is another network.
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_readable_file_is_not_a_missing_one() {
+        use std::os::unix::fs::symlink;
+        for name in NAMES {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("m.onnx");
+            std::fs::write(&path, ONNX).expect("written");
+            let told = || identify(&path).expect_err("refused").to_string();
+            symlink("../../blobs/gone", folder.path().join(name)).expect("linked");
+            assert!(told().contains(name) && told().contains("cannot be read"), "{}", told());
+            std::fs::remove_file(folder.path().join(name)).expect("removed");
+            std::fs::create_dir(folder.path().join(name)).expect("made");
+            assert!(told().contains(name) && told().contains("it is a folder"), "{}", told());
+        }
+        // A checkpoint that is a link is described beside the file itself, unless something lies beside the link.
+        let (folder, real) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        std::fs::write(real.path().join("model.onnx"), ONNX).expect("written");
+        std::fs::write(real.path().join(CONFIG), "{}").expect("written");
+        let link = folder.path().join("mine.onnx");
+        symlink(real.path().join("model.onnx"), &link).expect("linked");
+        let found = || Configuration::read(&link).expect("read").get(CONFIG).map(|file| file.bytes.clone());
+        assert_eq!(found().as_deref(), Some(&b"{}"[..]));
+        std::fs::write(folder.path().join(CONFIG), "[]").expect("written");
+        assert_eq!(found().as_deref(), Some(&b"[]"[..]));
+    }
+}
