@@ -1,7 +1,7 @@
 //! Images a second of a network, evaluated and trained on: `cargo bench --bench speed -- MODEL BATCH [SECONDS [DEVICE PRECISION]]`.
 //!
 //! DEVICE and PRECISION as for `certify`. Prints one JSON object: `through_onnx_runtime` in this process, `through_worker` in one of its own, as
-//! the command does it. `side_by_side.py` runs it in turn with PyTorch and ONNX Runtime.
+//! the command does it, one after the other: the threads of a session that waits take time from another. `side_by_side.py` runs it in turn with PyTorch and ONNX Runtime.
 
 mod memory;
 
@@ -35,14 +35,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let runtime = runtime::open(&wanted, host)?.runtime;
         Ok(Model::load(registry::identify(Path::new(model))?, &LoadOptions { runtime, ..LoadOptions::default() })?)
     };
-    let apart = load(&Host::Worker(Worker::this_program()?))?;
+    let through = |model: &Model, input: &Tensor| match &model.runtime {
+        Ok(extractor) => rate(batch, seconds, || extractor.features(input).map(drop)).map_err(Box::<dyn std::error::Error>::from),
+        Err(_) => Ok(0.0),
+    };
+    // Before this process has a session of its own.
+    let worker = {
+        let model = load(&Host::Worker(Worker::this_program()?))?;
+        through(&model, &images(&model, batch)?)?
+    };
     let model = load(&Host::Here)?;
     let network = model.own()?;
     let graph = &network.graph;
     let weights = Weights::on(&compute, &network.params.0)?;
-    let shape = graph.node(graph.input()).shape.at(batch);
-    let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-    let input = Tensor::from_vec(values, shape, &Device::Cpu)?;
+    let input = images(&model, batch)?;
     let placed = weights.place(&input)?;
     let trains = exec::trainable(graph);
     let before = memory::peak();
@@ -51,15 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weights.wait()
     })?;
     let forward_peak = memory::peak();
-    // In turn, for the machine has slower and faster minutes.
-    let (mut through, mut worker) = (0.0f64, 0.0f64);
-    for _ in 0..3 {
-        for (model, best) in [(&model, &mut through), (&apart, &mut worker)] {
-            if let Ok(extractor) = &model.runtime {
-                *best = best.max(rate(batch, seconds / 3.0, || extractor.features(&input).map(drop))?);
-            }
-        }
-    }
+    let through = through(&model, &input)?;
     let train = rate(batch, seconds, || {
         let recording = exec::record(graph, &weights, &trains, Norm::Batch, &placed)?;
         let gradient = recording.output.clone();
@@ -75,6 +73,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         compute.name()
     );
     Ok(())
+}
+
+/// A batch of what the network takes.
+fn images(model: &Model, batch: usize) -> Result<Tensor, Box<dyn std::error::Error>> {
+    let graph = &model.own()?.graph;
+    let shape = graph.node(graph.input()).shape.at(batch);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
 /// Images a second at the fastest step: what else runs on the machine makes steps slower, never faster.
