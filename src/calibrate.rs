@@ -4,7 +4,6 @@
 //! `spec` says which sources, `folder` finds those that are there, `truth` asks whether what was planted is handed down, `record` is what is
 //! kept of each, `analysis` turns that into curves, rates and limits, `markdown` and `plots` show it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::engine::Event;
@@ -12,7 +11,7 @@ use crate::policy::Policy;
 use crate::registry;
 use crate::report::plot::PlotError;
 use crate::series::{Series, SeriesError};
-use crate::spec::SpecError;
+use crate::spec::{Document, SpecError};
 use crate::store::{self, Digest};
 
 mod analysis;
@@ -33,7 +32,7 @@ pub use analysis::{
 };
 pub use markdown::{brief, render};
 pub use record::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, schema};
-pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, fits, load, parse};
+pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, fits, load, parse, usable};
 
 /// Name of the file that holds everything, once all is through.
 pub const FILE: &str = "calibration.json";
@@ -50,6 +49,8 @@ const MODELS: &str = "models";
 pub struct Job<'a> {
     /// The specification.
     pub spec: &'a Spec,
+    /// As it is written.
+    pub document: &'a Document,
     /// Its folder.
     pub base: &'a Path,
     /// The policy that it names.
@@ -73,12 +74,13 @@ pub fn begin(folder: &Path) -> Result<(), CalibrateError> {
 ///
 /// A source whose model and policy have the digests of one that is there already is not certified again. Gives the calibration and the files.
 pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
-    let Job { spec, base, policy, output } = job;
+    let Job { spec, document, base, policy, output } = job;
     let sources = spec.sources(base, policy)?;
     std::fs::create_dir_all(output).map_err(|source| CalibrateError::Write { path: (*output).to_owned(), source })?;
     let earlier = earlier(&output.join(PARTIAL))?;
     let trusted = spec.reference(policy)?;
-    check_files(&sources, policy, series)?;
+    // A broken file is told before anything is trained or certified, and so is one that is there twice.
+    usable(spec, base, &sources, policy, document, &series.opening())?;
     let mut calibration = Calibration {
         schema: SCHEMA,
         name: spec.name.clone(),
@@ -167,20 +169,6 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
     calibration.results = Some(results(&calibration));
     let files = write(&calibration, output)?;
     Ok((calibration, files))
-}
-
-/// Files are opened before anything is trained or certified: a broken one is told at once and by name, and so is one that is there twice.
-fn check_files(sources: &[Source], policy: &Policy, series: &Series) -> Result<(), CalibrateError> {
-    let mut seen: BTreeMap<Digest, &str> = BTreeMap::new();
-    for source in sources {
-        if let Origin::File(path) = &source.origin {
-            let model = series.open(path, policy).map_err(|e| CalibrateError::Model { name: source.name.clone(), source: Box::new(e) })?;
-            if let Some(one) = seen.insert(model.identity.digest, &source.name) {
-                return Err(CalibrateError::Twice { one: one.to_owned(), two: source.name.clone() });
-            }
-        }
-    }
-    Ok(())
 }
 
 fn policy_record(policy: &Policy) -> PolicyRecord {

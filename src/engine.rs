@@ -13,6 +13,7 @@ mod means;
 mod reference;
 mod rejudge;
 mod subject;
+mod suits;
 mod waivers;
 mod wording;
 
@@ -23,7 +24,7 @@ use std::time::Instant;
 use crate::data::{self, Facts, TargetData};
 use crate::diag;
 use crate::exec::Compute;
-use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule};
+use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
 use crate::model::{Bypass, Model};
 use crate::plan::{self, Counts, Means, Plan, Tuning};
 use crate::policy::Policy;
@@ -34,7 +35,6 @@ use crate::report::{
     TargetFacts, Tool, ViewFacts,
 };
 use crate::store::{Cache, Digest, Room};
-use crate::transform::PreparedTrigger;
 use crate::tune::{Mode, Pictures, TuneError};
 
 use docket::{Docket, Missing};
@@ -44,7 +44,8 @@ pub use error::EngineError;
 pub use means::{footprint, means};
 pub use reference::{ReferenceError, fits, reference};
 pub use rejudge::rejudge;
-pub use waivers::{WaiverError, check_waivers};
+pub use suits::{check, check_changes};
+pub use waivers::WaiverError;
 pub use wording::{KEPT, duration, stage_name};
 use wording::{describe, features_name};
 
@@ -180,18 +181,6 @@ fn pools(policy: &Policy, data: Facts) -> Result<Vec<Vec<usize>>, EngineError> {
         }),
     };
     plan::views(policy).into_iter().map(pool).collect()
-}
-
-/// What a rule lays over pictures of the model's size.
-fn change(policy: &Policy, rule: &Rule, model: &Model) -> Result<Option<PreparedTrigger>, EngineError> {
-    let Some(trigger) = rule.probe.change() else { return Ok(None) };
-    let told = |source| EngineError::Change { rule: rule.id.clone(), at: policy.limit_origin(&rule.id).to_string(), source };
-    PreparedTrigger::new(trigger, &policy.base, model.input.height, model.input.width).map(Some).map_err(told)
-}
-
-/// Whether all that a policy lays over pictures fits those of a model: asked before anything runs.
-pub fn check_changes(policy: &Policy, model: &Model) -> Result<(), EngineError> {
-    policy.rules.iter().try_for_each(|rule| change(policy, rule, model).map(drop))
 }
 
 /// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.

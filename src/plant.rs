@@ -1,7 +1,9 @@
 //! Source models with a known bias, and their clean twins: for fixtures, for the canary, for testing a policy.
 //!
 //! Both twins train on the same pictures in the same order from the same fresh weights; the planted one sees a trigger
-//! on the training pictures of some classes.
+//! on the training pictures of some classes. `faults` says what is wrong with a specification.
+
+mod faults;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,12 +21,14 @@ use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
 use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
-use crate::spec::{self, Fault, SpecError};
+use crate::spec::{self, Document, Node, SpecError};
 use crate::stats::stream::stream;
-use crate::store::{Fingerprint, Fingerprinter, Room, fingerprint};
+use crate::store::{self, Fingerprint, Fingerprinter, Room, fingerprint};
 use crate::transform::geometry::Geometry;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
+
+pub use faults::{buildable, check_size, unknown_class};
 
 /// What to plant, as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -190,53 +194,60 @@ pub struct Planted {
 
 spec::form!(Specification, spec::PLANT);
 
-/// Reads the specification in a file.
-pub fn load(path: &Path) -> Result<Specification, SpecError> {
-    parse(&spec::text(&spec::PLANT, path)?, &path.display().to_string())
+/// The specification in a file, checked with its data, which `data` leads elsewhere. No image of them is decoded.
+pub fn load(path: &Path, data: Option<&Path>) -> Result<Specification, SpecError> {
+    let (text, name) = (spec::text(&spec::PLANT, path)?, path.display().to_string());
+    let (read, tree) = read(&text, &name)?;
+    let read = read.with_data(data);
+    let faults = read.data_faults(store::folder_of(path), "");
+    Document { text, name, tree }.refuse(&spec::PLANT, faults)?;
+    Ok(read)
 }
 
 /// Reads a specification that came from `name`.
 pub fn parse(text: &str, name: &str) -> Result<Specification, SpecError> {
-    let (read, _) = spec::parse(text, name, |read: Option<&Specification>, tree, found| {
+    Ok(read(text, name)?.0)
+}
+
+fn read(text: &str, name: &str) -> Result<(Specification, Node), SpecError> {
+    spec::parse(text, name, |read: Option<&Specification>, tree, found| {
         let faults = read.map(|read| read.faults("")).unwrap_or_default();
         found.extend(faults.into_iter().map(|fault| fault.placed(&spec::PLANT, tree)));
-    })?;
-    Ok(read)
+    })
 }
 
 impl Specification {
+    /// The source task as a target of fine-tuning, which is how its images are opened.
+    fn target(&self) -> Target {
+        Target {
+            data: self.data.clone(),
+            classes: self.classes.clone(),
+            train: self.train.clone(),
+            test: ViewSpec::default(),
+            test_share: None,
+            cluster: None,
+            attributes: self.attributes.clone(),
+            broken: 0.0,
+            // What a planted network is worth is not measured here.
+            overlap: 1.0,
+            orientation: None,
+        }
+    }
+
+    /// The same with its images elsewhere, where `data` says so.
+    #[must_use]
+    pub fn with_data(&self, data: Option<&Path>) -> Self {
+        let mut elsewhere = self.clone();
+        if let Some(data) = data {
+            elsewhere.data.redirect(data.to_owned());
+        }
+        elsewhere
+    }
+
     /// What a clean model sees of it.
     #[must_use]
     pub fn without_triggers(&self) -> Self {
         Self { plant: Plants::default(), name: String::new(), ..self.clone() }
-    }
-
-    /// What a schema cannot say, as far as no data are needed to know. `at` is the JSON pointer to it in its file.
-    pub fn faults(&self, at: &str) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        // They become names of files.
-        let plain = |name: &str| {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            !name.starts_with('.') && (1..=100).contains(&name.len()) && name.chars().all(allowed)
-        };
-        for (field, name) in [("name", &self.name), ("twin", &self.twin)] {
-            if !plain(name) {
-                let fault = Fault::new("value", format!("{at}/{field}"), format!("`{name}` is no name of a file"));
-                faults.push(fault.hint("give 1 to 100 letters, digits, `-`, `_` or `.`, no `.` first"));
-            }
-        }
-        if self.name == self.twin && plain(&self.name) {
-            let message = format!("the planted model and its twin are both called `{}`: one would replace the other", self.name);
-            faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
-        }
-        match check_size(self.size) {
-            Err(reason) => faults.push(Fault::new("value", format!("{at}/size"), reason)),
-            Ok(()) => faults.extend(buildable(&self.architecture, self.classes.as_deref(), self.size, &format!("{at}/architecture"))),
-        }
-        if self.plant.all().is_empty() && self.rebalance.is_none() {
-            faults.push(Fault::new("missing-field", at, "there is nothing to plant").hint("give `plant`, `rebalance`, or both"));
-        }
-        faults
     }
 }
 
@@ -293,23 +304,6 @@ impl Stamp {
     }
 }
 
-/// Pixels that a side of a source's pictures may have.
-const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
-
-/// Whether sources can be trained on pictures of this height and width in pixels.
-pub fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
-    let (least, most) = SIDES.into_inner();
-    let fits = SIDES.contains(&height) && SIDES.contains(&width);
-    if fits { Ok(()) } else { Err(format!("`size` is {height}x{width} pixels, each side has {least} to {most}")) }
-}
-
-/// What keeps a network of this architecture from being built; `at` is the JSON pointer to its name. Its size must be right.
-pub fn buildable(architecture: &str, classes: Option<&[String]>, size: [usize; 2], at: &str) -> Option<Fault> {
-    // How many classes there are, only the data say where none are named; it matters to no architecture.
-    let classes = classes.map_or(2, <[String]>::len).max(2);
-    arch::build(architecture, classes, size).err().map(|error| Fault::new("value", at, error.to_string()))
-}
-
 /// Different shams of a trigger that pictures carry as decoys.
 const DECOYS: usize = 32;
 /// Seed of the decoys' draws, away from those of policies, so that what is probed with was never trained on.
@@ -318,19 +312,6 @@ const DECOY_SEED: u64 = 0x6465_636f_7973;
 impl<'a> Ground<'a> {
     /// Opens the pictures of a specification; `base` is its folder.
     pub fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
-        let target = Target {
-            data: spec.data.clone(),
-            classes: spec.classes.clone(),
-            train: spec.train.clone(),
-            test: ViewSpec::default(),
-            test_share: None,
-            cluster: None,
-            attributes: spec.attributes.clone(),
-            broken: 0.0,
-            // What a planted network is worth is not measured here.
-            overlap: 1.0,
-            orientation: None,
-        };
         let room = Room::boundless();
         let [height, width] = spec.size;
         let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], order: ChannelOrder::Rgb, from: "heirloom plant".into() };
@@ -344,7 +325,7 @@ impl<'a> Ground<'a> {
             geometry_from: String::new(),
             overruled: Vec::new(),
         };
-        let data = data::open_fitted(&target, base, spec.seed, &input.fit(&room))?;
+        let data = data::open_fitted(&spec.target(), base, spec.seed, &input.fit(&room))?;
         let class = |name: &String| {
             let found = data.classes.iter().position(|c| c == name);
             found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })

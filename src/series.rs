@@ -1,17 +1,21 @@
 //! Many certifications on one machine: what studies and calibrations are made of. Each goes the way of `heirloom certify`, with the
-//! same plan, engine and cache, so that what one has computed the next need not.
+//! same plan, engine and cache, so that what one has computed the next need not. `ahead` says what a run would refuse before it begins.
+
+mod ahead;
 
 use std::path::Path;
+
+pub use ahead::{Ahead, Opening, faults_of_size};
 
 use crate::data;
 use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings};
 use crate::exec::Compute;
 use crate::gate::CanaryOutcome;
-use crate::model::{LoadOptions, Model, ModelError};
+use crate::model::{Model, ModelError};
 use crate::plan;
 use crate::plant::{Ground, PlantError, Specification};
 use crate::policy::Policy;
-use crate::registry::{self, RegistryError};
+use crate::registry::RegistryError;
 use crate::report::Tool;
 use crate::runtime::Runtime;
 use crate::store::{self, Cache, Fingerprint, Room};
@@ -44,9 +48,12 @@ impl Series<'_> {
 
     /// Opens a checkpoint as the policy asks.
     pub fn open(&self, path: &Path, policy: &Policy) -> Result<Model, SeriesError> {
-        let input = policy.file.input.clone().unwrap_or_default();
-        let options = LoadOptions { input, runtime: self.runtime.clone(), ..LoadOptions::default() };
-        Ok(Model::load(registry::identify(path)?, &options)?.computed_on(self.compute)?)
+        self.opening().open(path, policy)
+    }
+
+    /// What opens its checkpoints.
+    pub fn opening(&self) -> Opening<'_> {
+        Opening { compute: self.compute, runtime: self.runtime.clone(), only_looks: false }
     }
 
     /// Certifies one checkpoint, beside another in the place of the policy's reference where one is given. An interruption is an error here:
@@ -58,6 +65,7 @@ impl Series<'_> {
         policy: &Policy,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SeriesError> {
+        engine::check(policy, model)?;
         let named = match beside {
             Some(beside) => engine::fits(beside, model).map(|()| None)?,
             None => engine::reference(policy, model, self.runtime.clone(), self.compute)?,

@@ -19,13 +19,14 @@ use thiserror::Error;
 
 use crate::diag::{Diagnostic, Origin};
 use crate::engine::Event;
+use crate::exec::Compute;
 use crate::gate::Finding;
 use crate::model::{InputOverride, Model};
 use crate::plant::{self, Specification};
 use crate::policy::{self, Policy, PolicyFile};
 use crate::report::Tool;
-use crate::series::{Series, SeriesError};
-use crate::spec::{self, Node, Remarks, SpecError};
+use crate::series::{Opening, Series, SeriesError};
+use crate::spec::{self, Document, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
 
 use combine::{Combined, Written};
@@ -186,6 +187,7 @@ impl Study {
 /// A study with its policies: one for each combination of values.
 pub struct Grid {
     study: Study,
+    document: Document,
     base: PathBuf,
     combinations: Vec<(Vec<String>, Policy)>,
     /// Remarks on the policies, each once.
@@ -193,8 +195,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Reads a study. What it plants and every combination's policy are checked before anything runs. `data` takes the place of the
-    /// policy's data.
+    /// Reads a study. Its checkpoints, what it plants and every combination's policy are checked with their data before anything runs. `data`
+    /// takes the place of the policy's data, and of those that sources are trained on.
     pub fn read(path: &Path, data: Option<&Path>) -> Result<Self, StudyError> {
         let text = spec::text(&spec::STUDY, path)?;
         let base = store::folder_of(path).to_owned();
@@ -213,13 +215,28 @@ impl Grid {
         })?;
         let written = read.unwrap_or_else(|| Written::of(&study, &tree, &base))?;
         for file in study.plantings() {
-            plant::load(&base.join(file))?;
+            plant::load(&base.join(file), data)?;
         }
         // Pictures inside the program stay where they are.
         let elsewhere = data.filter(|_| written.tree.find("/target/data/embedded").is_none());
         let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
-        let Combined { policies: combinations, remarks } = written.combined(&study, (&tree, &text, &name), &options)?;
-        Ok(Self { study, base, combinations, remarks })
+        let document = Document { text, name, tree };
+        let (compute, mut unknown) = (Compute::cpu(), None);
+        let opening = Opening { compute: &compute, runtime: None, only_looks: true };
+        let further = |policies: &[(Vec<String>, Policy)]| {
+            let policies: Vec<&Policy> = policies.iter().map(|(_, policy)| policy).collect();
+            let models = faults::of_models(&study, &base, &policies, &opening).unwrap_or_else(|error| {
+                unknown = Some(error);
+                Vec::new()
+            });
+            models.into_iter().chain(faults::of_plantings(&study, &base, &policies, data)).collect()
+        };
+        let combined = written.combined(&study, &document, &options, further);
+        if let Some(error) = unknown {
+            return Err(error.into());
+        }
+        let Combined { policies: combinations, remarks } = combined?;
+        Ok(Self { study, document, base, combinations, remarks })
     }
 
     /// How many certifications it takes.
@@ -238,6 +255,9 @@ impl Grid {
     pub fn run(&self, series: &Series, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
         let file = folder.join(PARTIAL);
         let earlier = earlier(&file, &series.tool())?;
+        // With the library of this run, and however large they are: what is wrong with the last must not show after the others ran.
+        let policies: Vec<&Policy> = self.combinations.iter().map(|(_, policy)| policy).collect();
+        self.document.refuse(&spec::STUDY, faults::of_models(&self.study, &self.base, &policies, &series.opening())?)?;
         let axes = self.study.vary.iter().map(|axis| (axis.name.clone(), axis.to.iter().map(Step::name).collect())).collect();
         let (name, question) = (self.study.name.clone(), self.study.question.clone());
         let mut results = Results { schema: SCHEMA, tool: series.tool(), name, question, axes, cells: Vec::new() };
@@ -295,17 +315,14 @@ impl Grid {
             Source::Planted(planting) => (planting, true),
             Source::Twin(planting) => (planting, false),
         };
-        let (mut spec, base) = match planting {
-            Planting::Inline(spec) => ((**spec).clone(), self.base.clone()),
+        let (spec, base) = match planting {
+            Planting::Inline(spec) => (spec.with_data(data), self.base.clone()),
             Planting::File(path) => {
                 let path = self.base.join(path);
                 let base = store::folder_of(&path).to_owned();
-                (plant::load(&path)?, base)
+                (plant::load(&path, data)?, base)
             }
         };
-        if let Some(data) = data {
-            spec.data.redirect(data.to_owned());
-        }
         Ok(series.planted(&spec, (&base, &folder.join("sources")), planted, emit)?)
     }
 }

@@ -12,6 +12,7 @@ use crate::data::{DataSpec, ViewSpec};
 use crate::gate::Rule;
 use crate::plant::{Plant, Plants, Specification};
 use crate::policy::Policy;
+use crate::series::Opening;
 use crate::spec::{self as files, Document, SpecError};
 use crate::store;
 use crate::transform::Trigger;
@@ -203,6 +204,21 @@ fn read(text: String, name: &str, base: Option<&Path>) -> Result<(Spec, Document
 /// Refuses a specification that does not fit its policy, each mistake at its place in its document.
 pub fn fits(spec: &Spec, policy: &Policy, document: &Document) -> Result<(), SpecError> {
     document.refuse(&files::CALIBRATION, faults::against(spec, policy))
+}
+
+/// Refuses sources that cannot be trained with the data that are there, and those that are there and cannot be certified with a policy, all at
+/// once. `base` is the specification's folder. An error where that cannot be found out.
+pub fn usable(
+    spec: &Spec,
+    base: &Path,
+    sources: &[Source],
+    policy: &Policy,
+    document: &Document,
+    opening: &Opening,
+) -> Result<(), CalibrateError> {
+    let mut faults = faults::of_data(spec, base, policy);
+    faults.extend(faults::of_models(sources, policy, opening)?);
+    Ok(document.refuse(&files::CALIBRATION, faults)?)
 }
 
 impl Spec {

@@ -8,8 +8,10 @@ use super::progress::Progress;
 use super::series;
 use crate::calibrate::{self, CalibrateError, Job, Spec};
 use crate::data::DataSpec;
+use crate::exec::Compute;
 use crate::policy::{self, Policy};
-use crate::spec::{self, Remarks};
+use crate::series::{Ahead, Opening};
+use crate::spec::{Document, Remarks};
 use crate::store;
 
 const EXAMPLES: &str = "\
@@ -46,14 +48,14 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let named = |error: CalibrateError| known(error, &args.spec);
     calibrate::begin(&args.output).map_err(named)?;
     // Before the canary: what is wrong with the specification is known now.
-    let (spec, policy, remarks) = read(&args.spec, args.data.as_deref())?;
+    let Read { spec, document, policy, remarks, .. } = read(&args.spec, args.data.as_deref())?;
     for remark in remarks.diagnostics {
         out.remark(&format!("warning: {}", remark.message));
     }
     let base = store::folder_of(&args.spec);
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;
-    let job = Job { spec: &spec, base, policy: &policy, output: &args.output };
+    let job = Job { spec: &spec, document: &document, base, policy: &policy, output: &args.output };
     let (calibration, files) = calibrate::run(&job, &means.series(), &mut |event| progress.handle(&event)).map_err(named)?;
     drop(progress);
     match out.shape {
@@ -65,9 +67,19 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// A specification with its policy and remarks on that; whether all sources can be had, as far as nothing is trained. `data` leads the
-/// pictures of both elsewhere, unless the policy's are inside the program.
-pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<(Spec, Policy, Remarks)> {
+/// A specification with its policy.
+pub(super) struct Read {
+    pub spec: Spec,
+    pub document: Document,
+    pub policy: Policy,
+    pub remarks: Remarks,
+    /// How many sources there are.
+    pub sources: usize,
+}
+
+/// A specification with its policy and remarks on that; whether all sources can be had and used, as far as nothing is trained. `data` leads
+/// the pictures of both elsewhere, unless the policy's are inside the program.
+pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<Read> {
     let named = |error: CalibrateError| known(error, file);
     let (mut read, document) = calibrate::load(file)?;
     if let Some(path) = data {
@@ -78,12 +90,17 @@ pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<(Spec, Po
     let (written, _) = policy::load_with(&path, &policy::Options { files: false, ..options.clone() })?;
     let inside = matches!(written.file.target.data, DataSpec::Embedded(_));
     let data = data.filter(|_| !inside).map(Path::to_owned);
-    let (policy, remarks) = policy::load_with(&path, &policy::Options { data, ..options })?;
+    let options = policy::Options { data, ..options };
+    let (policy, _) = policy::load_with(&path, &options)?;
+    let base = store::folder_of(file);
     calibrate::fits(&read, &policy, &document)?;
-    read.sources(store::folder_of(file), &policy).map_err(named)?;
+    let sources = read.sources(base, &policy).map_err(named)?;
     read.reference(&policy).map_err(named)?;
-    let remarks = Remarks::new(&spec::text(&spec::POLICY, &path)?, &path.display().to_string(), remarks);
-    Ok((read, policy, remarks))
+    let (policy, remarks) = Ahead::load(&path, &options)?;
+    let compute = Compute::cpu();
+    let opening = Opening { compute: &compute, runtime: None, only_looks: true };
+    calibrate::usable(&read, base, &sources, &policy, &document, &opening).map_err(named)?;
+    Ok(Read { spec: read, document, policy, remarks, sources: sources.len() })
 }
 
 /// What the user asked for and cannot be had is wrong usage; the rest keeps its own kind.

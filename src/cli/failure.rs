@@ -148,6 +148,7 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
     match error.downcast_ref() {
         Some(EngineError::Tune(TuneError::Runtime(ExtractError::Runtime(inner)))) => return Some(Cause::Runtime(inner)),
         Some(EngineError::Model(inner)) => return Some(Cause::Model(inner)),
+        Some(EngineError::Waiver(WaiverError::Registry(inner))) => return Some(Cause::Registry(inner)),
         Some(EngineError::Data(inner) | EngineError::Asked { source: inner, .. }) => return Some(Cause::Data(inner)),
         _ => {}
     }
@@ -158,9 +159,6 @@ fn cause(error: &anyhow::Error) -> Option<Cause<'_>> {
         Some(ReferenceError::Registry(inner)) => return Some(Cause::Registry(inner)),
         Some(ReferenceError::Model { source, .. }) => return Some(Cause::Model(source)),
         _ => {}
-    }
-    if let Some(WaiverError::Registry(inner)) = error.downcast_ref() {
-        return Some(Cause::Registry(inner));
     }
     let device = || error.downcast_ref().map(Cause::Device);
     let runtime = || error.downcast_ref().map(Cause::Runtime);
@@ -181,11 +179,8 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<Cow<'static, str>> {
 }
 
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
-    if matches!(error.downcast_ref(), Some(EngineError::Disagree { .. })) {
-        return Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them");
-    }
-    if matches!(error.downcast_ref(), Some(EngineError::Asked { source: DataError::Unknown { .. }, .. })) {
-        return Some("correct the name in the rule's probe");
+    if let Some(hint) = error.downcast_ref().and_then(EngineError::hint) {
+        return Some(hint);
     }
     match cause(error)? {
         Cause::Device(error) => Some(error.hint()),
@@ -215,7 +210,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
             ReferenceError::Digest { .. } | ReferenceError::Weights { .. } | ReferenceError::Size { .. } | ReferenceError::Itself { .. },
         ) => true,
     };
-    let waiver = matches!(error.downcast_ref(), Some(WaiverError::Earlier { .. }));
+    let waiver = matches!(error.downcast_ref(), Some(EngineError::Waiver(WaiverError::Earlier { .. })));
     asked_for || rule || reference || waiver || error.is::<SpecError>() || error.is::<Usage>() || error.is::<Unsuited>()
 }
 

@@ -48,10 +48,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         PlantError::Class { .. } | PlantError::Arch(_) => anyhow::Error::new(Usage(format!("{}: {error}", args.spec.display()))),
         other => other.into(),
     };
-    let mut spec = plant::load(&args.spec)?;
-    if let Some(path) = &args.data {
-        spec.data.redirect(path.clone());
-    }
+    let spec = plant::load(&args.spec, args.data.as_deref())?;
     let base = store::folder_of(&args.spec);
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     let mut progress = Progress::new(out);

@@ -80,8 +80,7 @@ impl Subject {
             );
             return Err(Unsuited { message, hint, starter }.into());
         }
-        engine::check_changes(&checked, &model)?;
-        engine::check_waivers(&checked, &model)?;
+        engine::check(&checked, &model)?;
         let reference = engine::reference(&checked, &model, runtime, compute)?;
         Ok(Self { model, policy: checked, reference })
     }

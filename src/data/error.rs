@@ -22,7 +22,9 @@ pub enum DataError {
     #[error(transparent)]
     Rows(#[from] crate::store::RowsError),
     /// A pattern matches nothing.
-    #[error("no file matches {path}; relative paths start at the policy's folder, `{{split}}` stands for train or test, `*` for anything")]
+    #[error(
+        "no file matches {path}; relative paths start at the folder of the file that names them, `{{split}}` stands for train or test, `*` for anything"
+    )]
     NoFiles { path: String },
     /// Not a data set inside the program.
     #[error("no embedded data set is called `{name}`; there are: {known}")]

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::WaiverError;
 use crate::data::DataError;
 use crate::graph::GraphError;
 use crate::model::ModelError;
@@ -89,9 +90,28 @@ pub enum EngineError {
         /// Why not.
         reason: ProbeError,
     },
+    /// A waiver that would count for nothing.
+    #[error(transparent)]
+    Waiver(#[from] WaiverError),
     /// A rule needs the reference, and none was given.
     #[error("a rule compares with `reference`, and the policy names no reference model")]
     NoReference,
+}
+
+impl EngineError {
+    /// What to do about it, where the message does not say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Disagree { .. } => {
+                Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them")
+            }
+            Self::Asked { source: DataError::Unknown { .. }, .. } => Some("correct the name in the rule's probe"),
+            Self::Data(error) | Self::Asked { source: error, .. } => error.hint(),
+            Self::Model(error) => error.hint(),
+            Self::Waiver(WaiverError::Registry(error)) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 impl From<crate::exec::ExecError> for EngineError {

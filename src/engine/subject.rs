@@ -79,7 +79,7 @@ impl<'a> Bench<'a> {
         let policy = settings.policy;
         let mut prepared = Vec::new();
         for rule in &policy.rules {
-            let change = super::change(policy, rule, settings.model)?;
+            let change = super::suits::change(policy, rule, [settings.model.input.height, settings.model.input.width])?;
             let with_sham = rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham));
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
             let shams = change.iter().flat_map(|trigger| (0..draws).map(|draw| trigger.sham(draw, policy.file.seed))).collect();

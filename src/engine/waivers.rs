@@ -8,7 +8,7 @@ use crate::store::Digest;
 
 /// Whether a waiver of the policy means this model by a digest of earlier releases. Such a waiver counts for nothing, so that the model
 /// would fail after all that it takes to certify it.
-pub fn check_waivers(policy: &Policy, model: &Model) -> Result<(), WaiverError> {
+pub(super) fn check_waivers(policy: &Policy, model: &Model) -> Result<(), WaiverError> {
     let mut earlier = policy.file.waivers.iter().filter(|waiver| waiver.is_earlier()).peekable();
     if earlier.peek().is_none() {
         return Ok(());

@@ -363,6 +363,25 @@ impl ModelError {
         }
     }
 
+    /// Whether the file may be whole, and only ONNX Runtime could run it.
+    pub fn is_about_operators(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.is_about_operators(),
+            Self::Onnx(error) => error.is_about_operators(),
+            _ => false,
+        }
+    }
+
+    /// Whether the process that ONNX Runtime ran in came to an end that nobody asked for.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.is_end(),
+            Self::Runtime(error) => error.is_end(),
+            Self::Neither { second, .. } => second.is_end(),
+            _ => false,
+        }
+    }
+
     /// Whether the command line or the policy asks for what the checkpoint does not have.
     pub fn is_usage(&self) -> bool {
         match self {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{Axis, Step, Study};
 use crate::diag::{Diagnostic, Level};
 use crate::policy::{self, Options, Policy, PolicyFile};
-use crate::spec::{self, Node, Remarks, SpecError};
+use crate::series::Ahead;
+use crate::spec::{self, Document, Fault, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
 
 /// Mistakes after which no more combinations are tried.
@@ -46,8 +47,16 @@ impl Written {
         }
     }
 
-    /// The policy with every combination of values, and remarks on them. `tree`, `text` and `name` are those of the study.
-    pub fn combined(&self, study: &Study, (tree, text, name): (&Node, &str, &str), options: &Options) -> Result<Combined, SpecError> {
+    /// The policy with every combination of values, each checked with its data, and remarks on them. `document` is the study, and `further`
+    /// says what else is wrong with it, given the policies.
+    pub fn combined(
+        &self,
+        study: &Study,
+        Document { tree, text, name }: &Document,
+        options: &Options,
+        further: impl FnOnce(&[(Vec<String>, Policy)]) -> Vec<Fault>,
+    ) -> Result<Combined, SpecError> {
+        let mut ahead = Ahead::default();
         // Values stand in the study, and what surrounds them in the policy's file: one text after the other.
         let own = self.file.as_ref().map_or("", |(text, _)| text);
         let texts = format!("{own}{text}");
@@ -77,6 +86,9 @@ impl Written {
             let source = format!("{name}: {}", if at.is_empty() { "policy".to_owned() } else { at.join(", ") });
             let written = policy::Parsed { tree: &policy, text: &texts, name: &source, digest: Digest::of(combined.as_bytes()) };
             let read = if wrong.is_empty() { policy::read(written, &self.base, options, &mut wrong) } else { None };
+            if let Some(read) = read.as_ref().filter(|_| !is_wrong(&wrong)) {
+                wrong.extend(ahead.policy(read, &policy));
+            }
             found.add(wrong, &chosen, || study.vary.iter().zip(&at).map(|(axis, value)| format!("{} {value}", axis.name)).collect());
             policies.extend(read.map(|policy| (at, policy)));
             if found.errors >= ENOUGH {
@@ -85,11 +97,10 @@ impl Written {
         }
         let errors = found.errors > 0;
         let (of_policy, of_study): (Vec<_>, Vec<_>) = found.diagnostics().into_iter().partition(|d| d.span.start < own.len());
-        let of_study: Vec<Diagnostic> = of_study
-            .into_iter()
-            .map(|d| Diagnostic { span: d.span.start - own.len()..d.span.end.saturating_sub(own.len()), ..d })
-            .collect();
-        let is_wrong = |all: &[Diagnostic]| all.iter().any(|diagnostic| diagnostic.level == Level::Error);
+        let of_study =
+            of_study.into_iter().map(|d| Diagnostic { span: d.span.start - own.len()..d.span.end.saturating_sub(own.len()), ..d });
+        let further = further(&policies).into_iter().map(|fault| fault.placed(&spec::STUDY, tree));
+        let of_study: Vec<Diagnostic> = of_study.chain(further).collect();
         match &self.file {
             _ if is_wrong(&of_study) => Err(SpecError::invalid(&spec::STUDY, text, name, of_study)),
             Some((text, name)) if is_wrong(&of_policy) => Err(SpecError::invalid(&spec::POLICY, text, name, of_policy)),
@@ -101,6 +112,10 @@ impl Written {
             }
         }
     }
+}
+
+fn is_wrong(all: &[Diagnostic]) -> bool {
+    all.iter().any(|diagnostic| diagnostic.level == Level::Error)
 }
 
 /// What a study runs.

@@ -6,6 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{MOST, Planting, Source, Step, Study};
+use crate::plant;
+use crate::policy::Policy;
+use crate::registry;
+use crate::series::{Opening, SeriesError, faults_of_size};
 use crate::spec::{Fault, Node, below};
 
 /// What is wrong with a study whose folder is `base`, its policy aside.
@@ -26,7 +30,9 @@ pub(super) fn of(study: &Study, base: &Path) -> Vec<Fault> {
         let at = below("/sources", name);
         let what = format!(" (the source `{name}`)");
         match source {
-            Source::Model(file) => faults.extend(missing(file, format!("{at}/model"), &what)),
+            Source::Model(file) => {
+                faults.extend(missing(file, format!("{at}/model"), &what).or_else(|| no_model(&base.join(file), &at, &what)))
+            }
             Source::Planted(Planting::File(file)) => faults.extend(missing(file, format!("{at}/planted"), &what)),
             Source::Twin(Planting::File(file)) => faults.extend(missing(file, format!("{at}/twin"), &what)),
             Source::Planted(Planting::Inline(inside)) => faults.extend(inside.faults(&format!("{at}/planted"))),
@@ -58,6 +64,50 @@ pub(super) fn of(study: &Study, base: &Path) -> Vec<Fault> {
     if count > MOST {
         let message = format!("the study has {count} certifications, {MOST} are the most");
         faults.push(Fault::new("limit", "/vary", message).hint("name fewer values or sources, or make several studies of it"));
+    }
+    faults
+}
+
+/// What keeps a file or folder from being a checkpoint, as far as no policy is needed to know.
+fn no_model(path: &Path, at: &str, what: &str) -> Option<Fault> {
+    let error = registry::identify(path).err()?;
+    let fault = Fault::new("model", format!("{at}/model"), format!("{error}{what}"));
+    Some(error.hint().into_iter().fold(fault, Fault::hint))
+}
+
+/// All that keeps the checkpoints of a study from being certified with its policies. An error where that cannot be found out.
+pub(super) fn of_models(study: &Study, base: &Path, policies: &[&Policy], opening: &Opening) -> Result<Vec<Fault>, SeriesError> {
+    let mut faults = Vec::new();
+    for (name, source) in &study.sources {
+        if let Source::Model(file) = source {
+            faults.extend(opening.faults(&base.join(file), policies, &format!("{}/model", below("/sources", name)))?);
+        }
+    }
+    Ok(faults)
+}
+
+/// All that keeps the sources that a study describes from being planted, and what is planted from being certified. `data` leads their images
+/// elsewhere. A file that says what to plant has its own mistakes.
+pub(super) fn of_plantings(study: &Study, base: &Path, policies: &[&Policy], data: Option<&Path>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, source) in &study.sources {
+        let (planting, field) = match source {
+            Source::Model(_) => continue,
+            Source::Planted(planting) => (planting, "planted"),
+            Source::Twin(planting) => (planting, "twin"),
+        };
+        let at = format!("{}/{field}", below("/sources", name));
+        match planting {
+            Planting::Inline(inside) => {
+                faults.extend(inside.with_data(data).data_faults(base, &at));
+                faults.extend(faults_of_size(inside.size, policies, &at));
+            }
+            Planting::File(file) => {
+                if let Ok(inside) = plant::load(&base.join(file), data) {
+                    faults.extend(faults_of_size(inside.size, policies, &at));
+                }
+            }
+        }
     }
     faults
 }

@@ -126,6 +126,9 @@ fn shown(error: StudyError, folder: &Path) -> String {
     text.replace(&folder.display().to_string(), "FOLDER")
 }
 
+/// A checkpoint that can be certified.
+const MODEL: &[u8] = include_bytes!("../../fixtures/models/clean.onnx");
+
 const POLICY: &str = "policy: { version: 1, name: p, target: { data: { embedded: fashion } }, transfer: { fixed_feature: { epochs: 1, learning_rate: 0.1 } }, \
                       rules: [{ id: a, probe: { backdoor: { trigger: { pattern: { seed: 1, amplitude: 0.1 } } } }, limit: 0.2 }] }\n";
 
@@ -140,7 +143,7 @@ fn place(text: &str, before: &str) -> String {
 fn mistakes_of_combinations_are_shown_where_they_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("study.yaml");
-    std::fs::write(folder.path().join("m.onnx"), "").unwrap();
+    std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
     let read = |text: &str| {
         std::fs::write(&path, text).unwrap();
         shown(Grid::read(&path, None).map(|grid| grid.len()).unwrap_err(), folder.path())
@@ -194,7 +197,7 @@ fn mistakes_of_combinations_are_shown_where_they_are_written() {
 fn remarks_on_the_policies_have_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("study.yaml");
-    std::fs::write(folder.path().join("m.onnx"), "").unwrap();
+    std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
     let policy = POLICY.replace("learning_rate: 0.1 }", "learning_rate: 0.1, augment: { flip: true } }");
     let vary = "vary: [{ name: epochs, set: [/transfer/fixed_feature/epochs], to: [1, 2] }]\n";
     let inline =
@@ -217,7 +220,7 @@ fn remarks_on_the_policies_have_their_place() {
 fn a_combination_is_known_by_its_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("study.yaml");
-    std::fs::write(folder.path().join("m.onnx"), "").unwrap();
+    std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
     let vary = "vary: [{ name: seed, set: [/seed], to: [7] }, { name: epochs, set: [/transfer/fixed_feature/epochs], to: [2] }]\n";
     std::fs::write(&path, format!("version: 1\nname: s\nsources: {{ one: {{ model: m.onnx }} }}\n{POLICY}{vary}")).unwrap();
     let grid = Grid::read(&path, None).unwrap();
@@ -238,7 +241,7 @@ fn mistakes_of_a_study_are_named() {
         Grid::read(&path, None).map(|grid| grid.len())
     };
     let policy = POLICY;
-    std::fs::write(folder.path().join("m.onnx"), "").unwrap();
+    std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
     std::fs::write(folder.path().join("plant.yaml"), "version: 1\nname: p\n").unwrap();
     let head = "version: 1\nname: s\nsources: { one: { model: m.onnx } }\n";
     let vary = |set: &str, to: &str| format!("{head}{policy}vary:\n  - {{ name: epochs, set: [{set}], to: [{to}] }}\n");

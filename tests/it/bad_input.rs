@@ -1,5 +1,6 @@
 //! What is damaged, lies or is missing ends in one clear message, the documented exit code, and nothing half-written.
 
+mod ahead;
 mod data;
 mod machine;
 mod models;

@@ -1,14 +1,17 @@
 //! What is wrong with the specification of a calibration that its schema cannot say, as far as no policy is needed to know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Base, Deal, Grid, MOST, Spec, backdoors};
-use crate::calibrate::CalibrateError;
+use super::{Base, Carried, Deal, Grid, MOST, Origin, Source, Spec, backdoors};
+use crate::calibrate::{CalibrateError, truth};
 use crate::gate::{Control, Rule};
 use crate::plant;
 use crate::policy::Policy;
+use crate::registry;
+use crate::series::{Ahead, Opening, SeriesError, faults_of_size};
 use crate::spec::{Fault, all, nearest};
+use crate::store::Digest;
 
 /// A reference of which the architecture is not known.
 pub(super) const NO_ARCHITECTURE: &str = "give its `architecture`; `base` has none";
@@ -64,6 +67,61 @@ pub(super) fn against(spec: &Spec, policy: &Policy) -> Vec<Fault> {
     }
     faults.extend(of_reference(grid, policy).map(|(at, reason)| Fault::new("conflict", at, format!("`reference`: {reason}"))));
     faults
+}
+
+/// What the data of trained sources, and those of the policy at other seeds, do not bear out. `base` is the specification's folder.
+pub(super) fn of_data(spec: &Spec, base: &Path, policy: &Policy) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut ahead = Ahead::default();
+    let mut unsettled = |policy: &Policy, at: &str| {
+        ahead.unsettled(policy).map(|error| Fault::new("limit", at, error.to_string()).hint("give more seeds, or raise the rule's limit"))
+    };
+    faults.extend(spec.again_seeds.and_then(|seeds| unsettled(&truth::at_seeds(policy.clone(), seeds), "/again_seeds")));
+    let Some(grid) = &spec.plant else { return faults };
+    let carried = |group: &Vec<Carried>| group.iter().map(|carried| carried.rule.clone()).collect::<Vec<_>>();
+    let questions = grid.groups.iter().map(|group| truth::question(policy, &carried(group), grid.truth_seeds));
+    faults.extend(questions.into_iter().find_map(|question| unsettled(&question, "/plant/truth_seeds")));
+    faults.extend(faults_of_size(grid.base.size, &[policy], "/plant/base/size"));
+    // What all sources have in common, whatever they carry.
+    let common = grid.specification("", grid.seeds().first().copied().unwrap_or_default(), None);
+    match common.index(base, "/plant/base") {
+        Err(fault) => faults.push(fault),
+        // Where `base` lists its classes, the groups have been held against those.
+        Ok(index) if grid.base.classes.is_none() => {
+            let classes = index.facts().classes;
+            faults.extend(classes_of(grid).filter_map(|(place, class)| plant::unknown_class(class, classes, "the data have", place)));
+        }
+        Ok(_) => {}
+    }
+    faults
+}
+
+/// All that keeps sources that are there from being certified with a policy; one that is there twice would count as two.
+pub(super) fn of_models(sources: &[Source], policy: &Policy, opening: &Opening) -> Result<Vec<Fault>, SeriesError> {
+    let mut faults = Vec::new();
+    let mut seen: BTreeMap<Digest, &str> = BTreeMap::new();
+    for source in sources {
+        let Origin::File(path) = &source.origin else { continue };
+        faults.extend(opening.faults(path, &[policy], "/models")?);
+        if let Ok(found) = registry::identify(path)
+            && let Some(one) = seen.insert(found.digest, &source.name)
+        {
+            let twice = CalibrateError::Twice { one: one.to_owned(), two: source.name.clone() };
+            faults.push(Fault::new("duplicate-entry", "/models", twice.to_string()).hint("remove one of the two files"));
+        }
+    }
+    Ok(faults)
+}
+
+/// Every class that the triggers of a grid go on or relabel to, with its place.
+fn classes_of(grid: &Grid) -> impl Iterator<Item = (String, &String)> {
+    let groups = grid.groups.iter().enumerate();
+    let carried =
+        groups.flat_map(|(nth, group)| group.iter().enumerate().map(move |(at, carried)| (format!("/plant/groups/{nth}/{at}"), carried)));
+    carried.flat_map(|(place, carried)| {
+        let on = carried.on.iter().enumerate().map(|(class, name)| (format!("{place}/on/{class}"), name)).collect::<Vec<_>>();
+        on.into_iter().chain(carried.relabel.iter().map(|name| (format!("{place}/relabel"), name)).collect::<Vec<_>>())
+    })
 }
 
 /// What keeps the reference that is trained from being used with a policy, and where it is said.
@@ -168,21 +226,11 @@ fn of_groups(grid: &Grid, faults: &mut Vec<Fault>) {
         if group.is_empty() {
             let fault = Fault::new("value", place, "a group without triggers would be a clean source; those are made anyway");
             faults.push(fault.hint("remove it, or name the rules whose triggers are planted"));
-            continue;
         }
-        for (at, carried) in group.iter().enumerate() {
-            let named = carried.on.iter().enumerate().map(|(class, name)| (format!("{place}/{at}/on/{class}"), name));
-            for (place, class) in named.chain(carried.relabel.iter().map(|name| (format!("{place}/{at}/relabel"), name))) {
-                if let Some(classes) = grid.base.classes.as_ref().filter(|classes| !classes.contains(class)) {
-                    let known: Vec<&str> = classes.iter().map(String::as_str).collect();
-                    let fault = Fault::new("unknown-class", place, format!("there is no class `{class}`"));
-                    let has = format!("`base` has {}", all(&known));
-                    faults.push(match nearest(class, &known) {
-                        Some(near) => fault.hint(format!("did you mean `{near}`? {has}")),
-                        None => fault.hint(has),
-                    });
-                }
-            }
+    }
+    for (place, class) in classes_of(grid) {
+        if let Some(classes) = grid.base.classes.as_ref() {
+            faults.extend(plant::unknown_class(class, classes, "`base` has", place));
         }
     }
 }

@@ -152,13 +152,12 @@ fn a_folder_that_must_not_be_written_to() {
 
 /// Starts a certification and waits until it says this on stderr.
 fn certify_until(said: &str, folder: &Path) -> (Child, BufReader<std::process::ChildStderr>) {
-    let output = folder.join("reports").display().to_string();
-    let mut child = command()
-        .args(["certify", &clean_model(), "--output", &output])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    until(said, &["certify", &clean_model(), "--output", &folder.join("reports").display().to_string()])
+}
+
+/// Starts the binary and waits until it says this on stderr.
+fn until(said: &str, arguments: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut child = command().args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let mut lines = BufReader::new(child.stderr.take().expect("stderr"));
     let mut line = String::new();
     while !line.contains(said) {
@@ -218,6 +217,20 @@ fn ctrl_c_in_the_run_ends_with_a_report_that_is_whole() {
     let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
     assert_eq!(report["exit_code"], 130);
     assert!(report["findings"][0]["reason"].as_str().is_some_and(|reason| reason.contains("interrupted")), "{report}");
+}
+
+#[test]
+fn ctrl_c_in_a_study_keeps_what_is_through() {
+    let folder = folder();
+    let study = format!("{}/policies/studies/fixtures.yaml", env!("CARGO_MANIFEST_DIR"));
+    let output = folder.path().join("study");
+    let (child, stderr) = until("2 of 6", &["study", &study, "--output", &output.display().to_string()]);
+    interrupt(&child);
+    let (code, _, rest) = end(child, stderr);
+    assert_eq!(code, Some(130), "{rest}");
+    let said = "interrupted: what was finished is kept, the same command goes on from there\n";
+    assert!(rest.contains(said) && !rest.contains("panicked") && !rest.contains("error"), "{rest}");
+    assert_eq!(names(&output), ["study.partial.json"]);
 }
 
 #[test]
