@@ -42,7 +42,7 @@ use docket::{Docket, Missing};
 pub use canary::check as check_canary;
 pub use error::EngineError;
 pub use means::{footprint, means};
-pub use reference::{ReferenceError, fits, reference};
+pub use reference::{ReferenceError, fits, is_pinned, reference};
 pub use rejudge::rejudge;
 pub use suits::{check, check_changes};
 pub use waivers::WaiverError;

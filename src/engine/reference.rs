@@ -2,8 +2,8 @@
 
 use crate::exec::Compute;
 use crate::model::{LoadOptions, Model, ModelError};
-use crate::policy::Policy;
-use crate::registry::{self, RegistryError};
+use crate::policy::{Policy, Reference};
+use crate::registry::{self, ModelRef, RegistryError};
 use crate::runtime::Runtime;
 use crate::store::Digest;
 
@@ -16,18 +16,25 @@ pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compu
     if found.weights() == model.identity.weights() {
         return Err(ReferenceError::Itself { name });
     }
-    if found.digest.as_str() != pinned.digest {
-        if let Some(configured_by) = found.configured_by().filter(|_| found.weights().as_str() == pinned.digest) {
-            return Err(ReferenceError::Weights { name, found: found.digest, configured_by });
-        }
-        return Err(ReferenceError::Digest { name, found: found.digest, pinned: pinned.digest.clone() });
-    }
+    is_pinned(&found, pinned)?;
     let input = policy.file.input.clone().unwrap_or_default();
     let unusable = |source: ModelError| ReferenceError::Model { name: name.clone(), source: Box::new(source) };
     let opened = Model::load(found, &LoadOptions { input, runtime, ..LoadOptions::default() }).map_err(unusable)?;
     let opened = opened.computed_on(compute).map_err(unusable)?;
     fits(&opened, model)?;
     Ok(Some(opened))
+}
+
+/// Whether a file is the reference that a policy pins.
+pub fn is_pinned(found: &ModelRef, pinned: &Reference) -> Result<(), ReferenceError> {
+    if found.digest.as_str() == pinned.digest {
+        return Ok(());
+    }
+    let (name, digest) = (found.name(), found.digest.clone());
+    Err(match found.configured_by().filter(|_| found.weights().as_str() == pinned.digest) {
+        Some(configured_by) => ReferenceError::Weights { name, found: digest, configured_by },
+        None => ReferenceError::Digest { name, found: digest, pinned: pinned.digest.clone() },
+    })
 }
 
 /// Whether two checkpoints see the same pictures: they must be of one size.

@@ -127,9 +127,8 @@ fn of_reference(policy: &Policy, tree: &Node) -> Option<Diagnostic> {
     let wrong = |at: &str, message: String| Diagnostic::error("policy::reference", tree.place_of_value(at), message);
     match registry::identify(&path) {
         Err(error) => Some(advised(wrong("/reference/model", error.to_string()), error.hint())),
-        Ok(found) if found.digest.as_str() == pinned.digest => None,
         Ok(found) => {
-            let error = ReferenceError::Digest { name: found.name(), found: found.digest, pinned: pinned.digest.clone() };
+            let error = engine::is_pinned(&found, pinned).err()?;
             Some(
                 wrong("/reference/digest", error.to_string())
                     .hint("if this file is trusted, write its digest; else fetch the one that is pinned"),

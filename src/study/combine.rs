@@ -89,8 +89,10 @@ impl Written {
             if let Some(read) = read.as_ref().filter(|_| !is_wrong(&wrong)) {
                 wrong.extend(ahead.policy(read, &policy));
             }
+            // What is wrong with a policy is said once, and not again of every checkpoint.
+            let sound = !is_wrong(&wrong);
             found.add(wrong, &chosen, || study.vary.iter().zip(&at).map(|(axis, value)| format!("{} {value}", axis.name)).collect());
-            policies.extend(read.map(|policy| (at, policy)));
+            policies.extend(read.filter(|_| sound).map(|policy| (at, policy)));
             if found.errors >= ENOUGH {
                 break;
             }

@@ -86,8 +86,8 @@ fn checkpoints_of_a_study_that_are_none() {
 #[test]
 fn combinations_of_a_study_that_their_data_cannot_answer() {
     let folder = prepared();
-    let class = "  - { id: to, probe: { backdoor: { trigger: { patch: { size: 0.2 , color: \"#ff0000\" } }, estimand: attack_success_rate, \
-                 target_class: Food } }, limit: 0.9 }\n";
+    let class = "  - { id: to, probe: { backdoor: { trigger: { patch: { size: 0.2, color: \"#ff0000\" } }, target_class: Food } }, \
+                 estimand: attack_success_rate, limit: 0.9 }\n";
     let rules = format!("{GAP}{class}");
     let vary = "vary:\n  - { name: attribute, set: [/rules/0/probe/attribute/attribute], to: [vendor, vendr] }\n\
                 \x20 - { name: class, set: [/rules/1/probe/backdoor/target_class], to: [Food, Fod] }\n\
