@@ -104,8 +104,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     // This program is its own worker.
-    if arguments.get(1).is_some_and(|first| first == crate::runtime::WORKER) {
-        return crate::runtime::serve(arguments.into_iter().skip(2));
+    if arguments.get(1).is_some_and(|first| first == heirloom::runtime::WORKER) {
+        return heirloom::runtime::serve(arguments.into_iter().skip(2));
     }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -128,7 +128,7 @@ pub fn main() -> ExitCode {
     });
     let code = prepared.and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| failure::show(&error, &out));
     // Whoever was told that the run ends is not told that it passed.
-    let code = if interrupt::unheard() { i32::from(crate::gate::ExitCode::Interrupted.code()) } else { code };
+    let code = if interrupt::unheard() { i32::from(heirloom::gate::ExitCode::Interrupted.code()) } else { code };
     ExitCode::from(u8::try_from(code).unwrap_or(2))
 }
 

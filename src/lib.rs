@@ -1,7 +1,8 @@
 //! Heirloom finds out what a pretrained checkpoint hands down to every model fine-tuned from it.
 //!
 //! The way of the data, module by module, is in `docs/architecture.md`. A module imports only from
-//! those above it in this list (a test enforces it).
+//! those above it in this list (a test enforces it). The program on top of it is built with the feature `cli`, which a user of the library
+//! leaves out: `default-features = false`.
 
 pub mod diag;
 #[cfg(test)]
@@ -47,8 +48,6 @@ pub mod series;
 
 pub mod calibrate;
 pub mod study;
-
-pub mod cli;
 
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,4 +1,6 @@
-//! The command line of heirloom; all of it is in [`heirloom::cli`].
+//! The command line of heirloom; all of it is in [`cli`].
+
+mod cli;
 
 use std::process::ExitCode;
 
@@ -20,5 +22,5 @@ fn main() -> ExitCode {
     // Memory once used is kept: having the system clear it anew at every step costs a fifth of the time of training a transformer.
     // SAFETY: this sets a number in the allocator's table of options, before there is a second thread.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    heirloom::cli::main()
+    cli::main()
 }

@@ -29,7 +29,7 @@ pub mod plot;
 mod read;
 pub mod summary;
 pub mod table;
-pub(crate) mod text;
+pub mod text;
 mod write;
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::{duration, machine, size};
-use crate::diag;
-use crate::gate::ExitCode;
-use crate::report::{printable, utc};
-use crate::store::{Cache, Entry};
+use heirloom::diag;
+use heirloom::gate::ExitCode;
+use heirloom::report::{printable, utc};
+use heirloom::store::{Cache, Entry};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,13 +6,13 @@ use super::failure::{self, Usage};
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
-use crate::calibrate::{self, CalibrateError, Job, Spec};
-use crate::data::DataSpec;
-use crate::exec::Compute;
-use crate::policy::{self, Policy};
-use crate::series::{Ahead, Opening};
-use crate::spec::{Document, Remarks};
-use crate::store;
+use heirloom::calibrate::{self, CalibrateError, Job, Spec};
+use heirloom::data::DataSpec;
+use heirloom::exec::Compute;
+use heirloom::policy::{self, Policy};
+use heirloom::series::{Ahead, Opening};
+use heirloom::spec::{Document, Remarks};
+use heirloom::store;
 
 const EXAMPLES: &str = "\
 Examples:

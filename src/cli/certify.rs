@@ -8,13 +8,13 @@ use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
 use super::{device, duration, interrupt, machine, size, unfinished};
-use crate::data;
-use crate::diag;
-use crate::engine::{self, Event, Settings};
-use crate::gate::CanaryOutcome;
-use crate::model::{Extractor, Model};
-use crate::policy::Policy;
-use crate::report::{self, ModelFacts, Report, json, table};
+use heirloom::data;
+use heirloom::diag;
+use heirloom::engine::{self, Event, Settings};
+use heirloom::gate::CanaryOutcome;
+use heirloom::model::{Extractor, Model};
+use heirloom::policy::Policy;
+use heirloom::report::{self, ModelFacts, Report, json, table};
 
 const EXAMPLES: &str = "\
 Examples:

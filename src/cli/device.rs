@@ -1,7 +1,7 @@
 //! What `certify`, `plan` and `plant` compute on.
 
 use super::output::Output;
-use crate::exec::{Choice, Compute, DeviceError, Precision};
+use heirloom::exec::{Choice, Compute, DeviceError, Precision};
 
 /// A device and the numbers it computes with.
 #[derive(clap::Args, Debug)]

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::output::{Output, Shape};
 use super::{cache, machine, runtime, size};
-use crate::exec;
-use crate::report::printable;
-use crate::runtime::{Search, Wanted};
-use crate::store::Cache;
+use heirloom::exec;
+use heirloom::report::printable;
+use heirloom::runtime::{Search, Wanted};
+use heirloom::store::Cache;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,7 +92,7 @@ struct Missing {
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let wanted = args.runtime.wanted();
     // A library that is named and does not fit is part of what is shown, and the command's error afterwards.
-    let (Search { runtime, looked, unfit }, failed) = match crate::runtime::open(&wanted, &args.runtime.host()?) {
+    let (Search { runtime, looked, unfit }, failed) = match heirloom::runtime::open(&wanted, &args.runtime.host()?) {
         Ok(search) => (search, None),
         Err(error) => (Search { unfit: vec![error.to_string()], ..Search::default() }, Some(error)),
     };

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::failure::Usage;
 use super::output::{Output, Shape};
-use crate::gate::{Control, Rule};
-use crate::policy::{self, Policy};
-use crate::report::text::wrapped;
-use crate::transform::PreparedTrigger;
+use heirloom::gate::{Control, Rule};
+use heirloom::policy::{self, Policy};
+use heirloom::report::text::wrapped;
+use heirloom::transform::PreparedTrigger;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,19 +6,19 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 
 use super::output::{Output, Shape, say};
-use crate::data::DataError;
-use crate::diag::{self, Diagnostic, Level};
-use crate::engine::{EngineError, ReferenceError, WaiverError};
-use crate::exec::DeviceError;
-use crate::gate::ExitCode;
-use crate::model::{ExtractError, ModelError};
-use crate::plant::PlantError;
-use crate::registry::RegistryError;
-use crate::report::{ReadError, WriteError, printable};
-use crate::runtime::RuntimeError;
-use crate::series::SeriesError;
-use crate::spec::SpecError;
-use crate::tune::TuneError;
+use heirloom::data::DataError;
+use heirloom::diag::{self, Diagnostic, Level};
+use heirloom::engine::{EngineError, ReferenceError, WaiverError};
+use heirloom::exec::DeviceError;
+use heirloom::gate::ExitCode;
+use heirloom::model::{ExtractError, ModelError};
+use heirloom::plant::PlantError;
+use heirloom::registry::RegistryError;
+use heirloom::report::{ReadError, WriteError, printable};
+use heirloom::runtime::RuntimeError;
+use heirloom::series::SeriesError;
+use heirloom::spec::SpecError;
+use heirloom::tune::TuneError;
 
 /// Wrong usage that only shows once a command runs.
 #[derive(Debug, thiserror::Error)]
@@ -236,22 +236,22 @@ mod tests {
 
     #[test]
     fn files_are_named_once_and_the_error_is_still_known() {
-        let error = || crate::model::ModelError::NoClasses;
+        let error = || heirloom::model::ModelError::NoClasses;
         let named = super::about("m.onnx".as_ref(), error());
         assert_eq!(message(&named), format!("m.onnx: {}", error()));
-        assert!(named.downcast_ref::<crate::model::ModelError>().is_some());
+        assert!(named.downcast_ref::<heirloom::model::ModelError>().is_some());
         assert_eq!(message(&super::about("head".as_ref(), error())), error().to_string());
     }
 
     #[test]
     fn what_was_asked_for_is_told_from_what_is_broken() {
-        use crate::data::DataError;
-        use crate::engine::EngineError;
-        let group = || DataError::EmptyGroup { split: crate::data::Split::Train, group: "vendor = google".into() };
+        use heirloom::data::DataError;
+        use heirloom::engine::EngineError;
+        let group = || DataError::EmptyGroup { split: heirloom::data::Split::Train, group: "vendor = google".into() };
         let set = DataError::Set { data: "x".into(), source: Box::new(group()) };
         assert!(is_usage(&group().into()) && is_usage(&set.into()) && is_usage(&EngineError::Data(group()).into()));
         assert!(!is_usage(&DataError::NoLabel { id: "x".into() }.into()));
-        assert!(stopped(&EngineError::Tune(crate::tune::TuneError::Stopped).into()));
+        assert!(stopped(&EngineError::Tune(heirloom::tune::TuneError::Stopped).into()));
     }
 
     #[test]

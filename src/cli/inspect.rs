@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::output::{Output, Shape};
 use super::{failure, runtime};
-use crate::exec::Compute;
-use crate::model::{self, InputOverride, Inspection, Layout, LoadOptions};
-use crate::registry::{self, FileRef};
-use crate::report::printable;
+use heirloom::exec::Compute;
+use heirloom::model::{self, InputOverride, Inspection, Layout, LoadOptions};
+use heirloom::registry::{self, FileRef};
+use heirloom::report::printable;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,10 +126,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{grouped, render, size};
-    use crate::model::{Bypass, ChannelOrder, CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
-    use crate::registry::{FileRef, Format, ModelRef};
-    use crate::store::Digest;
-    use crate::transform::geometry::Geometry;
+    use heirloom::model::{Bypass, ChannelOrder, CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
+    use heirloom::registry::{FileRef, Format, ModelRef};
+    use heirloom::store::Digest;
+    use heirloom::transform::geometry::Geometry;
+
+    /// A digest of four digits, again and again.
+    fn digest(four: &str) -> Digest {
+        Digest::parse(&format!("sha256:{}", four.repeat(16))).expect("a digest")
+    }
 
     #[test]
     fn an_inspection_looks_like_this() {
@@ -137,11 +142,11 @@ mod tests {
             identity: ModelRef {
                 path: "m/\u{1b}[2J.onnx".into(),
                 format: Format::Onnx,
-                digest: Digest::sample("9f2e"),
+                digest: digest("9f2e"),
                 bytes: 1_234_567,
                 files: vec![
-                    FileRef { name: "-".into(), digest: Digest::sample("41c9"), bytes: 34_567 },
-                    FileRef { name: "weights.bin".into(), digest: Digest::sample("7a31"), bytes: 1_200_000 },
+                    FileRef { name: "-".into(), digest: digest("41c9"), bytes: 34_567 },
+                    FileRef { name: "weights.bin".into(), digest: digest("7a31"), bytes: 1_200_000 },
                 ],
             },
             description: "ONNX opset 17".into(),

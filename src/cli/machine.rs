@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::output::Output;
-use crate::engine;
-use crate::model::Model;
-use crate::plan;
-use crate::policy::Policy;
-use crate::store::{Cache, LIMIT, Room};
+use heirloom::engine;
+use heirloom::model::Model;
+use heirloom::plan;
+use heirloom::policy::Policy;
+use heirloom::store::{Cache, LIMIT, Room};
 
 /// As asked, or as many as the machine or the container's quota allows (the standard library reads control groups).
 pub(super) fn threads(asked: Option<u16>) -> usize {

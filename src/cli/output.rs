@@ -6,8 +6,8 @@ use anstream::AutoStream;
 use anstream::stream::RawStream;
 use serde::Serialize;
 
-use crate::report::printable;
-use crate::report::table::Look;
+use heirloom::report::printable;
+use heirloom::report::table::Look;
 
 /// What stdout carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,6 +66,7 @@ impl Output {
     }
 
     /// Prints the result. A reader that has seen enough (`| head`) is no error.
+    #[expect(clippy::unused_self, reason = "whoever prints has the output in hand")]
     pub fn result(&self, text: &str) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -7,10 +7,10 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
 use super::{device, duration, machine, size};
-use crate::data::Rebalance;
-use crate::plan::{self, Plan, Whole};
-use crate::report::text;
-use crate::{data, diag, engine, store};
+use heirloom::data::Rebalance;
+use heirloom::plan::{self, Plan, Whole};
+use heirloom::report::text;
+use heirloom::{data, diag, engine, store};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,10 +9,10 @@ use super::failure::Usage;
 use super::interrupt;
 use super::output::{Output, Shape};
 use super::progress::Progress;
-use crate::engine::Event;
-use crate::plant::{self, PlantError};
-use crate::report::{printable, text};
-use crate::store;
+use heirloom::engine::Event;
+use heirloom::plant::{self, PlantError};
+use heirloom::report::{printable, text};
+use heirloom::store;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,9 +6,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::duration;
 use super::output::{Output, say};
-use crate::diag;
-use crate::engine::Event;
-use crate::report::{printable, text};
+use heirloom::diag;
+use heirloom::engine::Event;
+use heirloom::report::{printable, text};
 
 /// Least time between two plain lines of progress.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -141,7 +141,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::Lines;
-    use crate::engine::Event;
+    use heirloom::engine::Event;
 
     #[test]
     fn plain_lines_are_few_and_safe() {

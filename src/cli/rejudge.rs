@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::failure::Usage;
 use super::output::Output;
 use super::{certify, unfinished};
-use crate::report::{self, Report};
-use crate::{engine, policy};
+use heirloom::report::{self, Report};
+use heirloom::{engine, policy};
 
 const EXAMPLES: &str = "\
 Examples:

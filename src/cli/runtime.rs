@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::duration;
 use super::output::Output;
-use crate::exec::Compute;
-use crate::runtime::{self, Host, RuntimeError, Search, Wanted, Worker};
+use heirloom::exec::Compute;
+use heirloom::runtime::{self, Host, RuntimeError, Search, Wanted, Worker};
 
 /// The library of ONNX Runtime.
 #[derive(clap::Args, Debug)]

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use super::output::Output;
 use super::progress::Progress;
 use super::{certify, device, interrupt, machine, runtime, size};
-use crate::engine::{self, Event};
-use crate::exec::Compute;
-use crate::gate::CanaryOutcome;
-use crate::runtime::Runtime;
-use crate::series::Series;
-use crate::store::Cache;
+use heirloom::engine::{self, Event};
+use heirloom::exec::Compute;
+use heirloom::gate::CanaryOutcome;
+use heirloom::runtime::Runtime;
+use heirloom::series::Series;
+use heirloom::store::Cache;
 
 /// Device, memory and cache of a series.
 #[derive(clap::Args, Debug)]

@@ -8,8 +8,8 @@ use super::failure::Usage;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
-use crate::store;
-use crate::study::{self, Grid, StudyError};
+use heirloom::store;
+use heirloom::study::{self, Grid, StudyError};
 
 const EXAMPLES: &str = "\
 Examples:

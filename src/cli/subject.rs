@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use super::failure::Unsuited;
 use super::output::Output;
 use super::runtime;
-use crate::engine;
-use crate::exec::Compute;
-use crate::model::{LoadOptions, Model};
-use crate::policy::{self, Policy};
-use crate::registry;
+use heirloom::engine;
+use heirloom::exec::Compute;
+use heirloom::model::{LoadOptions, Model};
+use heirloom::policy::{self, Policy};
+use heirloom::registry;
 
 /// Largest input, in pixels a side, that the embedded 32-pixel pictures say something about.
 const EMBEDDED_SIDE: usize = 64;

@@ -7,8 +7,8 @@ use clap::{Arg, Command};
 
 use super::output::{Output, say};
 use super::{certify, failure, rejudge};
-use crate::report::{self, Incomplete, Report, printable};
-use crate::{calibrate, study};
+use heirloom::report::{self, Incomplete, Report, printable};
+use heirloom::{calibrate, study};
 
 /// Runs what writes reports into `folder`. Until it has written them, and where it ends with an error, they say that there is no verdict.
 pub(super) fn within(

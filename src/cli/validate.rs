@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Output, Shape, say};
 use super::{calibrate, study};
-use crate::diag::{self, Diagnostic, Level, Located};
-use crate::gate::ExitCode;
-use crate::plant;
-use crate::policy;
-use crate::report::printable;
-use crate::series::Ahead;
-use crate::spec::{self, Remarks, SpecError};
-use crate::store;
-use crate::study::Grid;
+use heirloom::diag::{self, Diagnostic, Level, Located};
+use heirloom::gate::ExitCode;
+use heirloom::plant;
+use heirloom::policy;
+use heirloom::report::printable;
+use heirloom::series::Ahead;
+use heirloom::spec::{self, Remarks, SpecError};
+use heirloom::store;
+use heirloom::study::Grid;
 
 const EXAMPLES: &str = "\
 Examples:

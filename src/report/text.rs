@@ -322,7 +322,7 @@ pub(crate) fn trimmed(value: f64) -> String {
 }
 
 /// Words on lines of at most this many columns, each indented; a longer word gets a line of its own.
-pub(crate) fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
     let room = columns.saturating_sub(indent).max(20);
     let mut out = String::new();
     let mut used = 0;
