@@ -1,14 +1,7 @@
 //! Architectures for files that carry weights only.
 //!
 //! A family knows how its tensors are named; how many stages, blocks and channels there are follows from the names and
-//! shapes found in the file. One family, one file:
-//!
-//! | name (`--arch`, `heirloom.arch`) | tensors |
-//! |---|---|
-//! | `resnet` (also `resnet50`, `resnext50_32x4d`, ...) | torchvision's and timm's names |
-//! | `resnet-hf` | Hugging Face Transformers' names |
-//! | `resnet-cifar` (also `resnet20`, `resnet-cifar-20:16,32,64`) | ResNets for small pictures: 3x3 stem, no pooling |
-//! | `efficientnet-lite` (also `efficientnet-lite0`) | EfficientNet-Lite, TensorFlow's padding |
+//! shapes found in the file. One family is one file that says all about it, and one line in [`FAMILIES`].
 
 mod config;
 mod efficientnet_lite;
@@ -16,123 +9,106 @@ mod layers;
 mod resnet;
 mod resnet_cifar;
 mod resnet_hf;
+mod vgg;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{ChannelOrder, Preprocessing};
+use super::Preprocessing;
 use crate::graph::{Graph, GraphError};
 pub use config::Arguments;
 
 /// Shapes of the tensors in a file, by name.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// An architecture family.
+/// A family of architectures: all that is known of it. There is one of each, in its own file.
+pub struct Family {
+    /// What `--arch` and the metadata `heirloom.arch` call it.
+    pub name: &'static str,
+    /// Which networks these are, and under whose names of tensors, for people.
+    pub about: &'static str,
+    /// Height and width that it was published with, used where nothing else says.
+    pub usual_size: [usize; 2],
+    /// Normalisation that is part of its definition.
+    pub preprocessing: fn() -> Option<Preprocessing>,
+    /// Whether a name given by the user or found in a file means it. The name is in lower case, words apart by `-`.
+    is_called: fn(&str) -> bool,
+    /// What stands before the depth in its names (`resnet` in `resnet50`), the longest first; none where names hold no depth.
+    stems: &'static [&'static str],
+    /// Families whose name in a file may mean this one: the tensors decide.
+    within: &'static [&'static str],
+    /// Whether tensors of these names and shapes are its.
+    shows: fn(&Shapes) -> Likeness,
+    /// What is asked of it that is not built here.
+    left_out: fn(&Arguments) -> Arguments,
+    /// The network that tensors of these names and shapes belong to, for images of a size (height, width).
+    build: fn(&Shapes, [usize; 2], &Arguments) -> Result<Built, ArchError>,
+}
+
+/// All families.
+pub static FAMILIES: [&Family; 5] = [&resnet::FAMILY, &resnet_hf::FAMILY, &resnet_cifar::FAMILY, &efficientnet_lite::FAMILY, &vgg::FAMILY];
+
+/// Whether tensors are those of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// ResNet, `ResNeXt` and Wide ResNet under torchvision's names.
-    ResNet,
-    /// The same under Hugging Face Transformers' names.
-    ResNetHf,
-    /// ResNet for small pictures.
-    ResNetCifar,
-    /// EfficientNet-Lite.
-    EfficientNetLite,
+pub(super) enum Likeness {
+    /// They are not.
+    No,
+    /// They are, and another family has the same names.
+    Perhaps,
+    /// They are.
+    Yes,
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Family {
-    const ALL: [Self; 4] = [Self::ResNet, Self::ResNetHf, Self::ResNetCifar, Self::EfficientNetLite];
-
-    /// The name written to and read from `heirloom.arch`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ResNet => "resnet",
-            Self::ResNetHf => "resnet-hf",
-            Self::ResNetCifar => "resnet-cifar",
-            Self::EfficientNetLite => "efficientnet-lite",
-        }
-    }
-
-    /// Height and width that the family was published with, used where nothing else says.
-    pub fn usual_size(self) -> [usize; 2] {
-        match self {
-            Self::ResNetCifar => [32, 32],
-            _ => [224, 224],
-        }
-    }
-
-    /// Normalisation that is part of the architecture's definition.
-    pub fn preprocessing(self) -> Option<Preprocessing> {
-        (self == Self::EfficientNetLite).then(|| Preprocessing {
-            mean: [127.0 / 255.0; 3],
-            std: [128.0 / 255.0; 3],
-            order: ChannelOrder::Rgb,
-            from: "EfficientNet-Lite: (value - 127) / 128".into(),
-        })
-    }
-
     /// The family that a name given by the user or found in a file means.
-    pub fn named(name: &str) -> Result<Self, ArchError> {
-        let plain = name.trim().to_lowercase().replace('_', "-");
-        let small = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"];
-        if plain.starts_with("resnet-cifar") || small.contains(&plain.as_str()) {
-            Ok(Self::ResNetCifar)
-        } else if plain == "resnet-hf" {
-            Ok(Self::ResNetHf)
-        } else if plain.starts_with("efficientnet-lite") || plain.starts_with("tf-efficientnet-lite") {
-            Ok(Self::EfficientNetLite)
-        } else if ["resnet", "resnext", "wide-resnet"].iter().any(|stem| plain.strip_prefix(stem).is_some_and(is_plain)) {
-            Ok(Self::ResNet)
-        } else {
-            Err(ArchError::Unknown { name: name.into(), known: known() })
-        }
+    pub fn named(name: &str) -> Result<&'static Self, ArchError> {
+        let plain = plain(name);
+        let found = FAMILIES.into_iter().find(|family| plain == family.name || (family.is_called)(&plain));
+        found.ok_or_else(|| ArchError::Unknown { name: name.into(), known: known() })
     }
 
-    /// The family whose tensor names these are.
-    fn recognised(shapes: &Shapes) -> Result<Self, ArchError> {
-        if shapes.contains_key("_conv_stem.weight") {
-            return Ok(Self::EfficientNetLite);
-        }
-        if shapes.keys().any(|name| name.ends_with("embedder.embedder.convolution.weight")) {
-            return Ok(Self::ResNetHf);
-        }
-        let Some(stem) = shapes.get("conv1.weight").filter(|_| shapes.keys().any(|name| name.starts_with("layer1.0."))) else {
-            return Err(ArchError::NotRecognised { examples: examples(shapes), known: known() });
-        };
-        let kernel = stem.get(2).copied().unwrap_or(0);
-        let four_stages = shapes.keys().any(|name| name.starts_with("layer4."));
-        let downsample = shapes.keys().any(|name| name.contains(".downsample."));
-        match (kernel, four_stages, downsample) {
-            (7, ..) => Ok(Self::ResNet),
-            (3, true, true) => Err(ArchError::Ambiguous),
-            _ => Ok(Self::ResNetCifar),
+    /// The family whose tensors these are.
+    fn recognised(shapes: &Shapes) -> Result<&'static Self, ArchError> {
+        let of = |likeness| FAMILIES.into_iter().filter(move |family| (family.shows)(shapes) == likeness).collect::<Vec<_>>();
+        match (of(Likeness::Yes).as_slice(), of(Likeness::Perhaps).as_slice()) {
+            ([one], _) => Ok(one),
+            ([], []) => Err(ArchError::NotRecognised { examples: examples(shapes), known: known() }),
+            (several, []) | (_, several) => Err(ArchError::Ambiguous { families: several.iter().map(|f| (f.name, f.about)).collect() }),
         }
     }
 }
 
-/// Whether what follows `resnet` names one of the plain networks (`50`, `50-32x4d`, `50-2`, and a tag behind a dot): `50d`, `50-gn` and their
-/// like compute something else.
-fn is_plain(rest: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-    let name = rest.split_once('.').map_or(rest, |(name, _)| name);
-    let (depth, width) = name.split_once('-').unwrap_or((name, "2"));
-    let groups =
-        width.strip_suffix('d').and_then(|width| width.split_once('x')).is_some_and(|(groups, width)| digits(groups) && digits(width));
-    name.is_empty() || (digits(depth) && (width == "2" || groups))
+/// A name in lower case, its words apart by `-`.
+fn plain(name: &str) -> String {
+    name.trim().to_lowercase().replace('_', "-")
 }
 
 /// What `config.json` says of a network beyond its tensors; `named`: the user named the architecture.
-pub(super) fn arguments(family: Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
+pub(super) fn arguments(family: &Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
     config::read(family, config, named)
 }
 
 /// Refuses a name that says another depth than the tensors have: weights and their description got mixed up.
 pub(super) fn same_depth(name: &str, from: &str, built: &Built) -> Result<(), ArchError> {
-    let plain = name.trim().to_lowercase().replace('_', "-");
-    let stems = ["wide-resnet", "resnext", "resnet-cifar-", "resnet"];
-    let rest = stems.iter().find_map(|stem| plain.strip_prefix(stem)).unwrap_or_default();
+    let plain = plain(name);
+    // Of two that fit, the longer one: `resnet-cifar-20` is no `resnet` of depth `-cifar-20`.
+    let stems = FAMILIES.into_iter().flat_map(|family| family.stems);
+    let rest = stems.filter_map(|stem| plain.strip_prefix(stem)).min_by_key(|rest| rest.len()).unwrap_or_default();
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
     let said = digits(rest);
     let found = built.description.split_once('-').map(|(_, rest)| digits(rest)).unwrap_or_default();
@@ -146,7 +122,7 @@ pub(super) fn same_depth(name: &str, from: &str, built: &Built) -> Result<(), Ar
 }
 
 fn known() -> String {
-    Family::ALL.map(Family::name).join(", ")
+    FAMILIES.map(|family| family.name).join(", ")
 }
 
 fn examples(shapes: &Shapes) -> String {
@@ -164,17 +140,13 @@ pub enum Hint<'a> {
 }
 
 /// Chooses the family: what the user says, else what the tensor names show; what the file says must agree with them.
-pub fn choose(shapes: &Shapes, hint: Option<Hint>) -> Result<Family, ArchError> {
+pub fn choose(shapes: &Shapes, hint: Option<Hint>) -> Result<&'static Family, ArchError> {
     match hint {
         Some(Hint::User(name)) => Family::named(name),
         Some(Hint::File(name)) => {
             let said = Family::named(name)?;
-            match Family::recognised(shapes) {
-                Ok(seen) if matches!((said, seen), (Family::ResNet, Family::ResNetHf)) => Ok(seen),
-                // `resnet20` of small pictures and `resnet` share their names; the shapes decide.
-                Ok(seen) if matches!((said, seen), (Family::ResNet, Family::ResNetCifar)) => Ok(seen),
-                _ => Ok(said),
-            }
+            let seen = Family::recognised(shapes).ok().filter(|seen| seen.within.contains(&said.name));
+            Ok(seen.unwrap_or(said))
         }
         None => Family::recognised(shapes),
     }
@@ -191,13 +163,8 @@ pub struct Built {
 
 /// Builds the network that tensors of these names and shapes belong to, for pictures of `size` (height, width).
 /// `arguments` is what they do not show.
-pub fn from_shapes(family: Family, shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
-    let built = match family {
-        Family::ResNet => resnet::build(shapes, size, arguments),
-        Family::ResNetHf => resnet_hf::build(shapes, size, arguments),
-        Family::ResNetCifar => resnet_cifar::build(shapes, size, arguments),
-        Family::EfficientNetLite => efficientnet_lite::build(shapes, size),
-    }?;
+pub fn from_shapes(family: &Family, shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+    let built = (family.build)(shapes, size, arguments)?;
     Ok(Built { description: format!("{}{}", built.description, arguments.told()), ..built })
 }
 
@@ -234,9 +201,12 @@ pub enum ArchError {
         /// What there is.
         known: String,
     },
-    /// Two families fit.
-    #[error("a ResNet with a 3x3 stem and four stages: say with --arch whether pooling follows the stem (resnet) or not (resnet-cifar)")]
-    Ambiguous,
+    /// Several families fit.
+    #[error("the tensor names are those of several architectures; say which: {}", either(families))]
+    Ambiguous {
+        /// Their names, and which networks they are.
+        families: Vec<(&'static str, &'static str)>,
+    },
     /// Tensors that should be there or look otherwise.
     #[error("the weights do not fit {family}:{}{}", list(&[("missing", missing), ("shape", wrong), ("unused", unused)]), fitting(fits))]
     Tensors {
@@ -280,6 +250,10 @@ pub(super) fn list(topics: &[(&str, &[String])]) -> String {
     lines.collect()
 }
 
+fn either(families: &[(&str, &str)]) -> String {
+    families.iter().map(|(name, about)| format!("--arch {name} ({about})")).collect::<Vec<_>>().join(" or ")
+}
+
 /// What to try where the tensors are those of another architecture.
 pub(super) fn fitting(fits: &[&str]) -> String {
     let named = fits.iter().map(|name| format!("--arch {name}")).collect::<Vec<_>>().join(" or ");
@@ -289,10 +263,10 @@ pub(super) fn fitting(fits: &[&str]) -> String {
 /// The names of all architectures whose networks have these tensors and no others.
 pub fn fits(shapes: &Shapes) -> Vec<&'static str> {
     let whole = |family: &Family| {
-        let built = from_shapes(*family, shapes, family.usual_size(), &Arguments::default());
+        let built = from_shapes(family, shapes, family.usual_size, &Arguments::default());
         built.is_ok_and(|built| unused(&built.graph, shapes).is_empty())
     };
-    Family::ALL.into_iter().filter(whole).map(Family::name).collect()
+    FAMILIES.into_iter().filter(|family| whole(family)).map(|family| family.name).collect()
 }
 
 /// The tensors that a network has no place for, but counters, which no network computes with.

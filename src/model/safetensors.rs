@@ -41,7 +41,7 @@ pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safe
     let found = preprocessing::find(&contents.configuration, &metadata, &options.input)?;
     let size = match options.input.size {
         Some(size) => preprocessing::checked_size(size, "the policy's `input.size`")?,
-        None => found.size.unwrap_or(family.usual_size()),
+        None => found.size.unwrap_or(family.usual_size),
     };
     let arguments = arch::arguments(family, config.as_ref(), options.arch.is_some())?;
     let built = arch::from_shapes(family, &shapes, size, &arguments).map_err(|error| error.with_fits(&shapes))?;
@@ -55,7 +55,7 @@ pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safe
 
     let unused = arch::unused(&built.graph, &shapes);
     if !unused.is_empty() {
-        return Err(SafetensorsError::Unused { family: family.name(), names: unused, fits: arch::fits(&shapes) });
+        return Err(SafetensorsError::Unused { family: family.name, names: unused, fits: arch::fits(&shapes) });
     }
     let mut params = Vec::with_capacity(built.graph.slots().len());
     for slot in built.graph.slots() {
@@ -71,9 +71,9 @@ pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safe
         layout: Layout::Nchw,
         channels,
         size: Some(size),
-        preprocessing: found.preprocessing.or_else(|| family.preprocessing()),
+        preprocessing: found.preprocessing.or_else(|| (family.preprocessing)()),
         features: None,
-        metadata: metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name().to_owned())]).collect(),
+        metadata: metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name.to_owned())]).collect(),
     })
 }
 

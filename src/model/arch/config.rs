@@ -173,7 +173,7 @@ const HUGGING_FACE: [&str; 79] = [
 const OTHER: [&str; 9] = ["crop_mode", "crop_pct", "input_size", "interpolation", "label_names", "labels", "mean", "num_classes", "std"];
 
 /// What `config.json` says. `named`: the user named the architecture, and answers for fields that are not known.
-pub(in crate::model) fn read(family: Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
+pub(in crate::model) fn read(family: &Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
     let Some(config) = config else { return Ok(Arguments::default()) };
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     let arguments = if text("architecture").is_some() || config.get("pretrained_cfg").is_some() || config.get("model_args").is_some() {
@@ -189,18 +189,9 @@ pub(in crate::model) fn read(family: Family, config: Option<&Value>, named: bool
 }
 
 /// Families that do not have an argument refuse it.
-fn supported(family: Family, arguments: &Arguments) -> Result<(), ArchError> {
+fn supported(family: &Family, arguments: &Arguments) -> Result<(), ArchError> {
     let plain = Arguments::default();
-    let left = match family {
-        Family::ResNet => Arguments { act: None, max_pool: false, output_stride: 32, ..*arguments },
-        Family::ResNetHf => {
-            let Arguments { downsample_in_first_stage, downsample_in_bottleneck, .. } = plain;
-            Arguments { act: None, downsample_in_first_stage, downsample_in_bottleneck, ..*arguments }
-        }
-        Family::ResNetCifar => Arguments { act: None, max_pool: false, ..*arguments },
-        // Its own activation, written out.
-        Family::EfficientNetLite => Arguments { act: arguments.act.filter(|act| *act != Unary::Clip { min: 0.0, max: 6.0 }), ..*arguments },
-    };
+    let left = (family.left_out)(arguments);
     let asked = [
         ("the activation", left.act.is_some()),
         ("max pooling", left.max_pool),
@@ -212,7 +203,7 @@ fn supported(family: Family, arguments: &Arguments) -> Result<(), ArchError> {
     if asked.is_empty() {
         return Ok(());
     }
-    let (name, asked) = (family.name(), asked.join(" and "));
+    let (name, asked) = (family.name, asked.join(" and "));
     Err(ArchError::Unsupported(format!(
         "config.json asks for another network than is built here of {name}: {asked}; export the model to ONNX"
     )))
@@ -363,9 +354,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::arch::{efficientnet_lite, resnet, resnet_cifar, resnet_hf};
 
     fn of(config: &Value) -> Result<Arguments, String> {
-        read(Family::ResNet, Some(config), false).map_err(|e| e.to_string())
+        read(&resnet::FAMILY, Some(config), false).map_err(|e| e.to_string())
     }
 
     fn timm_of(arguments: &Value) -> Result<Arguments, String> {
@@ -383,7 +375,7 @@ mod tests {
         let asked = timm_of(&json!({"act_layer": "silu", "global_pool": "max", "output_stride": 16}));
         assert_eq!(asked, Ok(Arguments { act: Some(Unary::Silu), max_pool: true, output_stride: 16, ..Arguments::default() }));
         let hf = json!({"model_type": "resnet", "hidden_act": "gelu", "downsample_in_bottleneck": true, "depths": [1], "torch_dtype": "float32"});
-        let read = read(Family::ResNetHf, Some(&hf), false).expect("read");
+        let read = read(&resnet_hf::FAMILY, Some(&hf), false).expect("read");
         assert_eq!((read.act, read.downsample_in_bottleneck), (Some(Unary::Gelu { tanh: false }), true));
     }
 
@@ -418,18 +410,18 @@ mod tests {
             assert!(text.contains(wanted), "{config}: {text}");
         }
         // The user's word for the architecture is one for what is not known, and for nothing that is.
-        let named = |config: &Value| read(Family::ResNet, Some(config), true);
+        let named = |config: &Value| read(&resnet::FAMILY, Some(config), true);
         assert!(named(&json!({"num_classes": 10, "act": "silu"})).is_ok());
         assert!(named(&json!({"architecture": "x", "model_args": {"aa_layer": "blurpool"}})).is_err());
         assert!(named(&json!({"model_type": "resnet", "auto_map": {}})).is_err());
         // What one family has, another may not have.
         let asked = json!({"architecture": "x", "model_args": {"output_stride": 16}});
-        assert!(read(Family::ResNetCifar, Some(&asked), false).is_err());
+        assert!(read(&resnet_cifar::FAMILY, Some(&asked), false).is_err());
         let asked = json!({"architecture": "x", "model_args": {"act_layer": "silu"}});
-        let told = read(Family::EfficientNetLite, Some(&asked), false).expect_err("refused").to_string();
+        let told = read(&efficientnet_lite::FAMILY, Some(&asked), false).expect_err("refused").to_string();
         assert!(told.contains("efficientnet-lite: the activation;"), "{told}");
         // Its own, written out.
         let asked = json!({"architecture": "x", "model_args": {"act_layer": "relu6"}});
-        assert!(read(Family::EfficientNetLite, Some(&asked), false).is_ok());
+        assert!(read(&efficientnet_lite::FAMILY, Some(&asked), false).is_ok());
     }
 }

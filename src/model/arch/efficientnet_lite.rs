@@ -4,18 +4,41 @@
 //! a stage begins where the number of output channels changes, which holds at every width. Padding is TensorFlow's SAME.
 
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Built, Shapes};
+use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
 use crate::graph::{NodeId, Op, Unary};
+use crate::model::{ChannelOrder, Preprocessing};
 
 const STRIDES: [usize; 7] = [1, 2, 2, 2, 1, 2, 1];
-const RELU6: Op = Op::Unary(Unary::Clip { min: 0.0, max: 6.0 });
+const CLIP6: Unary = Unary::Clip { min: 0.0, max: 6.0 };
+const RELU6: Op = Op::Unary(CLIP6);
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2]) -> Result<Built, ArchError> {
+pub(super) static FAMILY: Family = Family {
+    name: "efficientnet-lite",
+    about: "EfficientNet-Lite 0 to 4, TensorFlow's padding",
+    usual_size: [224, 224],
+    preprocessing: || {
+        Some(Preprocessing {
+            mean: [127.0 / 255.0; 3],
+            std: [128.0 / 255.0; 3],
+            order: ChannelOrder::Rgb,
+            from: "EfficientNet-Lite: (value - 127) / 128".into(),
+        })
+    },
+    is_called: |name| name.starts_with("efficientnet-lite") || name.starts_with("tf-efficientnet-lite"),
+    stems: &[],
+    within: &[],
+    shows: |shapes| if shapes.contains_key("_conv_stem.weight") { Likeness::Yes } else { Likeness::No },
+    // Its own activation may be written out.
+    left_out: |asked| Arguments { act: asked.act.filter(|act| *act != CLIP6), ..*asked },
+    build,
+};
+
+fn build(shapes: &Shapes, size: [usize; 2], _: &Arguments) -> Result<Built, ArchError> {
     if shapes.keys().any(|name| name.contains("._se_")) {
         let what = "the file has squeeze-and-excitation tensors: an EfficientNet, not EfficientNet-Lite; export it to ONNX";
         return Err(ArchError::Unsupported(what.into()));
     }
-    let (mut net, input) = Layers::new("efficientnet-lite", shapes, "_conv_stem.weight", size, 1e-3)?;
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, "_conv_stem.weight", size, 1e-3)?;
     let mut x = unit(&mut net, "_conv_stem", "_bn0", input, 2, Groups::One)?;
     x = net.add("_relu0", RELU6, &[x])?;
     let blocks = count(shapes, "_blocks.");

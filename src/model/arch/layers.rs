@@ -21,6 +21,8 @@ pub(super) enum Groups {
 pub(super) enum Padding {
     /// Half the kernel on every side, as PyTorch models do.
     Half,
+    /// None.
+    Valid,
     /// TensorFlow's SAME: as little as possible, the odd one below and on the right.
     SameUpper,
 }
@@ -130,6 +132,7 @@ impl<'a> Layers<'a> {
         let size = self.size(x);
         let along = |i: usize| match padding {
             Padding::Half => (kernel[i] / 2, kernel[i] / 2),
+            Padding::Valid => (0, 0),
             Padding::SameUpper => {
                 let reach = size[i].div_ceil(stride).saturating_sub(1) * stride + kernel[i];
                 let total = reach.saturating_sub(size[i]);

@@ -4,12 +4,65 @@
 //! 3x3 convolution, as in torchvision. Blocks are basic (two convolutions) or bottlenecks (three), by their tensors.
 
 use super::layers::{Groups, Layers, Padding, stages};
-use super::{ArchError, Arguments, Built, Shapes};
+use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
 use crate::graph::{NodeId, Unary};
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+pub(super) static FAMILY: Family = Family {
+    name: "resnet",
+    about: "ResNet, ResNeXt and Wide ResNet under torchvision's and timm's names; pooling follows the stem",
+    usual_size: [224, 224],
+    preprocessing: || None,
+    is_called: |name| ["resnet", "resnext", "wide-resnet"].iter().any(|stem| name.strip_prefix(stem).is_some_and(is_plain)),
+    stems: &["wide-resnet", "resnext", "resnet"],
+    within: &[],
+    shows: |shapes| match stem(shapes) {
+        Some(stem) if stem.kernel == 7 => Likeness::Yes,
+        Some(stem) if stem.fits_both() => Likeness::Perhaps,
+        _ => Likeness::No,
+    },
+    left_out: |asked| Arguments { act: None, max_pool: false, output_stride: Arguments::default().output_stride, ..*asked },
+    build,
+};
+
+/// What tells a ResNet for small images from one for large ones: their tensors have the same names.
+pub(super) struct Stem {
+    /// Side of the first convolution.
+    pub kernel: usize,
+    four_stages: bool,
+    downsample: bool,
+}
+
+impl Stem {
+    /// Whether only a person can say which of the two it is.
+    pub(super) fn fits_both(&self) -> bool {
+        self.kernel == 3 && self.four_stages && self.downsample
+    }
+}
+
+/// Of tensors with a ResNet's names.
+pub(super) fn stem(shapes: &Shapes) -> Option<Stem> {
+    let stem = shapes.get("conv1.weight").filter(|_| shapes.keys().any(|name| name.starts_with("layer1.0.")))?;
+    Some(Stem {
+        kernel: stem.get(2).copied().unwrap_or(0),
+        four_stages: shapes.keys().any(|name| name.starts_with("layer4.")),
+        downsample: shapes.keys().any(|name| name.contains(".downsample.")),
+    })
+}
+
+/// Whether what follows `resnet` names one of the plain networks (`50`, `50-32x4d`, `50-2`, and a tag behind a dot): `50d`, `50-gn` and their
+/// like compute something else.
+fn is_plain(rest: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let name = rest.split_once('.').map_or(rest, |(name, _)| name);
+    let (depth, width) = name.split_once('-').unwrap_or((name, "2"));
+    let groups =
+        width.strip_suffix('d').and_then(|width| width.split_once('x')).is_some_and(|(groups, width)| digits(groups) && digits(width));
+    name.is_empty() || (digits(depth) && (width == "2" || groups))
+}
+
+fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
     let act = arguments.activation();
-    let (mut net, input) = Layers::new("resnet", shapes, "conv1.weight", size, 1e-5)?;
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, "conv1.weight", size, 1e-5)?;
     let mut x = net.conv("conv1", input, 2, Groups::One, Padding::Half)?;
     x = net.norm("bn1", x)?;
     x = net.act("relu", act, x)?;

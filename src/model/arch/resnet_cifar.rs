@@ -5,12 +5,34 @@
 //! half behind the old ones. Else it is a 1x1 convolution with a batch norm (`shortcut.0` or `downsample.0`).
 
 use super::layers::{Groups, Layers, Padding, stages};
-use super::{ArchError, Arguments, Built, Shapes};
+use super::resnet::stem;
+use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
 use crate::graph::{NodeId, Op, Unary};
+
+pub(super) static FAMILY: Family = Family {
+    name: "resnet-cifar",
+    about: "ResNet for small images: a 3x3 stem, and no pooling after it",
+    usual_size: [32, 32],
+    preprocessing: || None,
+    is_called: |name| {
+        let published = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"];
+        name.starts_with("resnet-cifar") || published.contains(&name)
+    },
+    stems: &["resnet-cifar-", "resnet"],
+    within: &["resnet"],
+    shows: |shapes| match stem(shapes) {
+        None => Likeness::No,
+        Some(stem) if stem.fits_both() => Likeness::Perhaps,
+        Some(stem) if stem.kernel == 7 => Likeness::No,
+        Some(_) => Likeness::Yes,
+    },
+    left_out: |asked| Arguments { act: None, max_pool: false, ..*asked },
+    build,
+};
 
 pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
     let act = arguments.activation();
-    let (mut net, input) = Layers::new("resnet-cifar", shapes, "conv1.weight", size, 1e-5)?;
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, "conv1.weight", size, 1e-5)?;
     let mut x = net.conv("conv1", input, 1, Groups::One, Padding::Half)?;
     x = net.norm("bn1", x)?;
     x = net.act("relu", act, x)?;

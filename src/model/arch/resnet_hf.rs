@@ -1,15 +1,34 @@
 //! ResNet under the names of Hugging Face Transformers (`ResNetModel`, `ResNetForImageClassification`).
 
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Arguments, Built, Shapes};
+use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
 use crate::graph::{NodeId, Unary};
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+pub(super) static FAMILY: Family = Family {
+    name: "resnet-hf",
+    about: "ResNet under Hugging Face Transformers' names",
+    usual_size: [224, 224],
+    preprocessing: || None,
+    is_called: |_| false,
+    stems: &[],
+    within: &["resnet"],
+    shows: |shapes| {
+        let stem = shapes.keys().any(|name| name.ends_with("embedder.embedder.convolution.weight"));
+        if stem { Likeness::Yes } else { Likeness::No }
+    },
+    left_out: |asked| {
+        let Arguments { downsample_in_first_stage, downsample_in_bottleneck, .. } = Arguments::default();
+        Arguments { act: None, downsample_in_first_stage, downsample_in_bottleneck, ..*asked }
+    },
+    build,
+};
+
+fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
     let act = arguments.activation();
     // The base model saved on its own has no `resnet.` in front.
     let base = if shapes.keys().any(|name| name.starts_with("resnet.")) { "resnet." } else { "" };
     let stem = format!("{base}embedder.embedder");
-    let (mut net, input) = Layers::new("resnet-hf", shapes, &format!("{stem}.convolution.weight"), size, 1e-5)?;
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, &format!("{stem}.convolution.weight"), size, 1e-5)?;
     let mut x = unit(&mut net, &stem, input, 2)?;
     x = net.act(&format!("{stem}.activation"), act, x)?;
     x = net.stem_pool(&format!("{base}embedder.pooler"), x)?;

@@ -60,9 +60,9 @@ fn names_that_describe_nothing_are_refused() {
 #[test]
 fn families_are_known_by_their_tensors() {
     let cifar = resnet_cifar::shapes(&[4, 8, 16], 1, 3).expect("shapes");
-    assert_eq!(choose(&cifar, None).expect("chosen"), Family::ResNetCifar);
-    assert_eq!(choose(&bottlenecks(1), None).expect("chosen"), Family::ResNet);
-    assert_eq!(choose(&bottlenecks(1), Some(Hint::File("resnet50"))).expect("chosen"), Family::ResNet);
+    assert_eq!(choose(&cifar, None).expect("chosen"), &resnet_cifar::FAMILY);
+    assert_eq!(choose(&bottlenecks(1), None).expect("chosen"), &resnet::FAMILY);
+    assert_eq!(choose(&bottlenecks(1), Some(Hint::File("resnet50"))).expect("chosen"), &resnet::FAMILY);
     assert!(matches!(choose(&bottlenecks(1), Some(Hint::File("vit"))), Err(ArchError::Unknown { .. })));
     assert!(matches!(choose(&Shapes::from([("x".into(), vec![1])]), None), Err(ArchError::NotRecognised { .. })));
     // Names of networks that compute something else with tensors of the same names.
@@ -74,16 +74,16 @@ fn families_are_known_by_their_tensors() {
     for plain in
         ["resnet", "resnet18.a1_in1k", "resnext50_32x4d", "resnext101_32x16d.fb_swsl", "wide_resnet50_2", "wide_resnet101_2.tv_in1k"]
     {
-        assert_eq!(choose(&bottlenecks(1), Some(Hint::File(plain))).expect("chosen"), Family::ResNet, "{plain}");
+        assert_eq!(choose(&bottlenecks(1), Some(Hint::File(plain))).expect("chosen"), &resnet::FAMILY, "{plain}");
     }
     let mut small_stem = bottlenecks(1);
     small_stem.insert("conv1.weight".into(), vec![8, 3, 3, 3]);
-    assert!(matches!(choose(&small_stem, None), Err(ArchError::Ambiguous)));
+    assert!(matches!(choose(&small_stem, None), Err(ArchError::Ambiguous { .. })));
 }
 
 #[test]
 fn torchvision_bottlenecks_and_groups_are_read_off_the_shapes() {
-    let built = from_shapes(Family::ResNet, &bottlenecks(4), [64, 64], &Arguments::default()).expect("built");
+    let built = from_shapes(&resnet::FAMILY, &bottlenecks(4), [64, 64], &Arguments::default()).expect("built");
     assert!(built.description.starts_with("ResNeXt-14"), "{}", built.description);
     let graph = built.graph;
     let grouped = graph.find("layer2.0.conv2").map(|id| graph.node(id).clone()).expect("there");
@@ -94,7 +94,7 @@ fn torchvision_bottlenecks_and_groups_are_read_off_the_shapes() {
     let mut headless = bottlenecks(1);
     take(&mut headless, "fc.weight");
     take(&mut headless, "fc.bias");
-    let graph = from_shapes(Family::ResNet, &headless, [64, 64], &Arguments::default()).expect("built").graph;
+    let graph = from_shapes(&resnet::FAMILY, &headless, [64, 64], &Arguments::default()).expect("built").graph;
     assert_eq!(graph.node(graph.output()).shape.at(1), [1, 256]);
 }
 
@@ -106,7 +106,7 @@ fn every_missing_tensor_is_listed_at_once() {
     }
     shapes.insert("layer2.0.conv2.kernel".into(), vec![1]);
     // A linear layer may lack its bias.
-    match from_shapes(Family::ResNet, &shapes, [64, 64], &Arguments::default()).expect_err("tensors are missing") {
+    match from_shapes(&resnet::FAMILY, &shapes, [64, 64], &Arguments::default()).expect_err("tensors are missing") {
         ArchError::Tensors { missing, wrong, unused, .. } => {
             assert_eq!(unused, ["layer2.0.conv2.kernel"]);
             assert_eq!(missing, ["bn1.running_var", "layer2.0.conv2.weight", "layer4.0.bn3.bias", "fc.bias"]);
@@ -120,12 +120,15 @@ fn every_missing_tensor_is_listed_at_once() {
 fn a_wrong_shape_is_named_with_both_shapes() {
     let mut shapes = bottlenecks(1);
     shapes.insert("layer3.0.bn1.bias".into(), vec![7]);
-    let text = from_shapes(Family::ResNet, &shapes, [64, 64], &Arguments::default()).expect_err("misfit").to_string();
+    let text = from_shapes(&resnet::FAMILY, &shapes, [64, 64], &Arguments::default()).expect_err("misfit").to_string();
     assert!(text.contains("layer3.0.bn1.bias is [7], expected [32]"), "{text}");
     for bad in [vec![8, 5, 3, 3], vec![8], vec![8, 8, 0, 3], vec![0, 8, 3, 3]] {
         let mut shapes = bottlenecks(1);
         shapes.insert("layer1.0.conv2.weight".into(), bad.clone());
-        assert!(matches!(from_shapes(Family::ResNet, &shapes, [64, 64], &Arguments::default()), Err(ArchError::Tensors { .. })), "{bad:?}");
+        assert!(
+            matches!(from_shapes(&resnet::FAMILY, &shapes, [64, 64], &Arguments::default()), Err(ArchError::Tensors { .. })),
+            "{bad:?}"
+        );
     }
 }
 
@@ -156,5 +159,65 @@ fn a_name_of_another_depth_is_refused() {
     ] {
         let told = same_depth(name, "--arch", &built(of));
         assert_eq!(told.is_ok(), fits, "{name}: {told:?}");
+    }
+}
+
+/// torchvision's VGG with one convolution before each of five poolings; `norms`: each with a batch norm.
+fn vgg(norms: bool) -> Shapes {
+    let mut shapes = Shapes::new();
+    let (mut at, mut from) = (0, 3);
+    for width in [4, 4, 4, 4, 8] {
+        shapes.insert(format!("features.{at}.weight"), vec![width, from, 3, 3]);
+        shapes.insert(format!("features.{at}.bias"), vec![width]);
+        if norms {
+            norm(&mut shapes, &format!("features.{}", at + 1), width);
+        }
+        // Activation and pooling have a number each.
+        at += if norms { 4 } else { 3 };
+        from = width;
+    }
+    for (layer, out, input) in [(0, 12, 8 * 49), (3, 10, 12), (6, 5, 10)] {
+        shapes.insert(format!("classifier.{layer}.weight"), vec![out, input]);
+        shapes.insert(format!("classifier.{layer}.bias"), vec![out]);
+    }
+    shapes
+}
+
+#[test]
+fn a_vggs_poolings_are_read_off_the_numbers_of_its_layers() {
+    let build = |shapes: &Shapes, side| from_shapes(&vgg::FAMILY, shapes, [side; 2], &Arguments::default());
+    for norms in [false, true] {
+        let shapes = vgg(norms);
+        assert_eq!(choose(&shapes, None).expect("chosen"), &vgg::FAMILY);
+        let built = build(&shapes, 224).expect("built");
+        assert_eq!(built.description, "VGG-8, torchvision names");
+        let poolings = built.graph.nodes().iter().filter(|node| matches!(node.op, Op::MaxPool(_))).count();
+        assert_eq!((poolings, unused(&built.graph, &shapes)), (5, Vec::<String>::new()));
+        // Another size leaves other maps for the classifier.
+        let told = build(&shapes, 256).expect_err("refused").to_string();
+        assert!(told.contains("224x224") && told.contains("256x256 make 8x8"), "{told}");
+    }
+    let mut further = vgg(false);
+    let last = further.remove("features.12.weight").expect("the last convolution");
+    further.insert("features.14.weight".into(), last);
+    let told = build(&further, 224).expect_err("refused").to_string();
+    assert!(told.contains("between `features.11` and `features.14`"), "{told}");
+    for (name, known) in
+        [("vgg16", true), ("vgg16_bn.tv_in1k", true), ("VGG19", true), ("vgg", true), ("vgg16_gn", false), ("repvgg_a0", false)]
+    {
+        assert_eq!(Family::named(name).is_ok(), known, "{name}");
+    }
+    assert!(same_depth("vgg16_bn", "--arch", &build(&vgg(true), 224).expect("built")).is_err());
+}
+
+/// What a user is told can be read is what can be read.
+#[test]
+fn every_family_is_in_the_documents() {
+    let documents = include_str!("../../../docs/usage.md");
+    for family in FAMILIES {
+        let row = format!("| `{}` | {} |", family.name, family.about);
+        assert!(documents.contains(&row), "docs/usage.md lacks the row {row}");
+        assert_eq!(Family::named(family.name).expect("known by its own name"), family);
+        assert!(family.within.iter().all(|other| FAMILIES.iter().any(|family| family.name == *other)), "{family:?}");
     }
 }

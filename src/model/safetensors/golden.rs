@@ -41,7 +41,16 @@ fn tensors(path: &Path) -> (Tensor, Vec<f32>) {
 #[test]
 fn residual_networks_answer_as_the_libraries_that_defined_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/arch");
-    for name in ["torchvision-basic", "torchvision-grouped", "hugging-face-basic", "hugging-face-bottleneck"] {
+    let names = [
+        "torchvision-basic",
+        "torchvision-grouped",
+        "torchvision-vgg",
+        "torchvision-vgg-norms",
+        "timm-vgg",
+        "hugging-face-basic",
+        "hugging-face-bottleneck",
+    ];
+    for name in names {
         let (input, expected) = tensors(&folder.join(format!("{name}.io.safetensors")));
         let path = folder.join(format!("{name}.safetensors"));
         let contents = std::fs::read(&path).expect("golden file").into();

@@ -1,17 +1,21 @@
-"""Small ResNets of torchvision and Hugging Face Transformers, with what they answer.
+"""Small ResNets and VGGs of torchvision, timm and Hugging Face Transformers, with what they answer.
 
-    pip install torch torchvision transformers safetensors
+    pip install torch torchvision timm transformers safetensors
     python make.py
 
 Writes, beside itself, NAME.safetensors (weights, as the libraries name them) and NAME.io.safetensors (`input`, `output`).
-Written with torch 2.15.0, torchvision 0.29.2 and transformers 5.23.0.
+Written with torch 2.15.0, torchvision 0.29.2, timm 1.0.31 and transformers 5.23.0.
 """
 
 import pathlib
 
 import torch
 from safetensors.torch import save_file
+from timm.layers import ClassifierHead
+from timm.models.vgg import VGG as TimmVGG
+from timm.models.vgg import ConvMlp
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.models.vgg import VGG, make_layers
 from transformers import ResNetConfig, ResNetForImageClassification
 
 HERE = pathlib.Path(__file__).parent
@@ -71,7 +75,28 @@ def stem(model, width):
     return model
 
 
+# Three poolings, so that 56x56 pixels leave the 7x7 of a VGG.
+VGG_LAYERS = [4, "M", 6, 6, "M", 8, "M"]
+
+
+def torchvision_vgg(norms):
+    model = VGG(make_layers(VGG_LAYERS, batch_norm=norms), num_classes=5, init_weights=False)
+    model.classifier[0], model.classifier[3] = torch.nn.Linear(8 * 49, 12), torch.nn.Linear(12, 10)
+    model.classifier[6] = torch.nn.Linear(10, 5)
+    return model
+
+
+def timm_vgg():
+    model = TimmVGG(VGG_LAYERS, num_classes=5, norm_layer=torch.nn.BatchNorm2d)
+    model.pre_logits = ConvMlp(8, 12, 7)
+    model.head = ClassifierHead(12, 5)
+    return model
+
+
 if __name__ == "__main__":
+    save("torchvision-vgg", torchvision_vgg(False), (56, 56))
+    save("torchvision-vgg-norms", torchvision_vgg(True), (56, 56))
+    save("timm-vgg", timm_vgg(), (56, 56))
     save("torchvision-basic", stem(torchvision_resnet(BasicBlock), 4), (33, 48))
     save("torchvision-grouped", stem(torchvision_resnet(Bottleneck, groups=2, width_per_group=32), 8), (48, 33))
     for kind in ["basic", "bottleneck"]:

@@ -1,0 +1,110 @@
+//! VGG under torchvision's and timm's names, with batch norms or without.
+//!
+//! Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (arXiv 1409.1556). `features` is one list of
+//! convolutions, activations and poolings, numbered through: where the number of a convolution is one more than it would be without, a
+//! pooling stands before it. The last convolution is followed by one too. The classifier is three linear layers on 7x7 maps, in timm
+//! convolutions of 7x7 and 1x1.
+
+use super::layers::{Groups, Layers, Padding};
+use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
+use crate::graph::{NodeId, Op, Shape, Window};
+
+pub(super) static FAMILY: Family = Family {
+    name: "vgg",
+    about: "VGG under torchvision's and timm's names",
+    usual_size: [224, 224],
+    preprocessing: || None,
+    is_called: |name| {
+        let depth = name.strip_prefix("vgg").map(|rest| rest.split_once('.').map_or(rest, |(depth, _)| depth));
+        depth.is_some_and(|depth| ["11", "13", "16", "19"].contains(&depth.strip_suffix("-bn").unwrap_or(depth)))
+    },
+    stems: &["vgg"],
+    within: &[],
+    shows: |shapes| {
+        let head = ["classifier.0.weight", "pre_logits.fc1.weight"].iter().any(|name| shapes.contains_key(*name));
+        if head && shapes.contains_key("features.0.weight") && !shapes.contains_key("features.0.0.weight") {
+            Likeness::Yes
+        } else {
+            Likeness::No
+        }
+    },
+    left_out: |asked| Arguments { act: None, ..*asked },
+    build,
+};
+
+/// Height and width of the maps that the classifier takes.
+const LAST: usize = 7;
+
+fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
+    let act = arguments.activation();
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, "features.0.weight", size, 1e-5)?;
+    let mut x = input;
+    let (mut next, mut convolutions) = (0, 0);
+    for i in convolution_numbers(shapes) {
+        if i == next + 1 {
+            x = halved(&mut net, &format!("features.{next}"), x)?;
+        } else if i != next {
+            let what = format!(
+                "what stands between `features.{next}` and `features.{i}` is no single pooling: this is another network than a VGG; export it to ONNX"
+            );
+            return Err(ArchError::Unsupported(what));
+        }
+        x = net.conv(&format!("features.{i}"), x, 1, Groups::One, Padding::Half)?;
+        let normed = net.has(&format!("features.{}.running_mean", i + 1));
+        if normed {
+            x = net.norm(&format!("features.{}", i + 1), x)?;
+        }
+        next = i + if normed { 3 } else { 2 };
+        x = net.act(&format!("features.{}", next - 1), act, x)?;
+        convolutions += 1;
+    }
+    x = halved(&mut net, &format!("features.{next}"), x)?;
+    if net.is_whole() && net.size(x) != [LAST; 2] {
+        // The libraries average larger maps, each in its own way.
+        let [height, width] = net.size(x);
+        return Err(ArchError::Unsupported(format!(
+            "a VGG's classifier takes maps of {LAST}x{LAST}, as images of 224x224 make them; images of {}x{} make {height}x{width}: certify it with \
+             images of the first size, or export it to ONNX at its own",
+            size[0], size[1]
+        )));
+    }
+    let of_timm = net.has("pre_logits.fc1.weight");
+    if of_timm {
+        for (i, name) in ["pre_logits.fc1", "pre_logits.fc2"].into_iter().enumerate() {
+            x = net.conv(name, x, 1, Groups::One, Padding::Valid)?;
+            x = net.act(&format!("pre_logits.act{}", i + 1), act, x)?;
+        }
+        x = net.pool("head.global_pool", false, x)?;
+        if shapes.keys().any(|name| name.starts_with("head.fc.")) {
+            x = net.linear("head.fc", x)?;
+        }
+    } else {
+        let flat = net.channels(x) * LAST * LAST;
+        x = net.add("flatten", Op::Reshape { shape: Shape::batched(&[flat]) }, &[x])?;
+        for (name, activation) in [("classifier.0", "classifier.1"), ("classifier.3", "classifier.4")] {
+            x = net.linear(name, x)?;
+            x = net.act(activation, act, x)?;
+        }
+        if shapes.keys().any(|name| name.starts_with("classifier.6.")) {
+            x = net.linear("classifier.6", x)?;
+        }
+    }
+    let library = if of_timm { "timm" } else { "torchvision" };
+    Ok(Built { graph: net.finish(x)?, description: format!("VGG-{}, {library} names", convolutions + 3) })
+}
+
+/// The numbers of the convolutions in `features`, in order: weights of four axes.
+fn convolution_numbers(shapes: &Shapes) -> Vec<usize> {
+    let number = |(name, shape): (&String, &Vec<usize>)| {
+        let number = name.strip_prefix("features.")?.strip_suffix(".weight")?;
+        (shape.len() == 4).then(|| number.parse::<usize>().ok()).flatten()
+    };
+    let mut numbers: Vec<usize> = shapes.iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// The greatest of every 2x2.
+fn halved(net: &mut Layers, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
+    net.add(name, Op::MaxPool(Window { kernel: [2, 2], stride: [2, 2], pads: [0; 4], dilation: [1, 1] }), &[x])
+}
