@@ -1,10 +1,11 @@
 //! Runs a [`Graph`]: forward, and a reverse pass of our own.
 //!
 //! Tensors are candle's; every gradient is ours (`backward`), because candle's are wrong or missing for the
-//! operators that pretrained networks are made of. On the CPU the heavy operators are kernels on slices (`kernels/`),
-//! elsewhere everything is composed of tensor operations (`composed`). `device` says where and in what numbers.
+//! operators that pretrained networks are made of. There are two backends (`backend`): on the CPU the heavy operators are kernels on slices
+//! (`kernels/`), elsewhere everything is composed of tensor operations (`composed`). `device` says where and in what numbers.
 //! The reverse pass starts at the output and goes no deeper than the deepest parameter that trains.
 
+mod backend;
 mod backward;
 mod composed;
 mod device;
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 use crate::graph::{Binary, Graph, Node, NodeId, Op, Role, SlotId, Unary};
 
+use backend::Backend;
 pub use device::{Choice, Compute, DeviceError, Precision};
 pub(crate) use kernels::View;
 use parts::{Gradient, Part};
@@ -97,25 +99,7 @@ pub struct Recording {
     needs: Vec<bool>,
     clamps: Vec<Option<Clamp>>,
     batch: usize,
-    path: Path,
-}
-
-/// What computes the operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Path {
-    /// Our kernels, on the CPU.
-    Kernels,
-    /// Tensor operations, on any device; `half`: in mixed precision.
-    Composed { half: bool },
-}
-
-impl Path {
-    fn of(weights: &Weights, input: &Tensor) -> Self {
-        match (input.device(), weights.1) {
-            (Device::Cpu, DType::F32 | DType::F64) => Self::Kernels,
-            (_, dtype) => Self::Composed { half: dtype == DType::BF16 },
-        }
-    }
+    backend: &'static dyn Backend,
 }
 
 /// Numbers that an operator keeps for its gradient, beside inputs and output.
@@ -139,15 +123,22 @@ enum Saved {
 
 /// Forward, keeping what [`Recording::backward`] needs. `trains` has one entry per slot.
 pub fn record(graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
-    record_by(Path::of(weights, input), graph, weights, trains, norm, input)
+    record_by(backend::of(weights, input), graph, weights, trains, norm, input)
 }
 
-fn record_by(path: Path, graph: &Graph, weights: &Weights, trains: &[bool], norm: Norm, input: &Tensor) -> Result<Recording, ExecError> {
+fn record_by(
+    backend: &'static dyn Backend,
+    graph: &Graph,
+    weights: &Weights,
+    trains: &[bool],
+    norm: Norm,
+    input: &Tensor,
+) -> Result<Recording, ExecError> {
     let nodes = graph.nodes();
     let n = input.dims().first().copied().unwrap_or(0);
     check_input(graph, input, n)?;
     let needs = needs_gradient(graph, trains);
-    let fuses = path == Path::Kernels;
+    let fuses = backend.fuses();
     let clamps = if fuses { clamps(graph) } else { vec![None; nodes.len()] };
     let keep = if fuses { kept_values(graph, &needs, &clamps) } else { all_values(graph, &needs) };
     let last_use = last_uses(graph);
@@ -177,11 +168,7 @@ fn record_by(path: Path, graph: &Graph, weights: &Weights, trains: &[bool], norm
                 let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|id| values[id.0].as_ref()).collect();
                 let named = |source| ExecError::at(node, source);
                 let shape = node.shape.at(n);
-                let computed = match path {
-                    Path::Kernels => forward::compute(&node.op, &inputs, &shape, norm, clamps[i], needs[i]),
-                    Path::Composed { half } => composed::compute(&node.op, &inputs, &shape, norm, half),
-                };
-                let (value, extra) = computed.map_err(named)?;
+                let (value, extra) = backend.forward(&node.op, &inputs, &shape, norm, clamps[i], needs[i]).map_err(named)?;
                 if let Saved::Statistics { mean, variance, batch: true } = &extra {
                     running.extend(forward::moved_statistics(graph, node, &inputs, mean, variance).map_err(named)?);
                 }
@@ -197,7 +184,7 @@ fn record_by(path: Path, graph: &Graph, weights: &Weights, trains: &[bool], norm
         }
     }
     let output = values[graph.output().0].clone().ok_or(ExecError::NoOutput)?;
-    Ok(Recording { output, running, values, saved, needs, clamps, batch: n, path })
+    Ok(Recording { output, running, values, saved, needs, clamps, batch: n, backend })
 }
 
 impl Recording {
@@ -207,7 +194,7 @@ impl Recording {
         let mut gradients: Vec<Gradient> = nodes.iter().map(|_| Gradient::default()).collect();
         let mut by_slot: Vec<Gradient> = graph.slots().iter().map(|_| Gradient::default()).collect();
         let d_output = d_output.to_device(self.output.device())?.to_dtype(self.output.dtype())?.contiguous()?;
-        gradients[graph.output().0].add(self.path, d_output)?;
+        gradients[graph.output().0].add(self.backend, d_output)?;
         for (i, node) in nodes.iter().enumerate().rev() {
             // A clamped node has no value of its own: the gradient of both is taken at its place.
             let mut at = i;
@@ -218,12 +205,12 @@ impl Recording {
                 continue;
             }
             let value = self.values[at].take();
-            let Some(gradient) = gradients[i].take(self.path, &node.shape.at(self.batch))?.filter(|_| self.needs[i]) else { continue };
+            let Some(gradient) = gradients[i].take(self.backend, &node.shape.at(self.batch))?.filter(|_| self.needs[i]) else { continue };
             if let Op::Param(slot) = node.op {
-                by_slot[slot.0].add(self.path, gradient)?;
+                by_slot[slot.0].add(self.backend, gradient)?;
                 continue;
             }
-            if self.path == Path::Kernels
+            if self.backend.fuses()
                 && let Some(part) = Part::of(&node.op, &gradient)?
             {
                 gradients[node.inputs[0].0].add_part(part);
@@ -240,26 +227,18 @@ impl Recording {
                 wanted: &wanted,
                 clamp: self.clamps[i],
             };
-            let found = match self.path {
-                Path::Kernels => backward::gradients(&node.op, &step, &gradient),
-                Path::Composed { half } => composed::gradients(&node.op, &step, &gradient, half),
-            };
-            let found = found.map_err(|source| ExecError::at(node, source))?;
+            let found = self.backend.gradients(&node.op, &step, &gradient).map_err(|source| ExecError::at(node, source))?;
             for (id, gradient) in node.inputs.iter().zip(found) {
                 if let Some(gradient) = gradient
                     && self.needs[id.0]
                 {
-                    let gradient = match (self.path, &nodes[id.0].op) {
-                        (Path::Composed { half: true }, Op::Param(_)) => gradient.to_dtype(DType::F32)?,
-                        (Path::Composed { half: true }, _) => gradient.to_dtype(DType::BF16)?,
-                        _ => gradient,
-                    };
-                    gradients[id.0].add(self.path, gradient)?;
+                    let gradient = self.backend.handed_on(gradient, &nodes[id.0].op)?;
+                    gradients[id.0].add(self.backend, gradient)?;
                 }
             }
         }
         let slots = by_slot.iter_mut().zip(graph.slots());
-        Ok(slots.map(|(gradient, slot)| gradient.take(self.path, &slot.shape)).collect::<Result<_, _>>()?)
+        Ok(slots.map(|(gradient, slot)| gradient.take(self.backend, &slot.shape)).collect::<Result<_, _>>()?)
     }
 }
 

@@ -5,10 +5,10 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::Path;
-use super::forward::{by_dtype, same_shape, tensor};
+use super::backend::Backend;
+use super::forward::{by_dtype, tensor};
 use super::kernels::{View, layout};
-use crate::graph::{Binary, Op};
+use crate::graph::Op;
 
 /// The gradient of some places along one axis.
 pub(super) struct Part {
@@ -38,10 +38,9 @@ pub(super) struct Gradient {
 
 impl Gradient {
     /// Adds a gradient of full size.
-    pub(super) fn add(&mut self, path: Path, gradient: Tensor) -> Result<()> {
+    pub(super) fn add(&mut self, backend: &dyn Backend, gradient: Tensor) -> Result<()> {
         self.whole = Some(match self.whole.take() {
-            Some(sum) if path == Path::Kernels => same_shape(Binary::Add, &sum, &gradient.contiguous()?)?,
-            Some(sum) => (sum + gradient)?,
+            Some(sum) => backend.sum(sum, gradient)?,
             None => gradient,
         });
         Ok(())
@@ -53,11 +52,11 @@ impl Gradient {
     }
 
     /// The sum of all, `None` for none; `shape` is that of the value.
-    pub(super) fn take(&mut self, path: Path, shape: &[usize]) -> Result<Option<Tensor>> {
+    pub(super) fn take(&mut self, backend: &dyn Backend, shape: &[usize]) -> Result<Option<Tensor>> {
         let mut parts = std::mem::take(&mut self.parts);
         while let Some(axis) = parts.first().map(|part| part.axis) {
             let (along, others): (Vec<Part>, _) = parts.into_iter().partition(|part| part.axis == axis);
-            self.add(path, together(shape, axis, &along)?)?;
+            self.add(backend, together(shape, axis, &along)?)?;
             parts = others;
         }
         Ok(self.whole.take())

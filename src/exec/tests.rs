@@ -7,7 +7,8 @@ pub(crate) mod suite;
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
-use super::{Norm, Path, Weights, infer, record, record_by, trainable};
+use super::backend::{Composed, Kernels};
+use super::{Backend, Norm, Weights, infer, record, record_by, trainable};
 use crate::graph::{Binary, Dim, Graph, GraphBuilder, Op, Reduce, Role, Shape, Sixteen, Unary};
 use crate::stats::stream::stream;
 use suite::{Case, Suite, window};
@@ -16,17 +17,17 @@ fn checked(section: impl Fn(&mut Suite)) {
     let mut suite = Suite::default();
     section(&mut suite);
     for case in &suite.0 {
-        for (path, device) in places() {
-            check((path, &device), &format!("{}, {path:?} on {:?}", case.name, device.location()), case);
+        for (backend, device) in places() {
+            check((backend, &device), &format!("{}, {backend:?} on {:?}", case.name, device.location()), case);
         }
     }
 }
 
 /// What computes, and where: a card too, in a build for one where there is one.
-fn places() -> Vec<(Path, Device)> {
-    let composed = Path::Composed { half: false };
+fn places() -> Vec<(&'static dyn Backend, Device)> {
+    let composed: &'static dyn Backend = &Composed { half: false };
     #[allow(unused_mut)] // without the feature
-    let mut places = vec![(Path::Kernels, Device::Cpu), (composed, Device::Cpu)];
+    let mut places: Vec<(&'static dyn Backend, Device)> = vec![(&Kernels, Device::Cpu), (composed, Device::Cpu)];
     #[cfg(feature = "cuda")]
     if candle_core::cuda::cudarc::driver::CudaContext::device_count().is_ok_and(|count| count > 0) {
         places.push((composed, Device::new_cuda_with_stream(0).unwrap()));
@@ -35,7 +36,7 @@ fn places() -> Vec<(Path, Device)> {
 }
 
 /// A graph whose input is a constant of the right shape and whose operands are parameters that train.
-fn check((path, device): (Path, &Device), name: &str, case: &Case) {
+fn check((backend, device): (&'static dyn Backend, &Device), name: &str, case: &Case) {
     let Case { operands: shapes, frozen, range: (low, high), norm, .. } = case;
     let trains: Vec<bool> = (0..shapes.len()).map(|i| i + frozen < shapes.len()).collect();
     let graph = case.graph();
@@ -48,7 +49,7 @@ fn check((path, device): (Path, &Device), name: &str, case: &Case) {
     let run = |values: &[Vec<f64>]| -> (super::Recording, Tensor) {
         let tensors = values.iter().zip(shapes).map(|(v, s)| Tensor::from_vec(v.clone(), s.as_slice(), device).unwrap()).collect();
         let weights = Weights(tensors, DType::F64);
-        let recording = record_by(path, &graph, &weights, &trains, *norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let recording = record_by(backend, &graph, &weights, &trains, *norm, &input).unwrap_or_else(|e| panic!("{name}: {e}"));
         let d = Tensor::from_vec(cotangent.clone(), recording.output.dims(), device).unwrap();
         (recording, d)
     };
@@ -85,7 +86,7 @@ fn check((path, device): (Path, &Device), name: &str, case: &Case) {
 #[test]
 #[expect(clippy::float_cmp, reason = "rounded numbers are held exactly")]
 fn rounding_to_two_bytes_passes_its_gradient() {
-    for (path, device) in places() {
+    for (backend, device) in places() {
         // Held exactly, halfway between two (the even one), less than any, beyond all that float16 has.
         for (kind, given, rounded) in [
             (Sixteen::Float16, [1.5_f32, 2049.0, 1e-9, 70000.0], [1.5_f32, 2048.0, 0.0, f32::INFINITY]),
@@ -98,10 +99,10 @@ fn rounding_to_two_bytes_passes_its_gradient() {
             let graph = b.finish(output).unwrap();
             let weights = Weights(vec![Tensor::new(&given, &device).unwrap()], DType::F32);
             let input = Tensor::zeros((1, 1), DType::F32, &device).unwrap();
-            let recording = record_by(path, &graph, &weights, &[true], Norm::Batch, &input).unwrap();
+            let recording = record_by(backend, &graph, &weights, &[true], Norm::Batch, &input).unwrap();
             let found = recording.output.to_vec1::<f32>().unwrap();
             for (found, rounded) in found.iter().zip(rounded) {
-                assert!(*found == rounded || (found - rounded).abs() < f32::MIN_POSITIVE, "{path:?}, {kind:?}: {found} for {rounded}");
+                assert!(*found == rounded || (found - rounded).abs() < f32::MIN_POSITIVE, "{backend:?}, {kind:?}: {found} for {rounded}");
             }
             let d = Tensor::new(&[1.0_f32, 2.0, 3.0, 4.0], &device).unwrap();
             let gradient = recording.backward(&graph, &d).unwrap()[0].as_ref().unwrap().to_vec1::<f32>().unwrap();
@@ -170,7 +171,7 @@ fn the_greater_is_one_of_the_two() {
     let lesser = [f32::MIN, -1e20, 3.0, -1e20, -0.5, f32::NEG_INFINITY, f32::MIN, f32::NAN, f32::NAN];
     let to_a = [0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0];
     let to_b = [1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
-    for ((path, device), dtype) in places().into_iter().flat_map(|place| [DType::F32, DType::F64].map(|dtype| (place.clone(), dtype))) {
+    for ((backend, device), dtype) in places().into_iter().flat_map(|place| [DType::F32, DType::F64].map(|dtype| (place.clone(), dtype))) {
         for (kind, expected, gradients) in [(Binary::Max, greater, [to_a, to_b]), (Binary::Min, lesser, [to_b, to_a])] {
             let mut builder = GraphBuilder::new();
             builder.input("unused", Shape::batched(&[1])).unwrap();
@@ -180,18 +181,18 @@ fn the_greater_is_one_of_the_two() {
             let tensor = |values: &[f32]| Tensor::new(values, &device).unwrap().to_dtype(dtype).unwrap();
             let weights = Weights(vec![tensor(&a), tensor(&b)], dtype);
             let input = Tensor::zeros((1, 1), dtype, &device).unwrap();
-            let recording = record_by(path, &graph, &weights, &[true, true], Norm::Batch, &input).unwrap();
+            let recording = record_by(backend, &graph, &weights, &[true, true], Norm::Batch, &input).unwrap();
             let plain = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
             let same = |found: &[f32], expected: &[f32]| {
                 found.len() == expected.len()
                     && found.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()))
             };
             let found = plain(&recording.output);
-            assert!(same(&found, &expected), "{kind:?}, {path:?}, {dtype:?}: {found:?}");
+            assert!(same(&found, &expected), "{kind:?}, {backend:?}, {dtype:?}: {found:?}");
             let found = recording.backward(&graph, &tensor(&[1.0; 9])).unwrap();
             for (i, (found, expected)) in found.iter().zip(gradients).enumerate() {
                 let found = plain(found.as_ref().unwrap());
-                assert!(same(&found, &expected), "{kind:?}, {path:?}, {dtype:?}, operand {i}: {found:?}");
+                assert!(same(&found, &expected), "{kind:?}, {backend:?}, {dtype:?}, operand {i}: {found:?}");
             }
         }
     }

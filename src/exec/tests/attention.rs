@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
 use super::places;
-use crate::exec::{Norm, Path, Weights, record_by};
+use crate::exec::backend::Kernels;
+use crate::exec::{Backend, Norm, Weights, record_by};
 use crate::graph::{Graph, GraphBuilder, NodeId, Op, Role, Shape, Unary};
 use crate::stats::stream::stream;
 
@@ -22,7 +23,7 @@ fn formula(shapes: [&[usize]; 3], scale: f64) -> Graph {
 }
 
 /// Output and gradients, in f64.
-fn run(graph: &Graph, (path, device): (Path, &Device), kind: DType) -> Vec<Vec<f64>> {
+fn run(graph: &Graph, (backend, device): (&'static dyn Backend, &Device), kind: DType) -> Vec<Vec<f64>> {
     let mut rng = stream(23, 0, "attention");
     let mut draw = |shape: &[usize]| {
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -30,7 +31,7 @@ fn run(graph: &Graph, (path, device): (Path, &Device), kind: DType) -> Vec<Vec<f
     };
     let weights = Weights(graph.slots().iter().map(|slot| draw(&slot.shape)).collect(), kind);
     let input = Tensor::zeros((1, 1), kind, device).unwrap();
-    let recording = record_by(path, graph, &weights, &[true; 3], Norm::Batch, &input).unwrap();
+    let recording = record_by(backend, graph, &weights, &[true; 3], Norm::Batch, &input).unwrap();
     let cotangent = draw(recording.output.dims());
     let output = recording.output.clone();
     let gradients = recording.backward(graph, &cotangent).unwrap();
@@ -49,7 +50,7 @@ fn apart(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
 
 #[test]
 fn agrees_with_its_formula() {
-    let cpu = (Path::Kernels, &Device::Cpu);
+    let cpu: (&'static dyn Backend, &Device) = (&Kernels, &Device::Cpu);
     for tokens in [1, 5, 197] {
         for width in [1, 3, 64] {
             for batch in [1, 3] {
@@ -58,9 +59,9 @@ fn agrees_with_its_formula() {
                 let fused = formula.clone().with_attention(None);
                 assert!(matches!(fused.node(fused.output()).op, Op::Attention { .. }));
                 let exact = run(&formula, cpu, DType::F64);
-                for (path, device) in places() {
-                    let found = apart(&exact, &run(&fused, (path, &device), DType::F64));
-                    assert!(found < 1e-12, "{shape:?}, {path:?}: {found}");
+                for (backend, device) in places() {
+                    let found = apart(&exact, &run(&fused, (backend, &device), DType::F64));
+                    assert!(found < 1e-12, "{shape:?}, {backend:?}: {found}");
                 }
                 let single = apart(&exact, &run(&fused, cpu, DType::F32));
                 assert!(single < 2e-6, "{shape:?}, single precision: {single}");
@@ -72,7 +73,7 @@ fn agrees_with_its_formula() {
 #[test]
 fn same_bits_for_any_number_of_threads() {
     let fused = formula([&[5, 197, 64]; 3], 0.125).with_attention(None);
-    let run = || run(&fused, (Path::Kernels, &Device::Cpu), DType::F32);
+    let run = || run(&fused, (&Kernels, &Device::Cpu), DType::F32);
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let one = pool(1).install(run);
     for threads in [2, 3, 8] {

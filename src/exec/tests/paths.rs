@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
 use super::{places, window};
-use crate::exec::{Norm, Path, SlotId, Weights, record_by, trainable};
+use crate::exec::backend::{Composed, Kernels};
+use crate::exec::{Backend, Norm, SlotId, Weights, record_by, trainable};
 use crate::graph::{Binary, Graph, GraphBuilder, NodeId, Op, Reduce, Role, Shape, Unary};
 use crate::stats::stream::stream;
 
@@ -110,9 +111,12 @@ struct Run {
     running: Vec<(SlotId, Tensor)>,
 }
 
-fn run(graph: &Graph, (path, device): (Path, &Device), norm: Norm) -> Run {
-    let half = path == Path::Composed { half: true };
-    let (kept, computed) = if half { (DType::F32, DType::BF16) } else { (DType::F64, DType::F64) };
+fn run(graph: &Graph, place: (&'static dyn Backend, &Device), norm: Norm) -> Run {
+    run_in(graph, place, norm, (DType::F64, DType::F64))
+}
+
+/// Weights of the first type, activations of the second.
+fn run_in(graph: &Graph, (backend, device): (&'static dyn Backend, &Device), norm: Norm, (kept, computed): (DType, DType)) -> Run {
     let mut rng = stream(11, 0, "paths");
     let mut draw = |shape: &[usize], low: f64| {
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(low..1.0)).collect();
@@ -124,7 +128,7 @@ fn run(graph: &Graph, (path, device): (Path, &Device), norm: Norm) -> Run {
     let input = draw(&graph.node(graph.input()).shape.at(4), -1.0);
     let cotangent = draw(&graph.node(graph.output()).shape.at(4), -1.0);
     let weights = Weights(weights, computed);
-    let recording = record_by(path, graph, &weights, &trainable(graph), norm, &weights.place(&input).unwrap()).unwrap();
+    let recording = record_by(backend, graph, &weights, &trainable(graph), norm, &weights.place(&input).unwrap()).unwrap();
     let (output, running) = (recording.output.clone(), recording.running.clone());
     let gradients = recording.backward(graph, &cotangent).unwrap();
     Run { output, gradients, running }
@@ -142,10 +146,10 @@ fn apart(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn kernels_and_composed_operations_agree_on_whole_networks() {
     let all: Vec<_> = places().into_iter().flat_map(|place| [residual(), transformer()].map(|graph| (graph, place.clone()))).collect();
-    for (graph, (path, device)) in all {
+    for (graph, (backend, device)) in all {
         for norm in [Norm::Batch, Norm::Running] {
-            let kernels = run(&graph, (Path::Kernels, &Device::Cpu), norm);
-            let composed = run(&graph, (path, &device), norm);
+            let kernels = run(&graph, (&Kernels, &Device::Cpu), norm);
+            let composed = run(&graph, (backend, &device), norm);
             assert!(apart(&kernels.output, &composed.output) < 1e-10);
             assert_eq!(kernels.running.len(), composed.running.len());
             for ((slot, a), (other, b)) in kernels.running.iter().zip(&composed.running) {
@@ -164,11 +168,11 @@ fn kernels_and_composed_operations_agree_on_whole_networks() {
 
 #[test]
 fn mixed_precision_comes_close_and_keeps_gradients_in_f32() {
-    let composed: Vec<Device> = places().into_iter().filter(|(path, _)| *path != Path::Kernels).map(|(_, device)| device).collect();
+    let composed: Vec<Device> = places().into_iter().filter(|(backend, _)| !backend.fuses()).map(|(_, device)| device).collect();
     let graphs = [(residual(), Norm::Running), (transformer(), Norm::Batch)];
     for ((graph, norm), device) in graphs.iter().flat_map(|graph| composed.iter().map(move |device| (graph, device))) {
-        let exact = run(graph, (Path::Composed { half: false }, device), *norm);
-        let half = run(graph, (Path::Composed { half: true }, device), *norm);
+        let exact = run(graph, (&Composed { half: false }, device), *norm);
+        let half = run_in(graph, (&Composed { half: true }, device), *norm, (DType::F32, DType::BF16));
         assert_eq!(half.output.dtype(), DType::BF16);
         assert!(apart(&exact.output, &half.output) < 0.05, "{}", apart(&exact.output, &half.output));
         for ((a, b), slot) in exact.gradients.iter().zip(&half.gradients).zip(graph.slots()) {
