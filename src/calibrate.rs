@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::diag::{Class, Explain};
 use crate::engine::Event;
 use crate::policy::Policy;
 use crate::registry;
@@ -324,4 +325,24 @@ pub enum CalibrateError {
     /// JSON could not be built.
     #[error("cannot write the calibration as JSON: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl Explain for CalibrateError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Invalid(error) => Some(error),
+            Self::Series(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { .. } | Self::Write { .. } | Self::Plot(_) | Self::Json(_) => Class::Fault,
+            Self::Invalid(error) => error.class(),
+            Self::Series(error) => error.class(),
+            // What the specification asks for cannot be had.
+            _ => Class::Usage,
+        }
+    }
 }

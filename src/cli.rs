@@ -5,7 +5,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod cache;
@@ -32,6 +31,7 @@ pub mod subject;
 mod unfinished;
 pub mod validate;
 
+use failure::{Broken, Failure};
 use output::{Color, Output, Shape};
 
 const EXAMPLES: &str = "\
@@ -124,15 +124,15 @@ pub fn main() -> ExitCode {
     };
     let mut out = Output::new(cli.global.format, cli.global.color, cli.global.quiet);
     let prepared = prepare(&cli.global).inspect_err(|error| {
-        unfinished::not_begun(Cli::command(), &arguments, &failure::full(error), failure::code(error));
+        unfinished::not_begun(Cli::command(), &arguments, &error.full(), error.code());
     });
-    let code = prepared.and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| failure::show(&error, &out));
+    let code = prepared.and_then(|()| run(&cli.command, &mut out)).unwrap_or_else(|error| error.show(&out));
     // Whoever was told that the run ends is not told that it passed.
     let code = if interrupt::unheard() { i32::from(heirloom::gate::ExitCode::Interrupted.code()) } else { code };
     ExitCode::from(u8::try_from(code).unwrap_or(2))
 }
 
-fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
+fn run(command: &Command, out: &mut Output) -> Result<i32, Failure> {
     match command {
         Command::Validate(args) => validate::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
@@ -148,7 +148,7 @@ fn run(command: &Command, out: &mut Output) -> anyhow::Result<i32> {
     }
 }
 
-fn prepare(global: &Global) -> anyhow::Result<()> {
+fn prepare(global: &Global) -> Result<(), Failure> {
     let level = match global.verbose {
         0 => "off",
         1 => "heirloom=info",
@@ -156,7 +156,9 @@ fn prepare(global: &Global) -> anyhow::Result<()> {
         _ => "heirloom=trace",
     };
     let filter = match std::env::var("HEIRLOOM_LOG") {
-        Ok(filter) if !filter.is_empty() => tracing_subscriber::EnvFilter::try_new(filter).context("HEIRLOOM_LOG is no filter")?,
+        Ok(filter) if !filter.is_empty() => {
+            tracing_subscriber::EnvFilter::try_new(filter).map_err(Broken::on("HEIRLOOM_LOG is no filter"))?
+        }
         _ => tracing_subscriber::EnvFilter::new(level),
     };
     // No time stamps: two runs' logs can be compared.
@@ -165,7 +167,7 @@ fn prepare(global: &Global) -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(machine::threads(global.threads))
         .build_global()
-        .context("cannot start the worker threads")?;
+        .map_err(Broken::on("cannot start the worker threads"))?;
     interrupt::listen(global.quiet)
 }
 

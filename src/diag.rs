@@ -1,5 +1,7 @@
 //! Where a statement came from, and what is wrong with it: spans, origins, diagnostics.
 
+mod explain;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -7,6 +9,8 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level as SnippetLevel, Renderer, Snippet, normalize_untrusted_str};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use explain::{Class, Explain, Mistakes};
 
 /// The file and place that a value was read from: a finding cites the policy line that set its limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

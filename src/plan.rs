@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{self, Rebalance};
+use crate::diag::{Class, Explain};
 use crate::gate::{Control, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
@@ -456,6 +457,13 @@ pub enum PlanError {
         /// The mode.
         mode: Mode,
     },
+}
+
+/// Another policy can be run.
+impl Explain for PlanError {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{self, DataError, DataSpec, Rebalance, Target, TargetData, ViewSpec};
+use crate::diag::{Class, Explain};
 use crate::exec::{self, Compute, ExecError, Weights};
 use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
@@ -475,6 +476,23 @@ pub enum PlantError {
     /// The network.
     #[error(transparent)]
     Exec(#[from] ExecError),
+}
+
+impl Explain for PlantError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Data(error) => Some(error),
+            Self::Tune(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Class { .. } | Self::Arch(_) => Class::Usage,
+            _ => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
 }
 
 #[cfg(test)]

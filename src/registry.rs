@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::diag::Explain;
 use crate::store::Digest;
 
 pub use beside::Beside;
@@ -393,9 +394,8 @@ pub enum RegistryError {
     },
 }
 
-impl RegistryError {
-    /// What to do about it, where there is something to do.
-    pub fn hint(&self) -> Option<&'static str> {
+impl Explain for RegistryError {
+    fn hint(&self) -> Option<&str> {
         match self {
             Self::Pickle { .. } => Some(
                 "where the file can be trusted, or in a sandbox, convert it once:\n  \

@@ -43,6 +43,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use client::Workers;
+
+use crate::diag::{Class, Explain};
 pub use network::Output;
 pub use session::Session;
 pub use worker::serve;
@@ -323,9 +325,16 @@ pub enum RuntimeError {
     },
 }
 
-impl RuntimeError {
-    /// What to do about it, where the message does not say.
-    pub fn hint(&self) -> Option<&'static str> {
+impl Explain for RuntimeError {
+    fn class(&self) -> Class {
+        match self {
+            // The user named what cannot be used.
+            Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. } | Self::NoCuda { .. } | Self::Cuda { .. } => Class::Usage,
+            _ => Class::Fault,
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
         match self {
             Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. } => Some(
                 "`pip install onnxruntime` brings one (onnxruntime/capi/libonnxruntime.so.* in its folder); `--ort-lib off` does without",
@@ -344,7 +353,9 @@ impl RuntimeError {
             Self::NotLoaded | Self::Refused { .. } | Self::Run { .. } => None,
         }
     }
+}
 
+impl RuntimeError {
     /// Whether its process came to an end that nobody asked for. That is told as an error wherever it happens: what the library would have
     /// answered is not known, and another executor is no answer to that.
     pub fn is_end(&self) -> bool {
@@ -356,16 +367,12 @@ impl RuntimeError {
         let says = |reason: &str| ["invalid model", "Mismatched attribute type"].iter().any(|words| reason.contains(words));
         matches!(self, Self::Refused { reason } if says(reason))
     }
-
-    /// Whether the user named what cannot be used.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::NotALibrary { .. } | Self::Old { .. } | Self::NoCuda { .. } | Self::Cuda { .. })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Place, Provider, Runtime, RuntimeError};
+    use crate::diag::{Class, Explain};
 
     /// As ONNX Runtime 1.32.0 puts it.
     #[test]
@@ -397,7 +404,7 @@ mod tests {
         assert_eq!(lacking.to_string(), "lib.so: this ONNX Runtime 1.32.0 computes on the processor only");
         let broken = RuntimeError::Cuda { ordinal: 0, reason: "libcudnn.so.9: cannot open shared object file".into() };
         for error in [lacking, broken] {
-            assert!(error.is_usage() && error.hint().is_some_and(|hint| hint.contains("--device auto")));
+            assert!(error.class() == Class::Usage && error.hint().is_some_and(|hint| hint.contains("--device auto")));
         }
     }
 }

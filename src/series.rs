@@ -8,9 +8,10 @@ use std::path::Path;
 pub use ahead::{Ahead, Opening, faults_of_size};
 
 use crate::data;
+use crate::diag::{Class, Explain};
 use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings};
 use crate::exec::Compute;
-use crate::gate::CanaryOutcome;
+use crate::gate::{CanaryOutcome, ExitCode};
 use crate::model::{Model, ModelError};
 use crate::plan;
 use crate::plant::{Ground, PlantError, Specification};
@@ -92,7 +93,7 @@ impl Series<'_> {
             stop: self.stop,
         };
         let certified = engine::run(&settings, &data, &means, emit)?;
-        if certified.report.exit_code == 130 {
+        if certified.report.exit_code == i32::from(ExitCode::Interrupted.code()) {
             return Err(SeriesError::Stopped);
         }
         Ok(certified)
@@ -142,7 +143,7 @@ impl Series<'_> {
 pub enum SeriesError {
     /// A certification cannot be run.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(EngineError),
     /// A file is no checkpoint.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -154,7 +155,7 @@ pub enum SeriesError {
     Reference(#[from] ReferenceError),
     /// A source cannot be planted.
     #[error(transparent)]
-    Plant(#[from] PlantError),
+    Plant(PlantError),
     /// A file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {
@@ -166,4 +167,37 @@ pub enum SeriesError {
     /// The user ended it.
     #[error("interrupted: what was finished is kept, the same command goes on from there")]
     Stopped,
+}
+
+impl Explain for SeriesError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Engine(error) => Some(error),
+            Self::Registry(error) => Some(error),
+            Self::Model(error) => Some(error),
+            Self::Reference(error) => Some(error),
+            Self::Plant(error) => Some(error),
+            Self::Write { .. } | Self::Stopped => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Stopped => Class::Stopped,
+            _ => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
+}
+
+impl From<EngineError> for SeriesError {
+    fn from(error: EngineError) -> Self {
+        // What was finished before is kept.
+        if error.class() == Class::Stopped { Self::Stopped } else { Self::Engine(error) }
+    }
+}
+
+impl From<PlantError> for SeriesError {
+    fn from(error: PlantError) -> Self {
+        if error.class() == Class::Stopped { Self::Stopped } else { Self::Plant(error) }
+    }
 }

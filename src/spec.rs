@@ -25,7 +25,7 @@ use self::check::Checker;
 pub use self::kind::{ANY, CALIBRATION, Kind, PLANT, POLICY, STUDY};
 pub use self::names::{all, list, nearest};
 pub use self::tree::{Node, below};
-use crate::diag::{self, Diagnostic, Level};
+use crate::diag::{self, Class, Diagnostic, Explain, Level, Mistakes};
 use crate::store;
 
 /// Largest file that is read, in bytes.
@@ -264,6 +264,19 @@ pub enum SpecError {
         /// What is wrong with it, in the order of the text; at least one is an error.
         diagnostics: Vec<Diagnostic>,
     },
+}
+
+impl Explain for SpecError {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn mistakes(&self) -> Option<Mistakes<'_>> {
+        match self {
+            Self::Invalid { text, name, diagnostics, .. } => Some(Mistakes { text, name, diagnostics }),
+            Self::Read { .. } | Self::TooLarge { .. } => None,
+        }
+    }
 }
 
 impl Remarks {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::diag::{Diagnostic, Origin};
+use crate::diag::{Class, Diagnostic, Explain, Origin};
 use crate::engine::Event;
 use crate::exec::Compute;
 use crate::gate::Finding;
@@ -416,6 +416,24 @@ pub enum StudyError {
     /// A certification cannot be run.
     #[error(transparent)]
     Series(#[from] SeriesError),
+}
+
+impl Explain for StudyError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Spec(error) => Some(error),
+            Self::Series(error) => Some(error),
+            Self::Read { .. } | Self::Earlier { .. } => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { .. } | Self::Earlier { .. } => Class::Usage,
+            Self::Spec(error) => error.class(),
+            Self::Series(error) => error.class(),
+        }
+    }
 }
 
 #[cfg(test)]

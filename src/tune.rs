@@ -24,6 +24,7 @@ pub use fresh::{fresh_head, fresh_weights};
 pub use pictures::{Pictures, Shown};
 pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
 
+use crate::diag::{Class, Explain};
 use crate::exec::{self, ExecError, Norm, Weights};
 use crate::graph::{Graph, GraphBuilder, GraphError, Op, Role, Shape};
 use crate::stats::stream::stream;
@@ -229,8 +230,26 @@ pub enum TuneError {
         pictures: usize,
     },
     /// The caller said stop.
-    #[error("stopped")]
+    #[error("interrupted: nothing was finished")]
     Stopped,
+}
+
+impl Explain for TuneError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Runtime(error) => Some(error),
+            Self::Data(error) => Some(error),
+            Self::Rows(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Stopped => Class::Stopped,
+            _ => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
 }
 
 impl TuneError {

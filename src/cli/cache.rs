@@ -1,12 +1,12 @@
 //! `heirloom cache`: what certifications keep for the next run.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::failure::Usage;
+use super::failure::{Broken, Failure, Usage};
 use super::output::{Output, Shape};
 use super::{duration, machine, size};
 use heirloom::diag;
@@ -82,7 +82,7 @@ impl<'a> From<&'a Entry> for Listed<'a> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let folder = machine::cache_folder(args.cache.as_deref());
     let folder = folder.ok_or_else(|| Usage("nothing is kept here: HEIRLOOM_CACHE is `off`; name a folder with --cache".into()))?;
     let cache = Cache::at(&folder);
@@ -90,8 +90,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         Command::List => list(&cache, out),
         Command::Prune(prune) => {
             let limit = if prune.all { 0 } else { prune.to.unwrap_or(u64::MAX) };
-            let removed = cache.prune(limit, prune.older_than)?;
-            let rest = cache.entries()?;
+            let removed = cache.prune(limit, prune.older_than).map_err(unusable(cache.folder()))?;
+            let rest = cache.entries().map_err(unusable(cache.folder()))?;
             match out.shape {
                 Shape::Json => out.json(&serde_json::json!({
                     "folder": folder, "removed": listed(&removed), "entries": rest.len(), "bytes": total(&rest),
@@ -101,7 +101,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
             Ok(0)
         }
         Command::Verify => {
-            let (sound, damaged) = cache.verify()?;
+            let (sound, damaged) = cache.verify().map_err(unusable(cache.folder()))?;
             match out.shape {
                 Shape::Json => out.json(&serde_json::json!({ "folder": folder, "sound": sound.len(), "damaged": listed(&damaged) }))?,
                 Shape::Text => {
@@ -118,8 +118,13 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     }
 }
 
-fn list(cache: &Cache, out: &mut Output) -> anyhow::Result<i32> {
-    let entries = cache.entries()?;
+/// That the system does not let the cache be used.
+fn unusable(folder: &Path) -> impl FnOnce(std::io::Error) -> Broken {
+    Broken::on(format!("cannot use the cache {}", folder.display()))
+}
+
+fn list(cache: &Cache, out: &mut Output) -> Result<i32, Failure> {
+    let entries = cache.entries().map_err(unusable(cache.folder()))?;
     if out.shape == Shape::Json {
         out.json(&serde_json::json!({ "folder": cache.folder(), "bytes": total(&entries), "entries": listed(&entries) }))?;
         return Ok(0);

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::failure::{self, Usage};
+use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
 use heirloom::calibrate::{self, CalibrateError, Job, Spec};
 use heirloom::data::DataSpec;
+use heirloom::diag::{Class, Explain};
 use heirloom::exec::Compute;
 use heirloom::policy::{self, Policy};
 use heirloom::series::{Ahead, Opening};
@@ -44,7 +45,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let named = |error: CalibrateError| known(error, &args.spec);
     calibrate::begin(&args.output).map_err(named)?;
     // Before the canary: what is wrong with the specification is known now.
@@ -59,7 +60,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     let (calibration, files) = calibrate::run(&job, &means.series(), &mut |event| progress.handle(&event)).map_err(named)?;
     drop(progress);
     match out.shape {
-        Shape::Json => out.result(&calibration.json()?)?,
+        Shape::Json => out.result(&calibration.json().map_err(CalibrateError::from)?)?,
         Shape::Text => out.result(&calibrate::brief(&calibration))?,
     }
     let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
@@ -79,7 +80,7 @@ pub(super) struct Read {
 
 /// A specification with its policy and remarks on that; whether all sources can be had and used, as far as nothing is trained. `data` leads
 /// the pictures of both elsewhere, unless the policy's are inside the program.
-pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<Read> {
+pub(super) fn read(file: &Path, data: Option<&Path>) -> Result<Read, Failure> {
     let named = |error: CalibrateError| known(error, file);
     let (mut read, document) = calibrate::load(file)?;
     if let Some(path) = data {
@@ -103,18 +104,13 @@ pub(super) fn read(file: &Path, data: Option<&Path>) -> anyhow::Result<Read> {
     Ok(Read { spec: read, document, policy, remarks, sources: sources.len() })
 }
 
-/// What the user asked for and cannot be had is wrong usage; the rest keeps its own kind.
-fn known(error: CalibrateError, spec: &Path) -> anyhow::Error {
+/// What the specification asks for and cannot be had is said of its file, where the message names no other.
+fn known(error: CalibrateError, spec: &Path) -> Failure {
     match error {
-        CalibrateError::Series(error) => failure::of_series(error),
-        CalibrateError::Invalid(error) => error.into(),
-        error @ (CalibrateError::Read { .. } | CalibrateError::Write { .. } | CalibrateError::Plot(_) | CalibrateError::Json(_)) => {
+        CalibrateError::Model { .. } | CalibrateError::NoFolder { .. } | CalibrateError::Earlier { .. } | CalibrateError::Unsaid { .. } => {
             error.into()
         }
-        error @ (CalibrateError::Model { .. }
-        | CalibrateError::NoFolder { .. }
-        | CalibrateError::Earlier { .. }
-        | CalibrateError::Unsaid { .. }) => Usage(error.to_string()).into(),
-        error => Usage(format!("{}: {error}", spec.display())).into(),
+        error if error.class() == Class::Usage && error.inner().is_none() => Failure::about(spec, error),
+        error => error.into(),
     }
 }

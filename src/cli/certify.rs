@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::failure::Usage;
+use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
@@ -14,7 +14,7 @@ use heirloom::engine::{self, Event, Settings};
 use heirloom::gate::CanaryOutcome;
 use heirloom::model::{Extractor, Model};
 use heirloom::policy::Policy;
-use heirloom::report::{self, ModelFacts, Report, json, table};
+use heirloom::report::{self, ModelFacts, Report, WriteError, json, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,12 +67,12 @@ pub struct Args {
 }
 
 /// Runs the command. Whatever becomes of it, the output folder holds reports of this run and of no other.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let subject = args.subject.model.display().to_string();
     unfinished::within(&args.output, &subject, out, |out| certify(args, out))
 }
 
-fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut progress = Progress::new(out);
     let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, &compute, out)?;
@@ -112,12 +112,7 @@ fn certify(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         stop: &interrupt::requested,
     };
     let means = engine::means(model, &compute, budget, cache.as_ref())?;
-    let certified = match engine::run(&settings, &data, &means, &mut |event| {
-        progress.handle(&event);
-    }) {
-        Err(engine::EngineError::Plan(refused)) => return Err(Usage(refused.to_string()).into()),
-        other => other?,
-    };
+    let certified = engine::run(&settings, &data, &means, &mut |event| progress.handle(&event))?;
     drop(progress);
     let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
     // A full disk does not take away the verdict that was just worked for.
@@ -161,9 +156,9 @@ pub(super) fn now() -> (i64, String) {
 }
 
 /// Prints a report, and gives the exit code.
-pub fn conclude(report: &Report, written: &[PathBuf], out: &mut Output) -> anyhow::Result<i32> {
+pub fn conclude(report: &Report, written: &[PathBuf], out: &mut Output) -> Result<i32, Failure> {
     match out.shape {
-        Shape::Json => out.result(&json::render(report)?)?,
+        Shape::Json => out.result(&json::render(report).map_err(WriteError::from)?)?,
         Shape::Text => out.result(&table::render(report, out.look))?,
     }
     let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::{cache, machine, runtime, size};
 use heirloom::exec;
@@ -89,7 +90,7 @@ struct Missing {
 }
 
 /// Looks, and shows what was found.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let wanted = args.runtime.wanted();
     // A library that is named and does not fit is part of what is shown, and the command's error afterwards.
     let (Search { runtime, looked, unfit }, failed) = match heirloom::runtime::open(&wanted, &args.runtime.host()?) {

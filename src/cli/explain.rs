@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::failure::Usage;
+use super::failure::{Failure, Usage};
 use super::output::{Output, Shape};
 use heirloom::gate::{Control, Rule};
 use heirloom::policy::{self, Policy};
@@ -31,7 +31,7 @@ pub struct Args {
 const SIDE: usize = 224;
 
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let policy = match &args.policy {
         // What a rule means does not depend on whether the data are here.
         Some(path) => {

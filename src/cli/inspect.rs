@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::failure::Failure;
 use super::output::{Output, Shape};
-use super::{failure, runtime};
+use super::runtime;
 use heirloom::exec::Compute;
 use heirloom::model::{self, InputOverride, Inspection, Layout, LoadOptions};
 use heirloom::registry::{self, FileRef};
@@ -48,7 +49,7 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 }
 
 /// Loads the model and shows it.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let reference = registry::identify(&args.model)?;
     let input = InputOverride { size: args.size, ..InputOverride::default() };
     let options = LoadOptions {
@@ -57,7 +58,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         input,
         runtime: args.runtime.open(&Compute::cpu(), out)?.runtime,
     };
-    let inspection = model::inspect(reference, &options).map_err(|error| failure::about(&args.model, error))?;
+    let inspection = model::inspect(reference, &options).map_err(|error| Failure::about(&args.model, error))?;
     match out.shape {
         Shape::Json => out.json(&inspection)?,
         Shape::Text => out.result(&render(&inspection))?,

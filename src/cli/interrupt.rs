@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
-
+use super::failure::{Broken, Failure};
 use super::output::say;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -32,7 +31,7 @@ pub(super) fn unheard() -> bool {
 }
 
 /// Listens for Ctrl-C and termination, once per process.
-pub(super) fn listen(quiet: bool) -> anyhow::Result<()> {
+pub(super) fn listen(quiet: bool) -> Result<(), Failure> {
     ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             end();
@@ -46,7 +45,7 @@ pub(super) fn listen(quiet: bool) -> anyhow::Result<()> {
             end();
         }
     })
-    .context("cannot listen for Ctrl-C")
+    .map_err(|error| Broken::on("cannot listen for Ctrl-C")(error).into())
 }
 
 /// Ends a run that is not told: what it waits for may never come, such as a library that does not finish loading.

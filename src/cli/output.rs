@@ -6,6 +6,7 @@ use anstream::AutoStream;
 use anstream::stream::RawStream;
 use serde::Serialize;
 
+use super::failure::{Broken, Failure};
 use heirloom::report::printable;
 use heirloom::report::table::Look;
 
@@ -67,19 +68,19 @@ impl Output {
 
     /// Prints the result. A reader that has seen enough (`| head`) is no error.
     #[expect(clippy::unused_self, reason = "whoever prints has the output in hand")]
-    pub fn result(&self, text: &str) -> anyhow::Result<()> {
+    pub fn result(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(anyhow::Error::new(error).context("cannot write the result to stdout"))
+                Err(Broken::on("cannot write the result to stdout")(error).into())
             }
             _ => Ok(()),
         }
     }
 
     /// Prints the result as indented JSON.
-    pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(value)?;
+    pub fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(Broken::on("the result is no JSON"))?;
         self.result(&(text + "\n"))
     }
 

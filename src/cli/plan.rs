@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::failure::Usage;
+use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::subject::{self, Subject};
 use super::{device, duration, machine, size};
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let compute = args.compute.open(out)?;
     let subject = Subject::open(&args.subject, &compute, out)?;
     let Subject { model, policy, .. } = &subject;
@@ -66,7 +66,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
     for remark in engine::remarks(policy, data.facts(), &counts) {
         out.remark(&format!("warning: {remark}"));
     }
-    let plan = plan::plan(policy, &counts, &means).map_err(|refused| Usage(refused.to_string()))?;
+    let plan = plan::plan(policy, &counts, &means)?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
         Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time, cache.is_some()))?,

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-
 use super::device;
-use super::failure::Usage;
+use super::failure::{Broken, Failure};
 use super::interrupt;
 use super::output::{Output, Shape};
 use super::progress::Progress;
+use heirloom::diag::{Class, Explain};
 use heirloom::engine::Event;
 use heirloom::plant::{self, PlantError};
 use heirloom::report::{printable, text};
@@ -42,15 +41,15 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let compute = args.compute.open(out)?;
-    let usage = |error: PlantError| match error {
-        PlantError::Class { .. } | PlantError::Arch(_) => anyhow::Error::new(Usage(format!("{}: {error}", args.spec.display()))),
-        other => other.into(),
+    let told = |error: PlantError| match error.class() {
+        Class::Usage => Failure::about(&args.spec, error),
+        _ => error.into(),
     };
     let spec = plant::load(&args.spec, args.data.as_deref())?;
     let base = store::folder_of(&args.spec);
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    std::fs::create_dir_all(&args.output).map_err(Broken::on(format!("cannot create {}", args.output.display())))?;
     let mut progress = Progress::new(out);
     let (mut current, mut done) = (String::new(), 0);
     let models = plant::run(&spec, base, &compute, &mut |name, pictures| {
@@ -62,13 +61,13 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
         progress.handle(&Event::Progress { done });
         !interrupt::requested()
     })
-    .map_err(usage)?;
+    .map_err(told)?;
     drop(progress);
     let mut facts = Vec::new();
     for model in &models {
         for (extension, bytes) in [("onnx", &model.onnx), ("safetensors", &model.safetensors)] {
             let path = args.output.join(format!("{}.{extension}", model.name));
-            store::write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            store::write_atomic(&path, bytes).map_err(Broken::on(format!("cannot write {}", path.display())))?;
         }
         facts.push(serde_json::json!({
             "name": model.name, "parameters": model.parameters, "accuracy": model.accuracy, "drawn_by_trigger": model.drawn,

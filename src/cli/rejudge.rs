@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::failure::Usage;
+use super::failure::{Failure, Usage};
 use super::output::Output;
 use super::{certify, unfinished};
 use heirloom::report::{self, Report};
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let Some(folder) = &args.output else { return judge(args, out) };
     if is_folder_of(folder, &args.report) {
         let what = "a report is judged again into another folder than its own, which keeps what was measured";
@@ -52,7 +52,7 @@ pub(super) fn is_folder_of(folder: &Path, report: &Path) -> bool {
     own.and_then(|own| own.canonicalize().ok()).is_some_and(|own| folder.canonicalize().is_ok_and(|folder| folder == own))
 }
 
-fn judge(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+fn judge(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let report = Report::read(&args.report)?;
     let measurements = report.read_measurements(&args.report)?;
     // Nothing runs, so the data need not be there.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::failure::{Broken, Failure};
 use super::output::Output;
 use super::progress::Progress;
 use super::{certify, device, interrupt, machine, runtime, size};
@@ -40,7 +41,7 @@ pub(super) struct Means {
 
 impl Args {
     /// Opens device, library and cache, and runs the self-test.
-    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> anyhow::Result<Means> {
+    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> Result<Means, Failure> {
         let compute = self.compute.open(out)?;
         let runtime = self.runtime.open(&compute, out)?.runtime;
         let cache = machine::cache(self.cache.as_deref(), out);
@@ -72,11 +73,11 @@ impl Means {
 }
 
 /// The outcome of a self-test that a series may begin with: after a failed one every pass would be an error, and kept as one.
-fn sound(canary: CanaryOutcome) -> anyhow::Result<CanaryOutcome> {
+fn sound(canary: CanaryOutcome) -> Result<CanaryOutcome, Failure> {
     match canary {
         CanaryOutcome::Sound => Ok(canary),
         CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => {
-            anyhow::bail!("the self-test failed, so that no certification would count: {why}; nothing was run")
+            Err(Broken::on("the self-test failed, so that no certification would count")(format!("{why}; nothing was run")).into())
         }
     }
 }
@@ -89,6 +90,6 @@ mod tests {
     fn no_series_begins_with_a_failed_self_test() {
         assert_eq!(sound(CanaryOutcome::Sound).unwrap(), CanaryOutcome::Sound);
         let error = sound(CanaryOutcome::Failed("the planted source was judged pass".into())).unwrap_err();
-        assert!(error.to_string().contains("the planted source was judged pass"), "{error}");
+        assert!(error.full().contains("the planted source was judged pass"), "{error:?}");
     }
 }

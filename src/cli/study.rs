@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-
-use super::failure::Usage;
+use super::failure::{Broken, Failure};
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
 use heirloom::store;
-use heirloom::study::{self, Grid, StudyError};
+use heirloom::study::{self, Grid};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,34 +38,25 @@ pub struct Args {
     pub series: series::Args,
 }
 
-/// What the user asked for and cannot be had is wrong usage; the rest keeps its own kind.
-pub(super) fn mistaken(error: StudyError) -> anyhow::Error {
-    match error {
-        StudyError::Spec(invalid) => invalid.into(),
-        StudyError::Read { .. } | StudyError::Earlier { .. } => Usage(error.to_string()).into(),
-        StudyError::Series(other) => super::failure::of_series(other),
-    }
-}
-
 /// Runs the command.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
-    study::begin(&args.output).map_err(mistaken)?;
-    let grid = Grid::read(&args.study, args.data.as_deref()).map_err(mistaken)?;
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
+    study::begin(&args.output)?;
+    let grid = Grid::read(&args.study, args.data.as_deref())?;
     for message in grid.remarks.iter().flat_map(|remarks| &remarks.diagnostics).map(|remark| &remark.message) {
         out.remark(&format!("warning: {message}"));
     }
     let mut progress = Progress::new(out);
     let means = args.series.open(out, &mut progress)?;
-    let results = grid.run(&means.series(), &args.output, args.data.as_deref(), &mut |event| progress.handle(&event)).map_err(mistaken)?;
+    let results = grid.run(&means.series(), &args.output, args.data.as_deref(), &mut |event| progress.handle(&event))?;
     drop(progress);
     let tables = study::markdown(&results);
     let file = args.output.join(study::TABLES);
-    store::write_atomic(&file, tables.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
-    for (name, svg) in study::plots(&results)? {
+    store::write_atomic(&file, tables.as_bytes()).map_err(Broken::on(format!("cannot write {}", file.display())))?;
+    for (name, svg) in study::plots(&results).map_err(Broken::on("cannot draw the plots"))? {
         let file = args.output.join(name);
         let written =
             std::fs::create_dir_all(file.parent().unwrap_or(&args.output)).and_then(|()| store::write_atomic(&file, svg.as_bytes()));
-        written.with_context(|| format!("cannot write {}", file.display()))?;
+        written.map_err(Broken::on(format!("cannot write {}", file.display())))?;
     }
     match out.shape {
         Shape::Json => out.json(&results)?,

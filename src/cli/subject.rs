@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::failure::Unsuited;
+use super::failure::{Failure, Unsuited};
 use super::output::Output;
 use super::runtime;
 use heirloom::engine;
@@ -46,7 +46,7 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Reads both; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
-    pub(super) fn open(args: &Args, compute: &Compute, out: &Output) -> anyhow::Result<Self> {
+    pub(super) fn open(args: &Args, compute: &Compute, out: &Output) -> Result<Self, Failure> {
         let (checked, remarks) = if let Some(path) = &args.policy {
             policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?
         } else {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
 
+use super::failure::Failure;
 use super::output::{Output, say};
-use super::{certify, failure, rejudge};
+use super::{certify, rejudge};
 use heirloom::report::{self, Incomplete, Report, printable};
 use heirloom::{calibrate, study};
 
@@ -15,8 +16,8 @@ pub(super) fn within(
     folder: &Path,
     subject: &str,
     out: &mut Output,
-    run: impl FnOnce(&mut Output) -> anyhow::Result<i32>,
-) -> anyhow::Result<i32> {
+    run: impl FnOnce(&mut Output) -> Result<i32, Failure>,
+) -> Result<i32, Failure> {
     let (started, _) = certify::now();
     report::begin(&Incomplete::unfinished(subject, started), folder)?;
     let code = run(out);
@@ -24,10 +25,10 @@ pub(super) fn within(
     if let Err(error) = &code
         && Report::read(folder).is_err()
     {
-        let incomplete = if failure::stopped(error) {
+        let incomplete = if error.stopped() {
             Incomplete::interrupted(subject, started)
         } else {
-            Incomplete::failed(subject, started, &failure::full(error), failure::code(error))
+            Incomplete::failed(subject, started, &error.full(), error.code())
         };
         if let Err(unwritten) = report::write_incomplete(&incomplete, folder) {
             out.remark(&format!("warning: {unwritten}"));

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use super::calibrate;
+use super::failure::Failure;
 use super::output::{Output, Shape, say};
-use super::{calibrate, study};
-use heirloom::diag::{self, Diagnostic, Level, Located};
+use heirloom::diag::{self, Diagnostic, Level, Located, Mistakes};
 use heirloom::gate::ExitCode;
 use heirloom::plant;
 use heirloom::policy;
 use heirloom::report::printable;
 use heirloom::series::Ahead;
-use heirloom::spec::{self, Remarks, SpecError};
+use heirloom::spec::{self, Remarks};
 use heirloom::store;
 use heirloom::study::Grid;
 
@@ -39,7 +40,7 @@ pub struct Args {
 }
 
 /// Checks the files.
-pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
+pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut located: Vec<Located> = Vec::new();
     let mut lines = Vec::new();
     let mut valid = true;
@@ -51,14 +52,11 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<i32> {
                 }
                 lines.push(format!("{}: valid, {what}", printable(&file.display().to_string())));
             }
-            Err(error) => match error.downcast() {
-                Ok(SpecError::Invalid { text, name, diagnostics, .. }) => {
-                    valid = false;
-                    report(&text, &name, &diagnostics, &mut located, out);
-                }
-                Ok(other) => return Err(other.into()),
-                Err(other) => return Err(other),
-            },
+            Err(error) => {
+                let Some(Mistakes { text, name, diagnostics }) = error.mistakes() else { return Err(error) };
+                valid = false;
+                report(text, name, diagnostics, &mut located, out);
+            }
         }
     }
     match out.shape {
@@ -81,11 +79,11 @@ struct Valid {
 }
 
 /// Checks a file the way of the command that runs it; `data` leads its images elsewhere.
-fn checked(file: &Path, data: Option<&Path>) -> anyhow::Result<Valid> {
+fn checked(file: &Path, data: Option<&Path>) -> Result<Valid, Failure> {
     let text = spec::text(&spec::ANY, file)?;
     let kind = spec::kind_of(&text);
     if *kind == spec::STUDY {
-        let grid = Grid::read(file, data).map_err(study::mistaken)?;
+        let grid = Grid::read(file, data)?;
         let what = format!("a study of {}", diag::count(grid.len(), "certification"));
         return Ok(Valid { remarks: grid.remarks, what });
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DataSpec, Split};
-use crate::diag;
+use crate::diag::{self, Class, Explain};
 
 /// Why data cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -178,11 +178,38 @@ impl DataError {
             named => named,
         }
     }
+}
 
-    /// What to do about it, where the message does not say.
-    pub fn hint(&self) -> Option<&'static str> {
+impl Explain for DataError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Set { source, .. } => Some(&**source),
+            Self::Rows(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            // The policy asks for what the data, in good order, do not have.
+            Self::NoFiles { .. }
+            | Self::UnknownEmbedded { .. }
+            | Self::Unknown { .. }
+            | Self::Column { .. }
+            | Self::OneValue { .. }
+            | Self::Unjoined { .. }
+            | Self::NotAligned { .. }
+            | Self::EmptyGroup { .. }
+            | Self::LimitTooSmall { .. }
+            | Self::NoSplits
+            | Self::Misfit { .. }
+            | Self::SplitTwice => Class::Usage,
+            _ => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
         Some(match self {
-            Self::Set { source, .. } => return source.hint(),
             Self::Read { .. } => "put the file there and make it readable, or correct `target` in the policy",
             Self::Parquet { .. } | Self::Format { .. } => {
                 "the file is damaged, was not copied in full or is of another format: fetch it again, or correct `target.data` in the policy"
@@ -216,32 +243,12 @@ impl DataError {
                 "a target task needs pictures that train and others that measure: add some, or change `target` in the policy"
             }
             Self::OneClass { .. } => "add a second class, or more names under `classes`",
-            Self::Rows(error) => error.hint(),
+            Self::Set { .. } | Self::Rows(_) => return self.inner().and_then(Explain::hint),
             Self::TooManyBroken { .. } => "repair or remove these pictures, or raise `target.broken` in the policy",
             Self::Shared { .. } => {
                 "what was learnt by heart measures nothing: take these images out of one of the two, or raise `target.overlap` in the policy"
             }
             _ => return None,
         })
-    }
-
-    /// Whether the policy asks for what the data, in good order, does not have.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Set { source, .. } => source.is_usage(),
-            Self::NoFiles { .. }
-            | Self::UnknownEmbedded { .. }
-            | Self::Unknown { .. }
-            | Self::Column { .. }
-            | Self::OneValue { .. }
-            | Self::Unjoined { .. }
-            | Self::NotAligned { .. }
-            | Self::EmptyGroup { .. }
-            | Self::LimitTooSmall { .. }
-            | Self::NoSplits
-            | Self::Misfit { .. }
-            | Self::SplitTwice => true,
-            _ => false,
-        }
     }
 }

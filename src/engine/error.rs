@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::WaiverError;
 use crate::data::DataError;
+use crate::diag::{Class, Explain};
 use crate::graph::GraphError;
 use crate::model::ModelError;
 use crate::plan::PlanError;
@@ -98,18 +99,32 @@ pub enum EngineError {
     NoReference,
 }
 
-impl EngineError {
-    /// What to do about it, where the message does not say.
-    pub fn hint(&self) -> Option<&'static str> {
+impl Explain for EngineError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Plan(error) => Some(error),
+            Self::Data(error) | Self::Asked { source: error, .. } => Some(error),
+            Self::Tune(error) => Some(error),
+            Self::Model(error) => Some(error),
+            Self::Waiver(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Rule { .. } | Self::Change { .. } => Class::Usage,
+            _ => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
         match self {
             Self::Disagree { .. } => {
                 Some("what the model's own framework computes tells which is right; `--ort-lib off` or another library leaves one of them")
             }
             Self::Asked { source: DataError::Unknown { .. }, .. } => Some("correct the name in the rule's probe"),
-            Self::Data(error) | Self::Asked { source: error, .. } => error.hint(),
-            Self::Model(error) => error.hint(),
-            Self::Waiver(WaiverError::Registry(error)) => error.hint(),
-            _ => None,
+            _ => self.inner().and_then(Explain::hint),
         }
     }
 }

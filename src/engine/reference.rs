@@ -1,5 +1,6 @@
 //! The trusted checkpoint that a policy names for the control `reference`.
 
+use crate::diag::{Class, Explain};
 use crate::exec::Compute;
 use crate::model::{LoadOptions, Model, ModelError};
 use crate::policy::{Policy, Reference};
@@ -127,4 +128,21 @@ pub enum ReferenceError {
         /// Why.
         source: Box<ModelError>,
     },
+}
+
+impl Explain for ReferenceError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Registry(error) => Some(error),
+            Self::Model { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Itself { .. } | Self::Digest { .. } | Self::Weights { .. } | Self::Size { .. } => Class::Usage,
+            Self::Registry(_) | Self::Model { .. } => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
 }

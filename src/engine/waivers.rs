@@ -1,5 +1,6 @@
 //! Waivers that name the model without `sha256:`, as earlier releases did: told before anything runs, with what to write.
 
+use crate::diag::{Class, Explain};
 use crate::gate::Waiver;
 use crate::model::Model;
 use crate::policy::Policy;
@@ -63,4 +64,20 @@ pub enum WaiverError {
     /// The model cannot be read again.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+impl Explain for WaiverError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Registry(error) => Some(error),
+            Self::Earlier { .. } => None,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Earlier { .. } => Class::Usage,
+            Self::Registry(error) => error.class(),
+        }
+    }
 }

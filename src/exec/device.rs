@@ -8,6 +8,7 @@ mod libraries;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::diag::{Class, Explain};
 use candle_core::{DType, Device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -224,10 +225,13 @@ pub enum DeviceError {
     CudnnTf32,
 }
 
-impl DeviceError {
-    /// What can be done about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Explain for DeviceError {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<&str> {
+        Some(match self {
             Self::NoCuda => {
                 "--device cpu computes here; for NVIDIA cards build it with `cargo install --path . --features cuda` (docs/cuda.md)"
             }
@@ -240,9 +244,11 @@ impl DeviceError {
                 "leave --precision out for f32; tf32 and bf16 need an NVIDIA card of compute capability 8.0 (2020) or later"
             }
             Self::CudnnTf32 => "set NVIDIA_TF32_OVERRIDE=0, or ask for TF32 with --precision tf32",
-        }
+        })
     }
+}
 
+impl DeviceError {
     fn reason(&self) -> String {
         match self {
             Self::NoCuda => "this build knows no CUDA".into(),

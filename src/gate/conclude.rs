@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Finding, Severity, Verdict, Waiver};
+use crate::diag::Class;
 use crate::store::Digest;
 
 /// How the embedded pair of sources was judged.
@@ -36,6 +37,16 @@ pub enum ExitCode {
     NothingJudged,
     /// 0: everything passed.
     Pass,
+}
+
+impl From<Class> for ExitCode {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Usage => ExitCode::Usage,
+            Class::Fault => ExitCode::Error,
+            Class::Stopped => ExitCode::Interrupted,
+        }
+    }
 }
 
 impl ExitCode {

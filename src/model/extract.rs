@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::onnx::{self, Classes, Found, OnnxError, Survey};
 use super::{Cut, CutError, InputSpec, Layout, Model, Network, cut, rounding};
+use crate::diag::Explain;
 use crate::exec::{self, ExecError, Weights};
 use crate::graph::{Graph, Op, Shape, Sixteen};
 use crate::registry::{self, Beside, Contents, Format, RegistryError};
@@ -298,6 +299,16 @@ pub enum ExtractError {
     /// What is done to the tensor, or our own network.
     #[error(transparent)]
     Exec(#[from] ExecError),
+}
+
+impl Explain for ExtractError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Runtime(error) => Some(error),
+            Self::Registry(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl ExtractError {

@@ -11,6 +11,7 @@ use super::onnx::{self, OnnxError};
 use super::preprocessing::{self, Found, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, arch::ArchError, cut, cut::CutError};
+use crate::diag::{Class, Explain};
 use crate::exec::Compute;
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
 use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
@@ -314,21 +315,28 @@ pub enum ModelError {
     NoClasses,
 }
 
-impl ModelError {
-    /// The same, with the file that it is about where the message does not name one.
-    fn about(self, path: PathBuf) -> Self {
+impl Explain for ModelError {
+    fn inner(&self) -> Option<&dyn Explain> {
         match self {
-            Self::File { .. } | Self::Registry(_) | Self::Preprocessing(PreprocessingError::File { .. }) => self,
-            other => Self::File { path, source: Box::new(other) },
+            Self::File { source, .. } => Some(&**source),
+            Self::Registry(error) => Some(error),
+            Self::Runtime(error) => Some(error),
+            _ => None,
         }
     }
 
-    /// What to do about it, where the message does not say.
-    pub fn hint(&self) -> Option<&'static str> {
+    fn class(&self) -> Class {
         match self {
-            Self::File { source, .. } => source.hint(),
-            Self::Registry(error) => error.hint(),
-            Self::Runtime(error) => error.hint(),
+            Self::ArchOfOnnx { .. }
+            | Self::FixedSize { .. }
+            | Self::Processor { .. }
+            | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => Class::Usage,
+            _ => self.inner().map_or(Class::Fault, Explain::class),
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
+        match self {
             Self::Safetensors(SafetensorsError::Malformed(_)) | Self::Onnx(OnnxError::Decode { .. } | OnnxError::NoGraph) => {
                 Some("the file is damaged or was not copied in full: fetch it again, and compare its size with the original's")
             }
@@ -359,10 +367,12 @@ impl ModelError {
             Self::NotFinite { .. } | Self::Onnx(OnnxError::NotANumber { .. }) => {
                 Some("certify a checkpoint from before the training diverged, or fetch the file again")
             }
-            _ => None,
+            _ => self.inner().and_then(Explain::hint),
         }
     }
+}
 
+impl ModelError {
     /// Whether the file may be whole, and only ONNX Runtime could run it.
     pub fn is_about_operators(&self) -> bool {
         match self {
@@ -382,15 +392,11 @@ impl ModelError {
         }
     }
 
-    /// Whether the command line or the policy asks for what the checkpoint does not have.
-    pub fn is_usage(&self) -> bool {
+    /// The same, with the file that it is about where the message does not name one.
+    fn about(self, path: PathBuf) -> Self {
         match self {
-            Self::File { source, .. } => source.is_usage(),
-            Self::ArchOfOnnx { .. }
-            | Self::FixedSize { .. }
-            | Self::Processor { .. }
-            | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => true,
-            _ => false,
+            Self::File { .. } | Self::Registry(_) | Self::Preprocessing(PreprocessingError::File { .. }) => self,
+            other => Self::File { path, source: Box::new(other) },
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Plants, Specification};
 use crate::data::{self, DataError, Index};
+use crate::diag::Explain;
 use crate::model::arch;
 use crate::spec::{Fault, all, nearest};
 use crate::transform::PreparedTrigger;

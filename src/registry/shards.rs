@@ -73,6 +73,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diag::Explain;
     use crate::registry::{Format, contents, identify};
 
     fn folder(index: &str, shards: &[&str]) -> tempfile::TempDir {

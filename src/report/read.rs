@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use super::{Report, SCHEMA, Status};
+use crate::diag::Explain;
 use crate::model::preprocessing::MAX_SIDE;
 use crate::probe::{Measurement, Outcome};
 use crate::store::Digest;
@@ -246,9 +247,8 @@ pub enum ReadError {
     },
 }
 
-impl ReadError {
-    /// What to do about it, where the message does not say.
-    pub fn hint(&self) -> Option<&'static str> {
+impl Explain for ReadError {
+    fn hint(&self) -> Option<&str> {
         use std::io::ErrorKind;
         let again = Some("copy the folder of the certification again, or certify again");
         match self {

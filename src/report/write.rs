@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::formats::{FORMATS, files};
 use super::{Incomplete, MEASUREMENTS_FILE, Report, Sheet, Sidecar};
+use crate::diag::{Class, Explain};
 use crate::probe::Measurement;
 use crate::store::{Digest, Staged, remove_if_there, stage};
 
@@ -110,9 +111,12 @@ pub enum WriteError {
     Junit(std::io::Error),
 }
 
-impl WriteError {
-    /// What to do about it, where there is something to do.
-    pub fn hint(&self) -> Option<&'static str> {
+impl Explain for WriteError {
+    fn class(&self) -> Class {
+        if let Self::NotAFolder { .. } = self { Class::Usage } else { Class::Fault }
+    }
+
+    fn hint(&self) -> Option<&str> {
         let Self::Io { source, .. } = self else { return None };
         Some(match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {

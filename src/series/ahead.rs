@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::SeriesError;
 use crate::data::{self, DataError, Facts, Index};
-use crate::diag::{Diagnostic, Level};
+use crate::diag::{Diagnostic, Explain, Level};
 use crate::engine::{self, EngineError, ReferenceError};
 use crate::exec::Compute;
 use crate::gate::Rule;
@@ -112,7 +112,7 @@ fn known_by(values: &impl serde::Serialize) -> Option<Digest> {
     serde_json::to_vec(values).ok().map(|text| Digest::of(&text))
 }
 
-fn advised(diagnostic: Diagnostic, hint: Option<&'static str>) -> Diagnostic {
+fn advised(diagnostic: Diagnostic, hint: Option<&str>) -> Diagnostic {
     hint.into_iter().fold(diagnostic, Diagnostic::hint)
 }
 
@@ -259,7 +259,7 @@ impl Opening<'_> {
     }
 }
 
-fn fault(at: &str, message: String, hint: Option<&'static str>) -> Fault {
+fn fault(at: &str, message: String, hint: Option<&str>) -> Fault {
     hint.into_iter().fold(Fault::new("model", at, message), Fault::hint)
 }
 

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use crate::diag::Explain;
+
 /// Bytes that a worker writes to a file at once; a wider row is written alone.
 const PIECE: usize = 1 << 18;
 
@@ -212,10 +214,9 @@ pub struct RowsError {
     pub source: io::Error,
 }
 
-impl RowsError {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        "make room there, name a folder on another disk (--cache DIR, or TMPDIR), or allow more memory with --memory"
+impl Explain for RowsError {
+    fn hint(&self) -> Option<&str> {
+        Some("make room there, name a folder on another disk (--cache DIR, or TMPDIR), or allow more memory with --memory")
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{MOST, Planting, Source, Step, Study};
+use crate::diag::Explain;
 use crate::plant;
 use crate::policy::Policy;
 use crate::registry;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use super::*;
+use crate::diag::Explain;
 use crate::store::{Heap, Room};
 
 fn golden(name: &str) -> PathBuf {

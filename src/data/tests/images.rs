@@ -1,6 +1,7 @@
 //! Images that are truncated, turned, of other formats, or behind links.
 
 use super::*;
+use crate::diag::Explain;
 
 /// An image of the golden files (tests/golden/images/make.py).
 fn golden(name: &str) -> Vec<u8> {

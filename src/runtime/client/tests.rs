@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Client;
+use crate::diag::{Class, Explain};
 use crate::registry::Beside;
 use crate::runtime::{Host, Place, Provider, Runtime, RuntimeError, Session, Worker};
 
@@ -200,5 +201,5 @@ fn a_card_is_asked_of_the_worker() {
     let error = on(json!({ "Refused": "NoCuda" })).unwrap_err();
     assert_eq!(error.to_string(), "/lib/libonnxruntime.so: this ONNX Runtime 1.99.0 computes on the processor only");
     let error = on(json!({ "Refused": { "Cuda": [1, "libcudnn.so.9: no such file"] } })).unwrap_err();
-    assert!(error.to_string().contains("CUDA device 1: libcudnn.so.9") && error.is_usage(), "{error}");
+    assert!(error.to_string().contains("CUDA device 1: libcudnn.so.9") && error.class() == Class::Usage, "{error}");
 }

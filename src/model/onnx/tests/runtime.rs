@@ -11,6 +11,7 @@ use super::super::pb::{GraphProto, ModelProto, TensorProto};
 use super::super::tensor::is_float;
 use super::super::write;
 use super::case::{Case, Outcome, difference, numbers};
+use crate::diag::Explain;
 use crate::exec::tests::suite::Suite;
 use crate::exec::{Weights, infer, to_array};
 use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing};
