@@ -32,7 +32,7 @@ pub(super) fn of(study: &Study, base: &Path) -> Vec<Fault> {
         let what = format!(" (the source `{name}`)");
         match source {
             Source::Model(file) => {
-                faults.extend(missing(file, format!("{at}/model"), &what).or_else(|| no_model(&base.join(file), &at, &what)))
+                faults.extend(missing(file, format!("{at}/model"), &what).or_else(|| no_model(&base.join(file), &at, &what)));
             }
             Source::Planted(Planting::File(file)) => faults.extend(missing(file, format!("{at}/planted"), &what)),
             Source::Twin(Planting::File(file)) => faults.extend(missing(file, format!("{at}/twin"), &what)),
