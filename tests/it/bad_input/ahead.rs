@@ -13,7 +13,7 @@ fn policy(rules: &str, indent: usize) -> String {
         "version: 1\nname: p\ntarget: {{ data: {{ embedded: emoji }} }}\ntransfer:\n  fixed_feature: {{ epochs: 1, learning_rate: 0.1 }}\n\
          \x20 scratch: {{ epochs: 1, learning_rate: 0.02 }}\nseeds: {{ fixed_feature: {{ first: 3, most: 3 }} }}\nrules:\n{rules}"
     );
-    text.lines().map(|line| format!("{:indent$}{line}\n", "")).collect()
+    text.lines().map(|line| format!("{:indent$}{line}", "")).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 const SQUARE: &str = "  - { id: square, probe: { backdoor: { trigger: { patch: { size: 0.25, color: \"#ffff00\" } } } }, limit: 0.5 }\n";
@@ -25,7 +25,7 @@ fn planting(plant: &str, indent: usize) -> String {
         "version: 1\nname: planted\ndata: {{ parquet: \"{DATA}\" }}\narchitecture: \"resnet-cifar-8:4,8,16\"\nsize: [32, 32]\n\
          recipe: {{ epochs: 1, learning_rate: 0.1 }}\n{plant}"
     );
-    text.lines().map(|line| format!("{:indent$}{line}\n", "")).collect()
+    text.lines().map(|line| format!("{:indent$}{line}", "")).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// A folder with a checkpoint, with all that is none, and with the data of planted sources.
@@ -67,7 +67,7 @@ fn said(folder: &Path, path: &str, command: &str) -> String {
 fn checkpoints_of_a_study_that_are_none() {
     let folder = prepared();
     let study = |names: &[&str]| {
-        let sources: String = names.iter().map(|name| format!("  {name}: {{ model: {name} }}\n")).collect();
+        let sources = names.iter().map(|name| format!("  {name}: {{ model: {name} }}\n")).collect::<Vec<_>>().concat();
         let text = format!("version: 1\nname: s\nsources:\n{sources}policy:\n{}", policy(SQUARE, 2));
         file(folder.path(), "study.yaml", text.as_bytes())
     };
