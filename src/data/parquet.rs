@@ -2,7 +2,9 @@
 //!
 //! The bytes of all pictures of the files read are kept, encoded: in memory while there is room, else on disk.
 
+mod format;
 mod pages;
+mod thrift;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use ::parquet::basic::{Compression, Encoding, Type as Physical};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{KeyValue, RowGroupMetaData};
-use ::parquet::file::reader::{ChunkReader, FileReader, RowGroupReader as _, SerializedFileReader};
+use ::parquet::file::reader::{ChunkReader, RowGroupReader as _};
 use ::parquet::record::{Field, Row as Values};
 use ::parquet::schema::types::{Type, TypePtr};
 
@@ -64,19 +66,20 @@ pub(super) fn read_file<R: ChunkReader + 'static>(input: R, name: &str, want: Wa
 }
 
 fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> Result<Rows, DataError> {
-    let broken = |e: ParquetError| DataError::Parquet { file: name.to_owned(), reason: e.to_string() };
-    let reader = SerializedFileReader::new(input).map_err(broken)?;
-    let footer = reader.metadata().file_metadata();
+    let broken = |e: ParquetError| DataError::Parquet { file: name.to_owned(), reason: pages::plain(e) };
+    let metadata = pages::footer(&input).map_err(broken)?;
+    let input = Arc::new(input);
+    let footer = metadata.file_metadata();
     let features = footer.key_value_metadata().and_then(|pairs| features(pairs)).unwrap_or_default();
     let mut layout = Layout::of(footer.schema(), &features, name)?;
     let names = class_names(&features, layout.label.name());
     let fields = layout.projection(want).map_err(broken)?;
     let mut rows = Vec::new();
-    for group in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(group).map_err(broken)?;
-        check_format(group.metadata(), &fields, name)?;
+    for group in metadata.row_groups() {
+        check_format(group, &fields, name)?;
         let projection = Type::group_type_builder(footer.schema().name()).with_fields(fields.clone()).build().map_err(broken)?;
-        for values in pages::Checked(&*group).get_row_iter(Some(projection)).map_err(broken)? {
+        let checked = pages::Checked { file: Arc::clone(&input), metadata: group };
+        for values in checked.get_row_iter(Some(projection)).map_err(broken)? {
             let values = values.map_err(broken)?;
             let id = format!("{name}:{}", rows.len());
             rows.push(layout.row(values, id, want)?);

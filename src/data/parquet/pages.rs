@@ -1,36 +1,82 @@
-//! Checks of a page before it is decoded.
+//! What the parquet crate decodes, checked before it does.
 //!
-//! The parquet crate reserves memory for as many values as a page announces, and aborts where there is not so much. So what a page announces is
-//! held against the bytes that it has.
+//! A footer or the header of a page may keep the crate busy for minutes (see `thrift`), so both are walked first. And the crate reserves memory for
+//! as many values as a page announces, and aborts where there is not so much. So what a page announces is held against the bytes that it has.
 
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use parquet::basic::{Encoding, Type as Physical};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::reader::RowGroupReader;
+use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::reader::{ChunkReader, Length, RowGroupReader, SerializedPageReader};
 use parquet::record::reader::RowIter;
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, Type};
 
-/// A row group whose pages are checked.
-pub(super) struct Checked<'a>(pub &'a dyn RowGroupReader);
+use super::format;
+use super::thrift::walk;
 
-impl RowGroupReader for Checked<'_> {
+/// The longest header of a page, in bytes: as long as Arrow's readers allow. Statistics, that is, whole values, may be in it.
+const LONGEST_HEADER: usize = 16 << 20;
+
+/// The number of bytes of a footer, and what the file is.
+const TAIL: usize = 8;
+
+/// What is wrong, without the name of the crate's kind of error.
+pub(super) fn plain(error: ParquetError) -> String {
+    match error {
+        ParquetError::General(why) | ParquetError::EOF(why) | ParquetError::NYI(why) => why,
+        ParquetError::External(inner) => inner.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// The footer of a file.
+pub(super) fn footer(file: &impl ChunkReader) -> Result<ParquetMetaData> {
+    let refused = |why: String| Err(ParquetError::General(why));
+    let Some(end) = file.len().checked_sub(TAIL as u64) else {
+        return refused(format!("it has {} bytes, which is too few for a footer", file.len()));
+    };
+    let tail = FooterTail::try_from(&file.get_bytes(end, TAIL)?[..])?;
+    if tail.is_encrypted_footer() {
+        return refused("it is encrypted, and encrypted files are not read".to_owned());
+    }
+    let length = tail.metadata_length();
+    let Some(start) = end.checked_sub(length as u64) else {
+        return refused(format!("it says that its footer has {length} bytes, and {end} bytes are before its last {TAIL}"));
+    };
+    let bytes = walk(&file.get_bytes(start, length)?[..], format::FOOTER, length)
+        .map_err(|error| ParquetError::General(format!("its footer {error}")))?;
+    ParquetMetaDataReader::decode_metadata(&bytes)
+}
+
+/// A row group of a file, whose pages are checked.
+pub(super) struct Checked<'a, R> {
+    pub file: Arc<R>,
+    pub metadata: &'a RowGroupMetaData,
+}
+
+impl<R: ChunkReader + 'static> RowGroupReader for Checked<'_, R> {
     fn metadata(&self) -> &RowGroupMetaData {
-        self.0.metadata()
+        self.metadata
     }
 
     fn num_columns(&self) -> usize {
-        self.0.num_columns()
+        self.metadata.num_columns()
     }
 
     fn get_column_page_reader(&self, i: usize) -> Result<Box<dyn PageReader>> {
-        let column = self.metadata().schema_descr().column(i);
-        Ok(Box::new(Pages { pages: self.0.get_column_page_reader(i)?, column }))
+        let chunk = self.metadata.column(i);
+        let headers = Arc::new(Headers(Arc::clone(&self.file)));
+        let pages = SerializedPageReader::new(headers, chunk, usize::try_from(self.metadata.num_rows())?, None)?;
+        Ok(Box::new(Pages { pages, column: chunk.column_descr_ptr() }))
     }
 
-    fn get_column_bloom_filter(&self, i: usize) -> Option<&Sbbf> {
-        self.0.get_column_bloom_filter(i)
+    fn get_column_bloom_filter(&self, _: usize) -> Option<&Sbbf> {
+        None
     }
 
     fn get_row_iter(&self, projection: Option<Type>) -> Result<RowIter<'_>> {
@@ -38,30 +84,75 @@ impl RowGroupReader for Checked<'_> {
     }
 }
 
-struct Pages {
-    pages: Box<dyn PageReader>,
+/// A file whose readers give the header of a page, walked, and no more. The crate reads pages themselves as bytes.
+struct Headers<R>(Arc<R>);
+
+impl<R: Length> Length for Headers<R> {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl<R: ChunkReader> ChunkReader for Headers<R> {
+    type T = Header<R::T>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(Header { input: Some(self.0.get_read(start)?), walked: Cursor::default() })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+struct Header<T> {
+    /// None once it is walked: only what is read is a header, and the crate opens more than it reads.
+    input: Option<T>,
+    walked: Cursor<Vec<u8>>,
+}
+
+impl<T: Read> Read for Header<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if let Some(input) = self.input.take() {
+            let header = walk(input, format::PAGE_HEADER, LONGEST_HEADER);
+            self.walked = Cursor::new(header.map_err(|error| std::io::Error::new(error.kind(), format!("the header of a page {error}")))?);
+        }
+        self.walked.read(buffer)
+    }
+}
+
+struct Pages<P> {
+    pages: P,
     column: ColumnDescPtr,
 }
 
-impl PageReader for Pages {
-    fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let page = self.pages.get_next_page()?;
-        if let Some(page) = &page {
-            check(page, &self.column)?;
-        }
-        Ok(page)
-    }
-
-    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.pages.peek_next_page()
-    }
-
-    fn skip_next_page(&mut self) -> Result<()> {
-        self.pages.skip_next_page()
+impl<P> Pages<P> {
+    fn named<T>(&self, read: Result<T>) -> Result<T> {
+        read.map_err(|error| ParquetError::General(format!("in its column `{}`, {}", self.column.path().string(), plain(error))))
     }
 }
 
-impl Iterator for Pages {
+impl<P: PageReader> PageReader for Pages<P> {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        let page = self.pages.get_next_page().and_then(|page| {
+            page.as_ref().map_or(Ok(()), |page| check(page, &self.column))?;
+            Ok(page)
+        });
+        self.named(page)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        let page = self.pages.peek_next_page();
+        self.named(page)
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        let skipped = self.pages.skip_next_page();
+        self.named(skipped)
+    }
+}
+
+impl<P: PageReader> Iterator for Pages<P> {
     type Item = Result<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -118,3 +118,88 @@ fn pages_of_delta_encodings_are_read_where_their_size_is_bounded() {
     assert!(error.to_string().ends_with("its column `image` has the encoding DELTA_BYTE_ARRAY, which is not read"), "{error}");
     assert!(error.hint().unwrap().contains("plain or dictionary pages"));
 }
+
+#[test]
+fn footers_and_page_headers_of_every_kind_are_read() {
+    for name in ["full-1.parquet", "full-2.parquet", "full-1-indexed.parquet", "full-2-indexed.parquet"] {
+        let rows = rows(name).unwrap();
+        let column = |name: &str| -> Vec<&str> { rows.list.iter().map(|row| row.attributes[name].as_str()).collect() };
+        assert_eq!(column("note"), ["a", "b", "", "d", "e", "f"], "{name}");
+        assert_eq!(column("json"), ["{\"a\": 1}", "", "{}", "[]", "1", "2"], "{name}");
+        assert_eq!(column("small"), ["0", "1", "2", "3", "4", "5"], "{name}");
+        assert_eq!(column("moment")[5], "2020-01-01 05:00:00", "{name}");
+        assert_eq!(rows.list.iter().map(|row| row.label.to_string()).collect::<String>(), "000111", "{name}");
+        assert!(rows.list.iter().all(|row| row.picture.read(crate::data::Orientation::Upright).is_ok()), "{name}");
+    }
+    // What is walked before it is decoded says the same as what is not.
+    for entry in
+        std::fs::read_dir(golden("")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().unwrap() == "parquet")
+    {
+        let file = File::open(&entry).unwrap();
+        let whole = ::parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
+        assert_eq!(pages::footer(&file).unwrap(), whole, "{}", entry.display());
+    }
+}
+
+#[test]
+fn every_logical_type_passes_the_walk() {
+    use ::parquet::basic::{LogicalType, TimeUnit};
+    let types = [
+        (Physical::BYTE_ARRAY, vec![LogicalType::String, LogicalType::Enum, LogicalType::Json, LogicalType::Bson]),
+        (Physical::BYTE_ARRAY, vec![LogicalType::geometry(Some("OGC:CRS84".to_owned())), LogicalType::geography(None, None)]),
+        (Physical::INT32, vec![LogicalType::Date, LogicalType::integer(8, false), LogicalType::decimal(1, 5), LogicalType::Unknown]),
+        (Physical::INT32, vec![LogicalType::time(true, TimeUnit::MILLIS)]),
+        (Physical::INT64, vec![LogicalType::timestamp(false, TimeUnit::NANOS), LogicalType::timestamp(true, TimeUnit::MICROS)]),
+        (Physical::FIXED_LEN_BYTE_ARRAY, vec![LogicalType::Uuid]),
+    ];
+    let columns = types.into_iter().flat_map(|(physical, logical)| logical.into_iter().map(move |logical| (physical, logical)));
+    let fields = columns.map(|(physical, logical)| {
+        let length = if physical == Physical::FIXED_LEN_BYTE_ARRAY { 16 } else { -1 };
+        let name = format!("{logical:?}");
+        let column = Type::primitive_type_builder(&name, physical).with_logical_type(Some(logical)).with_length(length).with_precision(5);
+        Arc::new(column.with_scale(1).build().unwrap())
+    });
+    let schema = Arc::new(Type::group_type_builder("schema").with_fields(fields.collect()).build().unwrap());
+    let mut bytes = Vec::new();
+    ::parquet::file::writer::SerializedFileWriter::new(&mut bytes, Arc::clone(&schema), Arc::default()).unwrap().close().unwrap();
+    assert_eq!(pages::footer(&bytes::Bytes::from(bytes)).unwrap().file_metadata().schema(), &*schema);
+}
+
+/// A list of two thousand million elements in a field that the format does not have, where `at` says: six bytes that the crate takes minutes for.
+fn hostile(name: &str, element: u8, at: impl Fn(&::parquet::file::metadata::ParquetMetaData) -> Option<u64>) -> String {
+    let mut bytes = std::fs::read(golden(name)).unwrap();
+    let metadata = pages::footer(&File::open(golden(name)).unwrap()).unwrap();
+    let footer = bytes.len() - 8 - u32::from_le_bytes(*bytes[..bytes.len() - 4].last_chunk().unwrap()) as usize;
+    let at = at(&metadata).map_or(footer, |at| at as usize);
+    bytes[at..at + 7].copy_from_slice(&[0xf9, 0xf0 | element, 0xff, 0xff, 0xff, 0xff, 7]);
+    let (room, bytes) = (Room::boundless(), bytes::Bytes::from(bytes));
+    read_file(bytes, "x.parquet", Want::Pictures(&Heap::new(&room))).unwrap_err().to_string()
+}
+
+#[test]
+fn a_list_that_takes_no_bytes_is_refused_before_it_is_skipped() {
+    let truths = "announces a list of 2147483647 truth values, which the format does not have there";
+    let start = "x.parquet: not a readable parquet file of pictures: ";
+    for name in ["none-pages.parquet", "full-2-indexed.parquet"] {
+        assert_eq!(hostile(name, 1, |_| None), format!("{start}its footer {truths}"));
+        // The first page is of the dictionary where there is one.
+        let first = |column: usize| {
+            move |metadata: &::parquet::file::metadata::ParquetMetaData| Some(metadata.row_group(0).column(column).byte_range().0)
+        };
+        assert_eq!(hostile(name, 1, first(0)), format!("{start}in its column `image.bytes`, the header of a page {truths}"));
+        let data = |metadata: &::parquet::file::metadata::ParquetMetaData| Some(metadata.row_group(0).column(2).data_page_offset() as u64);
+        assert_eq!(hostile(name, 2, data), format!("{start}in its column `label`, the header of a page {truths}"));
+        // Doubles behind the end of the file.
+        assert_eq!(hostile(name, 7, data), format!("{start}in its column `label`, the header of a page ends before it is complete"));
+    }
+}
+
+#[test]
+fn files_that_are_no_parquet_files_are_refused_by_name() {
+    let refused = |bytes: &[u8]| pages::plain(pages::footer(&bytes::Bytes::copy_from_slice(bytes)).unwrap_err());
+    assert_eq!(refused(b"PAR1"), "it has 4 bytes, which is too few for a footer");
+    assert_eq!(refused(b"PAR1\x01\0\0\0PAR2"), "Invalid Parquet file. Corrupt footer");
+    assert_eq!(refused(b"PAR1\x01\0\0\0PARE"), "it is encrypted, and encrypted files are not read");
+    assert_eq!(refused(b"PAR1\x05\0\0\0PAR1"), "it says that its footer has 5 bytes, and 4 bytes are before its last 8");
+    assert_eq!(refused(b"PAR1\x15\x01\0\0\0PAR1"), "its footer needs more than the 1 bytes that it may have");
+}

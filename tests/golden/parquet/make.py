@@ -4,7 +4,8 @@
 
 `columns.parquet` has a column of every type beside images and labels; `columns.json` has for each column its values as Python writes
 them (null: missing), or none for a column that can be no attribute. `labels-*.parquet` have labels of unusual types, `*-pages.parquet` are
-compressed one way each, `delta-*.parquet` have pages of delta encodings, of both versions.
+compressed one way each, `delta-*.parquet` have pages of delta encodings, of both versions. `full-*.parquet` have in footer and page headers all
+that pyarrow can put there: several pages and row groups, statistics, checksums, sorting, page indexes, Bloom filters, rarer types.
 """
 import datetime
 import decimal
@@ -112,3 +113,21 @@ for name, encoding, version in [("length-1", "DELTA_LENGTH_BYTE_ARRAY", "1.0"), 
     columns = {"image": images(4).field("bytes"), "label": pa.array([0, 1, 0, 1]), "note": pa.array(["one", None, "three", "three"])}
     pq.write_table(pa.table(columns), HERE / f"delta-{name}.parquet", data_page_version=version, use_dictionary=False, compression="none",
                    column_encoding={"image": encoding, "note": encoding, "label": "DELTA_BINARY_PACKED"})
+
+full = {
+    "image": images(6),
+    "label": pa.array([0, 0, 0, 1, 1, 1]),
+    "note": pa.array(["a", "b", None, "d", "e", "f"]),
+    "json": pa.array(['{"a": 1}', None, "{}", "[]", "1", "2"], pa.json_()),
+    "uuid": pa.array([bytes([i] * 16) for i in range(6)], pa.uuid()),
+    "half": pa.array(np.arange(6, dtype=np.float16)),
+    "small": pa.array(range(6), pa.uint8()),
+    "amount": pa.array([decimal.Decimal(i) for i in range(6)], pa.decimal128(5, 1)),
+    "time": pa.array([datetime.time(i) for i in range(6)], pa.time64("us")),
+    "moment": pa.array([datetime.datetime(2020, 1, 1, i) for i in range(6)], pa.timestamp("ns", tz="UTC")),
+    "map": pa.array([[("a", i)] for i in range(6)], pa.map_(pa.string(), pa.int32())),
+}
+for version, indexed in [("1.0", True), ("2.0", True), ("1.0", False), ("2.0", False)]:
+    pq.write_table(pa.table(full), HERE / f"full-{version[0]}{'-indexed' if indexed else ''}.parquet", data_page_version=version, row_group_size=4,
+                   write_page_index=indexed, write_page_checksum=True, data_page_size=16, write_batch_size=1, max_rows_per_page=1,
+                   sorting_columns=[pq.SortingColumn(1)], store_schema=False, bloom_filter_options={"note": {"ndv": 6, "fpp": 0.1}})
