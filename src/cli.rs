@@ -176,6 +176,9 @@ fn existing(text: &str) -> Result<std::path::PathBuf, String> {
     let path = std::path::PathBuf::from(text);
     match std::fs::metadata(&path) {
         Ok(_) => Ok(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_symlink() => {
+            Err("it is a link to a file that is not there".to_owned())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("no such file".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -33,7 +33,8 @@ impl Origin {
     /// The place of a byte offset in `text`; an offset outside it, or inside a character, counts as the nearest
     /// place before it.
     pub fn of(file: &str, text: &str, offset: usize) -> Self {
-        let before = text.get(..floor(text, offset)).unwrap_or_default();
+        let text = line_feeds(text);
+        let before = text.get(..floor(&text, offset)).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self {
             file: file.to_owned(),
@@ -142,6 +143,7 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Unicode);
     // Unlike titles, labels and the text itself, paths and messages are not cleaned by the renderer.
     let source = normalize_untrusted_str(source);
+    let text = &*line_feeds(text);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let level = match diagnostic.level {
@@ -181,6 +183,15 @@ pub fn agree<'a, N: PartialEq + From<u8>>(n: &N, one: &'a str, many: &'a str) ->
     if *n == N::from(1) { one } else { many }
 }
 
+/// The text with line feeds in the place of carriage returns that end a line alone: YAML counts such lines too. Every byte keeps its place.
+pub fn line_feeds(text: &str) -> Cow<'_, str> {
+    let ends_line = |at: usize| text.as_bytes().get(at + 1) != Some(&b'\n');
+    if !text.match_indices('\r').any(|(at, _)| ends_line(at)) {
+        return Cow::Borrowed(text);
+    }
+    text.char_indices().map(|(at, c)| if c == '\r' && ends_line(at) { '\n' } else { c }).collect()
+}
+
 /// The greatest character boundary of `text` that is not above `offset`.
 fn floor(text: &str, offset: usize) -> usize {
     let mut at = offset.min(text.len());
@@ -192,7 +203,20 @@ fn floor(text: &str, offset: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{agree, count};
+    use super::{Diagnostic, Origin, agree, count, line_feeds, render};
+
+    #[test]
+    fn a_line_ends_as_yaml_says() {
+        let text = "one: 1\rtwo: 2\r\nthree: é\nfour: 4\r\rsix: 6";
+        assert_eq!(line_feeds(text), "one: 1\ntwo: 2\r\nthree: é\nfour: 4\n\nsix: 6");
+        assert!(matches!(line_feeds("one\r\ntwo\n"), std::borrow::Cow::Borrowed(_)));
+        for (word, line, column) in [("1", 1, 6), ("two", 2, 1), ("é", 3, 8), ("four", 4, 1), ("6", 6, 6)] {
+            let at = text.find(word).unwrap();
+            assert_eq!(Origin::of("f", text, at), Origin { file: "f".to_owned(), line, column }, "{word}");
+            let shown = render(text, "f", &[Diagnostic::error("c", at..at + word.len(), "wrong")], false);
+            assert!(shown.contains(&format!("f:{line}:{column}\n")) && shown.contains(&format!("\n{line} │ ")), "{shown}");
+        }
+    }
 
     #[test]
     fn one_is_no_plural() {

@@ -42,9 +42,9 @@ pub const TARGETS: [(&str, Target); 12] = [
 /// An ONNX file: surveyed, lowered, and cut where features leave.
 pub fn onnx_file(bytes: &[u8]) -> bool {
     let outside = registry::outside(bytes);
-    let surveyed = onnx::survey(bytes, Some([8, 8]), None).is_ok();
     // Files beside it that cannot be there: their bytes are those of the file.
     let beside: Beside = outside.into_iter().map(|location| (location, bytes.to_vec())).collect();
+    let surveyed = onnx::survey(bytes, &beside, Some([8, 8]), None).is_ok();
     let Ok(imported) = onnx::load_sized(bytes, &beside, Some([8, 8])) else { return surveyed };
     let identity = reference("fuzz.onnx", Format::Onnx, bytes);
     let contents = Contents { beside, ..bytes.to_vec().into() };

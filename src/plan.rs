@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{self, Rebalance};
-use crate::diag::{Class, Explain};
+use crate::diag::{Class, Explain, count};
 use crate::gate::{Control, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
@@ -412,13 +412,20 @@ fn whole(bytes: u64) -> String {
     format!("{}MiB", bytes.div_ceil(1 << 20))
 }
 
+/// The images of a comparison, and how many independent ones they are worth where that is another number: it is no count of any images.
+fn sample(test: usize, worth: usize) -> String {
+    let images = count(test, "test image");
+    if worth == test { images } else { format!("{images} (effective sample size {worth})") }
+}
+
 /// Why a policy cannot be run as it stands.
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// Not enough data or seeds for the limit.
     #[error(
-        "{rule}@{mode}: with {test} test pictures, {clusters} of them to compare, and these seeds no source can be shown to be below {limit} \
-         (the smallest limit is {smallest:.3}): add test pictures or seeds, or raise the limit"
+        "{rule}@{mode}: with {} and these seeds no source can be shown to be below {limit} (the smallest limit is {smallest:.3}): add test \
+         images or seeds, or raise the limit",
+        sample(*test, *clusters)
     )]
     Cap {
         /// The rule.
@@ -431,7 +438,7 @@ pub enum PlanError {
         smallest: f64,
         /// Test pictures.
         test: usize,
-        /// Clusters that the comparison is worth.
+        /// The effective sample size: independent clusters that the comparison is worth.
         clusters: usize,
     },
     /// More memory than there is.

@@ -315,6 +315,12 @@ pub enum RegistryError {
         /// What is wrong.
         reason: String,
     },
+    /// A link to nothing.
+    #[error("{path} is a link to a file that is not there", path = path.display())]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+    },
     /// One part of a checkpoint.
     #[error("{path} is one of several parts of a checkpoint: name its index, {index}, or the folder", path = path.display())]
     Shard {
@@ -410,6 +416,7 @@ impl Explain for RegistryError {
             Self::Index { .. } => {
                 Some("fetch the index again, or save the model as one file: save_pretrained(..., max_shard_size=\"50GB\")")
             }
+            Self::Dangling { .. } => Some("download the model again; to copy it, copy what the links lead to as well (cp -rL)"),
             Self::Snapshot { .. } => Some("download the model again, or name the folder of a revision below snapshots/"),
             Self::Beside { .. } => Some(
                 "copy the model together with the files beside it, or save it as one file: onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")",

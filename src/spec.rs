@@ -116,6 +116,7 @@ pub fn text(kind: &'static Kind, path: &Path) -> Result<String, SpecError> {
 /// The kind of a text, as its fields say; a policy where they do not. Fields that are misspelt count, and so do those of a text that is not
 /// valid YAML.
 pub fn kind_of(text: &str) -> &'static Kind {
+    let text = &*diag::line_feeds(text);
     let tree = if text.len() > LIMIT { None } else { yaml::read(&POLICY, text, &mut Vec::new()) };
     let value = tree.map(|tree| tree.value());
     if let Some(kind) = value.as_ref().and_then(Kind::of) {

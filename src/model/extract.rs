@@ -37,7 +37,7 @@ impl Extractor {
             let session = Session::new(runtime, &bytes, &Beside::new(), &[])?;
             return Ok(Self { session: Arc::new(session), tail: None, half: None });
         };
-        let survey = onnx::survey(&file.bytes, Some([input.height, input.width]), Some(&cut.name))?;
+        let survey = onnx::survey(&file.bytes, &file.beside, Some([input.height, input.width]), Some(&cut.name))?;
         if !survey.tensors.contains(&cut.name) {
             return Err(ExtractError::NotInTheFile { name: cut.name.clone() });
         }
@@ -119,12 +119,12 @@ pub fn first_difference(model: &Model, one: &Tensor, least: f64) -> Result<Optio
     let (bytes, beside, tensors) = match model.identity.format {
         Format::Onnx => {
             let file = registry::contents(&model.identity)?;
-            let tensors = onnx::survey(&file.bytes, Some([model.input.height, model.input.width]), None)?.tensors;
+            let tensors = onnx::survey(&file.bytes, &file.beside, Some([model.input.height, model.input.width]), None)?.tensors;
             (file.bytes, file.beside, tensors)
         }
         Format::Safetensors => {
             let bytes = onnx::write(&network.trunk, &network.params, &model.input, &BTreeMap::new())?;
-            let tensors = onnx::survey(&bytes, None, None)?.tensors;
+            let tensors = onnx::survey(&bytes, &Beside::new(), None, None)?.tensors;
             (bytes, Beside::new(), tensors)
         }
     };

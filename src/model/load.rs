@@ -68,7 +68,9 @@ impl Model {
         size: Option<[usize; 2]>,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let Ok(survey) = onnx::survey(&contents.bytes, size, options.features.as_deref()) else { return Err(error.into()) };
+        let Ok(survey) = onnx::survey(&contents.bytes, &contents.beside, size, options.features.as_deref()) else {
+            return Err(error.into());
+        };
         if let Some(asked) = options.input.size.filter(|asked| *asked != survey.size) {
             return Err(ModelError::FixedSize { asked, fixed: survey.size });
         }

@@ -91,5 +91,12 @@ fn what_would_do_is_named_and_does() {
 fn limits_that_cannot_be_shown_are_refused() {
     let few = Counts { test: 20, test_clusters: 20, ..counts() };
     let strict = policy(&rule("a", "fixed_feature", "sham").replace("0.5", "0.01"));
-    assert!(matches!(plan(&strict, &few, &means(None)), Err(PlanError::Cap { .. })));
+    let refused = |counts: &Counts| match plan(&strict, counts, &means(None)) {
+        Err(error @ PlanError::Cap { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(&few).starts_with("a@fixed_feature: with 20 test images and these seeds no source can be shown to be below 0.01 ("));
+    // Two groups of 5 and 15 images are compared as well as 3.75 images with as many others.
+    let groups = Counts { worth: [("a".to_owned(), 4)].into(), ..few };
+    assert!(refused(&groups).starts_with("a@fixed_feature: with 20 test images (effective sample size 4) and these seeds"));
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use super::{RegistryError, io, shards};
+use crate::store::hub;
 
 /// Most names of a folder that are looked at: a folder of pictures is no checkpoint's.
 const MOST_NAMES: usize = 10_000;
@@ -41,6 +42,11 @@ pub(super) fn file_of(path: &Path) -> Result<PathBuf, RegistryError> {
 fn inside(folder: &Path) -> Result<Option<PathBuf>, RegistryError> {
     let several = |names: &[String]| RegistryError::SeveralInFolder { path: folder.to_owned(), names: names.join(", ") };
     let usual = ["model.safetensors", "model.safetensors.index.json", "model.onnx"];
+    // Another file that is there is not the one that is meant.
+    let lost = |name: &str| Err(RegistryError::Dangling { path: folder.join(name) });
+    if let Some(name) = usual.iter().find(|name| hub::dangles(&folder.join(name))) {
+        return lost(name);
+    }
     let there: Vec<String> = usual.iter().filter(|name| folder.join(name).is_file()).map(|name| (*name).to_owned()).collect();
     match there.as_slice() {
         [one] => return Ok(Some(folder.join(one))),
@@ -49,6 +55,9 @@ fn inside(folder: &Path) -> Result<Option<PathBuf>, RegistryError> {
     }
     let names = names(folder)?;
     let ends = |name: &String| [".safetensors", ".onnx", ".safetensors.index.json"].iter().any(|end| name.to_lowercase().ends_with(end));
+    if let Some(name) = names.iter().find(|name| ends(name) && hub::dangles(&folder.join(name))) {
+        return lost(name);
+    }
     let found: Vec<String> = names.into_iter().filter(|name| ends(name) && folder.join(name).is_file()).collect();
     // The parts of a checkpoint are one with their index.
     let whole: Vec<String> = found.into_iter().filter(|name| shards::index_of(&folder.join(name)).is_none()).collect();
@@ -74,6 +83,8 @@ fn holds(names: &[String]) -> String {
         "it is empty".into()
     } else if is("pytorch_model.bin") || is(".pt") || is(".pth") || is(".ckpt") {
         "it holds pickled weights, which are never loaded".into()
+    } else if let Some(model) = names.iter().find(|name| name.starts_with("models--")) {
+        format!("it is a hub cache: name a model's folder in it, such as {model}")
     } else if names.iter().any(|name| bin(Path::new(name)) == TENSORFLOW_JS) {
         "it holds weights of TensorFlow.js".into()
     } else {
@@ -99,12 +110,20 @@ pub(super) fn bin(path: &Path) -> &'static str {
     }
 }
 
-/// In the hub's cache, `models--OWNER--NAME` holds `refs/main`, the name of a revision, and `snapshots/REVISION`, its files.
+/// In the hub's cache, `models--OWNER--NAME` holds `refs/main`, the name of a revision, and `snapshots/REVISION`, its files. `snapshots` itself
+/// stands for the same.
 fn snapshot(folder: &Path) -> Result<Option<PathBuf>, RegistryError> {
+    let is_model = |folder: &Path| {
+        let parts = ["blobs", "refs"].iter().any(|part| folder.join(part).is_dir());
+        folder.join("snapshots").is_dir() && (parts || folder.canonicalize().is_ok_and(|real| hub::is_repository(&real)))
+    };
+    let above = folder.parent().filter(|above| folder.ends_with("snapshots") && is_model(above));
+    let folder = match above {
+        Some(model) => model,
+        None if is_model(folder) => folder,
+        None => return Ok(None),
+    };
     let snapshots = folder.join("snapshots");
-    if !snapshots.is_dir() || !folder.join("blobs").is_dir() {
-        return Ok(None);
-    }
     let wrong = |reason: String| RegistryError::Snapshot { path: folder.to_owned(), reason };
     let main = folder.join("refs").join("main");
     let revision = match std::fs::metadata(&main) {
@@ -161,6 +180,7 @@ pub(super) fn name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diag::Explain;
     use crate::registry::identify;
 
     const ONNX: &[u8] = &[0x08, 7, 0x12, 0];
@@ -238,5 +258,33 @@ mod tests {
             assert!(error().contains("hub cache"), "{revision}: {}", error());
         }
         assert_eq!(found(&files[..2]), Ok("snapshots/0a/model.onnx".into()));
+    }
+
+    #[test]
+    fn a_hub_cache_without_blobs_or_links_is_read_as_one_with_them() {
+        let cache = folder(&["models--a--b/snapshots/0a/model.onnx", "models--a--c/refs/x", "models--a--c/snapshots/1b/model.onnx"]);
+        for (model, file) in [("models--a--b", "snapshots/0a/model.onnx"), ("models--a--c", "snapshots/1b/model.onnx")] {
+            let model = cache.path().join(model);
+            for named in [&model, &model.join("snapshots")] {
+                assert_eq!(identify(named).expect("found").path, model.join(file), "{}", named.display());
+            }
+        }
+        let error = identify(cache.path()).expect_err("refused").to_string();
+        assert!(error.contains("it is a hub cache: name a model's folder in it, such as models--a--b"), "{error}");
+        // A folder of one's own with `snapshots` in it is no cache.
+        assert_eq!(found(&["release-7.onnx", "snapshots/epoch-1.onnx", "snapshots/epoch-2.onnx"]), Ok("release-7.onnx".into()));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_to_a_file_that_is_not_there_is_named_and_nothing_else_is_taken() {
+        for name in ["model.safetensors", "release.onnx"] {
+            let folder = folder(&["models--a--b/snapshots/0a/other.onnx"]);
+            let model = folder.path().join("models--a--b");
+            std::os::unix::fs::symlink("../../blobs/abcd", model.join("snapshots/0a").join(name)).expect("linked");
+            let error = identify(&model).expect_err("refused");
+            assert!(error.to_string().ends_with(&format!("snapshots/0a/{name} is a link to a file that is not there")), "{error}");
+            assert!(error.hint().expect("a hint").starts_with("download the model again"));
+        }
     }
 }

@@ -156,7 +156,11 @@ impl<'a> Checker<'a> {
                 self.check(child, schema, &below(path, field));
             } else if let Some(Value::Bool(false)) = others {
                 let names: Vec<&str> = known.unwrap_or(&none).keys().map(String::as_str).collect();
-                presumed.extend(self.unknown_field(child, field, &names));
+                let Some(near) = self.unknown_field(child, field, &names) else { continue };
+                let given = fields.iter().any(|(name, _)| name == near) || !presumed.insert(near);
+                if let Some(schema) = known.and_then(|known| known.get(near)).filter(|_| !given) {
+                    self.check(child, schema, &below(path, near));
+                }
             } else if let Some(schema) = others {
                 self.check(child, schema, &below(path, field));
             }
@@ -262,13 +266,16 @@ impl<'a> Checker<'a> {
         self.patterns.entry(pattern).or_insert_with(|| compiled(pattern)).as_ref().is_some_and(|pattern| pattern.is_match(text))
     }
 
-    fn unknown_variant(&mut self, given: &str, name: &str, at: Range<usize>, known: &[&str]) {
+    /// Reports a word that is not known; gives the one that was probably meant.
+    fn unknown_variant<'b>(&mut self, given: &str, name: &str, at: Range<usize>, known: &[&'b str]) -> Option<&'b str> {
         let unknown = self.error("unknown-variant", at, format!("{name} cannot be `{given}`"));
         let hint = format!("it is one of {}", list(known));
-        self.found.push(match nearest(given, known) {
+        let near = nearest(given, known);
+        self.found.push(match near {
             Some(near) => unknown.label(format!("did you mean `{near}`?")).hint(hint),
             None => unknown.hint(hint),
         });
+        near
     }
 
     /// A value that is written in one of several ways.
@@ -303,11 +310,20 @@ impl<'a> Checker<'a> {
                 if self.later.range(inside.clone()..).next().is_some_and(|later| later.starts_with(&inside)) {
                     return;
                 }
-                let unknown: Vec<&(String, Node)> = fields.iter().filter(|(field, _)| !known.contains(&field.as_str())).collect();
-                if !unknown.is_empty() {
-                    for (field, child) in unknown {
-                        self.unknown_variant(field, &name, child.name_span(), &known);
+                let is_known = |field: &str| known.contains(&field);
+                for (field, child) in fields {
+                    let meant = if is_known(field) {
+                        Some(field.as_str())
+                    } else {
+                        let near = self.unknown_variant(field, &name, child.name_span(), &known);
+                        near.filter(|near| fields.iter().all(|(name, _)| name != near))
+                    };
+                    if let Some((meant, schema)) = meant.and_then(|key| Some((key, branches.iter().find_map(|branch| branch.of_key(key))?)))
+                    {
+                        self.check(child, schema, &below(path, meant));
                     }
+                }
+                if !fields.iter().all(|(field, _)| is_known(field)) {
                     return;
                 }
                 let given: Vec<&str> = fields.iter().map(|(field, _)| field.as_str()).collect();
@@ -322,7 +338,10 @@ impl<'a> Checker<'a> {
             Content::Scalar(Value::String(word)) if keys.contains(&word.as_str()) => self
                 .error("type", at, format!("`{word}` needs more than its name"))
                 .hint(format!("write `{word}:` with what belongs to it below, or `{{ {word}: ... }}`")),
-            Content::Scalar(Value::String(word)) => return self.unknown_variant(word, &name, at, &known),
+            Content::Scalar(Value::String(word)) => {
+                self.unknown_variant(word, &name, at, &known);
+                return;
+            }
             _ => self.error("type", at, format!("{name} is {}", shorten(node))).hint(format!("it is one of {}", list(&known))),
         };
         self.found.push(mistake);

@@ -339,8 +339,81 @@ fn a_colour_in_a_comment_is_not_what_is_wrong() {
 }
 
 /// What is said of a text that should be a study.
+#[test]
+fn a_tab_that_the_parser_does_not_take_is_named_at_its_place() {
+    for (text, tabs, mark) in
+        [("version: 1\nname:\tx\n", 16..17, ':'), ("rules: [{ id:\t\tx }]", 13..15, ':'), ("rules:\n  -\t- x\n", 10..11, '-')]
+    {
+        let found = said_of::<PolicyFile>(text);
+        let place = (found[0].span.clone(), found[0].message.as_str(), found[0].hint.as_deref());
+        let message = format!("a tab behind `{mark}`");
+        assert_eq!((found.len(), place), (1, (tabs, message.as_str(), Some("replace the tab by spaces"))), "{text}");
+    }
+    // What the parser takes is taken, and a tab elsewhere is not what is wrong.
+    assert!(
+        said_of::<PolicyFile>("version: 1\nname:\t\"x\"\ndescription: \"a\tb\"\t# c\n").iter().all(|found| !found.message.contains("tab"))
+    );
+    assert!(said_of::<PolicyFile>("name: \"a:\tb\nrules: ]\n").iter().all(|found| !found.message.contains("tab")));
+}
+
+#[test]
+fn mistakes_are_on_the_line_that_yaml_counts() {
+    let text = "version: 1\nname: x\nfoo: 2\ntarget: {}\nrules: }\n";
+    for ends in ["\n", "\r", "\r\n"] {
+        let lines = |text: &str| -> Vec<usize> { said_of::<PolicyFile>(text).iter().map(|found| found.located(text, "f").line).collect() };
+        assert_eq!(lines(&text.replace('\n', ends)), [5], "{ends:?}");
+        let parsed = text.replace("rules: }\n", "").replace('\n', ends);
+        assert_eq!(lines(&parsed), [1, 1, 3, 4], "{ends:?}");
+    }
+}
+
+#[test]
+fn an_unknown_field_hides_no_other_mistake() {
+    let messages = |text: &str| -> Vec<String> { said_of::<PolicyFile>(text).into_iter().map(|found| found.message).collect() };
+    let frame = |rest: &str| format!("version: 1\nname: x\ntransfer: {{ fixed_feature: {{ epochs: 1, learning_rate: 1 }} }}\n{rest}\n");
+    let target = "target: { data: { embedded: quick } }";
+    // Behind a misspelt name is what the right one would hold; behind an unknown one nobody knows.
+    assert_eq!(
+        messages(&frame("targe: { dta: { parquet: 3, foo: 1 }, classes: 3, frob: { a: 1 } }\nrules: 3")),
+        [
+            "unknown field `targe`",
+            "unknown field `dta`",
+            "`parquet` is 3, it must be text",
+            "`data` cannot be `foo`",
+            "`classes` is 3, it must be a list",
+            "unknown field `frob`",
+            "`rules` is 3, it must be a list"
+        ]
+    );
+    // In a choice too, and where two of it are given at once.
+    let rule = |probe: &str| messages(&frame(&format!("{target}\nrules: [{{ id: r, estimand: excess, modes: 3, probe: {probe} }}]")));
+    let inner = "{ trigger: { patch: { color: 3 } } }";
+    let alone = rule(&format!("{{ backdoor: {inner} }}"));
+    assert!(alone.len() > 2, "{alone:?}");
+    for (probe, more) in [
+        (format!("{{ backdoor: {inner}, foo: 2 }}"), "`probe` cannot be `foo`"),
+        (format!("{{ backdor: {inner} }}"), "`probe` cannot be `backdor`"),
+    ] {
+        let mut found = rule(&probe);
+        assert!(found.iter().any(|message| message == more), "{found:?}");
+        found.retain(|message| message != more);
+        assert_eq!(found, alone);
+    }
+    let both = rule(&format!("{{ backdoor: {inner}, natural: {{ folder: 3 }} }}"));
+    assert!(alone.iter().all(|message| both.contains(message)), "{both:?}");
+    // Where the right one is there too, only the other is wrong.
+    assert_eq!(
+        messages(&frame(&format!("{target}\nrules: []\ntargets: 3"))).iter().filter(|message| message.contains("target")).count(),
+        1
+    );
+}
+
 fn said(text: &str) -> Vec<Diagnostic> {
-    match parse::<Study>(text, "s.yaml", |_, _, _| ()) {
+    said_of::<Study>(text)
+}
+
+fn said_of<T: Form>(text: &str) -> Vec<Diagnostic> {
+    match parse::<T>(text, "s.yaml", |_, _, _| ()) {
         Ok(_) => Vec::new(),
         Err(SpecError::Invalid { diagnostics, .. }) => diagnostics,
         Err(other) => panic!("{other}"),

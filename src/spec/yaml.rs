@@ -14,7 +14,7 @@ use serde_json::{Number, Value};
 
 use super::kind::Kind;
 use super::tree::{Content, Node};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, line_feeds};
 
 /// Deepest nesting; studies with a policy inside need 12.
 const DEPTH: usize = 64;
@@ -23,6 +23,7 @@ const BUDGET: usize = 4 << 20;
 
 /// The tree of the one document in `text`: nothing where there is none, and where the mistakes leave none. Mistakes go to `diagnostics`.
 pub(super) fn read(kind: &'static Kind, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
+    let text = &*line_feeds(text);
     let (parsed, offsets) = joined(text);
     let mut builder = Builder { kind, text, offsets, budget: BUDGET, open: Vec::new(), anchors: BTreeMap::new(), root: None };
     match builder.run(&parsed, diagnostics) {
@@ -296,6 +297,16 @@ impl Builder<'_> {
             let tab = line_start + tab;
             return Diagnostic::error(self.code("syntax"), tab..tab + 1, "a tab in the indentation")
                 .label("YAML indents with spaces only")
+                .hint("replace the tab by spaces");
+        }
+        // YAML takes a tab for the space behind `:` or `-`; this parser does not where a word follows.
+        if let Some((before, mark)) = self.text.get(..at).and_then(|before| Some((before, before.trim_end_matches('\t').chars().last()?)))
+            && before.ends_with('\t')
+            && error.info().contains("must be followed by a valid YAML whitespace")
+        {
+            let tab = before.trim_end_matches('\t').len();
+            return Diagnostic::error(self.code("syntax"), tab..at, format!("a tab behind `{mark}`"))
+                .label("a space belongs here")
                 .hint("replace the tab by spaces");
         }
         // The parser looks ahead, and gives up before any level was counted here.

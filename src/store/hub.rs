@@ -4,6 +4,8 @@
 //! models--owner--name/blobs/SHA
 //! models--owner--name/snapshots/REVISION/onnx/model.onnx -> ../../../blobs/SHA
 //! ```
+//!
+//! Where there are no links (Windows, some copies and shared disks) the files lie in the snapshot themselves, and blobs may be missing.
 
 use std::path::Path;
 
@@ -24,7 +26,12 @@ fn repository(folder: &Path) -> Option<&Path> {
 pub fn is_repository(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let kind = ["models--", "datasets--", "spaces--"].iter().any(|kind| name.starts_with(kind));
-    kind && folder.join("blobs").is_dir() && folder.join("snapshots").is_dir()
+    kind && folder.join("snapshots").is_dir()
+}
+
+/// Whether a path is a link to a file that is not there: of a download that was not finished, or a copy without the blobs.
+pub fn dangles(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
 }
 
 #[cfg(all(test, unix))]
@@ -52,6 +59,13 @@ mod tests {
         }
         assert!(!belongs(&one.join("snapshots"), &one.join("blobs/abcd")), "no snapshot");
         assert!(is_repository(&one) && !is_repository(&inside));
+        // Copied without blobs, and without links.
+        let copied = hub.join("models--a--copied");
+        create_dir_all(copied.join("snapshots/0123")).expect("made");
+        assert!(is_repository(&copied) && !belongs(&copied.join("snapshots/0123"), &one.join("blobs/abcd")));
+        symlink("../../blobs/abcd", copied.join("snapshots/0123/model.onnx")).expect("linked");
+        assert!(dangles(&copied.join("snapshots/0123/model.onnx")));
+        assert!(!dangles(&copied) && !dangles(&copied.join("nothing")) && !dangles(&one.join("blobs/abcd")));
         // A folder that only looks like a repository: its blobs are somewhere else.
         let fake = hub.join("models--a--fake");
         create_dir_all(fake.join("snapshots/0123")).expect("made");

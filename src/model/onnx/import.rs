@@ -111,7 +111,7 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
         None => outputs(&graph)?,
     };
     let wanted: Vec<String> = std::iter::once(main.clone()).chain(features.clone()).collect();
-    let drawn = random::nodes(&graph, &model.functions, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
+    let drawn = random::nodes(&graph, &model.functions, beside, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
     if !drawn.is_empty() {
         return Err(OnnxError::Random { nodes: drawn });
     }

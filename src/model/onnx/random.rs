@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::import::title;
 use super::pb::{FunctionProto, GraphProto, NodeProto, TensorProto};
+use super::tensor::{Data, decode};
+use crate::registry::Beside;
 
 /// Operators that draw.
 const DRAWS: [&str; 6] = ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
@@ -13,13 +15,13 @@ const DROPOUTS: [(&str, usize); 5] =
     [("Dropout", 2), ("BitmaskDropout", 2), ("TrainableDropout", 2), ("BiasDropout", 4), ("BitmaskBiasDropout", 4)];
 
 /// The nodes that draw random numbers among those that the tensors `wanted` are computed from: `type in node`, in the file's order. A node
-/// whose branches, loop body or own definition draw counts.
-pub(super) fn nodes(graph: &GraphProto, functions: &[FunctionProto], wanted: &[&str]) -> Vec<String> {
+/// whose branches, loop body or own definition draw counts. `beside` holds the files that the model keeps tensors in.
+pub(super) fn nodes(graph: &GraphProto, functions: &[FunctionProto], beside: &Beside, wanted: &[&str]) -> Vec<String> {
     let mut made: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         made.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), i)));
     }
-    let constants = constants(graph);
+    let off = off(graph, beside);
     let drawing = drawing(functions);
     let mut needed = BTreeSet::new();
     let mut open: Vec<usize> = wanted.iter().filter_map(|name| made.get(name).copied()).collect();
@@ -33,7 +35,7 @@ pub(super) fn nodes(graph: &GraphProto, functions: &[FunctionProto], wanted: &[&
     }
     let drawn = needed.into_iter().map(|i| &graph.node[i]).filter_map(|node| {
         let called = |inner: &&NodeProto| drawing.contains(&(inner.domain.as_str(), inner.op_type.as_str()));
-        let found = within(node).into_iter().find(|inner| draws(inner, &constants) || called(inner))?;
+        let found = within(node).into_iter().find(|inner| draws(inner, &off) || called(inner))?;
         Some(if std::ptr::eq(found, node) {
             format!("{} in `{}`", node.op_type, title(node))
         } else {
@@ -56,7 +58,7 @@ fn within(node: &NodeProto) -> Vec<&NodeProto> {
 
 /// The operators that the file defines itself and that draw, by domain and name: of their own or by calling one that does.
 fn drawing(functions: &[FunctionProto]) -> BTreeSet<(&str, &str)> {
-    let none = BTreeMap::new();
+    let none = BTreeSet::new();
     let mut callers: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
     let mut open = Vec::new();
     for function in functions {
@@ -77,31 +79,33 @@ fn drawing(functions: &[FunctionProto]) -> BTreeSet<(&str, &str)> {
     drawing
 }
 
-/// Tensors of the file by name, those of its constants included.
-fn constants(graph: &GraphProto) -> BTreeMap<&str, &TensorProto> {
+/// The tensors that say no: one zero each, in the file or beside it, those of its constants included.
+fn off<'a>(graph: &'a GraphProto, beside: &Beside) -> BTreeSet<&'a str> {
     let held = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
     let nodes = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
         let value = node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref())?;
         Some((node.output.first()?.as_str(), value))
     });
-    held.chain(nodes).collect()
+    held.chain(nodes).filter(|(_, tensor)| is_false(tensor, beside)).map(|(name, _)| name).collect()
 }
 
-fn draws(node: &NodeProto, constants: &BTreeMap<&str, &TensorProto>) -> bool {
+fn draws(node: &NodeProto, off: &BTreeSet<&str>) -> bool {
     if DRAWS.contains(&node.op_type.as_str()) {
         return true;
     }
     let trained =
         DROPOUTS.iter().find(|(name, _)| *name == node.op_type).and_then(|(_, i)| node.input.get(*i)).filter(|name| !name.is_empty());
     // What is not known to be off may be on.
-    trained.is_some_and(|name| constants.get(name.as_str()).is_none_or(|tensor| !is_false(tensor)))
+    trained.is_some_and(|name| !off.contains(name.as_str()))
 }
 
-fn is_false(tensor: &TensorProto) -> bool {
-    match &tensor.raw_data {
-        Some(raw) => raw.iter().all(|byte| *byte == 0),
-        None => tensor.data_location != Some(1) && tensor.int32_data.iter().all(|v| *v == 0),
-    }
+fn is_false(tensor: &TensorProto, beside: &Beside) -> bool {
+    tensor.dims.iter().all(|d| *d == 1)
+        && match decode(tensor.clone(), beside) {
+            Ok(Data::Float(value)) => value.iter().all(|v| *v == 0.0),
+            Ok(Data::Int(value)) => value.iter().all(|v| *v == 0),
+            Err(_) => false,
+        }
 }
 
 #[cfg(test)]

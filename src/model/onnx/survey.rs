@@ -11,6 +11,7 @@ use super::tensor::sixteen;
 use super::{OnnxError, random};
 use crate::graph::Sixteen;
 use crate::model::{CutError, Layout, Preprocessing};
+use crate::registry::Beside;
 
 /// An ONNX file described.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub struct Survey {
 }
 
 /// Describes the ONNX file `bytes`; `size` is `[height, width]` in pixels for a file that leaves them open, `user` the tensor that the user
-/// takes for features.
-pub fn survey(bytes: &[u8], size: Option<[usize; 2]>, user: Option<&str>) -> Result<Survey, OnnxError> {
+/// takes for features. `beside` holds the files that it keeps tensors in.
+pub fn survey(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>, user: Option<&str>) -> Result<Survey, OnnxError> {
     let model = ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let entry = Entry::of(&graph, size)?;
@@ -79,7 +80,7 @@ pub fn survey(bytes: &[u8], size: Option<[usize; 2]>, user: Option<&str>) -> Res
         operators,
         tensors: graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty()).cloned().collect(),
         tokens: tokens.collect(),
-        drawn: random::nodes(&graph, &model.functions, &[&wanted]),
+        drawn: random::nodes(&graph, &model.functions, beside, &[&wanted]),
         features,
     })
 }

@@ -1,6 +1,6 @@
 use prost::Message;
 
-use super::super::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+use super::super::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, data_type};
 use super::super::tests::build::{classifier, model, node, read, refusal, tensor};
 use super::super::{load_until, survey};
 use super::nodes;
@@ -9,7 +9,7 @@ use crate::registry::Beside;
 const SIZE: Option<[usize; 2]> = Some([2, 2]);
 
 fn drawn(model: &ModelProto, wanted: &str) -> Vec<String> {
-    nodes(model.graph.as_ref().expect("a graph"), &model.functions, &[wanted])
+    nodes(model.graph.as_ref().expect("a graph"), &model.functions, &Beside::new(), &[wanted])
 }
 
 /// A node whose body is a graph of these.
@@ -48,6 +48,36 @@ fn dropout_draws_unless_it_is_known_to_be_off() {
 }
 
 #[test]
+fn whether_a_network_is_trained_is_read_beside_the_file_too() {
+    let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
+    let at = |offset: &str| TensorProto {
+        name: "mode".into(),
+        data_type: Some(data_type::BOOL),
+        data_location: Some(1),
+        // An empty field beside the place is not the value.
+        raw_data: Some(Vec::new()),
+        external_data: vec![entry("location", "weights.bin"), entry("offset", offset), entry("length", "1")],
+        ..Default::default()
+    };
+    let network = |mode: TensorProto| model(vec![node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5]), mode]);
+    let beside: Beside = [("weights.bin".to_owned(), vec![7, 0, 1])].into();
+    let told = |model: &ModelProto, beside: &Beside| nodes(model.graph.as_ref().expect("a graph"), &[], beside, &["y"]);
+    let off = network(at("1"));
+    assert!(told(&off, &beside).is_empty());
+    let bytes = off.encode_to_vec();
+    assert!(load_until(&bytes, &beside, SIZE, "y").is_ok());
+    assert!(survey(&bytes, &beside, SIZE, Some("y")).expect("described").drawn.is_empty());
+    // On, behind the end of the file, and in a file that is not there.
+    for (mode, beside) in [(at("2"), &beside), (at("3"), &beside), (at("1"), &Beside::new())] {
+        assert_eq!(told(&network(mode), beside), ["Dropout in `node_y`"]);
+    }
+    let constant = AttributeProto { name: "value".into(), t: Some(at("1")), ..Default::default() };
+    let constant = NodeProto { attribute: vec![constant], ..node("Constant", "", "mode") };
+    let held = model(vec![constant, node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5])]);
+    assert!(told(&held, &beside).is_empty());
+}
+
+#[test]
 fn what_the_features_do_not_depend_on_may_draw() {
     let mut noisy = classifier();
     let graph = noisy.graph.as_mut().expect("a graph");
@@ -58,7 +88,7 @@ fn what_the_features_do_not_depend_on_may_draw() {
     let bytes = model(head, vec![]).encode_to_vec();
     assert!(load_until(&bytes, &Beside::new(), SIZE, "features").is_ok());
     assert!(load_until(&bytes, &Beside::new(), SIZE, "y").is_err());
-    let drawn = |name: &str| survey(&bytes, SIZE, Some(name)).expect("described").drawn;
+    let drawn = |name: &str| survey(&bytes, &Beside::new(), SIZE, Some(name)).expect("described").drawn;
     assert!(drawn("features").is_empty());
     assert_eq!(drawn("y"), ["RandomNormalLike in `node_noise`"]);
 }
