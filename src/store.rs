@@ -20,7 +20,7 @@ pub(crate) use fingerprint::fingerprint;
 pub(crate) use fingerprint::golden;
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use heap::{Heap, Kept};
-pub use open::{folder_of, open, read};
+pub use open::{Held, folder_of, hold, open, read};
 pub use rows::{Room, Rows, RowsError};
 pub(crate) use rows::{read_exact_at, write_all_at};
 

@@ -47,6 +47,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let named = |error: CalibrateError| known(error, &args.spec);
+    let _held = super::unfinished::hold(&args.output)?;
     calibrate::begin(&args.output).map_err(named)?;
     // Before the canary: what is wrong with the specification is known now.
     let Read { spec, document, policy, remarks, .. } = read(&args.spec, args.data.as_deref())?;

@@ -40,6 +40,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
+    let _held = super::unfinished::hold(&args.output)?;
     study::begin(&args.output)?;
     let grid = Grid::read(&args.study, args.data.as_deref())?;
     for message in grid.remarks.iter().flat_map(|remarks| &remarks.diagnostics).map(|remark| &remark.message) {

@@ -8,8 +8,15 @@ use clap::{Arg, Command};
 use super::failure::Failure;
 use super::output::{Output, say};
 use super::{certify, rejudge};
-use heirloom::report::{self, Incomplete, Report, printable};
-use heirloom::{calibrate, study};
+use heirloom::report::{self, Incomplete, Report, WriteError, printable};
+use heirloom::{calibrate, store, study};
+
+/// Takes a folder for the results of this run. Of two runs at once in one folder the later one would take the other's reports for its own.
+pub(super) fn hold(folder: &Path) -> Result<store::Held, WriteError> {
+    // Why it cannot be made is said by whoever writes into it.
+    let _ = std::fs::create_dir_all(folder);
+    store::hold(folder).ok_or_else(|| WriteError::Busy { path: folder.to_owned() })
+}
 
 /// Runs what writes reports into `folder`. Until it has written them, and where it ends with an error, they say that there is no verdict.
 pub(super) fn within(
@@ -19,6 +26,7 @@ pub(super) fn within(
     run: impl FnOnce(&mut Output) -> Result<i32, Failure>,
 ) -> Result<i32, Failure> {
     let (started, _) = certify::now();
+    let _held = hold(folder)?;
     report::begin(&Incomplete::unfinished(subject, started), folder)?;
     let code = run(out);
     // A verdict that was written and could not be printed stays.
@@ -43,6 +51,11 @@ pub(super) fn not_begun(root: Command, arguments: &[OsString], error: &str, code
     let subject = asked.subject.map_or_else(|| "heirloom".to_owned(), |subject| subject.display().to_string());
     let (started, _) = certify::now();
     for folder in &asked.outputs {
+        // What the other run writes is about itself, and it has removed what was there before.
+        let Some(_held) = store::hold(folder) else {
+            say(&format!("warning: {}", printable(&WriteError::Busy { path: folder.clone() }.to_string())));
+            continue;
+        };
         let marked = match asked.command.as_str() {
             "study" => study::begin(folder).map_err(|error| error.to_string()),
             "calibrate" => calibrate::begin(folder).map_err(|error| error.to_string()),

@@ -103,6 +103,12 @@ pub enum WriteError {
         /// What is there.
         path: PathBuf,
     },
+    /// Another run has not ended.
+    #[error("another run is at work in {}, and what it writes there is its own", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// JSON could not be built.
     #[error("cannot write the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -117,7 +123,11 @@ impl Explain for WriteError {
     }
 
     fn hint(&self) -> Option<&str> {
-        let Self::Io { source, .. } = self else { return None };
+        let source = match self {
+            Self::Busy { .. } => return Some("wait until it ends, or name another folder with --output"),
+            Self::Io { source, .. } => source,
+            _ => return None,
+        };
         Some(match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 "free some space, or name a folder on another disk with --output"

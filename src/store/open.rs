@@ -1,6 +1,6 @@
-//! Files are opened for reading here, and nowhere else.
+//! Files are opened for reading here, and nowhere else. So are folders, to be held.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -42,9 +42,36 @@ pub fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// A folder that this process alone writes its results into, until this is dropped or the process ends, in whatever way.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "the lock is there as long as the file is open")] Option<File>);
+
+/// Holds a folder against other runs of this program; none where another one holds it. Nothing is written into the folder. A folder that is
+/// not there is held against nobody, as is any where the system or the file system has no such locks.
+pub fn hold(folder: &Path) -> Option<Held> {
+    let Ok(file) = File::open(folder) else { return Some(Held(None)) };
+    match file.try_lock() {
+        Ok(()) => Some(Held(Some(file))),
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Error(_)) => Some(Held(None)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_held_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = hold(folder.path()).unwrap();
+        // Elsewhere than on Unix a folder cannot be opened, and is held by all who ask.
+        assert_eq!(hold(folder.path()).is_none(), cfg!(unix));
+        assert!(hold(&folder.path().join("not there")).is_some());
+        drop(held);
+        assert!(hold(folder.path()).is_some());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_regular_file_and_a_link_to_one() {

@@ -8,8 +8,11 @@ pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
     // Nothing of an earlier test or of the user's.
     command.env("HEIRLOOM_CACHE", "off");
-    // Where no folder is named, reports are written into the current one.
-    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    // Where no folder is named, reports are written into the current one, which only one run at a time may do: every test has its own.
+    let here = std::thread::current().name().unwrap_or("other").replace("::", "-");
+    let here = Path::new(env!("CARGO_TARGET_TMPDIR")).join(here);
+    std::fs::create_dir_all(&here).expect("a folder for the test");
+    command.current_dir(here);
     // What a machine has installed must not decide what is tested.
     command.env("ORT_DYLIB_PATH", "off");
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "HEIRLOOM_LOG"] {

@@ -204,6 +204,32 @@ fn a_certification_that_is_killed_leaves_no_verdict() {
 }
 
 #[test]
+fn a_folder_in_which_a_run_is_at_work_is_left_to_it() {
+    let folder = folder();
+    let reports = folder.path().join("reports");
+    certified(&reports);
+    let (mut child, stderr) = certify_until("canary", folder.path());
+    let (clean, output) = (clean_model(), reports.display().to_string());
+    let read = || std::fs::read(reports.join("report.json")).expect("a report");
+    let before = read();
+    let busy = format!("another run is at work in {output}");
+    let second = ["certify", &clean, "--output", &output];
+    let said = refused(&heirloom(&second), 2, &[&busy, "name another folder with --output"]);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    for command in ["study", "calibrate"] {
+        refused(&heirloom(&[command, &clean, "--output", &output]), 2, &[&busy]);
+    }
+    // A mistake in the command line is still the mistake that is told.
+    refused(&heirloom(&[&second[..], &["--bogus"]].concat()), 4, &["--bogus", &busy]);
+    assert_eq!(read(), before);
+    no_verdict(&reports, "unfinished", 2, "is not finished");
+    child.kill().expect("killed");
+    end(child, stderr);
+    refused(&heirloom(&[&second[..], &["--bogus"]].concat()), 4, &["--bogus"]);
+    no_verdict(&reports, "error", 4, "--bogus");
+}
+
+#[test]
 fn ctrl_c_in_the_run_ends_with_a_report_that_is_whole() {
     let folder = folder();
     let (child, stderr) = certify_until("source features", folder.path());
