@@ -11,7 +11,8 @@ use crate::engine::Event;
 use crate::policy::Policy;
 use crate::registry;
 use crate::report::plot::PlotError;
-use crate::series::{Series, SeriesError};
+use crate::series::{self, Opening, SeriesError};
+use crate::session::{OpenOptions, Session};
 use crate::spec::{Document, SpecError};
 use crate::store::{self, Digest};
 
@@ -74,14 +75,14 @@ pub fn begin(folder: &Path) -> Result<(), CalibrateError> {
 /// Certifies every source and writes what is found: [`PARTIAL`] after each; tables, plots and [`FILE`] at the end. Call [`begin`] first.
 ///
 /// A source whose model and policy have the digests of one that is there already is not certified again. Gives the calibration and the files.
-pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
+pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
     let Job { spec, document, base, policy, output } = job;
     let sources = spec.sources(base, policy)?;
     std::fs::create_dir_all(output).map_err(|source| CalibrateError::Write { path: (*output).to_owned(), source })?;
     let earlier = earlier(&output.join(PARTIAL))?;
     let trusted = spec.reference(policy)?;
     // A broken file is told before anything is trained or certified, and so is one that is there twice.
-    usable(spec, base, &sources, policy, document, &series.opening())?;
+    usable(spec, base, &sources, policy, document, &Opening { session, only_looks: false })?;
     let mut calibration = Calibration {
         schema: SCHEMA,
         name: spec.name.clone(),
@@ -92,18 +93,18 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
     };
     let trusted = match &trusted {
         Some(spec) => {
-            let path = series.planted(spec, (base, &output.join(MODELS)), false, emit)?;
-            Some(series.open(&path, policy)?)
+            let path = series::planted(session, spec, (base, &output.join(MODELS)), false, emit)?;
+            Some(session.open(&path, policy, &OpenOptions::default()).map_err(SeriesError::from)?)
         }
         None => None,
     };
     let reference = trusted.as_ref().map(|model| model.identity.digest.clone());
-    let (asks, tool) = (policy.asks(), series.tool());
+    let (asks, tool) = (policy.asks(), session.tool());
     for (nth, source) in sources.iter().enumerate() {
         let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
         let path = match &source.origin {
             Origin::File(path) => path.clone(),
-            Origin::Trained(spec, _) => series.planted(spec, (base, &output.join(MODELS)), source.planted, emit)?,
+            Origin::Trained(spec, _) => series::planted(session, spec, (base, &output.join(MODELS)), source.planted, emit)?,
         };
         let unusable = |error: SeriesError| CalibrateError::Model { name: source.name.clone(), source: Box::new(error) };
         let digest = registry::identify(&path).map_err(|e| unusable(e.into()))?.digest;
@@ -133,22 +134,22 @@ pub fn run(job: &Job, series: &Series, emit: &mut dyn FnMut(Event)) -> Result<(C
             }
         } else {
             emit(Event::Fact { topic: "source", text: place });
-            let model = series.open(&path, policy).map_err(unusable)?;
-            let certified = series.certify(&model, trusted.as_ref(), policy, emit)?;
+            let model = session.open(&path, policy, &OpenOptions::default()).map_err(|e| unusable(e.into()))?;
+            let certified = series::certify(session, &model, trusted.as_ref(), policy, emit)?;
             let rules = &calibration.policy.rules;
             let judged = certified.report.findings.iter().filter(|f| rules.iter().any(|rule| rule.id == f.rule));
             let mut findings: Vec<FindingRecord> = judged.map(FindingRecord::from).collect();
             if let Some((spec, seeds)) = twin {
-                let path = series.planted(spec, (base, &output.join(MODELS)), false, emit)?;
-                let twin = series.open(&path, policy).map_err(unusable)?;
+                let path = series::planted(session, spec, (base, &output.join(MODELS)), false, emit)?;
+                let twin = session.open(&path, policy, &OpenOptions::default()).map_err(|e| unusable(e.into()))?;
                 emit(Event::Fact { topic: "twin", text: format!("{} beside its clean twin, {seeds} seeds", source.name) });
                 let question = truth::question(policy, &source.carries, seeds);
-                let answers = series.certify(&model, Some(&twin), &question, emit)?;
+                let answers = series::certify(session, &model, Some(&twin), &question, emit)?;
                 truth::answer(&mut findings, &answers.report.findings, seeds);
             }
             if let Some(seeds) = spec.again_seeds {
                 emit(Event::Fact { topic: "again", text: format!("{}, {seeds} seeds", source.name) });
-                let more = series.certify(&model, trusted.as_ref(), &truth::at_seeds((*policy).clone(), seeds), emit)?;
+                let more = series::certify(session, &model, trusted.as_ref(), &truth::at_seeds((*policy).clone(), seeds), emit)?;
                 truth::again(&mut findings, &more.report.findings, seeds);
             }
             SourceRecord {

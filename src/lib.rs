@@ -42,6 +42,8 @@ pub mod report;
 
 pub mod engine;
 
+pub mod session;
+
 pub mod plant;
 
 pub mod series;

@@ -25,7 +25,8 @@ use crate::model::{InputOverride, Model};
 use crate::plant::{self, Specification};
 use crate::policy::{self, Policy, PolicyFile};
 use crate::report::Tool;
-use crate::series::{Opening, Series, SeriesError};
+use crate::series::{self, Opening, SeriesError};
+use crate::session::{OpenOptions, Session};
 use crate::spec::{self, Document, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
 
@@ -221,8 +222,8 @@ impl Grid {
         let elsewhere = data.filter(|_| written.tree.find("/target/data/embedded").is_none());
         let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
         let document = Document { text, name, tree };
-        let (compute, mut unknown) = (Compute::cpu(), None);
-        let opening = Opening { compute: &compute, runtime: None, only_looks: true };
+        let (session, mut unknown) = (Session::new(Compute::cpu()), None);
+        let opening = Opening { session: &session, only_looks: true };
         let further = |policies: &[(Vec<String>, Policy)]| {
             let policies: Vec<&Policy> = policies.iter().map(|(_, policy)| policy).collect();
             let models = faults::of_models(&study, &base, &policies, &opening).unwrap_or_else(|error| {
@@ -252,18 +253,19 @@ impl Grid {
     /// Runs what is not done yet. What is through is written to [`PARTIAL`] in `folder` after every certification, so that the same call goes
     /// on from there; [`RESULTS`] is there when all is through. Call [`begin`] first.
     /// `data` takes the place of the pictures that sources are trained on.
-    pub fn run(&self, series: &Series, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
+    pub fn run(&self, session: &Session, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
         let file = folder.join(PARTIAL);
-        let earlier = earlier(&file, &series.tool())?;
+        let earlier = earlier(&file, &session.tool())?;
         // With the library of this run, and however large they are: what is wrong with the last must not show after the others ran.
         let policies: Vec<&Policy> = self.combinations.iter().map(|(_, policy)| policy).collect();
-        self.document.refuse(&spec::STUDY, faults::of_models(&self.study, &self.base, &policies, &series.opening())?)?;
+        self.document
+            .refuse(&spec::STUDY, faults::of_models(&self.study, &self.base, &policies, &Opening { session, only_looks: false })?)?;
         let axes = self.study.vary.iter().map(|axis| (axis.name.clone(), axis.to.iter().map(Step::name).collect())).collect();
         let (name, question) = (self.study.name.clone(), self.study.question.clone());
-        let mut results = Results { schema: SCHEMA, tool: series.tool(), name, question, axes, cells: Vec::new() };
+        let mut results = Results { schema: SCHEMA, tool: session.tool(), name, question, axes, cells: Vec::new() };
         let mut done = 0;
         for (source, whence) in &self.study.sources {
-            let path = self.checkpoint(series, folder, whence, data, emit)?;
+            let path = self.checkpoint(session, folder, whence, data, emit)?;
             // What is known of the input can be varied too: another means another model.
             let mut opened: Option<(Option<InputOverride>, Model)> = None;
             for (at, policy) in &self.combinations {
@@ -278,9 +280,9 @@ impl Grid {
                 } else {
                     let model = match opened.take() {
                         Some((input, model)) if input == policy.file.input => model,
-                        _ => series.open(&path, policy)?,
+                        _ => session.open(&path, policy, &OpenOptions::default()).map_err(SeriesError::from)?,
                     };
-                    let findings = series.certify(&model, None, policy, emit)?.report.findings;
+                    let findings = series::certify(session, &model, None, policy, emit)?.report.findings;
                     opened = Some((policy.file.input.clone(), model));
                     findings
                 };
@@ -304,7 +306,7 @@ impl Grid {
 
     fn checkpoint(
         &self,
-        series: &Series,
+        session: &Session,
         folder: &Path,
         source: &Source,
         data: Option<&Path>,
@@ -323,7 +325,7 @@ impl Grid {
                 (plant::load(&path, data)?, base)
             }
         };
-        Ok(series.planted(&spec, (&base, &folder.join("sources")), planted, emit)?)
+        Ok(series::planted(session, &spec, (&base, &folder.join("sources")), planted, emit)?)
     }
 }
 

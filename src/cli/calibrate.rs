@@ -12,6 +12,7 @@ use heirloom::diag::{Class, Explain};
 use heirloom::exec::Compute;
 use heirloom::policy::{self, Policy};
 use heirloom::series::{Ahead, Opening};
+use heirloom::session::Session;
 use heirloom::spec::{Document, Remarks};
 use heirloom::store;
 
@@ -56,9 +57,9 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     }
     let base = store::folder_of(&args.spec);
     let mut progress = Progress::new(out);
-    let means = args.series.open(out, &mut progress)?;
+    let session = args.series.open(out, &mut progress)?;
     let job = Job { spec: &spec, document: &document, base, policy: &policy, output: &args.output };
-    let (calibration, files) = calibrate::run(&job, &means.series(), &mut |event| progress.handle(&event)).map_err(named)?;
+    let (calibration, files) = calibrate::run(&job, &session, &mut |event| progress.handle(&event)).map_err(named)?;
     drop(progress);
     match out.shape {
         Shape::Json => out.result(&calibration.json().map_err(CalibrateError::from)?)?,
@@ -99,8 +100,8 @@ pub(super) fn read(file: &Path, data: Option<&Path>) -> Result<Read, Failure> {
     let sources = read.sources(base, &policy).map_err(named)?;
     read.reference(&policy).map_err(named)?;
     let (policy, remarks) = Ahead::load(&path, &options)?;
-    let compute = Compute::cpu();
-    let opening = Opening { compute: &compute, runtime: None, only_looks: true };
+    let session = Session::new(Compute::cpu());
+    let opening = Opening { session: &session, only_looks: true };
     calibrate::usable(&read, base, &sources, &policy, &document, &opening).map_err(named)?;
     Ok(Read { spec: read, document, policy, remarks, sources: sources.len() })
 }

@@ -7,14 +7,13 @@ use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
-use super::{device, duration, interrupt, machine, size, unfinished};
-use heirloom::data;
+use super::{device, duration, machine, size, unfinished};
 use heirloom::diag;
-use heirloom::engine::{self, Event, Settings};
-use heirloom::gate::CanaryOutcome;
-use heirloom::model::{Extractor, Model};
+use heirloom::engine::Event;
+use heirloom::model::Model;
 use heirloom::policy::Policy;
 use heirloom::report::{self, ModelFacts, Report, WriteError, json, table};
+use heirloom::session::CertifyOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,45 +73,23 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
 
 fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut progress = Progress::new(out);
-    let compute = args.compute.open(out)?;
-    let subject = Subject::open(&args.subject, &compute, out)?;
+    let (session, subject) = Subject::open(&args.subject, &args.compute, out, |session| {
+        session.cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
+        session.memory = machine::budget(args.memory);
+    })?;
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
     }
-    if let Some(text) = args.compute.fact(&compute) {
+    if let Some(text) = args.compute.fact(&session.compute) {
         progress.handle(&Event::Fact { topic: "device", text });
     }
-    // Before anything that takes time: a class that is not there is known now.
-    let cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
-    let budget = machine::budget(args.memory);
-    let room = machine::room(policy, model, budget, cache.as_ref())?;
-    let fit = model.input.fit(&room);
-    let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &fit)?;
-    let (started, today) = now();
-    let clock = std::time::Instant::now();
-    progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
-    let runtime = model.runtime.as_ref().ok().map(Extractor::runtime);
-    let canary = engine::check_canary(runtime, &compute, cache.as_ref(), &interrupt::requested)?;
-    let summary = canary_words(&canary);
-    progress.handle(&Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
-    let settings = Settings {
-        policy,
-        model,
-        reference: reference.as_ref(),
-        today: &today,
-        started,
+    let options = CertifyOptions {
         report_only: args.report_only,
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
-        room: &room,
         pictures: args.pictures,
-        compute: &compute,
-        cache: cache.as_ref(),
-        canary,
-        stop: &interrupt::requested,
     };
-    let means = engine::means(model, &compute, budget, cache.as_ref())?;
-    let certified = engine::run(&settings, &data, &means, &mut |event| progress.handle(&event))?;
+    let certified = session.certify(policy, model, reference.as_ref(), options, &mut |event| progress.handle(&event))?;
     drop(progress);
     let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
     // A full disk does not take away the verdict that was just worked for.
@@ -138,21 +115,6 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 7] {
         ("resize", input.resized()),
         ("normalise", input.normalised()),
     ]
-}
-
-/// How the self-test went.
-pub(super) fn canary_words(outcome: &CanaryOutcome) -> String {
-    match outcome {
-        CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
-        CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => why.clone(),
-    }
-}
-
-/// Seconds since 1970 and the date, UTC.
-pub(super) fn now() -> (i64, String) {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let date = report::utc(since as i64).chars().take(10).collect();
-    (since as i64, date)
 }
 
 /// Prints a report, and gives the exit code.

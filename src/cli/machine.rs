@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::output::Output;
-use heirloom::engine;
-use heirloom::model::Model;
-use heirloom::plan;
-use heirloom::policy::Policy;
-use heirloom::store::{Cache, LIMIT, Room};
+use heirloom::store::{Cache, LIMIT};
 
 /// As asked, or as many as the machine or the container's quota allows (the standard library reads control groups).
 pub(super) fn threads(asked: Option<u16>) -> usize {
@@ -20,12 +16,6 @@ pub(super) fn threads(asked: Option<u16>) -> usize {
 /// too. `None` where that is not known.
 pub(super) fn budget(asked: Option<u64>) -> Option<u64> {
     asked.or_else(|| memory().map(|bytes| bytes / 4 * 3))
-}
-
-/// What a budget leaves for pictures and features; what finds no room goes to disk, beside the cache where there is one.
-pub(super) fn room(policy: &Policy, model: &Model, budget: Option<u64>, cache: Option<&Cache>) -> Result<Room, engine::EngineError> {
-    let folder = cache.map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
-    Ok(Room::new(plan::room(policy, &engine::footprint(model)?, budget), folder))
 }
 
 /// Bytes of memory that the machine has, or the container's limit where that is less. `None` where neither is known.

@@ -10,7 +10,8 @@ use super::{device, duration, machine, size};
 use heirloom::data::Rebalance;
 use heirloom::plan::{self, Plan, Whole};
 use heirloom::report::text;
-use heirloom::{data, diag, engine, store};
+use heirloom::session::Planned;
+use heirloom::{diag, engine, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,35 +42,21 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
-    let compute = args.compute.open(out)?;
-    let subject = Subject::open(&args.subject, &compute, out)?;
+    let (session, subject) = Subject::open(&args.subject, &args.compute, out, |session| {
+        session.cache = machine::cache(None, out);
+        session.memory = machine::budget(args.memory);
+    })?;
     let Subject { model, policy, .. } = &subject;
-    let budget = machine::budget(args.memory);
-    let room = machine::room(policy, model, budget, None)?;
-    let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &room)?;
-    let executors = engine::executors(model, &data)?;
+    let Planned { plan, executor, warnings } = session.plan(policy, model)?;
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {}", "normalise", model.input.normalised()));
-    out.remark(&format!("  {:<16} {executors}", "executor"));
-    let cache = machine::cache(None, out);
-    let means = engine::means(model, &compute, budget, cache.as_ref())?;
-    let counts = engine::counts(policy, data.facts())?;
-    for remark in model.input.warnings() {
-        out.remark(&format!("warning: {remark}"));
+    out.remark(&format!("  {:<16} {executor}", "executor"));
+    for warning in warnings {
+        out.remark(&format!("warning: {warning}"));
     }
-    if let Some(bypass) = model.bypass() {
-        out.remark(&format!("warning: {}", bypass.remark()));
-    }
-    if let Some(remark) = model.not_searched() {
-        out.remark(&format!("warning: {remark}"));
-    }
-    for remark in engine::remarks(policy, data.facts(), &counts) {
-        out.remark(&format!("warning: {remark}"));
-    }
-    let plan = plan::plan(policy, &counts, &means)?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
-        Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time, cache.is_some()))?,
+        Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time, session.cache.is_some()))?,
     }
     Ok(0)
 }

@@ -6,6 +6,7 @@ use super::failure::{Failure, Usage};
 use super::output::Output;
 use super::{certify, unfinished};
 use heirloom::report::{self, Report};
+use heirloom::session::now;
 use heirloom::{engine, policy};
 
 const EXAMPLES: &str = "\
@@ -61,7 +62,7 @@ fn judge(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     for remark in remarks {
         out.remark(&format!("warning: {}", remark.message));
     }
-    let (_, today) = certify::now();
+    let (_, today) = now();
     let judged = engine::rejudge(&report, &measurements, &policy, &today, args.report_only);
     let written = match &args.output {
         Some(folder) => report::write_all(&judged, &measurements, &[], folder)?,

@@ -5,13 +5,9 @@ use std::path::PathBuf;
 use super::failure::{Broken, Failure};
 use super::output::Output;
 use super::progress::Progress;
-use super::{certify, device, interrupt, machine, runtime, size};
-use heirloom::engine::{self, Event};
-use heirloom::exec::Compute;
+use super::{device, interrupt, machine, runtime, size};
 use heirloom::gate::CanaryOutcome;
-use heirloom::runtime::Runtime;
-use heirloom::series::Series;
-use heirloom::store::Cache;
+use heirloom::session::Session;
 
 /// Device, memory and cache of a series.
 #[derive(clap::Args, Debug)]
@@ -30,45 +26,16 @@ pub struct Args {
     pub cache: Option<PathBuf>,
 }
 
-/// What a series borrows.
-pub(super) struct Means {
-    compute: Compute,
-    cache: Option<Cache>,
-    runtime: Option<Runtime>,
-    canary: CanaryOutcome,
-    memory: Option<u64>,
-}
-
 impl Args {
     /// Opens device, library and cache, and runs the self-test.
-    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> Result<Means, Failure> {
+    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> Result<Session<'static>, Failure> {
         let compute = self.compute.open(out)?;
         let runtime = self.runtime.open(&compute, out)?.runtime;
         let cache = machine::cache(self.cache.as_deref(), out);
-        let clock = std::time::Instant::now();
-        progress.handle(&Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
-        let canary = engine::check_canary(runtime.as_ref(), &compute, cache.as_ref(), &interrupt::requested)?;
-        let summary = certify::canary_words(&canary);
-        let canary = sound(canary)?;
-        progress.handle(&Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
-        Ok(Means { compute, cache, runtime, canary, memory: machine::budget(self.memory) })
-    }
-}
-
-impl Means {
-    /// The series.
-    pub(super) fn series(&self) -> Series<'_> {
-        let (started, today) = certify::now();
-        Series {
-            compute: &self.compute,
-            cache: self.cache.as_ref(),
-            runtime: self.runtime.clone(),
-            canary: self.canary.clone(),
-            memory: self.memory,
-            today,
-            started,
-            stop: &interrupt::requested,
-        }
+        let mut session = Session::new(compute).stopping(&interrupt::requested);
+        (session.cache, session.runtime, session.memory) = (cache, runtime, machine::budget(self.memory));
+        sound(session.self_test(session.runtime.as_ref(), &mut |event| progress.handle(&event))?)?;
+        Ok(session)
     }
 }
 

@@ -47,8 +47,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         out.remark(&format!("warning: {message}"));
     }
     let mut progress = Progress::new(out);
-    let means = args.series.open(out, &mut progress)?;
-    let results = grid.run(&means.series(), &args.output, args.data.as_deref(), &mut |event| progress.handle(&event))?;
+    let session = args.series.open(out, &mut progress)?;
+    let results = grid.run(&session, &args.output, args.data.as_deref(), &mut |event| progress.handle(&event))?;
     drop(progress);
     let tables = study::markdown(&results);
     let file = args.output.join(study::TABLES);

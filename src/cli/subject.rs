@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use super::failure::{Failure, Unsuited};
 use super::output::Output;
-use super::runtime;
-use heirloom::engine;
-use heirloom::exec::Compute;
-use heirloom::model::{LoadOptions, Model};
+use super::{device, interrupt, runtime};
+use heirloom::model::Model;
 use heirloom::policy::{self, Policy};
-use heirloom::registry;
+use heirloom::session::{OpenOptions, Session};
 
 /// Largest input, in pixels a side, that the embedded 32-pixel pictures say something about.
 const EMBEDDED_SIDE: usize = 64;
@@ -45,8 +43,14 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Reads both; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
-    pub(super) fn open(args: &Args, compute: &Compute, out: &Output) -> Result<Self, Failure> {
+    /// Opens both, in a session on a device, which `settle` completes once the files are known to be good; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
+    pub(super) fn open(
+        args: &Args,
+        device: &device::Args,
+        out: &Output,
+        settle: impl FnOnce(&mut Session),
+    ) -> Result<(Session<'static>, Self), Failure> {
+        let mut session = Session::new(device.open(out)?).stopping(&interrupt::requested);
         let (checked, remarks) = if let Some(path) = &args.policy {
             policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?
         } else {
@@ -56,14 +60,9 @@ impl Subject {
         for remark in remarks {
             out.remark(&format!("warning: {}", remark.message));
         }
-        let runtime = args.runtime.open(compute, out)?.runtime;
-        let options = LoadOptions {
-            features: args.features.clone(),
-            arch: args.arch.clone(),
-            input: checked.file.input.clone().unwrap_or_default(),
-            runtime: runtime.clone(),
-        };
-        let model = Model::load(registry::identify(&args.model)?, &options)?.computed_on(compute)?;
+        session.runtime = args.runtime.open(&session.compute, out)?.runtime;
+        let options = OpenOptions { features: args.features.clone(), arch: args.arch.clone() };
+        let model = session.open(&args.model, &checked, &options)?;
         let size = [model.input.height, model.input.width];
         if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
             let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
@@ -80,8 +79,8 @@ impl Subject {
             );
             return Err(Unsuited { message, hint, starter }.into());
         }
-        engine::check(&checked, &model)?;
-        let reference = engine::reference(&checked, &model, runtime, compute)?;
-        Ok(Self { model, policy: checked, reference })
+        let reference = session.reference(&checked, &model)?;
+        settle(&mut session);
+        Ok((session, Self { model, policy: checked, reference }))
     }
 }

@@ -7,8 +7,9 @@ use clap::{Arg, Command};
 
 use super::failure::Failure;
 use super::output::{Output, say};
-use super::{certify, rejudge};
+use super::rejudge;
 use heirloom::report::{self, Incomplete, Report, WriteError, printable};
+use heirloom::session::now;
 use heirloom::{calibrate, store, study};
 
 /// Takes a folder for the results of this run. Of two runs at once in one folder the later one would take the other's reports for its own.
@@ -25,7 +26,7 @@ pub(super) fn within(
     out: &mut Output,
     run: impl FnOnce(&mut Output) -> Result<i32, Failure>,
 ) -> Result<i32, Failure> {
-    let (started, _) = certify::now();
+    let (started, _) = now();
     let _held = hold(folder)?;
     report::begin(&Incomplete::unfinished(subject, started), folder)?;
     let code = run(out);
@@ -49,7 +50,7 @@ pub(super) fn within(
 pub(super) fn not_begun(root: Command, arguments: &[OsString], error: &str, code: i32) {
     let Some(asked) = asked(root, arguments) else { return };
     let subject = asked.subject.map_or_else(|| "heirloom".to_owned(), |subject| subject.display().to_string());
-    let (started, _) = certify::now();
+    let (started, _) = now();
     for folder in &asked.outputs {
         // What the other run writes is about itself, and it has removed what was there before.
         let Some(_held) = store::hold(folder) else {

@@ -6,17 +6,15 @@ use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::SeriesError;
 use crate::data::{self, DataError, Facts, Index};
 use crate::diag::{Diagnostic, Explain, Level};
 use crate::engine::{self, EngineError, ReferenceError};
-use crate::exec::Compute;
 use crate::gate::Rule;
-use crate::model::{InputOverride, LoadOptions, Model};
+use crate::model::{InputOverride, Model};
 use crate::plan::{self, PlanError};
 use crate::policy::{self, Policy, PolicyFile};
 use crate::registry;
-use crate::runtime::Runtime;
+use crate::session::{OpenOptions, Session, SessionError};
 use crate::spec::{self, Fault, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
 
@@ -182,26 +180,17 @@ fn attribute(policy: &Policy, tree: &Node, names: impl Fn(&Rule) -> bool) -> Ran
 
 /// What opens checkpoints.
 pub struct Opening<'a> {
-    /// Where networks are computed.
-    pub compute: &'a Compute,
-    /// What computes frozen features, where it is not heirloom.
-    pub runtime: Option<Runtime>,
+    /// Where.
+    pub session: &'a Session<'a>,
     /// Whether nothing follows: no library is looked for, so that what only ONNX Runtime could run is left to the run, and so are checkpoints of
     /// more than 1 GiB.
     pub only_looks: bool,
 }
 
 impl Opening<'_> {
-    /// Opens a checkpoint as a policy asks.
-    pub fn open(&self, path: &Path, policy: &Policy) -> Result<Model, SeriesError> {
-        let input = policy.file.input.clone().unwrap_or_default();
-        let options = LoadOptions { input, runtime: self.runtime.clone(), ..LoadOptions::default() };
-        Ok(Model::load(registry::identify(path)?, &options)?.computed_on(self.compute)?)
-    }
-
     /// All that keeps a checkpoint from being certified with these policies, each once; `at` is the JSON pointer to where it is named. An error
     /// where that cannot be found out.
-    pub fn faults(&self, path: &Path, policies: &[&Policy], at: &str) -> Result<Vec<Fault>, SeriesError> {
+    pub fn faults(&self, path: &Path, policies: &[&Policy], at: &str) -> Result<Vec<Fault>, SessionError> {
         let identity = match registry::identify(path) {
             Ok(identity) => identity,
             Err(error) => return Ok(vec![fault(at, error.to_string(), error.hint())]),
@@ -219,7 +208,7 @@ impl Opening<'_> {
         let mut found: Vec<Fault> = Vec::new();
         for (_, policies) in inputs {
             let Some(first) = policies.first() else { continue };
-            match self.open(path, first) {
+            match self.session.open(path, first, &OpenOptions::default()) {
                 Ok(model) => {
                     let mut asked = BTreeSet::new();
                     for policy in policies {
@@ -230,9 +219,9 @@ impl Opening<'_> {
                         }
                     }
                 }
-                Err(SeriesError::Model(error)) if self.only_looks && error.is_about_operators() => {}
-                Err(SeriesError::Model(error)) if !error.is_end() => found.push(fault(at, error.to_string(), error.hint())),
-                Err(SeriesError::Registry(error)) => found.push(fault(at, error.to_string(), error.hint())),
+                Err(SessionError::Model(error)) if self.only_looks && error.is_about_operators() => {}
+                Err(SessionError::Model(error)) if !error.is_end() => found.push(fault(at, error.to_string(), error.hint())),
+                Err(SessionError::Registry(error)) => found.push(fault(at, error.to_string(), error.hint())),
                 Err(other) => return Err(other),
             }
         }
@@ -242,7 +231,7 @@ impl Opening<'_> {
     }
 
     /// What of a policy does not fit a checkpoint.
-    fn unfit(&self, model: &Model, policy: &Policy, at: &str) -> Result<Option<Fault>, SeriesError> {
+    fn unfit(&self, model: &Model, policy: &Policy, at: &str) -> Result<Option<Fault>, SessionError> {
         let told = |error: &EngineError| match error {
             EngineError::Change { rule, source, .. } => format!("with {}, the rule `{rule}`: {source}", model.identity.name()),
             other => other.to_string(),
@@ -250,10 +239,10 @@ impl Opening<'_> {
         if let Err(error) = engine::check(policy, model) {
             return Ok(Some(fault(at, told(&error), None)));
         }
-        match engine::reference(policy, model, self.runtime.clone(), self.compute) {
+        match engine::reference(policy, model, self.session.runtime.clone(), &self.session.compute) {
             Ok(_) => Ok(None),
             Err(ReferenceError::Model { source, .. }) if self.only_looks && source.is_about_operators() => Ok(None),
-            Err(ReferenceError::Model { source, .. }) if source.is_end() => Err(SeriesError::Model(*source)),
+            Err(ReferenceError::Model { source, .. }) if source.is_end() => Err(SessionError::Model(*source)),
             Err(error) => Ok(Some(fault(at, error.to_string(), None))),
         }
     }

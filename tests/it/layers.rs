@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 22] = [
+const LAYERS: [&[&str]; 23] = [
     &["diag", "lacks", "stats", "pixels"],
     &["store"],
     &["spec"],
@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 22] = [
     &["plan"],
     &["report"],
     &["engine"],
+    &["session"],
     &["plant"],
     &["series"],
     &["calibrate", "study"],

@@ -1,0 +1,239 @@
+//! The front door: one machine, and the certifications that are made on it.
+//!
+//! A [`Session`] says where networks are computed, what is kept for later runs and how much memory there is. It opens a checkpoint as a
+//! policy asks, says what certifying it would take, and certifies it. The command line, studies and calibrations all go this way.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use heirloom::exec::Compute;
+//! use heirloom::policy;
+//! use heirloom::session::{Session, OpenOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let session = Session::new(Compute::cpu());
+//! let policy = policy::embedded()?;
+//! let model = session.open(Path::new("fixtures/models/clean.onnx"), &policy, &OpenOptions::default())?;
+//! let planned = session.plan(&policy, &model)?;
+//! assert_eq!(planned.plan.findings[0].rule, "backdoor/square");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/certify.rs` goes on from there to a verdict and reports.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::data::{self, DataError};
+use crate::diag::Explain;
+use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings};
+use crate::exec::Compute;
+use crate::gate::CanaryOutcome;
+use crate::model::{Extractor, LoadOptions, Model, ModelError};
+use crate::plan::{self, Plan};
+use crate::policy::Policy;
+use crate::registry::{self, RegistryError};
+use crate::report::{self, Tool};
+use crate::runtime::Runtime;
+use crate::store::{Cache, Room};
+
+/// What certifications on one machine share.
+pub struct Session<'a> {
+    /// Where networks are computed.
+    pub compute: Compute,
+    /// Where finished fine-tunes are kept for later runs; none: nothing is kept.
+    pub cache: Option<Cache>,
+    /// What computes the features of frozen networks; none: heirloom itself.
+    pub runtime: Option<Runtime>,
+    /// Bytes of memory that may be used; what finds no room goes to disk. None: as many as there are.
+    pub memory: Option<u64>,
+    /// Asked between steps: whether to stop now.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// How the self-test went, by what computes frozen features.
+    tested: Mutex<BTreeMap<String, CanaryOutcome>>,
+}
+
+/// What is said of a checkpoint beside the policy.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Tensor at which features leave the network; none: it is found.
+    pub features: Option<String>,
+    /// Architecture of a file that holds weights only; none: it is recognised.
+    pub arch: Option<String>,
+}
+
+/// How one certification is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertifyOptions {
+    /// Verdicts never change the exit code.
+    pub report_only: bool,
+    /// Seconds that may be spent; what does not fit is left out.
+    pub max_seconds: Option<f64>,
+    /// Whether sample images are wanted.
+    pub pictures: bool,
+}
+
+/// What a certification would run.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What computes the features of the frozen network, for people.
+    pub executor: String,
+    /// What the user should know, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Session<'static> {
+    /// A session that keeps nothing, uses no ONNX Runtime and does not stop.
+    pub fn new(compute: Compute) -> Self {
+        Self { compute, cache: None, runtime: None, memory: None, stop: &|| false, tested: Mutex::default() }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// The same, asked between steps whether to stop.
+    #[must_use]
+    pub fn stopping<'b>(self, stop: &'b (dyn Fn() -> bool + Sync)) -> Session<'b>
+    where
+        'a: 'b,
+    {
+        Session { stop, ..self }
+    }
+
+    /// What makes its reports.
+    pub fn tool(&self) -> Tool {
+        engine::tool(&self.compute)
+    }
+
+    /// Opens a checkpoint as a policy asks.
+    pub fn open(&self, path: &Path, policy: &Policy, options: &OpenOptions) -> Result<Model, SessionError> {
+        let OpenOptions { features, arch } = options.clone();
+        let input = policy.file.input.clone().unwrap_or_default();
+        let options = LoadOptions { features, arch, input, runtime: self.runtime.clone() };
+        Ok(Model::load(registry::identify(path)?, &options)?.computed_on(&self.compute)?)
+    }
+
+    /// Whether a policy suits a checkpoint, and the trusted checkpoint that it names, where it names one.
+    pub fn reference(&self, policy: &Policy, model: &Model) -> Result<Option<Model>, SessionError> {
+        engine::check(policy, model)?;
+        Ok(engine::reference(policy, model, self.runtime.clone(), &self.compute)?)
+    }
+
+    /// What certifying a checkpoint by a policy would run. Trains nothing.
+    pub fn plan(&self, policy: &Policy, model: &Model) -> Result<Planned, SessionError> {
+        let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.room(policy, model)?)?;
+        let executor = engine::executors(model, &data)?;
+        let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref())?;
+        let counts = engine::counts(policy, data.facts())?;
+        let mut warnings = model.input.warnings();
+        warnings.extend(model.bypass().map(|bypass| bypass.remark()));
+        warnings.extend(model.not_searched());
+        warnings.extend(engine::remarks(policy, data.facts(), &counts));
+        let plan = plan::plan(policy, &counts, &means).map_err(EngineError::from)?;
+        Ok(Planned { plan, executor, warnings })
+    }
+
+    /// Whether this build tells the embedded planted source from the clean one on this machine, where frozen features are computed by `runtime`, or
+    /// by heirloom itself: run once for each, and remembered.
+    pub fn self_test(&self, runtime: Option<&Runtime>, emit: &mut dyn FnMut(Event)) -> Result<CanaryOutcome, SessionError> {
+        let by = runtime.map_or_else(|| "heirloom".to_owned(), Runtime::name);
+        // Whoever panicked meanwhile has written nothing.
+        let tested = || self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = tested().get(&by) {
+            return Ok(outcome.clone());
+        }
+        let clock = Instant::now();
+        emit(Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
+        let outcome = engine::check_canary(runtime, &self.compute, self.cache.as_ref(), self.stop)?;
+        let summary = match &outcome {
+            CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
+            CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => why.clone(),
+        };
+        emit(Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
+        tested().insert(by, outcome.clone());
+        Ok(outcome)
+    }
+
+    /// Certifies a checkpoint by a policy, beside a trusted one where `reference` has it (see [`Session::reference`]). Data that cannot be
+    /// used are known before the self-test runs. An interruption is a report too: its exit code says so.
+    pub fn certify(
+        &self,
+        policy: &Policy,
+        model: &Model,
+        reference: Option<&Model>,
+        options: CertifyOptions,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<Certified, SessionError> {
+        let room = self.room(policy, model)?;
+        let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&room))?;
+        let (started, today) = now();
+        let canary = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
+        let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref())?;
+        let settings = Settings {
+            policy,
+            model,
+            reference,
+            today: &today,
+            started,
+            report_only: options.report_only,
+            max_seconds: options.max_seconds,
+            room: &room,
+            pictures: options.pictures,
+            compute: &self.compute,
+            cache: self.cache.as_ref(),
+            canary,
+            stop: self.stop,
+        };
+        Ok(engine::run(&settings, &data, &means, emit)?)
+    }
+
+    /// What the memory leaves for images and features; what finds no room goes to disk, beside the cache where there is one.
+    fn room(&self, policy: &Policy, model: &Model) -> Result<Room, EngineError> {
+        let folder: PathBuf = self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
+        Ok(Room::new(plan::room(policy, &engine::footprint(model)?, self.memory), folder))
+    }
+}
+
+/// Seconds since 1970 and the date `YYYY-MM-DD`, UTC.
+pub fn now() -> (i64, String) {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
+    (seconds, report::utc(seconds).chars().take(10).collect())
+}
+
+/// Why a session cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A certification cannot be run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A file is no checkpoint.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A checkpoint cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A reference cannot be compared with.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+}
+
+impl Explain for SessionError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        Some(match self {
+            Self::Engine(error) => error,
+            Self::Registry(error) => error,
+            Self::Model(error) => error,
+            Self::Reference(error) => error,
+        })
+    }
+}
+
+impl From<DataError> for SessionError {
+    fn from(error: DataError) -> Self {
+        Self::Engine(error.into())
+    }
+}
