@@ -1,4 +1,5 @@
 mod arrays;
+mod frozen;
 
 use std::path::{Path, PathBuf};
 
