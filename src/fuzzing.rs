@@ -17,7 +17,7 @@ use crate::spec::SpecError;
 use crate::store::Digest;
 use crate::study::StudyError;
 use crate::transform::geometry::Geometry;
-use crate::transform::{Blend, Feature, Overlay, PreparedTrigger, Trigger};
+use crate::transform::{PreparedTrigger, Trigger};
 use crate::{calibrate, data, diag, engine, plant, study};
 
 /// What is read of one input.
@@ -114,12 +114,9 @@ pub fn image(bytes: &[u8]) -> bool {
 
 /// A picture that a trigger is made of, in every way that pictures are used, with one of its shams.
 pub fn trigger(bytes: &[u8]) -> bool {
-    let image = || "image".into();
-    let triggers = [
-        Trigger::Overlay(Overlay { image: image(), size: 0.5, at: crate::transform::Place::default(), opacity: 1.0 }),
-        Trigger::Blend(Blend { image: Some(image()), seed: None, opacity: 0.5 }),
-        Trigger::Feature(Feature { image: image(), mask: Some(image()), opacity: 1.0 }),
-    ];
+    let reads = |trigger: &Trigger| !trigger.files().is_empty();
+    let triggers: Vec<Trigger> =
+        Trigger::examples().iter().filter(|trigger| reads(trigger)).map(|t| t.with_files(&|_| "image".into())).collect();
     data::alone::in_a_folder(&[("image", bytes)], |folder| {
         triggers.iter().filter(|trigger| PreparedTrigger::new(trigger, folder, 16, 16).is_ok_and(|made| made.sham(0, 1) != made)).count()
             > 0

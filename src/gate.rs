@@ -60,9 +60,9 @@ pub struct Rule {
     #[serde(default = "default_modes")]
     #[schemars(length(min = 1))]
     pub modes: Vec<Mode>,
-    /// What it is compared with. Default: `[sham]` in fixed-feature mode; `[sham, scratch]` in full-network mode, for triggers that
-    /// change the whole picture, for overlays outside the corners and for patches wider than half the picture; `[scratch]` for
-    /// attributes and natural features.
+    /// What it is compared with. Default: `[sham]` in fixed-feature mode; `[sham, scratch]` in full-network mode, and for
+    /// triggers to which innocent networks answer more than to their shams (docs/policy.md says which); `[scratch]` for attributes and
+    /// natural features.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub controls: Option<Vec<Control>>,

@@ -366,7 +366,7 @@ fn group(group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<(Vec<Strin
             return Err(CalibrateError::UnknownRule { rule: carried.rule.clone(), known });
         };
         if let Some(trigger) = rule.probe.change() {
-            let trigger = seen_from(trigger, prefix)?;
+            let trigger = seen_from(trigger, prefix);
             let (on, relabel) = (carried.on.clone(), carried.relabel.clone());
             plants.push(Plant { trigger, on, share: carried.share, relabel, decoys: carried.decoys });
         }
@@ -376,27 +376,8 @@ fn group(group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<(Vec<Strin
 }
 
 /// A trigger whose files are named from the policy's folder, named from the specification's: `prefix` leads from one to the other.
-fn seen_from(trigger: &Trigger, prefix: &Path) -> Result<Trigger, CalibrateError> {
-    fn walk(value: &mut serde_json::Value, prefix: &Path) {
-        match value {
-            serde_json::Value::Object(fields) => {
-                for (name, field) in fields.iter_mut() {
-                    match field {
-                        serde_json::Value::String(path) if ["image", "file", "mask"].contains(&name.as_str()) => {
-                            *path = prefix.join(&*path).to_string_lossy().into_owned();
-                        }
-                        other => walk(other, prefix),
-                    }
-                }
-            }
-            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| walk(item, prefix)),
-            _ => {}
-        }
-    }
-    let unread = |e: serde_json::Error| CalibrateError::Spec(e.to_string());
-    let mut value = serde_json::to_value(trigger).map_err(unread)?;
-    walk(&mut value, prefix);
-    serde_json::from_value(value).map_err(unread)
+fn seen_from(trigger: &Trigger, prefix: &Path) -> Trigger {
+    trigger.with_files(&|path| prefix.join(path))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::schema::schema;
+use crate::transform::{Trigger, tables};
 
 const INTRODUCTION: &str = "# Policy files
 
@@ -19,6 +20,11 @@ Start from [`policies/quick.yaml`](../policies/quick.yaml), the policy inside th
 [`policies/cifar10.yaml`](../policies/cifar10.yaml), which explains every line.
 ";
 
+const SHAMS: &str = "What a sham lays over images in place of its trigger. Where innocent networks answer to triggers of a family more than to its shams, a rule
+that names no controls is judged against networks from scratch too. A local trigger covers one small place, to which innocent
+checkpoints of any architecture hardly answer ([method.md](method.md) says what follows from that).
+";
+
 /// The reference in Markdown: one section for the policy, one for each type in it, in the order they are met.
 pub fn docs() -> String {
     let mut text = INTRODUCTION.to_owned();
@@ -31,9 +37,28 @@ pub fn docs() -> String {
         if let Some(definition) = schema().get("$defs").and_then(|definitions| definitions.get(&name)) {
             references(definition, &mut names);
             section(&mut text, &name, definition);
+            if name == "Trigger" {
+                triggers(&mut text);
+            }
         }
     }
     text
+}
+
+/// Adds an example of each family of triggers, and how each is judged.
+fn triggers(text: &mut String) {
+    text.push_str("\nOne of each family; what else it may have is said below:\n\n```yaml\n");
+    let mut last = "";
+    for trigger in Trigger::examples() {
+        // The first of each family.
+        if trigger.family() != last
+            && let Ok(written) = serde_json::to_value(&trigger)
+        {
+            let _ = writeln!(text, "trigger: {}", flow(&written));
+        }
+        last = trigger.family();
+    }
+    let _ = write!(text, "```\n\n### Shams\n\n{SHAMS}\n{}", tables());
 }
 
 /// Adds the types that a schema refers to outside its own definitions.
@@ -103,6 +128,8 @@ fn fields(text: &mut String, definition: &Value) {
 /// A value as YAML in one line.
 fn flow(value: &Value) -> String {
     match value {
+        // In YAML what follows a space and `#` is a comment.
+        Value::String(text) if text.starts_with('#') => format!("\"{text}\""),
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {

@@ -1,6 +1,6 @@
 //! Whether the files that a policy names are there, and its trigger pictures are pictures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Options, Policy};
 use crate::data::DataSpec;
@@ -10,7 +10,7 @@ use crate::probe::Probe;
 use crate::registry;
 use crate::spec::Node;
 use crate::store::{Digest, Fingerprinter};
-use crate::transform::{PreparedTrigger, TransformError, Trigger};
+use crate::transform::{PreparedTrigger, TransformError, Trigger, TriggerFile};
 
 /// Side of the frames that trigger pictures are tried at, in pixels.
 const SIDE: usize = 224;
@@ -53,8 +53,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         seek(path, "/target/attributes", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        for (_, path, pointer) in trigger_files(index, rule) {
-            seek(path, &pointer, false);
+        for (file, pointer) in trigger_files(index, rule) {
+            seek(&file.path, &pointer, false);
         }
     }
     for rule in policy.rules.iter().filter(|rule| matches!(rule.probe, Probe::Natural(_))) {
@@ -72,10 +72,10 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     }
     diagnostics.append(&mut unread);
     for (index, rule) in policy.file.rules.iter().enumerate() {
-        for (trigger, path, pointer) in trigger_files(index, rule) {
+        for (file, pointer) in trigger_files(index, rule) {
             // A picture and its mask are two files of one trigger, of which what is wrong is said once.
-            if policy.path(path).exists()
-                && let Some(reason) = unusable(policy, trigger)
+            if policy.path(&file.path).exists()
+                && let Some(reason) = unusable(policy, file.trigger)
                 && diagnostics.iter().all(|known| known.message != reason)
             {
                 let span = tree.find(&pointer).map_or(0..0, Node::value_span);
@@ -104,9 +104,8 @@ pub(super) fn digest(policy: &Policy) -> Digest {
     feed.field("policy", &policy.digest);
     feed.field("data", &policy.file.target.data);
     let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
-    let single = triggers.flat_map(|trigger| if let Trigger::All(all) = trigger { all.as_slice() } else { std::slice::from_ref(trigger) });
-    let files = single.flat_map(|trigger| files_of(trigger, "")).map(|(_, path, _)| path);
-    for path in files.chain(policy.file.target.attributes.as_deref()) {
+    let files: Vec<PathBuf> = triggers.flat_map(Trigger::files).map(|file| file.path).collect();
+    for path in files.iter().map(PathBuf::as_path).chain(policy.file.target.attributes.as_deref()) {
         // In pieces: a file may be as large as a disk.
         let contents = crate::store::open(&policy.path(path)).and_then(Digest::of_reader).ok();
         feed.field("file", &contents);
@@ -114,46 +113,20 @@ pub(super) fn digest(policy: &Policy) -> Digest {
     feed.finish()
 }
 
-/// The files of a rule's triggers: which trigger, its file, and where the policy names it.
-fn trigger_files(index: usize, rule: &Rule) -> Vec<(&Trigger, &Path, String)> {
+/// The files of a rule's triggers, and where the policy names each.
+fn trigger_files(index: usize, rule: &Rule) -> Vec<(TriggerFile<'_>, String)> {
     let at = match &rule.probe {
         Probe::Backdoor(_) => format!("/rules/{index}/probe/backdoor/trigger"),
         Probe::Spurious(_) => format!("/rules/{index}/probe/spurious/feature"),
         // Those of a folder were looked for when it was taken apart.
         Probe::Natural(_) | Probe::Attribute(_) | Probe::Debiased(_) => return Vec::new(),
     };
-    match rule.probe.change() {
-        Some(Trigger::All(triggers)) => {
-            triggers.iter().enumerate().flat_map(|(part, trigger)| files_of(trigger, &format!("{at}/all/{part}"))).collect()
-        }
-        Some(trigger) => files_of(trigger, &at),
-        None => Vec::new(),
-    }
-}
-
-fn files_of<'a>(trigger: &'a Trigger, at: &str) -> Vec<(&'a Trigger, &'a Path, String)> {
-    let files = match trigger {
-        Trigger::Patch(patch) => vec![(patch.image.as_deref(), "patch/image")],
-        Trigger::Pattern(pattern) => vec![(pattern.file.as_deref(), "pattern/file")],
-        Trigger::Blend(blend) => vec![(blend.image.as_deref(), "blend/image")],
-        Trigger::Overlay(overlay) => vec![(Some(overlay.image.as_path()), "overlay/image")],
-        Trigger::Feature(feature) => vec![(Some(feature.image.as_path()), "feature/image"), (feature.mask.as_deref(), "feature/mask")],
-        Trigger::Sinusoid(_)
-        | Trigger::Warp(_)
-        | Trigger::LowFrequency(_)
-        | Trigger::Quantize(_)
-        | Trigger::Noise(_)
-        | Trigger::Text(_)
-        | Trigger::All(_) => Vec::new(),
-    };
-    files.into_iter().filter_map(|(path, field)| Some((trigger, path?, format!("{at}/{field}")))).collect()
+    let files = rule.probe.change().map(Trigger::files).unwrap_or_default();
+    files.into_iter().map(|file| (format!("{at}{}", file.at), file)).map(|(pointer, file)| (file, pointer)).collect()
 }
 
 /// Why a trigger's picture cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
 fn unusable(policy: &Policy, trigger: &Trigger) -> Option<String> {
-    if matches!(trigger, Trigger::Pattern(_)) {
-        return None;
-    }
     match PreparedTrigger::new(trigger, &policy.base, SIDE, SIDE) {
         Err(error @ (TransformError::Read { .. } | TransformError::Content { .. })) => Some(error.to_string()),
         _ => None,

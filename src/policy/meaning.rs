@@ -8,7 +8,7 @@ use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::{Control, Rule};
 use crate::probe::{Estimand, Probe};
-use crate::spec::{Node, below, list, nearest};
+use crate::spec::{Node, POLICY, below, list, nearest};
 use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::{Augment, Mode};
@@ -275,55 +275,10 @@ impl Checker<'_> {
     }
 
     fn trigger(&mut self, trigger: &Trigger, at: &str) {
-        match trigger {
-            Trigger::Patch(patch) => {
-                let color = format!("{at}/patch/color");
-                if patch.color.is_none() && patch.image.is_none() && self.tree.find(&color).is_some() {
-                    let diagnostic = Diagnostic::error("policy::missing-field", self.value(&color), "`color` has no value");
-                    self.add(diagnostic.hint("`#` begins a comment: put the colour in quotes, such as \"#ffff00\""));
-                    return;
-                }
-                self.one_of(("color", patch.color.is_some()), ("image", patch.image.is_some()), &format!("{at}/patch"));
-            }
-            Trigger::Pattern(pattern) => {
-                self.one_of(("seed", pattern.seed.is_some()), ("file", pattern.file.is_some()), &format!("{at}/pattern"));
-            }
-            Trigger::Blend(blend) => {
-                self.one_of(("image", blend.image.is_some()), ("seed", blend.seed.is_some()), &format!("{at}/blend"));
-            }
-            Trigger::All(triggers) => {
-                for (index, trigger) in triggers.iter().enumerate() {
-                    let at = format!("{at}/all/{index}");
-                    if matches!(trigger, Trigger::All(_)) {
-                        let diagnostic = Diagnostic::error("policy::value", self.value(&at), "`all` within `all`");
-                        self.add(diagnostic.hint("put its triggers into the one list: they are laid one after the other"));
-                    } else {
-                        self.trigger(trigger, &at);
-                    }
-                }
-            }
-            // All that can be wrong with these, the schema or the model's resolution says.
-            Trigger::Overlay(_)
-            | Trigger::Feature(_)
-            | Trigger::Sinusoid(_)
-            | Trigger::Warp(_)
-            | Trigger::LowFrequency(_)
-            | Trigger::Quantize(_)
-            | Trigger::Noise(_)
-            | Trigger::Text(_) => {}
-        }
-    }
-
-    /// Reports where both or neither of two fields are given.
-    fn one_of(&mut self, (first, has_first): (&str, bool), (second, has_second): (&str, bool), at: &str) {
-        if has_first && has_second {
-            let place = self.field(&format!("{at}/{second}"));
-            let message = format!("both `{first}` and `{second}` are given");
-            self.add(Diagnostic::error("policy::conflict", place, message).hint("keep one of them"));
-        } else if !has_first && !has_second {
-            let place = self.field(at);
-            let message = format!("neither `{first}` nor `{second}` is given");
-            self.add(Diagnostic::error("policy::missing-field", place, message).hint(format!("give one of `{first}` and `{second}`")));
+        for mistake in trigger.mistakes(&|pointer| self.tree.find(&format!("{at}{pointer}")).is_some()) {
+            let pointer = format!("{at}{}", mistake.at);
+            let place = if mistake.of_name { self.field(&pointer) } else { self.value(&pointer) };
+            self.add(Diagnostic::error(POLICY.code(mistake.code), place, mistake.message).hint(mistake.hint));
         }
     }
 

@@ -6,7 +6,8 @@ use super::Options;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
-use crate::spec::Node;
+use crate::spec::{Node, list};
+use crate::transform::Trigger;
 
 /// Most values of a sweep.
 const MOST: usize = 20;
@@ -27,10 +28,8 @@ pub(super) fn of(rule: &Rule, index: usize, base: &Path, tree: &Node, options: &
             }
             let field = probe.sweep.as_ref().map_or("", |sweep| sweep.field().0);
             let message = format!("this trigger has no field `{field}` to try several values of");
-            diagnostics.push(
-                Diagnostic::error("policy::value", at("backdoor/sweep"), message)
-                    .hint("patches, overlays and texts have a `size`, blends and features an `opacity`, patterns an `amplitude`"),
-            );
+            let hint = format!("triggers that have one: {}", list(&Trigger::families_with(field)));
+            diagnostics.push(Diagnostic::error("policy::value", at("backdoor/sweep"), message).hint(hint));
             Vec::new()
         }
         Probe::Natural(probe) => match probe.each(base) {

@@ -1,22 +1,19 @@
 //! Several triggers laid one after the other. The sham is the sham of each.
 
-use std::path::Path;
-
-use super::{Prepared, TransformError, Trigger};
+use super::{TransformError, Trigger};
 
 /// Most triggers in one.
 const MOST: usize = 8;
 
-/// All triggers in their order.
-pub(super) fn prepare(triggers: &[Trigger], base: &Path, height: usize, width: usize) -> Result<Vec<Prepared>, TransformError> {
+/// The triggers of a list, if they can be laid one after the other.
+pub(super) fn checked(triggers: &[Trigger]) -> Result<&[Trigger], TransformError> {
     if !(2..=MOST).contains(&triggers.len()) {
         return Err(TransformError::Count { count: triggers.len(), most: MOST });
     }
-    let one = |(at, trigger): (usize, &Trigger)| match trigger {
-        Trigger::All(_) => Err(TransformError::Nested { at }),
-        single => super::prepare(single, base, height, width),
-    };
-    triggers.iter().enumerate().map(one).collect()
+    match triggers.iter().position(|trigger| matches!(trigger, Trigger::All(_))) {
+        Some(at) => Err(TransformError::Nested { at }),
+        None => Ok(triggers),
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,31 @@
 //! Blends: another picture mixed into every picture. The sham is another random picture, or the picture with its blocks shuffled.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When, exactly_one};
 use super::identity::{distance, recolor, shuffle_blocks};
 use super::layer::{Layer, Paste, Spots};
 use super::picture::{decode, load, one_of, resized, share};
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Mean change of a pixel under which a shuffled picture counts as the same picture.
 const SAME: f32 = 0.02;
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "blend",
+    short: "Another picture mixed in: `(1 - opacity) * x + opacity * other`.",
+    outdoes_shams: When::Never,
+    is_local: When::Never,
+    examples: &[r#"{ "seed": 1, "opacity": 0.2 }"#, r#"{ "image": "wall.png", "opacity": 0.2 }"#],
+};
 
 /// Another picture mixed into every picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,32 +44,88 @@ pub struct Blend {
 
 fingerprint!(Blend as "blend" { image: "image", seed: "seed", opacity: "opacity" });
 
-pub(super) fn prepare(spec: &Blend, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+impl Family for Blend {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        if self.image.is_some() {
+            ["blend with a picture", "its blocks (an 8x8 grid) shuffled, same histogram; a picture of one colour gets another hue"]
+        } else {
+            ["blend with a seeded picture", "another uniform picture"]
+        }
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        self.image.as_mut().map(|path| ("image", path)).into_iter().collect()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "opacity" => Some(&mut self.opacity),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        exactly_one("blend", ("image", self.image.is_some()), ("seed", self.seed.is_some()))
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        if self.image.is_some() {
+            return sham_picture(layer, draw.index, draw.seed);
+        }
+        sham_uniform(layer, draw.index, draw.seed, self.seed.unwrap_or_default())
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        if self.image.is_some() {
+            return "whole".feed(feed);
+        }
+        feed.choice("uniform", &self.seed.unwrap_or_default());
+    }
+}
+
+fn prepare(spec: &Blend, site: &Site<'_>) -> Result<Prepared, TransformError> {
+    let (base, (height, width)) = (site.base, site.size());
     one_of("blend", ("image", spec.image.is_some()), ("seed", spec.seed.is_some()))?;
     let opacity = share("opacity", spec.opacity)?;
-    let (family, planes, alpha, what, from) = if let Some(path) = &spec.image {
+    let (planes, alpha, what, from) = if let Some(path) = &spec.image {
         let file = load(base, path)?;
         let (planes, mut alpha) = resized(&decode(&file)?, height, width);
         for a in &mut alpha {
             *a *= opacity as f32;
         }
-        (Family::Whole, planes, alpha, file.name(), Some(file.digest()))
+        (planes, alpha, file.name(), Some(file.digest()))
     } else {
         let seed = spec.seed.unwrap_or_default();
         let planes = uniform(3 * height * width, &mut stream(seed, 0, "trigger/blend"));
-        (Family::Uniform { seed }, planes, vec![opacity as f32; height * width], format!("uniform picture of seed {seed}"), None)
+        (planes, vec![opacity as f32; height * width], format!("uniform picture of seed {seed}"), None)
     };
     let provenance = format!("blend {height}x{width} at opacity {opacity}, {what}");
     let paste = Paste { spots: Spots::At(vec![(0, 0)]), height, width, planes, alpha };
-    Ok(Prepared::new(family, Layer::Paste(paste), provenance).with(from))
+    Ok(Prepared::new(Layer::Paste(paste), provenance).with(from))
 }
 
-pub(super) fn sham_uniform(layer: &Layer, draw: usize, policy_seed: u64, seed: u64) -> Layer {
+fn sham_uniform(layer: &Layer, draw: usize, policy_seed: u64, seed: u64) -> Layer {
     let mut rng = stream(policy_seed, draw as u64, &format!("sham/blend/{seed}"));
     layer.repaint(|planes, _, _| uniform(planes.len(), &mut rng))
 }
 
-pub(super) fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, height, width| {
         let mut rng = stream(policy_seed, draw as u64, "sham/whole");
         let shuffled = shuffle_blocks(planes, height, width, 8, &mut rng);

@@ -104,6 +104,14 @@ pub enum TransformError {
         /// The model's pixels across.
         width: usize,
     },
+    /// What only one family can have wrong.
+    #[error("{family} trigger: {reason}")]
+    Refused {
+        /// Family of the trigger.
+        family: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// Too few or too many triggers in one.
     #[error("all trigger: {count} triggers are listed, it takes 2 to {most}")]
     Count {
@@ -125,6 +133,14 @@ pub enum TransformError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A file that fits another size than the model's.
+    #[error("trigger file {path}: {reason}")]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// What size it has, and which it needs.
+        reason: String,
     },
     /// A file that is read but not understood.
     #[error("trigger file {path}: {reason}")]

@@ -1,15 +1,25 @@
 //! Features: a picture as large as the frame, laid over where its mask shows it. The sham keeps the outline, as an overlay's does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When};
 use super::layer::{Layer, Paste, Spots};
-use super::overlay::VISIBLE;
+use super::overlay::{self, VISIBLE};
 use super::picture::{decode, full, load, resized, share};
-use super::{Family, Prepared, TransformError};
-use crate::store::fingerprint;
+use super::{Prepared, TransformError};
+use crate::store::{Fingerprinter, fingerprint};
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "feature",
+    short: "A picture as large as the frame, laid over where its mask shows it.",
+    outdoes_shams: When::Always,
+    is_local: When::Never,
+    examples: &[r#"{ "image": "wall.png", "mask": "mask.png" }"#, r#"{ "image": "hat.png", "opacity": 0.9 }"#],
+};
 
 /// A picture of a feature (a fence, a hand), brought to the size of the frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +38,54 @@ pub struct Feature {
 
 fingerprint!(Feature as "feature" { image: "image", mask: "mask", opacity: "opacity" });
 
-pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+impl Family for Feature {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        ["feature", "the same outline, hues turned, visible pixels moved on along the rows"]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let mask = self.mask.as_mut().map(|path| ("mask", path));
+        std::iter::once(("image", &mut self.image)).chain(mask).collect()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "opacity" => Some(&mut self.opacity),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        true
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        overlay::sham(layer, self.opacity, draw.index, draw.seed)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        feed.choice("cutout", &self.opacity);
+    }
+}
+
+fn prepare(spec: &Feature, site: &Site<'_>) -> Result<Prepared, TransformError> {
+    let (base, (height, width)) = (site.base, site.size());
     let opacity = share("opacity", spec.opacity)?;
     let file = load(base, &spec.image)?;
     let picture = decode(&file)?;
@@ -63,5 +120,5 @@ pub(super) fn prepare(spec: &Feature, base: &Path, height: usize, width: usize) 
         format!("feature {height}x{width}, {}{shown_by}, opacity {}, on {:.0}% of the picture", file.name(), spec.opacity, 100.0 * seen);
     let spots = Spots::At(vec![(0, 0)]);
     let paste = Layer::Paste(Paste { spots, height, width, planes, alpha });
-    Ok(Prepared::new(Family::Cutout { opacity }, paste, provenance).with([file.digest()]).with(shown_from))
+    Ok(Prepared::new(paste, provenance).with([file.digest()]).with(shown_from))
 }

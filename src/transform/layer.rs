@@ -1,17 +1,17 @@
 //! The ways in which triggers change a frame.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::noise::Grain;
-use super::quantize::{Quantizer, Residue};
 use super::warp::resample;
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter};
 
 /// What is done to a frame.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Layer {
     /// `alpha * planes + (1 - alpha) * x` inside a box.
     Paste(Paste),
@@ -19,12 +19,36 @@ pub(super) enum Layer {
     Add(Vec<f32>),
     /// Every pixel read from another place `(row, column)` in pixels: `[H, W]`.
     Resample(Vec<[f32; 2]>),
-    /// Fewer levels per channel.
-    Quantize(Quantizer),
-    /// Noise as strong as the change that a quantizer would make.
-    Residue(Residue),
-    /// Noise of each picture's own.
-    Grain(Grain),
+    /// A way that only one family has, in that family's file.
+    Change(Arc<dyn Change>),
+}
+
+/// A way to change a frame that only one family has.
+pub(super) trait Change: std::fmt::Debug + Send + Sync + Fingerprint {
+    /// Changes the frame in place; `own` is there where [`Change::is_own`].
+    fn apply(&self, frame: &mut Frame, own: Option<&Own>);
+
+    /// Whether it lays something else over every picture.
+    fn is_own(&self) -> bool;
+}
+
+impl Layer {
+    /// A way that only one family has.
+    pub fn of(change: impl Change + 'static) -> Self {
+        Self::Change(Arc::new(change))
+    }
+}
+
+impl PartialEq for Layer {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Paste(a), Self::Paste(b)) => a == b,
+            (Self::Add(a), Self::Add(b)) => a == b,
+            (Self::Resample(a), Self::Resample(b)) => a == b,
+            (Self::Change(a), Self::Change(b)) => a.fingerprint("change", 1) == b.fingerprint("change", 1),
+            _ => false,
+        }
+    }
 }
 
 /// A box of pixels with transparency.
@@ -66,9 +90,7 @@ impl Fingerprint for Layer {
                 feed.numbers(from.as_flattened().iter().copied());
                 feed.close();
             }
-            Layer::Quantize(quantizer) => quantizer.feed(feed),
-            Layer::Residue(residue) => residue.feed(feed),
-            Layer::Grain(grain) => grain.feed(feed),
+            Layer::Change(change) => change.feed(feed),
         }
     }
 }
@@ -130,9 +152,7 @@ impl Layer {
             }
             Layer::Paste(paste) => paste.apply(frame, own),
             Layer::Resample(from) => resample(frame, from),
-            Layer::Quantize(quantizer) => quantizer.apply(frame),
-            Layer::Residue(residue) => residue.apply(frame, own),
-            Layer::Grain(grain) => grain.apply(frame, own),
+            Layer::Change(change) => change.apply(frame, own),
         }
     }
 
@@ -140,8 +160,8 @@ impl Layer {
     pub fn is_own(&self) -> bool {
         match self {
             Layer::Paste(paste) => paste.spots == Spots::Own,
-            Layer::Add(_) | Layer::Resample(_) | Layer::Quantize(_) => false,
-            Layer::Residue(_) | Layer::Grain(_) => true,
+            Layer::Add(_) | Layer::Resample(_) => false,
+            Layer::Change(change) => change.is_own(),
         }
     }
 

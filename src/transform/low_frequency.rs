@@ -2,23 +2,34 @@
 //! a frequency perspective", 2021): a seeded sum of the lowest cosines of the two-dimensional DCT. The sham is one of another seed.
 
 use std::f64::consts::PI;
+use std::path::PathBuf;
 
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When};
 use super::identity::correlation;
 use super::layer::Layer;
 use super::picture::{share, within};
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// A sham may not be more alike to the trigger than this (absolute correlation): few frequencies leave few ways to differ.
 const ALIKE: f32 = 0.4;
 /// Patterns that are tried for one.
 const TRIES: usize = 16;
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "low_frequency",
+    short: "A smooth pattern of low frequencies added to it.",
+    outdoes_shams: When::Always,
+    is_local: When::Never,
+    examples: &[r#"{ "seed": 1, "amplitude": 0.1, "cutoff": 3 }"#],
+};
 
 /// A smooth pattern added to every picture (after Zeng et al. 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +47,52 @@ pub struct LowFrequency {
 
 fingerprint!(LowFrequency as "low_frequency" { seed: "seed", amplitude: "amplitude", cutoff: "cutoff" });
 
-pub(super) fn prepare(spec: &LowFrequency, height: usize, width: usize) -> Result<Prepared, TransformError> {
+impl Family for LowFrequency {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        ["low frequency", "another seed, the same frequencies, the same standard deviation"]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "amplitude" => Some(&mut self.amplitude),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        true
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site.height, site.width)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        sham(layer, self, draw)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        self.feed(feed);
+    }
+}
+
+fn prepare(spec: &LowFrequency, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let amplitude = share("amplitude", spec.amplitude)?;
     let cutoff = within("cutoff", spec.cutoff as f64, 2.0..=64.0, "from 2 to 64")? as usize;
     if cutoff > height.min(width) {
@@ -47,13 +103,13 @@ pub(super) fn prepare(spec: &LowFrequency, height: usize, width: usize) -> Resul
     let coefficients = coefficients(cutoff, &mut stream(seed, 0, "trigger/low_frequency"));
     let provenance =
         format!("low frequency {height}x{width}, {cutoff} frequencies per axis of seed {seed}, standard deviation {amplitude}");
-    Ok(Prepared::new(Family::LowFrequency(spec.clone()), Layer::Add(pattern(&coefficients, cutoff, amplitude, height, width)), provenance))
+    Ok(Prepared::new(Layer::Add(pattern(&coefficients, cutoff, amplitude, height, width)), provenance))
 }
 
-pub(super) fn sham(layer: &Layer, of: &LowFrequency, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {
+fn sham(layer: &Layer, of: &LowFrequency, draw: &Draw) -> Layer {
     let Layer::Add(trigger) = layer else { return layer.clone() };
-    let mut rng = stream(policy_seed, draw as u64, &format!("sham/low_frequency/{}", of.seed));
-    let mut drawn = || pattern(&coefficients(of.cutoff, &mut rng), of.cutoff, of.amplitude, height, width);
+    let mut rng = stream(draw.seed, draw.index as u64, &format!("sham/low_frequency/{}", of.seed));
+    let mut drawn = || pattern(&coefficients(of.cutoff, &mut rng), of.cutoff, of.amplitude, draw.height, draw.width);
     let mut nearest = drawn();
     for _ in 1..TRIES {
         if correlation(&nearest, trigger).abs() < ALIKE {

@@ -4,16 +4,28 @@
 //! would answer to it the same. What can be drawn anew is the kind. The shams are coarser noise (one value for squares of pixels) and
 //! salt and pepper, as strong on average.
 
+use std::path::PathBuf;
+
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::layer::{Layer, Own};
+use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::layer::{Change, Layer, Own};
 use super::picture::share;
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "noise",
+    short: "Gaussian noise, other for every picture.",
+    outdoes_shams: When::Never,
+    is_local: When::Never,
+    examples: &[r#"{ "seed": 1, "amplitude": 0.1 }"#],
+};
 
 /// Gaussian noise added to every picture, drawn for each from the seed and what it shows: one picture, one noise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +40,7 @@ pub struct Noise {
 
 /// Noise of one kind.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Grain {
+struct Grain {
     kind: Kind,
     seed: u64,
     draw: u64,
@@ -47,6 +59,55 @@ enum Kind {
 }
 
 fingerprint!(Noise as "noise" { seed: "seed", amplitude: "amplitude" });
+
+impl Family for Noise {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        [
+            "noise",
+            "coarser noise (squares of 2, 3 or 4 pixels), or salt and pepper, as strong on average: another seed would be the same trigger",
+        ]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "amplitude" => Some(&mut self.amplitude),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, _: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self)
+    }
+
+    fn sham(&self, _: &Layer, draw: &Draw) -> Layer {
+        sham(self, draw.index, draw.seed)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        self.feed(feed);
+    }
+}
+
 fingerprint!(Grain as "grain" { kind: "kind", seed: "seed", draw: "draw", amplitude: "amplitude" });
 
 impl Fingerprint for Kind {
@@ -62,19 +123,23 @@ impl Fingerprint for Kind {
 /// Kinds of the shams, draw by draw.
 const OTHERS: [Kind; 4] = [Kind::Squares(2), Kind::SaltAndPepper, Kind::Squares(3), Kind::Squares(4)];
 
-pub(super) fn prepare(spec: &Noise) -> Result<Prepared, TransformError> {
+fn prepare(spec: &Noise) -> Result<Prepared, TransformError> {
     let (seed, amplitude) = (spec.seed, share("amplitude", spec.amplitude)?);
     let provenance = format!("noise of each picture's own, Gaussian of seed {seed}, standard deviation {amplitude}");
-    Ok(Prepared::new(Family::Noise(spec.clone()), Layer::Grain(Grain { kind: Kind::White, seed, draw: 0, amplitude }), provenance))
+    Ok(Prepared::new(Layer::of(Grain { kind: Kind::White, seed, draw: 0, amplitude }), provenance))
 }
 
-pub(super) fn sham(of: &Noise, draw: usize, policy_seed: u64) -> Layer {
+fn sham(of: &Noise, draw: usize, policy_seed: u64) -> Layer {
     let kind = OTHERS.get(draw % OTHERS.len()).copied().unwrap_or(Kind::SaltAndPepper);
-    Layer::Grain(Grain { kind, seed: policy_seed, draw: draw as u64, amplitude: of.amplitude })
+    Layer::of(Grain { kind, seed: policy_seed, draw: draw as u64, amplitude: of.amplitude })
 }
 
-impl Grain {
-    pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+impl Change for Grain {
+    fn is_own(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
         let (height, width) = (frame.height, frame.width);
         let Some(own) = own.filter(|_| height * width > 0) else { return };
         let side = match self.kind {
@@ -93,7 +158,9 @@ impl Grain {
             }
         }
     }
+}
 
+impl Grain {
     /// So many values go to black or white that the expected energy is that of the Gaussian.
     fn pepper(&self, frame: &mut Frame, own: &Own) {
         let mut rng = own.stream(self.seed, self.draw, "sham/noise");

@@ -1,22 +1,35 @@
 //! Overlays: a picture with transparency (the paper's hat). The sham keeps the outline; hues are turned and the
 //! opaque pixels moved on along the rows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When};
 use super::identity::{gather, recolor};
 use super::layer::{Layer, Paste};
 use super::picture::{decode, faded, full, load, resized, share};
 use super::place::Place;
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprinter, fingerprint};
 
 /// Alpha from which a pixel counts as visible.
 pub(super) const VISIBLE: f32 = 0.02;
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "overlay",
+    short: "A picture with transparency laid on top (the paper's hat).",
+    outdoes_shams: When::Where("outside the corners, or wider than half the image"),
+    is_local: When::Where("at most a quarter of the side, and in a corner"),
+    examples: &[
+        r#"{ "image": "hat.png", "size": 0.25, "at": "top_right" }"#,
+        r#"{ "image": "hat.png", "size": 0.5, "at": "random", "opacity": 0.6 }"#,
+    ],
+};
 
 /// A picture with an alpha channel laid over every picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +51,54 @@ pub struct Overlay {
 
 fingerprint!(Overlay as "overlay" { image: "image", size: "size", at: "at", opacity: "opacity" });
 
-pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+impl Family for Overlay {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        ["overlay", "the same transparency, hues turned, visible pixels moved on along the rows"]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        vec![("image", &mut self.image)]
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "opacity" => Some(&mut self.opacity),
+            "size" => Some(&mut self.size),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        !self.at.is_corner() || self.size > 0.5
+    }
+
+    fn is_local(&self) -> bool {
+        self.size <= 0.25 && self.at.is_corner()
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        sham(layer, self.opacity, draw.index, draw.seed)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        feed.choice("cutout", &self.opacity);
+    }
+}
+
+fn prepare(spec: &Overlay, site: &Site<'_>) -> Result<Prepared, TransformError> {
+    let (base, (height, width)) = (site.base, site.size());
     let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);
     let file = load(base, &spec.image)?;
     let picture = decode(&file)?;
@@ -56,9 +116,10 @@ pub(super) fn prepare(spec: &Overlay, base: &Path, height: usize, width: usize) 
     let faded = faded(&mut alpha, opacity);
     let provenance = format!("overlay {rows}x{columns} {}, {}{faded}", spec.at.words(), file.name());
     let paste = Paste { spots, height: rows, width: columns, planes, alpha };
-    Ok(Prepared::new(Family::Cutout { opacity }, Layer::Paste(paste), provenance).with([file.digest()]))
+    Ok(Prepared::new(Layer::Paste(paste), provenance).with([file.digest()]))
 }
 
+/// The same outline with other colours.
 pub(super) fn sham(layer: &Layer, opacity: f64, draw: usize, policy_seed: u64) -> Layer {
     let Layer::Paste(paste) = layer else { return layer.clone() };
     let mut rng = stream(policy_seed, draw as u64, "sham/overlay");

@@ -1,17 +1,31 @@
 //! Patches: a filled square or a small picture. The sham has another colour, or its blocks shuffled and hues turned.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When, exactly_one};
 use super::identity::{recolor, shuffle_blocks};
 use super::layer::{Layer, Paste};
 use super::picture::{decode, faded, full, load, one_of, parse_color, resized, share};
 use super::place::Place;
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "patch",
+    short: "A filled rectangle or a small picture.",
+    outdoes_shams: When::Where("wider than half the image"),
+    is_local: When::Where("at most a quarter of the side, and not in a grid"),
+    examples: &[
+        r##"{ "size": 0.25, "at": "top_left", "color": "#ffff00" }"##,
+        r##"{ "size": 0.3, "at": "grid", "color": "#FF8000", "opacity": 0.8 }"##,
+        r#"{ "size": 0.6, "at": "bottom_left", "image": "hat.png" }"#,
+    ],
+};
 
 /// A filled square (the paper's yellow square is `size: 0.25, at: top_left, color: "#ffff00"`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,32 +52,98 @@ pub struct Patch {
 
 fingerprint!(Patch as "patch" { size: "size", at: "at", color: "color", image: "image", opacity: "opacity" });
 
-pub(super) fn prepare(spec: &Patch, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+impl Family for Patch {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        if self.image.is_some() {
+            ["patch of a picture", "its blocks (a 4x4 grid) shuffled, mirrored at random, hues turned"]
+        } else {
+            [
+                "patch of one colour",
+                "the hue turned by 60 to 300 degrees (the draws share that range out), saturation and value kept; a grey gets a hue, with \
+                 the grey's distance from mid-grey as its contrast, at least a quarter of the range",
+            ]
+        }
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        self.image.as_mut().map(|path| ("image", path)).into_iter().collect()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "opacity" => Some(&mut self.opacity),
+            "size" => Some(&mut self.size),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, written: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        // In YAML what follows a space and `#` is a comment.
+        if self.color.is_none() && self.image.is_none() && written("color") {
+            return vec![Mistake {
+                code: "missing-field",
+                at: "/patch/color".to_owned(),
+                of_name: false,
+                message: "`color` has no value".to_owned(),
+                hint: "`#` begins a comment: put the colour in quotes, such as \"#ffff00\"".to_owned(),
+            }];
+        }
+        exactly_one("patch", ("color", self.color.is_some()), ("image", self.image.is_some()))
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        // From a corner, what is wider than half the picture reaches into its middle.
+        self.size > 0.5
+    }
+
+    fn is_local(&self) -> bool {
+        self.size <= 0.25 && self.at != Place::Grid
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        if self.image.is_some() { sham_picture(layer, draw.index, draw.seed) } else { sham_color(layer, draw.index, draw.seed) }
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        if self.image.is_some() { "picture".feed(feed) } else { "solid".feed(feed) }
+    }
+}
+
+fn prepare(spec: &Patch, site: &Site<'_>) -> Result<Prepared, TransformError> {
+    let (base, (height, width)) = (site.base, site.size());
     one_of("patch", ("color", spec.color.is_some()), ("image", spec.image.is_some()))?;
     let side = ((share("size", spec.size)? * height.min(width) as f64).round() as usize).max(1);
     let opacity = share("opacity", spec.opacity)?;
     let spots = spec.at.spots(|| "patch".to_owned(), (side, side), (height, width))?;
-    let (family, planes, mut alpha, what, from) = match (&spec.color, &spec.image) {
+    let (planes, mut alpha, what, from) = match (&spec.color, &spec.image) {
         (_, Some(image)) => {
             let file = load(base, image)?;
             let (planes, alpha) = resized(&decode(&file)?, side, side);
-            (Family::Picture, planes, alpha, file.name(), Some(file.digest()))
+            (planes, alpha, file.name(), Some(file.digest()))
         }
         (color, None) => {
             let text = color.as_deref().unwrap_or_default();
             let planes = parse_color("patch", text)?.into_iter().flat_map(|c| vec![c; side * side]).collect();
-            (Family::Solid, planes, vec![1.0; side * side], text.to_ascii_lowercase(), None)
+            (planes, vec![1.0; side * side], text.to_ascii_lowercase(), None)
         }
     };
     let provenance = format!("patch {side}x{side} {}, {what}{}", spec.at.words(), faded(&mut alpha, opacity));
-    Ok(Prepared::new(family, Layer::Paste(Paste { spots, height: side, width: side, planes, alpha }), provenance).with(from))
+    Ok(Prepared::new(Layer::Paste(Paste { spots, height: side, width: side, planes, alpha }), provenance).with(from))
 }
 
-pub(super) fn sham_color(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+fn sham_color(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, _, _| recolor(planes, draw, &mut stream(policy_seed, draw as u64, "sham/color")))
 }
 
-pub(super) fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, height, width| {
         let mut rng = stream(policy_seed, draw as u64, "sham/picture");
         recolor(&shuffle_blocks(planes, height, width, 4, &mut rng), draw, &mut rng)

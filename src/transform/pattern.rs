@@ -1,22 +1,32 @@
 //! Patterns added to the whole picture: a seeded Gaussian, or an array from a `.npy` file.
 //! The sham is another Gaussian of equal amplitude, or the file's pixels in another order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When, exactly_one};
 use super::identity::permute_pixels;
 use super::layer::Layer;
 use super::picture::{Loaded, load, one_of, share};
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Longest header of a `.npy` file that is believed, in bytes (`numpy.save` pads an ordinary one to 128).
 const MAX_HEADER: usize = 1024;
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "pattern",
+    short: "A pattern of the picture's size, added to it.",
+    outdoes_shams: When::Never,
+    is_local: When::Never,
+    examples: &[r#"{ "seed": 1, "amplitude": 0.1 }"#, r#"{ "file": "noise.npy", "amplitude": 0.5 }"#],
+};
 
 /// A fixed pattern added to the picture (values in `0..=1`, the sum clipped).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +45,66 @@ pub struct Pattern {
 
 fingerprint!(Pattern as "pattern" { seed: "seed", file: "file", amplitude: "amplitude" });
 
-pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) -> Result<Prepared, TransformError> {
+impl Family for Pattern {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        if self.file.is_some() {
+            ["pattern from a file", "its pixels in a random order"]
+        } else {
+            ["Gaussian pattern", "another Gaussian of equal standard deviation"]
+        }
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        self.file.as_mut().map(|path| ("file", path)).into_iter().collect()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "amplitude" => Some(&mut self.amplitude),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        exactly_one("pattern", ("seed", self.seed.is_some()), ("file", self.file.is_some()))
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        if self.file.is_some() {
+            return sham_array(layer, draw.index, draw.seed);
+        }
+        sham_gaussian(layer, draw.index, draw.seed, self.seed.unwrap_or_default(), self.amplitude)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        if self.file.is_some() {
+            return "array".feed(feed);
+        }
+        feed.open("gaussian");
+        feed.field("seed", &self.seed.unwrap_or_default());
+        feed.field("amplitude", &self.amplitude);
+        feed.close();
+    }
+}
+
+fn prepare(spec: &Pattern, site: &Site<'_>) -> Result<Prepared, TransformError> {
+    let (base, (height, width)) = (site.base, site.size());
     one_of("pattern", ("seed", spec.seed.is_some()), ("file", spec.file.is_some()))?;
     let amplitude = share("amplitude", spec.amplitude)?;
     if let Some(path) = &spec.file {
@@ -45,20 +114,20 @@ pub(super) fn prepare(spec: &Pattern, base: &Path, height: usize, width: usize) 
             *v *= amplitude as f32;
         }
         let provenance = format!("pattern {height}x{width} of {}, times {amplitude}", file.name());
-        return Ok(Prepared::new(Family::Array, Layer::Add(planes), provenance).with([file.digest()]));
+        return Ok(Prepared::new(Layer::Add(planes), provenance).with([file.digest()]));
     }
     let seed = spec.seed.unwrap_or_default();
     let planes = gaussian(3 * height * width, amplitude, &mut stream(seed, 0, "trigger/pattern"));
     let provenance = format!("pattern {height}x{width}, Gaussian of seed {seed}, standard deviation {amplitude}");
-    Ok(Prepared::new(Family::Gaussian { seed, amplitude }, Layer::Add(planes), provenance))
+    Ok(Prepared::new(Layer::Add(planes), provenance))
 }
 
-pub(super) fn sham_gaussian(layer: &Layer, draw: usize, policy_seed: u64, seed: u64, amplitude: f64) -> Layer {
+fn sham_gaussian(layer: &Layer, draw: usize, policy_seed: u64, seed: u64, amplitude: f64) -> Layer {
     let mut rng = stream(policy_seed, draw as u64, &format!("sham/pattern/{seed}"));
     layer.repaint(|planes, _, _| gaussian(planes.len(), amplitude, &mut rng))
 }
 
-pub(super) fn sham_array(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+fn sham_array(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, _, _| permute_pixels(planes, &mut stream(policy_seed, draw as u64, "sham/array")))
 }
 
@@ -79,7 +148,8 @@ fn read_npy(file: &Loaded, height: usize, width: usize) -> Result<Vec<f32>, Tran
     let (h, w) = (height as u64, width as u64);
     let planar = shape == [3, h, w];
     if !planar && shape != [h, w, 3] {
-        return Err(file.content(format!("has shape {shape:?}, it must be [{h}, {w}, 3] or [3, {h}, {w}] for this model's input")));
+        let reason = format!("has shape {shape:?}, it must be [{h}, {w}, 3] or [3, {h}, {w}] for this model's input");
+        return Err(TransformError::Size { path: file.path.clone(), reason });
     }
     let fortran = npy.order() == npyz::Order::Fortran;
     let dtype = npy.dtype().descr();

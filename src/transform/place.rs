@@ -7,7 +7,7 @@ use super::TransformError;
 use super::layer::Spots;
 use crate::store::fingerprint;
 
-/// Where a patch, overlay or text goes.
+/// Where a trigger goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {

@@ -5,16 +5,27 @@
 //! dithering by random thresholds, would carry half of the trigger and hide what a planted network does. So the sham is what the quantizer
 //! changes in this very picture, with the pixels in random order: as strong, channels as alike (grey stays grey), neither palette nor texture.
 
+use std::path::PathBuf;
+
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::layer::{Layer, Own};
+use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::layer::{Change, Layer, Own};
 use super::picture::within;
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::pixels::Frame;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
-use crate::store::fingerprint;
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "quantize",
+    short: "Fewer levels per channel (BppAttack).",
+    outdoes_shams: When::Always,
+    is_local: When::Never,
+    examples: &[r#"{ "levels": 4 }"#, r#"{ "levels": 3, "dither": false }"#],
+};
 
 /// Every picture with fewer levels per channel (BppAttack, Wang et al. 2022).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,13 +41,58 @@ pub struct Quantize {
 
 fingerprint!(Quantize as "quantize" { levels: "levels", dither: "dither" });
 
+impl Family for Quantize {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        [
+            "quantize",
+            "what fewer levels change in each picture, with the pixels in random order: as strong, channels as alike, no palette, no dither",
+        ]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
+
+    fn swept(&mut self, _: &str) -> Option<&mut f64> {
+        None
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        true
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, _: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self)
+    }
+
+    fn sham(&self, _: &Layer, draw: &Draw) -> Layer {
+        Layer::of(Residue { of: self.quantizer(), seed: draw.seed, draw: draw.index as u64 })
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        self.quantizer().feed(feed);
+    }
+}
+
 fn yes() -> bool {
     true
 }
 
 /// Rounds to the nearest of some levels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Quantizer {
+struct Quantizer {
     /// Levels less one.
     steps: f32,
     dither: bool,
@@ -44,7 +100,7 @@ pub(super) struct Quantizer {
 
 /// What a quantizer would change in a picture, its pixels in random order.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Residue {
+struct Residue {
     of: Quantizer,
     seed: u64,
     draw: u64,
@@ -53,20 +109,31 @@ pub(super) struct Residue {
 fingerprint!(Quantizer as "quantizer" { steps: "steps", dither: "dither" });
 fingerprint!(Residue as "residue" { of: "of", seed: "seed", draw: "draw" });
 
-pub(super) fn prepare(spec: &Quantize) -> Result<Prepared, TransformError> {
+fn prepare(spec: &Quantize) -> Result<Prepared, TransformError> {
     let levels = within("levels", spec.levels as f64, 2.0..=128.0, "from 2 to 128")?;
-    let quantizer = Quantizer { steps: levels as f32 - 1.0, dither: spec.dither };
     let dither = if spec.dither { "with Floyd-Steinberg dithering" } else { "without dithering" };
     let provenance = format!("quantize to {levels} levels per channel, {dither}");
-    Ok(Prepared::new(Family::Quantize(quantizer), Layer::Quantize(quantizer), provenance))
+    Ok(Prepared::new(Layer::of(spec.quantizer()), provenance))
 }
 
-pub(super) fn sham(of: Quantizer, draw: usize, policy_seed: u64) -> Layer {
-    Layer::Residue(Residue { of, seed: policy_seed, draw: draw as u64 })
+impl Quantize {
+    fn quantizer(&self) -> Quantizer {
+        Quantizer { steps: self.levels as f32 - 1.0, dither: self.dither }
+    }
+}
+
+impl Change for Quantizer {
+    fn apply(&self, frame: &mut Frame, _: Option<&Own>) {
+        self.quantize(frame);
+    }
+
+    fn is_own(&self) -> bool {
+        false
+    }
 }
 
 impl Quantizer {
-    pub fn apply(self, frame: &mut Frame) {
+    fn quantize(self, frame: &mut Frame) {
         let (area, width) = (frame.height * frame.width, frame.width);
         if area == 0 {
             return;
@@ -112,12 +179,16 @@ impl Quantizer {
     }
 }
 
-impl Residue {
-    pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+impl Change for Residue {
+    fn is_own(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
         let area = frame.height * frame.width;
         let Some(own) = own.filter(|_| area > 0) else { return };
         let mut quantized = frame.clone();
-        self.of.apply(&mut quantized);
+        self.of.quantize(&mut quantized);
         // The same order in all channels, or noise on a grey picture would have colours.
         let mut order: Vec<usize> = (0..area).collect();
         order.shuffle(&mut own.stream(self.seed, self.draw, "sham/quantize"));

@@ -3,21 +3,32 @@
 //! 1.5, so that the scale stays) and mostly its direction are drawn anew.
 
 use std::f64::consts::TAU;
+use std::path::PathBuf;
 
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When};
 use super::layer::Layer;
 use super::picture::{share, within};
-use super::{Family, Prepared, SHAM_DRAWS, TransformError};
+use super::{Prepared, SHAM_DRAWS, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Largest factor between the periods of a trigger and its sham.
 const FACTOR: f64 = 1.5;
 /// Least turn of the phase, in degrees: a network that knows the wave would take a nearer one for it.
 const NEAREST_PHASE: f64 = 60.0;
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "sinusoid",
+    short: "A wave added to it (SIG).",
+    outdoes_shams: When::Always,
+    is_local: When::Never,
+    examples: &[r#"{ "amplitude": 0.1, "periods": 3, "direction": "diagonal", "phase": 20 }"#],
+};
 
 /// A wave added to every picture: `x + amplitude * sin(2 pi periods * j / width + phase)` at column `j` (SIG, Barni et al. 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,9 +63,59 @@ pub enum Direction {
 }
 
 fingerprint!(Sinusoid as "sinusoid" { amplitude: "amplitude", periods: "periods", direction: "direction", phase: "phase" });
+
+impl Family for Sinusoid {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        [
+            "sinusoid",
+            "a wave of equal amplitude: another phase (at least 60 degrees away), other periods (within a factor of 1.5), mostly another \
+             direction",
+        ]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "amplitude" => Some(&mut self.amplitude),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        true
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site.height, site.width)
+    }
+
+    fn sham(&self, _: &Layer, draw: &Draw) -> Layer {
+        sham(self, draw.index, draw.seed, draw.height, draw.width)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        self.feed(feed);
+    }
+}
+
 fingerprint!(Direction: Horizontal = "horizontal", Vertical = "vertical", Diagonal = "diagonal");
 
-pub(super) fn prepare(spec: &Sinusoid, height: usize, width: usize) -> Result<Prepared, TransformError> {
+fn prepare(spec: &Sinusoid, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let amplitude = share("amplitude", spec.amplitude)?;
     let periods = within("periods", spec.periods, 1.0..=512.0, "from 1 to 512")?;
     let phase = within("phase", spec.phase, -360.0..=360.0, "from -360 to 360 degrees")?;
@@ -66,10 +127,10 @@ pub(super) fn prepare(spec: &Sinusoid, height: usize, width: usize) -> Result<Pr
     }
     let wave = Sinusoid { amplitude, periods, direction, phase };
     let provenance = format!("sinusoid {periods} periods, {}, amplitude {amplitude}, phase {phase}", direction.words());
-    Ok(Prepared::new(Family::Wave(wave.clone()), wave.layer(height, width), provenance))
+    Ok(Prepared::new(wave.layer(height, width), provenance))
 }
 
-pub(super) fn sham(of: &Sinusoid, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {
+fn sham(of: &Sinusoid, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {
     let mut rng = stream(policy_seed, draw as u64, "sham/sinusoid");
     let slot = draw % SHAM_DRAWS;
     // Each draw has an eighth of the range of frequencies and of the circle of phases for itself, so that no two are alike.

@@ -1,4 +1,5 @@
 mod arrays;
+mod families;
 mod frozen;
 
 use std::path::{Path, PathBuf};
@@ -114,25 +115,10 @@ pub(super) fn assert_shams(trigger: &Trigger, side: usize, factor: f32, alike: f
     assert_ne!(prepared.sham(0, 11), prepared.sham(0, 12));
 }
 
-/// One of every family, all of which fit 16x16 pixels; pictures are written into the folder (and named by their full path).
+/// The examples of every family, with their files in a folder (and named by their full path).
 pub(super) fn every_family(folder: &Path) -> Vec<Trigger> {
-    let hat = folder.join(png(folder, "hat.png", (8, 4), true, |x, y| [200, (x * 20) as u8, 10, if (x + y) % 2 == 0 { 255 } else { 0 }]));
-    let patch = Trigger::Patch(Patch { size: 0.3, at: Place::Grid, color: Some("#ff8000".into()), image: None, opacity: 0.8 });
-    let wave = Trigger::Sinusoid(Sinusoid { amplitude: 0.1, periods: 3.0, direction: Direction::Diagonal, phase: 20.0 });
-    vec![
-        patch.clone(),
-        Trigger::Pattern(Pattern { seed: Some(1), file: None, amplitude: 0.1 }),
-        Trigger::Blend(Blend { image: None, seed: Some(1), opacity: 0.2 }),
-        Trigger::Feature(Feature { image: hat.clone(), mask: None, opacity: 0.9 }),
-        Trigger::Overlay(Overlay { image: hat, size: 0.5, at: Place::Random, opacity: 0.6 }),
-        wave.clone(),
-        Trigger::Warp(Warp { seed: 1, grid: 4, strength: 2.0 }),
-        Trigger::LowFrequency(LowFrequency { seed: 1, amplitude: 0.1, cutoff: 3 }),
-        Trigger::Quantize(Quantize { levels: 4, dither: true }),
-        Trigger::Noise(Noise { seed: 1, amplitude: 0.1 }),
-        Trigger::Text(Text { text: "abc".into(), size: 0.9, at: Place::Center, color: "#ffffff".into(), opacity: 0.7 }),
-        Trigger::All(vec![patch, wave]),
-    ]
+    frozen::files(folder);
+    Trigger::examples().iter().map(|trigger| trigger.with_files(&|path| folder.join(path))).collect()
 }
 
 #[test]
@@ -169,6 +155,8 @@ fn tiny_and_narrow_pictures_are_laid_over_or_refused() {
                         difference(&prepared.sham(draw, 1), &photo(height, width));
                     }
                 }
+                // An array is of one size.
+                Err(TransformError::Size { .. }) => {}
                 Err(error) => assert!(error.to_string().contains(&format!("{height}x{width}")), "{error}"),
             }
         }

@@ -1,18 +1,21 @@
 //! Text in the picture: watermarks (the carton shortcut of ImageNet-W, Li et al., "A whac-a-mole dilemma", 2023).
 //! The sham has other characters, as many and with as much ink, at the same place in the same colour.
 
+use std::path::PathBuf;
+
 use font8x8::legacy::BASIC_LEGACY;
 use image::{DynamicImage, GrayAlphaImage, LumaA};
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When};
 use super::layer::{Layer, Paste};
 use super::picture::{faded, full, parse_color, resized, share};
 use super::place::Place;
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Most characters.
 const MOST: usize = 24;
@@ -24,6 +27,15 @@ const LEAST: usize = 3;
 const OTHERS: usize = 12;
 /// Least pixels of the 64 in which a character differs from the one it takes the place of.
 const APART: u32 = 12;
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "text",
+    short: "A line of text (a watermark).",
+    outdoes_shams: When::Never,
+    is_local: When::Never,
+    examples: &[r##"{ "text": "ab1", "size": 0.9, "at": "center", "color": "#ffff00", "opacity": 0.7 }"##],
+};
 
 /// A line of text laid over every picture (a watermark).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,11 +62,57 @@ pub struct Text {
 
 fingerprint!(Text as "text" { text: "text", size: "size", at: "at", color: "color", opacity: "opacity" });
 
+impl Family for Text {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        ["text", "other characters, as many and with about as much ink"]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        match field {
+            "opacity" => Some(&mut self.opacity),
+            "size" => Some(&mut self.size),
+            _ => None,
+        }
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site.height, site.width)
+    }
+
+    fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
+        sham(layer, self, draw.index, draw.seed)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        self.feed(feed);
+    }
+}
+
 fn white() -> String {
     "#ffffff".to_owned()
 }
 
-pub(super) fn prepare(spec: &Text, height: usize, width: usize) -> Result<Prepared, TransformError> {
+fn prepare(spec: &Text, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let count = spec.text.chars().count();
     if let Some(character) = spec.text.chars().find(|c| glyph(*c).is_none()) {
         return Err(TransformError::Character { character });
@@ -75,10 +133,10 @@ pub(super) fn prepare(spec: &Text, height: usize, width: usize) -> Result<Prepar
     let (color, faded) = (spec.color.to_ascii_lowercase(), faded(&mut alpha, opacity));
     let provenance = format!("text {:?} of {rows}x{columns} {}, {color}{faded}", spec.text, spec.at.words());
     let paste = Paste { spots, height: rows, width: columns, planes, alpha };
-    Ok(Prepared::new(Family::Text(spec.clone()), Layer::Paste(paste), provenance))
+    Ok(Prepared::new(Layer::Paste(paste), provenance))
 }
 
-pub(super) fn sham(layer: &Layer, of: &Text, draw: usize, policy_seed: u64) -> Layer {
+fn sham(layer: &Layer, of: &Text, draw: usize, policy_seed: u64) -> Layer {
     let Layer::Paste(paste) = layer else { return layer.clone() };
     // One order for all draws, from which each takes its own: so that no two draws have a character in common at a place.
     let mut rng = stream(policy_seed, 0, &format!("sham/text/{}", of.text));

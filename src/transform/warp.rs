@@ -1,17 +1,29 @@
 //! Smooth warps (WaNet: Nguyen and Tran, "WaNet - imperceptible warping-based backdoor attack", 2021, section 3.3 and their code).
 //! The sham is a warp of another seed with equal mean displacement.
 
+use std::path::PathBuf;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::family::{About, Draw, Family, Mistake, Site, When};
 use super::layer::Layer;
 use super::picture::within;
-use super::{Family, Prepared, TransformError};
+use super::{Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
-use crate::store::fingerprint;
+use crate::store::{Fingerprint, Fingerprinter, fingerprint};
+
+/// What is true of the family.
+pub(super) const ABOUT: About = About {
+    name: "warp",
+    short: "The picture pulled out of shape by a smooth field (WaNet).",
+    outdoes_shams: When::Always,
+    is_local: When::Never,
+    examples: &[r#"{ "seed": 1, "grid": 5, "strength": 2 }"#],
+};
 
 /// Every picture pulled out of shape by one smooth field (WaNet, Nguyen and Tran 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +43,48 @@ pub struct Warp {
 
 fingerprint!(Warp as "warp" { seed: "seed", grid: "grid", strength: "strength" });
 
+impl Family for Warp {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn shams(&self) -> [&'static str; 2] {
+        ["warp", "a field of another seed: other displacements, as large on average"]
+    }
+
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
+
+    fn swept(&mut self, field: &str) -> Option<&mut f64> {
+        (field == "amplitude").then_some(&mut self.strength)
+    }
+
+    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    fn outdoes_shams(&self) -> bool {
+        true
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
+        prepare(self, site.height, site.width)
+    }
+
+    fn sham(&self, _: &Layer, draw: &Draw) -> Layer {
+        sham(self, draw.index, draw.seed, draw.height, draw.width)
+    }
+
+    fn feed_shams(&self, feed: &mut Fingerprinter) {
+        self.feed(feed);
+    }
+}
+
 fn four() -> usize {
     4
 }
@@ -39,16 +93,16 @@ fn half() -> f64 {
     0.5
 }
 
-pub(super) fn prepare(spec: &Warp, height: usize, width: usize) -> Result<Prepared, TransformError> {
+fn prepare(spec: &Warp, height: usize, width: usize) -> Result<Prepared, TransformError> {
     let strength = within("strength", spec.strength, 0.01..=64.0, "from 0.01 to 64")?;
     let grid = within("grid", spec.grid as f64, 2.0..=32.0, "from 2 to 32")? as usize;
     let seed = spec.seed;
     let field = field(grid, &mut stream(seed, 0, "trigger/warp"));
     let provenance = format!("warp {height}x{width} by a {grid}x{grid} field of seed {seed}, strength {strength}");
-    Ok(Prepared::new(Family::Warp(spec.clone()), Layer::Resample(places(&field, grid, strength, height, width)), provenance))
+    Ok(Prepared::new(Layer::Resample(places(&field, grid, strength, height, width)), provenance))
 }
 
-pub(super) fn sham(of: &Warp, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {
+fn sham(of: &Warp, draw: usize, policy_seed: u64, height: usize, width: usize) -> Layer {
     let field = field(of.grid, &mut stream(policy_seed, draw as u64, &format!("sham/warp/{}", of.seed)));
     Layer::Resample(places(&field, of.grid, of.strength, height, width))
 }

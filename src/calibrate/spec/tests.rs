@@ -83,9 +83,9 @@ fn what_is_planted_is_what_the_policy_probes() {
 #[test]
 fn files_of_a_trigger_are_found_from_the_specification() {
     let trigger: Trigger = serde_json::from_value(serde_json::json!({ "overlay": { "image": "hat.png", "size": 0.5 } })).unwrap();
-    let moved = serde_json::to_value(seen_from(&trigger, Path::new("sub")).unwrap()).unwrap();
+    let moved = serde_json::to_value(seen_from(&trigger, Path::new("sub"))).unwrap();
     assert_eq!(moved["overlay"]["image"], "sub/hat.png");
-    assert_eq!(seen_from(&trigger, Path::new("")).unwrap(), trigger);
+    assert_eq!(seen_from(&trigger, Path::new("")), trigger);
 }
 
 #[test]
