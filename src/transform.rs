@@ -33,6 +33,7 @@ mod place;
 // Every family: its file, and its line of the registry below, in the order of the schema.
 mod blend;
 mod feature;
+mod glyph;
 mod low_frequency;
 mod noise;
 mod overlay;
@@ -55,6 +56,7 @@ families! {
     Quantize(quantize),
     Noise(noise),
     Text(text),
+    Glyph(glyph, Shape),
 }
 
 /// How many shams every trigger is compared with.
