@@ -15,6 +15,7 @@ mod embedded;
 mod error;
 mod fitted;
 mod folder;
+mod format;
 mod guard;
 mod idx;
 mod index;
@@ -255,8 +256,9 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
         let (count, names) = (turned.len(), attributes::first(&turned));
         let [ask, are] = [("asks", "ask"), ("is", "are")].map(|(one, many)| diag::agree(&count, one, many));
         warnings.push(format!(
-            "{count} of {total} images {ask} to be turned or mirrored (EXIF orientation) and {are} used as stored, as torchvision's ImageFolder does; \
-             `orientation: upright` turns them: {names}"
+            "{count} of {total} images {ask} to be turned or mirrored (EXIF orientation) and {are} used as stored, as {} does; \
+             `orientation: upright` turns them: {names}",
+            target.data.usual_loader()
         ));
     }
     Ok(TargetData { classes, train, test, broken, unusable, warnings })
@@ -288,7 +290,7 @@ struct Views {
 }
 
 fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, DataError> {
-    let splits: &[Option<Split>] = match (source::has_splits(&target.data), target.test_share) {
+    let splits: &[Option<Split>] = match (target.data.has_splits(), target.test_share) {
         (true, None) => &[Some(Split::Train), Some(Split::Test)],
         (false, Some(_)) => &[None],
         (true, Some(_)) => return Err(DataError::SplitTwice),

@@ -7,7 +7,6 @@ use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
 use heirloom::calibrate::{self, CalibrateError, Job, Spec};
-use heirloom::data::DataSpec;
 use heirloom::diag::{Class, Explain};
 use heirloom::exec::Compute;
 use heirloom::policy::{self, Policy};
@@ -91,7 +90,7 @@ pub(super) fn read(file: &Path, data: Option<&Path>) -> Result<Read, Failure> {
     let path = store::folder_of(file).join(&read.policy);
     let options = policy::Options { reference_follows: read.trains_reference(), ..policy::Options::default() };
     let (written, _) = policy::load_with(&path, &policy::Options { files: false, ..options.clone() })?;
-    let inside = matches!(written.file.target.data, DataSpec::Embedded(_));
+    let inside = written.file.target.data.is_embedded();
     let data = data.filter(|_| !inside).map(Path::to_owned);
     let options = policy::Options { data, ..options };
     let (policy, _) = policy::load_with(&path, &options)?;

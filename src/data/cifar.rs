@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::format::{Format, Kind, Splits};
 use super::source::{Label, Picture, Row, Rows};
-use super::{DataError, Split};
+use super::{DataError, DataSpec, Orientation, Split};
 
 const SIDE: usize = 32;
 const PIXELS: usize = 3 * SIDE * SIDE;
@@ -15,8 +16,19 @@ const MAX_BYTES: u64 = 1 << 30;
 /// Largest file of the names of classes that is read.
 const MAX_NAMES: u64 = 1 << 16;
 
+pub(super) static FORMAT: Format = Format {
+    name: "cifar_binary",
+    kind: Kind::Folder,
+    splits: Splits::Format,
+    // Pixels as they are: nothing in them asks to be turned.
+    orientation: Orientation::Stored,
+    loader: "torchvision",
+    redirect: |_, new| DataSpec::CifarBinary(new),
+    read: |base, folder, split, _| read(&base.join(folder), split.unwrap_or(Split::Train)),
+};
+
 /// Reads one split of CIFAR-10 (`data_batch_*.bin`, `test_batch.bin`) or, with fine labels, CIFAR-100 (`train.bin`, `test.bin`).
-pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let hundred = folder.join("train.bin").is_file() || folder.join("test.bin").is_file();
     let (files, names, label_bytes) = match (hundred, split) {
         (true, Split::Train) => (vec![folder.join("train.bin")], "fine_label_names.txt", 2),

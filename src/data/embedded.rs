@@ -2,8 +2,20 @@
 
 use bytes::Bytes;
 
+use super::format::{Format, Kind, Splits};
 use super::source::{Rows, Want};
-use super::{DataError, Split, parquet};
+use super::{DataError, DataSpec, Orientation, Split, parquet};
+
+pub(super) static FORMAT: Format = Format {
+    name: "embedded",
+    kind: Kind::Inside(|| SETS.iter().map(|set| set.name).collect()),
+    splits: Splits::Format,
+    orientation: Orientation::Upright,
+    loader: "Hugging Face `datasets`",
+    // What is inside the program has no place; a folder of classes is what people have at hand.
+    redirect: |_, new| DataSpec::Folder(new),
+    read: |_, name, split, want| read(&name.to_string_lossy(), split.unwrap_or(Split::Train), want),
+};
 
 struct Set {
     name: &'static str,
@@ -23,7 +35,7 @@ const SETS: [Set; 2] = [
     Set { name: "fashion", train: file!("canary-target-train.parquet"), test: file!("canary-target-test.parquet") },
 ];
 
-pub(super) fn read(name: &str, split: Split, want: Want) -> Result<Rows, DataError> {
+fn read(name: &str, split: Split, want: Want) -> Result<Rows, DataError> {
     let set = SETS.iter().find(|set| set.name == name);
     let set = set.ok_or_else(|| DataError::UnknownEmbedded { name: name.to_owned(), known: SETS.map(|s| s.name).join(", ") })?;
     let (file, bytes) = match split {

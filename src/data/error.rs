@@ -32,9 +32,9 @@ pub enum DataError {
     /// A parquet file that is broken or holds something else.
     #[error("{file}: not a readable parquet file of pictures: {reason}")]
     Parquet { file: String, reason: String },
-    /// A parquet file without pictures or labels.
-    #[error("{file}: there is no usable column {wanted}; its columns are: {columns}")]
-    NoColumn { file: String, wanted: String, columns: String },
+    /// What a format does not read, for a reason of its own.
+    #[error("{place}: {reason}")]
+    Refused { place: String, reason: String, hint: String },
     /// A binary file that breaks its format.
     #[error("{path}: {reason}")]
     Format { path: String, reason: String },
@@ -57,12 +57,6 @@ pub enum DataError {
     /// A link out of the data folder.
     #[error("{path} links to a place outside {root}; copy the file into it")]
     Outside { path: String, root: String },
-    /// Pages that need a decompressor which is not here.
-    #[error("{file}: its column `{column}` is compressed with {codec}, which is not read")]
-    Compression { file: String, column: String, codec: String },
-    /// Pages in a form whose size nothing bounds.
-    #[error("{file}: its column `{column}` has the encoding DELTA_BYTE_ARRAY, which is not read")]
-    Encoding { file: String, column: String },
     /// A column that can be no attribute.
     #[error("the column `{name}` {why}")]
     Column { name: String, why: String },
@@ -217,13 +211,7 @@ impl Explain for DataError {
             Self::NoFolders { .. } => {
                 "put each class's images into a folder of its own, as JPEG, PNG, WebP, BMP, PPM or TIFF files; or correct `target.data` in the policy"
             }
-            Self::NoColumn { .. } => "rename the column in the file",
-            Self::Compression { .. } => {
-                "write the file anew with Zstandard or Snappy: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\", compression=\"zstd\")"
-            }
-            Self::Encoding { .. } => {
-                "write the file anew with plain or dictionary pages: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\")"
-            }
+            Self::Refused { hint, .. } => hint,
             Self::Column { .. } | Self::LabelColumn { .. } => {
                 "write what is wanted of it into a column of text or numbers, or into a CSV file (`attributes`)"
             }

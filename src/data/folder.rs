@@ -4,14 +4,25 @@ use std::collections::BTreeMap;
 use std::fs::{DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
+use super::format::{Format, Kind, Splits, below};
 use super::source::{Label, Picture, Row, Rows, relative_id, resolve};
-use super::{DataError, Split};
+use super::{DataError, DataSpec, Orientation, Split};
 use crate::diag;
 use crate::pixels::encoded::{ENDINGS, named};
 use crate::store::hub;
 
+pub(super) static FORMAT: Format = Format {
+    name: "folder",
+    kind: Kind::Folder,
+    splits: Splits::Path,
+    orientation: Orientation::Stored,
+    loader: "torchvision's ImageFolder",
+    redirect: |old, new| DataSpec::Folder(below(old, new)),
+    read: |base, path, split, _| read(base, path, split),
+};
+
 /// Lists the pictures of every class folder, in the order of their names; sub-folders of a class belong to it.
-pub(super) fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
+fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
     let (root, fixed) = resolve(&base.join(path), split);
     let unreadable = |path: &Path| {
         let path = path.display().to_string();

@@ -5,15 +5,27 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::format::{Format, Kind, Splits};
 use super::source::{Label, Picture, Row, Rows};
-use super::{DataError, Split};
+use super::{DataError, DataSpec, Orientation, Split};
 use crate::diag;
 
 /// Most bytes of one file, unpacked.
 const MAX_BYTES: u64 = 4 << 30;
 
+pub(super) static FORMAT: Format = Format {
+    name: "idx",
+    kind: Kind::Folder,
+    splits: Splits::Format,
+    // Pixels as they are: nothing in them asks to be turned.
+    orientation: Orientation::Stored,
+    loader: "torchvision",
+    redirect: |_, new| DataSpec::Idx(new),
+    read: |base, folder, split, _| read(&base.join(folder), split.unwrap_or(Split::Train)),
+};
+
 /// Reads the pair of files of one split.
-pub(super) fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
+fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let prefix = match split {
         Split::Train => "train",
         Split::Test => "t10k",

@@ -18,33 +18,30 @@ use ::parquet::record::{Field, Row as Values};
 use ::parquet::schema::types::{Type, TypePtr};
 
 use super::cells::{Cell, nanoseconds, repeated, unusable};
+use super::format::{Format, Kind, Splits, file_or_below};
 use super::guard::guarded;
-use super::source::{Label, Picture, Row, Rows, Want, relative_id, resolve};
-use super::{DataError, Split};
+use super::source::{Label, Part, Picture, Row, Rows, Want, files};
+use super::{DataError, DataSpec, Orientation, Split};
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABELS: [&str; 3] = ["label", "labels", "fine_label"];
 
+pub(super) static FORMAT: Format = Format {
+    name: "parquet",
+    kind: Kind::Files,
+    splits: Splits::Path,
+    orientation: Orientation::Upright,
+    loader: "Hugging Face `datasets`",
+    redirect: |old, new| DataSpec::Parquet(file_or_below(old, new, "parquet")),
+    read,
+};
+
 /// Reads every file that the path stands for, in the order of their names.
-pub(super) fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -> Result<Rows, DataError> {
-    let (resolved, root) = resolve(&base.join(path), split);
-    // Only `*` is a wildcard here: brackets and question marks are part of names.
-    let pattern = resolved.to_string_lossy().split('*').map(glob::Pattern::escape).collect::<Vec<_>>().join("*");
-    let no_files = || DataError::NoFiles { path: resolved.display().to_string() };
-    let matches = glob::glob(&pattern).map_err(|_| no_files())?;
-    let unreadable = |e: glob::GlobError| DataError::Read { path: e.path().display().to_string(), source: e.into() };
-    let mut files = matches.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    // A link that leads nowhere stays: opening it says so.
-    files.retain(|file| !file.is_dir());
-    files.sort_unstable();
-    if files.is_empty() {
-        return Err(no_files());
-    }
-    let root = if root == resolved { root.parent().map(Path::to_path_buf).unwrap_or_default() } else { root };
+fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -> Result<Rows, DataError> {
     let mut all = Rows::default();
-    for file in files {
-        let reader = crate::store::open(&file).map_err(|source| DataError::Read { path: file.display().to_string(), source })?;
-        let part = read_file(reader, &relative_id(&file, &root), want)?;
+    for part in files(base, path, split)? {
+        let Part { file, id } = part?;
+        let part = read_file(file, &id, want)?;
         match (&all.classes, &part.classes) {
             (Some(one), Some(other)) if one != other => {
                 return Err(DataError::ClassNamesDiffer { one: one.join(", "), other: other.join(", ") });
@@ -110,10 +107,20 @@ fn check_format(group: &RowGroupMetaData, fields: &[TypePtr], file: &str) -> Res
             _ => None,
         };
         if let Some(codec) = codec {
-            return Err(DataError::Compression { file: file.to_owned(), column, codec: codec.to_owned() });
+            return Err(DataError::Refused {
+                place: file.to_owned(),
+                reason: format!("its column `{column}` is compressed with {codec}, which is not read"),
+                hint: "write the file anew with Zstandard or Snappy: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\", compression=\"zstd\")"
+                    .to_owned(),
+            });
         }
         if chunk.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
-            return Err(DataError::Encoding { file: file.to_owned(), column });
+            return Err(DataError::Refused {
+                place: file.to_owned(),
+                reason: format!("its column `{column}` has the encoding DELTA_BYTE_ARRAY, which is not read"),
+                hint: "write the file anew with plain or dictionary pages: pq.write_table(pq.read_table(\"old.parquet\"), \"new.parquet\")"
+                    .to_owned(),
+            });
         }
     }
     Ok(())
@@ -139,10 +146,14 @@ impl Layout {
     fn of(schema: &Type, features: &Features, file: &str) -> Result<Self, DataError> {
         let columns = schema.get_fields();
         let find = |names: &[&str]| names.iter().find_map(|name| columns.iter().find(|c| c.name() == *name)).cloned();
-        let missing = |wanted: &[&str]| DataError::NoColumn {
-            file: file.to_owned(),
-            wanted: wanted.join(" or "),
-            columns: columns.iter().map(|c| c.name()).collect::<Vec<_>>().join(", "),
+        let missing = |wanted: &[&str]| DataError::Refused {
+            place: file.to_owned(),
+            reason: format!(
+                "there is no usable column {}; its columns are: {}",
+                wanted.join(" or "),
+                columns.iter().map(|c| c.name()).collect::<Vec<_>>().join(", ")
+            ),
+            hint: "rename the column in the file".to_owned(),
         };
         let image = find(&IMAGES).filter(|c| !repeated(c)).ok_or_else(|| missing(&IMAGES))?;
         let binary = |c: &Type| c.is_primitive() && c.get_physical_type() == Physical::BYTE_ARRAY && !repeated(c);

@@ -1,11 +1,12 @@
 //! What every format hands over: rows with labels and pictures that are not decoded yet.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decode;
-use super::{DataError, DataSpec, Orientation, Split, cifar, embedded, folder, idx, parquet};
+use super::{DataError, DataSpec, Orientation, Split};
 use crate::pixels::Image;
 use crate::store::{self, Heap, Kept, sha256};
 
@@ -146,27 +147,9 @@ pub(super) struct Source {
     pub(super) unusable: BTreeMap<String, String>,
 }
 
-/// Whether the data itself says what trains and what measures.
-pub(super) fn has_splits(spec: &DataSpec) -> bool {
-    match spec {
-        DataSpec::Parquet(path) | DataSpec::Folder(path) => path.to_string_lossy().contains("{split}"),
-        DataSpec::Idx(_) | DataSpec::CifarBinary(_) | DataSpec::Embedded(_) => true,
-    }
-}
-
 /// Reads the parts named (`None`: data without splits) and gives them one list of classes.
 pub(super) fn read(spec: &DataSpec, splits: &[Option<Split>], base: &Path, want: Want) -> Result<Source, DataError> {
-    let parts = splits
-        .iter()
-        .map(|&split| match spec {
-            DataSpec::Parquet(path) => parquet::read(base, path, split, want),
-            DataSpec::Folder(path) => folder::read(base, path, split),
-            DataSpec::Idx(path) => idx::read(&base.join(path), split.unwrap_or(Split::Train)),
-            DataSpec::CifarBinary(path) => cifar::read(&base.join(path), split.unwrap_or(Split::Train)),
-            DataSpec::Embedded(name) => embedded::read(name, split.unwrap_or(Split::Train), want),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    assemble(parts)
+    assemble(splits.iter().map(|split| spec.read(*split, base, want)).collect::<Result<_, _>>()?)
 }
 
 pub(super) fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
@@ -249,6 +232,34 @@ pub(super) fn resolve(path: &Path, split: Option<Split>) -> (PathBuf, PathBuf) {
     };
     let fixed: PathBuf = path.components().take_while(|c| !varies(c)).collect();
     (resolved, fixed)
+}
+
+/// A file of a data set that is opened, with what its images' ids begin with.
+pub(super) struct Part {
+    pub(super) file: File,
+    pub(super) id: String,
+}
+
+/// The files that a path stands for, in the order of their names, each opened when it is its turn.
+pub(super) fn files(base: &Path, path: &Path, split: Option<Split>) -> Result<impl Iterator<Item = Result<Part, DataError>>, DataError> {
+    let (resolved, root) = resolve(&base.join(path), split);
+    // Only `*` is a wildcard here: brackets and question marks are part of names.
+    let pattern = resolved.to_string_lossy().split('*').map(glob::Pattern::escape).collect::<Vec<_>>().join("*");
+    let no_files = || DataError::NoFiles { path: resolved.display().to_string() };
+    let matches = glob::glob(&pattern).map_err(|_| no_files())?;
+    let unreadable = |e: glob::GlobError| DataError::Read { path: e.path().display().to_string(), source: e.into() };
+    let mut files = matches.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    // A link that leads nowhere stays: opening it says so.
+    files.retain(|file| !file.is_dir());
+    files.sort_unstable();
+    if files.is_empty() {
+        return Err(no_files());
+    }
+    let root = if root == resolved { root.parent().map(Path::to_path_buf).unwrap_or_default() } else { root };
+    Ok(files.into_iter().map(move |path| {
+        let file = store::open(&path).map_err(|source| DataError::Read { path: path.display().to_string(), source })?;
+        Ok(Part { id: relative_id(&path, &root), file })
+    }))
 }
 
 /// A path inside the data set as an id: relative, with forward slashes on every system.

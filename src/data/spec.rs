@@ -1,10 +1,12 @@
 //! Where the images of a target task are, and which way up they are shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::format::Format;
+use super::{cifar, embedded, folder, idx, parquet};
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Where labelled pictures come from. Relative paths are relative to the policy's folder.
@@ -24,48 +26,22 @@ pub enum DataSpec {
 }
 
 impl DataSpec {
-    /// Takes the pictures from `path` instead (`--data PATH`), in the same format. Of the old path, all that begins with the first
-    /// part that has `{split}` or `*` is kept, unless the new path has such a part too.
-    pub fn redirect(&mut self, path: PathBuf) {
-        // What the user types is relative to where they are, not to the policy.
-        let path = std::path::absolute(&path).unwrap_or(path);
+    /// The format, and where the data are.
+    pub(super) fn parts(&self) -> (&'static Format, &Path) {
         match self {
-            DataSpec::Parquet(place) if path.extension().is_some_and(|extension| extension == "parquet") => *place = path,
-            DataSpec::Parquet(place) | DataSpec::Folder(place) => {
-                let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['{', '*']);
-                // What tells the splits and files apart stays as the policy has it, unless the new path has it too.
-                let kept: PathBuf = if path.components().any(|part| wild(&part)) {
-                    PathBuf::new()
-                } else {
-                    place.components().skip_while(|part| !wild(part)).collect()
-                };
-                *place = if kept.as_os_str().is_empty() { path } else { path.join(kept) };
-            }
-            DataSpec::Idx(place) | DataSpec::CifarBinary(place) => *place = path,
-            // What is inside the program has no place; a folder of classes is what people have at hand.
-            DataSpec::Embedded(_) => *self = DataSpec::Folder(path),
+            Self::Parquet(path) => (&parquet::FORMAT, path),
+            Self::Folder(path) => (&folder::FORMAT, path),
+            Self::Idx(path) => (&idx::FORMAT, path),
+            Self::CifarBinary(path) => (&cifar::FORMAT, path),
+            Self::Embedded(name) => (&embedded::FORMAT, Path::new(name)),
         }
     }
 }
 
 impl Fingerprint for DataSpec {
     fn feed(&self, feed: &mut Fingerprinter) {
-        match self {
-            Self::Parquet(path) => feed.choice("parquet", path),
-            Self::Folder(path) => feed.choice("folder", path),
-            Self::Idx(path) => feed.choice("idx", path),
-            Self::CifarBinary(path) => feed.choice("cifar_binary", path),
-            Self::Embedded(name) => feed.choice("embedded", name),
-        }
-    }
-}
-
-impl std::fmt::Display for DataSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Parquet(path) | Self::Folder(path) | Self::Idx(path) | Self::CifarBinary(path) => path.display().fmt(f),
-            Self::Embedded(name) => write!(f, "embedded `{name}`"),
-        }
+        let (format, place) = self.parts();
+        feed.choice(format.name, place);
     }
 }
 
@@ -77,16 +53,6 @@ pub enum Orientation {
     Upright,
     /// They stay as their pixels are stored, as with torchvision's `ImageFolder`.
     Stored,
-}
-
-impl DataSpec {
-    /// What the usual loader of such data does.
-    pub(super) fn usual_orientation(&self) -> Orientation {
-        match self {
-            Self::Parquet(_) | Self::Embedded(_) => Orientation::Upright,
-            Self::Folder(_) | Self::Idx(_) | Self::CifarBinary(_) => Orientation::Stored,
-        }
-    }
 }
 
 fingerprint!(Orientation: Upright = "upright", Stored = "stored");

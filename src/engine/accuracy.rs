@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use super::subject::Bench;
 use super::{EngineError, Event, Settings, Task, stage_name};
-use crate::data::DataSpec;
 use crate::exec::Weights;
 use crate::gate;
 use crate::plan::{self, Tuning};
@@ -70,7 +69,7 @@ pub(super) fn of(
         let named: Vec<&str> = no_better.map(|(_, arm)| arm.what.as_str()).collect();
         if !named.is_empty() {
             // The embedded tasks are small and easy on purpose: there it says more about them than about the model.
-            let advice = if matches!(settings.policy.file.target.data, DataSpec::Embedded(_)) {
+            let advice = if settings.policy.file.target.data.is_embedded() {
                 "the embedded images are easy enough for that; before a release judge with your own (`--data`)"
             } else {
                 "what the features add is not shown: check `input` and the feature layer with `heirloom inspect`, or take a harder target task"

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::docket::{self, Missing};
-use crate::data::DataSpec;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule, Verdict};
 use crate::model::Bypass;
 use crate::plan;
@@ -150,9 +149,5 @@ fn data(report: &Report, policy: &Policy) -> Data {
     }
     let what = format!("the report was measured on {measured}, the policy names {asked}");
     // Pictures inside the program are nowhere else; others may be where `--data` said.
-    if matches!(source, DataSpec::Embedded(_)) {
-        Data::Other(what)
-    } else {
-        Data::Doubtful(format!("{what}: the verdict is about those that were measured"))
-    }
+    if source.is_embedded() { Data::Other(what) } else { Data::Doubtful(format!("{what}: the verdict is about those that were measured")) }
 }

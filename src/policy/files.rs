@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::{Options, Policy};
-use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
@@ -42,12 +41,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     };
     let mut unread = Vec::new();
     let target = &policy.file.target;
-    match &target.data {
-        DataSpec::Parquet(path) => seek(path, "/target/data/parquet", false),
-        DataSpec::Folder(path) => seek(path, "/target/data/folder", true),
-        DataSpec::Idx(path) => seek(path, "/target/data/idx", true),
-        DataSpec::CifarBinary(path) => seek(path, "/target/data/cifar_binary", true),
-        DataSpec::Embedded(_) => {}
+    if let Some((path, folder)) = target.data.on_disk() {
+        seek(path, &format!("/target/data/{}", target.data.format()), folder);
     }
     if let Some(path) = &target.attributes {
         seek(path, "/target/attributes", false);

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::{Options, Policy, PolicyFile, files};
-use crate::data::DataSpec;
 use crate::diag::Diagnostic;
 use crate::gate::{Control, Rule};
 use crate::probe::{Estimand, Probe};
@@ -12,9 +11,6 @@ use crate::spec::{Node, POLICY, below, list, nearest};
 use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::{Augment, Mode};
-
-/// Data sets inside the program.
-const EMBEDDED: [&str; 2] = ["emoji", "fashion"];
 
 /// Adds what is wrong with or remarkable about `policy`, whose text is `tree`, to `diagnostics`.
 pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
@@ -66,24 +62,17 @@ impl Checker<'_> {
 
     fn target(&mut self) {
         let target = &self.file.target;
-        let splits = match &target.data {
-            DataSpec::Parquet(path) | DataSpec::Folder(path) => path.to_string_lossy().contains("{split}"),
-            DataSpec::Idx(_) | DataSpec::CifarBinary(_) => true,
-            DataSpec::Embedded(name) => {
-                if !EMBEDDED.contains(&name.as_str()) {
-                    let at = self.value("/target/data/embedded");
-                    let message = format!("no data set inside the program is called `{name}`");
-                    let diagnostic = Diagnostic::error("policy::unknown-variant", at, message);
-                    let hint = format!("there are {}", list(&EMBEDDED).replace(" or ", " and "));
-                    self.add(match nearest(name, &EMBEDDED) {
-                        Some(near) => diagnostic.label(format!("did you mean `{near}`?")).hint(hint),
-                        None => diagnostic.hint(hint),
-                    });
-                }
-                true
-            }
-        };
-        match (splits, target.test_share) {
+        if let Some((name, known)) = target.data.unknown_inside() {
+            let at = self.value(&format!("/target/data/{}", target.data.format()));
+            let message = format!("no data set inside the program is called `{name}`");
+            let diagnostic = Diagnostic::error("policy::unknown-variant", at, message);
+            let hint = format!("there are {}", list(&known).replace(" or ", " and "));
+            self.add(match nearest(name, &known) {
+                Some(near) => diagnostic.label(format!("did you mean `{near}`?")).hint(hint),
+                None => diagnostic.hint(hint),
+            });
+        }
+        match (target.data.has_splits(), target.test_share) {
             (true, Some(_)) => {
                 let at = self.field("/target/test_share");
                 let message = "`test_share` is given, but the data has train and test splits of its own";

@@ -46,7 +46,7 @@ fn columns_of_every_type_are_attributes_as_python_writes_them() {
 #[test]
 fn a_column_that_can_be_no_attribute_is_refused_by_name() {
     let target = |cluster: &str| crate::data::Target {
-        data: crate::data::DataSpec::Parquet(golden("columns.parquet")),
+        data: DataSpec::Parquet(golden("columns.parquet")),
         classes: None,
         train: crate::data::ViewSpec::default(),
         test: crate::data::ViewSpec::default(),
@@ -91,7 +91,7 @@ fn labels_may_be_fractions_and_bytes_that_mean_whole_numbers_and_names() {
 fn pages_are_unpacked_or_their_compression_is_named() {
     for codec in ["none", "snappy", "gzip", "zstd", "lz4"] {
         let rows = rows(&format!("{codec}-pages.parquet")).unwrap();
-        assert!(rows.list.len() == 2 && rows.list[1].picture.read(crate::data::Orientation::Upright).is_ok(), "{codec}");
+        assert!(rows.list.len() == 2 && rows.list[1].picture.read(Orientation::Upright).is_ok(), "{codec}");
     }
     let error = rows("brotli-pages.parquet").unwrap_err();
     assert!(error.to_string().ends_with("is compressed with Brotli, which is not read"), "{error}");
@@ -104,7 +104,7 @@ fn pages_of_delta_encodings_are_read_where_their_size_is_bounded() {
         let rows = rows(name).unwrap();
         let notes: Vec<&str> = rows.list.iter().map(|row| row.attributes["note"].as_str()).collect();
         assert_eq!(notes, ["one", "", "three", "three"], "{name}");
-        assert!(rows.list[3].picture.read(crate::data::Orientation::Upright).is_ok(), "{name}");
+        assert!(rows.list[3].picture.read(Orientation::Upright).is_ok(), "{name}");
         // Block of 128, four parts, four values: then many more than the page has.
         let mut bytes = std::fs::read(golden(name)).unwrap();
         let at = bytes.windows(4).position(|window| window == [0x80, 1, 4, 4]).unwrap();
@@ -129,7 +129,7 @@ fn footers_and_page_headers_of_every_kind_are_read() {
         assert_eq!(column("small"), ["0", "1", "2", "3", "4", "5"], "{name}");
         assert_eq!(column("moment")[5], "2020-01-01 05:00:00", "{name}");
         assert_eq!(rows.list.iter().map(|row| row.label.to_string()).collect::<String>(), "000111", "{name}");
-        assert!(rows.list.iter().all(|row| row.picture.read(crate::data::Orientation::Upright).is_ok()), "{name}");
+        assert!(rows.list.iter().all(|row| row.picture.read(Orientation::Upright).is_ok()), "{name}");
     }
     // What is walked before it is decoded says the same as what is not.
     for entry in
