@@ -9,6 +9,7 @@ import io
 import json
 import pathlib
 import struct
+import tarfile
 
 import numpy as np
 import onnx
@@ -296,6 +297,32 @@ def arrays(pictures):
     table("float-label", {"image": image, "label": [0.0, 1.0]})
 
 
+def shards(pictures):
+    def shard(name, members, form=tarfile.GNU_FORMAT, cut=None):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+            for path, data, kind in [(*member, tarfile.REGTYPE)[:3] for member in members]:
+                about = tarfile.TarInfo(path)
+                about.size, about.type = len(data), kind
+                archive.addfile(about, io.BytesIO(data))
+        # What lies behind two blocks of zeros fills up to 10 KiB.
+        data = out.getvalue().rstrip(b"\0")
+        seed("webdataset", name, (data + bytes(-len(data) % 512 + 1024))[:cut])
+
+    image = pictures["png-l"]
+    numbers = [("1.png", image), ("1.cls", b"0"), ("1.json", b'{"sex": "f", "age": 3, "share": 0.5, "at": [1], "no": null}'), ("2.png", image), ("2.cls", b"1")]
+    for form in [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]:
+        shard(f"form-{form}", numbers, form)
+        shard(f"long-{form}", [("a" * 90 + "/b.png", image), ("a" * 90 + "/b.json", b'{"label": "cat"}')], form)
+        shard(f"longer-{form}", [("a" * 120 + "é/b.png", image), ("a" * 120 + "é/b.cls", b"cat")], form) if form else None
+    shard("folders", [("a", b"", tarfile.DIRTYPE), ("a/1.left.PNG", image), ("a/1.cls", b"3")])
+    shard("link", [("1.png", b"", tarfile.SYMTYPE), ("1.cls", b"3")])
+    shard("global", [("g", b"12 comment=\n", tarfile.XGLTYPE), *numbers])
+    shard("sparse", [("1.png", b"", tarfile.GNUTYPE_SPARSE), ("1.cls", b"3")])
+    shard("no-image", [("1.cls", b"3"), ("1.txt", b"x")])
+    shard("cut", numbers, cut=900)
+
+
 def reports():
     text = (ROOT / "src/report/snapshots/heirloom__report__json__tests__a_failing_report_looks_like_this.snap").read_text()
     body = text.split("---\n", 2)[2]
@@ -367,5 +394,6 @@ if __name__ == "__main__":
     safetensors_files()
     texts()
     arrays(pictures)
+    shards(pictures)
     reports()
     dictionaries()

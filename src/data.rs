@@ -1,7 +1,7 @@
 //! Labelled pictures from real files, seen through views.
 //!
 //! Reading is lazy: opening a set reads its index (ids, labels, clusters, attributes), pictures are decoded when
-//! asked for. Encoded bytes of parquet files are kept in memory while there is room and else on disk, IDX and CIFAR files stay
+//! asked for. Encoded bytes of parquet files and shards are kept in memory while there is room and else on disk, IDX and CIFAR files stay
 //! in memory, folders on disk. What was brought to a network's size is all that is kept of a picture.
 //! One format, one file.
 
@@ -23,6 +23,7 @@ mod parquet;
 mod source;
 mod spec;
 mod view;
+mod webdataset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ pub enum Split {
 /// What is known of one picture before it is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Stable identifier within the set: a path, or `file.parquet:row`.
+    /// Stable identifier within the set: a path, `file.parquet:row`, or `shard.tar:key`.
     pub id: String,
     /// Index into [`Dataset::classes`].
     pub label: usize,
@@ -110,7 +111,7 @@ pub struct Target {
     #[schemars(range(min = 0.0, max = 1.0))]
     pub overlap: f64,
     /// What is done with images that ask to be turned (EXIF orientation). Absent: what the usual loader of such data does, which is
-    /// `upright` for parquet (Hugging Face `datasets`) and `stored` for folders (torchvision's `ImageFolder`).
+    /// `upright` for parquet (Hugging Face `datasets`), `stored` for folders (torchvision's `ImageFolder`) and shards (`webdataset`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orientation: Option<Orientation>,
 }

@@ -24,7 +24,7 @@ use crate::{calibrate, data, diag, engine, plant, study};
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("cifar", cifar),
     ("config", config),
     ("csv", csv),
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("safetensors", safetensors_file),
     ("specification", specification),
     ("trigger", trigger),
+    ("webdataset", webdataset),
 ];
 
 /// An ONNX file: surveyed, lowered, and cut where features leave.
@@ -126,6 +127,11 @@ pub fn trigger(bytes: &[u8]) -> bool {
 /// A parquet file with all its rows and pictures.
 pub fn parquet(bytes: &[u8]) -> bool {
     data::alone::parquet(bytes)
+}
+
+/// A shard of a data set with all its samples and images.
+pub fn webdataset(bytes: &[u8]) -> bool {
+    data::alone::webdataset(bytes)
 }
 
 /// The CSV file of a target's attributes.

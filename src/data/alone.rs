@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::source::{Entry, Picture, Rows, Want, assemble};
-use super::{Orientation, Record, attributes, cifar as binary, idx as plain, parquet as columns};
+use super::{Orientation, Record, attributes, cifar as binary, idx as plain, parquet as columns, webdataset as shards};
 use crate::store::{Heap, Room};
 
 /// A file of any columns; rows become entries, pictures are decoded.
@@ -13,6 +13,15 @@ pub(crate) fn parquet(bytes: &[u8]) -> bool {
     let heap = Heap::new(&room);
     let listed = columns::read_file(bytes.clone(), "x.parquet", Want::Index).is_ok();
     columns::read_file(bytes, "x.parquet", Want::Pictures(&heap)).is_ok_and(opened) || listed
+}
+
+/// A shard; its samples become entries, images are decoded.
+pub(crate) fn webdataset(bytes: &[u8]) -> bool {
+    let room = Room::boundless();
+    let heap = Heap::new(&room);
+    let read = |want| shards::read_shard(std::io::Cursor::new(bytes), "x.tar", want);
+    let listed = read(Want::Index).is_ok();
+    read(Want::Pictures(&heap)).is_ok_and(opened) || listed
 }
 
 /// Attributes of two pictures.

@@ -22,7 +22,7 @@ pub(super) fn unusable(column: &Type) -> Option<&'static str> {
     repeated(column).then_some(LIST)
 }
 
-const LIST: &str = "holds lists; an attribute is one value for each image";
+pub(super) const LIST: &str = "holds lists; an attribute is one value for each image";
 
 /// Whether a row has any number of it.
 pub(super) fn repeated(column: &Type) -> bool {
@@ -82,7 +82,7 @@ impl Cell {
     }
 
     /// A fraction without a fractional part is a whole number: tables with gaps keep whole numbers so.
-    fn fraction(value: f64, shortest: impl Fn() -> String) -> Self {
+    pub(super) fn fraction(value: f64, shortest: impl Fn() -> String) -> Self {
         // 2^53: beyond it not every whole number is one.
         match value {
             _ if value.is_nan() => Self::Missing,

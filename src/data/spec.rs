@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::format::Format;
-use super::{cifar, embedded, folder, idx, parquet};
+use super::{cifar, embedded, folder, idx, parquet, webdataset};
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// Where labelled pictures come from. Relative paths are relative to the policy's folder.
@@ -21,6 +21,8 @@ pub enum DataSpec {
     Idx(PathBuf),
     /// The folder of the binary CIFAR-10 or CIFAR-100 files.
     CifarBinary(PathBuf),
+    /// Tar files of samples, as the Python package `webdataset` writes and reads them; `{split}` and `*` as above.
+    Webdataset(PathBuf),
     /// Data inside the program: `emoji` or `fashion`.
     Embedded(String),
 }
@@ -33,6 +35,7 @@ impl DataSpec {
             Self::Folder(path) => (&folder::FORMAT, path),
             Self::Idx(path) => (&idx::FORMAT, path),
             Self::CifarBinary(path) => (&cifar::FORMAT, path),
+            Self::Webdataset(path) => (&webdataset::FORMAT, path),
             Self::Embedded(name) => (&embedded::FORMAT, Path::new(name)),
         }
     }

@@ -432,3 +432,38 @@ fn columns_that_can_be_no_attribute_or_no_label() {
         &["train.parquet:0: its label 0.5 is neither a whole number nor a name"],
     );
 }
+
+/// Shards as the Python package webdataset writes them; then as they come to grief.
+#[test]
+fn shards_of_webdataset() {
+    let folder = folder();
+    let golden = |name: &str| {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/webdataset").join(name)).expect("a golden shard")
+    };
+    for name in ["train-000000.tar", "train-000001.tar", "test-000000.tar"] {
+        file(folder.path(), name, &golden(name));
+    }
+    let target = r#"{ data: { webdataset: "{split}-*.tar" } }"#;
+    let path = policy(folder.path(), target);
+    let validated = heirloom(&["validate", &path]);
+    let said = crate::run::text(&validated.stderr);
+    // Three test images settle no limit, and that is all that is wrong.
+    assert!(said.contains("3 test images") && said.contains("1 error"), "{said}");
+    let said =
+        refuse(folder.path(), r#"{ data: { webdataset: "{split}-*.tar" }, train: { balance: [boxes] } }"#, 4, &["`boxes` holds lists"]);
+    assert!(!said.contains("fetch it again"), "{said}");
+    file(folder.path(), "a.csv", b"id,light\ntrain-000001.tar:cats.of/a/0001,day\ntest-000000.tar:0000,night\nnobody,day\n");
+    let attributes = r#"{ data: { webdataset: "{split}-*.tar" }, attributes: a.csv }"#;
+    let said = crate::run::text(&heirloom(&["plan", &clean_model(), "--policy", &policy(folder.path(), attributes)]).stderr);
+    assert!(said.contains("7 pictures have no line in") && said.contains("belongs to no picture: nobody"), "{said}");
+    let whole = golden("test-000000.tar");
+    for (bytes, said) in [
+        (&whole[..2000], &["test-000000.tar: it says that `0000.png` has", "fetch it again"][..]),
+        (&[&[0x1f, 0x8b][..], &whole].concat(), &["test-000000.tar: the archive is packed with gzip", "gunzip test-000000.tar"]),
+    ] {
+        file(folder.path(), "test-000000.tar", bytes);
+        refuse(folder.path(), target, 2, said);
+    }
+    let said = ["no file matches", "absent-train-*.tar", "`*` for anything"];
+    refuse(folder.path(), r#"{ data: { webdataset: "absent-{split}-*.tar" } }"#, 4, &said);
+}
