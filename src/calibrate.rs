@@ -11,10 +11,10 @@ use crate::engine::Event;
 use crate::policy::Policy;
 use crate::registry;
 use crate::report::plot::PlotError;
-use crate::series::{self, Opening, SeriesError};
+use crate::series::{self, Campaign, CampaignError, Opening, Record, SeriesError, campaign};
 use crate::session::{OpenOptions, Session};
 use crate::spec::{Document, SpecError};
-use crate::store::{self, Digest};
+use crate::store::Digest;
 
 mod analysis;
 mod folder;
@@ -40,8 +40,6 @@ pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, famil
 pub const FILE: &str = "calibration.json";
 /// Name of the file that holds the sources that are through, until all are.
 pub const PARTIAL: &str = "calibration.partial.json";
-/// Most bytes of results that are read.
-const MOST_RESULTS: u64 = 1 << 30;
 /// What is written beside [`FILE`] at the end: tables, curves and scores.
 const SHOWN: [&str; 3] = ["calibration.md", "roc.svg", "scores.svg"];
 /// Folder of the sources that are trained, inside the output folder.
@@ -61,15 +59,9 @@ pub struct Job<'a> {
     pub output: &'a Path,
 }
 
-/// Marks a folder as that of a calibration that has begun: an earlier one becomes [`PARTIAL`], from which it goes on, and its tables and
-/// plots are removed, so that nothing there can be taken for the results of this one. It needs no space.
-pub fn begin(folder: &Path) -> Result<(), CalibrateError> {
-    for name in SHOWN {
-        let path = folder.join(name);
-        store::remove_if_there(&path).map_err(|source| CalibrateError::Write { path, source })?;
-    }
-    let path = folder.join(FILE);
-    store::rename_if_there(&path, &folder.join(PARTIAL)).map_err(|source| CalibrateError::Write { path, source })
+/// Marks a folder as that of a calibration that has begun: see [`campaign::begin`].
+pub fn begin(folder: &Path) -> Result<(), CampaignError> {
+    campaign::begin::<Calibration>(folder, &SHOWN)
 }
 
 /// Certifies every source and writes what is found: [`PARTIAL`] after each; tables, plots and [`FILE`] at the end. Call [`begin`] first.
@@ -78,8 +70,6 @@ pub fn begin(folder: &Path) -> Result<(), CalibrateError> {
 pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
     let Job { spec, document, base, policy, output } = job;
     let sources = spec.sources(base, policy)?;
-    std::fs::create_dir_all(output).map_err(|source| CalibrateError::Write { path: (*output).to_owned(), source })?;
-    let earlier = earlier(&output.join(PARTIAL))?;
     let trusted = spec.reference(policy)?;
     // A broken file is told before anything is trained or certified, and so is one that is there twice.
     usable(spec, base, &sources, policy, document, &Opening { session, only_looks: false })?;
@@ -91,6 +81,7 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
         sources: Vec::new(),
         results: None,
     };
+    let campaign = Campaign::resume(output, &calibration)?;
     let trusted = match &trusted {
         Some(spec) => {
             let path = series::planted(session, spec, (base, &output.join(MODELS)), false, emit)?;
@@ -121,7 +112,8 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
         };
         let asked = twin.map(|(_, seeds)| seeds);
         let through = |s: &&SourceRecord| s.model == digest && s.policy == asks && s.reference == reference && s.tool == tool;
-        let known = earlier.iter().filter(through).find(|s| truth::answered(&s.findings, &source.carries, asked, spec.again_seeds));
+        let known =
+            campaign.earlier.iter().filter(through).find(|s| truth::answered(&s.findings, &source.carries, asked, spec.again_seeds));
         let record = if let Some(known) = known {
             emit(Event::Fact { topic: "source", text: format!("{place}, kept") });
             SourceRecord {
@@ -166,10 +158,12 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
             }
         };
         calibration.sources.push(record);
-        save(&calibration, &earlier, &asks, output)?;
+        campaign.keep(&calibration)?;
     }
     calibration.results = Some(results(&calibration));
-    let files = write(&calibration, output)?;
+    let [tables, roc, scores] = SHOWN.map(str::to_owned);
+    let drawn = [(tables, render(&calibration)), (roc, plots::roc(&calibration)?), (scores, plots::scores(&calibration)?)];
+    let files = campaign.finish(&calibration, &drawn)?;
     Ok((calibration, files))
 }
 
@@ -183,51 +177,41 @@ fn policy_record(policy: &Policy) -> PolicyRecord {
     }
 }
 
-/// Sources that an earlier run got through with.
-fn earlier(path: &Path) -> Result<Vec<SourceRecord>, CalibrateError> {
-    let bytes = match store::read(path, MOST_RESULTS) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(CalibrateError::Read { path: path.to_owned(), source }),
-    };
-    let damaged = |reason: String| CalibrateError::Earlier { path: path.to_owned(), reason };
-    let read: Calibration = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if read.schema != SCHEMA {
-        return Err(damaged(format!("its layout is version {}, this program writes {SCHEMA}", read.schema)));
-    }
-    if read.sources.iter().any(|source| source.model.is_earlier()) {
-        return Err(damaged(store::EARLIER.to_owned()));
-    }
-    Ok(read.sources)
-}
+impl Record for Calibration {
+    const SCHEMA: u32 = SCHEMA;
+    const FILE: &'static str = FILE;
+    const PARTIAL: &'static str = PARTIAL;
+    type Cell = SourceRecord;
 
-/// Writes what is through. What an earlier run had and this one has not come to yet stays, so that an interruption takes nothing away.
-fn save(calibration: &Calibration, earlier: &[SourceRecord], asks: &Digest, output: &Path) -> Result<(), CalibrateError> {
-    let ahead = earlier.iter().filter(|e| e.policy == *asks && calibration.sources.iter().all(|s| s.model != e.model));
-    let all = Calibration { sources: calibration.sources.iter().chain(ahead).cloned().collect(), ..calibration.clone() };
-    let path = output.join(PARTIAL);
-    let text = all.json()?;
-    store::write_atomic(&path, text.as_bytes()).map_err(|source| CalibrateError::Write { path, source })
-}
-
-/// Everything, `calibration.json` last: where it is, it is complete.
-fn write(calibration: &Calibration, output: &Path) -> Result<Vec<PathBuf>, CalibrateError> {
-    let [tables, roc, scores] = SHOWN;
-    let files = [
-        (tables, render(calibration)),
-        (roc, plots::roc(calibration)?),
-        (scores, plots::scores(calibration)?),
-        (FILE, calibration.json()?),
-    ];
-    let mut written = Vec::new();
-    for (name, text) in files {
-        let path = output.join(name);
-        store::write_atomic(&path, text.as_bytes()).map_err(|source| CalibrateError::Write { path: path.clone(), source })?;
-        written.push(path);
+    fn schema(&self) -> u32 {
+        self.schema
     }
-    // All of it is in the calibration; where it stays, nothing is lost.
-    let _ = std::fs::remove_file(output.join(PARTIAL));
-    Ok(written)
+
+    fn cells(&self) -> &[SourceRecord] {
+        &self.sources
+    }
+
+    fn with(&self, sources: Vec<SourceRecord>) -> Self {
+        Self { sources, ..self.clone() }
+    }
+
+    fn model(source: &SourceRecord) -> &Digest {
+        &source.model
+    }
+
+    fn awaits(&self, source: &SourceRecord) -> bool {
+        let asked = self.sources.first().is_none_or(|first| first.policy == source.policy);
+        asked && self.sources.iter().all(|s| s.model != source.model)
+    }
+
+    /// A source of another tool or policy is certified again; those of the same are of use.
+    fn outdated(&self, _: &Self) -> Option<String> {
+        None
+    }
+
+    fn drawn(&self) -> Vec<String> {
+        SHOWN.map(str::to_owned).to_vec()
+    }
 }
 
 /// Why there is no calibration.
@@ -293,25 +277,12 @@ pub enum CalibrateError {
         /// Why.
         source: Box<SeriesError>,
     },
-    /// What an earlier run left cannot be gone on from.
-    #[error("{} cannot be gone on from ({reason}): move it away, or name another folder with --output", path.display())]
-    Earlier {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    /// What is through cannot be kept, or gone on from.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
     /// A file or folder cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file or folder cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
         /// Which.
         path: PathBuf,
         /// What the system said.
@@ -323,9 +294,6 @@ pub enum CalibrateError {
     /// A plot cannot be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// JSON could not be built.
-    #[error("cannot write the calibration as JSON: {0}")]
-    Json(#[from] serde_json::Error),
 }
 
 impl Explain for CalibrateError {
@@ -333,15 +301,17 @@ impl Explain for CalibrateError {
         match self {
             Self::Invalid(error) => Some(error),
             Self::Series(error) => Some(error),
+            Self::Campaign(error) => Some(error),
             _ => None,
         }
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::Read { .. } | Self::Write { .. } | Self::Plot(_) | Self::Json(_) => Class::Fault,
+            Self::Read { .. } | Self::Plot(_) => Class::Fault,
             Self::Invalid(error) => error.class(),
             Self::Series(error) => error.class(),
+            Self::Campaign(error) => error.class(),
             // What the specification asks for cannot be had.
             _ => Class::Usage,
         }

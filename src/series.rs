@@ -2,10 +2,12 @@
 //! same plan, engine and cache, so that what one has computed the next need not. `ahead` says what a run would refuse before it begins.
 
 mod ahead;
+pub mod campaign;
 
 use std::path::Path;
 
 pub use ahead::{Ahead, Opening, faults_of_size};
+pub use campaign::{Campaign, CampaignError, Record};
 
 use crate::diag::{Class, Explain};
 use crate::engine::{self, Certified, Event};

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::diag::{Class, Diagnostic, Explain, Origin};
+use crate::diag::{Diagnostic, Explain, Origin};
 use crate::engine::Event;
 use crate::exec::Compute;
 use crate::gate::Finding;
@@ -25,7 +25,8 @@ use crate::model::{InputOverride, Model};
 use crate::plant::{self, Specification};
 use crate::policy::{self, Policy, PolicyFile};
 use crate::report::Tool;
-use crate::series::{self, Opening, SeriesError};
+use crate::report::plot::PlotError;
+use crate::series::{self, Campaign, CampaignError, Opening, Record, SeriesError, campaign};
 use crate::session::{OpenOptions, Session};
 use crate::spec::{self, Document, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
@@ -42,8 +43,6 @@ pub const RESULTS: &str = "study.json";
 pub const PARTIAL: &str = "study.partial.json";
 /// Name of the file that holds the tables.
 pub const TABLES: &str = "study.md";
-/// Most bytes of results that are read.
-const MOST_RESULTS: u64 = 1 << 30;
 /// Most certifications of one study.
 const MOST: usize = 2000;
 
@@ -254,8 +253,6 @@ impl Grid {
     /// on from there; [`RESULTS`] is there when all is through. Call [`begin`] first.
     /// `data` takes the place of the pictures that sources are trained on.
     pub fn run(&self, session: &Session, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
-        let file = folder.join(PARTIAL);
-        let earlier = earlier(&file, &session.tool())?;
         // With the library of this run, and however large they are: what is wrong with the last must not show after the others ran.
         let policies: Vec<&Policy> = self.combinations.iter().map(|(_, policy)| policy).collect();
         self.document
@@ -263,6 +260,7 @@ impl Grid {
         let axes = self.study.vary.iter().map(|axis| (axis.name.clone(), axis.to.iter().map(Step::name).collect())).collect();
         let (name, question) = (self.study.name.clone(), self.study.question.clone());
         let mut results = Results { schema: SCHEMA, tool: session.tool(), name, question, axes, cells: Vec::new() };
+        let campaign = Campaign::resume(folder, &results)?;
         let mut done = 0;
         for (source, whence) in &self.study.sources {
             let path = self.checkpoint(session, folder, whence, data, emit)?;
@@ -274,7 +272,7 @@ impl Grid {
                 emit(Event::Fact { topic: "study", text: format!("{done} of {}: {place}", self.len()) });
                 let digest = crate::registry::identify(&path).map_err(SeriesError::from)?.digest;
                 let asks = policy.asks();
-                let known = earlier.iter().find(|cell| cell.model == digest && cell.policy == asks);
+                let known = campaign.earlier.iter().find(|cell| cell.model == digest && cell.policy == asks);
                 let findings = if let Some(known) = known {
                     known.findings.clone()
                 } else {
@@ -294,13 +292,12 @@ impl Grid {
                     findings: findings.into_iter().map(|f| placed(f, &self.study.name)).collect(),
                 });
                 if known.is_none() {
-                    write(&file, &results, &earlier)?;
+                    campaign.keep(&results)?;
                 }
             }
         }
-        write(&folder.join(RESULTS), &results, &[])?;
-        // All of it is in the results; where it stays, the next run takes its cells from both.
-        let _ = std::fs::remove_file(&file);
+        let drawn = plots(&results)?.into_iter().chain([(TABLES.to_owned(), markdown(&results))]).collect::<Vec<_>>();
+        campaign.finish(&results, &drawn)?;
         Ok(results)
     }
 
@@ -329,19 +326,45 @@ impl Grid {
     }
 }
 
-/// Marks a folder as that of a study that has begun: earlier results become [`PARTIAL`], from which the study goes on, and what was drawn
-/// from them is removed, so that nothing there can be taken for the results of this one. It needs no space.
-pub fn begin(folder: &Path) -> Result<(), StudyError> {
-    let failed = |path: PathBuf| move |source| StudyError::Series(SeriesError::Write { path, source });
-    let results = folder.join(RESULTS);
-    let drawn = match store::read(&results, MOST_RESULTS) {
-        Ok(bytes) => serde_json::from_slice::<Results>(&bytes).ok().and_then(|results| plots(&results).ok()).unwrap_or_default(),
-        Err(_) => Vec::new(),
-    };
-    for name in drawn.iter().map(|(name, _)| name.as_str()).chain([TABLES]) {
-        store::remove_if_there(&folder.join(name)).map_err(failed(folder.join(name)))?;
+/// Marks a folder as that of a study that has begun: see [`campaign::begin`].
+pub fn begin(folder: &Path) -> Result<(), CampaignError> {
+    campaign::begin::<Results>(folder, &[TABLES])
+}
+
+impl Record for Results {
+    const SCHEMA: u32 = SCHEMA;
+    const FILE: &'static str = RESULTS;
+    const PARTIAL: &'static str = PARTIAL;
+    type Cell = Cell;
+
+    fn schema(&self) -> u32 {
+        self.schema
     }
-    store::rename_if_there(&results, &folder.join(PARTIAL)).map_err(failed(results))
+
+    fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    fn with(&self, cells: Vec<Cell>) -> Self {
+        Self { cells, ..self.clone() }
+    }
+
+    fn model(cell: &Cell) -> &Digest {
+        &cell.model
+    }
+
+    fn awaits(&self, cell: &Cell) -> bool {
+        !self.cells.iter().any(|c| c.model == cell.model && c.policy == cell.policy)
+    }
+
+    fn outdated(&self, earlier: &Self) -> Option<String> {
+        let of = |tool: &Tool| format!("{} {} on {}", tool.name, tool.version, tool.computed_on());
+        (earlier.tool != self.tool).then(|| format!("it was made by {}, this is {}", of(&earlier.tool), of(&self.tool)))
+    }
+
+    fn drawn(&self) -> Vec<String> {
+        plots(self).unwrap_or_default().into_iter().map(|(name, _)| name).collect()
+    }
 }
 
 /// Adds what is wrong with a policy inside a study, as it is written there; what will be put in is left to the combinations.
@@ -358,63 +381,18 @@ fn placed(finding: Finding, study: &str) -> Finding {
     Finding { origin: Origin { file: study.to_owned(), line: 1, column: 1 }, ..finding }
 }
 
-/// What an earlier run of this version on such a machine finished. What it left is never written over unread.
-fn earlier(file: &Path, tool: &Tool) -> Result<Vec<Cell>, StudyError> {
-    let bytes = match store::read(file, MOST_RESULTS) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(StudyError::Read { path: file.to_owned(), source }),
-    };
-    let damaged = |reason: String| StudyError::Earlier { path: file.to_owned(), reason };
-    let read: Results = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if read.schema != SCHEMA {
-        return Err(damaged(format!("its layout is version {}, this program writes {SCHEMA}", read.schema)));
-    }
-    if read.tool != *tool {
-        let of = |tool: &Tool| format!("{} {} on {}", tool.name, tool.version, tool.computed_on());
-        return Err(damaged(format!("it was made by {}, this is {}", of(&read.tool), of(tool))));
-    }
-    if read.cells.iter().any(|cell| cell.model.is_earlier()) {
-        return Err(damaged(store::EARLIER.to_owned()));
-    }
-    Ok(read.cells)
-}
-
-/// Writes results with what an earlier run finished and this one has not come to yet.
-fn write(file: &Path, results: &Results, earlier: &[Cell]) -> Result<(), StudyError> {
-    let known = |cell: &&Cell| !results.cells.iter().any(|c| c.model == cell.model && c.policy == cell.policy);
-    let cells = results.cells.iter().chain(earlier.iter().filter(known)).cloned().collect();
-    let all = Results { cells, ..results.clone() };
-    let failed = |source| StudyError::Series(SeriesError::Write { path: file.to_owned(), source });
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
-    store::write_atomic(file, text.as_bytes()).map_err(failed)
-}
-
 /// Why a study cannot be run.
 #[derive(Debug, Error)]
 pub enum StudyError {
-    /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The study, its policy or what it plants cannot be read, or has mistakes.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// What an earlier run left cannot be gone on from.
-    #[error("{path} cannot be gone on from ({reason}): move it away, or name another folder with --output")]
-    Earlier {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    /// What is through cannot be kept, or gone on from.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// A plot cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// A certification cannot be run.
     #[error(transparent)]
     Series(#[from] SeriesError),
@@ -425,15 +403,8 @@ impl Explain for StudyError {
         match self {
             Self::Spec(error) => Some(error),
             Self::Series(error) => Some(error),
-            Self::Read { .. } | Self::Earlier { .. } => None,
-        }
-    }
-
-    fn class(&self) -> Class {
-        match self {
-            Self::Read { .. } | Self::Earlier { .. } => Class::Usage,
-            Self::Spec(error) => error.class(),
-            Self::Series(error) => error.class(),
+            Self::Campaign(error) => Some(error),
+            Self::Plot(_) => None,
         }
     }
 }

@@ -188,13 +188,6 @@ pub(super) fn score(comparisons: &[Comparison]) -> Option<f64> {
     comparisons.iter().filter_map(|c| c.excess.as_ref()).map(|e| e.value).filter(|v| v.is_finite()).min_by(f64::total_cmp)
 }
 
-impl Calibration {
-    /// As indented JSON with a final line break.
-    pub fn json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self).map(|text| text + "\n")
-    }
-}
-
 /// The JSON Schema of `calibration.json` (`docs/calibration.schema.json`).
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(Calibration);
@@ -208,6 +201,7 @@ mod tests {
     use super::*;
     use crate::calibrate::samples;
     use crate::gate::{Control, Estimate};
+    use crate::series::campaign;
 
     #[test]
     fn the_score_is_the_excess_over_the_control_that_explains_it_best() {
@@ -236,8 +230,8 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_and_satisfies_the_published_schema() {
         let calibration = samples::finished();
-        let text = calibration.json().unwrap();
-        assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap().json().unwrap(), text);
+        let text = campaign::text(&calibration).unwrap();
+        assert_eq!(campaign::text(&serde_json::from_str::<Calibration>(&text).unwrap()).unwrap(), text);
         let validator = jsonschema::validator_for(&serde_json::from_str(&schema()).unwrap()).unwrap();
         let value = serde_json::from_str(&text).unwrap();
         let mistakes: Vec<String> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();

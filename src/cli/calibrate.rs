@@ -10,7 +10,7 @@ use heirloom::calibrate::{self, CalibrateError, Job, Spec};
 use heirloom::diag::{Class, Explain};
 use heirloom::exec::Compute;
 use heirloom::policy::{self, Policy};
-use heirloom::series::{Ahead, Opening};
+use heirloom::series::{Ahead, Opening, campaign};
 use heirloom::session::Session;
 use heirloom::spec::{Document, Remarks};
 use heirloom::store;
@@ -48,7 +48,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let named = |error: CalibrateError| known(error, &args.spec);
     let _held = super::unfinished::hold(&args.output)?;
-    calibrate::begin(&args.output).map_err(named)?;
+    calibrate::begin(&args.output)?;
     // Before the canary: what is wrong with the specification is known now.
     let Read { spec, document, policy, remarks, .. } = read(&args.spec, args.data.as_deref())?;
     for remark in remarks.diagnostics {
@@ -61,7 +61,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let (calibration, files) = calibrate::run(&job, &session, &mut |event| progress.handle(&event)).map_err(named)?;
     drop(progress);
     match out.shape {
-        Shape::Json => out.result(&calibration.json().map_err(CalibrateError::from)?)?,
+        Shape::Json => out.result(&campaign::text(&calibration)?)?,
         Shape::Text => out.result(&calibrate::brief(&calibration))?,
     }
     let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
@@ -108,9 +108,7 @@ pub(super) fn read(file: &Path, data: Option<&Path>) -> Result<Read, Failure> {
 /// What the specification asks for and cannot be had is said of its file, where the message names no other.
 fn known(error: CalibrateError, spec: &Path) -> Failure {
     match error {
-        CalibrateError::Model { .. } | CalibrateError::NoFolder { .. } | CalibrateError::Earlier { .. } | CalibrateError::Unsaid { .. } => {
-            error.into()
-        }
+        CalibrateError::Model { .. } | CalibrateError::NoFolder { .. } | CalibrateError::Unsaid { .. } => error.into(),
         error if error.class() == Class::Usage && error.inner().is_none() => Failure::about(spec, error),
         error => error.into(),
     }

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::failure::{Broken, Failure};
+use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
-use heirloom::store;
 use heirloom::study::{self, Grid};
 
 const EXAMPLES: &str = "\
@@ -50,19 +49,10 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let session = args.series.open(out, &mut progress)?;
     let results = grid.run(&session, &args.output, args.data.as_deref(), &mut |event| progress.handle(&event))?;
     drop(progress);
-    let tables = study::markdown(&results);
-    let file = args.output.join(study::TABLES);
-    store::write_atomic(&file, tables.as_bytes()).map_err(Broken::on(format!("cannot write {}", file.display())))?;
-    for (name, svg) in study::plots(&results).map_err(Broken::on("cannot draw the plots"))? {
-        let file = args.output.join(name);
-        let written =
-            std::fs::create_dir_all(file.parent().unwrap_or(&args.output)).and_then(|()| store::write_atomic(&file, svg.as_bytes()));
-        written.map_err(Broken::on(format!("cannot write {}", file.display())))?;
-    }
     match out.shape {
         Shape::Json => out.json(&results)?,
-        Shape::Text => out.result(&tables)?,
+        Shape::Text => out.result(&study::markdown(&results))?,
     }
-    out.remark(&format!("  results: {}, {}", args.output.join(study::RESULTS).display(), file.display()));
+    out.remark(&format!("  results: {}, {}", args.output.join(study::RESULTS).display(), args.output.join(study::TABLES).display()));
     Ok(0)
 }

@@ -322,7 +322,7 @@ fn every_mistake_is_shown_at_its_place() {
 #[test]
 fn what_an_earlier_run_left_is_gone_on_from_or_told() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(RESULTS);
+    let file = folder.path().join(PARTIAL);
     let tool = Tool {
         name: "heirloom".into(),
         version: "1".into(),
@@ -330,15 +330,17 @@ fn what_an_earlier_run_left_is_gone_on_from_or_told() {
         device: "cpu".into(),
         precision: crate::exec::Precision::F32,
     };
-    assert_eq!(earlier(&file, &tool).unwrap(), []);
     let results =
         |cells: Vec<Cell>| Results { schema: SCHEMA, tool: tool.clone(), name: "s".into(), question: None, axes: Vec::new(), cells };
     // What is finished first must not take away what an earlier run had beyond it.
     let (one, two) = (cell(&["1"], Verdict::Pass), Cell { policy: Digest::of(b"q"), ..cell(&["2"], Verdict::Fail) });
-    write(&file, &results(vec![one.clone()]), std::slice::from_ref(&two)).unwrap();
-    assert_eq!(earlier(&file, &tool).unwrap(), [one, two]);
+    let resume = || Campaign::resume(folder.path(), &results(Vec::new()));
+    assert_eq!(resume().unwrap().earlier, []);
+    resume().unwrap().keep(&results(vec![two.clone()])).unwrap();
+    resume().unwrap().keep(&results(vec![one.clone()])).unwrap();
+    assert_eq!(resume().unwrap().earlier, [one, two]);
     let other = Tool { instruction_set: "AVX-512".into(), ..tool.clone() };
-    let refused = earlier(&file, &other).unwrap_err().to_string();
+    let refused = Campaign::resume(folder.path(), &Results { tool: other, ..results(Vec::new()) }).err().unwrap().to_string();
     assert!(refused.contains("heirloom 1 on AVX2, this is heirloom 1 on AVX-512") && refused.contains("--output"), "{refused}");
     let whole = std::fs::read_to_string(&file).unwrap();
     for (text, part) in [
@@ -348,7 +350,7 @@ fn what_an_earlier_run_left_is_gone_on_from_or_told() {
         (&whole.replace("sha256:", ""), "BLAKE3"),
     ] {
         std::fs::write(&file, text).unwrap();
-        let refused = earlier(&file, &tool).unwrap_err().to_string();
-        assert!(refused.contains(part) && refused.contains("study.json"), "{refused}");
+        let refused = resume().err().unwrap().to_string();
+        assert!(refused.contains(part) && refused.contains("study.partial.json"), "{refused}");
     }
 }
