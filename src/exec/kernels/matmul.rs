@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::Real;
 use super::pieces::made;
+use super::pieces::unwritten;
 
 /// A read-only matrix: element `(i, j)` is `data[i * row + j * col]`.
 #[derive(Clone, Copy)]
@@ -109,6 +110,7 @@ pub(crate) fn product<T: Real>([m, n, k]: [usize; 3], a: Mat<T>, b: Mat<T>, bias
     const ROWS: usize = 8192;
     let mut all: Vec<T> = Vec::with_capacity(m * n);
     for (i, piece) in all.spare_capacity_mut()[..m * n].chunks_mut((ROWS * n).max(1)).enumerate() {
+        unwritten(piece);
         let size = [piece.len() / n, n, k];
         let a = Mat { data: &a.data[i * ROWS * a.row..], ..a };
         let Some(bias) = bias else {

@@ -80,6 +80,7 @@ pub(super) fn made_with<T: Real, K>(
         Box::new(move |i| {
             // SAFETY: there is room for `n`, and each `i` comes once.
             let piece = unsafe { target.piece(i, size, n) };
+            unwritten(piece);
             let whole = (piece.as_ptr().cast::<T>(), piece.len());
             let made = make(&mut kept, i, piece);
             assert_eq!((made.as_ptr(), made.len()), whole, "a piece was not given back whole");
@@ -88,6 +89,14 @@ pub(super) fn made_with<T: Real, K>(
     // SAFETY: every piece came back as numbers, whole and at its own place, and the pieces are the first `n`.
     unsafe { all.set_len(n) };
     all
+}
+
+/// Makes numbers that nobody has written yet show themselves, in builds for tests: a kernel that leaves one out gives NaN, and not what happened to
+/// lie in memory.
+pub(super) fn unwritten<T: Real>(numbers: &mut [MaybeUninit<T>]) {
+    if cfg!(any(test, debug_assertions)) {
+        numbers.fill(MaybeUninit::new(T::of(f64::NAN)));
+    }
 }
 
 /// How many of `n` to do together, of `most` at the most, so that all threads have as much to do. It depends on the number of threads: only where
