@@ -46,8 +46,8 @@ Exit codes, the first that applies:
   4    wrong usage, or the policy is invalid: nothing was run
   1    at least one rule failed
   2    an error kept something from being judged
-  5    inconclusive: the data do not settle a rule
-  3    nothing was judged
+  5    inconclusive: the data do not settle a rule, or --max-time left out a part of it
+  3    nothing was judged: every rule was skipped, or left out by --max-time
   0    every rule passed
 
 A pass means: no effect above the limit for these probes, this target task and this budget. It never means clean.";

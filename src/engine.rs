@@ -302,7 +302,8 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                     Ok(()) => {}
                     Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
                     Err(EngineError::Tune(TuneError::Stopped)) => {
-                        let reason = format!("{name}: about {} do not fit into --max-time", duration(needed));
+                        let reason =
+                            wording::late(&name, look, (bench.missing(job, look), job.seeds_at(look)), needed, settings.cache.is_some());
                         // What a second look would take on top is no reason where the first did not fit.
                         if let Entry::Vacant(place) = missing.entry(job.tuning) {
                             emit(Event::Warning(reason.clone()));

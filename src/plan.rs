@@ -41,6 +41,18 @@ pub struct Speed {
     pub whole: Option<Whole>,
 }
 
+impl Speed {
+    /// The greater of two measurements, number by number.
+    #[must_use]
+    pub fn faster(self, other: Self) -> Self {
+        let whole = match (self.whole, other.whole) {
+            (Some(a), Some(b)) => Some(Whole { forward: a.forward.max(b.forward), train: a.train.max(b.train) }),
+            (one, other) => one.or(other),
+        };
+        Self { features: self.features.max(other.features), whole }
+    }
+}
+
 /// How fast a network that trains is, in pictures a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Whole {

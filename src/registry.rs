@@ -230,10 +230,11 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
         // Cut off within its header: the importer says how long it should be.
         "safetensors" if bytes.get(8) == Some(&b'{') => Ok(Format::Safetensors),
         "onnx" => Ok(Format::Onnx),
+        _ if looks_like_onnx(bytes) => Ok(Format::Onnx),
         "safetensors" => Err(RegistryError::Unknown { path, looks_like: "it does not start with a safetensors header" }),
         "bin" => Err(RegistryError::Unknown { looks_like: place::bin(&path), path }),
         "pt" | "pth" | "ckpt" | "pkl" | "pickle" => Err(RegistryError::Pickle { path }),
-        _ if looks_like_onnx(bytes) => Ok(Format::Onnx),
+        "yaml" | "yml" => Err(RegistryError::Unknown { path, looks_like: "a YAML file: a policy is named with --policy" }),
         _ => Err(RegistryError::Unknown { path, looks_like: "neither its first bytes nor its extension say" }),
     }
 }
@@ -451,7 +452,10 @@ mod tests {
         let safetensors = [&2u64.to_le_bytes()[..], b"{}"].concat();
         assert_eq!(named("weights.bin", &safetensors).expect("read").format, Format::Safetensors);
         assert_eq!(named("m.onnx", &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
-        assert_eq!(named("m", &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
+        for name in ["m", "m.safetensors", "m.bin"] {
+            assert_eq!(named(name, &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
+        }
+        assert!(named("policy.yaml", b"version: 1").expect_err("a policy").to_string().contains("--policy"));
     }
 
     #[test]

@@ -14,8 +14,8 @@
 //! let session = Session::new(Compute::cpu());
 //! let policy = policy::embedded()?;
 //! let model = session.open(Path::new("fixtures/models/clean.onnx"), &policy, &OpenOptions::default())?;
-//! let planned = session.plan(&policy, &model)?;
-//! assert_eq!(planned.plan.findings[0].rule, "backdoor/square");
+//! let plan = session.plan(&policy, &model, &mut |_| {})?;
+//! assert_eq!(plan.findings[0].rule, "backdoor/square");
 //! # Ok(())
 //! # }
 //! ```
@@ -76,17 +76,6 @@ pub struct CertifyOptions {
     pub pictures: bool,
 }
 
-/// What a certification would run.
-#[derive(Clone, Debug)]
-pub struct Planned {
-    /// The plan.
-    pub plan: Plan,
-    /// What computes the features of the frozen network, for people.
-    pub executor: String,
-    /// What the user should know, one sentence each.
-    pub warnings: Vec<String>,
-}
-
 impl Session<'static> {
     /// A session that keeps nothing, uses no ONNX Runtime and does not stop.
     pub fn new(compute: Compute) -> Self {
@@ -123,18 +112,15 @@ impl<'a> Session<'a> {
         Ok(engine::reference(policy, model, self.runtime.clone(), &self.compute)?)
     }
 
-    /// What certifying a checkpoint by a policy would run. Trains nothing.
-    pub fn plan(&self, policy: &Policy, model: &Model) -> Result<Planned, SessionError> {
+    /// What certifying a checkpoint by a policy would run. Trains nothing. What the user should know is told before a plan is refused.
+    pub fn plan(&self, policy: &Policy, model: &Model, emit: &mut dyn FnMut(Event)) -> Result<Plan, SessionError> {
         let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.room(policy, model)?)?;
-        let executor = engine::executors(model, &data)?;
-        let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref())?;
+        emit(Event::Fact { topic: "executor", text: engine::executors(model, &data)? });
+        let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
         let counts = engine::counts(policy, data.facts())?;
-        let mut warnings = model.input.warnings();
-        warnings.extend(model.bypass().map(|bypass| bypass.remark()));
-        warnings.extend(model.not_searched());
-        warnings.extend(engine::remarks(policy, data.facts(), &counts));
-        let plan = plan::plan(policy, &counts, &means).map_err(EngineError::from)?;
-        Ok(Planned { plan, executor, warnings })
+        let warnings = model.input.warnings().into_iter().chain(model.bypass().map(|bypass| bypass.remark())).chain(model.not_searched());
+        warnings.chain(engine::remarks(policy, data.facts(), &counts)).for_each(|warning| emit(Event::Warning(warning)));
+        Ok(plan::plan(policy, &counts, &means).map_err(EngineError::from)?)
     }
 
     /// Whether this build tells the embedded planted source from the clean one on this machine, where frozen features are computed by `runtime`, or
@@ -172,7 +158,14 @@ impl<'a> Session<'a> {
         let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&room))?;
         let (started, today) = now();
         let canary = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
-        let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref())?;
+        let measured = |anew| engine::means(model, &self.compute, self.memory, self.cache.as_ref(), anew);
+        let mut means = measured(false)?;
+        if let Some(most) = options.max_seconds
+            && plan::plan(policy, &engine::counts(policy, data.facts())?, &means).is_ok_and(|plan| plan.seconds[1] > most)
+        {
+            // What was measured while the machine was busy must not leave anything out.
+            means = measured(true)?;
+        }
         let settings = Settings {
             policy,
             model,

@@ -43,7 +43,7 @@ pub struct Args {
     /// Folder for the reports; created if need be.
     #[arg(short, long, value_name = "DIR", default_value = "heirloom-report", value_parser = super::results)]
     pub output: PathBuf,
-    /// Leave out what does not fit into this time, such as 90s, 15m or 2h30m; it is then inconclusive.
+    /// Findings that do not fit into this time, such as 90s, 15m or 2h30m, are left out and count as inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Memory that may be used, such as 512MiB or 4GiB; pictures and features that do not fit are kept on disk meanwhile [default:

@@ -47,7 +47,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let written = || policy.file.rules.iter().any(|rule| rule.id == id);
     let Some(rule) = policy.rules.iter().find(|rule| rule.id == id).or_else(|| part().filter(|_| written())) else {
         let known: Vec<&str> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
-        return Err(Usage(format!("{} has no rule `{id}`; there are: {}", policy.source, known.join(", "))).into());
+        let own = if args.policy.is_none() { "; a rule of your own policy: --policy FILE" } else { "" };
+        return Err(Usage(format!("{} has no rule `{id}`; there are: {}{own}", policy.source, known.join(", "))).into());
     };
     if let Some(mode) = mode.filter(|mode| rule.modes.iter().all(|m| m.to_string() != *mode)) {
         let modes: Vec<String> = rule.modes.iter().map(|m| format!("`{m}`")).collect();

@@ -8,9 +8,9 @@ use super::output::{Output, Shape};
 use super::subject::{self, Subject};
 use super::{device, duration, machine, size};
 use heirloom::data::Rebalance;
+use heirloom::engine::Event;
 use heirloom::plan::{self, Plan, Whole};
 use heirloom::report::text;
-use heirloom::session::Planned;
 use heirloom::{diag, engine, store};
 
 const EXAMPLES: &str = "\
@@ -47,13 +47,13 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         session.memory = machine::budget(args.memory);
     })?;
     let Subject { model, policy, .. } = &subject;
-    let Planned { plan, executor, warnings } = session.plan(policy, model)?;
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {}", "normalise", model.input.normalised()));
-    out.remark(&format!("  {:<16} {executor}", "executor"));
-    for warning in warnings {
-        out.remark(&format!("warning: {warning}"));
-    }
+    let plan = session.plan(policy, model, &mut |event| match event {
+        Event::Fact { topic, text } => out.remark(&format!("  {topic:<16} {text}")),
+        Event::Warning(warning) => out.remark(&format!("warning: {warning}")),
+        _ => {}
+    })?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
         Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time, session.cache.is_some()))?,

@@ -65,12 +65,21 @@ pub(super) fn of(
         };
         let summary = format!("{:.2} of the test images called right", head.accuracy);
         emit(Event::StageEnd { stage: what, summary, seconds: clock.elapsed().as_secs_f64() });
-        let no_better = arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy);
-        let named: Vec<&str> = no_better.map(|(_, arm)| arm.what.as_str()).collect();
-        if !named.is_empty() {
+        let no_better: Vec<&(Tuning, TaskAccuracy)> =
+            arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy).collect();
+        let named: Vec<&str> = no_better.iter().map(|(_, arm)| arm.what.as_str()).collect();
+        // The features are not in doubt where only what they are compared with has learnt little.
+        if !named.is_empty() && no_better.iter().all(|(tuning, _)| tuning.arm != Arm::Source) {
+            let of = no_better.iter().map(|(_, arm)| format!("{} ({:.2})", arm.what, arm.accuracy)).collect::<Vec<_>>().join("; ");
+            warnings.push(format!(
+                "a control has learnt little: {of}, where a linear head on the images shrunk to {SIDE}x{SIDE} pixels has {:.2}. A comparison with it says \
+                 little; more epochs or images, or another recipe for it under `transfer`, may help",
+                head.accuracy
+            ));
+        } else if !named.is_empty() {
             // The embedded tasks are small and easy on purpose: there it says more about them than about the model.
             let advice = if settings.policy.file.target.data.is_embedded() {
-                "the embedded images are easy enough for that; before a release judge with your own (`--data`)"
+                "the embedded task is that easy; before a release judge with images of your own (`target.data` in a policy, `--policy`)"
             } else {
                 "what the features add is not shown: check `input` and the feature layer with `heirloom inspect`, or take a harder target task"
             };

@@ -36,8 +36,9 @@ pub fn footprint(model: &Model) -> Result<Footprint, EngineError> {
     })
 }
 
-/// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used.
-pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>) -> Result<Means, EngineError> {
+/// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used. `anew`: what is
+/// remembered does not do. Whatever else runs makes a machine slower, never faster, so of several measurements the fastest is kept.
+pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>, anew: bool) -> Result<Means, EngineError> {
     let footprint = footprint(model)?;
     let network = match &model.network {
         Ok(own) => {
@@ -59,12 +60,13 @@ pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Optio
         ("threads", &threads),
     ];
     let kept = cache.and_then(|cache| Some((cache, kept::of_build("speed", &parts)?)));
-    let known = kept.as_ref().and_then(|(cache, key)| serde_json::from_slice(&cache.get(key)?).ok());
+    let known: Option<Speed> = kept.as_ref().and_then(|(cache, key)| serde_json::from_slice(&cache.get(key)?).ok());
     let speed = match known {
-        Some(speed) => speed,
+        Some(speed) if !anew => speed,
+        Some(speed) => speed.faster(measure(model, compute, network)?),
         None => measure(model, compute, network)?,
     };
-    if let (Some((cache, key)), None, Ok(bytes)) = (&kept, known, serde_json::to_vec(&speed)) {
+    if let (Some((cache, key)), true, Ok(bytes)) = (&kept, known != Some(speed), serde_json::to_vec(&speed)) {
         // Not kept, it is measured again; what hinders it is said when the first fine-tune is kept.
         let _ = cache.put(key, &format!("{}, {executor}", model.identity.name()), &bytes);
     }
@@ -117,4 +119,34 @@ fn rate(batch: usize, step: &dyn Fn() -> Result<(), TuneError>) -> Result<f64, E
         steps += 1;
     }
     Ok(batch as f64 / fastest.max(f64::MIN_POSITIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::means;
+    use crate::exec::Compute;
+    use crate::model::{LoadOptions, Model};
+    use crate::plan::{Speed, Whole};
+    use crate::registry;
+    use crate::store::Cache;
+
+    /// Measured while the machine was busy, or by a program that was stopped meanwhile.
+    #[test]
+    fn a_speed_that_was_kept_is_measured_anew_where_it_matters() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path(), 1 << 20).expect("a cache");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/clean.safetensors");
+        let model = Model::load(registry::identify(&path).expect("identified"), &LoadOptions::default()).expect("loaded");
+        let ask = |anew| means(&model, &Compute::cpu(), None, Some(&cache), anew).expect("measured").speed;
+        let first = ask(false);
+        assert_eq!(ask(false), first, "remembered");
+        let slow = Speed {
+            features: first.features / 30.0,
+            whole: first.whole.map(|w| Whole { forward: w.forward / 30.0, train: w.train / 30.0 }),
+        };
+        assert_eq!(slow.faster(first), first);
+        let again = ask(true);
+        assert!(again.features >= first.features && again.whole.map(|w| w.train) >= first.whole.map(|w| w.train));
+        assert_eq!(ask(false), again, "the faster one is kept");
+    }
 }

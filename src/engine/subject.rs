@@ -150,13 +150,19 @@ impl<'a> Bench<'a> {
         (job.tuning.mode == Mode::FullNetwork).then(why)
     }
 
-    /// Predicted seconds to bring a job to the seeds of a look; what an earlier run kept costs nothing.
-    pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
+    /// How many fine-tunes a job lacks at a look, beside those that an earlier run kept.
+    pub(super) fn missing(&self, job: &Job, look: usize) -> usize {
         let Tuning { arm, mode, .. } = job.tuning;
         let done = self.seeds.get(&job.tuning).copied().unwrap_or(0);
         let recipe = plan::recipe(self.settings.policy, arm, mode);
         let kept = |seed: &usize| recipe.is_some_and(|recipe| self.kept(job.tuning, recipe, *seed).is_some());
-        let missing = (done..job.seeds_at(look)).filter(|seed| !kept(seed)).count();
+        (done..job.seeds_at(look)).filter(|seed| !kept(seed)).count()
+    }
+
+    /// Predicted seconds to bring a job to the seeds of a look; what an earlier run kept costs nothing.
+    pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
+        let arm = job.tuning.arm;
+        let missing = self.missing(job, look);
         let once = if missing == 0 || self.frozen.contains_key(&arm) || self.all_features_kept(job.tuning) { 0.0 } else { job.once };
         once + job.each * missing as f64
     }

@@ -28,6 +28,18 @@ pub(super) fn describe(plan: &Plan, cache: bool) -> String {
     )
 }
 
+/// Why fine-tunes are left out: so many are missing of so many that a look asks for, and take so many seconds more. `kept`: whether the next run
+/// finds what is through.
+pub(super) fn late(name: &str, look: usize, (missing, all): (usize, usize), seconds: f64, kept: bool) -> String {
+    let look = if look > 1 { ", second look" } else { "" };
+    let what = match all.saturating_sub(missing) {
+        0 => format!("{} need about {}", diag::count(all, "fine-tune"), duration(seconds)),
+        there => format!("{there} of {} are there, and the others need about {}", diag::count(all, "fine-tune"), duration(seconds)),
+    };
+    let on = if kept { "; the same command goes on from what is finished" } else { "" };
+    format!("{name}{look}: {what}, which --max-time does not leave{on}")
+}
+
 /// Seconds for people.
 pub fn duration(seconds: f64) -> String {
     match seconds.round() as u64 {
@@ -47,5 +59,23 @@ pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
     match views.get(tuning.view) {
         Some(Some(rebalance)) => format!("{what}, {rebalance}"),
         _ => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::late;
+
+    #[test]
+    fn what_is_left_out_says_how_much_is_there() {
+        assert_eq!(
+            late("from scratch", 1, (3, 3), 587.0, false),
+            "from scratch: 3 fine-tunes need about 9 min 47 s, which --max-time does not leave"
+        );
+        assert_eq!(
+            late("source, full network", 2, (2, 6), 84.0, true),
+            "source, full network, second look: 4 of 6 fine-tunes are there, and the others need about 1 min 24 s, which --max-time does not leave; \
+             the same command goes on from what is finished"
+        );
     }
 }

@@ -31,9 +31,9 @@ pub enum ExitCode {
     Fail,
     /// 2: an error kept something from being judged.
     Error,
-    /// 5: inconclusive.
+    /// 5: inconclusive: what was measured does not settle a finding, or a part of it was left out for lack of time.
     Inconclusive,
-    /// 3: nothing was judged.
+    /// 3: nothing was judged: every finding was skipped or left out.
     NothingJudged,
     /// 0: everything passed.
     Pass,
@@ -112,6 +112,8 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
     }
     let counts = |verdict| findings.iter().any(|f| f.verdict == verdict && f.waived.is_none() && f.severity >= terms.fail_on);
     let judged = findings.iter().any(|f| !matches!(f.verdict, Verdict::Skipped));
+    // Of what was left out altogether, for lack of time or at an interruption, nothing is known.
+    let measured = findings.iter().any(|f| !f.arms.is_empty());
     // Whatever the severities: a build that does not measure rightly has shown nothing.
     let unsound = matches!(terms.canary, CanaryOutcome::Failed(_));
     let (verdict, exit) = if counts(Verdict::Fail) {
@@ -119,7 +121,7 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
     } else if counts(Verdict::Error) || unsound {
         (Verdict::Error, ExitCode::Error)
     } else if counts(Verdict::Inconclusive) {
-        (Verdict::Inconclusive, ExitCode::Inconclusive)
+        (Verdict::Inconclusive, if measured { ExitCode::Inconclusive } else { ExitCode::NothingJudged })
     } else if !judged {
         (Verdict::Skipped, ExitCode::NothingJudged)
     } else {

@@ -262,7 +262,9 @@ pub enum ModelError {
     #[error("the checkpoint takes pictures of any size: say which under `input: {{ size: [height, width] }}` in the policy")]
     NoSize,
     /// The file allows one size only.
-    #[error("the checkpoint takes pictures of {fixed:?} (height, width) only, the policy's `input.size` asks for {asked:?}")]
+    #[error(
+        "the checkpoint takes pictures of {fixed:?} (height, width) only, {asked:?} are asked for (`input.size` in a policy, or --size)"
+    )]
     FixedSize {
         /// By the policy.
         asked: [usize; 2],

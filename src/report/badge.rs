@@ -7,7 +7,10 @@ use super::{WriteError, text};
 
 pub(super) const FORMAT: Format = Format {
     name: "badge.json",
-    report: |report| render(&text::headline(report).to_lowercase(), report.exit_code),
+    report: |report| {
+        let waived = if report.waived() > 0 { format!(" ({} waived)", report.waived()) } else { String::new() };
+        render(&(text::headline(report).to_lowercase() + &waived), report.exit_code)
+    },
     incomplete: |incomplete| render(&format!("no verdict ({})", incomplete.status.name()), incomplete.exit_code),
 };
 

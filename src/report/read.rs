@@ -258,7 +258,9 @@ impl Explain for ReadError {
                 ErrorKind::InvalidInput | ErrorKind::InvalidData => again,
                 _ => None,
             },
-            Self::Invalid { .. } => again,
+            Self::Invalid { .. } => {
+                Some("give the folder that `heirloom certify` wrote, or its report.json; where it is that, copy it again")
+            }
             Self::Outside { .. } | Self::Contradiction { .. } | Self::Size { .. } => {
                 Some("certify again, and trust no report from this source")
             }

@@ -151,6 +151,9 @@ fn conclusion(report: &Report, look: Look) -> String {
     let first = report.findings.iter().find(|f| f.verdict == Verdict::Fail && report.gates(f));
     let cited = first.map(|f| format!("   {}", printable(&f.origin.to_string()))).unwrap_or_default();
     let mut out = format!("{headline}   {}{cited}\n", printable(&report.summary));
+    if report.exit_code != 0 && report.process_code() == 0 {
+        out += &text::wrapped("reported only (--report-only): the process exits 0, whatever was found", look.width, 2);
+    }
     for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
         let sentence = text::explain(finding).unwrap_or_else(|| text::numbers(finding));
         out += &text::wrapped(&format!("{}: {}", printable(&finding.id()), printable(&sentence)), look.width, 2);
