@@ -1,13 +1,17 @@
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::*;
 use crate::diag::Origin;
-use crate::probe::Estimand;
+use crate::gate::ArmSummary;
+use crate::probe::{Arm, Estimand};
 use crate::tune::Mode;
 
 const MODEL: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
+    let source =
+        ArmSummary { arm: Arm::Source, rates: BTreeMap::new(), gains: Vec::new(), groups: Vec::new(), histogram: Vec::new(), valid: true };
     Finding {
         rule: rule.into(),
         mode: Mode::FixedFeature,
@@ -20,7 +24,7 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
         limit: 0.1,
         origin: Origin { file: "p.yaml".into(), line: 1, column: 1 },
         comparisons: Vec::new(),
-        arms: Vec::new(),
+        arms: if verdict == Verdict::Skipped { Vec::new() } else { vec![source] },
         drawn_to: None,
         label: None,
         look: 1,
@@ -49,6 +53,16 @@ fn terms(waivers: &[Waiver]) -> Terms<'_> {
 
 fn end(verdicts: &[Verdict], terms: &Terms) -> Conclusion {
     conclude(verdicts.iter().map(|v| finding("a", *v, Severity::High)).collect(), terms)
+}
+
+/// Left out altogether, as `--max-time` leaves out what does not fit: a pipeline that lets an inconclusive run pass must not let that pass.
+#[test]
+fn a_run_that_measured_nothing_judged_nothing() {
+    let left_out = |rule| Finding { arms: Vec::new(), ..finding(rule, Verdict::Inconclusive, Severity::High) };
+    let conclusion = conclude(vec![left_out("a"), left_out("b"), finding("c", Verdict::Skipped, Severity::High)], &terms(&[]));
+    assert_eq!((conclusion.exit, conclusion.verdict), (ExitCode::NothingJudged, Verdict::Inconclusive));
+    let one = conclude(vec![left_out("a"), finding("b", Verdict::Pass, Severity::High)], &terms(&[]));
+    assert_eq!(one.exit, ExitCode::Inconclusive);
 }
 
 #[test]
