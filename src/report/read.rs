@@ -259,7 +259,7 @@ impl Explain for ReadError {
                 _ => None,
             },
             Self::Invalid { .. } => {
-                Some("give the folder that `heirloom certify` wrote, or its report.json; where it is that, copy it again")
+                Some("give the folder that `heirloom certify` wrote, or its report.json; where it is that, copy it again, or certify again")
             }
             Self::Outside { .. } | Self::Contradiction { .. } | Self::Size { .. } => {
                 Some("certify again, and trust no report from this source")
