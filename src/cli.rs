@@ -184,6 +184,17 @@ fn existing(text: &str) -> Result<std::path::PathBuf, String> {
     }
 }
 
+/// A path argument for data: what tells splits and files apart in it (`{split}`, `*`) stands for many, and what is before must exist.
+fn data(text: &str) -> Result<std::path::PathBuf, String> {
+    let path = std::path::PathBuf::from(text);
+    let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['{', '*']);
+    if !path.components().any(|part| wild(&part)) {
+        return existing(text);
+    }
+    let before: std::path::PathBuf = path.components().take_while(|part| !wild(part)).collect();
+    if before.as_os_str().is_empty() || before.is_dir() { Ok(path) } else { Err(format!("there is no folder {}", before.display())) }
+}
+
 /// A path argument for a folder that is written into: a file of that name is wrong usage, found before anything runs.
 fn folder(text: &str) -> Result<std::path::PathBuf, String> {
     let path = std::path::PathBuf::from(text);
@@ -216,6 +227,12 @@ mod tests {
     #[test]
     fn the_arguments_hold_together() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn data_may_be_named_by_a_pattern() {
+        assert!(super::data("src/{split}").is_ok() && super::data("{split}/*.tar").is_ok() && super::data("src").is_ok());
+        assert!(super::data("nowhere/{split}").unwrap_err().contains("nowhere") && super::data("nowhere").is_err());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(value_name = "SPEC", value_parser = super::existing)]
     pub spec: PathBuf,
     /// Take the pictures of the source and the target task from here instead of where specification and policy say.
-    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Folder for the results and the models that are trained; created if need be.
     #[arg(short, long, value_name = "DIR", value_parser = super::results)]

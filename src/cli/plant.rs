@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(value_name = "SPEC", value_parser = super::existing)]
     pub spec: PathBuf,
     /// Take the source task's pictures from here instead of where the specification says.
-    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Folder for the models; created if need be.
     #[arg(short, long, value_name = "DIR", value_parser = super::results)]

@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
     pub policy: Option<PathBuf>,
     /// Take the target task's pictures from here instead of where the policy says.
-    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Tensor at which features leave the network [default: found; see `heirloom inspect`].
     #[arg(long, value_name = "NAME")]

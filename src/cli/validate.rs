@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE", value_parser = super::existing)]
     pub files: Vec<PathBuf>,
     /// Take the images from here instead of where the files say, as the commands that run them do.
-    #[arg(long, value_name = "PATH", value_parser = super::existing)]
+    #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
 }
 

@@ -13,7 +13,11 @@ pub(super) static FORMAT: Format = Format {
     orientation: Orientation::Upright,
     loader: "Hugging Face `datasets`",
     // What is inside the program has no place; a folder of classes is what people have at hand.
-    redirect: |_, new| DataSpec::Folder(new),
+    // A folder that holds both halves says which images train.
+    redirect: |_, new| {
+        let halves = ["train", "test"].iter().all(|half| new.join(half).is_dir());
+        DataSpec::Folder(if halves { new.join("{split}") } else { new })
+    },
     read: |_, name, split, want| read(&name.to_string_lossy(), split.unwrap_or(Split::Train), want),
 };
 

@@ -95,7 +95,7 @@ impl DataSpec {
     }
 
     /// Takes the images from `path` instead (`--data PATH`), in the same format; those inside the program from a folder with one sub-folder
-    /// per class. Of the old path, all that begins with the first part that has `{split}` or `*` is kept, unless the new path has such a
+    /// per class, or with `train` and `test`, and one per class in each. Of the old path, all that begins with the first part that has `{split}` or `*` is kept, unless the new path has such a
     /// part too.
     pub fn redirect(&mut self, path: PathBuf) {
         // What the user types is relative to where they are, not to the policy.
@@ -156,6 +156,21 @@ mod tests {
             let row = format!("\n| `{name}: ");
             assert!(spec.is_embedded() || docs.contains(&row), "docs/data.md does not say what an image's id is in `{name}`");
         }
+    }
+
+    #[test]
+    fn data_inside_the_program_may_be_led_to_a_folder_of_both_halves() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let led = || {
+            let mut spec = DataSpec::Embedded("emoji".into());
+            spec.redirect(folder.path().to_owned());
+            spec
+        };
+        std::fs::create_dir(folder.path().join("train")).expect("made");
+        assert_eq!(led(), DataSpec::Folder(folder.path().to_owned()));
+        std::fs::create_dir(folder.path().join("test")).expect("made");
+        assert_eq!(led(), DataSpec::Folder(folder.path().join("{split}")));
+        assert!(led().has_splits());
     }
 
     #[test]
