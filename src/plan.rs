@@ -260,58 +260,64 @@ pub fn recipe(policy: &Policy, arm: Arm, mode: Mode) -> Option<&Recipe> {
 /// What is judged, one finding for each rule and mode. `trains`: the network can be trained here. An error where the data and the seeds cannot
 /// settle a limit.
 pub fn findings(policy: &Policy, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
+    pairs(policy).map(|(rule, mode)| finding(policy, counts, rule, mode, trains)).collect()
+}
+
+/// All limits that the data and the seeds cannot settle.
+pub fn unsettled(policy: &Policy, counts: &Counts) -> Vec<PlanError> {
+    // That the network trains is the harder case: all findings are looked at.
+    pairs(policy).filter_map(|(rule, mode)| finding(policy, counts, rule, mode, true).err()).collect()
+}
+
+fn finding(policy: &Policy, counts: &Counts, rule: &Rule, mode: Mode, trains: bool) -> Result<PlannedFinding, PlanError> {
     let total = pairs(policy).count();
-    let mut findings = Vec::new();
-    for (rule, mode) in pairs(policy) {
-        let controls = rule.controls_for(mode);
-        // A control of fewer seeds is paired with the source's first ones; the control of most seeds is the one to reckon with.
-        let other = |control: &Control| match control {
-            Control::Sham => Arm::Source,
-            Control::Scratch => Arm::Scratch,
-            Control::Reference => Arm::Reference,
-        };
-        let paired = controls.iter().map(|control| seeds(policy, other(control), mode));
-        let seeds = paired.max_by_key(|seeds| (seeds.most, seeds.first)).unwrap_or(looks(policy, mode));
-        let input = PowerInput {
-            limit: rule.limit,
-            confidence: rule.confidence,
-            findings: total,
-            controls: controls.len(),
-            first: seeds.first,
-            most: seeds.most,
-            clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
-            discordance: power::DISCORDANCE,
-            choice: rule.probe.choice(rule.estimand()),
-            seeds_choose: if rule.estimand().compares_groups() { rule.probe.choice(rule.estimand()) } else { 0.0 },
-            seed_sd: match mode {
-                Mode::FixedFeature => power::SEED_SD_FIXED_FEATURE,
-                Mode::FullNetwork => power::SEED_SD_FULL_NETWORK,
-            },
-        };
-        // Networks differ among each other more than one does from itself; a limit is not refused for what is not known before the run.
-        let over_another = (!rule.controls_for(mode).contains(&Control::Sham)).then_some(power::SEED_SD_OVER_ANOTHER);
-        let smallest_limit = power::smallest_limit(&input);
-        if rule.limit < smallest_limit {
-            return Err(PlanError::Cap {
-                rule: rule.id.clone(),
-                mode,
-                limit: rule.limit,
-                smallest: smallest_limit,
-                test: counts.test,
-                clusters: input.clusters,
-            });
-        }
-        findings.push(PlannedFinding {
+    let controls = rule.controls_for(mode);
+    // A control of fewer seeds is paired with the source's first ones; the control of most seeds is the one to reckon with.
+    let other = |control: &Control| match control {
+        Control::Sham => Arm::Source,
+        Control::Scratch => Arm::Scratch,
+        Control::Reference => Arm::Reference,
+    };
+    let paired = controls.iter().map(|control| seeds(policy, other(control), mode));
+    let seeds = paired.max_by_key(|seeds| (seeds.most, seeds.first)).unwrap_or(looks(policy, mode));
+    let input = PowerInput {
+        limit: rule.limit,
+        confidence: rule.confidence,
+        findings: total,
+        controls: controls.len(),
+        first: seeds.first,
+        most: seeds.most,
+        clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
+        discordance: power::DISCORDANCE,
+        choice: rule.probe.choice(rule.estimand()),
+        seeds_choose: if rule.estimand().compares_groups() { rule.probe.choice(rule.estimand()) } else { 0.0 },
+        seed_sd: match mode {
+            Mode::FixedFeature => power::SEED_SD_FIXED_FEATURE,
+            Mode::FullNetwork => power::SEED_SD_FULL_NETWORK,
+        },
+    };
+    // Networks differ among each other more than one does from itself; a limit is not refused for what is not known before the run.
+    let over_another = (!rule.controls_for(mode).contains(&Control::Sham)).then_some(power::SEED_SD_OVER_ANOTHER);
+    let smallest_limit = power::smallest_limit(&input);
+    if rule.limit < smallest_limit {
+        return Err(PlanError::Cap {
             rule: rule.id.clone(),
             mode,
-            controls,
             limit: rule.limit,
-            possible: mode == Mode::FixedFeature || trains,
-            power: power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
-            smallest_limit,
+            smallest: smallest_limit,
+            test: counts.test,
+            clusters: input.clusters,
         });
     }
-    Ok(findings)
+    Ok(PlannedFinding {
+        rule: rule.id.clone(),
+        mode,
+        controls,
+        limit: rule.limit,
+        possible: mode == Mode::FixedFeature || trains,
+        power: power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
+        smallest_limit,
+    })
 }
 
 /// Plans a certification.

@@ -82,7 +82,7 @@ impl Ahead {
     pub fn unsettled(&mut self, policy: &Policy) -> Option<PlanError> {
         let index = self.index(policy)?;
         let counts = engine::counts(policy, index.as_ref().as_ref().ok()?.facts()).ok()?;
-        plan::findings(policy, &counts, true).err()
+        plan::unsettled(policy, &counts).into_iter().next()
     }
 
     /// The data of a policy; nothing where there are too many to look at.
@@ -150,10 +150,13 @@ fn of_facts(policy: &Policy, tree: &Node, facts: Facts) -> Vec<Diagnostic> {
             return vec![advised(refused(place, message), hint)];
         }
     };
-    // That the network trains is the harder case: all findings are looked at.
-    if let Err(error) = plan::findings(policy, &counts, true) {
-        let place = if let PlanError::Cap { rule, .. } = &error { of_rule(policy, tree, rule, "limit") } else { target };
-        return vec![refused(place, error.to_string())];
+    let unsettled = plan::unsettled(policy, &counts);
+    if !unsettled.is_empty() {
+        let place = |error: &PlanError| match error {
+            PlanError::Cap { rule, .. } => of_rule(policy, tree, rule, "limit"),
+            _ => target.clone(),
+        };
+        return unsettled.iter().map(|error| refused(place(error), error.to_string())).collect();
     }
     let [compared, balanced] = engine::unknown(policy, facts);
     let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);

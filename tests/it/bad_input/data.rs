@@ -253,6 +253,10 @@ fn validate_refuses_what_the_data_cannot_answer() {
     }
     let policy = file(folder.path(), "policy.yaml", text(", cluster: name", vendor, "0.9").as_bytes());
     assert_eq!(heirloom(&["validate", &policy]).status.code(), Some(0));
+    // Every limit that the data cannot settle, not the first alone.
+    let two = text(", cluster: name", vendor, "0.01") + "  - { id: more, probe: { attribute: { attribute: vendor } }, limit: 0.02 }\n";
+    let policy = file(folder.path(), "policy.yaml", two.as_bytes());
+    refused(&heirloom(&["validate", &policy]), 4, &["gap@fixed_feature", "more@fixed_feature", "policy.yaml:9:", "2 errors"]);
 }
 
 #[test]
