@@ -28,11 +28,12 @@ pub(super) fn within(
 ) -> Result<i32, Failure> {
     let (started, _) = now();
     let _held = hold(folder)?;
-    report::begin(&Incomplete::unfinished(subject, started), folder)?;
-    let code = run(out);
+    let begun = report::begin(&Incomplete::unfinished(subject, started), folder).map_err(Failure::from);
+    let marked = begun.is_ok();
+    let code = begun.and_then(|()| run(out));
     // A verdict that was written and could not be printed stays.
     if let Err(error) = &code
-        && Report::read(folder).is_err()
+        && (!marked || Report::read(folder).is_err())
     {
         let incomplete = if error.stopped() {
             Incomplete::interrupted(subject, started)
@@ -41,6 +42,9 @@ pub(super) fn within(
         };
         if let Err(unwritten) = report::write_incomplete(&incomplete, folder) {
             out.remark(&format!("warning: {unwritten}"));
+        }
+        if Report::read(folder).is_ok() {
+            say(&format!("warning: {} holds an earlier report", printable(&folder.display().to_string())));
         }
     }
     code

@@ -145,6 +145,12 @@ struct Layout {
 impl Layout {
     fn of(schema: &Type, features: &Features, file: &str) -> Result<Self, DataError> {
         let columns = schema.get_fields();
+        let mut names: Vec<&str> = columns.iter().map(|column| column.name()).collect();
+        names.sort_unstable();
+        if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, other)| one == other) {
+            let reason = format!("two of its columns are called `{twice}`: which one is meant is not known");
+            return Err(DataError::Parquet { file: file.to_owned(), reason });
+        }
         let find = |names: &[&str]| names.iter().find_map(|name| columns.iter().find(|c| c.name() == *name)).cloned();
         let missing = |wanted: &[&str]| DataError::Refused {
             place: file.to_owned(),

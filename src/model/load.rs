@@ -197,7 +197,9 @@ fn found(
     options: &LoadOptions,
 ) -> Result<Found, ModelError> {
     let found = preprocessing::find(&contents.configuration, metadata, &options.input)?;
-    Ok(Found { preprocessing: stated.or(found.preprocessing), ..found })
+    // A file beside the checkpoint comes before what is inside it, in every format.
+    let of_files = preprocessing::find(&contents.configuration, &BTreeMap::new(), &options.input)?.preprocessing;
+    Ok(Found { preprocessing: of_files.or(stated).or(found.preprocessing), ..found })
 }
 
 /// What enters a network of this size (height, width).

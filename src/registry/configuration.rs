@@ -66,14 +66,34 @@ pub(super) fn is_one(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// The folders in which a checkpoint is described: its own, that around `onnx/`, and where the checkpoint is a link, that of the file itself.
+/// Most links that are followed from one to the next, as systems do.
+const MOST_LINKS: usize = 40;
+
+/// The folders in which a checkpoint is described: its own, and that around `onnx/`; where the checkpoint is a link, then those of what it leads
+/// to, link by link: of a file in the hub's cache the snapshot holds the description, and not the folder of blobs.
 fn folders(checkpoint: &Path) -> Vec<PathBuf> {
-    let own = checkpoint.parent().unwrap_or(Path::new("")).to_owned();
-    let absolute = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
-    let around = absolute.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "onnx")).and_then(Path::parent);
-    let linked = std::fs::symlink_metadata(checkpoint).is_ok_and(|facts| facts.file_type().is_symlink());
-    let real = checkpoint.canonicalize().ok().filter(|_| linked).and_then(|real| real.parent().map(Path::to_owned));
-    std::iter::once(own).chain(around.map(Path::to_owned)).chain(real).collect()
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let mut add = |folder: PathBuf| {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    };
+    let mut at = std::path::absolute(checkpoint).unwrap_or_else(|_| checkpoint.to_owned());
+    for _ in 0..MOST_LINKS {
+        let Some(folder) = at.parent().map(Path::to_owned) else { break };
+        // By the name that it was reached by, and by its own: a folder may be a link too, and `..` may stand behind it.
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        for folder in [&folder, &real] {
+            add(folder.clone());
+            let around = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "onnx"));
+            around.map(Path::to_owned).into_iter().for_each(&mut add);
+        }
+        match std::fs::read_link(&at) {
+            Ok(to) => at = folder.join(to),
+            Err(_) => break,
+        }
+    }
+    folders
 }
 
 #[cfg(test)]
@@ -151,5 +171,42 @@ mod tests {
         assert_eq!(found().as_deref(), Some(&b"{}"[..]));
         std::fs::write(folder.path().join(CONFIG), "[]").expect("written");
         assert_eq!(found().as_deref(), Some(&b"[]"[..]));
+    }
+
+    /// However a checkpoint is reached, it is the same model.
+    #[test]
+    #[cfg(unix)]
+    fn every_way_to_a_checkpoint_finds_its_configuration() {
+        use std::os::unix::fs::symlink;
+        let outer = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| outer.path().join(path);
+        for folder in ["blobs", "snapshots/abc/onnx", "repo/onnx/sub", "releases"] {
+            std::fs::create_dir_all(at(folder)).expect("made");
+        }
+        std::fs::write(at("blobs/123"), ONNX).expect("written");
+        std::fs::write(at("repo/onnx/model.onnx"), ONNX).expect("written");
+        symlink("../../blobs/123", at("snapshots/abc/model.onnx")).expect("linked");
+        symlink("../../../blobs/123", at("snapshots/abc/onnx/model.onnx")).expect("linked");
+        std::fs::write(at("snapshots/abc/config.json"), "{}").expect("written");
+        std::fs::write(at("repo/config.json"), "{}").expect("written");
+        // A link to a link, one to the folder, and one to a file whose description lies one folder up.
+        symlink("../snapshots/abc/model.onnx", at("releases/one.onnx")).expect("linked");
+        symlink("../snapshots/abc/onnx/model.onnx", at("releases/two.onnx")).expect("linked");
+        symlink("../repo/onnx/model.onnx", at("releases/three.onnx")).expect("linked");
+        symlink("../repo/onnx", at("releases/four")).expect("linked");
+        let plain = identify(&at("repo/onnx/model.onnx")).expect("identified");
+        assert_eq!(plain.files.len(), 2);
+        for path in [
+            "snapshots/abc/model.onnx",
+            "snapshots/abc/onnx/model.onnx",
+            "releases/one.onnx",
+            "releases/two.onnx",
+            "releases/three.onnx",
+            "releases/four/model.onnx",
+            "releases/four",
+            "repo/onnx/sub/../model.onnx",
+        ] {
+            assert_eq!(identify(&at(path)).expect(path).digest, plain.digest, "{path}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::formats::{FORMATS, files};
+use super::formats::{FORMATS, Format, files};
 use super::{Incomplete, MEASUREMENTS_FILE, Report, Sheet, Sidecar};
 use crate::diag::{Class, Explain};
 use crate::probe::Measurement;
@@ -21,17 +21,22 @@ pub fn begin(incomplete: &Incomplete, folder: &Path) -> Result<(), WriteError> {
     // Pictures are no verdict, and those of another run are misread all the same.
     let sheets = Report::read(folder).map(|report| report.pictures).unwrap_or_default();
     let sheets = sheets.into_iter().filter(|name| Sheet::is_name(name));
-    for name in files().map(str::to_owned).chain(sheets) {
+    // What cannot be removed keeps none of the others.
+    let remove = |name: String| {
         let path = folder.join(name);
-        remove_if_there(&path).map_err(|source| WriteError::Io { path, source })?;
-    }
-    write_incomplete(incomplete, folder)
+        remove_if_there(&path).map_err(|source| WriteError::Io { path, source })
+    };
+    let removed: Vec<Result<(), WriteError>> = files().map(str::to_owned).chain(sheets).map(remove).collect();
+    let written = write_incomplete(incomplete, folder);
+    removed.into_iter().collect::<Result<(), _>>().and(written)
 }
 
 /// Writes what stands in the place of a report without a verdict, in every format. The folder is created if need be.
 pub fn write_incomplete(incomplete: &Incomplete, folder: &Path) -> Result<(), WriteError> {
-    let files = FORMATS.iter().map(|format| Ok((format.name.to_owned(), (format.incomplete)(incomplete)?)));
-    write(files.collect::<Result<_, WriteError>>()?, folder).map(drop)
+    // Each by itself: one that cannot be written must not leave an earlier verdict in the others.
+    let one = |format: &Format| write(vec![(format.name.to_owned(), (format.incomplete)(incomplete)?)], folder).map(drop);
+    let written: Vec<Result<(), WriteError>> = FORMATS.iter().map(one).collect();
+    written.into_iter().collect()
 }
 
 /// Writes the measurements, the sheets of pictures and a report in every format into a folder, which is

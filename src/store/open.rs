@@ -49,7 +49,12 @@ pub struct Held(#[expect(dead_code, reason = "the lock is there as long as the f
 /// Holds a folder against other runs of this program; none where another one holds it. Nothing is written into the folder. A folder that is
 /// not there is held against nobody, as is any where the system or the file system has no such locks.
 pub fn hold(folder: &Path) -> Option<Held> {
-    let Ok(file) = File::open(folder) else { return Some(Held(None)) };
+    let mut options = File::options();
+    options.read(true);
+    // What is no folder is not opened: a named pipe would wait for its writer.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_DIRECTORY | libc::O_NONBLOCK);
+    let Ok(file) = options.open(folder) else { return Some(Held(None)) };
     match file.try_lock() {
         Ok(()) => Some(Held(Some(file))),
         Err(TryLockError::WouldBlock) => None,

@@ -203,3 +203,9 @@ fn files_that_are_no_parquet_files_are_refused_by_name() {
     assert_eq!(refused(b"PAR1\x05\0\0\0PAR1"), "it says that its footer has 5 bytes, and 4 bytes are before its last 8");
     assert_eq!(refused(b"PAR1\x15\x01\0\0\0PAR1"), "its footer needs more than the 1 bytes that it may have");
 }
+
+#[test]
+fn two_columns_of_one_name_are_refused() {
+    let told = rows("two-labels.parquet").expect_err("refused").to_string();
+    assert!(told.contains("two of its columns are called `label`"), "{told}");
+}

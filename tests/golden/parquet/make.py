@@ -131,3 +131,6 @@ for version, indexed in [("1.0", True), ("2.0", True), ("1.0", False), ("2.0", F
     pq.write_table(pa.table(full), HERE / f"full-{version[0]}{'-indexed' if indexed else ''}.parquet", data_page_version=version, row_group_size=4,
                    write_page_index=indexed, write_page_checksum=True, data_page_size=16, write_batch_size=1, max_rows_per_page=1,
                    sorting_columns=[pq.SortingColumn(1)], store_schema=False, bloom_filter_options={"note": {"ndv": 6, "fpp": 0.1}})
+
+twice = pa.Table.from_arrays([images(2), pa.array([0, 1]), pa.array([1, 0])], names=["image", "label", "label"])
+pq.write_table(twice, HERE / "two-labels.parquet")

@@ -244,3 +244,15 @@ fn weights_that_overflow() {
     let words = table.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(code == Some(2) && words.contains("is not finite: its weights are too large, or damaged"), "{code:?}: {table}");
 }
+
+/// What lies beside a checkpoint comes before what is inside it, in both formats.
+#[test]
+fn a_configuration_that_contradicts_the_checkpoint_itself() {
+    let config = json!({"image_processor_type": "ViTImageProcessor", "image_mean": 0.25, "image_std": 1.0, "size": 32});
+    for format in ["onnx", "safetensors"] {
+        let (_folder, model) = beside(&format!("clean.{format}"), "preprocessor_config.json", &config);
+        let out = heirloom(&["inspect", &model]);
+        let told = text(&out.stdout);
+        assert!(told.contains("mean 0.25 0.25 0.25, std 1 1 1 (preprocessor_config.json)"), "{told}");
+    }
+}

@@ -244,3 +244,28 @@ fn a_folder_for_reports_that_is_a_file() {
     refused(&heirloom(&["certify", &clean_model(), "--output", &taken]), 4, &["taken is a file; name a folder"]);
     assert_eq!(std::fs::read(folder.path().join("taken")).expect("still there"), b"mine");
 }
+
+/// A file of an earlier run that cannot be removed keeps none of the others: no earlier verdict stays for it.
+#[test]
+fn an_earlier_report_of_which_a_part_cannot_be_removed() {
+    let folder = folder();
+    let policy = certified(folder.path());
+    let sidecar = folder.path().join("measurements.json.gz");
+    std::fs::remove_file(&sidecar).expect("removed");
+    std::fs::create_dir_all(sidecar.join("mine")).expect("a folder in its place");
+    let output = folder.path().display().to_string();
+    refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 2, &["measurements.json.gz"]);
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
+    let report: serde_json::Value = serde_json::from_str(&read("report.json")).expect("JSON");
+    assert_eq!(report["status"], "error");
+    assert!(read("badge.json").contains("no verdict") && read("junit.xml").contains("<error type=\"error\""), "{}", read("badge.json"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_for_reports_that_is_a_named_pipe() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe").display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    refused(&heirloom(&["certify", &clean_model(), "--output", &pipe]), 4, &["pipe is a file; name a folder"]);
+}
