@@ -97,7 +97,7 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
 fn convolution_numbers(shapes: &Shapes) -> Vec<usize> {
     let number = |(name, shape): (&String, &Vec<usize>)| {
         let number = name.strip_prefix("features.")?.strip_suffix(".weight")?;
-        (shape.len() == 4).then(|| number.parse::<usize>().ok()).flatten()
+        (shape.len() == 4).then(|| number.parse::<u16>().ok().map(usize::from)).flatten()
     };
     let mut numbers: Vec<usize> = shapes.iter().filter_map(number).collect();
     numbers.sort_unstable();
