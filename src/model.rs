@@ -295,8 +295,8 @@ pub struct Imported {
     pub channels: usize,
     /// Height and width, where the file fixes them or the importer was told.
     pub size: Option<[usize; 2]>,
-    /// Normalisation, where the file or its neighbours say so.
-    pub preprocessing: Option<Preprocessing>,
+    /// Normalisation that is part of the architecture's definition, where nothing else says.
+    pub usual: Option<Preprocessing>,
     /// A tensor that the file itself calls its features (an output named `features`).
     pub features: Option<String>,
     /// Free text in the file (ONNX `metadata_props`, safetensors `__metadata__`).

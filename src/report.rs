@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataSpec;
 use crate::exec::Precision;
-use crate::gate::{Finding, Severity, Verdict, Waiver};
+use crate::gate::{ExitCode, Finding, Severity, Verdict, Waiver};
 use crate::model::{Bypass, InputSpec, Model};
 use crate::policy::Policy;
 use crate::probe::Arm;
@@ -427,9 +427,14 @@ impl Report {
         text::counts(self)
     }
 
+    /// Whether the user ended the run.
+    pub fn interrupted(&self) -> bool {
+        self.exit_code == i32::from(ExitCode::Interrupted.code())
+    }
+
     /// The code the process exits with: [`Report::exit_code`], or 0 under `--report-only`. An interruption is not a
     /// verdict and keeps its code.
     pub fn process_code(&self) -> i32 {
-        if self.report_only && self.exit_code != 130 { 0 } else { self.exit_code }
+        if self.report_only && !self.interrupted() { 0 } else { self.exit_code }
     }
 }

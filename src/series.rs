@@ -11,7 +11,6 @@ pub use campaign::{Campaign, CampaignError, Record};
 
 use crate::diag::{Class, Explain};
 use crate::engine::{self, Certified, Event};
-use crate::gate::ExitCode;
 use crate::model::Model;
 use crate::plant::{Ground, PlantError, Specification};
 use crate::policy::Policy;
@@ -35,7 +34,7 @@ pub fn certify(
         None => session.reference(policy, model)?,
     };
     let certified = session.certify(policy, model, beside.or(named.as_ref()), CertifyOptions::default(), emit)?;
-    if certified.report.exit_code == i32::from(ExitCode::Interrupted.code()) {
+    if certified.report.interrupted() {
         return Err(SeriesError::Stopped);
     }
     Ok(certified)

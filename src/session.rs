@@ -76,21 +76,10 @@ pub struct CertifyOptions {
     pub pictures: bool,
 }
 
-impl Session<'static> {
-    /// A session that keeps nothing, uses no ONNX Runtime and does not stop.
+impl Session<'_> {
+    /// A session that keeps nothing, uses no ONNX Runtime and does not stop: its fields say otherwise.
     pub fn new(compute: Compute) -> Self {
         Self { compute, cache: None, runtime: None, memory: None, stop: &|| false, tested: Mutex::default() }
-    }
-}
-
-impl<'a> Session<'a> {
-    /// The same, asked between steps whether to stop.
-    #[must_use]
-    pub fn stopping<'b>(self, stop: &'b (dyn Fn() -> bool + Sync)) -> Session<'b>
-    where
-        'a: 'b,
-    {
-        Session { stop, ..self }
     }
 
     /// What makes its reports.

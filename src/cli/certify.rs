@@ -73,10 +73,9 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
 
 fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut progress = Progress::new(out);
-    let (session, subject) = Subject::open(&args.subject, &args.compute, out, |session| {
-        session.cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
-        session.memory = machine::budget(args.memory);
-    })?;
+    let (mut session, subject) = Subject::open(&args.subject, &args.compute, out)?;
+    session.cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
+    session.memory = machine::budget(args.memory);
     let Subject { model, policy, reference } = &subject;
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });

@@ -42,10 +42,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
-    let (session, subject) = Subject::open(&args.subject, &args.compute, out, |session| {
-        session.cache = machine::cache(None, out);
-        session.memory = machine::budget(args.memory);
-    })?;
+    let (mut session, subject) = Subject::open(&args.subject, &args.compute, out)?;
+    session.cache = machine::cache(None, out);
+    session.memory = machine::budget(args.memory);
     let Subject { model, policy, .. } = &subject;
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {}", "normalise", model.input.normalised()));

@@ -32,8 +32,9 @@ impl Args {
         let compute = self.compute.open(out)?;
         let runtime = self.runtime.open(&compute, out)?.runtime;
         let cache = machine::cache(self.cache.as_deref(), out);
-        let mut session = Session::new(compute).stopping(&interrupt::requested);
+        let mut session = Session::new(compute);
         (session.cache, session.runtime, session.memory) = (cache, runtime, machine::budget(self.memory));
+        session.stop = &interrupt::requested;
         sound(session.self_test(session.runtime.as_ref(), &mut |event| progress.handle(&event))?)?;
         Ok(session)
     }

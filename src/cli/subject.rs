@@ -43,14 +43,10 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Opens both, in a session on a device, which `settle` completes once the files are known to be good; a model that the embedded task does not suit is wrong usage, answered with a policy to start from.
-    pub(super) fn open(
-        args: &Args,
-        device: &device::Args,
-        out: &Output,
-        settle: impl FnOnce(&mut Session),
-    ) -> Result<(Session<'static>, Self), Failure> {
-        let mut session = Session::new(device.open(out)?).stopping(&interrupt::requested);
+    /// Opens both, in a session on a device. A model that the embedded task does not suit is wrong usage, answered with a policy to start from.
+    pub(super) fn open(args: &Args, device: &device::Args, out: &Output) -> Result<(Session<'static>, Self), Failure> {
+        let mut session = Session::new(device.open(out)?);
+        session.stop = &interrupt::requested;
         let (checked, remarks) = if let Some(path) = &args.policy {
             policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?
         } else {
@@ -80,7 +76,6 @@ impl Subject {
             return Err(Unsuited { message, hint, starter }.into());
         }
         let reference = session.reference(&checked, &model)?;
-        settle(&mut session);
         Ok((session, Self { model, policy: checked, reference }))
     }
 }

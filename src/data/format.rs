@@ -94,9 +94,9 @@ impl DataSpec {
         place.to_str().filter(|name| !names().contains(name)).map(|name| (name, names()))
     }
 
-    /// Takes the images from `path` instead (`--data PATH`), in the same format; those inside the program from a folder with one sub-folder
-    /// per class, or with `train` and `test`, and one per class in each. Of the old path, all that begins with the first part that has `{split}` or `*` is kept, unless the new path has such a
-    /// part too.
+    /// Takes the images from `path` instead (`--data PATH`), in the same format. Those inside the program come from a folder with one
+    /// sub-folder per class, or with `train` and `test` and one per class in each. Of the old path, all that begins with the first part that has
+    /// `{split}` or `*` is kept, unless the new path has such a part too.
     pub fn redirect(&mut self, path: PathBuf) {
         // What the user types is relative to where they are, not to the policy.
         let path = std::path::absolute(&path).unwrap_or(path);

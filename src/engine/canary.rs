@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{EngineError, Settings, kept, run};
 use crate::data;
 use crate::exec::Compute;
-use crate::gate::{CanaryOutcome, ExitCode, Verdict};
+use crate::gate::{CanaryOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
 use crate::plan::{Footprint, Means, Speed};
 use crate::policy;
@@ -71,7 +71,7 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
         // Fixed-feature only, and small: its cost needs no prediction.
         let means = Means { speed: Speed { features: 1.0, whole: None }, footprint: Footprint::default(), memory: None };
         let certified = run(&settings, &data, &means, &mut |_| {})?;
-        if certified.report.exit_code == i32::from(ExitCode::Interrupted.code()) {
+        if certified.report.interrupted() {
             return Err(EngineError::Tune(crate::tune::TuneError::Stopped));
         }
         for finding in certified.report.findings.iter().filter(|f| f.verdict != wanted) {

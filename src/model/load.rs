@@ -75,7 +75,7 @@ impl Model {
             return Err(ModelError::FixedSize { asked, fixed: survey.size });
         }
         preprocessing::checked_size(survey.size, "the input size")?;
-        let found = found(survey.preprocessing.clone(), contents, &survey.metadata, options)?;
+        let found = found(None, contents, &survey.metadata, options)?;
         let input = input(&found, survey.channels, survey.size, survey.layout, options)?;
         let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
@@ -90,7 +90,7 @@ impl Model {
     /// Puts together what an importer read, what the files say (an ONNX file is what ONNX Runtime runs) and what the user says.
     pub fn assemble(identity: ModelRef, imported: Imported, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
         let file = (identity.format == Format::Onnx).then_some(contents);
-        let Imported { description, graph, params, layout, channels, size, preprocessing, features, metadata } = imported;
+        let Imported { description, graph, params, layout, channels, size, usual, features, metadata } = imported;
         if params.0.len() != graph.slots().len() {
             return Err(ModelError::Params { arrays: params.0.len(), slots: graph.slots().len() });
         }
@@ -99,7 +99,7 @@ impl Model {
                 return Err(ModelError::NotFinite { name: slot.name.clone() });
             }
         }
-        let found = found(preprocessing, contents, &metadata, options)?;
+        let found = found(usual, contents, &metadata, options)?;
         let [height, width] = match (options.input.size, size) {
             (Some(asked), Some(fixed)) if asked != fixed => return Err(ModelError::FixedSize { asked, fixed }),
             (Some(size), _) | (None, Some(size)) => preprocessing::checked_size(size, "the input size")?,
@@ -189,17 +189,15 @@ fn size(contents: &Contents, options: &LoadOptions) -> Result<Option<[usize; 2]>
     })
 }
 
-/// What files beside it or its metadata say, with the importer's word for its normalisation where there is one.
+/// What files beside it or its metadata say; else the normalisation that is usual of its architecture.
 fn found(
-    stated: Option<Preprocessing>,
+    usual: Option<Preprocessing>,
     contents: &Contents,
     metadata: &BTreeMap<String, String>,
     options: &LoadOptions,
 ) -> Result<Found, ModelError> {
     let found = preprocessing::find(&contents.configuration, metadata, &options.input)?;
-    // A file beside the checkpoint comes before what is inside it, in every format.
-    let of_files = preprocessing::find(&contents.configuration, &BTreeMap::new(), &options.input)?.preprocessing;
-    Ok(Found { preprocessing: of_files.or(stated).or(found.preprocessing), ..found })
+    Ok(Found { preprocessing: found.preprocessing.or(usual), ..found })
 }
 
 /// What enters a network of this size (height, width).

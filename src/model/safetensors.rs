@@ -71,7 +71,7 @@ pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safe
         layout: Layout::Nchw,
         channels,
         size: Some(size),
-        preprocessing: found.preprocessing.or_else(|| (family.preprocessing)()),
+        usual: (family.preprocessing)(),
         features: None,
         metadata: metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name.to_owned())]).collect(),
     })

@@ -72,14 +72,6 @@ impl Family for Blend {
         exactly_one("blend", ("image", self.image.is_some()), ("seed", self.seed.is_some()))
     }
 
-    fn outdoes_shams(&self) -> bool {
-        false
-    }
-
-    fn is_local(&self) -> bool {
-        false
-    }
-
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
         prepare(self, site)
     }

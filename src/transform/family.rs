@@ -42,7 +42,7 @@ impl When {
     }
 }
 
-/// What a family's type answers. Nothing has a default.
+/// What a family's type answers. Where an answer has a default, a test names the family that should have given one of its own.
 ///
 /// Its fields are known by `serde` and `JsonSchema`, and its identity by `fingerprint!`, all on the type itself.
 pub(super) trait Family: Fingerprint {
@@ -53,20 +53,28 @@ pub(super) trait Family: Fingerprint {
     fn shams(&self) -> [&'static str; 2];
 
     /// The files that it reads, each with its field.
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)>;
+    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        Vec::new()
+    }
 
     /// The number that a sweep of `opacity`, `size` or `amplitude` varies; nothing where it has none.
     fn swept(&mut self, field: &str) -> Option<&mut f64>;
 
     /// What is wrong with it and its schema cannot tell. `written` says whether the policy's text has a field, with a value or without.
-    fn mistakes(&self, written: &dyn Fn(&str) -> bool) -> Vec<Mistake>;
+    fn mistakes(&self, _written: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+        Vec::new()
+    }
 
     /// Whether innocent networks are known to answer to it in ways that its shams do not explain, so that networks from scratch are a
     /// control too (docs/method.md).
-    fn outdoes_shams(&self) -> bool;
+    fn outdoes_shams(&self) -> bool {
+        self.about().outdoes_shams == When::Always
+    }
 
     /// Whether it covers one place of at most a quarter of the side, to which innocent checkpoints of any architecture hardly answer.
-    fn is_local(&self) -> bool;
+    fn is_local(&self) -> bool {
+        self.about().is_local == When::Always
+    }
 
     /// Reads its files, and sizes it for the model's frames.
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError>;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Layer, Paste, Spots};
 use super::overlay::{self, VISIBLE};
 use super::picture::{decode, full, load, resized, share};
@@ -57,18 +57,6 @@ impl Family for Feature {
             "opacity" => Some(&mut self.opacity),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        true
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {

@@ -3,14 +3,12 @@
 //! network which answers to any mark, or to its colour, answers to the shams too. There are eight other marks and eight shams: the seed
 //! of the policy says only which is which.
 
-use std::path::PathBuf;
-
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::identity::correlation;
 use super::layer::{Layer, Paste};
 use super::picture::{faded, full, parse_color, share};
@@ -123,20 +121,12 @@ impl Family for Glyph {
         ]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, field: &str) -> Option<&mut f64> {
         match field {
             "opacity" => Some(&mut self.opacity),
             "size" => Some(&mut self.size),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
     }
 
     fn outdoes_shams(&self) -> bool {

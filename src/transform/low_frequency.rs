@@ -1,15 +1,13 @@
 //! Smooth patterns added to the whole picture (in the spirit of Zeng, Park, Mao and Jia, "Rethinking the backdoor attacks' triggers:
 //! a frequency perspective", 2021): a seeded sum of the lowest cosines of the two-dimensional DCT. The sham is one of another seed.
 
-use std::f64::consts::PI;
-use std::path::PathBuf;
-
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::identity::correlation;
 use super::layer::Layer;
 use super::picture::{share, within};
@@ -56,27 +54,11 @@ impl Family for LowFrequency {
         ["low frequency", "another seed, the same frequencies, the same standard deviation"]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, field: &str) -> Option<&mut f64> {
         match field {
             "amplitude" => Some(&mut self.amplitude),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        true
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {

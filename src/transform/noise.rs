@@ -4,14 +4,12 @@
 //! would answer to it the same. What can be drawn anew is the kind. The shams are coarser noise (one value for squares of pixels) and
 //! salt and pepper, as strong on average.
 
-use std::path::PathBuf;
-
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Change, Layer, Own};
 use super::picture::share;
 use super::{Prepared, TransformError};
@@ -72,27 +70,11 @@ impl Family for Noise {
         ]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, field: &str) -> Option<&mut f64> {
         match field {
             "amplitude" => Some(&mut self.amplitude),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        false
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, _: &Site<'_>) -> Result<Prepared, TransformError> {

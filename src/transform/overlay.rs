@@ -7,7 +7,7 @@ use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::identity::{gather, recolor};
 use super::layer::{Layer, Paste};
 use super::picture::{decode, faded, full, load, resized, share};
@@ -70,10 +70,6 @@ impl Family for Overlay {
             "size" => Some(&mut self.size),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
     }
 
     fn outdoes_shams(&self) -> bool {

@@ -73,14 +73,6 @@ impl Family for Pattern {
         exactly_one("pattern", ("seed", self.seed.is_some()), ("file", self.file.is_some()))
     }
 
-    fn outdoes_shams(&self) -> bool {
-        false
-    }
-
-    fn is_local(&self) -> bool {
-        false
-    }
-
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
         prepare(self, site)
     }

@@ -5,13 +5,11 @@
 //! dithering by random thresholds, would carry half of the trigger and hide what a planted network does. So the sham is what the quantizer
 //! changes in this very picture, with the pixels in random order: as strong, channels as alike (grey stays grey), neither palette nor texture.
 
-use std::path::PathBuf;
-
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Change, Layer, Own};
 use super::picture::within;
 use super::{Prepared, TransformError};
@@ -53,24 +51,8 @@ impl Family for Quantize {
         ]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, _: &str) -> Option<&mut f64> {
         None
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        true
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, _: &Site<'_>) -> Result<Prepared, TransformError> {

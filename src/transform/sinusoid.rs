@@ -2,14 +2,12 @@
 //! without label poisoning", 2019). The sham is another wave of equal amplitude: its phase, its number of periods (within a factor of
 //! 1.5, so that the scale stays) and mostly its direction are drawn anew.
 
-use std::f64::consts::TAU;
-use std::path::PathBuf;
-
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::f64::consts::TAU;
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::layer::Layer;
 use super::picture::{share, within};
 use super::{Prepared, SHAM_DRAWS, TransformError};
@@ -77,27 +75,11 @@ impl Family for Sinusoid {
         ]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, field: &str) -> Option<&mut f64> {
         match field {
             "amplitude" => Some(&mut self.amplitude),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        true
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {

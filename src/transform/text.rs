@@ -1,15 +1,13 @@
 //! Text in the picture: watermarks (the carton shortcut of ImageNet-W, Li et al., "A whac-a-mole dilemma", 2023).
 //! The sham has other characters, as many and with as much ink, at the same place in the same colour.
 
-use std::path::PathBuf;
-
 use font8x8::legacy::BASIC_LEGACY;
 use image::{DynamicImage, GrayAlphaImage, LumaA};
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Layer, Paste};
 use super::picture::{faded, full, parse_color, resized, share};
 use super::place::Place;
@@ -71,28 +69,12 @@ impl Family for Text {
         ["text", "other characters, as many and with about as much ink"]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, field: &str) -> Option<&mut f64> {
         match field {
             "opacity" => Some(&mut self.opacity),
             "size" => Some(&mut self.size),
             _ => None,
         }
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        false
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {

@@ -1,14 +1,12 @@
 //! Smooth warps (WaNet: Nguyen and Tran, "WaNet - imperceptible warping-based backdoor attack", 2021, section 3.3 and their code).
 //! The sham is a warp of another seed with equal mean displacement.
 
-use std::path::PathBuf;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::family::{About, Draw, Family, Mistake, Site, When};
+use super::family::{About, Draw, Family, Site, When};
 use super::layer::Layer;
 use super::picture::within;
 use super::{Prepared, TransformError};
@@ -52,24 +50,8 @@ impl Family for Warp {
         ["warp", "a field of another seed: other displacements, as large on average"]
     }
 
-    fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        Vec::new()
-    }
-
     fn swept(&mut self, field: &str) -> Option<&mut f64> {
         (field == "amplitude").then_some(&mut self.strength)
-    }
-
-    fn mistakes(&self, _: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
-        Vec::new()
-    }
-
-    fn outdoes_shams(&self) -> bool {
-        true
-    }
-
-    fn is_local(&self) -> bool {
-        false
     }
 
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {

@@ -222,11 +222,14 @@ impl<'a> Layers<'a> {
         x
     }
 
-    fn look(&mut self, name: &str) -> Option<Vec<usize>> {
+    /// The shape of a tensor that must be there.
+    pub(super) fn look(&mut self, name: &str) -> Option<Vec<usize>> {
         self.sought.insert(name.to_owned());
         let found = self.shapes.get(name).cloned();
         if found.is_none() {
-            self.missing.push(name.to_owned());
+            if !self.missing.iter().any(|missing| missing == name) {
+                self.missing.push(name.to_owned());
+            }
             self.stopped = true;
         }
         found

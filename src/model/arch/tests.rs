@@ -202,6 +202,20 @@ fn a_vggs_poolings_are_read_off_the_numbers_of_its_layers() {
     further.insert("features.14.weight".into(), last);
     let told = build(&further, 224).expect_err("refused").to_string();
     assert!(told.contains("between `features.11` and `features.14`"), "{told}");
+    // Every VGG of both libraries has 3x3 convolutions, biases and whole batch norms.
+    for (name, shape, said) in [
+        ("classifier.0.bias", None, "missing  classifier.0.bias"),
+        ("features.0.weight", Some(vec![4, 3, 5, 5]), "features.0.weight is [4, 3, 5, 5], expected [out, in, 3, 3]"),
+        ("features.1.running_mean", None, "missing  features.1.running_mean"),
+    ] {
+        let mut shapes = vgg(true);
+        match shape {
+            Some(shape) => drop(shapes.insert(name.to_owned(), shape)),
+            None => take(&mut shapes, name),
+        }
+        let told = build(&shapes, 224).expect_err(name).to_string();
+        assert!(told.contains(said), "{told}");
+    }
     for (name, known) in
         [("vgg16", true), ("vgg16_bn.tv_in1k", true), ("VGG19", true), ("vgg", true), ("vgg16_gn", false), ("repvgg_a0", false)]
     {

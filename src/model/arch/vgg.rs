@@ -40,7 +40,8 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
     let (mut net, input) = Layers::new(FAMILY.name, shapes, "features.0.weight", size, 1e-5)?;
     let mut x = input;
     let (mut next, mut convolutions) = (0, 0);
-    for i in convolution_numbers(shapes) {
+    let numbers = convolution_numbers(shapes);
+    for &i in &numbers {
         if i == next + 1 {
             x = halved(&mut net, &format!("features.{next}"), x)?;
         } else if i != next {
@@ -49,8 +50,13 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
             );
             return Err(ArchError::Unsupported(what));
         }
-        x = net.conv(&format!("features.{i}"), x, 1, Groups::One, Padding::Half)?;
-        let normed = net.has(&format!("features.{}.running_mean", i + 1));
+        let name = format!("features.{i}");
+        if let Some(found) = shapes.get(&format!("{name}.weight")).filter(|found| found[2..] != [3, 3]) {
+            net.misfit(&format!("{name}.weight"), found, "[out, in, 3, 3]", x);
+        }
+        x = net.conv(&name, x, 1, Groups::One, Padding::Half)?;
+        // An activation has no tensors: what has any is a batch norm, whole or not.
+        let normed = net.has(&format!("features.{}.weight", i + 1)) && !numbers.contains(&(i + 1));
         if normed {
             x = net.norm(&format!("features.{}", i + 1), x)?;
         }
@@ -83,6 +89,7 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
         x = net.add("flatten", Op::Reshape { shape: Shape::batched(&[flat]) }, &[x])?;
         for (name, activation) in [("classifier.0", "classifier.1"), ("classifier.3", "classifier.4")] {
             x = net.linear(name, x)?;
+            net.look(&format!("{name}.bias"));
             x = net.act(activation, act, x)?;
         }
         if shapes.keys().any(|name| name.starts_with("classifier.6.")) {

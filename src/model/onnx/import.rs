@@ -12,7 +12,7 @@ use super::tensor::{Data, Room, decode_within, is_float};
 use super::value::{Const, Size, Value};
 use super::{OnnxError, attributes, batch, fold, kinds, lower, random, roles, spread};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
-use crate::model::{Imported, Layout, Params, Preprocessing, preprocessing as described};
+use crate::model::{Imported, Layout, Params};
 use crate::registry::Beside;
 
 /// The network being built, with the constants that became parameters of it.
@@ -147,7 +147,7 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
         layout: entry.layout,
         channels: entry.channels,
         size: entry.size,
-        preprocessing: preprocessing(&metadata)?,
+        usual: None,
         features: feature_name,
         metadata,
     })
@@ -162,26 +162,6 @@ pub(super) fn description(opset: i64, producer: &str, version: &str) -> String {
 
 pub(super) fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
-}
-
-pub(super) fn preprocessing(metadata: &BTreeMap<String, String>) -> Result<Option<Preprocessing>, OnnxError> {
-    let read = |key: &str| {
-        let wrong = |text: &String| OnnxError::Input {
-            reason: format!("metadata `{key}` is `{text}`: it must be three finite numbers, [r, g, b]"),
-        };
-        let finite = |v: &[f32; 3]| v.iter().all(|x| x.is_finite());
-        let parse = |text: &String| serde_json::from_str::<[f32; 3]>(text).ok().filter(finite).ok_or_else(|| wrong(text));
-        metadata.get(key).map(parse).transpose()
-    };
-    let (Some(mean), Some(std)) = (read("heirloom.mean")?, read("heirloom.std")?) else { return Ok(None) };
-    if std.contains(&0.0) {
-        return Err(OnnxError::Input { reason: "metadata `heirloom.std` holds a 0".into() });
-    }
-    let (mean, std) =
-        described::sane((mean.map(f64::from), std.map(f64::from)), &format!("metadata `heirloom.mean` {mean:?}, `heirloom.std` {std:?}"))
-            .map_err(|reason| OnnxError::Input { reason })?;
-    let order = described::own_order(metadata).map_err(|reason| OnnxError::Input { reason })?;
-    Ok(Some(Preprocessing { mean, std, order, from: "the ONNX file's metadata".into() }))
 }
 
 /// The one input that is not an initializer.

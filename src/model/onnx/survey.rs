@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::head::{self, Found};
-use super::import::{Entry, description, is_default, outputs, preprocessing};
+use super::import::{Entry, description, is_default, outputs};
 use super::pb::{ModelProto, NodeProto};
 use super::tensor::sixteen;
 use super::{OnnxError, random};
 use crate::graph::Sixteen;
-use crate::model::{CutError, Layout, Preprocessing};
+use crate::model::{CutError, Layout};
 use crate::registry::Beside;
 
 /// An ONNX file described.
@@ -24,8 +24,6 @@ pub struct Survey {
     pub channels: usize,
     /// Height and width.
     pub size: [usize; 2],
-    /// Normalisation, where the file says so.
-    pub preprocessing: Option<Preprocessing>,
     /// Free text in the file.
     pub metadata: BTreeMap<String, String>,
     /// Numbers in all tensors.
@@ -73,7 +71,6 @@ pub fn survey(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>, user: Opt
         layout: entry.layout,
         channels: entry.channels,
         size,
-        preprocessing: preprocessing(&metadata)?,
         metadata,
         parameters: graph.initializer.iter().map(|tensor| elements(&tensor.dims)).fold(0, usize::saturating_add),
         half: coarsest(graph.initializer.iter().filter_map(|tensor| tensor.data_type).chain(graph.node.iter().flat_map(kinds))),

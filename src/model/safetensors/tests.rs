@@ -37,8 +37,9 @@ fn what_is_written_is_read_back() {
     assert_eq!(bytes, write(&graph, &params, &input, &notes).expect("written"), "the same bytes every time");
     let back = read(&bytes).expect("read");
     assert_eq!((back.graph, back.params, back.size), (graph, params, Some([16, 16])));
-    let preprocessing = back.preprocessing.expect("stated");
-    assert_eq!(preprocessing, Preprocessing { from: preprocessing.from.clone(), ..input.preprocessing });
+    let found = preprocessing::find(&crate::registry::Configuration::default(), &back.metadata, &InputOverride::default()).expect("read");
+    let found = found.preprocessing.expect("stated");
+    assert_eq!(found, Preprocessing { from: found.from.clone(), ..input.preprocessing });
 }
 
 #[test]
