@@ -109,8 +109,8 @@ pub enum DataError {
     #[error("{split}: there are no pictures")]
     EmptySplit { split: Split },
     /// Classes without pictures.
-    #[error("{split}: {} {} no pictures ({names}); list the classes to use under `classes`", diag::count(*count, "class"), diag::agree(count, "has", "have"))]
-    EmptyClasses { split: Split, count: usize, names: String },
+    #[error("{split}: {} {} no pictures ({names}); {advice}", diag::count(*count, "class"), diag::agree(count, "has", "have"))]
+    EmptyClasses { split: Split, count: usize, names: String, advice: String },
     /// Nothing to tell apart.
     #[error("there is one class, `{name}`: a target task tells at least two apart")]
     OneClass { name: String },

@@ -147,7 +147,12 @@ fn balanced(
     warnings: &mut Vec<String>,
 ) -> Result<BTreeSet<usize>, DataError> {
     for column in view.balance.iter().filter(|column| *column != "label") {
-        check_column(column, entries.iter().map(|entry| &entry.record.attributes))?;
+        let of_class = |error| match error {
+            // The class can be balanced over in any data.
+            DataError::Unknown { known, .. } if known == "none" => unknown("column", column, &["label".to_owned()]),
+            other => other,
+        };
+        check_column(column, entries.iter().map(|entry| &entry.record.attributes)).map_err(of_class)?;
     }
     let mut values: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); view.balance.len()];
     let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
@@ -290,5 +295,14 @@ pub(super) fn check_classes(labels: impl Iterator<Item = usize>, which: Split, c
         return Err(DataError::EmptySplit { split: which });
     }
     let shown = absent.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-    Err(DataError::EmptyClasses { split: which, count: absent.len(), names: shown })
+    // Two folders of one class, written otherwise: whoever lists one of them lacks the other.
+    let twins = absent.iter().find_map(|name| {
+        let twin = classes.iter().find(|other| other.as_str() != *name && other.to_lowercase() == name.to_lowercase())?;
+        Some((name, twin))
+    });
+    let advice = match twins {
+        Some((name, twin)) => format!("`{name}` and `{twin}` are two classes here: if they are one, write it the same in train and test"),
+        None => "list the classes to use under `classes`".to_owned(),
+    };
+    Err(DataError::EmptyClasses { split: which, count: absent.len(), names: shown, advice })
 }

@@ -313,6 +313,23 @@ fn a_class_without_pictures() {
     refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
 }
 
+/// Listing one of them would lack the other.
+#[test]
+fn a_class_that_is_written_otherwise_in_test() {
+    let folder = folder();
+    pictures(folder.path(), 1);
+    file(folder.path(), "train/eel/1.png", &png(2, 2));
+    file(folder.path(), "test/Eel/1.png", &png(3, 3));
+    let said = ["train: 1 class has no pictures (Eel)", "`Eel` and `eel` are two classes here", "write it the same in train and test"];
+    refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
+    refuse(
+        folder.path(),
+        r#"{ data: { folder: "{split}" }, test: { balance: [lable] } }"#,
+        4,
+        &["no column is called `lable`", "did you mean `label`?"],
+    );
+}
+
 #[test]
 fn a_data_set_of_one_class() {
     let folder = folder();
