@@ -26,7 +26,7 @@ use crate::diag;
 use crate::exec::Compute;
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
 use crate::model::{Bypass, Model};
-use crate::plan::{self, Counts, Means, Plan, Tuning};
+use crate::plan::{self, Counts, Means, Plan, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::groups::Groups;
 use crate::probe::{Column, Measurement, Probe, ProbeError};
@@ -47,7 +47,7 @@ pub use rejudge::rejudge;
 pub use suits::{check, check_changes};
 pub use waivers::WaiverError;
 pub use wording::{KEPT, duration, stage_name};
-use wording::{describe, features_name};
+use wording::{Step, describe};
 
 /// What happens while a certification runs; `cli` renders it, nothing else prints.
 #[derive(Clone, Debug)]
@@ -90,8 +90,8 @@ pub enum Event {
 
 /// What a certification is run with.
 pub struct Settings<'a> {
-    /// The policy.
-    pub policy: &'a Policy,
+    /// The policy, with what it asks for.
+    pub resolved: &'a Resolved<'a>,
     /// The checkpoint under test.
     pub model: &'a Model,
     /// The trusted checkpoint, where the policy names one.
@@ -140,14 +140,15 @@ pub(crate) struct Task {
     test_clusters: Vec<u32>,
     /// Attributes of the test pictures that rules compare by.
     test_columns: Vec<Column>,
-    /// The training pictures of each of [`plan::views`].
+    /// The training pictures of each of [`plan::Resolved::views`].
     pools: Vec<Vec<usize>>,
     /// Digests of the training and the test view.
     views: [Digest; 2],
 }
 
 impl Task {
-    fn open(policy: &Policy, data: &TargetData, model: &Model, room: &Room) -> Result<Self, EngineError> {
+    fn open(resolved: &Resolved, data: &TargetData, model: &Model, room: &Room) -> Result<Self, EngineError> {
+        let policy = resolved.policy;
         let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label as u16).collect();
         Ok(Self {
             classes: data.classes.clone(),
@@ -159,7 +160,7 @@ impl Task {
             test_labels: labels(&data.test),
             test_clusters: data.test.clusters().to_vec(),
             test_columns: policy.rules.iter().filter_map(|rule| Some(column(data.facts(), rule.probe.compared()?.attribute))).collect(),
-            pools: pools(policy, data.facts())?,
+            pools: pools(resolved, data.facts())?,
             views: [data.train.digest().clone(), data.test.digest().clone()],
         })
     }
@@ -170,21 +171,23 @@ fn column(data: Facts, name: &str) -> Column {
     Column::of(name, data.test.iter().map(|record| &record.attributes))
 }
 
-/// The training pictures of each of [`plan::views`].
-fn pools(policy: &Policy, data: Facts) -> Result<Vec<Vec<usize>>, EngineError> {
-    let pool = |view: Option<data::Rebalance>| match view {
+/// The training pictures of each of [`plan::Resolved::views`].
+fn pools(resolved: &Resolved, data: Facts) -> Result<Vec<Vec<usize>>, EngineError> {
+    let policy = resolved.policy;
+    let pool = |view: &Option<data::Rebalance>| match view {
         None => Ok((0..data.train.len()).collect()),
         Some(rebalance) => rebalance.of(data.train, data.classes, policy.file.seed).map_err(|source| {
-            let rule = policy.rules.iter().find(|rule| rule.probe.rebalance().as_ref() == Some(&rebalance));
+            let rule = policy.rules.iter().find(|rule| rule.probe.rebalance().as_ref() == Some(rebalance));
             let rule = rule.map(|rule| rule.id.clone()).unwrap_or_default();
             EngineError::Asked { at: policy.limit_origin(&rule).to_string(), rule, source }
         }),
     };
-    plan::views(policy).into_iter().map(pool).collect()
+    resolved.views.iter().map(pool).collect()
 }
 
 /// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.
-pub fn counts(policy: &Policy, data: Facts) -> Result<Counts, EngineError> {
+pub fn counts(resolved: &Resolved, data: Facts) -> Result<Counts, EngineError> {
+    let policy = resolved.policy;
     let test = data.test_clusters;
     let test_clusters = test.iter().max().map_or(0, |last| *last as usize + 1);
     let labels: Vec<u16> = data.test.iter().map(|r| r.label as u16).collect();
@@ -213,14 +216,14 @@ pub fn counts(policy: &Policy, data: Facts) -> Result<Counts, EngineError> {
         let groups = Groups::of((&labels, test), &column(data, compared.attribute), &compared, None).map_err(refused)?;
         worth.insert(rule.id.clone(), groups.effective(rule.estimand(), test));
     }
-    let views = pools(policy, data)?.iter().map(Vec::len).collect();
+    let views = pools(resolved, data)?.iter().map(Vec::len).collect();
     Ok(Counts { train: data.train.len(), test: data.test.len(), test_clusters, classes: data.classes.len(), views, worth })
 }
 
 /// What a user should know of a policy's data before anything runs: where they are not what the policy makes one expect.
-pub fn remarks(policy: &Policy, data: Facts, counts: &Counts) -> Vec<String> {
+pub fn remarks(resolved: &Resolved, data: Facts, counts: &Counts) -> Vec<String> {
     let mut remarks = data.warnings.to_vec();
-    for (view, pictures) in plan::views(policy).iter().zip(&counts.views) {
+    for (view, pictures) in resolved.views.iter().zip(&counts.views) {
         // Equally many of every group: a few less than asked for are rounding.
         if let Some(view) = view
             && let Some(limit) = view.limit.filter(|limit| 10 * pictures < 9 * limit)
@@ -228,7 +231,7 @@ pub fn remarks(policy: &Policy, data: Facts, counts: &Counts) -> Vec<String> {
             remarks.push(format!("{view}: the groups give {pictures} training pictures, not {limit}"));
         }
     }
-    remarks.extend(unknown(policy, data).into_iter().flatten().map(|(_, remark)| remark));
+    remarks.extend(unknown(resolved, data).into_iter().flatten().map(|(_, remark)| remark));
     remarks
 }
 
@@ -236,17 +239,17 @@ pub fn remarks(policy: &Policy, data: Facts, counts: &Counts) -> Vec<String> {
 type Remarked = Vec<(String, String)>;
 
 /// Of the attributes that rules compare, and of those that they balance by: of how many images the value is not known, and what comes of it.
-pub fn unknown(policy: &Policy, data: Facts) -> [Remarked; 2] {
+pub fn unknown(resolved: &Resolved, data: Facts) -> [Remarked; 2] {
     let lacking = |set: &[data::Record], name: &str| (set.iter().filter(|record| record.value(name).is_none()).count(), set.len());
-    let compared: BTreeSet<&str> = policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
+    let compared: BTreeSet<&str> = resolved.policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
     let test = compared.into_iter().filter_map(|name| {
         let remark = data::unknown(name, lacking(data.test, name), "test", "they are in no group")?;
         Some((name.to_owned(), remark))
     });
-    let balanced: BTreeSet<String> = plan::views(policy).into_iter().flatten().map(|view| view.attribute).collect();
+    let balanced: BTreeSet<&str> = resolved.views.iter().flatten().map(|view| view.attribute.as_str()).collect();
     let train = balanced.into_iter().filter_map(|name| {
-        let remark = data::unknown(&name, lacking(data.train, &name), "training", "the probe `debiased` leaves them out")?;
-        Some((name, remark))
+        let remark = data::unknown(name, lacking(data.train, name), "training", "the probe `debiased` leaves them out")?;
+        Some((name.to_owned(), remark))
     });
     [test.collect(), train.collect()]
 }
@@ -254,10 +257,11 @@ pub fn unknown(policy: &Policy, data: Facts) -> [Remarked; 2] {
 /// Runs every look until all findings are settled, and concludes.
 pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
     let clock = Instant::now();
-    let Settings { policy, model, .. } = settings;
-    let plan = plan::plan(policy, &counts(policy, data.facts())?, means)?;
+    let Settings { resolved, model, .. } = settings;
+    let policy = resolved.policy;
+    let plan = plan::plan(resolved, &counts(resolved, data.facts())?, means)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan, settings.cache.is_some()) });
-    let mut warnings = remarks(policy, data.facts(), &plan.counts);
+    let mut warnings = remarks(resolved, data.facts(), &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
     warnings.extend(settings.model.input.warnings());
     warnings.extend(waivers::of_weights(policy, &model.identity));
@@ -267,7 +271,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
         warnings.extend(reference.input.warnings().iter().map(|warning| format!("the reference {name}: {warning}")));
         warnings.extend(reference::resized_otherwise(reference, model));
     }
-    let task = Task::open(policy, data, model, settings.room)?;
+    let task = Task::open(resolved, data, model, settings.room)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
     let agreement = agree::check(model, &task.train)?;
@@ -280,9 +284,9 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     let bypass = model.bypass();
     warnings.extend(bypass.as_ref().map(Bypass::remark));
     warnings.extend(model.not_searched());
-    let mut docket = Docket::new(policy, bypass.as_ref().map(Bypass::reason));
+    let mut docket = Docket::new(resolved, bypass.as_ref().map(Bypass::reason));
     let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
-    let views = plan::views(policy);
+    let views = &resolved.views;
     'looks: for look in [1, 2] {
         let mut through = BTreeSet::new();
         for job in &plan.jobs {
@@ -297,7 +301,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                     Some(left) if needed > left.max(0.0) => Err(EngineError::Tune(TuneError::Stopped)),
                     _ => bench.fill(job, look, emit, &mut stages),
                 };
-                let name = stage_name(&views, job.tuning);
+                let name = stage_name(views, job.tuning);
                 match result {
                     Ok(()) => {}
                     Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
@@ -326,7 +330,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
                     return Err(failed.clone());
                 }
                 bench.measurement(&plan, rule, tuning).ok_or_else(|| {
-                    let unknown = || Missing::Failed(format!("{} was not measured", stage_name(&views, tuning)));
+                    let unknown = || Missing::Failed(format!("{} was not measured", stage_name(views, tuning)));
                     missing.get(&tuning).cloned().unwrap_or_else(unknown)
                 })
             };
@@ -355,7 +359,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
     );
     warnings.sort();
     let ran = bench.ran();
-    let spent = spent(policy, &plan, &stages);
+    let spent = spent(resolved, &plan, &stages);
     let report = Report {
         schema: SCHEMA,
         tool: tool(settings.compute),
@@ -363,12 +367,12 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             started: report::utc(settings.started),
             seconds: clock.elapsed().as_secs_f64(),
             threads: rayon::current_num_threads(),
-            stages,
+            stages: stages.into_iter().map(|(step, stage)| (step.name(views), stage)).collect(),
             cached: bench.cached(),
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),
         },
         model: ModelFacts { executor: Executor { agreement, ..ModelFacts::from(*model).executor }, ..(*model).into() },
-        policy: (*policy).into(),
+        policy: policy.into(),
         target: Some(TargetFacts {
             data: policy.file.target.data.to_string(),
             source: Some(policy.file.target.data.clone()),
@@ -382,7 +386,7 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
             jobs: ran
                 .into_iter()
                 .map(|(tuning, seeds)| JobFacts {
-                    stage: stage_name(&views, tuning),
+                    stage: stage_name(views, tuning),
                     arm: tuning.arm,
                     mode: tuning.mode,
                     seeds,
@@ -412,17 +416,17 @@ pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn
 /// Natural features of one rule, the largest effect first: which of many it is, is what such a rule asks. All else stays in the order of
 /// the policy.
 fn ranked(policy: &Policy, findings: Vec<Finding>) -> Vec<Finding> {
-    let folder = |finding: &Finding| match policy.rules.iter().find(|rule| rule.id == finding.rule).map(|rule| &rule.probe) {
-        Some(Probe::Natural(probe)) => Some((probe.features.clone(), finding.rule.rsplit_once('/').map(|(rule, _)| rule.to_owned()))),
+    let written = |finding: &Finding| match policy.rules.iter().find(|rule| rule.id == finding.rule).map(|rule| &rule.probe) {
+        Some(Probe::Natural(_)) => policy.written(&finding.rule),
         _ => None,
     };
     let effect = |f: &Finding| f.comparisons.iter().filter_map(|c| c.excess.as_ref()).map(|e| e.value).fold(f64::INFINITY, f64::min);
     let mut all: Vec<Finding> = Vec::with_capacity(findings.len());
     let mut rest = findings.into_iter().peekable();
     while let Some(first) = rest.next() {
-        let of = folder(&first);
+        let of = written(&first);
         let mut group = vec![first];
-        while let Some(next) = rest.next_if(|next| of.is_some() && folder(next) == of) {
+        while let Some(next) = rest.next_if(|next| of.is_some() && written(next) == of) {
             group.push(next);
         }
         let finite = |f: &Finding| if effect(f).is_finite() { effect(f) } else { f64::NEG_INFINITY };
@@ -464,16 +468,15 @@ pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError
 }
 
 /// Seconds that each finding's fine-tunes took; findings that share a job share its time.
-fn spent(policy: &Policy, plan: &Plan, stages: &BTreeMap<String, Stage>) -> BTreeMap<String, f64> {
-    let views = plan::views(policy);
+fn spent(resolved: &Resolved, plan: &Plan, stages: &BTreeMap<Step, Stage>) -> BTreeMap<String, f64> {
     let mut spent = BTreeMap::new();
     for job in &plan.jobs {
-        let served: Vec<_> = plan::pairs(policy).filter(|(rule, mode)| job.serves(policy, rule, *mode)).collect();
-        let features = if job.tuning.mode == Mode::FixedFeature { Some(features_name(job.tuning.arm)) } else { None };
-        let names = features.into_iter().chain([stage_name(&views, job.tuning)]);
-        let seconds: f64 = names.filter_map(|name| stages.get(&name)).map(|stage| stage.seconds).sum();
-        for (rule, mode) in &served {
-            *spent.entry(format!("{}@{mode}", rule.id)).or_insert(0.0) += seconds / served.len() as f64;
+        let served: Vec<_> = resolved.served_by(job.tuning).collect();
+        let features = (job.tuning.mode == Mode::FixedFeature).then_some(Step::Features(job.tuning.arm));
+        let steps = features.into_iter().chain([Step::FineTune(job.tuning)]);
+        let seconds: f64 = steps.filter_map(|step| stages.get(&step)).map(|stage| stage.seconds).sum();
+        for question in &served {
+            *spent.entry(question.id()).or_insert(0.0) += seconds / served.len() as f64;
         }
     }
     spent

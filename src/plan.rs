@@ -1,19 +1,23 @@
-//! What would run: pure arithmetic on a policy, counts of data and a speed, before any training.
+//! What would run: pure arithmetic on a policy, counts of data and a speed, before any training. `resolve` says what the policy asks for.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::data::{self, Rebalance};
+use crate::data;
 use crate::diag::{Class, Explain, count};
 use crate::gate::{Control, Rule};
-use crate::policy::{Looks, Policy};
+use crate::policy::Looks;
 use crate::probe::Arm;
 use crate::stats::power::{self, PowerInput};
-use crate::store::{Digest, Fingerprinter, bytes};
+use crate::store::bytes;
 use crate::transform::SHAM_DRAWS;
 use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
+
+mod resolve;
+
+pub use resolve::{FineTune, Question, Resolved, resolve};
 
 /// How much data a target task has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,7 +30,7 @@ pub struct Counts {
     pub test_clusters: usize,
     /// Classes.
     pub classes: usize,
-    /// Training pictures of each of [`views`], the whole first.
+    /// Training pictures of each of [`Resolved::views`], the whole first.
     pub views: Vec<usize>,
     /// By rule that does not rest on all test pictures: the independent test clusters that its comparison is worth.
     pub worth: BTreeMap<String, usize>,
@@ -95,7 +99,7 @@ pub struct Tuning {
     pub arm: Arm,
     /// What trains. A network from scratch trains fully, and one job serves the rules of both modes.
     pub mode: Mode,
-    /// What they see, as an index into [`views`].
+    /// What they see, as an index into [`Resolved::views`].
     pub view: usize,
 }
 
@@ -116,11 +120,6 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether a rule in a mode needs it.
-    pub fn serves(&self, policy: &Policy, rule: &Rule, mode: Mode) -> bool {
-        arms(rule, mode).into_iter().any(|arm| tuning(policy, rule, arm, mode) == self.tuning)
-    }
-
     /// Its seeds after a look (1 or 2).
     pub fn seeds_at(&self, look: usize) -> usize {
         if look == 1 { self.seeds.first } else { self.seeds.most }
@@ -170,120 +169,27 @@ pub struct Plan {
     pub disk: u64,
 }
 
-/// The seeds that rules of a mode ask for.
-pub fn looks(policy: &Policy, mode: Mode) -> Looks {
-    let seeds = &policy.file.seeds;
-    match mode {
-        Mode::FixedFeature => seeds.fixed_feature.unwrap_or(Looks { first: 3, most: 6 }),
-        Mode::FullNetwork => seeds.full_network.unwrap_or(Looks { first: 5, most: 10 }),
-    }
-}
-
-/// The seeds of an arm for rules of a mode. Heads are cheap and networks from scratch are not: these never take more
-/// seeds than full-network rules do, and are paired with the source's first ones.
-pub fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
-    let asked = looks(policy, mode);
-    let most = looks(policy, arm.trains(mode));
-    Looks { first: asked.first.min(most.first), most: asked.most.min(most.most) }
-}
-
-/// The seeds that fine-tunes are run with: the most that any rule which they serve asks for.
-pub fn asked(policy: &Policy, tuning: Tuning) -> Looks {
-    let Tuning { arm, mode: trained, view } = tuning;
-    let view = views(policy).into_iter().nth(view).flatten();
-    let serves = |rule: &Rule, mode: Mode| arms(rule, mode).contains(&arm) && arm.trains(mode) == trained && rule.probe.rebalance() == view;
-    let served = pairs(policy).filter(|(rule, mode)| serves(rule, *mode)).map(|(_, mode)| seeds(policy, arm, mode));
-    served.fold(Looks { first: 0, most: 0 }, |all, seeds| Looks { first: all.first.max(seeds.first), most: all.most.max(seeds.most) })
-}
-
-/// Every rule in each of its modes, in the order of the policy.
-pub fn pairs(policy: &Policy) -> impl Iterator<Item = (&Rule, Mode)> {
-    policy.rules.iter().flat_map(|rule| rule.modes.iter().map(move |mode| (rule, *mode)))
-}
-
-/// The training pictures that fine-tunes see: all of them (`None`), and one entry for each way in which a rule rebalances them.
-pub fn views(policy: &Policy) -> Vec<Option<Rebalance>> {
-    let mut views = vec![None];
-    for rebalance in policy.rules.iter().filter_map(|rule| rule.probe.rebalance()) {
-        if !views.contains(&Some(rebalance.clone())) {
-            views.push(Some(rebalance));
-        }
-    }
-    views
-}
-
-/// The fine-tunes of an arm that a rule needs in a mode.
-pub fn tuning(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Tuning {
-    let view = views(policy).iter().position(|view| *view == rule.probe.rebalance()).unwrap_or(0);
-    Tuning { arm, mode: arm.trains(mode), view }
-}
-
-/// Fingerprint of all in a policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the
-/// pictures lie is left out, because data move; so are limits, controls and what groups are made of the same predictions.
-pub fn terms(policy: &Policy, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
-    let file = &policy.file;
-    let trusted = file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
-    let mut feed = Fingerprinter::new("heirloom measurement", 1);
-    feed.field("task", &file.target);
-    feed.field("change", &rule.probe.change());
-    feed.field("training pictures", &rule.probe.rebalance());
-    feed.field("attribute", &rule.probe.compared().map(|compared| compared.attribute));
-    feed.field("recipe", &recipe(policy, arm, mode));
-    feed.field("seed", &file.seed);
-    feed.field("reference", &trusted);
-    feed.field("input", &file.input);
-    feed.finish()
-}
-
-/// The arms that a rule needs in a mode: the source, and one per control that is another network.
-pub fn arms(rule: &Rule, mode: Mode) -> Vec<Arm> {
-    let controls = rule.controls_for(mode);
-    let mut arms = vec![Arm::Source];
-    arms.extend(controls.iter().filter_map(|control| match control {
-        Control::Sham => None,
-        Control::Scratch => Some(Arm::Scratch),
-        Control::Reference => Some(Arm::Reference),
-    }));
-    arms
-}
-
-/// The recipe of an arm in a mode: a network from scratch trains fully in both.
-pub fn recipe(policy: &Policy, arm: Arm, mode: Mode) -> Option<&Recipe> {
-    let transfer = &policy.file.transfer;
-    match (arm, mode) {
-        (Arm::Scratch, _) => transfer.scratch.as_ref().or(transfer.full_network.as_ref()),
-        (_, Mode::FixedFeature) => transfer.fixed_feature.as_ref(),
-        (_, Mode::FullNetwork) => transfer.full_network.as_ref(),
-    }
-}
-
-/// What is judged, one finding for each rule and mode. `trains`: the network can be trained here. An error where the data and the seeds cannot
+/// What is judged, one finding for each question. `trains`: the network can be trained here. An error where the data and the seeds cannot
 /// settle a limit.
-pub fn findings(policy: &Policy, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
-    pairs(policy).map(|(rule, mode)| finding(policy, counts, rule, mode, trains)).collect()
+pub fn findings(resolved: &Resolved, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
+    resolved.questions.iter().map(|question| finding(resolved, counts, question, trains)).collect()
 }
 
 /// All limits that the data and the seeds cannot settle.
-pub fn unsettled(policy: &Policy, counts: &Counts) -> Vec<PlanError> {
+pub fn unsettled(resolved: &Resolved, counts: &Counts) -> Vec<PlanError> {
     // That the network trains is the harder case: all findings are looked at.
-    pairs(policy).filter_map(|(rule, mode)| finding(policy, counts, rule, mode, true).err()).collect()
+    resolved.questions.iter().filter_map(|question| finding(resolved, counts, question, true).err()).collect()
 }
 
-fn finding(policy: &Policy, counts: &Counts, rule: &Rule, mode: Mode, trains: bool) -> Result<PlannedFinding, PlanError> {
-    let total = pairs(policy).count();
-    let controls = rule.controls_for(mode);
+fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bool) -> Result<PlannedFinding, PlanError> {
+    let Question { rule, mode, ref controls, .. } = *question;
     // A control of fewer seeds is paired with the source's first ones; the control of most seeds is the one to reckon with.
-    let other = |control: &Control| match control {
-        Control::Sham => Arm::Source,
-        Control::Scratch => Arm::Scratch,
-        Control::Reference => Arm::Reference,
-    };
-    let paired = controls.iter().map(|control| seeds(policy, other(control), mode));
-    let seeds = paired.max_by_key(|seeds| (seeds.most, seeds.first)).unwrap_or(looks(policy, mode));
+    let paired = controls.iter().map(|control| resolved.paired(question, *control));
+    let seeds = paired.max_by_key(|seeds| (seeds.most, seeds.first)).unwrap_or(question.looks);
     let input = PowerInput {
         limit: rule.limit,
         confidence: rule.confidence,
-        findings: total,
+        findings: resolved.questions.len(),
         controls: controls.len(),
         first: seeds.first,
         most: seeds.most,
@@ -297,7 +203,7 @@ fn finding(policy: &Policy, counts: &Counts, rule: &Rule, mode: Mode, trains: bo
         },
     };
     // Networks differ among each other more than one does from itself; a limit is not refused for what is not known before the run.
-    let over_another = (!rule.controls_for(mode).contains(&Control::Sham)).then_some(power::SEED_SD_OVER_ANOTHER);
+    let over_another = (!controls.contains(&Control::Sham)).then_some(power::SEED_SD_OVER_ANOTHER);
     let smallest_limit = power::smallest_limit(&input);
     if rule.limit < smallest_limit {
         return Err(PlanError::Cap {
@@ -312,7 +218,7 @@ fn finding(policy: &Policy, counts: &Counts, rule: &Rule, mode: Mode, trains: bo
     Ok(PlannedFinding {
         rule: rule.id.clone(),
         mode,
-        controls,
+        controls: controls.clone(),
         limit: rule.limit,
         possible: mode == Mode::FixedFeature || trains,
         power: power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
@@ -321,26 +227,22 @@ fn finding(policy: &Policy, counts: &Counts, rule: &Rule, mode: Mode, trains: bo
 }
 
 /// Plans a certification.
-pub fn plan(policy: &Policy, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
+pub fn plan(resolved: &Resolved, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
     let speed = means.speed;
-    let findings = findings(policy, counts, speed.whole.is_some())?;
-    let mut jobs: Vec<Job> = Vec::new();
-    for (rule, mode) in pairs(policy) {
-        for arm in arms(rule, mode) {
-            let recipe = recipe(policy, arm, mode).ok_or_else(|| PlanError::Recipe { rule: rule.id.clone(), arm, mode })?;
-            let tuning = tuning(policy, rule, arm, mode);
-            if jobs.iter().all(|job| job.tuning != tuning) {
-                let cost = cost(policy, tuning, recipe, counts, speed);
-                let (once, each) = cost.unwrap_or_default();
-                jobs.push(Job { tuning, seeds: asked(policy, tuning), once, each, possible: cost.is_some() });
-            }
-        }
-    }
+    let findings = findings(resolved, counts, speed.whole.is_some())?;
+    let job = |fine_tune: &FineTune| {
+        let FineTune { tuning, seeds, .. } = *fine_tune;
+        let recipe = resolved.recipe(tuning).ok_or(PlanError::Recipe { arm: tuning.arm, mode: tuning.mode })?;
+        let cost = cost(resolved, tuning, recipe, counts, speed);
+        let (once, each) = cost.unwrap_or_default();
+        Ok(Job { tuning, seeds, once, each, possible: cost.is_some() })
+    };
+    let mut jobs: Vec<Job> = resolved.fine_tunes.iter().map(job).collect::<Result<_, PlanError>>()?;
     // The cheap ones first: what they settle is settled whatever happens to the others.
     jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
     let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
-    let [memory, disk] = memory(policy, &possible, counts, means)?;
+    let [memory, disk] = memory(resolved, &possible, counts, means)?;
     Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, memory, disk })
 }
 
@@ -350,32 +252,28 @@ const NUMBER: usize = 4;
 const PROGRAM: u64 = 64 << 20;
 
 /// Bytes that a run takes whatever the number of pictures: the program, weights, and the largest step of any fine-tune.
-fn fixed(policy: &Policy, footprint: &Footprint) -> u64 {
+fn fixed(resolved: &Resolved, footprint: &Footprint) -> u64 {
     /// Of one inference batch: an operator's input and output, a patch buffer, a shortcut that waits.
     const AT_ONCE: usize = 4;
     // One batch is computed while the next is made.
     let batch = |pictures: usize| 2 * pictures * footprint.picture * NUMBER;
     let evaluated = EVALUATION_BATCH * AT_ONCE * footprint.largest * NUMBER + batch(EVALUATION_BATCH);
-    let step = |(rule, mode): (&Rule, Mode)| {
-        let trained = arms(rule, mode).into_iter().filter(|arm| arm.trains(mode) == Mode::FullNetwork);
-        let recipes = trained.filter_map(|arm| recipe(policy, arm, arm.trains(mode)));
-        // Values and gradients; weights, their gradients and their moments.
-        let bytes = |r: &Recipe| (r.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER + batch(r.batch_size);
-        recipes.map(bytes).max().unwrap_or(0)
-    };
-    let largest = pairs(policy).map(step).max().unwrap_or(0).max(evaluated);
+    let whole = resolved.fine_tunes.iter().filter(|fine_tune| fine_tune.tuning.mode == Mode::FullNetwork);
+    // Values and gradients; weights, their gradients and their moments.
+    let step = |r: &Recipe| (r.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER + batch(r.batch_size);
+    let largest = whole.filter_map(|fine_tune| fine_tune.recipe).map(step).max().unwrap_or(0).max(evaluated);
     PROGRAM + (largest + footprint.weights * NUMBER) as u64
 }
 
 /// Bytes of memory that pictures and features may take: what `memory` has beside all else. Those that do not fit are kept on disk.
-pub fn room(policy: &Policy, footprint: &Footprint, memory: Option<u64>) -> u64 {
-    memory.map_or(u64::MAX, |memory| memory.saturating_sub(fixed(policy, footprint)))
+pub fn room(resolved: &Resolved, footprint: &Footprint, memory: Option<u64>) -> u64 {
+    memory.map_or(u64::MAX, |memory| memory.saturating_sub(fixed(resolved, footprint)))
 }
 
 /// Predicted bytes in memory and on disk at the peak, with the room given away in the order in which it is asked for.
-fn memory(policy: &Policy, jobs: &[Job], counts: &Counts, means: &Means) -> Result<[u64; 2], PlanError> {
+fn memory(resolved: &Resolved, jobs: &[Job], counts: &Counts, means: &Means) -> Result<[u64; 2], PlanError> {
     let footprint = &means.footprint;
-    let least = fixed(policy, footprint) + (counts.train + counts.test) as u64 * data::RECORD;
+    let least = fixed(resolved, footprint) + (counts.train + counts.test) as u64 * data::RECORD;
     if let Some(available) = means.memory.filter(|available| least > *available) {
         return Err(PlanError::Memory { needed: least, available });
     }
@@ -383,7 +281,7 @@ fn memory(policy: &Policy, jobs: &[Job], counts: &Counts, means: &Means) -> Resu
         let each = footprint.features * NUMBER;
         // Pictures that are rebalanced are some of those whose features are there.
         let train = if job.tuning.view == 0 { counts.train } else { 0 };
-        std::iter::once(train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(policy, job.tuning)))
+        std::iter::once(train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(resolved, job.tuning)))
     };
     let pictures = [counts.train, counts.test].map(|count| count * footprint.picture);
     let frozen = jobs.iter().filter(|job| job.tuning.mode == Mode::FixedFeature).flat_map(features);
@@ -400,20 +298,17 @@ fn memory(policy: &Policy, jobs: &[Job], counts: &Counts, means: &Means) -> Resu
 }
 
 /// Views of the test pictures under a trigger or sham that fine-tunes are shown.
-fn looks_at(policy: &Policy, tuned: Tuning) -> usize {
-    let rules: BTreeMap<&str, usize> = pairs(policy)
-        .filter(|(rule, mode)| arms(rule, *mode).into_iter().any(|arm| tuning(policy, rule, arm, *mode) == tuned))
-        .map(|(rule, mode)| {
-            let shams = if tuned.arm == Arm::Source && rule.controls_for(mode).contains(&Control::Sham) { SHAM_DRAWS } else { 0 };
-            (rule.id.as_str(), if rule.probe.change().is_some() { 1 + shams } else { 0 })
-        })
-        .collect();
-    rules.values().sum()
+fn looks_at(resolved: &Resolved, tuning: Tuning) -> usize {
+    let views = |rule: &Rule| {
+        let shams = resolved.measured_with(rule, |other| other == tuning)?;
+        rule.probe.change().map(|_| 1 + if shams { SHAM_DRAWS } else { 0 })
+    };
+    resolved.policy.rules.iter().filter_map(views).sum()
 }
 
 /// Seconds that a job costs once and for each seed, for all rules that share it; `None` where it cannot run.
-fn cost(policy: &Policy, tuning: Tuning, recipe: &Recipe, counts: &Counts, speed: Speed) -> Option<(f64, f64)> {
-    let evaluated = (counts.test * (1 + looks_at(policy, tuning))) as f64;
+fn cost(resolved: &Resolved, tuning: Tuning, recipe: &Recipe, counts: &Counts, speed: Speed) -> Option<(f64, f64)> {
+    let evaluated = (counts.test * (1 + looks_at(resolved, tuning))) as f64;
     let train = counts.views.get(tuning.view).copied().unwrap_or(counts.train) as f64;
     let trained = train * POOL_SHARE * recipe.epochs as f64;
     match tuning.mode {
@@ -473,10 +368,8 @@ pub enum PlanError {
         available: u64,
     },
     /// A mode without a recipe.
-    #[error("{rule}: the arm {arm:?} in mode {mode} has no recipe: add it under `transfer:`")]
+    #[error("the arm {} in mode {mode} has no recipe: add it under `transfer:`", arm.name())]
     Recipe {
-        /// The rule.
-        rule: String,
         /// The arm.
         arm: Arm,
         /// The mode.

@@ -135,8 +135,10 @@ pub struct Policy {
     pub digest: Digest,
     /// The rules that run: those of the file, a sweep or a folder of features taken apart into one for each.
     pub rules: Vec<Rule>,
-    /// Where each rule's limit was written, by rule id.
-    pub limits: BTreeMap<String, Origin>,
+    /// Which rule of the file each of `rules` was written as, by id.
+    pub written: BTreeMap<String, usize>,
+    /// Where each rule of the file has its limit.
+    pub limits: Vec<Origin>,
 }
 
 impl Policy {
@@ -148,7 +150,12 @@ impl Policy {
     /// Where a rule's limit was written; the start of the file for a rule that has none.
     pub fn limit_origin(&self, rule: &str) -> Origin {
         let start = || Origin { file: self.source.clone(), line: 1, column: 1 };
-        self.limits.get(rule).cloned().unwrap_or_else(start)
+        self.written(rule).and_then(|index| self.limits.get(index)).cloned().unwrap_or_else(start)
+    }
+
+    /// Which rule of the file a rule was written as: one of several that a sweep or a folder of features stands for, or itself.
+    pub fn written(&self, rule: &str) -> Option<usize> {
+        self.written.get(rule).copied()
     }
 
     /// Digest of the policy with the place of its pictures and the contents of the other files that it names: equal ones ask the same.
@@ -282,10 +289,10 @@ pub fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnostics: &mu
             ));
         }
     }
-    let limits = parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (rule.id.clone(), index)));
-    let limits = limits.map(|(id, index)| (id, limit(index))).collect();
+    let written = parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (rule.id.clone(), index))).collect();
+    let limits = (0..file.rules.len()).map(limit).collect();
     let rules = parts.into_iter().flatten().collect();
-    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, rules, limits };
+    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, rules, written, limits };
     let policy = match &options.data {
         Some(path) => policy.with_data(path.clone()),
         None => policy,

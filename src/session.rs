@@ -33,7 +33,7 @@ use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Setting
 use crate::exec::Compute;
 use crate::gate::CanaryOutcome;
 use crate::model::{Extractor, LoadOptions, Model, ModelError};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Resolved};
 use crate::policy::Policy;
 use crate::registry::{self, RegistryError};
 use crate::report::{self, Tool};
@@ -103,13 +103,14 @@ impl Session<'_> {
 
     /// What certifying a checkpoint by a policy would run. Trains nothing. What the user should know is told before a plan is refused.
     pub fn plan(&self, policy: &Policy, model: &Model, emit: &mut dyn FnMut(Event)) -> Result<Plan, SessionError> {
-        let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.room(policy, model)?)?;
+        let resolved = plan::resolve(policy);
+        let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.room(&resolved, model)?)?;
         emit(Event::Fact { topic: "executor", text: engine::executors(model, &data)? });
         let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
-        let counts = engine::counts(policy, data.facts())?;
+        let counts = engine::counts(&resolved, data.facts())?;
         let warnings = model.input.warnings().into_iter().chain(model.bypass().map(|bypass| bypass.remark())).chain(model.not_searched());
-        warnings.chain(engine::remarks(policy, data.facts(), &counts)).for_each(|warning| emit(Event::Warning(warning)));
-        Ok(plan::plan(policy, &counts, &means).map_err(EngineError::from)?)
+        warnings.chain(engine::remarks(&resolved, data.facts(), &counts)).for_each(|warning| emit(Event::Warning(warning)));
+        Ok(plan::plan(&resolved, &counts, &means).map_err(EngineError::from)?)
     }
 
     /// Whether this build tells the embedded planted source from the clean one on this machine, where frozen features are computed by `runtime`, or
@@ -143,20 +144,21 @@ impl Session<'_> {
         options: CertifyOptions,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SessionError> {
-        let room = self.room(policy, model)?;
+        let resolved = plan::resolve(policy);
+        let room = self.room(&resolved, model)?;
         let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&room))?;
         let (started, today) = now();
         let canary = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
         let measured = |anew| engine::means(model, &self.compute, self.memory, self.cache.as_ref(), anew);
         let mut means = measured(false)?;
         if let Some(most) = options.max_seconds
-            && plan::plan(policy, &engine::counts(policy, data.facts())?, &means).is_ok_and(|plan| plan.seconds[1] > most)
+            && plan::plan(&resolved, &engine::counts(&resolved, data.facts())?, &means).is_ok_and(|plan| plan.seconds[1] > most)
         {
             // What was measured while the machine was busy must not leave anything out.
             means = measured(true)?;
         }
         let settings = Settings {
-            policy,
+            resolved: &resolved,
             model,
             reference,
             today: &today,
@@ -174,9 +176,9 @@ impl Session<'_> {
     }
 
     /// What the memory leaves for images and features; what finds no room goes to disk, beside the cache where there is one.
-    fn room(&self, policy: &Policy, model: &Model) -> Result<Room, EngineError> {
+    fn room(&self, resolved: &Resolved, model: &Model) -> Result<Room, EngineError> {
         let folder: PathBuf = self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
-        Ok(Room::new(plan::room(policy, &engine::footprint(model)?, self.memory), folder))
+        Ok(Room::new(plan::room(resolved, &engine::footprint(model)?, self.memory), folder))
     }
 }
 

@@ -55,7 +55,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     })?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
-        Shape::Text => out.result(&render(&plan, &plan::views(policy), args.max_time, session.cache.is_some()))?,
+        Shape::Text => out.result(&render(&plan, &plan::resolve(policy).views, args.max_time, session.cache.is_some()))?,
     }
     Ok(0)
 }

@@ -9,7 +9,7 @@ use super::subject::Bench;
 use super::{EngineError, Event, Settings, Task, stage_name};
 use crate::exec::Weights;
 use crate::gate;
-use crate::plan::{self, Tuning};
+use crate::plan::Tuning;
 use crate::probe::{Arm, Measurement, Outcome};
 use crate::report::TaskAccuracy;
 use crate::stats::Interval;
@@ -29,13 +29,13 @@ pub(super) fn of(
     bench: &Bench,
     emit: &mut dyn FnMut(Event),
 ) -> Result<(Vec<TaskAccuracy>, Vec<String>), EngineError> {
-    let views = plan::views(settings.policy);
+    let views = &settings.resolved.views;
     let mut arms: Vec<(Tuning, TaskAccuracy)> = Vec::new();
     // Seeds of the head, by what it trains on: as many as the arms that it stands beside have.
     let mut seeds: BTreeMap<usize, usize> = BTreeMap::new();
     for (tuning, _) in bench.ran() {
         let Some(measured) = bench.any(tuning) else { continue };
-        arms.push((tuning, accuracy(stage_name(&views, tuning), Some(tuning.arm), measured)?));
+        arms.push((tuning, accuracy(stage_name(views, tuning), Some(tuning.arm), measured)?));
         let most = seeds.entry(tuning.view).or_insert(0);
         *most = (*most).max(measured.outcomes.len());
     }
@@ -78,7 +78,7 @@ pub(super) fn of(
             ));
         } else if !named.is_empty() {
             // The embedded tasks are small and easy on purpose: there it says more about them than about the model.
-            let advice = if settings.policy.file.target.data.is_embedded() {
+            let advice = if settings.resolved.policy.file.target.data.is_embedded() {
                 "the embedded task is that easy; before a release judge with images of your own (`target.data` in a policy, `--policy`)"
             } else {
                 "what the features add is not shown: check `input` and the feature layer with `heirloom inspect`, or take a harder target task"
@@ -95,9 +95,8 @@ pub(super) fn of(
 
 /// The recipe of the heads; where a policy has none, that of whole networks without what only images can be given.
 fn recipe(settings: &Settings) -> Option<Recipe> {
-    let policy = settings.policy;
-    let own = plan::recipe(policy, Arm::Source, Mode::FixedFeature).or_else(|| plan::recipe(policy, Arm::Source, Mode::FullNetwork));
-    own.cloned()
+    let transfer = &settings.resolved.policy.file.transfer;
+    transfer.fixed_feature.as_ref().or(transfer.full_network.as_ref()).cloned()
 }
 
 fn accuracy(what: String, arm: Option<Arm>, measured: &Measurement) -> Result<TaskAccuracy, EngineError> {
@@ -131,7 +130,7 @@ fn heads(
     view: usize,
     seeds: usize,
 ) -> Result<Measurement, EngineError> {
-    let policy = settings.policy;
+    let policy = settings.resolved.policy;
     let classes = task.classes.len();
     let graph = tune::head_graph(WIDTH, classes)?;
     let of_view = task.pools.get(view).ok_or(TuneError::Empty { pictures: 0 })?;

@@ -10,7 +10,7 @@ use crate::data;
 use crate::exec::Compute;
 use crate::gate::{CanaryOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
-use crate::plan::{Footprint, Means, Speed};
+use crate::plan::{self, Footprint, Means, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
 use crate::runtime::Runtime;
@@ -50,11 +50,12 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
     let (policy, _) =
         policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
     let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
+    let resolved = plan::resolve(&policy);
     let mut wrong = Vec::new();
     for (name, bytes, wanted) in [("planted", PLANTED, Verdict::Fail), ("clean", CLEAN, Verdict::Pass)] {
         let model = embedded(name, bytes, runtime)?;
         let settings = Settings {
-            policy: &policy,
+            resolved: &resolved,
             model: &model,
             reference: None,
             today: "1970-01-01",

@@ -51,7 +51,7 @@ impl Shared {
         let parts = vec![
             ("training view", views[0].to_string()),
             ("test view", views[1].to_string()),
-            ("policy seed", settings.policy.file.seed.to_string()),
+            ("policy seed", settings.resolved.policy.file.seed.to_string()),
             ("device", settings.compute.key()),
         ];
         Self { parts }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::docket::{self, Missing};
 use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule, Verdict};
 use crate::model::Bypass;
-use crate::plan;
+use crate::plan::{self, Question, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
 use crate::report::{CanaryStatus, Report, TargetFacts};
@@ -14,32 +14,36 @@ use crate::transform::PreparedTrigger;
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
 /// task or recipe, is `Error`.
 pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, today: &str, report_only: bool) -> Report {
-    let total = plan::pairs(policy).count();
+    let resolved = plan::resolve(policy);
     let void = report.model.bypass.as_ref().map(Bypass::reason);
     let (elsewhere, doubt) = match data(report, policy) {
         Data::Same => (None, None),
         Data::Doubtful(why) => (None, Some(why)),
         Data::Other(why) => (Some(why), None),
     };
-    let findings = plan::pairs(policy)
-        .map(|(rule, mode)| {
+    let findings = resolved
+        .questions
+        .iter()
+        .map(|question| {
+            let Question { rule, mode, .. } = *question;
+            let first = |tuning| resolved.fine_tune(tuning).map_or(0, |fine_tune| fine_tune.seeds.first);
             // The error was spent at the looks that were taken: a report of one look out of two stays at the first's share.
             let look = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode).map_or(1, |f| f.look);
             // An arm may have gone on for other rules: a first look is judged on its own seeds.
             let upto = |m: &Measurement| {
-                let tuning = plan::tuning(policy, rule, m.arm, mode);
-                let seeds = if look == 1 { plan::asked(policy, tuning).first } else { usize::MAX };
+                let seeds = question.tuning(m.arm).filter(|_| look == 1).map_or(usize::MAX, first);
                 Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() }
             };
             let of_rule = measurements.iter().filter(|m| m.rule == rule.id && m.mode == m.arm.trains(mode));
             let looked: Vec<Measurement> = of_rule.map(upto).collect();
             let other = other_change(report, policy, rule);
             let void = docket::void_for(rule, void.as_deref());
-            docket::finding(policy, rule, mode, &docket::terms(policy, mode, total, look), void, &|arm| {
+            docket::finding(policy, question, &docket::terms(&resolved, question, look), void, &|tuning| {
+                let Tuning { arm, mode: trains, .. } = tuning;
                 let found = looked.iter().find(|m| m.arm == arm);
-                let terms = plan::terms(policy, rule, arm, arm.trains(mode));
-                let first = plan::asked(policy, plan::tuning(policy, rule, arm, mode)).first;
-                let (name, finding) = (arm.name(), format!("{}@{mode}", rule.id));
+                let id = resolved.measurement_id(rule, arm, trains);
+                let first = first(tuning);
+                let (name, finding) = (arm.name(), question.id());
                 let anew = "certify the model with this policy";
                 // What kept the certification from it keeps this from it too.
                 let before = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode);
@@ -49,7 +53,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Skipped) => Err(Missing::Impossible(why)),
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
                     None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
-                    Some(m) if m.terms.as_ref() != Some(&terms) => Err(Missing::Failed(format!(
+                    Some(m) if m.terms.as_ref() != Some(&id) => Err(Missing::Failed(format!(
                         "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
                     ))),
                     Some(_) if other.is_some() => Err(Missing::Failed(format!("{finding}: {}: {anew}", other.clone().unwrap_or_default()))),
@@ -86,7 +90,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
         triggers: of_rules(&report.triggers, policy),
         findings: super::ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
-        notes: conclusion.notes.into_iter().chain(trace(report, policy, today)).collect(),
+        notes: conclusion.notes.into_iter().chain(trace(report, &resolved, today)).collect(),
         warnings: report.warnings.iter().cloned().chain(doubt).collect(),
         exit_code: i32::from(conclusion.exit.code()),
         report_only,
@@ -103,7 +107,8 @@ fn of_rules<T: Clone>(told: &BTreeMap<String, T>, policy: &Policy) -> BTreeMap<S
 
 /// That this is another judgement of old measurements, and which of these it leaves out: whoever drops a finding spends its share of the error
 /// on the others.
-fn trace(report: &Report, policy: &Policy, today: &str) -> Vec<String> {
+fn trace(report: &Report, resolved: &Resolved, today: &str) -> Vec<String> {
+    let policy = resolved.policy;
     let (before, after) = (&report.policy, &policy.file.name);
     let mut notes = vec![format!(
         "judged again on {today} by the policy {after} ({}); measured on {} for the policy {} ({})",
@@ -112,7 +117,7 @@ fn trace(report: &Report, policy: &Policy, today: &str) -> Vec<String> {
         before.name,
         before.digest.short()
     )];
-    let judged: Vec<String> = plan::pairs(policy).map(|(rule, mode)| format!("{}@{mode}", rule.id)).collect();
+    let judged: Vec<String> = resolved.questions.iter().map(Question::id).collect();
     let dropped: Vec<String> = report.findings.iter().map(Finding::id).filter(|id| !judged.contains(id)).collect();
     if !dropped.is_empty() {
         notes.push(format!("the report has findings that this policy does not judge: {}", dropped.join(", ")));

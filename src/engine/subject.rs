@@ -7,15 +7,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{EngineError, Event, Settings, Task, features_name, kept, stage_name};
-use crate::data::Rebalance;
+use super::{EngineError, Event, Settings, Step, Task, kept};
 use crate::exec::{self, Weights};
-use crate::gate::{Control, Rule};
+use crate::gate::Rule;
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::pixels::Frame;
-use crate::plan::{self, Job, Plan, Tuning};
-use crate::policy::Policy;
+use crate::plan::{Job, Plan, PlanError, Resolved, Tuning};
 use crate::probe::{Arm, Column, Measurement, Outcome};
 use crate::report::{Sheet, Stage};
 use crate::store::{Cache, Digest, LIMIT};
@@ -31,15 +29,9 @@ struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Whether fine-tunes (of a view, or any) are measured by it, and if so under which shams.
-    fn shams_for(&self, policy: &Policy, (arm, trained): (Arm, Mode), view: Option<usize>) -> Option<&[PreparedTrigger]> {
-        let serves = |mode: Mode| {
-            let tuning = plan::tuning(policy, self.rule, arm, mode);
-            plan::arms(self.rule, mode).contains(&arm) && tuning.mode == trained && view.is_none_or(|view| view == tuning.view)
-        };
-        let mut modes = self.rule.modes.iter().copied().filter(|mode| serves(*mode)).peekable();
-        modes.peek()?;
-        let wanted = arm == Arm::Source && modes.any(|mode| self.rule.controls_for(mode).contains(&Control::Sham));
+    /// Whether fine-tunes (those that `serves` holds of) are measured by it, and if so under which shams.
+    fn shams_for(&self, resolved: &Resolved, serves: impl Fn(Tuning) -> bool) -> Option<&[PreparedTrigger]> {
+        let wanted = resolved.measured_with(self.rule, serves)?;
         Some(if wanted { &self.shams } else { &[] })
     }
 
@@ -65,8 +57,6 @@ pub(super) struct Bench<'a> {
     frozen: BTreeMap<Arm, Frozen>,
     measured: BTreeMap<(String, Tuning), Measurement>,
     seeds: BTreeMap<Tuning, usize>,
-    /// What fine-tunes see, by index.
-    pictures: Vec<Option<Rebalance>>,
     cache: Option<(&'a Cache, kept::Shared)>,
     cached: usize,
     /// Pictures that went through a network so far.
@@ -76,11 +66,11 @@ pub(super) struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// `stop` is asked between steps: whether the user or the time limit ends the run.
     pub(super) fn new(settings: &'a Settings<'a>, task: &'a Task, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, EngineError> {
-        let policy = settings.policy;
+        let policy = settings.resolved.policy;
         let mut prepared = Vec::new();
         for rule in &policy.rules {
             let change = super::suits::change(policy, rule, [settings.model.input.height, settings.model.input.width])?;
-            let with_sham = rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham));
+            let with_sham = settings.resolved.measured_with(rule, |_| true) == Some(true);
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
             let shams = change.iter().flat_map(|trigger| (0..draws).map(|draw| trigger.sham(draw, policy.file.seed))).collect();
             let attribute = rule.probe.compared().and_then(|c| task.test_columns.iter().find(|column| column.name == c.attribute));
@@ -92,8 +82,7 @@ impl<'a> Bench<'a> {
         }
         let cache = settings.cache.map(|cache| (cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])));
         let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let pictures = plan::views(policy);
-        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, pictures, cache, cached: 0, seen: Rc::default() })
+        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
     }
 
     /// What a rule's probe measured on an arm, if all seeds of the first look are there.
@@ -129,11 +118,16 @@ impl<'a> Bench<'a> {
 
     /// The name of fine-tunes, for people.
     fn name(&self, tuning: Tuning) -> String {
-        stage_name(&self.pictures, tuning)
+        self.step_name(Step::FineTune(tuning))
+    }
+
+    fn step_name(&self, step: Step) -> String {
+        step.name(&self.settings.resolved.views)
     }
 
     fn tuned<'b>(&'b self, tuning: Tuning, recipe: &'b Recipe, model: &'b Model, seed: usize) -> kept::Tuned<'b> {
-        kept::Tuned { tuning, pictures: self.pictures.get(tuning.view).and_then(Option::as_ref), recipe, model, seed }
+        let pictures = self.settings.resolved.views.get(tuning.view).and_then(Option::as_ref);
+        kept::Tuned { tuning, pictures, recipe, model, seed }
     }
 
     fn model(&self, arm: Arm) -> Result<&'a Model, EngineError> {
@@ -152,9 +146,8 @@ impl<'a> Bench<'a> {
 
     /// How many fine-tunes a job lacks at a look, beside those that an earlier run kept.
     pub(super) fn missing(&self, job: &Job, look: usize) -> usize {
-        let Tuning { arm, mode, .. } = job.tuning;
         let done = self.seeds.get(&job.tuning).copied().unwrap_or(0);
-        let recipe = plan::recipe(self.settings.policy, arm, mode);
+        let recipe = self.settings.resolved.recipe(job.tuning);
         let kept = |seed: &usize| recipe.is_some_and(|recipe| self.kept(job.tuning, recipe, *seed).is_some());
         (done..job.seeds_at(look)).filter(|seed| !kept(seed)).count()
     }
@@ -173,7 +166,7 @@ impl<'a> Bench<'a> {
         job: &Job,
         look: usize,
         emit: &mut dyn FnMut(Event),
-        stages: &mut BTreeMap<String, Stage>,
+        stages: &mut BTreeMap<Step, Stage>,
     ) -> Result<(), EngineError> {
         let tuning = job.tuning;
         let Tuning { arm, mode, .. } = tuning;
@@ -182,14 +175,15 @@ impl<'a> Bench<'a> {
         if first >= seeds {
             return Ok(());
         }
-        let recipe = plan::recipe(self.settings.policy, arm, mode).ok_or(plan::PlanError::Recipe { rule: String::new(), arm, mode })?;
+        let recipe = self.settings.resolved.recipe(tuning).ok_or(PlanError::Recipe { arm, mode })?;
         let kept: BTreeMap<usize, Vec<(String, Outcome)>> =
             (first..seeds).filter_map(|seed| Some((seed, self.kept(tuning, recipe, seed)?))).collect();
         let missing: Vec<usize> = (first..seeds).filter(|seed| !kept.contains_key(seed)).collect();
         if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
-            let name = features_name(arm);
+            let step = Step::Features(arm);
+            let name = self.step_name(step);
             let seen = Rc::clone(&self.seen);
-            let frozen = timed(&name, &seen, emit, stages, |emit| self.extract(arm, emit))?;
+            let frozen = timed((step, name), &seen, emit, stages, |emit| self.extract(arm, emit))?;
             self.frozen.insert(arm, frozen);
         }
         let summary = match kept.len() {
@@ -199,7 +193,7 @@ impl<'a> Bench<'a> {
         };
         let done = Done { summary, kept: kept.len() };
         let seen = Rc::clone(&self.seen);
-        timed(&self.name(tuning), &seen, emit, stages, |emit| {
+        timed((Step::FineTune(tuning), self.name(tuning)), &seen, emit, stages, |emit| {
             for seed in first..seeds {
                 let outcomes = if let Some(outcomes) = kept.get(&seed) {
                     self.cached += 1;
@@ -222,8 +216,8 @@ impl<'a> Bench<'a> {
 
     /// The rules that measure fine-tunes, with their shams.
     fn measuring(&self, tuning: Tuning) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
-        let policy = self.settings.policy;
-        let of = move |p: &Prepared<'a>| p.shams_for(policy, (tuning.arm, tuning.mode), Some(tuning.view)).map(<[_]>::len);
+        let resolved = self.settings.resolved;
+        let of = move |p: &Prepared<'a>| p.shams_for(resolved, |other| other == tuning).map(<[_]>::len);
         self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
     }
 
@@ -253,10 +247,10 @@ impl<'a> Bench<'a> {
     }
 
     fn record(&mut self, rule: &str, tuning: Tuning, outcome: Outcome) {
-        let (task, policy) = (self.task, self.settings.policy);
+        let (task, resolved) = (self.task, self.settings.resolved);
         let prepared = self.prepared.iter().find(|prepared| prepared.rule.id == rule);
         let attribute = prepared.and_then(|prepared| prepared.attribute);
-        let terms = || prepared.map(|prepared| plan::terms(policy, prepared.rule, tuning.arm, tuning.mode));
+        let id = || prepared.map(|prepared| resolved.measurement_id(prepared.rule, tuning.arm, tuning.mode));
         let entry = self.measured.entry((rule.to_owned(), tuning)).or_insert_with(|| Measurement {
             rule: rule.to_owned(),
             arm: tuning.arm,
@@ -266,7 +260,7 @@ impl<'a> Bench<'a> {
             labels: task.test_labels.clone(),
             clusters: task.test_clusters.clone(),
             attribute: attribute.cloned(),
-            terms: terms(),
+            terms: id(),
             outcomes: Vec::new(),
         });
         entry.outcomes.push(outcome);
@@ -282,7 +276,7 @@ impl<'a> Bench<'a> {
         emit: &mut dyn FnMut(Event),
     ) -> Result<Vec<(String, Outcome)>, EngineError> {
         let Tuning { arm, mode, view } = tuning;
-        let policy = self.settings.policy;
+        let policy = self.settings.resolved.policy;
         let of_view = self.task.pools.get(view).ok_or(TuneError::Empty { pictures: 0 })?;
         let pool = tune::pool(of_view, &self.task.train_clusters, policy.file.seed, seed as u64);
         let per_seed = (pool.len() * recipe.epochs) as u64;
@@ -420,17 +414,17 @@ struct Done {
 
 /// Runs a stage, announces its end with what it says of itself, and notes what it cost; `seen` counts pictures meanwhile.
 fn timed<T>(
-    name: &str,
+    (step, name): (Step, String),
     seen: &Rc<Cell<u64>>,
     emit: &mut dyn FnMut(Event),
-    stages: &mut BTreeMap<String, Stage>,
+    stages: &mut BTreeMap<Step, Stage>,
     work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<(T, Done), EngineError>,
 ) -> Result<T, EngineError> {
     let seen = Rc::clone(seen);
     let (clock, before) = (Instant::now(), seen.get());
     let (result, done) = work(emit)?;
     let seconds = clock.elapsed().as_secs_f64();
-    let stage = stages.entry(name.to_owned()).or_default();
+    let stage = stages.entry(step).or_default();
     stage.seconds += seconds;
     stage.pictures += seen.get() - before;
     stage.rate = stage.pictures as f64 / stage.seconds.max(f64::MIN_POSITIVE);
@@ -440,7 +434,7 @@ fn timed<T>(
         summary if summary.is_empty() && seconds >= 1.0 => format!("{:.0} pictures a second", (seen.get() - before) as f64 / seconds),
         summary => summary,
     };
-    emit(Event::StageEnd { stage: name.to_owned(), summary, seconds });
+    emit(Event::StageEnd { stage: name, summary, seconds });
     Ok(result)
 }
 

@@ -8,9 +8,23 @@ use crate::{data, diag};
 /// What is to be said of a plan's time where there is a cache.
 pub const KEPT: &str = "less where the cache keeps fine-tunes or features of earlier runs";
 
-/// The name of what is done once for an arm's frozen backbone.
-pub(super) fn features_name(arm: Arm) -> String {
-    format!("{} features", arm.name())
+/// What a run spends its time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// The features of an arm's frozen backbone, once.
+    Features(Arm),
+    /// Fine-tunes.
+    FineTune(Tuning),
+}
+
+impl Step {
+    /// Its name, for people; `views` are those of [`crate::plan::Resolved`].
+    pub(super) fn name(self, views: &[Option<data::Rebalance>]) -> String {
+        match self {
+            Self::Features(arm) => format!("{} features", arm.name()),
+            Self::FineTune(tuning) => stage_name(views, tuning),
+        }
+    }
 }
 
 /// A plan in one line. What `cache` keeps is known job by job, when each begins.
@@ -49,7 +63,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// The name of fine-tunes, for people; `views` are those of [`crate::plan::views`].
+/// The name of fine-tunes, for people; `views` are those of [`crate::plan::Resolved`].
 pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
     let what = match (tuning.arm, tuning.mode) {
         (Arm::Scratch, _) => "from scratch".into(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{pairs, terms};
+use super::resolve;
 use crate::policy::{Options, Policy, parse};
 use crate::probe::Arm;
 use crate::store::golden;
@@ -17,6 +17,7 @@ fn policy(text: &str) -> Policy {
 #[test]
 fn measurements_are_called_as_the_script_calls_them() {
     let policy = policy(POLICY);
+    let resolved = resolve(&policy);
     let mut asked = 0;
     for rule in &policy.rules {
         for mode in [Mode::FixedFeature, Mode::FullNetwork] {
@@ -24,7 +25,7 @@ fn measurements_are_called_as_the_script_calls_them() {
                 let name = format!("{}@{mode}/{}", rule.id, arm.name());
                 let expected = golden(&name);
                 if expected.len() == 64 {
-                    assert_eq!(terms(&policy, rule, arm, mode).digits(), expected, "{name}");
+                    assert_eq!(resolved.measurement_id(rule, arm, mode).digits(), expected, "{name}");
                     asked += 1;
                 }
             }
@@ -37,7 +38,8 @@ fn measurements_are_called_as_the_script_calls_them() {
 fn whatever_changes_a_measurement_changes_its_name_and_nothing_else_does() {
     let of = |text: &str| {
         let policy = policy(text);
-        pairs(&policy).map(|(rule, mode)| terms(&policy, rule, Arm::Source, mode)).collect::<Vec<_>>()
+        let resolved = resolve(&policy);
+        resolved.questions.iter().map(|asked| resolved.measurement_id(asked.rule, Arm::Source, asked.mode)).collect::<Vec<_>>()
     };
     let names = of(POLICY);
     for (old, new) in [

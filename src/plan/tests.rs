@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::policy::{Options, parse};
+use crate::policy::{Options, Policy, parse};
 
 fn counts() -> Counts {
     Counts { train: 1000, test: 500, test_clusters: 500, classes: 5, views: vec![1000], worth: BTreeMap::new() }
@@ -29,7 +29,7 @@ fn rule(id: &str, modes: &str, controls: &str) -> String {
 #[test]
 fn one_network_from_scratch_serves_both_modes_and_is_paid_for() {
     let policy = policy(&(rule("a", "fixed_feature, full_network", "sham, scratch") + &rule("b", "fixed_feature", "scratch")));
-    let plan = plan(&policy, &counts(), &means(None)).unwrap();
+    let plan = plan(&resolve(&policy), &counts(), &means(None)).unwrap();
     let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.tuning.arm, job.tuning.mode, job.seeds.first, job.seeds.most)).collect();
     // The cheapest first; no more seeds from scratch than full-network rules ask for.
     let wanted =
@@ -44,18 +44,18 @@ fn one_network_from_scratch_serves_both_modes_and_is_paid_for() {
 
 #[test]
 fn a_rule_of_fixed_features_alone_needs_no_full_training() {
-    let plan = plan(&policy(&rule("a", "fixed_feature", "sham")), &counts(), &means(None)).unwrap();
+    let plan = plan(&resolve(&policy(&rule("a", "fixed_feature", "sham"))), &counts(), &means(None)).unwrap();
     assert_eq!(plan.jobs.len(), 1);
 }
 
 #[test]
 fn what_the_memory_does_not_hold_is_refused_before_anything_runs() {
     let policy = policy(&rule("a", "full_network", "sham"));
-    let least = fixed(&policy, &means(None).footprint) + 1500 * data::RECORD;
+    let least = fixed(&resolve(&policy), &means(None).footprint) + 1500 * data::RECORD;
     // 100 pictures of 500,000 values and their gradients, at least.
     assert!(least > 400_000_000, "{least}");
-    assert!(plan(&policy, &counts(), &means(Some(least))).is_ok());
-    let refused = plan(&policy, &counts(), &means(Some(least - 1))).unwrap_err().to_string();
+    assert!(plan(&resolve(&policy), &counts(), &means(Some(least))).is_ok());
+    let refused = plan(&resolve(&policy), &counts(), &means(Some(least - 1))).unwrap_err().to_string();
     assert!(refused.contains("batch_size"), "{refused}");
 }
 
@@ -63,35 +63,35 @@ fn what_the_memory_does_not_hold_is_refused_before_anything_runs() {
 fn pictures_and_features_without_room_go_to_disk() {
     let policy = policy(&rule("a", "fixed_feature", "sham"));
     let counts = Counts { train: 200_000, ..counts() };
-    let all = plan(&policy, &counts, &means(None)).unwrap();
+    let all = plan(&resolve(&policy), &counts, &means(None)).unwrap();
     assert_eq!(all.disk, 0);
-    let enough = plan(&policy, &counts, &means(Some(all.memory))).unwrap();
+    let enough = plan(&resolve(&policy), &counts, &means(Some(all.memory))).unwrap();
     assert_eq!((enough.memory, enough.disk), (all.memory, 0));
     let small = 512 << 20;
-    let little = plan(&policy, &counts, &means(Some(small))).unwrap();
+    let little = plan(&resolve(&policy), &counts, &means(Some(small))).unwrap();
     assert!(little.memory <= small && little.memory + little.disk == all.memory, "{little:?}");
     // The pictures that train; their features and all else still fit.
     assert_eq!(little.disk, 200_000 * 3072);
     // What certify is given is what the plan reckons with.
     let records = (counts.train + counts.test) as u64 * data::RECORD;
     let fixed = all.memory - records - (200_500 * 3072 + (200_000 + 500 * (2 + SHAM_DRAWS as u64)) * 256);
-    assert_eq!(room(&policy, &means(None).footprint, Some(small)), small - fixed);
+    assert_eq!(room(&resolve(&policy), &means(None).footprint, Some(small)), small - fixed);
 }
 
 #[test]
 fn what_would_do_is_named_and_does() {
     let policy = policy(&rule("a", "fixed_feature", "sham"));
-    let refused = plan(&policy, &counts(), &means(Some(1 << 20))).unwrap_err().to_string();
+    let refused = plan(&resolve(&policy), &counts(), &means(Some(1 << 20))).unwrap_err().to_string();
     let named = refused.split("--memory ").nth(1).unwrap().trim_end_matches(')');
     let mib: u64 = named.trim_end_matches("MiB").parse().unwrap();
-    assert!(plan(&policy, &counts(), &means(Some(mib << 20))).is_ok(), "{refused}");
+    assert!(plan(&resolve(&policy), &counts(), &means(Some(mib << 20))).is_ok(), "{refused}");
 }
 
 #[test]
 fn limits_that_cannot_be_shown_are_refused() {
     let few = Counts { test: 20, test_clusters: 20, ..counts() };
     let strict = policy(&rule("a", "fixed_feature", "sham").replace("0.5", "0.01"));
-    let refused = |counts: &Counts| match plan(&strict, counts, &means(None)) {
+    let refused = |counts: &Counts| match plan(&resolve(&strict), counts, &means(None)) {
         Err(error @ PlanError::Cap { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };

@@ -54,8 +54,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     }
     for rule in policy.rules.iter().filter(|rule| matches!(rule.probe, Probe::Natural(_))) {
         if let Some(reason) = rule.probe.change().and_then(|trigger| unusable(policy, trigger)) {
-            let index = policy.file.rules.iter().position(|written| rule.id.starts_with(&format!("{}/", written.id)));
-            let pointer = format!("/rules/{}/probe/natural/features", index.unwrap_or_default());
+            let pointer = format!("/rules/{}/probe/natural/features", policy.written(&rule.id).unwrap_or_default());
             let span = tree.find(&pointer).map_or(0..0, Node::value_span);
             unread.push(
                 Diagnostic::error("policy::unusable-file", span, reason).hint("features are pictures with transparency, or with a mask"),

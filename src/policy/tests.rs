@@ -93,7 +93,7 @@ fn embedded_policy_parses() {
     let policy = embedded().unwrap();
     assert_eq!(policy.source, "<embedded>/quick.yaml");
     let written = include_str!("../../policies/quick.yaml").lines().position(|line| line.trim_start().starts_with("limit: 0.15"));
-    assert_eq!(Some(policy.limits["backdoor/square"].line), written.map(|index| index + 1));
+    assert_eq!(Some(policy.limit_origin("backdoor/square").line), written.map(|index| index + 1));
 }
 
 fn read(text: &str) -> super::PolicyFile {
@@ -286,8 +286,19 @@ fn carriage_returns_and_a_byte_order_mark_keep_places() {
 #[test]
 fn limits_know_their_lines() {
     let policy = parse(VALID, "mine.yaml", Path::new("."), &options()).unwrap().0;
-    assert_eq!(policy.limits["backdoor/square"].to_string(), "mine.yaml:18");
-    assert_eq!(policy.limits["backdoor/square"].column, 12);
+    assert_eq!(policy.limit_origin("backdoor/square").to_string(), "mine.yaml:18");
+    assert_eq!(policy.limit_origin("backdoor/square").column, 12);
+}
+
+#[test]
+fn a_rule_whose_name_begins_with_that_of_another_is_not_taken_for_a_part_of_it() {
+    let first = "  - { id: backdoor, probe: { backdoor: { trigger: { patch: { size: 0.25 } } } }, modes: [fixed_feature], limit: 0.2 }\n";
+    let swept = "  - { id: noise, probe: { backdoor: { trigger: { patch: { size: 0.25 } }, sweep: { size: [0.1, 0.2] } } }, limit: 0.3 }\n";
+    let text = with("  - id: backdoor/square\n", &format!("{first}  - id: backdoor/square\n")) + swept;
+    let policy = parse(&text, "mine.yaml", Path::new("."), &options()).unwrap().0;
+    let written: Vec<(&str, Option<usize>)> = policy.rules.iter().map(|rule| (rule.id.as_str(), policy.written(&rule.id))).collect();
+    assert_eq!(written, [("backdoor", Some(0)), ("backdoor/square", Some(1)), ("noise/size=0.1", Some(2)), ("noise/size=0.2", Some(2))]);
+    assert_eq!(policy.limit_origin("noise/size=0.2").line, 20);
 }
 
 #[test]

@@ -81,8 +81,9 @@ impl Ahead {
     /// Why a policy's data cannot settle one of its limits, if they cannot. Data that cannot be used settle nothing, and that is said elsewhere.
     pub fn unsettled(&mut self, policy: &Policy) -> Option<PlanError> {
         let index = self.index(policy)?;
-        let counts = engine::counts(policy, index.as_ref().as_ref().ok()?.facts()).ok()?;
-        plan::unsettled(policy, &counts).into_iter().next()
+        let resolved = plan::resolve(policy);
+        let counts = engine::counts(&resolved, index.as_ref().as_ref().ok()?.facts()).ok()?;
+        plan::unsettled(&resolved, &counts).into_iter().next()
     }
 
     /// The data of a policy; nothing where there are too many to look at.
@@ -138,7 +139,8 @@ fn of_reference(policy: &Policy, tree: &Node) -> Option<Diagnostic> {
 fn of_facts(policy: &Policy, tree: &Node, facts: Facts) -> Vec<Diagnostic> {
     let target = tree.place_of_field("/target");
     let refused = |place: Range<usize>, message: String| Diagnostic::error("policy::data", place, message);
-    let counts = match engine::counts(policy, facts) {
+    let resolved = plan::resolve(policy);
+    let counts = match engine::counts(&resolved, facts) {
         Ok(counts) => counts,
         Err(error) => {
             let (rule, message, hint) = match &error {
@@ -150,7 +152,7 @@ fn of_facts(policy: &Policy, tree: &Node, facts: Facts) -> Vec<Diagnostic> {
             return vec![advised(refused(place, message), hint)];
         }
     };
-    let unsettled = plan::unsettled(policy, &counts);
+    let unsettled = plan::unsettled(&resolved, &counts);
     if !unsettled.is_empty() {
         let place = |error: &PlanError| match error {
             PlanError::Cap { rule, .. } => of_rule(policy, tree, rule, "limit"),
@@ -158,7 +160,7 @@ fn of_facts(policy: &Policy, tree: &Node, facts: Facts) -> Vec<Diagnostic> {
         };
         return unsettled.iter().map(|error| refused(place(error), error.to_string())).collect();
     }
-    let [compared, balanced] = engine::unknown(policy, facts);
+    let [compared, balanced] = engine::unknown(&resolved, facts);
     let compares = |rule: &Rule, name: &str| rule.probe.compared().is_some_and(|compared| compared.attribute == name);
     let balances = |rule: &Rule, name: &str| rule.probe.rebalance().is_some_and(|balanced| balanced.attribute == name);
     let compared = compared.into_iter().map(|(name, remark)| (attribute(policy, tree, |rule| compares(rule, &name)), remark));
@@ -169,9 +171,7 @@ fn of_facts(policy: &Policy, tree: &Node, facts: Facts) -> Vec<Diagnostic> {
 
 /// Where a rule has a field; one of several that a rule of the file stands for has its place.
 fn of_rule(policy: &Policy, tree: &Node, id: &str, field: &str) -> Range<usize> {
-    let of = |rule: &Rule| id.strip_prefix(rule.id.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let nth = policy.file.rules.iter().position(of);
-    tree.place_of_value(&nth.map_or_else(|| "/rules".to_owned(), |nth| format!("/rules/{nth}/{field}")))
+    tree.place_of_value(&policy.written(id).map_or_else(|| "/rules".to_owned(), |nth| format!("/rules/{nth}/{field}")))
 }
 
 /// Where the first of some rules names its attribute.

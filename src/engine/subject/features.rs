@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::{Bench, Done, Frozen, MOST_KEPT, Prepared};
 use crate::diag;
-use crate::engine::{EngineError, Event, features_name, kept};
+use crate::engine::{EngineError, Event, Step, kept};
 use crate::exec::{self, Weights};
 use crate::model::Model;
 use crate::pixels::Frame;
@@ -19,8 +19,9 @@ use crate::tune::{Features, Mode, Raw, Standard, TuneError};
 impl<'a> Bench<'a> {
     /// The rules that measure an arm's heads, whatever pictures these train on, with their shams.
     fn measuring_heads(&self, arm: Arm) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
-        let policy = self.settings.policy;
-        let of = move |p: &Prepared<'a>| p.shams_for(policy, (arm, Mode::FixedFeature), None).map(<[_]>::len);
+        let resolved = self.settings.resolved;
+        let heads = move |tuning: Tuning| tuning.arm == arm && tuning.mode == Mode::FixedFeature;
+        let of = move |p: &Prepared<'a>| p.shams_for(resolved, heads).map(<[_]>::len);
         self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
     }
 
@@ -68,7 +69,7 @@ impl<'a> Bench<'a> {
         };
         let views = self.views(arm);
         let total = self.task.train.len() + self.task.test.len() * (views.len() - 1);
-        emit(Event::StageStart { stage: features_name(arm), total: Some(total as u64), unit: "pictures" });
+        emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(total as u64), unit: "pictures" });
         let (cache, too_large) = match self.features_cache(arm) {
             Ok(cache) => (cache, None),
             Err(bytes) => (None, Some(bytes)),
