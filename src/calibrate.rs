@@ -29,17 +29,15 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use analysis::{
-    Agreement, Alarms, Faint, Kind, Named, Operating, Others, Over, Pick, Rate, Results, Side, Slice, items, modes, picks, results,
-};
+use analysis::results;
 pub use markdown::{brief, render};
-pub use record::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, schema};
+pub(crate) use record::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord};
 pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, fits, load, parse, usable};
 
 /// Name of the file that holds everything, once all is through.
-pub const FILE: &str = "calibration.json";
+pub(crate) const FILE: &str = "calibration.json";
 /// Name of the file that holds the sources that are through, until all are.
-pub const PARTIAL: &str = "calibration.partial.json";
+pub(crate) const PARTIAL: &str = "calibration.partial.json";
 /// What is written beside [`FILE`] at the end: tables, curves and scores.
 const SHOWN: [&str; 3] = ["calibration.md", "roc.svg", "scores.svg"];
 /// Folder of the sources that are trained, inside the output folder.
@@ -59,12 +57,12 @@ pub struct Job<'a> {
     pub output: &'a Path,
 }
 
-/// Marks a folder as that of a calibration that has begun: see [`campaign::begin`].
+/// Marks a folder as that of a calibration that has begun: see `campaign::begin`.
 pub fn begin(folder: &Path) -> Result<(), CampaignError> {
     campaign::begin::<Calibration>(folder, &SHOWN)
 }
 
-/// Certifies every source and writes what is found: [`PARTIAL`] after each; tables, plots and [`FILE`] at the end. Call [`begin`] first.
+/// Certifies every source and writes what is found: `PARTIAL` after each; tables, plots and `FILE` at the end. Call [`begin`] first.
 ///
 /// A source whose model and policy have the digests of one that is there already is not certified again. Gives the calibration and the files.
 pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {

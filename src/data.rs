@@ -10,7 +10,7 @@ mod attributes;
 mod cells;
 mod cifar;
 mod dataset;
-pub mod decode;
+pub(crate) mod decode;
 mod embedded;
 mod error;
 mod fitted;
@@ -31,11 +31,11 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use dataset::{Broken, Dataset};
+pub(crate) use dataset::{Broken, Dataset};
 use dataset::{Checked, Shown};
 pub use error::DataError;
-pub use fitted::{Fit, Fitted};
-pub use index::{Facts, Index, index};
+pub(crate) use fitted::{Fit, Fitted};
+pub(crate) use index::{Facts, Index, index};
 use source::{Entry, Source, Want};
 pub use spec::{DataSpec, Orientation};
 
@@ -43,7 +43,7 @@ use crate::diag;
 use crate::store::{Heap, Room, fingerprint};
 
 /// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
-pub const RECORD: u64 = 1024;
+pub(crate) const RECORD: u64 = 1024;
 
 /// One half of a target task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub enum Split {
 
 /// What is known of one picture before it is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Stable identifier within the set: a path, `file.parquet:row`, or `shard.tar:key`.
     pub id: String,
     /// Index into [`Dataset::classes`].
@@ -71,7 +71,7 @@ pub struct Record {
 
 impl Record {
     /// The value in a column, where it is known. What stands for a missing value (empty, NaN, None, NA, N/A, null) is none.
-    pub fn value(&self, column: &str) -> Option<&str> {
+    pub(crate) fn value(&self, column: &str) -> Option<&str> {
         self.attributes.get(column).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
@@ -144,7 +144,7 @@ pub struct Rebalance {
 
 impl TargetData {
     /// What is known beside the pixels.
-    pub fn facts(&self) -> Facts<'_> {
+    pub(crate) fn facts(&self) -> Facts<'_> {
         Facts {
             classes: &self.classes,
             train: self.train.records(),
@@ -158,7 +158,7 @@ impl TargetData {
 
 impl Rebalance {
     /// The pictures of a training view that are used, in ascending order.
-    pub fn of(&self, train: &[Record], classes: &[String], seed: u64) -> Result<Vec<usize>, DataError> {
+    pub(crate) fn of(&self, train: &[Record], classes: &[String], seed: u64) -> Result<Vec<usize>, DataError> {
         view::rebalanced(train, classes, self, seed)
     }
 }
@@ -193,16 +193,16 @@ pub struct TargetData {
 /// Opens a target task: applies its views and decodes every picture of them once, so that broken ones are known now.
 ///
 /// `base` is the folder of the policy; `seed` is the policy's, every draw has a purpose of its own.
-pub fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
+pub(crate) fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
     open_within(target, base, seed, &Room::boundless())
 }
 
 /// [`open`] in bounded memory.
-pub fn open_within(target: &Target, base: &Path, seed: u64, room: &Room) -> Result<TargetData, DataError> {
+pub(crate) fn open_within(target: &Target, base: &Path, seed: u64, room: &Room) -> Result<TargetData, DataError> {
     checked(target, base, seed, room, None).map_err(|error| error.about(&target.data))
 }
 
-/// [`open`] in bounded memory, for a network: what is decoded is kept at the network's size, and only so.
+/// `open` in bounded memory, for a network: what is decoded is kept at the network's size, and only so.
 pub fn open_fitted(target: &Target, base: &Path, seed: u64, fit: &Fit) -> Result<TargetData, DataError> {
     checked(target, base, seed, fit.room, Some(fit)).map_err(|error| error.about(&target.data))
 }
@@ -333,7 +333,7 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
 }
 
 /// That the value of a column is not known of some images, of how many, and what comes of it.
-pub fn unknown(column: &str, (some, all): (usize, usize), which: &str, so: &str) -> Option<String> {
+pub(crate) fn unknown(column: &str, (some, all): (usize, usize), which: &str, so: &str) -> Option<String> {
     (some > 0).then(|| format!("`{column}` is not known of {some} of {all} {which} images: {so}"))
 }
 

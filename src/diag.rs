@@ -32,7 +32,7 @@ impl std::fmt::Display for Origin {
 impl Origin {
     /// The place of a byte offset in `text`; an offset outside it, or inside a character, counts as the nearest
     /// place before it.
-    pub fn of(file: &str, text: &str, offset: usize) -> Self {
+    pub(crate) fn of(file: &str, text: &str, offset: usize) -> Self {
         let text = line_feeds(text);
         let before = text.get(..floor(&text, offset)).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -73,25 +73,25 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// A mistake without label or hint.
-    pub fn error(code: impl Into<Cow<'static, str>>, span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn error(code: impl Into<Cow<'static, str>>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { level: Level::Error, code: code.into(), message: message.into(), span, label: String::new(), hint: None }
     }
 
     /// A remark without label or hint.
-    pub fn warning(code: impl Into<Cow<'static, str>>, span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(code: impl Into<Cow<'static, str>>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { level: Level::Warning, ..Self::error(code, span, message) }
     }
 
     /// The same with words under the marked span.
     #[must_use]
-    pub fn label(mut self, label: impl Into<String>) -> Self {
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
     /// The same with advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -179,12 +179,12 @@ pub fn count<N: std::fmt::Display + PartialEq + From<u8> + Copy>(n: N, one: &str
 }
 
 /// The word that goes with a number of things: `is` or `are`, `does` or `do`.
-pub fn agree<'a, N: PartialEq + From<u8>>(n: &N, one: &'a str, many: &'a str) -> &'a str {
+pub(crate) fn agree<'a, N: PartialEq + From<u8>>(n: &N, one: &'a str, many: &'a str) -> &'a str {
     if *n == N::from(1) { one } else { many }
 }
 
 /// The text with line feeds in the place of carriage returns that end a line alone: YAML counts such lines too. Every byte keeps its place.
-pub fn line_feeds(text: &str) -> Cow<'_, str> {
+pub(crate) fn line_feeds(text: &str) -> Cow<'_, str> {
     let ends_line = |at: usize| text.as_bytes().get(at + 1) != Some(&b'\n');
     if !text.match_indices('\r').any(|(at, _)| ends_line(at)) {
         return Cow::Borrowed(text);

@@ -39,13 +39,13 @@ use crate::tune::{Mode, Pictures, TuneError};
 
 use docket::{Docket, Missing};
 
-pub use canary::check as check_canary;
+pub(crate) use canary::check as check_canary;
 pub use error::EngineError;
-pub use means::{footprint, means};
-pub use reference::{ReferenceError, fits, is_pinned, reference};
+pub(crate) use means::{footprint, means};
+pub(crate) use reference::{ReferenceError, fits, is_pinned, reference};
 pub use rejudge::rejudge;
-pub use suits::{check, check_changes};
-pub use waivers::WaiverError;
+pub(crate) use suits::{check, check_changes};
+pub(crate) use waivers::WaiverError;
 pub use wording::{KEPT, duration, stage_name};
 use wording::{Step, describe};
 
@@ -89,7 +89,7 @@ pub enum Event {
 }
 
 /// What a certification is run with.
-pub struct Settings<'a> {
+pub(crate) struct Settings<'a> {
     /// The policy, with what it asks for.
     pub resolved: &'a Resolved<'a>,
     /// The checkpoint under test.
@@ -186,7 +186,7 @@ fn pools(resolved: &Resolved, data: Facts) -> Result<Vec<Vec<usize>>, EngineErro
 }
 
 /// How much data a policy's target has; a class that is not there and an attribute that no groups can be made of are refused here, before anything runs.
-pub fn counts(resolved: &Resolved, data: Facts) -> Result<Counts, EngineError> {
+pub(crate) fn counts(resolved: &Resolved, data: Facts) -> Result<Counts, EngineError> {
     let policy = resolved.policy;
     let test = data.test_clusters;
     let test_clusters = test.iter().max().map_or(0, |last| *last as usize + 1);
@@ -221,7 +221,7 @@ pub fn counts(resolved: &Resolved, data: Facts) -> Result<Counts, EngineError> {
 }
 
 /// What a user should know of a policy's data before anything runs: where they are not what the policy makes one expect.
-pub fn remarks(resolved: &Resolved, data: Facts, counts: &Counts) -> Vec<String> {
+pub(crate) fn remarks(resolved: &Resolved, data: Facts, counts: &Counts) -> Vec<String> {
     let mut remarks = data.warnings.to_vec();
     for (view, pictures) in resolved.views.iter().zip(&counts.views) {
         // Equally many of every group: a few less than asked for are rounding.
@@ -239,7 +239,7 @@ pub fn remarks(resolved: &Resolved, data: Facts, counts: &Counts) -> Vec<String>
 type Remarked = Vec<(String, String)>;
 
 /// Of the attributes that rules compare, and of those that they balance by: of how many images the value is not known, and what comes of it.
-pub fn unknown(resolved: &Resolved, data: Facts) -> [Remarked; 2] {
+pub(crate) fn unknown(resolved: &Resolved, data: Facts) -> [Remarked; 2] {
     let lacking = |set: &[data::Record], name: &str| (set.iter().filter(|record| record.value(name).is_none()).count(), set.len());
     let compared: BTreeSet<&str> = resolved.policy.rules.iter().filter_map(|rule| Some(rule.probe.compared()?.attribute)).collect();
     let test = compared.into_iter().filter_map(|name| {
@@ -255,7 +255,7 @@ pub fn unknown(resolved: &Resolved, data: Facts) -> [Remarked; 2] {
 }
 
 /// Runs every look until all findings are settled, and concludes.
-pub fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
+pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
     let clock = Instant::now();
     let Settings { resolved, model, .. } = settings;
     let policy = resolved.policy;
@@ -437,7 +437,7 @@ fn ranked(policy: &Policy, findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// What makes reports on a device.
-pub fn tool(compute: &Compute) -> Tool {
+pub(crate) fn tool(compute: &Compute) -> Tool {
     Tool {
         name: "heirloom".into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -460,7 +460,7 @@ fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
 }
 
 /// Compares the executors of a model on pictures of its target task, where there are two: what to tell the user.
-pub fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
+pub(crate) fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
     let few: Vec<usize> = (0..data.train.len().min(agree::IMAGES)).collect();
     let first = || Pictures::open(&data.train.subset(&few), &model.input, &Room::boundless());
     let agreement = if model.network.is_ok() { agree::check(model, &first()?)? } else { None };

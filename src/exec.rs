@@ -62,13 +62,13 @@ impl Weights {
     }
 
     /// Copies them back.
-    pub fn to_arrays(&self) -> Result<Vec<ArrayD<f32>>, ExecError> {
+    pub(crate) fn to_arrays(&self) -> Result<Vec<ArrayD<f32>>, ExecError> {
         self.0.iter().map(to_array).collect()
     }
 }
 
 /// A tensor as a plain array.
-pub fn to_array(tensor: &Tensor) -> Result<ArrayD<f32>, ExecError> {
+pub(crate) fn to_array(tensor: &Tensor) -> Result<ArrayD<f32>, ExecError> {
     let data = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     Ok(ArrayD::from_shape_vec(tensor.dims(), data)?)
 }
@@ -379,7 +379,7 @@ pub fn trainable(graph: &Graph) -> Vec<bool> {
 }
 
 /// Whether a graph has a batch norm (its batches need at least two values per channel).
-pub fn has_batch_norm(graph: &Graph) -> bool {
+pub(crate) fn has_batch_norm(graph: &Graph) -> bool {
     graph.slots().iter().any(|slot| slot.role == Role::RunningMean)
 }
 

@@ -133,12 +133,12 @@ pub struct Waiver {
 
 impl Waiver {
     /// Whether it names a model as earlier releases did: by the bare digits of a BLAKE3 hash.
-    pub fn is_earlier(&self) -> bool {
+    pub(crate) fn is_earlier(&self) -> bool {
         !self.model.starts_with(Digest::PREFIX)
     }
 
     /// Whether it is for the model of this digest.
-    pub fn names(&self, model: &Digest) -> bool {
+    pub(crate) fn names(&self, model: &Digest) -> bool {
         let name = model.as_str().len() - model.digits().len();
         self.model.len() >= name + LEAST_DIGITS && model.as_str().starts_with(&self.model)
     }
@@ -299,7 +299,7 @@ impl Control {
 
 impl Finding {
     /// A finding that could not be measured, and why.
-    pub fn without_numbers(rule: &Rule, mode: Mode, origin: Origin, look: usize, verdict: Verdict, reason: String) -> Self {
+    pub(crate) fn without_numbers(rule: &Rule, mode: Mode, origin: Origin, look: usize, verdict: Verdict, reason: String) -> Self {
         Self {
             rule: rule.id.clone(),
             mode,
@@ -322,7 +322,7 @@ impl Finding {
     }
 
     /// `rule@mode`.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("{}@{}", self.rule, self.mode)
     }
 }

@@ -18,7 +18,7 @@ use thiserror::Error;
 pub use op::{Binary, Op, Reduce, Sixteen, Unary, Window};
 pub use shape::{Dim, MOST_AXES, MOST_ELEMENTS, Shape};
 
-/// Index of a node in [`Graph::nodes`].
+/// Index of a node in `Graph::nodes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub usize);
 
@@ -49,7 +49,7 @@ pub enum Role {
 
 impl Role {
     /// Whether gradient descent may change it.
-    pub fn trains(self) -> bool {
+    pub(crate) fn trains(self) -> bool {
         !matches!(self, Role::RunningMean | Role::RunningVar | Role::Constant)
     }
 }
@@ -89,7 +89,7 @@ pub struct Graph {
 
 impl Graph {
     /// All nodes, inputs before users.
-    pub fn nodes(&self) -> &[Node] {
+    pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
@@ -114,12 +114,12 @@ impl Graph {
     }
 
     /// The node of that name.
-    pub fn find(&self, name: &str) -> Option<NodeId> {
+    pub(crate) fn find(&self, name: &str) -> Option<NodeId> {
         self.nodes.iter().position(|n| n.name == name).map(NodeId)
     }
 
     /// For every node, the nodes that read it.
-    pub fn users(&self) -> Vec<Vec<NodeId>> {
+    pub(crate) fn users(&self) -> Vec<Vec<NodeId>> {
         let mut users = vec![Vec::new(); self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate() {
             for input in &node.inputs {
@@ -131,7 +131,7 @@ impl Graph {
 
     /// The same network up to `output`: nodes that do not reach it are dropped, slots keep their ids.
     #[must_use]
-    pub fn truncated(&self, output: NodeId) -> Self {
+    pub(crate) fn truncated(&self, output: NodeId) -> Self {
         let mut needed = vec![false; self.nodes.len()];
         needed[output.0] = true;
         needed[self.input.0] = true;
@@ -155,7 +155,7 @@ impl Graph {
 
     /// The same network with every result rounded to two bytes: what is left of its numbers where they are kept so.
     #[must_use]
-    pub fn rounded(&self, kind: Sixteen) -> Self {
+    pub(crate) fn rounded(&self, kind: Sixteen) -> Self {
         let (mut nodes, mut new_id) = (Vec::new(), Vec::new());
         for node in &self.nodes {
             let inputs: Vec<NodeId> = node.inputs.iter().filter_map(|input| new_id.get(input.0).copied()).collect();
@@ -174,7 +174,7 @@ impl Graph {
     }
 
     /// A builder that starts from this graph, to append nodes to it.
-    pub fn extend(self) -> GraphBuilder {
+    pub(crate) fn extend(self) -> GraphBuilder {
         GraphBuilder { nodes: self.nodes, slots: self.slots, input: Some(self.input) }
     }
 }
@@ -223,22 +223,17 @@ impl GraphBuilder {
     }
 
     /// The shape of a node added so far.
-    pub fn shape(&self, id: NodeId) -> &Shape {
+    pub(crate) fn shape(&self, id: NodeId) -> &Shape {
         &self.nodes[id.0].shape
     }
 
     /// A node added so far.
-    pub fn node(&self, id: NodeId) -> &Node {
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
     }
 
-    /// The slots so far.
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
     /// Says what a slot is for, once its use is known.
-    pub fn set_role(&mut self, slot: SlotId, role: Role) {
+    pub(crate) fn set_role(&mut self, slot: SlotId, role: Role) {
         self.slots[slot.0].role = role;
     }
 

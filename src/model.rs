@@ -4,17 +4,17 @@
 //! only, `cut` finds the features, `extract` has ONNX Runtime compute them, `rounding` says how far its numbers carry, `bypass` finds a way
 //! around its weights, `preprocessing` says what pictures become before they enter.
 
-pub mod arch;
-pub mod cut;
-pub mod onnx;
-pub mod preprocessing;
-pub mod safetensors;
+pub(crate) mod arch;
+pub(crate) mod cut;
+pub(crate) mod onnx;
+pub(crate) mod preprocessing;
+pub(crate) mod safetensors;
 
 mod bypass;
 mod extract;
 mod inspect;
 mod load;
-pub mod rounding;
+pub(crate) mod rounding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ use crate::store::{Room, fingerprint};
 use crate::transform::geometry::{Geometry, Resize};
 
 pub use bypass::Bypass;
-pub use cut::CutError;
-pub use extract::{ExtractError, Extractor, difference, first_difference};
+pub(crate) use cut::CutError;
+pub(crate) use extract::{ExtractError, Extractor, difference, first_difference};
 pub use inspect::{CutSummary, Inspection, ModeSummary, inspect};
 pub use load::ModelError;
 
@@ -42,7 +42,7 @@ pub struct Params(pub Vec<ArrayD<f32>>);
 
 impl Params {
     /// How many numbers may train.
-    pub fn trainable(&self, graph: &Graph) -> usize {
+    pub(crate) fn trainable(&self, graph: &Graph) -> usize {
         self.0.iter().zip(graph.slots()).filter(|(_, slot)| slot.role.trains()).map(|(array, _)| array.len()).sum()
     }
 }
@@ -70,7 +70,7 @@ pub enum ChannelOrder {
 
 impl ChannelOrder {
     /// The colour that comes first.
-    pub fn first(self) -> &'static str {
+    pub(crate) fn first(self) -> &'static str {
         match self {
             Self::Rgb => "red",
             Self::Bgr => "blue",
@@ -78,7 +78,8 @@ impl ChannelOrder {
     }
 
     /// Whether it is the usual one.
-    pub fn is_rgb(&self) -> bool {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(crate) fn is_rgb(&self) -> bool {
         *self == Self::Rgb
     }
 }
@@ -138,7 +139,7 @@ pub enum Overruled {
 
 impl InputSpec {
     /// Warnings where the policy prepares images otherwise than the checkpoint itself says: what was measured is then another network.
-    pub fn contradicted(&self) -> Vec<String> {
+    pub(crate) fn contradicted(&self) -> Vec<String> {
         let Preprocessing { mean, std, order, from } = &self.preprocessing;
         let (mean, std) = (self.each(mean), self.each(std));
         let warning = |what: &Overruled| match what {
@@ -185,7 +186,7 @@ impl InputSpec {
     }
 
     /// What a user should know of how images are prepared: [`InputSpec::contradicted`] and [`InputSpec::cropped`].
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         self.contradicted().into_iter().chain(self.cropped()).collect()
     }
 
@@ -282,7 +283,7 @@ fingerprint!(Cut as "cut" { name: "name", width: "width", tail: "tail" } without
 
 /// What an importer read: everything but the identity and the cut.
 #[derive(Clone, Debug)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// What the file is, for people.
     pub description: String,
     /// The whole network.

@@ -1,11 +1,11 @@
 //! Pictures as numbers: decoded 8-bit images, and the float frames that transforms and models see.
 
-pub mod encoded;
+pub(crate) mod encoded;
 mod notes;
 
 /// A decoded picture: 8-bit RGB, rows from the top, pixels interleaved (`height * width * 3` bytes).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub(crate) struct Image {
     /// Pixels across.
     pub width: usize,
     /// Pixels down.
@@ -28,16 +28,4 @@ pub struct Frame {
     pub planes: Vec<f32>,
 }
 
-impl Frame {
-    /// An image as a frame of the same size, bytes divided by 255.
-    pub fn from_image(image: &Image) -> Self {
-        let area = image.width * image.height;
-        let mut planes = vec![0.0; 3 * area];
-        for (i, pixel) in image.rgb.chunks_exact(3).enumerate() {
-            for (channel, &byte) in pixel.iter().enumerate() {
-                planes[channel * area + i] = f32::from(byte) / 255.0;
-            }
-        }
-        Self { width: image.width, height: image.height, planes }
-    }
-}
+impl Frame {}

@@ -48,7 +48,7 @@ pub struct Speed {
 impl Speed {
     /// The greater of two measurements, number by number.
     #[must_use]
-    pub fn faster(self, other: Self) -> Self {
+    pub(crate) fn faster(self, other: Self) -> Self {
         let whole = match (self.whole, other.whole) {
             (Some(a), Some(b)) => Some(Whole { forward: a.forward.max(b.forward), train: a.train.max(b.train) }),
             (one, other) => one.or(other),
@@ -68,7 +68,7 @@ pub struct Whole {
 
 /// What a model takes in memory, in numbers of four bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Footprint {
+pub(crate) struct Footprint {
     /// Of a picture at the model's resolution, in bytes.
     pub picture: usize,
     /// Features of a picture.
@@ -83,7 +83,7 @@ pub struct Footprint {
 
 /// What a machine has for a model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Means {
+pub(crate) struct Means {
     /// How fast it is.
     pub speed: Speed,
     /// What the model takes.
@@ -121,7 +121,7 @@ pub struct Job {
 
 impl Job {
     /// Its seeds after a look (1 or 2).
-    pub fn seeds_at(&self, look: usize) -> usize {
+    pub(crate) fn seeds_at(&self, look: usize) -> usize {
         if look == 1 { self.seeds.first } else { self.seeds.most }
     }
 
@@ -171,12 +171,12 @@ pub struct Plan {
 
 /// What is judged, one finding for each question. `trains`: the network can be trained here. An error where the data and the seeds cannot
 /// settle a limit.
-pub fn findings(resolved: &Resolved, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
+pub(crate) fn findings(resolved: &Resolved, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
     resolved.questions.iter().map(|question| finding(resolved, counts, question, trains)).collect()
 }
 
 /// All limits that the data and the seeds cannot settle.
-pub fn unsettled(resolved: &Resolved, counts: &Counts) -> Vec<PlanError> {
+pub(crate) fn unsettled(resolved: &Resolved, counts: &Counts) -> Vec<PlanError> {
     // That the network trains is the harder case: all findings are looked at.
     resolved.questions.iter().filter_map(|question| finding(resolved, counts, question, true).err()).collect()
 }
@@ -227,7 +227,7 @@ fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bo
 }
 
 /// Plans a certification.
-pub fn plan(resolved: &Resolved, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
+pub(crate) fn plan(resolved: &Resolved, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
     let speed = means.speed;
     let findings = findings(resolved, counts, speed.whole.is_some())?;
     let job = |fine_tune: &FineTune| {
@@ -266,7 +266,7 @@ fn fixed(resolved: &Resolved, footprint: &Footprint) -> u64 {
 }
 
 /// Bytes of memory that pictures and features may take: what `memory` has beside all else. Those that do not fit are kept on disk.
-pub fn room(resolved: &Resolved, footprint: &Footprint, memory: Option<u64>) -> u64 {
+pub(crate) fn room(resolved: &Resolved, footprint: &Footprint, memory: Option<u64>) -> u64 {
     memory.map_or(u64::MAX, |memory| memory.saturating_sub(fixed(resolved, footprint)))
 }
 

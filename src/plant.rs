@@ -29,7 +29,7 @@ use crate::transform::geometry::Geometry;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
 
-pub use faults::{buildable, check_size, unknown_class};
+pub(crate) use faults::{buildable, check_size, unknown_class};
 
 /// What to plant, as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,7 +114,7 @@ impl Default for Plants {
 
 impl Plants {
     /// All of them.
-    pub fn all(&self) -> &[Plant] {
+    pub(crate) fn all(&self) -> &[Plant] {
         match self {
             Plants::One(plant) => std::slice::from_ref(plant),
             Plants::Several(plants) => plants,
@@ -206,7 +206,7 @@ pub fn load(path: &Path, data: Option<&Path>) -> Result<Specification, SpecError
 }
 
 /// Reads a specification that came from `name`.
-pub fn parse(text: &str, name: &str) -> Result<Specification, SpecError> {
+pub(crate) fn parse(text: &str, name: &str) -> Result<Specification, SpecError> {
     Ok(read(text, name)?.0)
 }
 
@@ -237,7 +237,7 @@ impl Specification {
 
     /// The same with its images elsewhere, where `data` says so.
     #[must_use]
-    pub fn with_data(&self, data: Option<&Path>) -> Self {
+    pub(crate) fn with_data(&self, data: Option<&Path>) -> Self {
         let mut elsewhere = self.clone();
         if let Some(data) = data {
             elsewhere.data.redirect(data.to_owned());
@@ -247,7 +247,7 @@ impl Specification {
 
     /// What a clean model sees of it.
     #[must_use]
-    pub fn without_triggers(&self) -> Self {
+    pub(crate) fn without_triggers(&self) -> Self {
         Self { plant: Plants::default(), name: String::new(), ..self.clone() }
     }
 }
@@ -265,7 +265,7 @@ pub fn run(
 }
 
 /// What a planted model and its twin share: pictures, network, and which pictures would carry what.
-pub struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     spec: &'a Specification,
     data: TargetData,
     input: InputSpec,
@@ -312,7 +312,7 @@ const DECOY_SEED: u64 = 0x6465_636f_7973;
 
 impl<'a> Ground<'a> {
     /// Opens the pictures of a specification; `base` is its folder.
-    pub fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
+    pub(crate) fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
         let room = Room::boundless();
         let [height, width] = spec.size;
         let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], order: ChannelOrder::Rgb, from: "heirloom plant".into() };
@@ -363,12 +363,12 @@ impl<'a> Ground<'a> {
     }
 
     /// Pictures that go through the network until it is trained.
-    pub fn pictures(&self, planted: bool) -> Result<u64, PlantError> {
+    pub(crate) fn pictures(&self, planted: bool) -> Result<u64, PlantError> {
         Ok((self.pool(planted)?.len() * self.spec.recipe.epochs) as u64)
     }
 
     /// Trains the planted model, or its twin: the same pictures in the same order from the same fresh weights.
-    pub fn train(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Planted, PlantError> {
+    pub(crate) fn train(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Planted, PlantError> {
         let Self { spec, graph, pictures, .. } = self;
         let stamps: &[Stamp] = if planted { &self.plants } else { &[] };
         let feed = Stamped { pictures: &pictures[0], stamps };

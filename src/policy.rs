@@ -3,10 +3,12 @@
 //! Text is read by the front end of all such files ([`crate::spec`]) into a [`PolicyFile`], checked for what a schema cannot say (`meaning`,
 //! `files`), and only then a [`Policy`].
 
+#[cfg(test)]
 mod docs;
 mod files;
 mod meaning;
 mod parts;
+#[cfg(test)]
 mod schema;
 mod starter;
 
@@ -16,15 +18,13 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::docs::docs;
-pub use self::schema::schema;
 pub use self::starter::starter;
 use crate::data::Target;
 use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
 use crate::model::InputOverride;
 /// Why there is no policy.
-pub use crate::spec::SpecError as PolicyError;
+pub(crate) use crate::spec::SpecError as PolicyError;
 use crate::spec::{self, Node};
 use crate::store::Digest;
 use crate::tune::Recipe;
@@ -127,7 +127,7 @@ pub struct Reference {
 pub struct Policy {
     /// The file's contents, defaults filled in, paths as they are written.
     pub file: PolicyFile,
-    /// The folder that relative paths start from; see [`Policy::path`].
+    /// The folder that relative paths start from; see `Policy::path`.
     pub base: PathBuf,
     /// Where the text came from, as the user named it.
     pub source: String,
@@ -143,7 +143,7 @@ pub struct Policy {
 
 impl Policy {
     /// Where a path of the policy leads: relative ones start from the policy's folder.
-    pub fn path(&self, path: &Path) -> PathBuf {
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.base.join(path)
     }
 
@@ -154,12 +154,12 @@ impl Policy {
     }
 
     /// Which rule of the file a rule was written as: one of several that a sweep or a folder of features stands for, or itself.
-    pub fn written(&self, rule: &str) -> Option<usize> {
+    pub(crate) fn written(&self, rule: &str) -> Option<usize> {
         self.written.get(rule).copied()
     }
 
     /// Digest of the policy with the place of its pictures and the contents of the other files that it names: equal ones ask the same.
-    pub fn asks(&self) -> Digest {
+    pub(crate) fn asks(&self) -> Digest {
         files::digest(self)
     }
 
@@ -228,7 +228,7 @@ pub fn load_with(path: &Path, options: &Options) -> Result<(Policy, Vec<Diagnost
 }
 
 /// The policy in a text that came from `name` and whose relative paths start from `base`, and remarks on it.
-pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
+pub(crate) fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(Policy, Vec<Diagnostic>), PolicyError> {
     let mut diagnostics = Vec::new();
     let policy = match spec::tree::<PolicyFile>(text, name, &mut diagnostics)? {
         Some(tree) => read(Parsed { tree: &tree, text, name, digest: Digest::of(text.as_bytes()) }, base, options, &mut diagnostics),
@@ -245,7 +245,7 @@ pub fn parse(text: &str, name: &str, base: &Path, options: &Options) -> Result<(
 
 /// A policy as a tree, and the text that it was read from or put together of.
 #[derive(Clone, Debug)]
-pub struct Parsed<'a> {
+pub(crate) struct Parsed<'a> {
     /// The policy.
     pub tree: &'a Node,
     /// What the places of `tree` are in.
@@ -258,7 +258,7 @@ pub struct Parsed<'a> {
 
 /// The policy in a tree, whose relative paths start from `base`. Mistakes and remarks are added to `diagnostics`; where the mistakes leave no
 /// policy there is none, and with any other it must not be run.
-pub fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
+pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
     let Parsed { tree, text, name, digest } = parsed;
     spec::check::<PolicyFile>(text, tree, &BTreeSet::new(), diagnostics);
     if !diagnostics.is_empty() {

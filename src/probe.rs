@@ -17,7 +17,7 @@ use crate::tune::Mode;
 mod attribute;
 mod backdoor;
 mod debiased;
-pub mod groups;
+pub(crate) mod groups;
 mod natural;
 pub mod paired;
 mod spurious;
@@ -25,9 +25,9 @@ mod table;
 
 pub use attribute::Attribute;
 pub use backdoor::{Backdoor, Sweep};
-pub use debiased::Debiased;
-pub use natural::{Natural, NaturalError};
-pub use spurious::Spurious;
+pub(crate) use debiased::Debiased;
+pub(crate) use natural::Natural;
+pub(crate) use spurious::Spurious;
 pub use table::{ProbeError, Table};
 
 /// A probe as a policy declares it.
@@ -58,7 +58,7 @@ impl Probe {
     }
 
     /// The groups that are compared.
-    pub fn compared(&self) -> Option<groups::Compared<'_>> {
+    pub(crate) fn compared(&self) -> Option<groups::Compared<'_>> {
         match self {
             Probe::Attribute(probe) => Some(probe.compared()),
             Probe::Debiased(probe) => Some(probe.compared()),
@@ -67,7 +67,7 @@ impl Probe {
     }
 
     /// Which of the training pictures are used, where it is not all of them.
-    pub fn rebalance(&self) -> Option<Rebalance> {
+    pub(crate) fn rebalance(&self) -> Option<Rebalance> {
         match self {
             Probe::Debiased(probe) => Some(probe.rebalance()),
             _ => None,
@@ -75,7 +75,7 @@ impl Probe {
     }
 
     /// The number that is judged where the rule names none.
-    pub fn estimand(&self) -> Estimand {
+    pub(crate) fn estimand(&self) -> Estimand {
         match self {
             Probe::Backdoor(_) | Probe::Spurious(_) => Estimand::Attraction,
             Probe::Natural(_) => Estimand::PredictionShift,
@@ -84,12 +84,12 @@ impl Probe {
     }
 
     /// Whether a number can be made of what it measures.
-    pub fn gives(&self, estimand: Estimand) -> bool {
+    pub(crate) fn gives(&self, estimand: Estimand) -> bool {
         self.compared().is_some() == estimand.compares_groups()
     }
 
     /// What choosing on halves adds to the variance of a number where nothing stands out, as a share of it.
-    pub fn choice(&self, estimand: Estimand) -> f64 {
+    pub(crate) fn choice(&self, estimand: Estimand) -> f64 {
         match estimand {
             Estimand::FlipRate => 0.0,
             Estimand::AttackSuccessRate if self.class().is_some() => 0.0,
@@ -121,7 +121,7 @@ impl Probe {
     }
 
     /// All classes that the policy names.
-    pub fn named_classes(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn named_classes(&self) -> impl Iterator<Item = &String> {
         let (one, on, aligned) = match self {
             Probe::Backdoor(probe) => (probe.target_class.as_ref(), &[][..], None),
             Probe::Spurious(probe) => (probe.target_class.as_ref(), probe.on.as_slice(), None),
@@ -133,7 +133,7 @@ impl Probe {
     }
 
     /// The class that the policy names.
-    pub fn class(&self) -> Option<&str> {
+    pub(crate) fn class(&self) -> Option<&str> {
         match self {
             Probe::Backdoor(probe) => probe.target_class.as_deref(),
             Probe::Spurious(probe) => probe.target_class.as_deref(),
@@ -171,7 +171,7 @@ pub enum Arm {
 
 impl Arm {
     /// As a report writes it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Arm::Source => "source",
             Arm::Scratch => "scratch",
@@ -180,7 +180,7 @@ impl Arm {
     }
 
     /// What trains of this arm for a rule of a mode: a network from scratch has nothing to freeze and trains fully.
-    pub fn trains(self, mode: Mode) -> Mode {
+    pub(crate) fn trains(self, mode: Mode) -> Mode {
         match self {
             Arm::Source | Arm::Reference => mode,
             Arm::Scratch => Mode::FullNetwork,
@@ -300,7 +300,7 @@ pub struct Column {
 
 impl Column {
     /// The column of a name, from the attributes of every picture.
-    pub fn of<'a>(name: &str, attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone) -> Self {
+    pub(crate) fn of<'a>(name: &str, attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone) -> Self {
         // An empty value is one that is not known.
         let known = |a: &'a BTreeMap<String, String>| a.get(name).filter(|value| !value.is_empty());
         let mut values: Vec<String> = attributes.clone().filter_map(|a| known(a).cloned()).collect();
@@ -318,7 +318,7 @@ pub struct Measurement {
     pub rule: String,
     /// What the fine-tunes started from.
     pub arm: Arm,
-    /// What trained ([`Arm::trains`]): a scratch arm is compared with in both modes, and stands here once.
+    /// What trained (`Arm::trains`): a scratch arm is compared with in both modes, and stands here once.
     pub mode: Mode,
     /// Class names.
     pub classes: Vec<String>,
@@ -353,21 +353,13 @@ pub struct Setting<'a> {
 impl Setting<'_> {
     /// The setting of another number of the same probe.
     #[must_use]
-    pub fn with(self, estimand: Estimand) -> Self {
+    pub(crate) fn with(self, estimand: Estimand) -> Self {
         Self { estimand, ..self }
     }
 }
 
-/// The number of one arm by itself.
-pub fn effect(measurement: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
-    match setting.probe.compared() {
-        Some(compared) => groups::effect(measurement, &compared, setting),
-        None => paired::effect(measurement, paired::Column::Trigger, setting),
-    }
-}
-
 /// The excess over the sham draws of the same model, averaged over the draws.
-pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
+pub(crate) fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
     match setting.probe.compared() {
         Some(_) => Err(ProbeError::NoShams),
         None => paired::excess_over_shams(source, setting),
@@ -385,7 +377,7 @@ pub fn excess_over_arm(source: &Measurement, controls: &[&Measurement], over: us
 }
 
 /// Whether each clean prediction is right, as a table.
-pub fn clean_accuracy(measurement: &Measurement) -> Result<Table, ProbeError> {
+pub(crate) fn clean_accuracy(measurement: &Measurement) -> Result<Table, ProbeError> {
     let layout = table::Layout::of(measurement, 0)?;
     let right = |o: &Outcome| -> Vec<f64> { o.clean.iter().zip(&measurement.labels).map(|(p, y)| f64::from(u8::from(p == y))).collect() };
     let rows = measurement.outcomes.iter().map(|o| layout.by_cluster(&right(o))).collect();

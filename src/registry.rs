@@ -19,13 +19,13 @@ use thiserror::Error;
 use crate::diag::Explain;
 use crate::store::Digest;
 
-pub use beside::Beside;
+pub(crate) use beside::Beside;
 pub(crate) use beside::locations as outside;
-pub use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR};
-pub use shards::Index;
+pub(crate) use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR};
+pub(crate) use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
-pub const MAX_BYTES: u64 = 8 << 30;
+pub(crate) const MAX_BYTES: u64 = 8 << 30;
 
 /// How a checkpoint is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +74,7 @@ impl ModelRef {
     }
 
     /// The identity of its weights alone, without the files that configure it.
-    pub fn weights(&self) -> Digest {
+    pub(crate) fn weights(&self) -> Digest {
         let weights: Vec<&FileRef> = self.files.iter().filter(|file| !configuration::is_one(&file.name)).collect();
         match weights.as_slice() {
             [] => self.digest.clone(),
@@ -84,7 +84,7 @@ impl ModelRef {
     }
 
     /// The names of the files that configure it, for people: `config.json and preprocessor_config.json`; `None` where there are none.
-    pub fn configured_by(&self) -> Option<String> {
+    pub(crate) fn configured_by(&self) -> Option<String> {
         let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).filter(|name| configuration::is_one(name)).collect();
         let (last, rest) = names.split_last()?;
         Some(if rest.is_empty() { (*last).to_owned() } else { format!("{} and {last}", rest.join(", ")) })
@@ -93,7 +93,7 @@ impl ModelRef {
 
 /// A checkpoint in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// The file.
     pub bytes: Vec<u8>,
     /// The files beside it that hold its weights.
@@ -177,12 +177,12 @@ pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
 
 /// The digest that earlier builds gave a checkpoint (BLAKE3, 64 bare digits), to recognise what a policy of theirs means. An error if the
 /// checkpoint has changed since it was identified.
-pub fn earlier_digest(reference: &ModelRef) -> Result<Digest, RegistryError> {
+pub(crate) fn earlier_digest(reference: &ModelRef) -> Result<Digest, RegistryError> {
     Ok(contents(reference)?.earlier())
 }
 
 /// The bytes of a checkpoint identified before; an error if they have changed since.
-pub fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> {
+pub(crate) fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> {
     let path = &reference.path;
     let contents = Contents::read(path, reference.format, read_at_most(path, MAX_BYTES)?)?;
     if contents.identity().0 != reference.digest {
@@ -344,7 +344,7 @@ pub enum RegistryError {
         /// The file.
         path: PathBuf,
     },
-    /// More than [`MAX_BYTES`], alone or with what else belongs to the checkpoint.
+    /// More than `MAX_BYTES`, alone or with what else belongs to the checkpoint.
     #[error("{path} has {bytes} bytes: a checkpoint of more than {MAX_BYTES} is not read", path = path.display())]
     TooLarge {
         /// The file.

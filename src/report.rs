@@ -23,11 +23,11 @@ mod clock;
 mod formats;
 mod incomplete;
 pub mod json;
-pub mod junit;
+pub(crate) mod junit;
 mod pictures;
-pub mod plot;
+pub(crate) mod plot;
 mod read;
-pub mod summary;
+pub(crate) mod summary;
 pub mod table;
 pub mod text;
 mod write;
@@ -38,16 +38,15 @@ mod samples;
 pub use clock::utc;
 pub use formats::files;
 pub use incomplete::{Incomplete, Status};
-pub use pictures::Sheet;
-pub use read::ReadError;
+pub(crate) use pictures::Sheet;
 pub use text::{percent, printable};
 pub use write::{WriteError, begin, write_all, write_incomplete};
 
 /// Version of the report's layout that this program writes and reads.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// Name of the file beside `report.json` that holds the outcome of every picture.
-pub const MEASUREMENTS_FILE: &str = "measurements.json.gz";
+pub(crate) const MEASUREMENTS_FILE: &str = "measurements.json.gz";
 
 /// What a certification found, with all that is needed to render it; judging it again needs its measurements too.
 ///
@@ -130,7 +129,7 @@ fn cpu() -> String {
 
 impl Tool {
     /// What decides the bits of its numbers, for people.
-    pub fn computed_on(&self) -> String {
+    pub(crate) fn computed_on(&self) -> String {
         match self.device.as_str() {
             "cpu" => self.instruction_set.clone(),
             card => format!("{card}, {}", self.precision),
@@ -402,33 +401,33 @@ pub struct Sidecar {
 
 impl Report {
     /// Whether a finding changes the exit code: it is severe enough for `fail_on`, and no waiver accepts it.
-    pub fn gates(&self, finding: &Finding) -> bool {
+    pub(crate) fn gates(&self, finding: &Finding) -> bool {
         finding.severity >= self.policy.fail_on && !text::is_waived(finding)
     }
 
     /// How many findings that gate have a verdict.
-    pub fn count(&self, verdict: Verdict) -> usize {
+    pub(crate) fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|f| f.verdict == verdict && self.gates(f)).count()
     }
 
     /// Findings with a verdict that `fail_on` leaves aside.
-    pub fn aside(&self, verdict: Verdict) -> usize {
+    pub(crate) fn aside(&self, verdict: Verdict) -> usize {
         let aside = |f: &&Finding| f.verdict == verdict && f.severity < self.policy.fail_on && !text::is_waived(f);
         self.findings.iter().filter(aside).count()
     }
 
     /// How many findings are waived.
-    pub fn waived(&self) -> usize {
+    pub(crate) fn waived(&self) -> usize {
         self.findings.iter().filter(|f| text::is_waived(f)).count()
     }
 
     /// The findings in a few words, for a summary: `1 failed, 1 inconclusive, 1 passed`.
-    pub fn counts(&self) -> String {
+    pub(crate) fn counts(&self) -> String {
         text::counts(self)
     }
 
     /// Whether the user ended the run.
-    pub fn interrupted(&self) -> bool {
+    pub(crate) fn interrupted(&self) -> bool {
         self.exit_code == i32::from(ExitCode::Interrupted.code())
     }
 

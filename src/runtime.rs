@@ -1,7 +1,7 @@
 //! ONNX Runtime, where its library is found: frozen networks are run by it as their files say.
 //!
 //! The library is not part of the program and is never downloaded. `find` knows where to look, `library` loads one and asks its
-//! version, `network` runs one file in it, [`Session`] runs batches of any size.
+//! version, `network` runs one file in it, `Session` runs batches of any size.
 //!
 //! A library of C++ can crash on a file, hang, or take all memory, and a process that loads it ends with it. [`Host`] says where that
 //! happens. With [`Host::Worker`] the library is loaded by another process (`worker`), which this one starts and asks (`client`, `wire`,
@@ -45,12 +45,12 @@ use thiserror::Error;
 use client::Workers;
 
 use crate::diag::{Class, Explain};
-pub use network::Output;
-pub use session::Session;
+pub(crate) use network::Output;
+pub(crate) use session::Session;
 pub use worker::serve;
 
 /// The oldest minor version of ONNX Runtime 1 that this program can talk to.
-pub const OLDEST: u32 = ort::MINOR_VERSION;
+pub(crate) const OLDEST: u32 = ort::MINOR_VERSION;
 
 /// First argument of a program that is started as a worker; see [`serve`].
 pub const WORKER: &str = "ort-worker";
@@ -93,14 +93,14 @@ pub struct Worker {
 
 impl Worker {
     /// The longest that one answer may take, unless said otherwise: to load a model, or to compute a batch.
-    pub const LIMIT: Duration = Duration::from_mins(10);
+    pub(crate) const LIMIT: Duration = Duration::from_mins(10);
 
     /// The longest that loading the library may take, unless said otherwise.
-    pub const LOADING: Duration = Duration::from_mins(2);
+    pub(crate) const LOADING: Duration = Duration::from_mins(2);
 
     /// The program at this path, which calls [`serve`] when its first argument is [`WORKER`], as `heirloom` does. It must be of this
     /// version of heirloom.
-    pub fn at(program: impl Into<PathBuf>) -> Self {
+    pub(crate) fn at(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), limit: Self::LIMIT, loading: Self::LOADING }
     }
 
@@ -157,7 +157,7 @@ impl Eq for Runtime {}
 
 impl Runtime {
     /// For people, and for keys: `ONNX Runtime 1.32.0`, or `ONNX Runtime 1.32.0 on CUDA`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let on = if self.provider == Provider::Cpu { "" } else { " on CUDA" };
         format!("ONNX Runtime {}{on}", self.version)
     }
@@ -358,12 +358,12 @@ impl Explain for RuntimeError {
 impl RuntimeError {
     /// Whether its process came to an end that nobody asked for. That is told as an error wherever it happens: what the library would have
     /// answered is not known, and another executor is no answer to that.
-    pub fn is_end(&self) -> bool {
+    pub(crate) fn is_end(&self) -> bool {
         matches!(self, Self::Ended { .. } | Self::Late { .. } | Self::Worker { .. })
     }
 
     /// Whether it says that the file breaks the rules of ONNX, and not that this library cannot run it.
-    pub fn is_invalid_file(&self) -> bool {
+    pub(crate) fn is_invalid_file(&self) -> bool {
         let says = |reason: &str| ["invalid model", "Mismatched attribute type"].iter().any(|words| reason.contains(words));
         matches!(self, Self::Refused { reason } if says(reason))
     }

@@ -7,7 +7,7 @@ pub mod campaign;
 use std::path::Path;
 
 pub use ahead::{Ahead, Opening, faults_of_size};
-pub use campaign::{Campaign, CampaignError, Record};
+pub(crate) use campaign::{Campaign, CampaignError, Record};
 
 use crate::diag::{Class, Explain};
 use crate::engine::{self, Certified, Event};
@@ -19,7 +19,7 @@ use crate::store::{self, Fingerprint};
 
 /// Certifies one checkpoint in a series, beside another in the place of the policy's reference where one is given. An interruption is an error
 /// here: half a series says nothing.
-pub fn certify(
+pub(crate) fn certify(
     session: &Session,
     model: &Model,
     beside: Option<&Model>,
@@ -42,7 +42,7 @@ pub fn certify(
 
 /// The file of a planted model or its twin in a folder, trained if it is not there yet. Its name holds a digest of the specification,
 /// so that a changed one is trained anew. Nothing else is told apart: where pictures change behind their path, remove the folder.
-pub fn planted(
+pub(crate) fn planted(
     session: &Session,
     spec: &Specification,
     (base, folder): (&Path, &Path),

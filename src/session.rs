@@ -83,7 +83,7 @@ impl Session<'_> {
     }
 
     /// What makes its reports.
-    pub fn tool(&self) -> Tool {
+    pub(crate) fn tool(&self) -> Tool {
         engine::tool(&self.compute)
     }
 

@@ -23,8 +23,8 @@ use serde_json::Value;
 
 use self::check::Checker;
 pub use self::kind::{ANY, CALIBRATION, Kind, PLANT, POLICY, STUDY};
-pub use self::names::{all, list, nearest};
-pub use self::tree::{Node, below};
+pub(crate) use self::names::{all, list, nearest};
+pub(crate) use self::tree::{Node, below};
 use crate::diag::{self, Class, Diagnostic, Explain, Level, Mistakes};
 use crate::store;
 
@@ -34,7 +34,7 @@ const LIMIT: usize = 1 << 20;
 const SHOWN: usize = 100;
 
 /// A type that one kind of file is read into.
-pub trait Form: DeserializeOwned + JsonSchema {
+pub(crate) trait Form: DeserializeOwned + JsonSchema {
     /// The kind of file.
     fn kind() -> &'static Kind;
 
@@ -75,19 +75,19 @@ pub struct Fault {
 
 impl Fault {
     /// A mistake without a hint.
-    pub fn new(code: &'static str, at: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, at: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code, at: at.into(), message: message.into(), hint: None }
     }
 
     /// The same with advice.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The same with its place in a text.
-    pub fn placed(self, kind: &Kind, tree: &Node) -> Diagnostic {
+    pub(crate) fn placed(self, kind: &Kind, tree: &Node) -> Diagnostic {
         let span = match tree.find(&self.at) {
             Some(node) if node.is_document(&self.at) => 0..0,
             Some(node) if node.is_map() => node.name_span(),
@@ -132,7 +132,7 @@ pub fn kind_of(text: &str) -> &'static Kind {
 
 /// A text as the type that its kind of file is read into, with its tree, or all that is wrong with it. `meaning` adds what the schema cannot
 /// say: it is given what was read, or nothing where the mistakes leave no value of the type.
-pub fn parse<T: Form>(
+pub(crate) fn parse<T: Form>(
     text: &str,
     name: &str,
     meaning: impl FnOnce(Option<&T>, &Node, &mut Vec<Diagnostic>),
@@ -157,7 +157,7 @@ pub fn parse<T: Form>(
 }
 
 /// The tree of a text: nothing where its mistakes leave none, or it is of another kind of file. Mistakes go to `diagnostics`.
-pub fn tree<T: Form>(text: &str, name: &str, diagnostics: &mut Vec<Diagnostic>) -> Result<Option<Node>, SpecError> {
+pub(crate) fn tree<T: Form>(text: &str, name: &str, diagnostics: &mut Vec<Diagnostic>) -> Result<Option<Node>, SpecError> {
     let kind = T::kind();
     if text.len() > LIMIT {
         return Err(SpecError::TooLarge { kind, name: name.to_owned() });
@@ -182,7 +182,7 @@ pub fn tree<T: Form>(text: &str, name: &str, diagnostics: &mut Vec<Diagnostic>) 
 
 /// Adds what is wrong with a tree, or with the part of one that is of this type, to `diagnostics`. `text` is what the tree's places are
 /// in. Values at the JSON pointers `later` will be put in later: they may be missing, and what is there now is not looked at.
-pub fn check<T: Form>(text: &str, tree: &Node, later: &BTreeSet<String>, diagnostics: &mut Vec<Diagnostic>) {
+pub(crate) fn check<T: Form>(text: &str, tree: &Node, later: &BTreeSet<String>, diagnostics: &mut Vec<Diagnostic>) {
     let mut found = Checker::new(T::kind(), T::schema(), text, later).mistakes(tree);
     // What could not be read at all has been reported and stands in the tree as nothing.
     let known: BTreeSet<(usize, usize)> = diagnostics.iter().map(|known| (known.span.start, known.span.end)).collect();
@@ -196,7 +196,7 @@ pub fn check<T: Form>(text: &str, tree: &Node, later: &BTreeSet<String>, diagnos
 }
 
 /// What the schema lets through and the type still refuses.
-pub fn unreadable(kind: &Kind, error: &serde_json::Error) -> Diagnostic {
+pub(crate) fn unreadable(kind: &Kind, error: &serde_json::Error) -> Diagnostic {
     Diagnostic::error(kind.code("value"), 0..0, format!("the {} cannot be read: {error}", kind.name))
 }
 
@@ -213,7 +213,7 @@ pub struct Document {
 
 impl Document {
     /// Refuses the file for what is wrong with it.
-    pub fn refuse(&self, kind: &'static Kind, faults: Vec<Fault>) -> Result<(), SpecError> {
+    pub(crate) fn refuse(&self, kind: &'static Kind, faults: Vec<Fault>) -> Result<(), SpecError> {
         if faults.is_empty() {
             return Ok(());
         }
@@ -282,7 +282,7 @@ impl Explain for SpecError {
 
 impl Remarks {
     /// Remarks on a text, in any order.
-    pub fn new(text: &str, name: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(text: &str, name: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         Self { text: text.to_owned(), name: name.to_owned(), diagnostics }
     }
@@ -290,7 +290,7 @@ impl Remarks {
 
 impl SpecError {
     /// A text with mistakes: in the order of the text, and no more than people read.
-    pub fn invalid(kind: &'static Kind, text: &str, name: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
+    pub(crate) fn invalid(kind: &'static Kind, text: &str, name: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         let more = diagnostics.len().saturating_sub(SHOWN);
         if let Some(next) = diagnostics.get(SHOWN) {
@@ -303,7 +303,7 @@ impl SpecError {
     }
 
     /// A file that is wrong as a whole, or in a way whose place is not known.
-    pub fn whole(kind: &'static Kind, text: &str, name: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn whole(kind: &'static Kind, text: &str, name: &str, message: impl Into<String>) -> Self {
         Self::invalid(kind, text, name, vec![Diagnostic::error(kind.code("value"), 0..0, message)])
     }
 }

@@ -1,17 +1,16 @@
 //! Intervals, power, curves and random streams. Everything here is deterministic.
 
-pub mod clustered;
-pub mod crossed;
+pub(crate) mod clustered;
+pub(crate) mod crossed;
 mod exact;
 #[cfg(test)]
 mod golden;
-pub mod multiple;
-pub mod power;
+pub(crate) mod power;
 mod quantile;
-pub mod roc;
+pub(crate) mod roc;
 pub mod stream;
 mod wilson;
 
-pub use exact::clopper_pearson;
+pub(crate) use exact::clopper_pearson;
 pub use quantile::{normal, student_t};
-pub use wilson::{Interval, wilson};
+pub(crate) use wilson::{Interval, wilson};

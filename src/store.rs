@@ -5,7 +5,7 @@ mod cache;
 mod digest;
 mod fingerprint;
 mod heap;
-pub mod hub;
+pub(crate) mod hub;
 mod open;
 mod rows;
 
@@ -18,8 +18,8 @@ pub use digest::{Digest, EARLIER, sha256};
 pub(crate) use fingerprint::fingerprint;
 #[cfg(test)]
 pub(crate) use fingerprint::golden;
-pub use fingerprint::{Fingerprint, Fingerprinter};
-pub use heap::{Heap, Kept};
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
+pub(crate) use heap::{Heap, Kept};
 pub use open::{Held, folder_of, hold, open, read};
 pub use rows::{Room, Rows, RowsError};
 pub(crate) use rows::{read_exact_at, write_all_at};
@@ -36,12 +36,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Removes a file; that it is not there is no error.
-pub fn remove_if_there(path: &Path) -> std::io::Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> std::io::Result<()> {
     unless_absent(std::fs::remove_file(path))
 }
 
 /// Renames a file, over another where there is one; that it is not there is no error.
-pub fn rename_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(crate) fn rename_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
     unless_absent(std::fs::rename(from, to))
 }
 
@@ -52,20 +52,20 @@ fn unless_absent(done: std::io::Result<()>) -> std::io::Result<()> {
 
 /// A file written in full beside its place. Dropped without [`Staged::commit`] it is gone, and what was there stays.
 #[derive(Debug)]
-pub struct Staged {
+pub(crate) struct Staged {
     file: NamedTempFile,
     path: PathBuf,
 }
 
 impl Staged {
     /// Puts it into its place.
-    pub fn commit(self) -> std::io::Result<()> {
+    pub(crate) fn commit(self) -> std::io::Result<()> {
         self.file.persist(self.path).map(drop).map_err(|e| e.error)
     }
 }
 
 /// Writes the bytes beside `path`, to be put into place later: of files that belong together, none changes unless all can be written.
-pub fn stage(path: &Path, bytes: &[u8]) -> std::io::Result<Staged> {
+pub(crate) fn stage(path: &Path, bytes: &[u8]) -> std::io::Result<Staged> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

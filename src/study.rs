@@ -32,15 +32,15 @@ use crate::spec::{self, Document, Node, Remarks, SpecError};
 use crate::store::{self, Digest};
 
 use combine::{Combined, Written};
-pub use plots::plots;
+pub(crate) use plots::plots;
 pub use table::markdown;
 
 /// Version of the results' layout.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 /// Name of the file that holds what came out, once all is through.
 pub const RESULTS: &str = "study.json";
 /// Name of the file that holds what is through, until all is.
-pub const PARTIAL: &str = "study.partial.json";
+pub(crate) const PARTIAL: &str = "study.partial.json";
 /// Name of the file that holds the tables.
 pub const TABLES: &str = "study.md";
 /// Most certifications of one study.
@@ -49,7 +49,7 @@ const MOST: usize = 2000;
 /// A study as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Study {
+pub(crate) struct Study {
     /// Version of this format: 1.
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
@@ -70,7 +70,7 @@ pub struct Study {
 /// Where a checkpoint comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Source {
+pub(crate) enum Source {
     /// A file.
     Model(PathBuf),
     /// The planted model of a specification (`heirloom plant`), trained if need be.
@@ -82,7 +82,7 @@ pub enum Source {
 /// A specification for `heirloom plant`: a file, or the specification itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Planting {
+pub(crate) enum Planting {
     /// A file, relative to the study.
     File(PathBuf),
     /// The specification.
@@ -92,7 +92,7 @@ pub enum Planting {
 /// One thing that is varied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// Its name, shown in tables and plots.
     pub name: String,
     /// Where in the policy, as JSON pointers (`/transfer/full_network/weight_decay`): all get the same value.
@@ -106,7 +106,7 @@ pub struct Axis {
 /// One value of an axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Step {
+pub(crate) enum Step {
     /// A value with a name of its own.
     Named {
         /// Its name.
@@ -249,7 +249,7 @@ impl Grid {
         self.len() == 0
     }
 
-    /// Runs what is not done yet. What is through is written to [`PARTIAL`] in `folder` after every certification, so that the same call goes
+    /// Runs what is not done yet. What is through is written to `PARTIAL` in `folder` after every certification, so that the same call goes
     /// on from there; [`RESULTS`] is there when all is through. Call [`begin`] first.
     /// `data` takes the place of the pictures that sources are trained on.
     pub fn run(&self, session: &Session, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
@@ -326,7 +326,7 @@ impl Grid {
     }
 }
 
-/// Marks a folder as that of a study that has begun: see [`campaign::begin`].
+/// Marks a folder as that of a study that has begun: see `campaign::begin`.
 pub fn begin(folder: &Path) -> Result<(), CampaignError> {
     campaign::begin::<Results>(folder, &[TABLES])
 }

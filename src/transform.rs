@@ -16,9 +16,10 @@ use families::families;
 use family::{Draw, Site};
 use layer::{Layer, Own};
 
-pub use error::TransformError;
-pub use families::{TriggerFile, tables};
-pub use family::Mistake;
+pub(crate) use error::TransformError;
+pub(crate) use families::TriggerFile;
+#[cfg(test)]
+pub(crate) use families::tables;
 pub use place::Place;
 
 mod all;
@@ -60,7 +61,7 @@ families! {
 }
 
 /// How many shams every trigger is compared with.
-pub const SHAM_DRAWS: usize = 8;
+pub(crate) const SHAM_DRAWS: usize = 8;
 
 /// A trigger at one resolution, ready to be laid over frames: files read, sizes in pixels, random patterns drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +133,7 @@ impl PreparedTrigger {
     /// Lays the trigger over a frame; the result stays in `0..=1`.
     ///
     /// A frame of another size than the trigger was prepared for is left as it is where the trigger does not reach.
-    pub fn apply(&self, frame: &mut Frame) {
+    pub(crate) fn apply(&self, frame: &mut Frame) {
         debug_assert_eq!((frame.height, frame.width), (self.height, self.width), "prepared for another resolution");
         // A picture is known by what it was before the first part: what a part draws for it must not depend on the parts before.
         let mut own = self.parts.iter().any(|part| part.layer.is_own()).then(|| Own::of(frame));
@@ -148,7 +149,7 @@ impl PreparedTrigger {
     ///
     /// `draw` counts from 0 (to [`SHAM_DRAWS`]); the same policy seed and draw give the same sham for every model.
     #[must_use]
-    pub fn sham(&self, draw: usize, policy_seed: u64) -> Self {
+    pub(crate) fn sham(&self, draw: usize, policy_seed: u64) -> Self {
         let draw = Draw { index: draw, seed: policy_seed, height: self.height, width: self.width };
         let sham = |part: &Part| {
             let layer = part.trigger.of().map_or_else(|_| part.layer.clone(), |family| family.sham(&part.layer, &draw));
@@ -159,12 +160,12 @@ impl PreparedTrigger {
     }
 
     /// The digest of all that it and its shams lay over a frame, to the last bit of each number: for this build on this machine.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         self.fingerprint("heirloom prepared trigger", 1)
     }
 
     /// Which trigger it is, or is a sham of, on every machine: what the policy says, the size, and the digests of its files.
-    pub fn identity(&self) -> &Digest {
+    pub(crate) fn identity(&self) -> &Digest {
         &self.identity
     }
 

@@ -131,10 +131,10 @@ pub fn train(
 }
 
 /// Pictures per batch when nothing trains.
-pub const EVALUATION_BATCH: usize = 64;
+pub(crate) const EVALUATION_BATCH: usize = 64;
 
 /// What computes the outputs of a batch.
-pub type Compute<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TuneError>;
+pub(crate) type Compute<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TuneError>;
 
 /// What `compute` makes of every input, shown batch by batch in order, row by row. `tick` is told the pictures of every step and answers
 /// whether to go on.
@@ -177,10 +177,10 @@ pub fn predictions(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut
 }
 
 /// The share of the training pool that one seed trains on: so that seeds vary in fixed-feature mode too.
-pub const POOL_SHARE: f64 = 0.8;
+pub(crate) const POOL_SHARE: f64 = 0.8;
 
 /// The pictures that a seed trains on: [`POOL_SHARE`] of the clusters of a view's pictures (ascending), whole, in ascending order.
-pub fn pool(view: &[usize], clusters: &[u32], policy_seed: u64, seed: u64) -> Vec<usize> {
+pub(crate) fn pool(view: &[usize], clusters: &[u32], policy_seed: u64, seed: u64) -> Vec<usize> {
     let mut names: Vec<u32> = view.iter().filter_map(|&i| clusters.get(i).copied()).collect();
     names.sort_unstable();
     names.dedup();
@@ -254,7 +254,7 @@ impl Explain for TuneError {
 
 impl TuneError {
     /// Whether the process that ONNX Runtime ran in came to an end that nobody asked for.
-    pub fn is_end(&self) -> bool {
+    pub(crate) fn is_end(&self) -> bool {
         matches!(self, Self::Runtime(error) if error.is_end())
     }
 }

@@ -16,7 +16,7 @@ use crate::stats::power::error_share;
 use crate::stats::roc::{self, Item};
 use crate::tune::Mode;
 
-pub use results::{Agreement, Alarms, Faint, Named, Operating, Others, Over, Rate, Results, Side, Slice};
+pub(crate) use results::{Agreement, Alarms, Faint, Named, Operating, Others, Over, Rate, Results, Side, Slice};
 
 /// Error on each side of every interval.
 const ALPHA: f64 = 0.025;
@@ -25,7 +25,7 @@ const RATES: [f64; 2] = [0.05, 0.10];
 
 /// What a finding counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A planted source under a rule whose trigger it carries, and hands down unless its twin shows otherwise.
     Planted,
     /// A planted source under a rule whose trigger it carries, which moves fine-tunes by less than the limit beyond the clean twin's.
@@ -40,7 +40,7 @@ pub enum Kind {
 
 /// A finding with its source.
 #[derive(Clone, Copy, Debug)]
-pub struct Pick<'a> {
+pub(crate) struct Pick<'a> {
     /// The source.
     pub source: &'a SourceRecord,
     /// The number of what belongs together: sources of one architecture and seed, or one source.
@@ -66,7 +66,7 @@ fn clusters(calibration: &Calibration) -> Vec<u32> {
 }
 
 /// All findings of a mode under backdoor rules.
-pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
+pub(crate) fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
     let mut picks = Vec::new();
     for (cluster, source) in clusters(calibration).into_iter().zip(&calibration.sources) {
         for finding in source.findings.iter().filter(|finding| finding.mode == mode) {
@@ -87,7 +87,7 @@ pub fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
 }
 
 /// Those that have a score, for a curve.
-pub fn items<'a>(picks: impl Iterator<Item = &'a Pick<'a>>) -> Vec<Item> {
+pub(crate) fn items<'a>(picks: impl Iterator<Item = &'a Pick<'a>>) -> Vec<Item> {
     let item = |pick: &Pick| {
         let score = pick.finding.score?;
         matches!(pick.kind, Kind::Planted | Kind::Clean).then_some(Item {
@@ -100,13 +100,13 @@ pub fn items<'a>(picks: impl Iterator<Item = &'a Pick<'a>>) -> Vec<Item> {
 }
 
 /// The modes that anything was found in.
-pub fn modes(calibration: &Calibration) -> Vec<Mode> {
+pub(crate) fn modes(calibration: &Calibration) -> Vec<Mode> {
     let all = calibration.sources.iter().flat_map(|s| &s.findings).map(|f| f.mode);
     all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What the sources of a calibration say together.
-pub fn results(calibration: &Calibration) -> Results {
+pub(crate) fn results(calibration: &Calibration) -> Results {
     let mut results = Results { slices: Vec::new(), alarms: Vec::new(), others: Vec::new(), faint: Vec::new(), agreement: Vec::new() };
     for mode in modes(calibration) {
         let picks = picks(calibration, mode);

@@ -11,7 +11,7 @@ use crate::store::Digest;
 use crate::tune::Mode;
 
 /// Version of the layout that this program writes and reads.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// A calibration: every source with its findings, and what they say together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -188,8 +188,9 @@ pub(super) fn score(comparisons: &[Comparison]) -> Option<f64> {
     comparisons.iter().filter_map(|c| c.excess.as_ref()).map(|e| e.value).filter(|v| v.is_finite()).min_by(f64::total_cmp)
 }
 
+#[cfg(test)]
 /// The JSON Schema of `calibration.json` (`docs/calibration.schema.json`).
-pub fn schema() -> String {
+pub(crate) fn schema() -> String {
     let mut schema = schemars::schema_for!(Calibration);
     schema.insert("title".to_owned(), "heirloom calibration, version 1".into());
     // A `Schema` is a tree of plain JSON values: writing it cannot fail, and an empty file would fail its test.

@@ -1,6 +1,7 @@
 //! A small calibration for tests.
 
-use super::{Again, Calibration, FindingRecord, HandedDown, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, Truth, results};
+use super::record::{Again, HandedDown, Truth};
+use super::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, results};
 use crate::exec::Precision;
 use crate::gate::Verdict;
 use crate::probe::Estimand;

@@ -139,7 +139,7 @@ impl Dataset {
 
     /// The cluster of each picture, numbered in the order of their first pictures: pictures of one cluster in the records, and pictures that
     /// show the same, pixel for pixel, belong together.
-    pub fn clusters(&self) -> &[u32] {
+    pub(crate) fn clusters(&self) -> &[u32] {
         &self.clusters
     }
 
@@ -149,27 +149,22 @@ impl Dataset {
     }
 
     /// Class names by label.
-    pub fn classes(&self) -> &[String] {
+    pub(crate) fn classes(&self) -> &[String] {
         &self.classes
     }
 
     /// What is known of the pictures, in order.
-    pub fn records(&self) -> &[Record] {
+    pub(crate) fn records(&self) -> &[Record] {
         &self.records
     }
 
     /// Number of pictures.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
     /// Picture `i`, decoded.
-    pub fn image(&self, i: usize) -> Result<Image, DataError> {
+    pub(crate) fn image(&self, i: usize) -> Result<Image, DataError> {
         let (Some(record), Some((picture, _))) = (self.records.get(i), self.pictures.get(i)) else {
             return Err(DataError::NoSuchPicture { index: i, len: self.len() });
         };
@@ -183,7 +178,7 @@ impl Dataset {
     }
 
     /// All pictures at one size: those made when the view was opened, if they were brought to the same size in the same way.
-    pub fn fitted(&self, fit: &Fit) -> Result<Arc<Fitted>, DataError> {
+    pub(crate) fn fitted(&self, fit: &Fit) -> Result<Arc<Fitted>, DataError> {
         match &self.fitted {
             Some(fitted) if fitted.is(fit) => Ok(fitted.clone()),
             _ => Fitted::make(self, fit).map(Arc::new),
@@ -191,13 +186,13 @@ impl Dataset {
     }
 
     /// The digest of class names, ids, labels, clusters, attributes and the pictures' bytes, in order.
-    pub fn digest(&self) -> &Digest {
+    pub(crate) fn digest(&self) -> &Digest {
         &self.digest
     }
 
     /// The pictures at these places, in this order; places beyond the end are passed over.
     #[must_use]
-    pub fn subset(&self, indices: &[usize]) -> Self {
+    pub(crate) fn subset(&self, indices: &[usize]) -> Self {
         let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.pictures.get(i)?.clone(), *self.shown.get(i)?));
         Self::new(self.classes.clone(), self.orientation, indices.iter().filter_map(at).collect())
     }

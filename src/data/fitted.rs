@@ -33,7 +33,7 @@ impl Fit<'_> {
 
 /// Pictures at one size: planes of red, green and blue of `height * width` bytes each.
 #[derive(Debug)]
-pub struct Fitted {
+pub(crate) struct Fitted {
     height: usize,
     width: usize,
     geometry: Geometry,
@@ -63,17 +63,12 @@ impl Fitted {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     /// The planes of picture `i`, in place or read into `buffer`.
-    pub fn planes<'a>(&'a self, i: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RowsError> {
+    pub(crate) fn planes<'a>(&'a self, i: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RowsError> {
         // A picture that is not there is a row that is not there.
         self.rows.row(self.places.get(i).map_or(usize::MAX, |place| *place as usize), buffer)
     }

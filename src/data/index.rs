@@ -10,7 +10,7 @@ use super::{DataError, Record, Split, Target, Views, views};
 
 /// What is known of a target task beside its pixels, be it opened or only indexed.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// Class names by label.
     pub classes: &'a [String],
     /// The images that train.
@@ -27,14 +27,14 @@ pub struct Facts<'a> {
 
 impl Facts<'_> {
     /// Whether any test image has an attribute; else the error names those that there are.
-    pub fn has_attribute(&self, name: &str) -> Result<(), DataError> {
+    pub(crate) fn has_attribute(&self, name: &str) -> Result<(), DataError> {
         check_column(name, self.test.iter().map(|record| &record.attributes)).map_err(|e| e.explained(self.unusable))
     }
 }
 
 /// A target task whose images were not decoded: those that are broken are not known, nor those that show the same.
 #[derive(Clone, Debug)]
-pub struct Index {
+pub(crate) struct Index {
     classes: Vec<String>,
     train: Vec<Record>,
     test: Vec<Record>,
@@ -45,7 +45,7 @@ pub struct Index {
 
 impl Index {
     /// What is known.
-    pub fn facts(&self) -> Facts<'_> {
+    pub(crate) fn facts(&self) -> Facts<'_> {
         Facts {
             classes: &self.classes,
             train: &self.train,
@@ -58,7 +58,7 @@ impl Index {
 }
 
 /// Applies a target task's views without reading pixels. `base` and `seed` as for [`super::open`].
-pub fn index(target: &Target, base: &Path, seed: u64) -> Result<Index, DataError> {
+pub(crate) fn index(target: &Target, base: &Path, seed: u64) -> Result<Index, DataError> {
     indexed(target, base, seed).map_err(|error| error.about(&target.data))
 }
 

@@ -22,7 +22,7 @@ const CLEAN: &[u8] = include_bytes!("../../fixtures/canary/clean.safetensors");
 
 /// The self-test of this build on this instruction set, device and executor: run, or remembered where it was sound. An interruption is an
 /// error, anything else an outcome.
-pub fn check(
+pub(crate) fn check(
     runtime: Option<&Runtime>,
     compute: &Compute,
     cache: Option<&Cache>,

@@ -15,7 +15,7 @@ use crate::store::Cache;
 use crate::tune::{self, TuneError};
 
 /// What a model takes in memory.
-pub fn footprint(model: &Model) -> Result<Footprint, EngineError> {
+pub(crate) fn footprint(model: &Model) -> Result<Footprint, EngineError> {
     // Kept in colour, whatever the network takes.
     let picture = 3 * model.input.height * model.input.width;
     let footprint = Footprint { picture, features: model.cut.width, ..Footprint::default() };
@@ -38,7 +38,13 @@ pub fn footprint(model: &Model) -> Result<Footprint, EngineError> {
 
 /// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used. `anew`: what is
 /// remembered does not do. Whatever else runs makes a machine slower, never faster, so of several measurements the fastest is kept.
-pub fn means(model: &Model, compute: &Compute, memory: Option<u64>, cache: Option<&Cache>, anew: bool) -> Result<Means, EngineError> {
+pub(crate) fn means(
+    model: &Model,
+    compute: &Compute,
+    memory: Option<u64>,
+    cache: Option<&Cache>,
+    anew: bool,
+) -> Result<Means, EngineError> {
     let footprint = footprint(model)?;
     let network = match &model.network {
         Ok(own) => {

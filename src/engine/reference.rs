@@ -9,7 +9,12 @@ use crate::runtime::Runtime;
 use crate::store::Digest;
 
 /// The reference of a policy, to be run beside `model`; none where the policy names none. What the policy says of the input holds for both.
-pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compute: &Compute) -> Result<Option<Model>, ReferenceError> {
+pub(crate) fn reference(
+    policy: &Policy,
+    model: &Model,
+    runtime: Option<Runtime>,
+    compute: &Compute,
+) -> Result<Option<Model>, ReferenceError> {
     let Some(pinned) = &policy.file.reference else { return Ok(None) };
     let found = registry::identify(&policy.path(&pinned.model))?;
     let name = found.name();
@@ -27,7 +32,7 @@ pub fn reference(policy: &Policy, model: &Model, runtime: Option<Runtime>, compu
 }
 
 /// Whether a file is the reference that a policy pins.
-pub fn is_pinned(found: &ModelRef, pinned: &Reference) -> Result<(), ReferenceError> {
+pub(crate) fn is_pinned(found: &ModelRef, pinned: &Reference) -> Result<(), ReferenceError> {
     if found.digest.as_str() == pinned.digest {
         return Ok(());
     }
@@ -39,7 +44,7 @@ pub fn is_pinned(found: &ModelRef, pinned: &Reference) -> Result<(), ReferenceEr
 }
 
 /// Whether two checkpoints see the same pictures: they must be of one size.
-pub fn fits(reference: &Model, model: &Model) -> Result<(), ReferenceError> {
+pub(crate) fn fits(reference: &Model, model: &Model) -> Result<(), ReferenceError> {
     let side = |model: &Model| (model.input.height, model.input.width);
     let ((height, width), (wanted_height, wanted_width)) = (side(reference), side(model));
     if (height, width) == (wanted_height, wanted_width) {

@@ -15,13 +15,13 @@ pub(super) fn change(policy: &Policy, rule: &Rule, [height, width]: [usize; 2]) 
 }
 
 /// Whether all that a policy lays over pictures fits those of this height and width.
-pub fn check_changes(policy: &Policy, size: [usize; 2]) -> Result<(), EngineError> {
+pub(crate) fn check_changes(policy: &Policy, size: [usize; 2]) -> Result<(), EngineError> {
     policy.rules.iter().try_for_each(|rule| change(policy, rule, size).map(drop))
 }
 
 /// Whether all that a policy lays over pictures fits those of a model, and its waivers name the model as they must: asked before each
 /// certification, alone or of many.
-pub fn check(policy: &Policy, model: &Model) -> Result<(), EngineError> {
+pub(crate) fn check(policy: &Policy, model: &Model) -> Result<(), EngineError> {
     check_changes(policy, [model.input.height, model.input.width])?;
     Ok(check_waivers(policy, model)?)
 }

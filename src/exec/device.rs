@@ -130,7 +130,7 @@ impl Compute {
     }
 
     /// Whether it is the processor.
-    pub fn is_cpu(&self) -> bool {
+    pub(crate) fn is_cpu(&self) -> bool {
         self.device.is_cpu()
     }
 
@@ -140,7 +140,7 @@ impl Compute {
     }
 
     /// Whether what a card cannot do may be done by the processor.
-    pub fn falls_back(&self) -> bool {
+    pub(crate) fn falls_back(&self) -> bool {
         self.choice == Choice::Auto
     }
 
@@ -160,7 +160,7 @@ impl Compute {
     }
 
     /// All that makes other bits: equal keys on equal builds give equal numbers.
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("{} {}", self.name, self.precision)
     }
 

@@ -78,7 +78,7 @@ pub enum Sixteen {
 
 impl Sixteen {
     /// The nearest number that it holds; halfway between two, the even one.
-    pub fn round(self, value: f64) -> f64 {
+    pub(crate) fn round(self, value: f64) -> f64 {
         match self {
             Self::Float16 => half::f16::from_f64(value).to_f64(),
             Self::Bfloat16 => half::bf16::from_f64(value).to_f64(),
@@ -252,7 +252,7 @@ pub enum Op {
 
 impl Op {
     /// The operator's name, for messages and tables.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Op::Input => "Input",
             Op::Param(_) => "Param",

@@ -19,7 +19,7 @@ pub enum Dim {
 
 impl Dim {
     /// The size at batch size `n`.
-    pub fn at(self, n: usize) -> usize {
+    pub(crate) fn at(self, n: usize) -> usize {
         match self {
             Dim::Fixed(size) => size,
             Dim::Batch(per_item) => per_item * n,
@@ -33,7 +33,7 @@ pub struct Shape(pub Vec<Dim>);
 
 impl Shape {
     /// All dimensions known.
-    pub fn fixed(sizes: &[usize]) -> Self {
+    pub(crate) fn fixed(sizes: &[usize]) -> Self {
         Self(sizes.iter().map(|&size| Dim::Fixed(size)).collect())
     }
 
@@ -43,7 +43,7 @@ impl Shape {
     }
 
     /// Number of axes.
-    pub fn rank(&self) -> usize {
+    pub(crate) fn rank(&self) -> usize {
         self.0.len()
     }
 
@@ -53,7 +53,7 @@ impl Shape {
     }
 
     /// The size of an axis, if it does not depend on the batch.
-    pub fn known(&self, axis: usize) -> Option<usize> {
+    pub(crate) fn known(&self, axis: usize) -> Option<usize> {
         match self.0.get(axis) {
             Some(Dim::Fixed(size)) => Some(*size),
             _ => None,
@@ -61,7 +61,7 @@ impl Shape {
     }
 
     /// Whether any axis depends on the batch.
-    pub fn is_batched(&self) -> bool {
+    pub(crate) fn is_batched(&self) -> bool {
         self.0.iter().any(|dim| matches!(dim, Dim::Batch(_)))
     }
 
@@ -79,7 +79,7 @@ impl Shape {
     }
 
     /// Number of elements per item of the batch (of the whole, if not batched).
-    pub fn elements_per_item(&self) -> usize {
+    pub(crate) fn elements_per_item(&self) -> usize {
         self.at(1).iter().product()
     }
 }

@@ -23,7 +23,7 @@ pub struct Bypass {
 
 impl Bypass {
     /// Why a network from scratch is no control for triggers here.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let what = if self.to_features {
             "lead from the image to the features around all weights"
         } else {
@@ -43,7 +43,7 @@ impl Bypass {
     }
 
     /// Their names; of many the first and the last.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         const MOST: usize = 12;
         let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match (self.nodes.split_at_checked(MOST - 1), self.nodes.last()) {

@@ -11,7 +11,7 @@ use crate::graph::{Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Rol
 
 /// Finds the features: the tensor the user names, else the one the file names (`hint`, where the graph has it), else the input
 /// of the head, else the output of an encoder; scores, boxes and text are none of these. Returns the network up to `[N, width]`, with the slots of `graph`.
-pub fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Result<(Graph, Cut), CutError> {
+pub(crate) fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Result<(Graph, Cut), CutError> {
     let (node, how) = if let Some(name) = user {
         (named(graph, name)?, "named by the user")
     } else if let Some(node) = hint.and_then(|name| graph.find(name)) {

@@ -88,7 +88,7 @@ impl Extractor {
     }
 
     /// The library that computes.
-    pub fn runtime(&self) -> &Runtime {
+    pub(crate) fn runtime(&self) -> &Runtime {
         self.session.runtime()
     }
 
@@ -98,7 +98,7 @@ impl Extractor {
     }
 
     /// The float of two bytes that the file's numbers are, or that it rounds to on its way, where each executor rounds differently.
-    pub fn half(&self) -> Option<Sixteen> {
+    pub(crate) fn half(&self) -> Option<Sixteen> {
         self.half
     }
 
@@ -114,7 +114,7 @@ impl Extractor {
 
 /// The first node whose output both executors have and disagree about by more than rounding explains, for one input; its name and by how
 /// much of its largest number. `least` is always explained.
-pub fn first_difference(model: &Model, one: &Tensor, least: f64) -> Result<Option<(String, f64)>, ExtractError> {
+pub(crate) fn first_difference(model: &Model, one: &Tensor, least: f64) -> Result<Option<(String, f64)>, ExtractError> {
     let (Ok(network), Ok(extractor)) = (&model.network, &model.runtime) else { return Ok(None) };
     let (bytes, beside, tensors) = match model.identity.format {
         Format::Onnx => {
@@ -148,7 +148,7 @@ pub fn first_difference(model: &Model, one: &Tensor, least: f64) -> Result<Optio
 
 /// The largest difference of two lists of numbers, relative to the largest number of the first; infinite where one is no number or
 /// they are not of one length.
-pub fn difference(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn difference(a: &[f32], b: &[f32]) -> f64 {
     if a.len() != b.len() {
         return f64::INFINITY;
     }
@@ -313,7 +313,7 @@ impl Explain for ExtractError {
 
 impl ExtractError {
     /// Whether the process that the library ran in came to an end that nobody asked for.
-    pub fn is_end(&self) -> bool {
+    pub(crate) fn is_end(&self) -> bool {
         matches!(self, Self::Runtime(error) if error.is_end())
     }
 

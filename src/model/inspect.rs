@@ -71,12 +71,12 @@ pub fn inspect(reference: ModelRef, options: &LoadOptions) -> Result<Inspection,
 impl Model {
     /// A way from the image to the features around the weights, if there is one. Of a network that only ONNX Runtime understands nothing is
     /// known: see [`Model::not_searched`].
-    pub fn bypass(&self) -> Option<Bypass> {
+    pub(crate) fn bypass(&self) -> Option<Bypass> {
         self.network.as_ref().ok().and_then(|network| bypass::find(&network.trunk))
     }
 
     /// What a user should know where [`Model::bypass`] cannot look: none found is not none there.
-    pub fn not_searched(&self) -> Option<String> {
+    pub(crate) fn not_searched(&self) -> Option<String> {
         self.network.is_err().then(|| NOT_SEARCHED.to_owned())
     }
 

@@ -88,7 +88,7 @@ impl Model {
     }
 
     /// Puts together what an importer read, what the files say (an ONNX file is what ONNX Runtime runs) and what the user says.
-    pub fn assemble(identity: ModelRef, imported: Imported, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
+    pub(crate) fn assemble(identity: ModelRef, imported: Imported, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
         let file = (identity.format == Format::Onnx).then_some(contents);
         let Imported { description, graph, params, layout, channels, size, usual, features, metadata } = imported;
         if params.0.len() != graph.slots().len() {
@@ -144,7 +144,7 @@ impl Model {
 
     /// The same model where networks are computed elsewhere than on the processor: frozen ones too, by ONNX Runtime where that computes
     /// there. A network that only ONNX Runtime understands stays on the processor if `compute` may fall back, and is an error else.
-    pub fn computed_on(mut self, compute: &Compute) -> Result<Self, ModelError> {
+    pub(crate) fn computed_on(mut self, compute: &Compute) -> Result<Self, ModelError> {
         if compute.is_cpu() {
             return Ok(self);
         }
@@ -160,13 +160,13 @@ impl Model {
     }
 
     /// What computes the features of the frozen network: `ONNX Runtime 1.32.0`, or `heirloom`.
-    pub fn executor(&self) -> String {
+    pub(crate) fn executor(&self) -> String {
         self.runtime.as_ref().map_or_else(|_| "heirloom".to_owned(), |extractor| extractor.runtime().name())
     }
 
     /// The trunk with a new linear head of `classes` outputs: the graph `[N, classes]`, and the slots of the head's weight
     /// `heirloom.head.weight` `[classes, features]` and bias `heirloom.head.bias`, which follow the trunk's.
-    pub fn with_head(&self, classes: usize) -> Result<(Graph, SlotId, SlotId), ModelError> {
+    pub(crate) fn with_head(&self, classes: usize) -> Result<(Graph, SlotId, SlotId), ModelError> {
         if classes == 0 {
             return Err(ModelError::NoClasses);
         }
@@ -378,7 +378,7 @@ impl Explain for ModelError {
 
 impl ModelError {
     /// Whether the file may be whole, and only ONNX Runtime could run it.
-    pub fn is_about_operators(&self) -> bool {
+    pub(crate) fn is_about_operators(&self) -> bool {
         match self {
             Self::File { source, .. } => source.is_about_operators(),
             Self::Onnx(error) => error.is_about_operators(),
@@ -387,7 +387,7 @@ impl ModelError {
     }
 
     /// Whether the process that ONNX Runtime ran in came to an end that nobody asked for.
-    pub fn is_end(&self) -> bool {
+    pub(crate) fn is_end(&self) -> bool {
         match self {
             Self::File { source, .. } => source.is_end(),
             Self::Runtime(error) => error.is_end(),

@@ -45,14 +45,15 @@ pub use write::write;
 /// Reads the ONNX file `bytes`; `beside` are the files that it keeps weights in (see [`Contents`](crate::registry::Contents)).
 ///
 /// The result takes any batch size, also where the file was exported with a fixed one. A file whose height and width
-/// are open cannot be read without knowing them: see [`load_sized`].
-pub fn load(bytes: &[u8], beside: &Beside) -> Result<Imported, OnnxError> {
-    load_sized(bytes, beside, None)
-}
-
-/// [`load`] with `[height, width]` in pixels for a file that leaves them open.
+/// are open cannot be read without knowing them: `size` is `[height, width]` in pixels, for such a file.
 pub fn load_sized(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
     import::import(decode(bytes)?, beside, size, None)
+}
+
+/// [`load_sized`] of a file that says its size.
+#[cfg(test)]
+fn load(bytes: &[u8], beside: &Beside) -> Result<Imported, OnnxError> {
+    load_sized(bytes, beside, None)
 }
 
 /// [`load_sized`] as far as the tensor `until`, which is the output then: what comes behind it need not be understood.

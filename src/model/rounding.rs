@@ -50,7 +50,7 @@ impl Network {
         Ok(exec::infer(graph, &weights, batch)?.flatten_all()?.to_vec1::<f32>()?)
     }
 
-    /// How far apart two programs may be that compute the trunk on `batch`, whatever else they do: [`LEAST`], or for a file of two-byte numbers
+    /// How far apart two programs may be that compute the trunk on `batch`, whatever else they do: `LEAST`, or for a file of two-byte numbers
     /// what these hold.
     pub fn least(&self, half: Option<Sixteen>, batch: &Tensor) -> Result<f64, ExecError> {
         let Some(kind) = half else { return Ok(LEAST) };

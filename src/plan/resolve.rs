@@ -40,17 +40,17 @@ pub struct Question<'p> {
 
 impl Question<'_> {
     /// What its finding is called: `RULE@MODE`.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("{}@{}", self.rule.id, self.mode)
     }
 
     /// The fine-tunes of an arm that it rests on, if it rests on any.
-    pub fn tuning(&self, arm: Arm) -> Option<Tuning> {
+    pub(crate) fn tuning(&self, arm: Arm) -> Option<Tuning> {
         self.rests_on.iter().copied().find(|tuning| tuning.arm == arm)
     }
 
     /// Whether it needs fine-tunes to be measured under shams too.
-    pub fn needs_shams(&self, tuning: Tuning) -> bool {
+    pub(crate) fn needs_shams(&self, tuning: Tuning) -> bool {
         tuning.arm == Arm::Source && self.rests_on.contains(&tuning) && self.controls.contains(&Control::Sham)
     }
 }
@@ -68,7 +68,7 @@ pub struct FineTune<'p> {
 
 impl Arm {
     /// The arm that a control compares with: shams are changes of the source's own images.
-    pub fn of(control: Control) -> Self {
+    pub(crate) fn of(control: Control) -> Self {
         match control {
             Control::Sham => Arm::Source,
             Control::Scratch => Arm::Scratch,
@@ -110,22 +110,22 @@ pub fn resolve(policy: &Policy) -> Resolved<'_> {
 
 impl<'p> Resolved<'p> {
     /// Fine-tunes by what tells them apart.
-    pub fn fine_tune(&self, tuning: Tuning) -> Option<&FineTune<'p>> {
+    pub(crate) fn fine_tune(&self, tuning: Tuning) -> Option<&FineTune<'p>> {
         self.fine_tunes.iter().find(|fine_tune| fine_tune.tuning == tuning)
     }
 
     /// The recipe of fine-tunes, if the policy has one.
-    pub fn recipe(&self, tuning: Tuning) -> Option<&'p Recipe> {
+    pub(crate) fn recipe(&self, tuning: Tuning) -> Option<&'p Recipe> {
         self.fine_tune(tuning)?.recipe
     }
 
     /// The questions that rest on fine-tunes.
-    pub fn served_by(&self, tuning: Tuning) -> impl Iterator<Item = &Question<'p>> {
+    pub(crate) fn served_by(&self, tuning: Tuning) -> impl Iterator<Item = &Question<'p>> {
         self.questions.iter().filter(move |question| question.rests_on.contains(&tuning))
     }
 
     /// Whether a rule is measured on fine-tunes (those that `serves` holds of), and if so whether under shams too.
-    pub fn measured_with(&self, rule: &Rule, serves: impl Fn(Tuning) -> bool) -> Option<bool> {
+    pub(crate) fn measured_with(&self, rule: &Rule, serves: impl Fn(Tuning) -> bool) -> Option<bool> {
         let of_rule = self.questions.iter().filter(|question| question.rule.id == rule.id);
         let shams = |question: &Question, tuning: Tuning| question.needs_shams(tuning);
         let served = of_rule.flat_map(|question| question.rests_on.iter().map(move |tuning| (question, *tuning)));
@@ -133,13 +133,13 @@ impl<'p> Resolved<'p> {
     }
 
     /// The seeds of a question that is compared with a control: those of both arms, which are paired.
-    pub fn paired(&self, question: &Question, control: Control) -> Looks {
+    pub(crate) fn paired(&self, question: &Question, control: Control) -> Looks {
         seeds(self.policy, Arm::of(control), question.mode)
     }
 
     /// Digest of all in the policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the
     /// images lie is left out, because data move; so are limits, controls and what groups are made of the same predictions.
-    pub fn measurement_id(&self, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
+    pub(crate) fn measurement_id(&self, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
         let file = &self.policy.file;
         let trusted = file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
         let mut feed = Fingerprinter::new("heirloom measurement", 1);

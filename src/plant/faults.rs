@@ -12,7 +12,7 @@ use crate::transform::PreparedTrigger;
 
 impl Specification {
     /// What a schema cannot say, as far as no data are needed to know. `at` is the JSON pointer to it in its file.
-    pub fn faults(&self, at: &str) -> Vec<Fault> {
+    pub(crate) fn faults(&self, at: &str) -> Vec<Fault> {
         let mut faults = Vec::new();
         // They become names of files.
         let plain = |name: &str| {
@@ -41,7 +41,7 @@ impl Specification {
 
     /// What it asks for and its data, or the files of its triggers, do not have: all that training would refuse. `base` is its folder, `at` the
     /// JSON pointer to it in its file. No image of the data is decoded.
-    pub fn data_faults(&self, base: &Path, at: &str) -> Vec<Fault> {
+    pub(crate) fn data_faults(&self, base: &Path, at: &str) -> Vec<Fault> {
         let mut faults = Vec::new();
         match self.index(base, at) {
             Ok(index) => self.of_index(&index, at, &mut faults),
@@ -59,7 +59,7 @@ impl Specification {
     }
 
     /// Its data, without their images, or what keeps them from being used.
-    pub fn index(&self, base: &Path, at: &str) -> Result<Index, Fault> {
+    pub(crate) fn index(&self, base: &Path, at: &str) -> Result<Index, Fault> {
         data::index(&self.target(), base, self.seed).map_err(|error| {
             let place = format!("{at}/{}", self.field(&error, base));
             advised(Fault::new("data", place, format!("the data cannot be used: {error}")), &error)
@@ -114,7 +114,7 @@ impl Specification {
 }
 
 /// A class that is none of those that `who` has: "the data have".
-pub fn unknown_class(name: &str, classes: &[String], who: &str, at: String) -> Option<Fault> {
+pub(crate) fn unknown_class(name: &str, classes: &[String], who: &str, at: String) -> Option<Fault> {
     if classes.iter().any(|class| class == name) {
         return None;
     }
@@ -147,14 +147,14 @@ fn advised(fault: Fault, error: &DataError) -> Fault {
 const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
 
 /// Whether sources can be trained on pictures of this height and width in pixels.
-pub fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
+pub(crate) fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
     let (least, most) = SIDES.into_inner();
     let fits = SIDES.contains(&height) && SIDES.contains(&width);
     if fits { Ok(()) } else { Err(format!("`size` is {height}x{width} pixels, each side has {least} to {most}")) }
 }
 
 /// What keeps a network of this architecture from being built; `at` is the JSON pointer to its name. Its size must be right.
-pub fn buildable(architecture: &str, classes: Option<&[String]>, size: [usize; 2], at: &str) -> Option<Fault> {
+pub(crate) fn buildable(architecture: &str, classes: Option<&[String]>, size: [usize; 2], at: &str) -> Option<Fault> {
     // How many classes there are, only the data say where none are named; it matters to no architecture.
     let classes = classes.map_or(2, <[String]>::len).max(2);
     arch::build(architecture, classes, size).err().map(|error| Fault::new("value", at, error.to_string()))

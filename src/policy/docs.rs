@@ -26,7 +26,7 @@ checkpoints of any architecture hardly answer ([method.md](method.md) says what 
 ";
 
 /// The reference in Markdown: one section for the policy, one for each type in it, in the order they are met.
-pub fn docs() -> String {
+pub(crate) fn docs() -> String {
     let mut text = INTRODUCTION.to_owned();
     section(&mut text, "The policy", schema());
     let mut names: Vec<String> = Vec::new();

@@ -6,6 +6,6 @@ use super::PolicyFile;
 use crate::spec::Form;
 
 /// The schema (draft 2020-12) that every policy is checked against; `policies/schema.json` is its text.
-pub fn schema() -> &'static Value {
+pub(crate) fn schema() -> &'static Value {
     PolicyFile::schema()
 }

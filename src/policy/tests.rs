@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Options, PolicyError, civil, docs, embedded, load, load_with, parse, schema, starter};
+use super::docs::docs;
+use super::schema::schema;
+use super::{Options, PolicyError, civil, embedded, load, load_with, parse, starter};
 use crate::data::DataSpec;
 use crate::diag::{Level, Located};
 use crate::store::Digest;
@@ -292,8 +294,8 @@ fn limits_know_their_lines() {
 
 #[test]
 fn a_rule_whose_name_begins_with_that_of_another_is_not_taken_for_a_part_of_it() {
-    let first = "  - { id: backdoor, probe: { backdoor: { trigger: { patch: { size: 0.25 } } } }, modes: [fixed_feature], limit: 0.2 }\n";
-    let swept = "  - { id: noise, probe: { backdoor: { trigger: { patch: { size: 0.25 } }, sweep: { size: [0.1, 0.2] } } }, limit: 0.3 }\n";
+    let first = "  - { id: backdoor, probe: { backdoor: { trigger: { patch: { size: 0.25, color: \"#ffff00\" } } } }, modes: [fixed_feature], limit: 0.2 }\n";
+    let swept = "  - { id: noise, probe: { backdoor: { trigger: { patch: { size: 0.25, color: \"#ffff00\" } }, sweep: { size: [0.1, 0.2] } } }, limit: 0.3 }\n";
     let text = with("  - id: backdoor/square\n", &format!("{first}  - id: backdoor/square\n")) + swept;
     let policy = parse(&text, "mine.yaml", Path::new("."), &options()).unwrap().0;
     let written: Vec<(&str, Option<usize>)> = policy.rules.iter().map(|rule| (rule.id.as_str(), policy.written(&rule.id))).collect();

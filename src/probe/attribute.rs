@@ -46,7 +46,7 @@ pub(super) fn least() -> usize {
 
 impl Attribute {
     /// The groups that are compared.
-    pub fn compared(&self) -> Compared<'_> {
+    pub(crate) fn compared(&self) -> Compared<'_> {
         Compared { attribute: &self.attribute, value: self.value.as_deref(), class: self.class.as_deref(), least: self.min_group }
     }
 }

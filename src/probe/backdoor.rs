@@ -50,7 +50,7 @@ pub enum Sweep {
 
 impl Sweep {
     /// The field, and its values.
-    pub fn field(&self) -> (&'static str, &[f64]) {
+    pub(crate) fn field(&self) -> (&'static str, &[f64]) {
         match self {
             Sweep::Size(values) => ("size", values),
             Sweep::Opacity(values) => ("opacity", values),
@@ -61,7 +61,7 @@ impl Sweep {
 
 impl Backdoor {
     /// The probes of a sweep with the end of their names; none where the trigger has no such field. One without a sweep is itself.
-    pub fn swept(&self) -> Option<Vec<(String, Self)>> {
+    pub(crate) fn swept(&self) -> Option<Vec<(String, Self)>> {
         let Some(sweep) = &self.sweep else { return Some(vec![(String::new(), self.clone())]) };
         let (field, values) = sweep.field();
         let at = |value: &f64| {

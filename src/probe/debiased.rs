@@ -55,12 +55,12 @@ pub struct Debiased {
 
 impl Debiased {
     /// The groups that are compared.
-    pub fn compared(&self) -> Compared<'_> {
+    pub(crate) fn compared(&self) -> Compared<'_> {
         Compared { attribute: &self.attribute, value: self.value.as_deref(), class: self.class.as_deref(), least: self.min_group }
     }
 
     /// The training pictures.
-    pub fn rebalance(&self) -> Rebalance {
+    pub(crate) fn rebalance(&self) -> Rebalance {
         Rebalance { attribute: self.attribute.clone(), correlation: self.correlation, aligned: self.aligned.clone(), limit: self.limit }
     }
 }

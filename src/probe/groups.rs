@@ -13,7 +13,9 @@ use super::{Column, Estimand, Measurement, Outcome, ProbeError};
 mod contrast;
 mod excess;
 
-pub use excess::{effect, excess_over_arm, widest};
+#[cfg(test)]
+use excess::effect;
+pub use excess::{excess_over_arm, widest};
 
 /// What a policy says of the groups to compare.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +160,7 @@ pub fn by_group(m: &Measurement, compared: &Compared, policy_seed: u64) -> Resul
 }
 
 /// How often a group is called right, mean over seeds.
+#[expect(clippy::struct_field_names, reason = "so a report calls it")]
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Accuracy {
     /// The class.

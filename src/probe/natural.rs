@@ -49,7 +49,7 @@ fn whole() -> f64 {
 
 impl Natural {
     /// A probe for each feature of the folder with the end of its name, in order; relative paths start from `base`.
-    pub fn each(&self, base: &Path) -> Result<Vec<(String, Self)>, NaturalError> {
+    pub(crate) fn each(&self, base: &Path) -> Result<Vec<(String, Self)>, NaturalError> {
         let folder = base.join(&self.features);
         let failed = |source| NaturalError::Read { folder: folder.clone(), source };
         let mut names = Vec::new();
@@ -91,7 +91,7 @@ fn slug(name: &str) -> String {
 
 /// Why a folder of features cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum NaturalError {
+pub(crate) enum NaturalError {
     /// It cannot be read.
     #[error("cannot read the folder of features {folder}: {source}")]
     Read {

@@ -47,7 +47,7 @@ pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Se
 }
 
 /// Shares of predictions by class, clean and changed, over all seeds and pictures: what the paper draws as histograms.
-pub fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, ProbeError> {
+pub(crate) fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, ProbeError> {
     check(measurement)?;
     let mut shares = vec![[0.0; 2]; measurement.classes.len()];
     let cells = (measurement.labels.len() * measurement.outcomes.len()).max(1) as f64;
@@ -64,7 +64,7 @@ pub fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, ProbeError>
 }
 
 /// The gain in share of every class under the trigger, mean over seeds and all pictures, in class order.
-pub fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
+pub(crate) fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
     check(measurement)?;
     let series = Series::of(&measurement.outcomes, Column::Trigger)?;
     let all: Vec<usize> = (0..measurement.labels.len()).collect();
@@ -74,7 +74,7 @@ pub fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
 }
 
 /// The class that the trigger drags most predictions of other classes' pictures to, learnt on all pictures.
-pub fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> {
+pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> {
     check(measurement)?;
     let series = Series::of(&measurement.outcomes, Column::Trigger)?;
     let all: Vec<usize> = (0..measurement.labels.len()).collect();

@@ -17,9 +17,9 @@ pub struct Table {
     pub images: usize,
     /// Independent pictures that the estimate is worth: the clusters that enter, or what the compared groups' sizes come to.
     pub effective: usize,
-    /// Mean square that choosing on halves adds: [`Worth::between_halves`].
+    /// Mean square that choosing on halves adds: `Worth::between_halves`.
     pub between_halves: f64,
-    /// Mean square that choosing on other seeds adds: [`Worth::between_seeds`].
+    /// Mean square that choosing on other seeds adds: `Worth::between_seeds`.
     pub between_seeds: f64,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    pub fn of(m: &'a Measurement, policy_seed: u64) -> Result<Self, ProbeError> {
+    pub(crate) fn of(m: &'a Measurement, policy_seed: u64) -> Result<Self, ProbeError> {
         check(m)?;
         let mut numbers: Vec<u32> = m.clusters.clone();
         numbers.sort_unstable();
@@ -73,12 +73,12 @@ impl<'a> Layout<'a> {
     }
 
     /// How many clusters there are.
-    pub fn clusters(&self) -> usize {
+    pub(crate) fn clusters(&self) -> usize {
         self.clusters
     }
 
     /// Values per picture, summed by cluster and scaled so that the mean over clusters is the mean over pictures.
-    pub fn by_cluster(&self, values: &[f64]) -> Vec<f64> {
+    pub(crate) fn by_cluster(&self, values: &[f64]) -> Vec<f64> {
         let mut sums = vec![0.0; self.clusters];
         let scale = self.clusters as f64 / values.len().max(1) as f64;
         for (value, &at) in values.iter().zip(&self.cluster) {

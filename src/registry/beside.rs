@@ -13,7 +13,7 @@ use super::{MAX_BYTES, RegistryError, read_at_most};
 use crate::store::hub;
 
 /// Contents of the files beside a checkpoint, by the location that it gives for them.
-pub type Beside = BTreeMap<String, Vec<u8>>;
+pub(crate) type Beside = BTreeMap<String, Vec<u8>>;
 
 /// Reads the files that the ONNX file `bytes` at `path` refers to. Bytes that are no ONNX file refer to none: the importer
 /// says what is wrong with them.

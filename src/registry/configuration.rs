@@ -13,21 +13,21 @@ use super::RegistryError;
 const MAX_BYTES: u64 = 4 << 20;
 
 /// `config.json` of Hugging Face or timm.
-pub const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 /// Hugging Face's image processor.
-pub const PREPROCESSOR: &str = "preprocessor_config.json";
+pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
 /// The same within a processor of several kinds.
-pub const PROCESSOR: &str = "processor_config.json";
+pub(crate) const PROCESSOR: &str = "processor_config.json";
 
 const NAMES: [&str; 3] = [CONFIG, PREPROCESSOR, PROCESSOR];
 
 /// The configuration files of a checkpoint, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Configuration(BTreeMap<&'static str, File>);
+pub(crate) struct Configuration(BTreeMap<&'static str, File>);
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// Where it lies.
     pub path: PathBuf,
     /// What it holds.
@@ -37,7 +37,7 @@ pub struct File {
 impl Configuration {
     /// Reads what lies in the checkpoint's folder, in that around `onnx/` as the hub has it, or beside the file that a link leads to. The first
     /// of a name counts.
-    pub fn read(checkpoint: &Path) -> Result<Self, RegistryError> {
+    pub(crate) fn read(checkpoint: &Path) -> Result<Self, RegistryError> {
         let folders = folders(checkpoint);
         // Whatever has the name is meant: a link to nothing, a folder or a file that may not be read is no missing file.
         let there = |path: &PathBuf| !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == ErrorKind::NotFound);
@@ -52,7 +52,7 @@ impl Configuration {
     }
 
     /// The file of this name, where there is one.
-    pub fn get(&self, name: &str) -> Option<&File> {
+    pub(crate) fn get(&self, name: &str) -> Option<&File> {
         self.0.get(name)
     }
 

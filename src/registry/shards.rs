@@ -18,14 +18,14 @@ const END: &str = ".safetensors.index.json";
 
 /// An index: which file holds which tensor.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Index {
+pub(crate) struct Index {
     /// The name of the file beside the index that holds a tensor, by the tensor's name.
     pub weight_map: BTreeMap<String, String>,
 }
 
 impl Index {
     /// The index that these bytes are; `None` where they are none.
-    pub fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.first() != Some(&b'{') || bytes.len() > MAX_INDEX { None } else { serde_json::from_slice(bytes).ok() }
     }
 }

@@ -11,7 +11,7 @@ pub fn utc(unix: i64) -> String {
 }
 
 /// The way back, for exactly what [`utc`] writes.
-pub fn parse_utc(text: &str) -> Option<i64> {
+pub(crate) fn parse_utc(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| -> Option<u16> {
         let digits = text.get(range)?;
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?

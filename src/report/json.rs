@@ -25,12 +25,13 @@ pub fn render(report: &Report) -> Result<String, serde_json::Error> {
 }
 
 /// What stands in the place of a report without a verdict, the same way.
-pub fn incomplete(incomplete: &Incomplete) -> Result<String, serde_json::Error> {
+pub(crate) fn incomplete(incomplete: &Incomplete) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(incomplete).map(|text| text + "\n")
 }
 
+#[cfg(test)]
 /// The JSON Schema of what [`render`] and [`incomplete`] write (`docs/report.schema.json`).
-pub fn schema() -> String {
+pub(crate) fn schema() -> String {
     let mut schema = schemars::schema_for!(File);
     schema.insert("title".to_owned(), "heirloom report, version 1".into());
     // A `Schema` is a tree of plain JSON values: writing it cannot fail, and an empty file would fail its test.

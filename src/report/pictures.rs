@@ -23,7 +23,7 @@ const LEAST_SIDE: usize = 96;
 
 impl Sheet {
     /// The file's name within the report's folder. Rule ids hold nothing that a path could not (see `gate::Rule`).
-    pub fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         format!("pictures/{}.png", self.rule.replace('/', "-"))
     }
 
@@ -34,7 +34,7 @@ impl Sheet {
     }
 
     /// The sheet as a PNG.
-    pub fn png(&self) -> Result<Vec<u8>, WriteError> {
+    pub(crate) fn png(&self) -> Result<Vec<u8>, WriteError> {
         let cells: Vec<Vec<RgbImage>> = self.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
         let (width, height) = cells.iter().flatten().next().map_or((1, 1), RgbImage::dimensions);
         let columns = cells.iter().map(Vec::len).max().unwrap_or(0) as u32;

@@ -35,7 +35,7 @@ fn is_unsafe(c: char) -> bool {
 }
 
 /// Columns that a text takes on a terminal: characters of Chinese or Japanese take two, accents laid over others none.
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 

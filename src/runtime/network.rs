@@ -15,7 +15,7 @@ use crate::registry::Beside;
 
 /// One tensor of a batch, as numbers of four bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Output {
+pub(crate) struct Output {
     /// Its shape, the batch first.
     pub shape: Vec<usize>,
     /// Its numbers, row by row.
@@ -35,7 +35,13 @@ pub(super) struct Network {
 impl Network {
     /// Loads the file `bytes`, whose weights outside of it are `beside`. `outputs` are the tensors that will be read, all of what it gives
     /// first if none; one that the file does not give out is added to what it gives.
-    pub fn load(provider: Provider, threads: usize, bytes: &[u8], beside: &Beside, outputs: &[String]) -> Result<Self, RuntimeError> {
+    pub(crate) fn load(
+        provider: Provider,
+        threads: usize,
+        bytes: &[u8],
+        beside: &Beside,
+        outputs: &[String],
+    ) -> Result<Self, RuntimeError> {
         let refused = |error: &dyn std::fmt::Display| RuntimeError::Refused { reason: error.to_string() };
         let build = |bytes: &[u8]| builder(provider, threads, beside)?.commit_from_memory(bytes).map_err(|error| refused(&error));
         let loaded = match with_outputs(bytes, outputs) {
@@ -60,7 +66,7 @@ impl Network {
     }
 
     /// The outputs for one batch, whose first size fits.
-    pub fn run(&mut self, dims: &[usize], values: &[f32]) -> Result<Vec<Output>, RuntimeError> {
+    pub(crate) fn run(&mut self, dims: &[usize], values: &[f32]) -> Result<Vec<Output>, RuntimeError> {
         let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
         let found = if self.half {
             let values: Vec<f16> = values.iter().copied().map(f16::from_f32).collect();

@@ -8,7 +8,7 @@ use super::{Place, Runtime, RuntimeError, wire};
 use crate::registry::Beside;
 
 /// A network that ONNX Runtime has loaded.
-pub struct Session {
+pub(crate) struct Session {
     loaded: Loaded,
     runtime: Runtime,
     /// Pictures per batch, where they are not free.
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Loads the file `bytes`, whose weights outside of it are `beside`. `outputs` are the tensors that will be read; one that the
     /// file does not give out is added to what it gives.
-    pub fn new(runtime: &Runtime, bytes: &[u8], beside: &Beside, outputs: &[String]) -> Result<Self, RuntimeError> {
+    pub(crate) fn new(runtime: &Runtime, bytes: &[u8], beside: &Beside, outputs: &[String]) -> Result<Self, RuntimeError> {
         let threads = rayon::current_num_threads();
         let (loaded, batch, outputs) = match &runtime.place {
             Place::Here => {
@@ -54,22 +54,22 @@ impl Session {
     }
 
     /// Shows it one picture at a time from now on.
-    pub fn one_by_one(&mut self) {
+    pub(crate) fn one_by_one(&mut self) {
         self.batch = self.batch.or(Some(1));
     }
 
     /// Gives it the name that errors call it by, once.
-    pub fn call(&self, name: &str) {
+    pub(crate) fn call(&self, name: &str) {
         let _ = self.name.set(name.to_owned());
     }
 
     /// What runs it.
-    pub fn runtime(&self) -> &Runtime {
+    pub(crate) fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
     /// The outputs for a batch of inputs of `shape`, row by row in `values`.
-    pub fn run(&self, shape: &[usize], values: &[f32]) -> Result<Vec<Output>, RuntimeError> {
+    pub(crate) fn run(&self, shape: &[usize], values: &[f32]) -> Result<Vec<Output>, RuntimeError> {
         let failed = |reason: String| RuntimeError::Run { reason };
         let (Some(&n), size) = (shape.first(), shape.iter().skip(1).product::<usize>()) else {
             return Err(failed("the batch has no shape".into()));

@@ -55,7 +55,7 @@ impl Ahead {
 
     /// What its data and its reference say of a policy: what a run would refuse, and what is worth knowing. `tree` has the places. No image is
     /// decoded.
-    pub fn policy(&mut self, policy: &Policy, tree: &Node) -> Vec<Diagnostic> {
+    pub(crate) fn policy(&mut self, policy: &Policy, tree: &Node) -> Vec<Diagnostic> {
         let file = &policy.file;
         let asked = known_by(&(&policy.base, &file.target, file.seed, &file.seeds, &policy.rules, &file.reference));
         if let Some(told) = asked.as_ref().and_then(|asked| self.told.get(asked)) {
@@ -79,7 +79,7 @@ impl Ahead {
     }
 
     /// Why a policy's data cannot settle one of its limits, if they cannot. Data that cannot be used settle nothing, and that is said elsewhere.
-    pub fn unsettled(&mut self, policy: &Policy) -> Option<PlanError> {
+    pub(crate) fn unsettled(&mut self, policy: &Policy) -> Option<PlanError> {
         let index = self.index(policy)?;
         let resolved = plan::resolve(policy);
         let counts = engine::counts(&resolved, index.as_ref().as_ref().ok()?.facts()).ok()?;
@@ -193,7 +193,7 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// All that keeps a checkpoint from being certified with these policies, each once; `at` is the JSON pointer to where it is named. An error
     /// where that cannot be found out.
-    pub fn faults(&self, path: &Path, policies: &[&Policy], at: &str) -> Result<Vec<Fault>, SessionError> {
+    pub(crate) fn faults(&self, path: &Path, policies: &[&Policy], at: &str) -> Result<Vec<Fault>, SessionError> {
         let identity = match registry::identify(path) {
             Ok(identity) => identity,
             Err(error) => return Ok(vec![fault(at, error.to_string(), error.hint())]),

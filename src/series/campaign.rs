@@ -48,7 +48,7 @@ pub trait Record: Serialize + DeserializeOwned {
 }
 
 /// A folder that a campaign writes into, and what an earlier run left there.
-pub struct Campaign<'a, R: Record> {
+pub(crate) struct Campaign<'a, R: Record> {
     folder: &'a Path,
     /// What an earlier run got through with.
     pub earlier: Vec<R::Cell>,
@@ -57,7 +57,7 @@ pub struct Campaign<'a, R: Record> {
 /// Marks a folder as that of a campaign that has begun: an earlier record becomes the partial one, from which it goes on, and what was drawn
 /// from it is removed, so that nothing there can be taken for the results of this one. `always`: files that are removed whatever the record
 /// says. It needs no space.
-pub fn begin<R: Record>(folder: &Path, always: &[&str]) -> Result<(), CampaignError> {
+pub(crate) fn begin<R: Record>(folder: &Path, always: &[&str]) -> Result<(), CampaignError> {
     let file = folder.join(R::FILE);
     let record = store::read(&file, MOST).ok().and_then(|bytes| serde_json::from_slice::<R>(&bytes).ok());
     let drawn = record.iter().flat_map(Record::drawn).chain(always.iter().map(|name| (*name).to_owned()));
@@ -69,7 +69,7 @@ pub fn begin<R: Record>(folder: &Path, always: &[&str]) -> Result<(), CampaignEr
 
 impl<'a, R: Record> Campaign<'a, R> {
     /// Goes on in a folder where `record` begins. What an earlier run left is never written over unread.
-    pub fn resume(folder: &'a Path, record: &R) -> Result<Self, CampaignError> {
+    pub(crate) fn resume(folder: &'a Path, record: &R) -> Result<Self, CampaignError> {
         let path = folder.join(R::PARTIAL);
         let bytes = match store::read(&path, MOST) {
             Ok(bytes) => bytes,
@@ -91,13 +91,13 @@ impl<'a, R: Record> Campaign<'a, R> {
     }
 
     /// Writes what is through. What an earlier run had and this one has not come to yet stays, so that an interruption takes nothing away.
-    pub fn keep(&self, record: &R) -> Result<(), CampaignError> {
+    pub(crate) fn keep(&self, record: &R) -> Result<(), CampaignError> {
         let ahead = self.earlier.iter().filter(|cell| record.awaits(cell));
         self.write(R::PARTIAL, &text(&record.with(record.cells().iter().chain(ahead).cloned().collect()))?).map(drop)
     }
 
     /// Writes what was drawn and then the whole record: where that is, it is complete. Gives the files.
-    pub fn finish(&self, record: &R, drawn: &[(String, String)]) -> Result<Vec<PathBuf>, CampaignError> {
+    pub(crate) fn finish(&self, record: &R, drawn: &[(String, String)]) -> Result<Vec<PathBuf>, CampaignError> {
         let mut written = drawn.iter().map(|(name, text)| self.write(name, text)).collect::<Result<Vec<_>, _>>()?;
         written.push(self.write(R::FILE, &text(record)?)?);
         // All of it is in the record; where it stays, nothing is lost.

@@ -94,7 +94,7 @@ static ALL: [&Kind; 5] = [&POLICY, &STUDY, &CALIBRATION, &PLANT, &REPORT];
 
 impl Kind {
     /// The code of a diagnostic: `unknown-field` of a study is `study::unknown-field`.
-    pub fn code(&self, what: &str) -> String {
+    pub(crate) fn code(&self, what: &str) -> String {
         format!("{}::{what}", self.code)
     }
 

@@ -1,7 +1,7 @@
 //! Names in messages: lists of them, and the one that was probably meant.
 
 /// "`a`, `b` or `c`".
-pub fn list(names: &[&str]) -> String {
+pub(crate) fn list(names: &[&str]) -> String {
     match names {
         [] => "nothing".to_owned(),
         [one] => format!("`{one}`"),
@@ -10,7 +10,7 @@ pub fn list(names: &[&str]) -> String {
 }
 
 /// "`a`, `b` and `c`".
-pub fn all(names: &[&str]) -> String {
+pub(crate) fn all(names: &[&str]) -> String {
     match names {
         [rest @ .., one] if !rest.is_empty() => {
             format!("{} and `{one}`", rest.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
@@ -20,7 +20,7 @@ pub fn all(names: &[&str]) -> String {
 }
 
 /// The name that was probably meant: at most a third of its letters differ.
-pub fn nearest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
     // Edit distance is quadratic, and no name is long.
     if given.len() > 64 {
         return None;

@@ -25,12 +25,12 @@ pub(super) enum Content {
 
 impl Node {
     /// A value that is nothing and is written nowhere.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self { key: None, span: 0..0, content: Content::Scalar(Value::Null) }
     }
 
     /// The plain value.
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => Value::Array(items.iter().map(Node::value).collect()),
@@ -45,7 +45,7 @@ impl Node {
     }
 
     /// The field or item called `name`.
-    pub fn child(&self, name: &str) -> Option<&Node> {
+    pub(crate) fn child(&self, name: &str) -> Option<&Node> {
         match &self.content {
             Content::Scalar(_) => None,
             Content::List(items) => items.get(index(name)?),
@@ -62,12 +62,12 @@ impl Node {
     }
 
     /// The node at a JSON pointer.
-    pub fn find(&self, pointer: &str) -> Option<&Node> {
+    pub(crate) fn find(&self, pointer: &str) -> Option<&Node> {
         pointer.split('/').skip(1).try_fold(self, |node, segment| node.child(&plain(segment)))
     }
 
     /// Puts a value where a JSON pointer leads. What holds it must be there; what was there before goes, but for the place of its key.
-    pub fn put(&mut self, pointer: &str, to: Node) -> Result<(), String> {
+    pub(crate) fn put(&mut self, pointer: &str, to: Node) -> Result<(), String> {
         let beginning = || format!("`{pointer}` is no place: it must begin with `/`");
         let (parent, name) = pointer.rsplit_once('/').filter(|_| pointer.starts_with('/')).ok_or_else(beginning)?;
         let holder = parent.split('/').skip(1).try_fold(self, |node, segment| node.child_mut(&plain(segment)));
@@ -89,7 +89,7 @@ impl Node {
 
     /// The same, its places `by` bytes further on: for a text that follows another.
     #[must_use]
-    pub fn moved(mut self, by: usize) -> Self {
+    pub(crate) fn moved(mut self, by: usize) -> Self {
         self.for_each(&mut |node| {
             for place in node.key.iter_mut().chain([&mut node.span]) {
                 *place = place.start + by..place.end + by;
@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Whether a value in it, or a key, is written at a place.
-    pub fn is_at(&self, place: &Range<usize>) -> bool {
+    pub(crate) fn is_at(&self, place: &Range<usize>) -> bool {
         let inside = match &self.content {
             Content::Scalar(_) => false,
             Content::List(items) => items.iter().any(|item| item.is_at(place)),
@@ -118,22 +118,22 @@ impl Node {
     }
 
     /// Where to point at for the field as such: its key, or where it starts.
-    pub fn name_span(&self) -> Range<usize> {
+    pub(crate) fn name_span(&self) -> Range<usize> {
         self.key.clone().unwrap_or_else(|| self.span.clone())
     }
 
     /// Where to point at for the value: itself, or its key where nothing is written.
-    pub fn value_span(&self) -> Range<usize> {
+    pub(crate) fn value_span(&self) -> Range<usize> {
         if self.span.is_empty() { self.name_span() } else { self.span.clone() }
     }
 
     /// The value at a JSON pointer; what is around it where it is a default.
-    pub fn place_of_value(&self, pointer: &str) -> Range<usize> {
+    pub(crate) fn place_of_value(&self, pointer: &str) -> Range<usize> {
         self.place(pointer, Node::value_span)
     }
 
     /// The field at a JSON pointer; what is around it where it is a default.
-    pub fn place_of_field(&self, pointer: &str) -> Range<usize> {
+    pub(crate) fn place_of_field(&self, pointer: &str) -> Range<usize> {
         self.place(pointer, Node::name_span)
     }
 
@@ -182,6 +182,6 @@ fn plain(segment: &str) -> String {
 }
 
 /// A pointer to a field or item of what `pointer` leads to.
-pub fn below(pointer: &str, name: &str) -> String {
+pub(crate) fn below(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -131,18 +131,6 @@ impl Crossed {
         self.reach(alpha, self.skew.abs())
     }
 
-    /// The p-value against "the effect is at most `limit`": the least error on one side at which the lower bound is above it.
-    ///
-    /// Between the 1e-12 below which errors are not told apart and 1.
-    pub fn p_above(&self, limit: f64) -> f64 {
-        least_error(self.mean - limit, |alpha| self.mean - self.low(alpha), |alpha| self.high(alpha) - self.mean)
-    }
-
-    /// The p-value against "the effect is at least `limit`": the least error on one side at which the upper bound is below it.
-    pub fn p_below(&self, limit: f64) -> f64 {
-        least_error(limit - self.mean, |alpha| self.high(alpha) - self.mean, |alpha| self.mean - self.low(alpha))
-    }
-
     /// How far the interval reaches to a side; `skew` is positive if the mean is skewed to it.
     fn reach(&self, alpha: f64, skew: f64) -> f64 {
         let (seed, image) = self.parts(alpha);
@@ -165,27 +153,6 @@ impl Crossed {
 
 /// Clusters with a whole effect that are reckoned with though none may have been seen.
 const UNSEEN: f64 = 0.1;
-
-/// The error at which an interval just reaches as far as `distance`: on the near side if it is positive, else the complement of the
-/// error at which the far side does. Reaches only grow as the error falls.
-fn least_error(distance: f64, near: impl Fn(f64) -> f64, far: impl Fn(f64) -> f64) -> f64 {
-    let meets = |goal: f64, reach: &dyn Fn(f64) -> f64| {
-        // On the scale of logarithms, small errors are as exact as large ones.
-        let (mut low, mut high) = (1e-12_f64.ln(), 0.5_f64.ln());
-        for _ in 0..60 {
-            let middle = f64::midpoint(low, high);
-            if reach(middle.exp()) < goal { high = middle } else { low = middle }
-        }
-        high.exp()
-    };
-    if distance.is_nan() {
-        1.0
-    } else if distance > 0.0 {
-        meets(distance, &near)
-    } else {
-        1.0 - meets(-distance, &far)
-    }
-}
 
 #[cfg(test)]
 mod tests;

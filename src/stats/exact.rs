@@ -9,7 +9,7 @@ use super::quantile::bounded;
 ///
 /// Bounds are quantiles of Beta(x, n - x + 1) and Beta(x + 1, n - x). Both counts may be fractions: an effective sample
 /// size seldom is a whole number (Korn and Graubard 1998). What is not a number, or negative, widens to `0..=1`.
-pub fn clopper_pearson(successes: f64, trials: f64, alpha: f64) -> Interval {
+pub(crate) fn clopper_pearson(successes: f64, trials: f64, alpha: f64) -> Interval {
     if !(successes.is_finite() && trials.is_finite() && trials > 0.0 && (0.0..=trials).contains(&successes)) {
         return Interval { low: 0.0, high: 1.0 };
     }

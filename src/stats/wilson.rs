@@ -11,17 +11,12 @@ pub struct Interval {
     pub high: f64,
 }
 
-impl Interval {
-    /// The larger of the two distances from a point inside.
-    pub fn reach(&self, from: f64) -> f64 {
-        (self.high - from).max(from - self.low)
-    }
-}
+impl Interval {}
 
 /// The interval of a rate of `successes` in `trials` with error `alpha` on each side; `0..=1` without a trial.
 ///
 /// `successes` may be a fraction (a mean number of successes).
-pub fn wilson(successes: f64, trials: usize, alpha: f64) -> Interval {
+pub(crate) fn wilson(successes: f64, trials: usize, alpha: f64) -> Interval {
     if trials == 0 || !successes.is_finite() {
         return Interval { low: 0.0, high: 1.0 };
     }

@@ -31,7 +31,7 @@ pub struct Key {
 
 impl Key {
     /// The key of work of one `kind` that depends on `parts`, in order: a name and its value each.
-    pub fn new(kind: &str, parts: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(kind: &str, parts: &[(&str, &str)]) -> Self {
         // Another domain for another layout of entries: what an older program kept is not found, and goes when it is the oldest.
         let mut hasher = blake3::Hasher::new_derive_key("heirloom cache key v3");
         // Lengths before contents, so that no two lists read alike.
@@ -100,12 +100,12 @@ impl Cache {
     }
 
     /// Whether there is an entry, whole or not.
-    pub fn has(&self, key: &Key) -> bool {
+    pub(crate) fn has(&self, key: &Key) -> bool {
         self.path(key).is_file()
     }
 
     /// The bytes of an entry, if it is there and whole.
-    pub fn get(&self, key: &Key) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key);
         let mut bytes = super::read(&path, u64::MAX).ok()?;
         let Some(start) = contents(&key.hash, &bytes) else {
@@ -121,7 +121,7 @@ impl Cache {
     }
 
     /// Keeps the bytes of an entry; `name` says what it is of, to people.
-    pub fn put(&self, key: &Key, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn put(&self, key: &Key, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let name: String = name.chars().take(200).collect();
         let line = serde_json::to_string(&Line { kind: key.kind.clone(), name })?;
         let rest = [line.as_bytes(), b"\n", bytes].concat();

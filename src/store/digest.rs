@@ -30,15 +30,15 @@ pub struct Digest(String);
 
 impl Digest {
     /// What a digest begins with.
-    pub const PREFIX: &str = "sha256:";
+    pub(crate) const PREFIX: &str = "sha256:";
 
     /// The digest of some bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::from_sha256(sha256(bytes))
     }
 
     /// The digest of all that a reader gives, read in pieces.
-    pub fn of_reader(mut reader: impl Read) -> std::io::Result<Self> {
+    pub(crate) fn of_reader(mut reader: impl Read) -> std::io::Result<Self> {
         let mut hasher = sha2::Sha256::new();
         let mut piece = vec![0; 1 << 16];
         loop {
@@ -52,12 +52,12 @@ impl Digest {
     }
 
     /// The digest with this value.
-    pub fn from_sha256(value: [u8; 32]) -> Self {
+    pub(crate) fn from_sha256(value: [u8; 32]) -> Self {
         Self(format!("{}{}", Self::PREFIX, hexadecimal(&value)))
     }
 
     /// The digest that an earlier build gave these bytes: 64 bare digits. Only to recognise what it wrote.
-    pub fn earlier(bytes: &[u8]) -> Self {
+    pub(crate) fn earlier(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).to_hex().to_string())
     }
 
@@ -69,22 +69,22 @@ impl Digest {
     }
 
     /// Whether an earlier build wrote it.
-    pub fn is_earlier(&self) -> bool {
+    pub(crate) fn is_earlier(&self) -> bool {
         !self.0.starts_with(Self::PREFIX)
     }
 
     /// In full, as reports and policies write it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Its hexadecimal digits, as `sha256sum` prints them.
-    pub fn digits(&self) -> &str {
+    pub(crate) fn digits(&self) -> &str {
         self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
     }
 
     /// Its name and first twelve digits, for people.
-    pub fn short(&self) -> &str {
+    pub(crate) fn short(&self) -> &str {
         let name = self.0.len() - self.digits().len();
         self.0.get(..name + SHORT).unwrap_or(&self.0)
     }
@@ -93,7 +93,7 @@ impl Digest {
 #[cfg(test)]
 impl Digest {
     /// A digest of four digits, again and again.
-    pub fn sample(four: &str) -> Self {
+    pub(crate) fn sample(four: &str) -> Self {
         Self(format!("{}{}", Self::PREFIX, four.repeat(DIGITS / four.len())))
     }
 }

@@ -29,7 +29,7 @@ use sha2::Digest as _;
 use super::Digest;
 
 /// What feeds itself into a fingerprint, in a fixed order.
-pub trait Fingerprint {
+pub(crate) trait Fingerprint {
     /// Feeds all that tells it from others.
     fn feed(&self, feed: &mut Fingerprinter);
 
@@ -42,11 +42,11 @@ pub trait Fingerprint {
 }
 
 /// Takes items, and makes a digest of them.
-pub struct Fingerprinter(sha2::Sha256);
+pub(crate) struct Fingerprinter(sha2::Sha256);
 
 impl Fingerprinter {
     /// Begins a fingerprint.
-    pub fn new(what: &str, version: u64) -> Self {
+    pub(crate) fn new(what: &str, version: u64) -> Self {
         let mut feed = Self(sha2::Sha256::new());
         what.feed(&mut feed);
         version.feed(&mut feed);
@@ -54,7 +54,7 @@ impl Fingerprinter {
     }
 
     /// The fingerprint of all that was fed.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         Digest::from_sha256(self.0.finalize().into())
     }
 
@@ -65,39 +65,39 @@ impl Fingerprinter {
     }
 
     /// Ends a structure.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.letter(b')');
     }
 
     /// A field of a structure.
-    pub fn field(&mut self, label: &str, value: &(impl Fingerprint + ?Sized)) {
+    pub(crate) fn field(&mut self, label: &str, value: &(impl Fingerprint + ?Sized)) {
         label.feed(self);
         value.feed(self);
     }
 
     /// A field that a structure has got later: fed where it has not its default.
-    pub fn later<T: Fingerprint + Default + PartialEq>(&mut self, label: &str, value: &T) {
+    pub(crate) fn later<T: Fingerprint + Default + PartialEq>(&mut self, label: &str, value: &T) {
         if *value != T::default() {
             self.field(label, value);
         }
     }
 
     /// One of several structures, with one field: what a choice with a value is fed as.
-    pub fn choice(&mut self, name: &str, value: &(impl Fingerprint + ?Sized)) {
+    pub(crate) fn choice(&mut self, name: &str, value: &(impl Fingerprint + ?Sized)) {
         self.open(name);
         self.field("value", value);
         self.close();
     }
 
     /// Some bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.letter(b'y');
         self.length(bytes.len());
         self.0.update(bytes);
     }
 
     /// A long row of numbers, as bytes of four for each (IEEE 754, single precision, the least first).
-    pub fn numbers(&mut self, numbers: impl ExactSizeIterator<Item = f32>) {
+    pub(crate) fn numbers(&mut self, numbers: impl ExactSizeIterator<Item = f32>) {
         self.letter(b'y');
         self.length(numbers.len() * size_of::<f32>());
         for number in numbers {

@@ -9,7 +9,7 @@ use super::rows::{Room, RowsError, read_exact_at, write_all_at};
 
 /// What is kept, and how much of a room it takes.
 #[derive(Debug)]
-pub struct Heap<'a> {
+pub(crate) struct Heap<'a> {
     room: &'a Room,
     state: Mutex<State>,
 }
@@ -23,7 +23,7 @@ struct State {
 
 /// One byte string.
 #[derive(Clone, Debug)]
-pub struct Kept(Place);
+pub(crate) struct Kept(Place);
 
 #[derive(Clone, Debug)]
 enum Place {
@@ -33,12 +33,12 @@ enum Place {
 
 impl<'a> Heap<'a> {
     /// Nothing yet.
-    pub fn new(room: &'a Room) -> Self {
+    pub(crate) fn new(room: &'a Room) -> Self {
         Self { room, state: Mutex::default() }
     }
 
     /// Keeps some bytes.
-    pub fn keep(&self, bytes: &[u8]) -> Result<Kept, RowsError> {
+    pub(crate) fn keep(&self, bytes: &[u8]) -> Result<Kept, RowsError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let len = bytes.len() as u64;
         if self.room.take(len) {
@@ -58,14 +58,14 @@ impl<'a> Heap<'a> {
     }
 
     /// Gives back the room that was taken, when what was kept is needed no more.
-    pub fn release(self) {
+    pub(crate) fn release(self) {
         self.room.give(self.state.into_inner().unwrap_or_else(PoisonError::into_inner).taken);
     }
 }
 
 impl Kept {
     /// The bytes.
-    pub fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
+    pub(crate) fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
         match &self.0 {
             Place::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             Place::File { file, offset, len } => {

@@ -38,13 +38,13 @@ impl Room {
     }
 
     /// Gives back what was taken.
-    pub fn give(&self, bytes: u64) {
+    pub(crate) fn give(&self, bytes: u64) {
         // The room of `boundless` must not come round to nothing.
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_add(bytes)));
     }
 
     /// Takes `bytes` away if they are left.
-    pub fn take(&self, bytes: u64) -> bool {
+    pub(crate) fn take(&self, bytes: u64) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 }
@@ -65,7 +65,7 @@ enum Place {
 
 impl Rows {
     /// `count` rows of zeros.
-    pub fn new(count: usize, width: usize, room: &Room) -> Result<Self, RowsError> {
+    pub(crate) fn new(count: usize, width: usize, room: &Room) -> Result<Self, RowsError> {
         let bytes = count.saturating_mul(width);
         let place = if room.take(bytes as u64) {
             Place::Memory(vec![0; bytes])
@@ -81,27 +81,22 @@ impl Rows {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Bytes of a row.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
     /// Whether they are on disk.
-    pub fn on_disk(&self) -> bool {
+    pub(crate) fn on_disk(&self) -> bool {
         matches!(self.place, Place::File { .. })
     }
 
     /// Fills every row, in parallel, and gives what `fill` gave for each, in order. `state` is made for each worker.
-    pub fn fill<S, T: Send>(
+    pub(crate) fn fill<S, T: Send>(
         &mut self,
         state: impl Fn() -> S + Sync + Send,
         fill: impl Fn(&mut S, usize, &mut [u8]) -> T + Sync + Send,
@@ -131,7 +126,7 @@ impl Rows {
     }
 
     /// Writes whole rows from row `start` on; what goes beyond the last is left out.
-    pub fn write(&mut self, start: usize, rows: &[u8]) -> Result<(), RowsError> {
+    pub(crate) fn write(&mut self, start: usize, rows: &[u8]) -> Result<(), RowsError> {
         let from = start.min(self.count) * self.width;
         let rows = &rows[..rows.len().min(self.count * self.width - from)];
         let bytes = (self.count * self.width) as u64;
@@ -145,7 +140,7 @@ impl Rows {
     }
 
     /// Row `i`, in place or read into `buffer`; an index beyond the last is an error.
-    pub fn row<'a>(&'a self, i: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RowsError> {
+    pub(crate) fn row<'a>(&'a self, i: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RowsError> {
         let bytes = (self.count * self.width) as u64;
         let refused = |folder: &PathBuf, source| RowsError { folder: folder.clone(), bytes, source };
         let beyond = || io::Error::new(io::ErrorKind::UnexpectedEof, format!("there is no row {i}"));

@@ -5,7 +5,7 @@ use crate::report::plot::{self, Axis, Chart, Datum, Mark, PlotError, Series};
 use crate::report::text;
 
 /// Name and text of an SVG for each finding, if anything was varied.
-pub fn plots(results: &Results) -> Result<Vec<(String, String)>, PlotError> {
+pub(crate) fn plots(results: &Results) -> Result<Vec<(String, String)>, PlotError> {
     let ids = results.ids();
     // Along the last axis of numbers; where there is none, along the last one.
     let varied = |(_, names): &&(String, Vec<String>)| names.len() > 1;

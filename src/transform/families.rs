@@ -50,7 +50,7 @@ pub(super) use families;
 
 /// A file that a trigger reads.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TriggerFile<'a> {
+pub(crate) struct TriggerFile<'a> {
     /// The trigger: one of the list where it is a list.
     pub trigger: &'a Trigger,
     /// The file, as the policy names it.
@@ -61,12 +61,12 @@ pub struct TriggerFile<'a> {
 
 impl Trigger {
     /// The family's name, as a policy writes it.
-    pub fn family(&self) -> &'static str {
+    pub(crate) fn family(&self) -> &'static str {
         self.of().map_or("all", |family| family.about().name)
     }
 
     /// Triggers of every family, and a list. Their files are named after no folder.
-    pub fn examples() -> Vec<Self> {
+    pub(crate) fn examples() -> Vec<Self> {
         let one = |name: &str, fields: &str| -> Option<Self> {
             let fields: serde_json::Value = serde_json::from_str(fields).ok()?;
             serde_json::from_value(serde_json::json!({ name: fields })).ok()
@@ -88,7 +88,7 @@ impl Trigger {
     }
 
     /// The names of the families whose triggers have a number that a sweep of this field varies.
-    pub fn families_with(field: &str) -> Vec<&'static str> {
+    pub(crate) fn families_with(field: &str) -> Vec<&'static str> {
         let examples = Self::examples();
         let has = |name: &str| examples.iter().any(|trigger| trigger.family() == name && trigger.swept(field, 0.5).is_some());
         FAMILIES.iter().map(|about| about.name).filter(|name| has(name)).collect()
@@ -96,7 +96,7 @@ impl Trigger {
 
     /// Whether innocent networks are known to answer to it in ways that its shams do not explain, so that networks from scratch are a
     /// control too (docs/method.md says of which families); any list with one of these.
-    pub fn outdoes_shams(&self) -> bool {
+    pub(crate) fn outdoes_shams(&self) -> bool {
         match self.of() {
             Ok(family) => family.outdoes_shams(),
             Err(triggers) => triggers.iter().any(Self::outdoes_shams),
@@ -105,7 +105,7 @@ impl Trigger {
 
     /// Whether it covers one place of at most a quarter of the side (docs/method.md). Innocent checkpoints of any architecture hardly
     /// answer to that.
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.of().is_ok_and(super::family::Family::is_local)
     }
 
@@ -114,7 +114,7 @@ impl Trigger {
     /// A warp's amplitude is its `strength`. In a list, every trigger that has the field gets the value. The value is not checked:
     /// [`super::PreparedTrigger::new`] refuses what is out of range.
     #[must_use]
-    pub fn swept(&self, field: &str, value: f64) -> Option<Self> {
+    pub(crate) fn swept(&self, field: &str, value: f64) -> Option<Self> {
         if let Self::All(triggers) = self {
             let swept: Vec<Option<Self>> = triggers.iter().map(|trigger| trigger.swept(field, value)).collect();
             let any = swept.iter().any(Option::is_some);
@@ -127,7 +127,7 @@ impl Trigger {
     }
 
     /// The files that it reads, in the order of its fields.
-    pub fn files(&self) -> Vec<TriggerFile<'_>> {
+    pub(crate) fn files(&self) -> Vec<TriggerFile<'_>> {
         if let Self::All(triggers) = self {
             let mut files = Vec::new();
             for (at, trigger) in triggers.iter().enumerate() {
@@ -143,7 +143,7 @@ impl Trigger {
 
     /// The same trigger with its files elsewhere.
     #[must_use]
-    pub fn with_files(&self, to: &dyn Fn(&Path) -> PathBuf) -> Self {
+    pub(crate) fn with_files(&self, to: &dyn Fn(&Path) -> PathBuf) -> Self {
         let mut trigger = self.clone();
         match trigger.of_mut() {
             Ok(family) => family.files().into_iter().for_each(|(_, path)| *path = to(path)),
@@ -154,7 +154,7 @@ impl Trigger {
 
     /// What is wrong with it and its schema cannot tell. `written` says whether the policy's text has a value at a JSON pointer from the
     /// trigger.
-    pub fn mistakes(&self, written: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
+    pub(crate) fn mistakes(&self, written: &dyn Fn(&str) -> bool) -> Vec<Mistake> {
         let triggers = match self.of() {
             Ok(family) => return family.mistakes(&|field| written(&format!("/{}/{field}", self.family()))),
             Err(triggers) => triggers,
@@ -186,8 +186,9 @@ impl Fingerprint for Trigger {
     }
 }
 
+#[cfg(test)]
 /// The tables of docs/policy.md: what the shams of each family are, and which families are judged otherwise.
-pub fn tables() -> String {
+pub(crate) fn tables() -> String {
     let mut rows: Vec<[&str; 2]> = Vec::new();
     for trigger in Trigger::examples() {
         for row in trigger.shams() {

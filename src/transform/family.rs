@@ -33,7 +33,8 @@ pub(super) enum When {
 }
 
 impl When {
-    pub fn words(self) -> &'static str {
+    #[cfg(test)]
+    pub(crate) fn words(self) -> &'static str {
         match self {
             When::Never => "no",
             When::Always => "yes",
@@ -98,7 +99,7 @@ pub(super) struct Site<'a> {
 
 impl Site<'_> {
     /// Height and width.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         (self.height, self.width)
     }
 }
@@ -117,7 +118,7 @@ pub(super) struct Draw {
 
 /// A mistake in a trigger that its schema cannot tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// Last part of its code: `conflict` of `policy::conflict`.
     pub code: &'static str,
     /// JSON pointer from the trigger.

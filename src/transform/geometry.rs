@@ -5,7 +5,7 @@ mod fit;
 pub use fit::{Filter, FitError, Fitter, Geometry, Resize, Rounding};
 
 /// Planes of `height * width` values as planes of `side * side` means: each is the mean of the area that it covers.
-pub fn shrink(planes: &[f32], (height, width): (usize, usize), side: usize) -> Vec<f32> {
+pub(crate) fn shrink(planes: &[f32], (height, width): (usize, usize), side: usize) -> Vec<f32> {
     // The pixels that a cell covers, and how much of each.
     let covered = |cell: usize, length: usize| -> Vec<(usize, f32)> {
         let (start, end) = (cell as f64 * length as f64 / side as f64, (cell + 1) as f64 * length as f64 / side as f64);
@@ -33,14 +33,14 @@ pub fn shrink(planes: &[f32], (height, width): (usize, usize), side: usize) -> V
 }
 
 /// Mirrors planes of rows of `width` values left to right.
-pub fn flip<T>(planes: &mut [T], width: usize) {
+pub(crate) fn flip<T>(planes: &mut [T], width: usize) {
     if width > 0 {
         planes.chunks_exact_mut(width).for_each(<[T]>::reverse);
     }
 }
 
 /// Moves planes of `height * width` values right by `dx` and down by `dy`, zeros (black) coming in: torchvision's `RandomCrop` with padding.
-pub fn shift<T: Copy + Default>(planes: &[T], (height, width): (usize, usize), (dx, dy): (isize, isize)) -> Vec<T> {
+pub(crate) fn shift<T: Copy + Default>(planes: &[T], (height, width): (usize, usize), (dx, dy): (isize, isize)) -> Vec<T> {
     let mut out = vec![T::default(); planes.len()];
     if height == 0 || width == 0 {
         return out;
@@ -63,7 +63,7 @@ pub fn shift<T: Copy + Default>(planes: &[T], (height, width): (usize, usize), (
 /// With one channel the luma of ITU-R BT.601 (`0.299 R + 0.587 G + 0.114 B`, Pillow's) is written with the first mean and
 /// standard deviation.
 #[derive(Clone, Copy, Debug)]
-pub struct Normalise {
+pub(crate) struct Normalise {
     /// Per channel, of values in `0..=1`.
     pub mean: [f32; 3],
     /// Per channel.
@@ -78,7 +78,7 @@ pub struct Normalise {
 
 impl Normalise {
     /// Writes planes of red, green and blue in `0..=1`. What does not fit into `out` is left out.
-    pub fn frame(&self, planes: &[f32], out: &mut [f32]) {
+    pub(crate) fn frame(&self, planes: &[f32], out: &mut [f32]) {
         if self.channels == 1 {
             return self.luma(planes, |&value| value, out);
         }
@@ -86,7 +86,7 @@ impl Normalise {
     }
 
     /// Writes planes of bytes: the same numbers as for planes of `byte / 255`.
-    pub fn bytes(&self, planes: &[u8], out: &mut [f32]) {
+    pub(crate) fn bytes(&self, planes: &[u8], out: &mut [f32]) {
         let value = |byte: u8| f32::from(byte) / 255.0;
         if self.channels == 1 {
             return self.luma(planes, |&byte| value(byte), out);

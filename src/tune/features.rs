@@ -34,12 +34,12 @@ impl Raw {
     }
 
     /// Features from their rows: `width` numbers each (f32, little-endian).
-    pub fn of_rows(rows: Rows) -> Self {
+    pub(crate) fn of_rows(rows: Rows) -> Self {
         Self { rows }
     }
 
     /// Features from their bytes (little-endian), if those are `n` rows of `width`.
-    pub fn of_bytes(bytes: &[u8], (n, width): (usize, usize), room: &Room) -> Option<Self> {
+    pub(crate) fn of_bytes(bytes: &[u8], (n, width): (usize, usize), room: &Room) -> Option<Self> {
         if bytes.len() != n * width * size_of::<f32>() {
             return None;
         }
@@ -49,7 +49,7 @@ impl Raw {
     }
 
     /// Their bytes, row by row.
-    pub fn bytes(&self) -> Result<Vec<u8>, RowsError> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, RowsError> {
         let mut all = Vec::with_capacity(self.rows.len() * self.rows.width());
         let mut buffer = Vec::new();
         for i in 0..self.rows.len() {

@@ -33,7 +33,7 @@ impl Pictures {
     /// The same pictures for another network of the same size, which may take them normalised or laid out otherwise. They stay resized as
     /// they are: arms are compared on the same pictures.
     #[must_use]
-    pub fn seen_by(&self, input: &InputSpec) -> Self {
+    pub(crate) fn seen_by(&self, input: &InputSpec) -> Self {
         let size = (self.input.height, self.input.width);
         debug_assert_eq!(size, (input.height, input.width), "pictures are fitted to one size");
         Self { fitted: Arc::clone(&self.fitted), input: input.clone() }
@@ -46,11 +46,11 @@ impl Pictures {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.fitted.is_empty()
+        self.len() == 0
     }
 
     /// One picture as a frame.
-    pub fn frame(&self, i: usize) -> Result<Frame, RowsError> {
+    pub(crate) fn frame(&self, i: usize) -> Result<Frame, RowsError> {
         Ok(self.framed(self.fitted.planes(i, &mut Vec::new())?))
     }
 
@@ -60,7 +60,7 @@ impl Pictures {
     }
 
     /// Some pictures as one batch: augmented, each changed as `change` says for its index, normalised.
-    pub fn batch<'a>(
+    pub(crate) fn batch<'a>(
         &self,
         indices: &[usize],
         augment: Option<(&Augment, &mut ChaCha8Rng)>,
@@ -109,13 +109,13 @@ impl Pictures {
     }
 
     /// The pictures with something done to each.
-    pub fn changed<'a>(&'a self, change: Change<'a>) -> Shown<'a> {
+    pub(crate) fn changed<'a>(&'a self, change: Change<'a>) -> Shown<'a> {
         Shown { pictures: self, change: Some(change) }
     }
 }
 
 /// What is done to a picture before it is normalised.
-pub type Change<'a> = &'a (dyn Fn(&mut Frame) + Sync);
+pub(crate) type Change<'a> = &'a (dyn Fn(&mut Frame) + Sync);
 
 /// Pictures with what is done to them before they enter the network.
 pub struct Shown<'a> {

@@ -1,5 +1,6 @@
 use super::*;
-use crate::calibrate::{Truth, samples};
+use crate::calibrate::record::Truth;
+use crate::calibrate::samples;
 
 #[test]
 fn items_are_planted_pairs_and_all_findings_of_clean_sources() {

@@ -209,6 +209,7 @@ fn ahead_by(fit: &Crossed) -> f64 {
 }
 
 /// The number of one arm by itself; for [`crate::probe::Estimand::WorstGroupAccuracy`] it is one minus that accuracy.
+#[cfg(test)]
 pub fn effect(m: &Measurement, compared: &Compared, setting: &Setting) -> Result<Table, ProbeError> {
     let comparison = Comparison::of(m, compared, setting)?;
     comparison.table(&comparison.side(m.outcomes.iter().collect()), &[], None)

@@ -107,7 +107,7 @@ impl Default for Geometry {
 
 impl Geometry {
     /// In words, for a model of this size: `shortest edge to 256, middle 224x224 cut out, bicubic`.
-    pub fn describe(&self, height: usize, width: usize) -> String {
+    pub(crate) fn describe(&self, height: usize, width: usize) -> String {
         let [h, w] = self.before_crop.unwrap_or([height, width]);
         let cut = [h, w] != [height, width];
         let side = if h == w { h.to_string() } else { format!("{h}x{w}") };
@@ -252,7 +252,13 @@ impl Fitter {
     ///
     /// Every filter, rounding and cut is that of the library it is named after within one grey level: Pillow, torchvision, Transformers, timm.
     /// An image without pixels gives a black one.
-    pub fn fit(&mut self, image: &Image, (height, width): (usize, usize), geometry: &Geometry, out: &mut [u8]) -> Result<(), FitError> {
+    pub(crate) fn fit(
+        &mut self,
+        image: &Image,
+        (height, width): (usize, usize),
+        geometry: &Geometry,
+        out: &mut [u8],
+    ) -> Result<(), FitError> {
         out.fill(0);
         if height == 0 || width == 0 || image.width == 0 || image.height == 0 {
             return Ok(());
