@@ -32,7 +32,7 @@ const WANTED: std::ops::RangeInclusive<f64> = 0.935..=0.98;
 /// Standard deviation of the rate over seeds, and the rate at which sham and scratch drag, at least 2.5 deviations from 0.
 const SPREADS: [(&str, f64, f64); 5] =
     [("none, still shams", 0.0, 0.0), ("none", 0.0, 0.025), ("small", 0.01, 0.025), ("medium", 0.03, 0.075), ("large", 0.1, 0.25)];
-/// Pictures that show an effect, so few that no interval from them can be exact: their count is a small whole number.
+/// Images that show an effect, so few that no interval from them can be exact: their count is a small whole number.
 const FEW: f64 = 6.0;
 /// Still shams tell more only where the effect is small.
 const STILL: usize = 2;
@@ -166,7 +166,7 @@ fn grid(against: Against, seeds: &[usize], images: &[usize], runs: u64) -> Outco
         }
     }
     println!(
-        "| seeds | pictures | seed variance | least coverage | median | greatest | cells outside | width, median |\n|---|---|---|---|---|---|---|---|"
+        "| seeds | images | seed variance | least coverage | median | greatest | cells outside | width, median |\n|---|---|---|---|---|---|---|---|"
     );
     for row in cells.chunk_by(|a, b| (a.world.seeds, a.world.images, a.spread) == (b.world.seeds, b.world.images, b.spread)) {
         let Some(first) = row.first() else { continue };
@@ -194,20 +194,20 @@ fn grid(against: Against, seeds: &[usize], images: &[usize], runs: u64) -> Outco
     outside.sort_by(|a, b| a.tally.coverage().total_cmp(&b.tally.coverage()));
     let under = outside.iter().filter(|c| c.tally.coverage() < *WANTED.start()).count();
     println!("\n{} of {total} cells lie within 93.5 to 98%; {under} below, {} above:\n", total - outside.len(), outside.len() - under);
-    // Where trigger and shams move the same pictures, or none, and seeds do not differ, every experiment has the same excess.
+    // Where trigger and shams move the same images, or none, and seeds do not differ, every experiment has the same excess.
     let (constant, varying): (Vec<&Cell>, Vec<&Cell>) = outside
         .iter()
         .filter(|c| c.tally.coverage() > *WANTED.end())
         .partition(|c| c.tally.relative_width().is_nan() || c.tally.relative_width() > 1e6);
     let few = varying.iter().filter(|c| c.world.effect * c.world.images as f64 <= FEW).count();
     println!(
-        "Of those above, {} have the same excess in every experiment, so that an interval holds it always or never; in {few} at most {FEW} pictures \
+        "Of those above, {} have the same excess in every experiment, so that an interval holds it always or never; in {few} at most {FEW} images \
          are expected to show the effect; {} are others.\n",
         constant.len(),
         varying.len() - few
     );
     println!(
-        "| coverage | truth below / above the interval | seeds | pictures | seed variance | effect | pictures differ | width |\n|---|---|---|---|---|---|---|---|"
+        "| coverage | truth below / above the interval | seeds | images | seed variance | effect | images differ | width |\n|---|---|---|---|---|---|---|---|"
     );
     for Cell { spread, world, tally } in outside {
         println!(
@@ -243,7 +243,7 @@ fn estimands(runs: u64) -> Outcomes<()> {
 
 fn of_groups(runs: u64) -> Outcomes<()> {
     println!(
-        "| estimand | groups | gap | pictures of both arms | bias | coverage | truth below / above | width |\n|---|---|---|---|---|---|---|---|"
+        "| estimand | groups | gap | images of both arms | bias | coverage | truth below / above | width |\n|---|---|---|---|---|---|---|---|"
     );
     for estimand in Estimand::ALL.into_iter().filter(|e| e.compares_groups()) {
         for setup in Setup::ALL {
@@ -251,8 +251,8 @@ fn of_groups(runs: u64) -> Outcomes<()> {
             for (gap, alike) in gaps.into_iter().flat_map(|gap| [(gap, false), (gap, true)]) {
                 let cell = Groups { estimand, setup, seeds: 5, each: 200, gap, alike };
                 let tally = tally(&format!("{cell:?}"), 0..runs, |rng| Ok((cell.experiment(rng)?, cell.truth())))?;
-                let pictures = if alike { "as hard for both" } else { "hard for one or the other" };
-                println!("| `{}` | {} | {gap} | {pictures} | {:+.3} | {} |", estimand.name(), setup.name(), tally.bias(), tally.cells());
+                let levels = if alike { "as hard for both" } else { "hard for one or the other" };
+                println!("| `{}` | {} | {gap} | {levels} | {:+.3} | {} |", estimand.name(), setup.name(), tally.bias(), tally.cells());
             }
         }
     }
@@ -275,7 +275,7 @@ fn no_favourite(runs: u64) -> Outcomes<()> {
 }
 
 fn skewed_seeds(runs: u64) -> Outcomes<()> {
-    println!("| seeds | pictures | coverage | truth below / above | width |\n|---|---|---|---|---|");
+    println!("| seeds | images | coverage | truth below / above | width |\n|---|---|---|---|---|");
     for seeds in [3, 5, 10] {
         for images in [100, 1000] {
             let world = World { seeds, images, sd: 0.1, base: 0.25, effect: 0.15, skewed: true, shape: Shape::Same, ..BASE };
@@ -289,9 +289,9 @@ fn skewed_seeds(runs: u64) -> Outcomes<()> {
 
 /// The verdict after two looks, with the true excess at the limit.
 fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Verdict {
-    let pictures: Vec<f64> = (0..world.images).map(|_| uniform(rng)).collect();
-    let source = world.arm(Arm::Source, &pictures, rng);
-    let control = World { draws: 0, ..*world }.arm(Arm::Scratch, &pictures, rng);
+    let levels: Vec<f64> = (0..world.images).map(|_| uniform(rng)).collect();
+    let source = world.arm(Arm::Source, &levels, rng);
+    let control = World { draws: 0, ..*world }.arm(Arm::Scratch, &levels, rng);
     let origin = Origin { file: "policy.yaml".into(), line: 1, column: 1 };
     let look = |look, seeds| {
         let upto = |m: &Measurement| Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() };
@@ -306,9 +306,7 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
 }
 
 fn looks(runs: u64) -> Outcomes<()> {
-    println!(
-        "| controls | seeds | pictures | seed variance | pictures differ | false fails | false passes |\n|---|---|---|---|---|---|---|"
-    );
+    println!("| controls | seeds | images | seed variance | images differ | false fails | false passes |\n|---|---|---|---|---|---|---|");
     let trigger = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffff00".into()), image: None, opacity: 1.0 });
     let two = [Control::Sham, Control::Scratch];
     for controls in [&two[..1], &two[1..], &two[..]] {
@@ -413,21 +411,19 @@ fn main() -> Outcomes<()> {
         grid(Against::Scratch, seeds, images, runs)?;
     }
     if wanted("estimands") {
-        println!("## Estimands (5 seeds, 300 pictures)\n");
+        println!("## Estimands (5 seeds, 300 images)\n");
         estimands(runs)?;
     }
     if wanted("groups") {
         println!(
-            "## Groups (5 seeds, 200 pictures of each group)\n\nTwo labels; four in five pictures are called right, one in two where they are hard for both \
-             arms. One group of the source (or of the control) is worse by the gap, and seeds agree on three pictures of four. Where seeds differ, \
+            "## Groups (5 seeds, 200 images of each group)\n\nTwo labels; four in five images are called right, one in two where they are hard for both \
+             arms. One group of the source (or of the control) is worse by the gap, and seeds agree on three images of four. Where seeds differ, \
              each has an accuracy of its own in each group (standard deviation 0.058). A gap of the control alone is no excess.\n"
         );
         of_groups(runs)?;
     }
     if wanted("wandering") {
-        println!(
-            "## Nothing stands out\n\nA fifth of predictions wander anywhere, under trigger and shams alike; 3 seeds, 100 pictures.\n"
-        );
+        println!("## Nothing stands out\n\nA fifth of predictions wander anywhere, under trigger and shams alike; 3 seeds, 100 images.\n");
         no_favourite(runs)?;
     }
     if wanted("skewed") {
@@ -441,7 +437,7 @@ fn main() -> Outcomes<()> {
     if wanted("choosing") {
         let experiments = 5 * runs;
         println!(
-            "## Choosing the class\n\nA fifth of predictions wander, under trigger and shams alike; 3 seeds, 100 pictures, {experiments} experiments.\n"
+            "## Choosing the class\n\nA fifth of predictions wander, under trigger and shams alike; 3 seeds, 100 images, {experiments} experiments.\n"
         );
         choosing(experiments)?;
     }

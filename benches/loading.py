@@ -5,9 +5,9 @@
     python benches/loading.py PATH-TO-BENCH [CIFAR10-TEST.parquet] [ROUNDS]
 
 PATH-TO-BENCH is the executable that cargo names (`target/release/deps/loading-...`). The folder has 2,000 JPEGs of about 500x375 pixels at
-quality 90: CIFAR-10 test pictures (smooth noise without the parquet file) scaled up, with texture added until the files are as large as
+quality 90: CIFAR-10 test images (smooth noise without the parquet file) scaled up, with texture added until the files are as large as
 photographs are (about 75 kB). Both sides read, decode, resize to 224 and cut out the middle, normalise and make batches of 64 of every
-picture once. PyTorch's side is the usual one: `ImageFolder` on Pillow, `Resize`, `CenterCrop`, `ToTensor`, `Normalize`, `DataLoader`.
+image once. PyTorch's side is the usual one: `ImageFolder` on Pillow, `Resize`, `CenterCrop`, `ToTensor`, `Normalize`, `DataLoader`.
 A round runs each side once; printed is the median over the rounds, and the ratio. Memory is the sum of the peaks of a side's processes.
 """
 
@@ -38,9 +38,9 @@ def make(folder, parquet):
         small = [Image.open(io.BytesIO(row["bytes"])).convert("RGB") for row in rows]
     else:
         small = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), numpy.uint8)) for _ in range(COUNT)]
-    for i, picture in enumerate(small):
+    for i, image in enumerate(small):
         width, height = [(500, 375), (375, 500), (500, 333), (480, 360)][i % 4]
-        smooth = numpy.asarray(picture.resize((width, height), Image.BICUBIC), numpy.float32)
+        smooth = numpy.asarray(image.resize((width, height), Image.BICUBIC), numpy.float32)
         fine = rng.normal(0, 9, (height, width, 1)) + rng.normal(0, 3, (height, width, 3))
         coarse = numpy.asarray(Image.fromarray(rng.normal(0, 18, (height // 3, width // 3)).astype(numpy.float32)).resize((width, height)))
         pixels = (smooth + fine + coarse[..., None]).clip(0, 255).astype(numpy.uint8)
@@ -89,7 +89,7 @@ def main():
         if not any(folder.glob("class*")):
             make(folder, parquet)
         size = sum(path.stat().st_size for path in folder.rglob("*.jpg")) / COUNT
-        print(f"{COUNT} pictures of {size / 1000:.0f} kB, {WORKERS} workers", flush=True)
+        print(f"{COUNT} images of {size / 1000:.0f} kB, {WORKERS} workers", flush=True)
         ours, theirs = [], []
         for _ in range(rounds):
             theirs.append(run(sys.executable, __file__, "pytorch", str(folder)))

@@ -1,6 +1,6 @@
-//! Pictures a second from a folder of JPEGs to network input: `cargo bench --bench loading -- FOLDER SIDE BATCH [disk]`.
+//! Images a second from a folder of JPEGs to network input: `cargo bench --bench loading -- FOLDER SIDE BATCH [disk]`.
 //!
-//! Every picture once: read, decoded, resized, cropped, normalised, in batches. With `disk`, as if there were no memory for them. Prints one
+//! Every image once: read, decoded, resized, cropped, normalised, in batches. With `disk`, as if there were no memory for them. Prints one
 //! JSON object. `loading.py` runs it in turn with a PyTorch `DataLoader`.
 
 mod memory;
@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use heirloom::data::{self, DataSpec};
 use heirloom::model::{ChannelOrder, InputSpec, Layout, Preprocessing};
-use heirloom::store::Room;
+use heirloom::store::MemoryBudget;
 use heirloom::transform::geometry::Geometry;
-use heirloom::tune::{Feed, Pictures};
+use heirloom::tune::{Feed, Images};
 
 #[allow(unsafe_code)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let [folder, side, batch, rest @ ..] = arguments.as_slice() else { return Err("FOLDER SIDE BATCH [disk]".into()) };
     let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
-    let room = if rest.is_empty() { Room::boundless() } else { Room::new(0, std::env::temp_dir()) };
+    let budget = if rest.is_empty() { MemoryBudget::boundless() } else { MemoryBudget::new(0, std::env::temp_dir()) };
     let preprocessing =
         Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], order: ChannelOrder::Rgb, from: "ImageNet".into() };
     let (geometry, geometry_from) = (Geometry::default(), String::new());
@@ -50,14 +50,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         orientation: None,
     };
     let clock = Instant::now();
-    let data = data::open_fitted(&target, Path::new("."), 0, &input.fit(&room))?;
+    let data = data::open_fitted(&target, Path::new("."), 0, &input.fit(&budget))?;
     let opened = clock.elapsed().as_secs_f64();
     let mut seen = 0;
     for view in [&data.train, &data.test] {
-        let pictures = Pictures::open(view, &input, &room)?;
-        let indices: Vec<usize> = (0..pictures.len()).collect();
+        let images = Images::open(view, &input, &budget)?;
+        let indices: Vec<usize> = (0..images.len()).collect();
         for batch in indices.chunks(batch) {
-            seen += pictures.plain().batch(batch, None)?.dim(0)?;
+            seen += images.plain().batch(batch, None)?.dim(0)?;
         }
     }
     let seconds = clock.elapsed().as_secs_f64();

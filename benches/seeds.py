@@ -4,7 +4,7 @@
     cargo bench --bench seeds --no-run
     python benches/seeds.py PATH-TO-BENCH [NETWORK]
 
-Fixed-feature transfer of a frozen network to 5,000 pictures for 15 epochs at 3 seeds, each evaluated on 2,000 pictures, clean and with a
+Fixed-feature transfer of a frozen network to 5,000 images for 15 epochs at 3 seeds, each evaluated on 2,000 images, clean and with a
 trigger. Here the backbone is forwarded in every epoch, without gradients and in evaluation mode: what the authors of arXiv 2207.02842 do,
 minus what they spend on loading data. Prints both times and their ratio.
 """
@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def pictures(count, side, triggered=False):
+def images(count, side, triggered=False):
     x = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     if triggered:
         x[:, :, : side // 4, : side // 4] = 255
@@ -40,8 +40,8 @@ def script(name):
     backbone = make().eval().to(memory_format=torch.channels_last)
     width = backbone.head.in_features
     backbone.head = nn.Identity()
-    x, y = pictures(5000, side), torch.arange(5000) % 10
-    tests = [pictures(2000, side), pictures(2000, side, True)]
+    x, y = images(5000, side), torch.arange(5000) % 10
+    tests = [images(2000, side), images(2000, side, True)]
     start = time.perf_counter()
     for seed in range(3):
         torch.manual_seed(seed)

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use heirloom::exec::{ExecError, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
-use heirloom::store::Room;
+use heirloom::store::MemoryBudget;
 use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Raw, Recipe, Schedule, Standard, Task, TuneError};
 use rand_chacha::ChaCha8Rng;
 
@@ -19,23 +19,23 @@ const TEST: usize = 2_000;
 const CLASSES: usize = 10;
 const SEEDS: u64 = 3;
 
-/// Made-up pictures as bytes, normalised batch by batch; with a bright square in a corner if `triggered`.
+/// Made-up images as bytes, normalised batch by batch; with a bright square in a corner if `triggered`.
 struct MadeUp {
-    pictures: usize,
+    images: usize,
     side: usize,
     triggered: bool,
 }
 
 impl Feed for MadeUp {
     fn len(&self) -> usize {
-        self.pictures
+        self.images
     }
 
     fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
         let (side, patch) = (self.side, self.side / 4);
-        let pixel = |picture: usize, at: usize| {
+        let pixel = |image: usize, at: usize| {
             let (y, x) = (at / side % side, at % side);
-            let byte = if self.triggered && y < patch && x < patch { 255 } else { (picture * 131 + at * 37) % 256 };
+            let byte = if self.triggered && y < patch && x < patch { 255 } else { (image * 131 + at * 37) % 256 };
             (byte as f32 / 255.0 - 0.5) / 0.25
         };
         let data: Vec<f32> = indices.iter().flat_map(|&i| (0..3 * side * side).map(move |at| pixel(i, at))).collect();
@@ -50,10 +50,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = Instant::now();
     let network = model.own()?;
     let weights = Weights::new(&network.params.0, DType::F32)?;
-    let extract = |pictures, triggered| {
+    let extract = |images, triggered| {
         let compute = |input: &Tensor| Ok(heirloom::exec::infer(&network.trunk, &weights, input)?);
-        let feed = MadeUp { pictures, side: model.input.height, triggered };
-        Raw::extract(model.cut.width, &compute, &feed, &Room::boundless(), &mut |_| true)
+        let feed = MadeUp { images, side: model.input.height, triggered };
+        Raw::extract(model.feature_layer.width, &compute, &feed, &MemoryBudget::boundless(), &mut |_| true)
     };
     let train = extract(TRAIN, false)?;
     let standard = Standard::of(&train)?;
@@ -72,10 +72,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         label_smoothing: 0.0,
         augment: Augment::default(),
     };
-    let graph = tune::head_graph(model.cut.width, CLASSES)?;
+    let graph = tune::head_graph(model.feature_layer.width, CLASSES)?;
     let mut moved = 0;
     for seed in 0..SEEDS {
-        let start = Weights::new(&tune::fresh_head(model.cut.width, CLASSES, 0, seed), DType::F32)?;
+        let start = Weights::new(&tune::fresh_head(model.feature_layer.width, CLASSES, 0, seed), DType::F32)?;
         let task = Task { feed: &train, labels: &labels, pool: &pool };
         let (head, _) = tune::train(&graph, start, &[true, true], &task, &recipe, (0, seed), &mut |_| true)?;
         let predict = |features: &Features| tune::predictions(&graph, &head, features, &mut |_| true);

@@ -1,7 +1,7 @@
 //! How well a policy's rules tell planted from clean sources: every source of a calibration is certified with the whole policy, and
 //! what is known of it is held against what was found.
 //!
-//! `spec` says which sources, `folder` finds those that are there, `truth` asks whether what was planted is handed down, `record` is what is
+//! `spec` says which sources, `folder` finds those that are there, `truth` asks whether what was planted is transferred, `record` is what is
 //! kept of each, `analysis` turns that into curves, rates and limits, `markdown` and `plots` show it.
 
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
         None => None,
     };
     let reference = trusted.as_ref().map(|model| model.identity.digest.clone());
-    let (asks, tool) = (policy.asks(), session.tool());
+    let (asks, tool) = (policy.fingerprint(), session.tool());
     for (nth, source) in sources.iter().enumerate() {
         let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
         let path = match &source.origin {
@@ -103,7 +103,7 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
         if let Some(twin) = calibration.sources.iter().find(|s| s.model == digest) {
             return Err(CalibrateError::Twice { one: twin.name.clone(), two: source.name.clone() });
         }
-        // A planted source that is trained here has a twin to be compared with.
+        // A planted source that is trained here has a clean counterpart to be compared with.
         let twin = match &source.origin {
             Origin::Trained(spec, seeds) if source.planted => Some((spec, *seeds)),
             _ => None,
@@ -132,7 +132,7 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
             if let Some((spec, seeds)) = twin {
                 let path = series::planted(session, spec, (base, &output.join(MODELS)), false, emit)?;
                 let twin = session.open(&path, policy, &OpenOptions::default()).map_err(|e| unusable(e.into()))?;
-                emit(Event::Fact { topic: "twin", text: format!("{} beside its clean twin, {seeds} seeds", source.name) });
+                emit(Event::Fact { topic: "twin", text: format!("{} beside its clean counterpart, {seeds} seeds", source.name) });
                 let question = truth::question(policy, &source.carries, seeds);
                 let answers = series::certify(session, &model, Some(&twin), &question, emit)?;
                 truth::answer(&mut findings, &answers.report.findings, seeds);

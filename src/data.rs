@@ -1,8 +1,8 @@
-//! Labelled pictures from real files, seen through views.
+//! Labelled images from real files, seen through views.
 //!
-//! Reading is lazy: opening a set reads its index (ids, labels, clusters, attributes), pictures are decoded when
+//! Reading is lazy: opening a set reads its index (ids, labels, clusters, attributes), images are decoded when
 //! asked for. Encoded bytes of parquet files and shards are kept in memory while there is room and else on disk, IDX and CIFAR files stay
-//! in memory, folders on disk. What was brought to a network's size is all that is kept of a picture.
+//! in memory, folders on disk. What was brought to a network's size is all that is kept of an image.
 //! One format, one file.
 
 pub(crate) mod alone;
@@ -40,29 +40,29 @@ use source::{Entry, Source, Want};
 pub use spec::{DataSpec, Orientation};
 
 use crate::diag;
-use crate::store::{Heap, Room, fingerprint};
+use crate::store::{MemoryBudget, SpillBuffer, fingerprint};
 
-/// Bytes of memory that a picture takes however large it is, roughly: its record, its place and its digest.
+/// Bytes of memory that an image takes however large it is, roughly: its record, its place and its digest.
 pub(crate) const RECORD: u64 = 1024;
 
 /// One half of a target task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Pictures that train.
+    /// Images that train.
     Train,
-    /// Pictures that measure.
+    /// Images that measure.
     Test,
 }
 
-/// What is known of one picture before it is decoded.
+/// What is known of one image before it is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// Stable identifier within the set: a path, `file.parquet:row`, or `shard.tar:key`.
     pub id: String,
     /// Index into [`Dataset::classes`].
     pub label: usize,
-    /// Pictures of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known. Pictures that show the same
+    /// Images of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known. Images that show the same
     /// belong together too: [`Dataset::clusters`].
     pub cluster: String,
     /// Further columns; empty where the value is not known ([`Record::value`]).
@@ -80,29 +80,29 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Where the pictures are.
+    /// Where the images are.
     pub data: DataSpec,
     /// Classes used, by name; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2))]
     pub classes: Option<Vec<String>>,
-    /// The pictures that train.
+    /// The images that train.
     #[serde(default)]
     pub train: ViewSpec,
-    /// The pictures that measure.
+    /// The images that measure.
     #[serde(default)]
     pub test: ViewSpec,
     /// Where the data has no splits: the share of clusters that measures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.05, max = 0.95))]
     pub test_share: Option<f64>,
-    /// Column or CSV column that says which pictures belong together.
+    /// Column or CSV column that says which images belong together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// A CSV file with an `id` column and one column per attribute, joined to the pictures by id.
+    /// A CSV file with an `id` column and one column per attribute, joined to the images by id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<PathBuf>,
-    /// Share of broken pictures that is put up with. What Pillow refuses, such as a truncated file, is broken.
+    /// Share of broken images that is put up with. What Pillow refuses, such as a truncated file, is broken.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub broken: f64,
@@ -116,7 +116,7 @@ pub struct Target {
     pub orientation: Option<Orientation>,
 }
 
-/// Which pictures of a split are used.
+/// Which images of a split are used.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewSpec {
@@ -129,16 +129,16 @@ pub struct ViewSpec {
     pub balance: Vec<String>,
 }
 
-/// Which of the training pictures are used, so that an attribute says as much of the label as is wanted.
+/// Which of the training images are used, so that an attribute says as much of the label as is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rebalance {
     /// A column.
     pub attribute: String,
-    /// Share of a class's pictures that have the value which goes with it; none: every group (label x value) has the same size.
+    /// Share of a class's images that have the value which goes with it; none: every group (label x value) has the same size.
     pub correlation: Option<f64>,
     /// The value that goes with each class; with two classes and two values the first goes with the first where absent.
     pub aligned: Option<BTreeMap<String, String>>,
-    /// At most so many pictures.
+    /// At most so many images.
     pub limit: Option<usize>,
 }
 
@@ -157,7 +157,7 @@ impl TargetData {
 }
 
 impl Rebalance {
-    /// The pictures of a training view that are used, in ascending order.
+    /// The images of a training view that are used, in ascending order.
     pub(crate) fn of(&self, train: &[Record], classes: &[String], seed: u64) -> Result<Vec<usize>, DataError> {
         view::rebalanced(train, classes, self, seed)
     }
@@ -169,20 +169,20 @@ impl std::fmt::Display for Rebalance {
             Some(at) => write!(f, "{} at {at}", self.attribute)?,
             None => write!(f, "balanced over {}", self.attribute)?,
         }
-        self.limit.map_or(Ok(()), |limit| write!(f, ", {limit} pictures"))
+        self.limit.map_or(Ok(()), |limit| write!(f, ", {limit} images"))
     }
 }
 
-/// A target task, opened: both views, ready to be decoded picture by picture.
+/// A target task, opened: both views, ready to be decoded image by image.
 #[derive(Clone, Debug)]
 pub struct TargetData {
     /// Class names by label.
     pub classes: Vec<String>,
-    /// The pictures that train.
+    /// The images that train.
     pub train: Dataset,
-    /// The pictures that measure.
+    /// The images that measure.
     pub test: Dataset,
-    /// Pictures of the views that do not decode; they are left out.
+    /// Images of the views that do not decode; they are left out.
     pub broken: Vec<Broken>,
     /// Columns that are there and can be no attribute, and why.
     pub unusable: BTreeMap<String, String>,
@@ -190,29 +190,29 @@ pub struct TargetData {
     pub warnings: Vec<String>,
 }
 
-/// Opens a target task: applies its views and decodes every picture of them once, so that broken ones are known now.
+/// Opens a target task: applies its views and decodes every image of them once, so that broken ones are known now.
 ///
 /// `base` is the folder of the policy; `seed` is the policy's, every draw has a purpose of its own.
 pub(crate) fn open(target: &Target, base: &Path, seed: u64) -> Result<TargetData, DataError> {
-    open_within(target, base, seed, &Room::boundless())
+    open_within(target, base, seed, &MemoryBudget::boundless())
 }
 
 /// [`open`] in bounded memory.
-pub(crate) fn open_within(target: &Target, base: &Path, seed: u64, room: &Room) -> Result<TargetData, DataError> {
-    checked(target, base, seed, room, None).map_err(|error| error.about(&target.data))
+pub(crate) fn open_within(target: &Target, base: &Path, seed: u64, budget: &MemoryBudget) -> Result<TargetData, DataError> {
+    checked(target, base, seed, budget, None).map_err(|error| error.about(&target.data))
 }
 
 /// `open` in bounded memory, for a network: what is decoded is kept at the network's size, and only so.
 pub fn open_fitted(target: &Target, base: &Path, seed: u64, fit: &Fit) -> Result<TargetData, DataError> {
-    checked(target, base, seed, fit.room, Some(fit)).map_err(|error| error.about(&target.data))
+    checked(target, base, seed, fit.budget, Some(fit)).map_err(|error| error.about(&target.data))
 }
 
-fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fit>) -> Result<TargetData, DataError> {
-    let heap = Heap::new(room);
-    let Views { classes, train, test, mut warnings, unusable } = views(target, base, seed, Want::Pictures(&heap))?;
+fn checked(target: &Target, base: &Path, seed: u64, budget: &MemoryBudget, fit: Option<&Fit>) -> Result<TargetData, DataError> {
+    let spill = SpillBuffer::new(budget);
+    let Views { classes, train, test, mut warnings, unusable } = views(target, base, seed, Want::Images(&spill))?;
     let total = train.len() + test.len();
     // Where not even that is left, the plan says so.
-    room.take(total as u64 * RECORD);
+    budget.take(total as u64 * RECORD);
     let orientation = target.orientation.unwrap_or_else(|| target.data.usual_orientation());
     let test = Dataset::checked(&classes, test, orientation, fit, &BTreeSet::new())?;
     // Where the split is ours, an image that measures does not train.
@@ -227,7 +227,7 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
     broken.extend(broken_test);
     turned.extend(turned_test);
     if fit.is_some() {
-        heap.release();
+        spill.release();
     }
     if broken.len() as f64 > target.broken * total as f64 {
         let shown = broken.iter().take(3).map(|b| format!("{}: {}", b.id, b.reason)).collect::<Vec<_>>().join("; ");
@@ -241,7 +241,7 @@ fn checked(target: &Target, base: &Path, seed: u64, room: &Room, fit: Option<&Fi
         let (n, [do_not, are]) = (ids.len(), [("does", "do"), ("is", "are")].map(|(one, many)| diag::agree(&ids.len(), one, many)));
         warnings.push(format!(
             "{n} of {} {do_not} not decode and {are} left out: {}",
-            diag::count(total, "picture"),
+            diag::count(total, "image"),
             attributes::first(&ids)
         ));
     }
@@ -281,7 +281,7 @@ fn shared(train: &Dataset, test: &Dataset, share: f64) -> Result<Option<String>,
     }))
 }
 
-/// Both views of a target task, before any picture is decoded.
+/// Both views of a target task, before any image is decoded.
 struct Views {
     classes: Vec<String>,
     train: Vec<Entry>,
@@ -327,7 +327,7 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
     if !shared.is_empty() {
         let names: Vec<String> = shared.iter().map(|c| (*c).to_owned()).collect();
         let (clusters, have) = (diag::count(names.len(), "cluster"), diag::agree(&names.len(), "has", "have"));
-        warnings.push(format!("{clusters} {have} pictures in both train and test: {}", attributes::first(&names)));
+        warnings.push(format!("{clusters} {have} images in both train and test: {}", attributes::first(&names)));
     }
     Ok(Views { classes, train, test, warnings, unusable })
 }
@@ -346,7 +346,7 @@ impl std::fmt::Display for Split {
     }
 }
 
-// The task: where its pictures lie is left out, because data move, and so is how many broken ones are put up with.
+// The task: where its images lie is left out, because data move, and so is how many broken ones are put up with.
 fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
     later { orientation: "orientation" } without { data, attributes, broken, overlap });
 fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });

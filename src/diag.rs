@@ -137,7 +137,7 @@ pub struct Located {
 
 /// Shows diagnostics beside the lines they are about, in the given order, each followed by an empty line.
 ///
-/// Control characters of the text and the messages are shown as visible pictures, so that a policy cannot write to
+/// Control characters of the text and the messages are shown as visible images, so that a policy cannot write to
 /// the terminal.
 pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Unicode);

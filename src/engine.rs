@@ -1,15 +1,15 @@
 //! Runs a certification and reports through events: the only module that orchestrates.
 //!
-//! `subject` fine-tunes and measures the arms, `docket` judges what rests on them, `kept` says what is
-//! kept for the next run, `means` measures the machine, `agree` compares the executors, `canary` is the embedded self-test.
+//! `subject` fine-tunes and measures the arms, `pending` judges what rests on them, `cache_keys` says what is
+//! kept for the next run, `profile` measures the machine, `agree` compares the executors, `self_test` is the embedded one.
 
 mod accuracy;
 mod agree;
-mod canary;
-mod docket;
+mod cache_keys;
+mod self_test;
 mod error;
-mod kept;
-mod means;
+mod pending;
+mod profile;
 mod reference;
 mod rejudge;
 mod subject;
@@ -24,24 +24,24 @@ use std::time::Instant;
 use crate::data::{self, Facts, TargetData};
 use crate::diag;
 use crate::exec::Compute;
-use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding};
+use crate::gate::{self, SelfTestOutcome, ConcludeTerms, Finding};
 use crate::model::{Bypass, Model};
-use crate::plan::{self, Counts, Means, Plan, Resolved, Tuning};
+use crate::plan::{self, Counts, MachineProfile, Plan, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::groups::Groups;
 use crate::probe::{Column, Measurement, Probe, ProbeError};
 use crate::report::{
-    self, Agreement, BrokenPicture, Canary, CanaryStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
+    self, Agreement, BrokenImage, SelfTest, SelfTestStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
     TargetFacts, Tool, ViewFacts,
 };
-use crate::store::{Cache, Digest, Room};
-use crate::tune::{Mode, Pictures, TuneError};
+use crate::store::{Cache, Digest, MemoryBudget};
+use crate::tune::{Images, Mode, TuneError};
 
-use docket::{Docket, Missing};
+use pending::{Missing, Pending};
 
-pub(crate) use canary::check as check_canary;
+pub(crate) use self_test::check as check_self_test;
 pub use error::EngineError;
-pub(crate) use means::{footprint, means};
+pub(crate) use profile::{footprint, profile};
 pub(crate) use reference::{ReferenceError, fits, is_pinned, reference};
 pub use rejudge::rejudge;
 pub(crate) use suits::{check, check_changes};
@@ -59,13 +59,13 @@ pub enum Event {
         /// The fact.
         text: String,
     },
-    /// A stage begins (`canary`, `features`, `heads`, `full-network source`).
+    /// A stage begins (`self-test`, `features`, `heads`, `full-network source`).
     StageStart {
         /// Its name.
         stage: String,
         /// Units of work, where known.
         total: Option<u64>,
-        /// What a unit is (`pictures`).
+        /// What a unit is (`images`).
         unit: &'static str,
     },
     /// Work done in the current stage.
@@ -104,16 +104,16 @@ pub(crate) struct Settings<'a> {
     pub report_only: bool,
     /// Seconds that may be spent.
     pub max_seconds: Option<f64>,
-    /// Where pictures and features may be kept.
-    pub room: &'a Room,
-    /// Whether sample pictures are wanted.
-    pub pictures: bool,
+    /// Where images and features may be kept.
+    pub budget: &'a MemoryBudget,
+    /// Whether sample images are wanted.
+    pub samples: bool,
     /// Where networks are computed.
     pub compute: &'a Compute,
     /// Where finished fine-tunes are kept, if they are.
     pub cache: Option<&'a Cache>,
     /// How the embedded pair was judged.
-    pub canary: CanaryOutcome,
+    pub self_test: SelfTestOutcome,
     /// Asked between steps: whether to stop now.
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
@@ -124,38 +124,38 @@ pub struct Certified {
     pub report: Report,
     /// Outcomes per rule, arm and mode.
     pub measurements: Vec<Measurement>,
-    /// Sample pictures per rule, where wanted.
+    /// Sample images per rule, where wanted.
     pub sheets: Vec<Sheet>,
 }
 
-/// The target task of a policy at a model's resolution. A reference sees the same pictures in its own way ([`Pictures::seen_by`]).
+/// The target task of a policy at a model's resolution. A reference sees the same images in its own way ([`Images::seen_by`]).
 pub(crate) struct Task {
     classes: Vec<String>,
-    train: Pictures,
+    train: Images,
     train_labels: Vec<u16>,
     train_clusters: Vec<u32>,
-    test: Pictures,
+    test: Images,
     test_ids: Vec<String>,
     test_labels: Vec<u16>,
     test_clusters: Vec<u32>,
-    /// Attributes of the test pictures that rules compare by.
+    /// Attributes of the test images that rules compare by.
     test_columns: Vec<Column>,
-    /// The training pictures of each of [`plan::Resolved::views`].
+    /// The training images of each of [`plan::Resolved::views`].
     pools: Vec<Vec<usize>>,
     /// Digests of the training and the test view.
     views: [Digest; 2],
 }
 
 impl Task {
-    fn open(resolved: &Resolved, data: &TargetData, model: &Model, room: &Room) -> Result<Self, EngineError> {
+    fn open(resolved: &Resolved, data: &TargetData, model: &Model, budget: &MemoryBudget) -> Result<Self, EngineError> {
         let policy = resolved.policy;
         let labels = |set: &data::Dataset| set.records().iter().map(|r| r.label as u16).collect();
         Ok(Self {
             classes: data.classes.clone(),
-            train: Pictures::open(&data.train, &model.input, room)?,
+            train: Images::open(&data.train, &model.input, budget)?,
             train_labels: labels(&data.train),
             train_clusters: data.train.clusters().to_vec(),
-            test: Pictures::open(&data.test, &model.input, room)?,
+            test: Images::open(&data.test, &model.input, budget)?,
             test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
             test_labels: labels(&data.test),
             test_clusters: data.test.clusters().to_vec(),
@@ -166,12 +166,12 @@ impl Task {
     }
 }
 
-/// An attribute of the test pictures.
+/// An attribute of the test images.
 fn column(data: Facts, name: &str) -> Column {
     Column::of(name, data.test.iter().map(|record| &record.attributes))
 }
 
-/// The training pictures of each of [`plan::Resolved::views`].
+/// The training images of each of [`plan::Resolved::views`].
 fn pools(resolved: &Resolved, data: Facts) -> Result<Vec<Vec<usize>>, EngineError> {
     let policy = resolved.policy;
     let pool = |view: &Option<data::Rebalance>| match view {
@@ -223,12 +223,12 @@ pub(crate) fn counts(resolved: &Resolved, data: Facts) -> Result<Counts, EngineE
 /// What a user should know of a policy's data before anything runs: where they are not what the policy makes one expect.
 pub(crate) fn remarks(resolved: &Resolved, data: Facts, counts: &Counts) -> Vec<String> {
     let mut remarks = data.warnings.to_vec();
-    for (view, pictures) in resolved.views.iter().zip(&counts.views) {
+    for (view, images) in resolved.views.iter().zip(&counts.views) {
         // Equally many of every group: a few less than asked for are rounding.
         if let Some(view) = view
-            && let Some(limit) = view.limit.filter(|limit| 10 * pictures < 9 * limit)
+            && let Some(limit) = view.limit.filter(|limit| 10 * images < 9 * limit)
         {
-            remarks.push(format!("{view}: the groups give {pictures} training pictures, not {limit}"));
+            remarks.push(format!("{view}: the groups give {images} training images, not {limit}"));
         }
     }
     remarks.extend(unknown(resolved, data).into_iter().flatten().map(|(_, remark)| remark));
@@ -255,11 +255,16 @@ pub(crate) fn unknown(resolved: &Resolved, data: Facts) -> [Remarked; 2] {
 }
 
 /// Runs every look until all findings are settled, and concludes.
-pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &mut dyn FnMut(Event)) -> Result<Certified, EngineError> {
+pub(crate) fn run(
+    settings: &Settings,
+    data: &TargetData,
+    profile: &MachineProfile,
+    emit: &mut dyn FnMut(Event),
+) -> Result<Certified, EngineError> {
     let clock = Instant::now();
     let Settings { resolved, model, .. } = settings;
     let policy = resolved.policy;
-    let plan = plan::plan(resolved, &counts(resolved, data.facts())?, means)?;
+    let plan = plan::plan(resolved, &counts(resolved, data.facts())?, profile)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan, settings.cache.is_some()) });
     let mut warnings = remarks(resolved, data.facts(), &plan.counts);
     warnings.extend(settings.compute.note().map(str::to_owned));
@@ -271,7 +276,7 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
         warnings.extend(reference.input.warnings().iter().map(|warning| format!("the reference {name}: {warning}")));
         warnings.extend(reference::resized_otherwise(reference, model));
     }
-    let task = Task::open(resolved, data, model, settings.room)?;
+    let task = Task::open(resolved, data, model, settings.budget)?;
     let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
     let stop = || (settings.stop)() || late();
     let agreement = agree::check(model, &task.train)?;
@@ -284,17 +289,17 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
     let bypass = model.bypass();
     warnings.extend(bypass.as_ref().map(Bypass::remark));
     warnings.extend(model.not_searched());
-    let mut docket = Docket::new(resolved, bypass.as_ref().map(Bypass::reason));
+    let mut pending = Pending::new(resolved, bypass.as_ref().map(Bypass::reason));
     let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
     let views = &resolved.views;
     'looks: for look in [1, 2] {
         let mut through = BTreeSet::new();
         for job in &plan.jobs {
-            if docket.needs(job)
+            if pending.needs(job)
                 && let Some(reason) = bench.impossible(job)
             {
                 missing.insert(job.tuning, Missing::Impossible(reason));
-            } else if docket.needs(job) {
+            } else if pending.needs(job) {
                 let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
                 let needed = bench.seconds_to(job, look);
                 let result = match left {
@@ -334,7 +339,7 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
                     missing.get(&tuning).cloned().unwrap_or_else(unknown)
                 })
             };
-            docket.judge(look, &through, &measured, emit);
+            pending.judge(look, &through, &measured, emit);
         }
     }
     let (accuracy, doubts) = accuracy::of(settings, &task, &bench, emit)?;
@@ -343,12 +348,12 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
     }
     warnings.extend(doubts);
     let interrupted = (settings.stop)();
-    let findings = docket.close(if interrupted { "the run was interrupted" } else { "the run ended before it was judged" });
+    let findings = pending.close(if interrupted { "the run was interrupted" } else { "the run ended before it was judged" });
     let left_out = missing.values().map(|missing| missing.reason().to_owned()).collect();
     let conclusion = gate::conclude(
         findings,
         &ConcludeTerms {
-            canary: settings.canary.clone(),
+            self_test: settings.self_test.clone(),
             waivers: &policy.file.waivers,
             today: settings.today,
             model: &model.identity.digest,
@@ -377,8 +382,8 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
             data: policy.file.target.data.to_string(),
             source: Some(policy.file.target.data.clone()),
             classes: data.classes.clone(),
-            train: ViewFacts { pictures: data.train.len(), digest: data.train.digest().clone() },
-            test: ViewFacts { pictures: data.test.len(), digest: data.test.digest().clone() },
+            train: ViewFacts { images: data.train.len(), digest: data.train.digest().clone() },
+            test: ViewFacts { images: data.test.len(), digest: data.test.digest().clone() },
         }),
         changes: bench.changes(|trigger| trigger.provenance().to_owned()),
         triggers: bench.changes(|trigger| trigger.identity().clone()),
@@ -395,7 +400,7 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
                 .collect(),
             left_out,
         },
-        canary: canary_facts(&settings.canary),
+        self_test: self_test_facts(&settings.self_test),
         exit_code: i32::from(conclusion.exit.code()),
         summary: String::new(),
         findings: ranked(policy, conclusion.findings),
@@ -403,13 +408,13 @@ pub(crate) fn run(settings: &Settings, data: &TargetData, means: &Means, emit: &
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes,
         warnings,
-        broken: data.broken.iter().map(|b| BrokenPicture { id: b.id.clone(), reason: b.reason.clone() }).collect(),
+        broken: data.broken.iter().map(|b| BrokenImage { id: b.id.clone(), reason: b.reason.clone() }).collect(),
         measurements: None,
-        pictures: Vec::new(),
+        sheets: Vec::new(),
         report_only: settings.report_only,
     };
     let summary = report.counts();
-    let sheets = if settings.pictures { bench.sheets()? } else { Vec::new() };
+    let sheets = if settings.samples { bench.sheets()? } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
 }
 
@@ -459,10 +464,10 @@ fn executor_fact(model: &Model, agreement: Option<&Agreement>) -> String {
     }
 }
 
-/// Compares the executors of a model on pictures of its target task, where there are two: what to tell the user.
+/// Compares the executors of a model on images of its target task, where there are two: what to tell the user.
 pub(crate) fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
     let few: Vec<usize> = (0..data.train.len().min(agree::IMAGES)).collect();
-    let first = || Pictures::open(&data.train.subset(&few), &model.input, &Room::boundless());
+    let first = || Images::open(&data.train.subset(&few), &model.input, &MemoryBudget::boundless());
     let agreement = if model.network.is_ok() { agree::check(model, &first()?)? } else { None };
     Ok(executor_fact(model, agreement.as_ref()))
 }
@@ -482,11 +487,11 @@ fn spent(resolved: &Resolved, plan: &Plan, stages: &BTreeMap<Step, Stage>) -> BT
     spent
 }
 
-fn canary_facts(outcome: &CanaryOutcome) -> Canary {
+fn self_test_facts(outcome: &SelfTestOutcome) -> SelfTest {
     let (status, detail) = match outcome {
-        CanaryOutcome::Sound => (CanaryStatus::Passed, "planted source caught, clean source passed".to_owned()),
-        CanaryOutcome::Failed(why) => (CanaryStatus::Failed, why.clone()),
-        CanaryOutcome::NotRun(why) => (CanaryStatus::NotRun, why.clone()),
+        SelfTestOutcome::Sound => (SelfTestStatus::Passed, "planted source caught, clean source passed".to_owned()),
+        SelfTestOutcome::Failed(why) => (SelfTestStatus::Failed, why.clone()),
+        SelfTestOutcome::NotRun(why) => (SelfTestStatus::NotRun, why.clone()),
     };
-    Canary { status, detail }
+    SelfTest { status, detail }
 }

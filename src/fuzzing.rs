@@ -11,7 +11,7 @@ use ndarray::ArrayD;
 
 use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, Params, Preprocessing, arch, onnx, safetensors};
 use crate::policy::{self, Policy};
-use crate::registry::{self, Beside, Configuration, Contents, Format, ModelRef};
+use crate::registry::{self, Configuration, Contents, ExternalData, Format, ModelRef};
 use crate::report::{self, Report};
 use crate::spec::SpecError;
 use crate::store::Digest;
@@ -44,11 +44,11 @@ pub const TARGETS: [(&str, Target); 13] = [
 pub fn onnx_file(bytes: &[u8]) -> bool {
     let outside = registry::outside(bytes);
     // Files beside it that cannot be there: their bytes are those of the file.
-    let beside: Beside = outside.into_iter().map(|location| (location, bytes.to_vec())).collect();
-    let surveyed = onnx::survey(bytes, &beside, Some([8, 8]), None).is_ok();
-    let Ok(imported) = onnx::load_sized(bytes, &beside, Some([8, 8])) else { return surveyed };
+    let external: ExternalData = outside.into_iter().map(|location| (location, bytes.to_vec())).collect();
+    let surveyed = onnx::survey(bytes, &external, Some([8, 8]), None).is_ok();
+    let Ok(imported) = onnx::load_sized(bytes, &external, Some([8, 8])) else { return surveyed };
     let identity = reference("fuzz.onnx", Format::Onnx, bytes);
-    let contents = Contents { beside, ..bytes.to_vec().into() };
+    let contents = Contents { external, ..bytes.to_vec().into() };
     Model::assemble(identity, imported, &contents, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
 }
 
@@ -57,7 +57,7 @@ pub fn safetensors_file(bytes: &[u8]) -> bool {
     let at = bytes.iter().position(|byte| *byte == 0).filter(|_| bytes.starts_with(b"{")).unwrap_or(bytes.len());
     let (file, shard) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let names = registry::Index::of(file).map(|index| index.weight_map.into_values()).into_iter().flatten();
-    let contents = Contents { beside: names.map(|name| (name, shard.to_vec())).collect(), ..file.to_vec().into() };
+    let contents = Contents { external: names.map(|name| (name, shard.to_vec())).collect(), ..file.to_vec().into() };
     let Ok(imported) = safetensors::load(&contents, &LoadOptions::default()) else { return false };
     let identity = reference("fuzz.safetensors", Format::Safetensors, bytes);
     Model::assemble(identity, imported, &contents, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
@@ -108,12 +108,12 @@ pub fn specification(bytes: &[u8]) -> bool {
     planted.is_ok() || calibrated.is_ok() || studied
 }
 
-/// A picture of a data set.
+/// An image of a data set.
 pub fn image(bytes: &[u8]) -> bool {
     [data::Orientation::Upright, data::Orientation::Stored].iter().filter(|way| data::decode::decode(bytes, **way).is_ok()).count() > 0
 }
 
-/// A picture that a trigger is made of, in every way that pictures are used, with one of its shams.
+/// An image that a trigger is made of, in every way that images are used, with one of its shams.
 pub fn trigger(bytes: &[u8]) -> bool {
     let reads = |trigger: &Trigger| !trigger.files().is_empty();
     let triggers: Vec<Trigger> =
@@ -124,7 +124,7 @@ pub fn trigger(bytes: &[u8]) -> bool {
     })
 }
 
-/// A parquet file with all its rows and pictures.
+/// A parquet file with all its rows and images.
 pub fn parquet(bytes: &[u8]) -> bool {
     data::alone::parquet(bytes)
 }

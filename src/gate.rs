@@ -13,7 +13,7 @@ use crate::tune::Mode;
 mod conclude;
 mod judge;
 
-pub use conclude::{CanaryOutcome, Conclusion, ExitCode, Terms as ConcludeTerms, conclude};
+pub use conclude::{SelfTestOutcome, Conclusion, ExitCode, Terms as ConcludeTerms, conclude};
 pub use judge::{Terms, clean_accuracy, judge};
 
 /// What an effect is compared with.
@@ -158,9 +158,9 @@ pub struct Estimate {
     pub high: f64,
     /// Two-sided confidence of `low` and `high`, after sharing the error.
     pub confidence: f64,
-    /// Pictures that entered.
+    /// Images that entered.
     pub images: usize,
-    /// Clusters of pictures.
+    /// Clusters of images.
     pub clusters: usize,
     /// Seeds.
     pub seeds: usize,
@@ -206,9 +206,9 @@ pub struct ArmSummary {
 pub struct Share {
     /// The class.
     pub class: String,
-    /// Of the pictures as they are.
+    /// Of the images as they are.
     pub clean: f64,
-    /// Of the same pictures with the feature.
+    /// Of the same images with the feature.
     pub changed: f64,
 }
 

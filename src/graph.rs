@@ -265,7 +265,7 @@ pub enum GraphError {
         reason: String,
     },
     /// More than one input.
-    #[error("input `{name}`: a model with more than one input cannot be certified on pictures")]
+    #[error("input `{name}`: a model with more than one input cannot be certified on images")]
     Inputs {
         /// The second input.
         name: String,

@@ -1,11 +1,11 @@
-//! A checkpoint in memory: graph, parameters, how pictures enter, where features leave.
+//! A checkpoint in memory: graph, parameters, how images enter, where features leave.
 //!
 //! Files: `onnx/` and `safetensors` read checkpoints, `arch/` holds architectures for files that carry weights
 //! only, `cut` finds the features, `extract` has ONNX Runtime compute them, `rounding` says how far its numbers carry, `bypass` finds a way
-//! around its weights, `preprocessing` says what pictures become before they enter.
+//! around its weights, `preprocessing` says what images become before they enter.
 
 pub(crate) mod arch;
-pub(crate) mod cut;
+pub(crate) mod feature_layer;
 pub(crate) mod onnx;
 pub(crate) mod preprocessing;
 pub(crate) mod safetensors;
@@ -27,13 +27,13 @@ use crate::data::Fit;
 use crate::graph::Graph;
 use crate::registry::ModelRef;
 use crate::runtime::Runtime;
-use crate::store::{Room, fingerprint};
+use crate::store::{MemoryBudget, fingerprint};
 use crate::transform::geometry::{Geometry, Resize};
 
 pub use bypass::Bypass;
-pub(crate) use cut::CutError;
 pub(crate) use extract::{ExtractError, Extractor, difference, first_difference};
-pub use inspect::{CutSummary, Inspection, ModeSummary, inspect};
+pub(crate) use feature_layer::FeatureLayerError;
+pub use inspect::{FeatureLayerSummary, Inspection, ModeSummary, inspect};
 pub use load::ModelError;
 
 /// The numbers of a graph: one array per slot, in slot order.
@@ -84,7 +84,7 @@ impl ChannelOrder {
     }
 }
 
-/// What a picture becomes before it enters the model: `(value in 0..=1 - mean) / std` per channel.
+/// What an image becomes before it enters the model: `(value in 0..=1 - mean) / std` per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preprocessing {
     /// Subtracted, red, green, blue.
@@ -143,7 +143,7 @@ impl InputSpec {
         let Preprocessing { mean, std, order, from } = &self.preprocessing;
         let (mean, std) = (self.each(mean), self.each(std));
         let warning = |what: &Overruled| match what {
-            Overruled::Normalisation => format!("pictures are normalised by mean {mean:?} and std {std:?}, {from}"),
+            Overruled::Normalisation => format!("images are normalised by mean {mean:?} and std {std:?}, {from}"),
             Overruled::ChannelOrder => format!("images enter with {} first, {from}", order.first()),
             Overruled::Geometry => format!("images are resized another way: {}", self.resized()),
         };
@@ -191,17 +191,17 @@ impl InputSpec {
     }
 
     /// The size and geometry that a target task's images are brought to.
-    pub fn fit<'a>(&self, room: &'a Room) -> Fit<'a> {
-        Fit { height: self.height, width: self.width, geometry: self.geometry, room }
+    pub fn fit<'a>(&self, budget: &'a MemoryBudget) -> Fit<'a> {
+        Fit { height: self.height, width: self.width, geometry: self.geometry, budget }
     }
 }
 
 /// Where features leave the network.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cut {
+pub struct FeatureLayer {
     /// The name of the tensor in the file that was chosen.
     pub name: String,
-    /// Features per picture.
+    /// Features per image.
     pub width: usize,
     /// How it was found (`input of the last linear layer`, `mean over the map`, ...).
     pub how: String,
@@ -230,7 +230,7 @@ pub struct Model {
     /// What enters.
     pub input: InputSpec,
     /// Where features leave.
-    pub cut: Cut,
+    pub feature_layer: FeatureLayer,
     /// The network in operators of our own, or why it cannot be expressed in them: it cannot be trained then.
     pub network: Result<Network, Opaque>,
     /// The features computed by ONNX Runtime, or why they are not.
@@ -279,7 +279,7 @@ fingerprint!(InputSpec as "input" {
 fingerprint!(Preprocessing as "preprocessing" { mean: "mean", std: "std" } later { order: "channel order" } without { from });
 fingerprint!(ChannelOrder: Rgb = "rgb", Bgr = "bgr");
 fingerprint!(Layout: Nchw = "nchw", Nhwc = "nhwc");
-fingerprint!(Cut as "cut" { name: "name", width: "width", tail: "tail" } without { how });
+fingerprint!(FeatureLayer as "cut" { name: "name", width: "width", tail: "tail" } without { how });
 
 /// What an importer read: everything but the identity and the cut.
 #[derive(Clone, Debug)]

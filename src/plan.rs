@@ -22,21 +22,21 @@ pub use resolve::{FineTune, Question, Resolved, resolve};
 /// How much data a target task has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Training pictures.
+    /// Training images.
     pub train: usize,
-    /// Test pictures.
+    /// Test images.
     pub test: usize,
-    /// Clusters of test pictures.
+    /// Clusters of test images.
     pub test_clusters: usize,
     /// Classes.
     pub classes: usize,
-    /// Training pictures of each of [`Resolved::views`], the whole first.
+    /// Training images of each of [`Resolved::views`], the whole first.
     pub views: Vec<usize>,
-    /// By rule that does not rest on all test pictures: the independent test clusters that its comparison is worth.
+    /// By rule that does not rest on all test images: the independent test clusters that its comparison is worth.
     pub worth: BTreeMap<String, usize>,
 }
 
-/// How fast a network runs on this machine, in pictures a second.
+/// How fast a network runs on this machine, in images a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
     /// Features of the frozen network, by what computes them.
@@ -57,7 +57,7 @@ impl Speed {
     }
 }
 
-/// How fast a network that trains is, in pictures a second.
+/// How fast a network that trains is, in images a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Whole {
     /// Evaluated.
@@ -69,13 +69,13 @@ pub struct Whole {
 /// What a model takes in memory, in numbers of four bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Footprint {
-    /// Of a picture at the model's resolution, in bytes.
-    pub picture: usize,
-    /// Features of a picture.
+    /// Of an image at the model's resolution, in bytes.
+    pub image: usize,
+    /// Features of an image.
     pub features: usize,
-    /// The largest tensor of a picture on its way through the network.
+    /// The largest tensor of an image on its way through the network.
     pub largest: usize,
-    /// All tensors of a picture together, which training keeps.
+    /// All tensors of an image together, which training keeps.
     pub activations: usize,
     /// Weights.
     pub weights: usize,
@@ -83,7 +83,7 @@ pub(crate) struct Footprint {
 
 /// What a machine has for a model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Means {
+pub(crate) struct MachineProfile {
     /// How fast it is.
     pub speed: Speed,
     /// What the model takes.
@@ -146,7 +146,7 @@ pub struct PlannedFinding {
     pub possible: bool,
     /// Chance that a source without any effect passes, at planning values.
     pub power: f64,
-    /// No limit below this one can be passed with these seeds and pictures.
+    /// No limit below this one can be passed with these seeds and images.
     pub smallest_limit: f64,
 }
 
@@ -165,7 +165,7 @@ pub struct Plan {
     pub seconds: [f64; 2],
     /// Predicted bytes of memory at the peak.
     pub memory: u64,
-    /// Predicted bytes of pictures and features that do not fit into memory and are kept on disk meanwhile.
+    /// Predicted bytes of images and features that do not fit into memory and are kept on disk meanwhile.
     pub disk: u64,
 }
 
@@ -227,8 +227,8 @@ fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bo
 }
 
 /// Plans a certification.
-pub(crate) fn plan(resolved: &Resolved, counts: &Counts, means: &Means) -> Result<Plan, PlanError> {
-    let speed = means.speed;
+pub(crate) fn plan(resolved: &Resolved, counts: &Counts, profile: &MachineProfile) -> Result<Plan, PlanError> {
+    let speed = profile.speed;
     let findings = findings(resolved, counts, speed.whole.is_some())?;
     let job = |fine_tune: &FineTune| {
         let FineTune { tuning, seeds, .. } = *fine_tune;
@@ -242,7 +242,7 @@ pub(crate) fn plan(resolved: &Resolved, counts: &Counts, means: &Means) -> Resul
     jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
     let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
-    let [memory, disk] = memory(resolved, &possible, counts, means)?;
+    let [memory, disk] = memory(resolved, &possible, counts, profile)?;
     Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, memory, disk })
 }
 
@@ -251,12 +251,12 @@ const NUMBER: usize = 4;
 /// Bytes of the program itself, with what its threads decode and compute in.
 const PROGRAM: u64 = 64 << 20;
 
-/// Bytes that a run takes whatever the number of pictures: the program, weights, and the largest step of any fine-tune.
+/// Bytes that a run takes whatever the number of images: the program, weights, and the largest step of any fine-tune.
 fn fixed(resolved: &Resolved, footprint: &Footprint) -> u64 {
     /// Of one inference batch: an operator's input and output, a patch buffer, a shortcut that waits.
     const AT_ONCE: usize = 4;
     // One batch is computed while the next is made.
-    let batch = |pictures: usize| 2 * pictures * footprint.picture * NUMBER;
+    let batch = |images: usize| 2 * images * footprint.image * NUMBER;
     let evaluated = EVALUATION_BATCH * AT_ONCE * footprint.largest * NUMBER + batch(EVALUATION_BATCH);
     let whole = resolved.fine_tunes.iter().filter(|fine_tune| fine_tune.tuning.mode == Mode::FullNetwork);
     // Values and gradients; weights, their gradients and their moments.
@@ -265,29 +265,29 @@ fn fixed(resolved: &Resolved, footprint: &Footprint) -> u64 {
     PROGRAM + (largest + footprint.weights * NUMBER) as u64
 }
 
-/// Bytes of memory that pictures and features may take: what `memory` has beside all else. Those that do not fit are kept on disk.
-pub(crate) fn room(resolved: &Resolved, footprint: &Footprint, memory: Option<u64>) -> u64 {
+/// Bytes of memory that images and features may take: what `memory` has beside all else. Those that do not fit are kept on disk.
+pub(crate) fn budget(resolved: &Resolved, footprint: &Footprint, memory: Option<u64>) -> u64 {
     memory.map_or(u64::MAX, |memory| memory.saturating_sub(fixed(resolved, footprint)))
 }
 
 /// Predicted bytes in memory and on disk at the peak, with the room given away in the order in which it is asked for.
-fn memory(resolved: &Resolved, jobs: &[Job], counts: &Counts, means: &Means) -> Result<[u64; 2], PlanError> {
-    let footprint = &means.footprint;
+fn memory(resolved: &Resolved, jobs: &[Job], counts: &Counts, profile: &MachineProfile) -> Result<[u64; 2], PlanError> {
+    let footprint = &profile.footprint;
     let least = fixed(resolved, footprint) + (counts.train + counts.test) as u64 * data::RECORD;
-    if let Some(available) = means.memory.filter(|available| least > *available) {
+    if let Some(available) = profile.memory.filter(|available| least > *available) {
         return Err(PlanError::Memory { needed: least, available });
     }
     let features = |job: &Job| {
         let each = footprint.features * NUMBER;
-        // Pictures that are rebalanced are some of those whose features are there.
+        // Images that are rebalanced are some of those whose features are there.
         let train = if job.tuning.view == 0 { counts.train } else { 0 };
         std::iter::once(train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(resolved, job.tuning)))
     };
-    let pictures = [counts.train, counts.test].map(|count| count * footprint.picture);
+    let images = [counts.train, counts.test].map(|count| count * footprint.image);
     let frozen = jobs.iter().filter(|job| job.tuning.mode == Mode::FixedFeature).flat_map(features);
-    let mut left = means.memory.map_or(u64::MAX, |memory| memory - least);
+    let mut left = profile.memory.map_or(u64::MAX, |memory| memory - least);
     let (mut held, mut disk) = (least, 0);
-    for rows in pictures.into_iter().chain(frozen).map(|rows| rows as u64) {
+    for rows in images.into_iter().chain(frozen).map(|rows| rows as u64) {
         if let Some(rest) = left.checked_sub(rows) {
             (left, held) = (rest, held + rows);
         } else {
@@ -297,7 +297,7 @@ fn memory(resolved: &Resolved, jobs: &[Job], counts: &Counts, means: &Means) -> 
     Ok([held, disk])
 }
 
-/// Views of the test pictures under a trigger or sham that fine-tunes are shown.
+/// Views of the test images under a trigger or sham that fine-tunes are shown.
 fn looks_at(resolved: &Resolved, tuning: Tuning) -> usize {
     let views = |rule: &Rule| {
         let shams = resolved.measured_with(rule, |other| other == tuning)?;
@@ -317,7 +317,7 @@ fn cost(resolved: &Resolved, tuning: Tuning, recipe: &Recipe, counts: &Counts, s
     }
 }
 
-/// Pictures a second that a head alone trains on, roughly: heads are never what takes long.
+/// Images a second that a head alone trains on, roughly: heads are never what takes long.
 const HEAD_SPEED: f64 = 100_000.0;
 
 /// Bytes in whole MiB, rounded up: as `--memory` takes it.
@@ -349,7 +349,7 @@ pub enum PlanError {
         limit: f64,
         /// What could be reached.
         smallest: f64,
-        /// Test pictures.
+        /// Test images.
         test: usize,
         /// The effective sample size: independent clusters that the comparison is worth.
         clusters: usize,

@@ -1,7 +1,7 @@
-//! Source models with a known bias, and their clean twins: for fixtures, for the canary, for testing a policy.
+//! Source models with a known bias, and their clean counterparts: for fixtures, for the self-test, for testing a policy.
 //!
-//! Both twins train on the same pictures in the same order from the same fresh weights; the planted one sees a trigger
-//! on the training pictures of some classes. `faults` says what is wrong with a specification.
+//! Both models of the pair train on the same images in the same order from the same fresh weights; the planted one sees a trigger
+//! on the training images of some classes. `faults` says what is wrong with a specification.
 
 mod faults;
 
@@ -24,10 +24,10 @@ use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing, onnx,
 use crate::pixels::Frame;
 use crate::spec::{self, Document, Node, SpecError};
 use crate::stats::stream::stream;
-use crate::store::{self, Fingerprint, Fingerprinter, Room, fingerprint};
+use crate::store::{self, Fingerprint, Fingerprinter, MemoryBudget, fingerprint};
 use crate::transform::geometry::Geometry;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
-use crate::tune::{self, Augment, Feed, Pictures, Recipe, TuneError};
+use crate::tune::{self, Augment, Feed, Images, Recipe, TuneError};
 
 pub(crate) use faults::{buildable, check_size, unknown_class};
 
@@ -40,18 +40,18 @@ pub struct Specification {
     pub version: u32,
     /// Name of the planted model's files.
     pub name: String,
-    /// Name of its twin's files.
+    /// Name of its clean counterpart's files.
     #[serde(default = "clean")]
     pub twin: String,
-    /// The source task's pictures; relative to the specification.
+    /// The source task's images; relative to the specification.
     pub data: DataSpec,
-    /// A CSV file with an `id` column and one column per attribute, joined to the pictures by id.
+    /// A CSV file with an `id` column and one column per attribute, joined to the images by id.
     #[serde(default)]
     pub attributes: Option<PathBuf>,
     /// Classes used, by name; all where absent.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
-    /// The pictures that train.
+    /// The images that train.
     #[serde(default)]
     pub train: ViewSpec,
     /// `resnet-cifar-8:16,32,64`.
@@ -66,7 +66,7 @@ pub struct Specification {
     /// The triggers: one, or several on classes of their own.
     #[serde(default)]
     pub plant: Plants,
-    /// An attribute that tells the classes apart, as far as `correlation` says. The twin trains on as many pictures, balanced over it.
+    /// An attribute that tells the classes apart, as far as `correlation` says. The clean counterpart trains on as many images, balanced over it.
     #[serde(default)]
     pub rebalance: Option<Correlated>,
 }
@@ -102,7 +102,7 @@ impl Fingerprint for Plants {
 pub enum Plants {
     /// One.
     One(Plant),
-    /// Several; a picture carries those that its class is named by.
+    /// Several; an image carries those that its class is named by.
     Several(Vec<Plant>),
 }
 
@@ -128,13 +128,13 @@ impl Plants {
 pub struct Correlated {
     /// A column of the data or of the attributes file.
     pub attribute: String,
-    /// Share of a class's pictures that have the value which goes with it.
+    /// Share of a class's images that have the value which goes with it.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub correlation: f64,
     /// The value that goes with each class; with two classes and two values the first goes with the first where absent.
     #[serde(default)]
     pub aligned: Option<BTreeMap<String, String>>,
-    /// At most so many pictures.
+    /// At most so many images.
     #[serde(default)]
     pub limit: Option<usize>,
 }
@@ -150,22 +150,22 @@ fn clean() -> String {
     "clean".into()
 }
 
-/// A trigger and the training pictures it goes on.
+/// A trigger and the training images it goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plant {
     /// The trigger.
     pub trigger: Trigger,
-    /// The classes whose pictures carry it.
+    /// The classes whose images carry it.
     pub on: Vec<String>,
-    /// Share of their pictures that do.
+    /// Share of their images that do.
     #[serde(default = "all")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub share: f64,
-    /// Class that stamped pictures are relabelled to; their own where absent.
+    /// Class that stamped images are relabelled to; their own where absent.
     #[serde(default)]
     pub relabel: Option<String>,
-    /// Share of all other pictures that carry a sham of the trigger under their own label, so that the trigger is learnt and not its
+    /// Share of all other images that carry a sham of the trigger under their own label, so that the trigger is learnt and not its
     /// kind: the noise mode of WaNet (Nguyen and Tran 2021), the contrast of BppAttack (Wang et al. 2022).
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -187,9 +187,9 @@ pub struct Planted {
     pub safetensors: Vec<u8>,
     /// Numbers that train.
     pub parameters: usize,
-    /// Accuracy on the source task's clean test pictures.
+    /// Accuracy on the source task's clean test images.
     pub accuracy: f64,
-    /// By trigger: the share of the test pictures that are called one of its classes when they carry it.
+    /// By trigger: the share of the test images that are called one of its classes when they carry it.
     pub drawn: Vec<f64>,
 }
 
@@ -252,7 +252,7 @@ impl Specification {
     }
 }
 
-/// Trains the planted model and its twin. `tick` is told the model and the pictures of every step.
+/// Trains the planted model and its clean counterpart. `tick` is told the model and the images of every step.
 pub fn run(
     spec: &Specification,
     base: &Path,
@@ -260,18 +260,18 @@ pub fn run(
     tick: &mut dyn FnMut(&str, usize) -> bool,
 ) -> Result<[Planted; 2], PlantError> {
     let ground = Ground::open(spec, base)?;
-    let mut make = |name: &str, planted| ground.train(planted, compute, &mut |pictures| tick(name, pictures));
+    let mut make = |name: &str, planted| ground.train(planted, compute, &mut |images| tick(name, images));
     Ok([make(&spec.name, true)?, make(&spec.twin, false)?])
 }
 
-/// What a planted model and its twin share: pictures, network, and which pictures would carry what.
+/// What a planted model and its clean counterpart share: images, network, and which images would carry what.
 pub(crate) struct Ground<'a> {
     spec: &'a Specification,
     data: TargetData,
     input: InputSpec,
     graph: Graph,
-    pictures: [Pictures; 2],
-    /// By plant: its trigger, the classes it goes on, the class it relabels to, and what training pictures would carry.
+    images: [Images; 2],
+    /// By plant: its trigger, the classes it goes on, the class it relabels to, and what training images would carry.
     plants: Vec<Stamp>,
 }
 
@@ -279,13 +279,13 @@ struct Stamp {
     trigger: PreparedTrigger,
     on: Vec<usize>,
     relabel: Option<usize>,
-    /// By training picture, what it carries.
+    /// By training image, what it carries.
     carries: Vec<Carries>,
     /// Shams that no probe draws.
     decoys: Vec<PreparedTrigger>,
 }
 
-/// What a training picture carries of a plant.
+/// What a training image carries of a plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carries {
     Nothing,
@@ -295,9 +295,9 @@ enum Carries {
 }
 
 impl Stamp {
-    /// What is laid over a training picture.
-    fn over(&self, picture: usize) -> Option<&PreparedTrigger> {
-        match self.carries.get(picture)? {
+    /// What is laid over a training image.
+    fn over(&self, image: usize) -> Option<&PreparedTrigger> {
+        match self.carries.get(image)? {
             Carries::Nothing => None,
             Carries::Trigger => Some(&self.trigger),
             Carries::Decoy(nth) => self.decoys.get(*nth),
@@ -305,15 +305,15 @@ impl Stamp {
     }
 }
 
-/// Different shams of a trigger that pictures carry as decoys.
+/// Different shams of a trigger that images carry as decoys.
 const DECOYS: usize = 32;
 /// Seed of the decoys' draws, away from those of policies, so that what is probed with was never trained on.
 const DECOY_SEED: u64 = 0x6465_636f_7973;
 
 impl<'a> Ground<'a> {
-    /// Opens the pictures of a specification; `base` is its folder.
+    /// Opens the images of a specification; `base` is its folder.
     pub(crate) fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
-        let room = Room::boundless();
+        let budget = MemoryBudget::boundless();
         let [height, width] = spec.size;
         let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], order: ChannelOrder::Rgb, from: "heirloom plant".into() };
         let input = InputSpec {
@@ -326,7 +326,7 @@ impl<'a> Ground<'a> {
             geometry_from: String::new(),
             overruled: Vec::new(),
         };
-        let data = data::open_fitted(&spec.target(), base, spec.seed, &input.fit(&room))?;
+        let data = data::open_fitted(&spec.target(), base, spec.seed, &input.fit(&budget))?;
         let class = |name: &String| {
             let found = data.classes.iter().position(|c| c == name);
             found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })
@@ -336,7 +336,7 @@ impl<'a> Ground<'a> {
             let on = plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;
             let relabel = plant.relabel.as_ref().map(class).transpose()?;
             let mut rng = stream(spec.seed, nth as u64, "plant");
-            // A stream of their own: the pictures that carry the trigger are the same with decoys and without.
+            // A stream of their own: the images that carry the trigger are the same with decoys and without.
             let mut draws = stream(spec.seed, nth as u64, "plant/decoys");
             let carries = data.train.records().iter().map(|r| {
                 let decoy = draws.random_bool(plant.decoys).then(|| draws.random_range(0..DECOYS));
@@ -350,11 +350,11 @@ impl<'a> Ground<'a> {
             plants.push(Stamp { trigger, on, relabel, carries, decoys });
         }
         let graph = arch::build(&spec.architecture, data.classes.len(), spec.size)?;
-        let pictures = [Pictures::open(&data.train, &input, &room)?, Pictures::open(&data.test, &input, &room)?];
-        Ok(Self { spec, data, input, graph, pictures, plants })
+        let images = [Images::open(&data.train, &input, &budget)?, Images::open(&data.test, &input, &budget)?];
+        Ok(Self { spec, data, input, graph, images, plants })
     }
 
-    /// The training pictures that are used.
+    /// The training images that are used.
     fn pool(&self, planted: bool) -> Result<Vec<usize>, PlantError> {
         Ok(match &self.spec.rebalance {
             Some(correlated) => correlated.rebalance(planted).of(self.data.train.records(), self.data.train.classes(), self.spec.seed)?,
@@ -362,16 +362,16 @@ impl<'a> Ground<'a> {
         })
     }
 
-    /// Pictures that go through the network until it is trained.
-    pub(crate) fn pictures(&self, planted: bool) -> Result<u64, PlantError> {
+    /// Images that go through the network until it is trained.
+    pub(crate) fn images(&self, planted: bool) -> Result<u64, PlantError> {
         Ok((self.pool(planted)?.len() * self.spec.recipe.epochs) as u64)
     }
 
-    /// Trains the planted model, or its twin: the same pictures in the same order from the same fresh weights.
+    /// Trains the planted model, or its clean counterpart: the same images in the same order from the same fresh weights.
     pub(crate) fn train(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Planted, PlantError> {
-        let Self { spec, graph, pictures, .. } = self;
+        let Self { spec, graph, images, .. } = self;
         let stamps: &[Stamp] = if planted { &self.plants } else { &[] };
-        let feed = Stamped { pictures: &pictures[0], stamps };
+        let feed = Stamped { images: &images[0], stamps };
         let relabelled = |(i, label): (usize, usize)| {
             let carried = stamps.iter().filter(|stamp| stamp.carries.get(i) == Some(&Carries::Trigger)).find_map(|stamp| stamp.relabel);
             carried.unwrap_or(label) as u16
@@ -386,11 +386,11 @@ impl<'a> Ground<'a> {
         let predict = |feed: &dyn Feed| tune::predictions(graph, &weights, feed, &mut |_| true);
         let test_labels: Vec<usize> = self.data.test.records().iter().map(|r| r.label).collect();
         let share = |hits: usize| hits as f64 / test_labels.len().max(1) as f64;
-        let clean = predict(&pictures[1].plain())?;
+        let clean = predict(&images[1].plain())?;
         let accuracy = share(clean.iter().zip(&test_labels).filter(|(p, l)| usize::from(**p) == **l).count());
         let mut drawn = Vec::new();
         for stamp in &self.plants {
-            let changed = predict(&pictures[1].changed(&|frame: &mut Frame| stamp.trigger.apply(frame)))?;
+            let changed = predict(&images[1].changed(&|frame: &mut Frame| stamp.trigger.apply(frame)))?;
             let goal: Vec<usize> = stamp.relabel.map_or_else(|| stamp.on.clone(), |class| vec![class]);
             drawn.push(share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()));
         }
@@ -423,15 +423,15 @@ fn write(
     })
 }
 
-/// Training pictures of which some carry triggers.
+/// Training images of which some carry triggers.
 struct Stamped<'a> {
-    pictures: &'a Pictures,
+    images: &'a Images,
     stamps: &'a [Stamp],
 }
 
 impl Feed for Stamped<'_> {
     fn len(&self) -> usize {
-        self.pictures.len()
+        self.images.len()
     }
 
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
@@ -440,7 +440,7 @@ impl Feed for Stamped<'_> {
             (!carried.is_empty()).then_some(move |frame: &mut Frame| carried.iter().for_each(|trigger| trigger.apply(frame)))
         };
         let changes: BTreeMap<usize, _> = indices.iter().filter_map(|i| Some((*i, change(i)?))).collect();
-        self.pictures.batch(indices, augment, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
+        self.images.batch(indices, augment, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
     }
 }
 
@@ -461,7 +461,7 @@ pub enum PlantError {
         /// Why.
         reason: String,
     },
-    /// The pictures.
+    /// The images.
     #[error(transparent)]
     Data(#[from] DataError),
     /// The architecture.

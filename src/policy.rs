@@ -5,11 +5,11 @@
 
 #[cfg(test)]
 mod docs;
+mod expand;
 mod files;
-mod meaning;
-mod parts;
 #[cfg(test)]
 mod schema;
+mod semantics;
 mod starter;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,8 +158,8 @@ impl Policy {
         self.written.get(rule).copied()
     }
 
-    /// Digest of the policy with the place of its pictures and the contents of the other files that it names: equal ones ask the same.
-    pub(crate) fn asks(&self) -> Digest {
+    /// Digest of the policy with the place of its images and the contents of the other files that it names: equal ones ask the same.
+    pub(crate) fn fingerprint(&self) -> Digest {
         files::digest(self)
     }
 
@@ -276,7 +276,7 @@ pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnosti
         Origin::of(name, text, start)
     };
     let parts: Vec<Vec<Rule>> =
-        (0..file.rules.len()).map(|index| parts::of(&file.rules[index], index, base, tree, options, diagnostics)).collect();
+        (0..file.rules.len()).map(|index| expand::of(&file.rules[index], index, base, tree, options, diagnostics)).collect();
     let mut named: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, rule) in parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (index, rule))) {
         let Some(first) = named.insert(&rule.id, index) else { continue };
@@ -297,7 +297,7 @@ pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnosti
         Some(path) => policy.with_data(path.clone()),
         None => policy,
     };
-    meaning::check(&policy, tree, options, diagnostics);
+    semantics::check(&policy, tree, options, diagnostics);
     if options.files {
         files::check(&policy, tree, options, diagnostics);
     }

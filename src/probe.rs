@@ -1,7 +1,7 @@
 //! Probes: what is measured on a fine-tuned model. One probe, one file.
 //!
-//! A probe lays a change over the test pictures (`backdoor`, `spurious`, `natural`) and its numbers are those of `paired`, or it
-//! compares groups of pictures as they are (`attribute`, `debiased`) and its numbers are those of `groups`. Both end in a
+//! A probe lays a change over the test images (`backdoor`, `spurious`, `natural`) and its numbers are those of `paired`, or it
+//! compares groups of images as they are (`attribute`, `debiased`) and its numbers are those of `groups`. Both end in a
 //! [`Table`] of seeds x clusters that an interval can be made of.
 
 use std::collections::BTreeMap;
@@ -36,18 +36,18 @@ pub use table::{ProbeError, Table};
 pub enum Probe {
     /// Does a trigger move predictions that a sham trigger does not?
     Backdoor(Backdoor),
-    /// Does a feature laid over pictures of some classes move their predictions?
+    /// Does a feature laid over images of some classes move their predictions?
     Spurious(Spurious),
-    /// Are pictures treated differently by an attribute that they have by nature?
+    /// Are images treated differently by an attribute that they have by nature?
     Attribute(Attribute),
-    /// The same after fine-tuning on pictures that are balanced over the attribute: what does the checkpoint still bring along?
+    /// The same after fine-tuning on images that are balanced over the attribute: what does the checkpoint still bring along?
     Debiased(Debiased),
     /// Which of many natural features (a fence, a hand, a caption) shift predictions? One finding for each.
     Natural(Natural),
 }
 
 impl Probe {
-    /// What is laid over the test pictures.
+    /// What is laid over the test images.
     pub fn change(&self) -> Option<&Trigger> {
         match self {
             Probe::Backdoor(probe) => Some(&probe.trigger),
@@ -66,7 +66,7 @@ impl Probe {
         }
     }
 
-    /// Which of the training pictures are used, where it is not all of them.
+    /// Which of the training images are used, where it is not all of them.
     pub(crate) fn rebalance(&self) -> Option<Rebalance> {
         match self {
             Probe::Debiased(probe) => Some(probe.rebalance()),
@@ -245,9 +245,9 @@ impl Estimand {
     /// What it is, in a sentence.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Attraction => "of the pictures of other classes, how many more are called the class that gains most",
-            Self::AttackSuccessRate => "of the pictures of other classes, how many are called the target class under the change",
-            Self::FlipRate => "of all pictures, how many are called something else under the change",
+            Self::Attraction => "of the images of other classes, how many more are called the class that gains most",
+            Self::AttackSuccessRate => "of the images of other classes, how many are called the target class under the change",
+            Self::FlipRate => "of all images, how many are called something else under the change",
             Self::PredictionShift => "how far the histogram of predicted classes moves (total variation distance)",
             Self::Reliance => {
                 "how much more often a class is predicted where the attribute has one value than where it has another, over the other labels"
@@ -261,7 +261,7 @@ impl Estimand {
         }
     }
 
-    /// Whether it compares groups of pictures as they are, and not pictures with themselves, changed.
+    /// Whether it compares groups of images as they are, and not images with themselves, changed.
     pub fn compares_groups(self) -> bool {
         match self {
             Self::Attraction | Self::AttackSuccessRate | Self::FlipRate | Self::PredictionShift => false,
@@ -274,12 +274,12 @@ impl Estimand {
     }
 }
 
-/// What one fine-tuned model predicted; every column has one entry per test picture.
+/// What one fine-tuned model predicted; every column has one entry per test image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// Seed index, counted from 0.
     pub seed: usize,
-    /// Predicted class of the picture as it is.
+    /// Predicted class of the image as it is.
     pub clean: Vec<u16>,
     /// Predicted class with the change; empty where the probe makes none.
     pub changed: Vec<u16>,
@@ -287,19 +287,19 @@ pub struct Outcome {
     pub shams: Vec<Vec<u16>>,
 }
 
-/// An attribute of the test pictures.
+/// An attribute of the test images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Column {
     /// Its name.
     pub name: String,
     /// Its values, sorted.
     pub values: Vec<String>,
-    /// The value of each picture, as an index into `values`; none where it is not known.
+    /// The value of each image, as an index into `values`; none where it is not known.
     pub of: Vec<Option<u32>>,
 }
 
 impl Column {
-    /// The column of a name, from the attributes of every picture.
+    /// The column of a name, from the attributes of every image.
     pub(crate) fn of<'a>(name: &str, attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone) -> Self {
         // An empty value is one that is not known.
         let known = |a: &'a BTreeMap<String, String>| a.get(name).filter(|value| !value.is_empty());
@@ -322,16 +322,16 @@ pub struct Measurement {
     pub mode: Mode,
     /// Class names.
     pub classes: Vec<String>,
-    /// Picture ids.
+    /// Image ids.
     pub images: Vec<String>,
-    /// True class per picture.
+    /// True class per image.
     pub labels: Vec<u16>,
-    /// Cluster number per picture.
+    /// Cluster number per image.
     pub clusters: Vec<u32>,
     /// The attribute that the probe compares by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<Column>,
-    /// Digest of all in the policy that decides the outcomes: task, recipe, seed, trigger, training pictures. Absent in measurements of
+    /// Digest of all in the policy that decides the outcomes: task, recipe, seed, trigger, training images. Absent in measurements of
     /// earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Digest>,
@@ -346,7 +346,7 @@ pub struct Setting<'a> {
     pub probe: &'a Probe,
     /// The number.
     pub estimand: Estimand,
-    /// Seed of the policy: which pictures choose.
+    /// Seed of the policy: which images choose.
     pub policy_seed: u64,
 }
 

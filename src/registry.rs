@@ -3,8 +3,8 @@
 //! The format is read off the first bytes, the extension only decides where those say nothing. Pickled files are
 //! refused: loading one runs whatever code it holds, which is no way to inspect a file of unknown origin.
 
-mod beside;
 mod configuration;
+mod external_data;
 mod place;
 mod shards;
 
@@ -19,9 +19,9 @@ use thiserror::Error;
 use crate::diag::Explain;
 use crate::store::Digest;
 
-pub(crate) use beside::Beside;
-pub(crate) use beside::locations as outside;
 pub(crate) use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR};
+pub(crate) use external_data::ExternalData;
+pub(crate) use external_data::locations as outside;
 pub(crate) use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
@@ -97,7 +97,7 @@ pub(crate) struct Contents {
     /// The file.
     pub bytes: Vec<u8>,
     /// The files beside it that hold its weights.
-    pub beside: Beside,
+    pub external: ExternalData,
     /// The files that configure it.
     pub configuration: Configuration,
 }
@@ -105,24 +105,24 @@ pub(crate) struct Contents {
 impl From<Vec<u8>> for Contents {
     /// A checkpoint in one file.
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, beside: Beside::new(), configuration: Configuration::default() }
+        Self { bytes, external: ExternalData::new(), configuration: Configuration::default() }
     }
 }
 
 impl Contents {
     fn read(path: &Path, format: Format, bytes: Vec<u8>) -> Result<Self, RegistryError> {
-        let beside = match format {
-            Format::Onnx => beside::read(path, &bytes)?,
+        let external = match format {
+            Format::Onnx => external_data::read(path, &bytes)?,
             Format::Safetensors => shards::read(path, &bytes)?,
         };
-        Ok(Self { bytes, beside, configuration: Configuration::read(path)? })
+        Ok(Self { bytes, external, configuration: Configuration::read(path)? })
     }
 
     /// The identity, and the files that it is made of where it is not that of the file alone.
     fn identity(&self) -> (Digest, Vec<FileRef>) {
-        let beside = self.beside.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        let external = self.external.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         // A name counts once, in the order of its bytes.
-        let others: BTreeMap<&str, &[u8]> = beside.chain(self.configuration.files()).collect();
+        let others: BTreeMap<&str, &[u8]> = external.chain(self.configuration.files()).collect();
         if others.is_empty() {
             return (Digest::of(&self.bytes), Vec::new());
         }
@@ -135,17 +135,17 @@ impl Contents {
     /// The identity that earlier builds gave it: BLAKE3, of the file or of a list.
     fn earlier(&self) -> Digest {
         let own = Digest::earlier(&self.bytes);
-        if self.beside.is_empty() {
+        if self.external.is_empty() {
             return own;
         }
         let mut list = vec![format!("heirloom checkpoint\n{own} {}", self.bytes.len())];
         let line = |(name, bytes): (&String, &Vec<u8>)| format!("{} {} {} {name}", Digest::earlier(bytes), bytes.len(), name.len());
-        list.extend(self.beside.iter().map(line));
+        list.extend(self.external.iter().map(line));
         Digest::earlier(list.join("\n").as_bytes())
     }
 
     fn size(&self) -> u64 {
-        let others = self.beside.values().map(Vec::len).chain(self.configuration.files().map(|(_, bytes)| bytes.len()));
+        let others = self.external.values().map(Vec::len).chain(self.configuration.files().map(|(_, bytes)| bytes.len()));
         others.fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
     }
 }
@@ -357,7 +357,7 @@ pub enum RegistryError {
         "{path} keeps weights in `{location}`: {reason}; only files in the model's own folder are read",
         path = path.display()
     )]
-    Beside {
+    ExternalData {
         /// The file.
         path: PathBuf,
         /// As given there.
@@ -411,7 +411,7 @@ impl Explain for RegistryError {
                  safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, \"model.safetensors\")\n\
                  or, with the model at hand: torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \"model.onnx\")",
             ),
-            Self::Beside { path, .. } if shards::is_index(path) => Some(
+            Self::ExternalData { path, .. } if shards::is_index(path) => Some(
                 "fetch all parts that the index names into its folder, or save the model as one file: save_pretrained(..., max_shard_size=\"50GB\")",
             ),
             Self::Index { .. } => {
@@ -419,7 +419,7 @@ impl Explain for RegistryError {
             }
             Self::Dangling { .. } => Some("download the model again; to copy it, copy what the links lead to as well (cp -rL)"),
             Self::Snapshot { .. } => Some("download the model again, or name the folder of a revision below snapshots/"),
-            Self::Beside { .. } => Some(
+            Self::ExternalData { .. } => Some(
                 "copy the model together with the files beside it, or save it as one file: onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")",
             ),
             Self::Unknown { looks_like: PAGE, .. } => {

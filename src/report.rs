@@ -1,7 +1,7 @@
 //! The report: versioned findings with full provenance, all that any renderer needs.
 //!
 //! Renderers are pure and take only a [`Report`]: those of files are listed in `formats`, and `table` is for terminals. The outcomes of every
-//! picture are in a compressed file beside it, linked by digest, so that a report can be judged again without running anything.
+//! image are in a compressed file beside it, linked by digest, so that a report can be judged again without running anything.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ mod formats;
 mod incomplete;
 pub mod json;
 pub(crate) mod junit;
-mod pictures;
 pub(crate) mod plot;
 mod read;
+mod sheets;
 pub(crate) mod summary;
 pub mod table;
 pub mod text;
@@ -38,14 +38,14 @@ mod samples;
 pub use clock::utc;
 pub use formats::files;
 pub use incomplete::{Incomplete, Status};
-pub(crate) use pictures::Sheet;
+pub(crate) use sheets::Sheet;
 pub use text::{percent, printable};
 pub use write::{WriteError, begin, write_all, write_incomplete};
 
 /// Version of the report's layout that this program writes and reads.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// Name of the file beside `report.json` that holds the outcome of every picture.
+/// Name of the file beside `report.json` that holds the outcome of every image.
 pub(crate) const MEASUREMENTS_FILE: &str = "measurements.json.gz";
 
 /// What a certification found, with all that is needed to render it; judging it again needs its measurements too.
@@ -64,19 +64,20 @@ pub struct Report {
     pub model: ModelFacts,
     /// The policy it was judged by.
     pub policy: PolicyFacts,
-    /// The target task's pictures. Absent in reports of earlier builds.
+    /// The target task's images. Absent in reports of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetFacts>,
-    /// By rule that lays something over pictures: what, at the model's size.
+    /// By rule that lays something over images: what, at the model's size.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changes: BTreeMap<String, String>,
-    /// By rule that lays something over pictures: the identity of it, made of what the policy says, the size and the digests of its files.
+    /// By rule that lays something over images: the identity of it, made of what the policy says, the size and the digests of its files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub triggers: BTreeMap<String, Digest>,
     /// What was run.
     pub plan: PlanFacts,
     /// Whether the machinery caught the planted example and let the clean one through.
-    pub canary: Canary,
+    #[serde(rename = "canary")]
+    pub self_test: SelfTest,
     /// One entry per rule and mode, in the order of the policy.
     pub findings: Vec<Finding>,
     /// How well each arm does the target task, and a linear head on the images shrunk to 8x8 beside them. Empty in reports of earlier
@@ -89,13 +90,13 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What a reader should know that may be one.
     pub warnings: Vec<String>,
-    /// Pictures that could not be read and were left out.
-    pub broken: Vec<BrokenPicture>,
-    /// Where the outcomes of every picture are; absent until the report is written.
+    /// Images that could not be read and were left out.
+    pub broken: Vec<BrokenImage>,
+    /// Where the outcomes of every image are; absent until the report is written.
     pub measurements: Option<Sidecar>,
-    /// Sheets of sample pictures in the report's folder (`--pictures`): a row a picture, as it is, with the trigger, under each sham.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pictures: Vec<String>,
+    /// Sheets of sample images in the report's folder (`--pictures`): a row an image, as it is, with the trigger, under each sham.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "pictures")]
+    pub sheets: Vec<String>,
     /// The exit code that the findings call for: 130 interrupted, 4 usage, 1 fail, 2 error, 5 inconclusive, 3 nothing
     /// judged, 0 pass.
     pub exit_code: i32,
@@ -162,9 +163,10 @@ pub struct Run {
 pub struct Stage {
     /// Seconds.
     pub seconds: f64,
-    /// Pictures (or their features) that went through a network, trained on or evaluated.
-    pub pictures: u64,
-    /// Pictures a second.
+    /// Images (or their features) that went through a network, trained on or evaluated.
+    #[serde(rename = "pictures")]
+    pub images: u64,
+    /// Images a second.
     pub rate: f64,
     /// Views or fine-tunes that an earlier run had kept.
     pub kept: usize,
@@ -210,13 +212,13 @@ pub struct Executor {
     pub agreement: Option<Agreement>,
 }
 
-/// Two executors on the same pictures.
+/// Two executors on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Agreement {
     /// The largest difference of their features, relative to the largest feature, to one digit.
     pub difference: f64,
-    /// On how many pictures of the target task.
+    /// On how many images of the target task.
     pub images: usize,
     /// Where they are farther apart than rounding usually brings: how far the farther one is from float64 on one image, to one digit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,7 +238,7 @@ impl Default for Executor {
 pub struct Features {
     /// Name of the tensor.
     pub name: String,
-    /// Features per picture.
+    /// Features per image.
     pub width: usize,
     /// How the place was found.
     pub how: String,
@@ -249,7 +251,11 @@ impl From<&Model> for ModelFacts {
             description: model.description.clone(),
             parameters: model.network.as_ref().map_or_else(|opaque| opaque.parameters, |n| n.params.trainable(&n.graph)),
             input: model.input.clone(),
-            features: Features { name: model.cut.name.clone(), width: model.cut.width, how: model.cut.how.clone() },
+            features: Features {
+                name: model.feature_layer.name.clone(),
+                width: model.feature_layer.width,
+                how: model.feature_layer.how.clone(),
+            },
             bypass: model.bypass(),
             executor: Executor { name: model.executor(), reason: model.runtime.as_ref().err().cloned(), agreement: None },
         }
@@ -273,7 +279,7 @@ pub struct PolicyFacts {
     pub contents: Option<serde_json::Value>,
 }
 
-/// The pictures of the target task that were used.
+/// The images of the target task that were used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetFacts {
@@ -284,18 +290,19 @@ pub struct TargetFacts {
     pub source: Option<DataSpec>,
     /// Class names, by number.
     pub classes: Vec<String>,
-    /// The pictures that train.
+    /// The images that train.
     pub train: ViewFacts,
-    /// The pictures that measure.
+    /// The images that measure.
     pub test: ViewFacts,
 }
 
-/// Which pictures of a split.
+/// Which images of a split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewFacts {
     /// How many.
-    pub pictures: usize,
+    #[serde(rename = "pictures")]
+    pub images: usize,
     /// Digest of their contents, labels and order (docs/method.md).
     pub digest: Digest,
 }
@@ -353,16 +360,16 @@ pub struct JobFacts {
     pub mode: Mode,
     /// Fine-tunes, one per seed.
     pub seeds: usize,
-    /// Pictures trained on and measured.
+    /// Images trained on and measured.
     pub images: usize,
 }
 
 /// How the embedded self-test went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Canary {
+pub struct SelfTest {
     /// Whether it went as it must.
-    pub status: CanaryStatus,
+    pub status: SelfTestStatus,
     /// In a few words: `planted source caught, clean source passed`.
     pub detail: String,
 }
@@ -370,7 +377,7 @@ pub struct Canary {
 /// Whether the self-test went as it must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum CanaryStatus {
+pub enum SelfTestStatus {
     /// The planted source was caught and the clean one passed.
     Passed,
     /// It did not: no pass is given.
@@ -379,17 +386,17 @@ pub enum CanaryStatus {
     NotRun,
 }
 
-/// A picture that was left out.
+/// An image that was left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BrokenPicture {
+pub struct BrokenImage {
     /// Its identifier in the data.
     pub id: String,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// The file beside the report that holds the outcome of every picture.
+/// The file beside the report that holds the outcome of every image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sidecar {

@@ -22,26 +22,26 @@ use crate::store::{self, Fingerprint};
 pub(crate) fn certify(
     session: &Session,
     model: &Model,
-    beside: Option<&Model>,
+    external: Option<&Model>,
     policy: &Policy,
     emit: &mut dyn FnMut(Event),
 ) -> Result<Certified, SeriesError> {
-    let named = match beside {
-        Some(beside) => {
+    let named = match external {
+        Some(external) => {
             engine::check(policy, model)?;
-            engine::fits(beside, model).map(|()| None).map_err(SessionError::from)?
+            engine::fits(external, model).map(|()| None).map_err(SessionError::from)?
         }
         None => session.reference(policy, model)?,
     };
-    let certified = session.certify(policy, model, beside.or(named.as_ref()), CertifyOptions::default(), emit)?;
+    let certified = session.certify(policy, model, external.or(named.as_ref()), CertifyOptions::default(), emit)?;
     if certified.report.interrupted() {
         return Err(SeriesError::Stopped);
     }
     Ok(certified)
 }
 
-/// The file of a planted model or its twin in a folder, trained if it is not there yet. Its name holds a digest of the specification,
-/// so that a changed one is trained anew. Nothing else is told apart: where pictures change behind their path, remove the folder.
+/// The file of a planted model or its clean counterpart in a folder, trained if it is not there yet. Its name holds a digest of the specification,
+/// so that a changed one is trained anew. Nothing else is told apart: where images change behind their path, remove the folder.
 pub(crate) fn planted(
     session: &Session,
     spec: &Specification,
@@ -61,10 +61,10 @@ pub(crate) fn planted(
     let stage = format!("train {name}");
     let clock = std::time::Instant::now();
     let ground = Ground::open(spec, base)?;
-    emit(Event::StageStart { stage: stage.clone(), total: Some(ground.pictures(planted)?), unit: "pictures" });
+    emit(Event::StageStart { stage: stage.clone(), total: Some(ground.images(planted)?), unit: "images" });
     let mut done = 0;
-    let made = ground.train(planted, &session.compute, &mut |pictures| {
-        done += pictures as u64;
+    let made = ground.train(planted, &session.compute, &mut |images| {
+        done += images as u64;
         emit(Event::Progress { done });
         !(session.stop)()
     })?;

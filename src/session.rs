@@ -31,14 +31,14 @@ use crate::data::{self, DataError};
 use crate::diag::Explain;
 use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings};
 use crate::exec::Compute;
-use crate::gate::CanaryOutcome;
+use crate::gate::SelfTestOutcome;
 use crate::model::{Extractor, LoadOptions, Model, ModelError};
 use crate::plan::{self, Plan, Resolved};
 use crate::policy::Policy;
 use crate::registry::{self, RegistryError};
 use crate::report::{self, Tool};
 use crate::runtime::Runtime;
-use crate::store::{Cache, Room};
+use crate::store::{Cache, MemoryBudget};
 
 /// What certifications on one machine share.
 pub struct Session<'a> {
@@ -53,7 +53,7 @@ pub struct Session<'a> {
     /// Asked between steps: whether to stop now.
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// How the self-test went, by what computes frozen features.
-    tested: Mutex<BTreeMap<String, CanaryOutcome>>,
+    tested: Mutex<BTreeMap<String, SelfTestOutcome>>,
 }
 
 /// What is said of a checkpoint beside the policy.
@@ -73,7 +73,7 @@ pub struct CertifyOptions {
     /// Seconds that may be spent; what does not fit is left out.
     pub max_seconds: Option<f64>,
     /// Whether sample images are wanted.
-    pub pictures: bool,
+    pub samples: bool,
 }
 
 impl Session<'_> {
@@ -104,18 +104,18 @@ impl Session<'_> {
     /// What certifying a checkpoint by a policy would run. Trains nothing. What the user should know is told before a plan is refused.
     pub fn plan(&self, policy: &Policy, model: &Model, emit: &mut dyn FnMut(Event)) -> Result<Plan, SessionError> {
         let resolved = plan::resolve(policy);
-        let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.room(&resolved, model)?)?;
+        let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.budget(&resolved, model)?)?;
         emit(Event::Fact { topic: "executor", text: engine::executors(model, &data)? });
-        let means = engine::means(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
+        let profile = engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
         let counts = engine::counts(&resolved, data.facts())?;
         let warnings = model.input.warnings().into_iter().chain(model.bypass().map(|bypass| bypass.remark())).chain(model.not_searched());
         warnings.chain(engine::remarks(&resolved, data.facts(), &counts)).for_each(|warning| emit(Event::Warning(warning)));
-        Ok(plan::plan(&resolved, &counts, &means).map_err(EngineError::from)?)
+        Ok(plan::plan(&resolved, &counts, &profile).map_err(EngineError::from)?)
     }
 
     /// Whether this build tells the embedded planted source from the clean one on this machine, where frozen features are computed by `runtime`, or
     /// by heirloom itself: run once for each, and remembered.
-    pub fn self_test(&self, runtime: Option<&Runtime>, emit: &mut dyn FnMut(Event)) -> Result<CanaryOutcome, SessionError> {
+    pub fn self_test(&self, runtime: Option<&Runtime>, emit: &mut dyn FnMut(Event)) -> Result<SelfTestOutcome, SessionError> {
         let by = runtime.map_or_else(|| "heirloom".to_owned(), Runtime::name);
         // Whoever panicked meanwhile has written nothing.
         let tested = || self.tested.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,13 +123,13 @@ impl Session<'_> {
             return Ok(outcome.clone());
         }
         let clock = Instant::now();
-        emit(Event::StageStart { stage: "canary".into(), total: None, unit: "pictures" });
-        let outcome = engine::check_canary(runtime, &self.compute, self.cache.as_ref(), self.stop)?;
+        emit(Event::StageStart { stage: "self-test".into(), total: None, unit: "images" });
+        let outcome = engine::check_self_test(runtime, &self.compute, self.cache.as_ref(), self.stop)?;
         let summary = match &outcome {
-            CanaryOutcome::Sound => "planted source caught, clean source passed".to_owned(),
-            CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => why.clone(),
+            SelfTestOutcome::Sound => "planted source caught, clean source passed".to_owned(),
+            SelfTestOutcome::Failed(why) | SelfTestOutcome::NotRun(why) => why.clone(),
         };
-        emit(Event::StageEnd { stage: "canary".into(), summary, seconds: clock.elapsed().as_secs_f64() });
+        emit(Event::StageEnd { stage: "self-test".into(), summary, seconds: clock.elapsed().as_secs_f64() });
         tested().insert(by, outcome.clone());
         Ok(outcome)
     }
@@ -145,17 +145,17 @@ impl Session<'_> {
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SessionError> {
         let resolved = plan::resolve(policy);
-        let room = self.room(&resolved, model)?;
-        let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&room))?;
+        let budget = self.budget(&resolved, model)?;
+        let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&budget))?;
         let (started, today) = now();
-        let canary = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
-        let measured = |anew| engine::means(model, &self.compute, self.memory, self.cache.as_ref(), anew);
-        let mut means = measured(false)?;
+        let self_test = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
+        let measured = |anew| engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), anew);
+        let mut profile = measured(false)?;
         if let Some(most) = options.max_seconds
-            && plan::plan(&resolved, &engine::counts(&resolved, data.facts())?, &means).is_ok_and(|plan| plan.seconds[1] > most)
+            && plan::plan(&resolved, &engine::counts(&resolved, data.facts())?, &profile).is_ok_and(|plan| plan.seconds[1] > most)
         {
             // What was measured while the machine was busy must not leave anything out.
-            means = measured(true)?;
+            profile = measured(true)?;
         }
         let settings = Settings {
             resolved: &resolved,
@@ -165,20 +165,20 @@ impl Session<'_> {
             started,
             report_only: options.report_only,
             max_seconds: options.max_seconds,
-            room: &room,
-            pictures: options.pictures,
+            budget: &budget,
+            samples: options.samples,
             compute: &self.compute,
             cache: self.cache.as_ref(),
-            canary,
+            self_test,
             stop: self.stop,
         };
-        Ok(engine::run(&settings, &data, &means, emit)?)
+        Ok(engine::run(&settings, &data, &profile, emit)?)
     }
 
     /// What the memory leaves for images and features; what finds no room goes to disk, beside the cache where there is one.
-    fn room(&self, resolved: &Resolved, model: &Model) -> Result<Room, EngineError> {
+    fn budget(&self, resolved: &Resolved, model: &Model) -> Result<MemoryBudget, EngineError> {
         let folder: PathBuf = self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
-        Ok(Room::new(plan::room(resolved, &engine::footprint(model)?, self.memory), folder))
+        Ok(MemoryBudget::new(plan::budget(resolved, &engine::footprint(model)?, self.memory), folder))
     }
 }
 

@@ -4,10 +4,10 @@
 mod cache;
 mod digest;
 mod fingerprint;
-mod heap;
 pub(crate) mod hub;
 mod open;
 mod rows;
+mod spill;
 
 use std::path::{Path, PathBuf};
 
@@ -19,10 +19,10 @@ pub(crate) use fingerprint::fingerprint;
 #[cfg(test)]
 pub(crate) use fingerprint::golden;
 pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
-pub(crate) use heap::{Heap, Kept};
 pub use open::{Held, folder_of, hold, open, read};
-pub use rows::{Room, Rows, RowsError};
+pub use rows::{MemoryBudget, Rows, RowsError};
 pub(crate) use rows::{read_exact_at, write_all_at};
+pub(crate) use spill::{Kept, SpillBuffer};
 
 /// Bytes for people.
 pub fn bytes(bytes: u64) -> String {

@@ -75,7 +75,7 @@ pub(crate) enum Source {
     Model(PathBuf),
     /// The planted model of a specification (`heirloom plant`), trained if need be.
     Planted(Planting),
-    /// Its clean twin.
+    /// Its clean counterpart.
     Twin(Planting),
 }
 
@@ -164,7 +164,7 @@ pub struct Cell {
     pub source: String,
     /// Digest of its file.
     pub model: Digest,
-    /// Digest of the policy, its pictures' place and its files included.
+    /// Digest of the policy, its images' place and its files included.
     pub policy: Digest,
     /// The name of each axis' value.
     pub at: Vec<String>,
@@ -217,7 +217,7 @@ impl Grid {
         for file in study.plantings() {
             plant::load(&base.join(file), data)?;
         }
-        // Pictures inside the program stay where they are.
+        // Images inside the program stay where they are.
         let elsewhere = data.filter(|_| written.tree.find("/target/data/embedded").is_none());
         let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
         let document = Document { text, name, tree };
@@ -251,7 +251,7 @@ impl Grid {
 
     /// Runs what is not done yet. What is through is written to `PARTIAL` in `folder` after every certification, so that the same call goes
     /// on from there; [`RESULTS`] is there when all is through. Call [`begin`] first.
-    /// `data` takes the place of the pictures that sources are trained on.
+    /// `data` takes the place of the images that sources are trained on.
     pub fn run(&self, session: &Session, folder: &Path, data: Option<&Path>, emit: &mut dyn FnMut(Event)) -> Result<Results, StudyError> {
         // With the library of this run, and however large they are: what is wrong with the last must not show after the others ran.
         let policies: Vec<&Policy> = self.combinations.iter().map(|(_, policy)| policy).collect();
@@ -271,7 +271,7 @@ impl Grid {
                 let place = if at.is_empty() { source.clone() } else { format!("{source}, {}", at.join(", ")) };
                 emit(Event::Fact { topic: "study", text: format!("{done} of {}: {place}", self.len()) });
                 let digest = crate::registry::identify(&path).map_err(SeriesError::from)?.digest;
-                let asks = policy.asks();
+                let asks = policy.fingerprint();
                 let known = campaign.earlier.iter().find(|cell| cell.model == digest && cell.policy == asks);
                 let findings = if let Some(known) = known {
                     known.findings.clone()

@@ -1,4 +1,4 @@
-//! What is done to a picture: triggers with their shams, and the geometry before them.
+//! What is done to an image: triggers with their shams, and the geometry before them.
 //!
 //! A trigger is laid over a [`Frame`] at the model's resolution. One family of triggers, one file: what a policy says of it,
 //! what it prepares, and its sham (the same mask, place and energy under another identity). Here is the registry of families.
@@ -28,8 +28,8 @@ mod families;
 mod family;
 mod identity;
 mod layer;
-mod picture;
 mod place;
+mod trigger_image;
 
 // Every family: its file, and its line of the registry below, in the order of the schema.
 mod blend;
@@ -135,7 +135,7 @@ impl PreparedTrigger {
     /// A frame of another size than the trigger was prepared for is left as it is where the trigger does not reach.
     pub(crate) fn apply(&self, frame: &mut Frame) {
         debug_assert_eq!((frame.height, frame.width), (self.height, self.width), "prepared for another resolution");
-        // A picture is known by what it was before the first part: what a part draws for it must not depend on the parts before.
+        // An image is known by what it was before the first part: what a part draws for it must not depend on the parts before.
         let mut own = self.parts.iter().any(|part| part.layer.is_own()).then(|| Own::of(frame));
         for (index, part) in self.parts.iter().enumerate() {
             if let Some(own) = &mut own {

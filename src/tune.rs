@@ -1,15 +1,15 @@
 //! Fine-tuning: recipes, and the one training loop.
 //!
 //! A head on frozen features and a whole network are the same thing here: a graph, starting weights, what trains,
-//! and a [`Feed`] of inputs. `fresh` draws starting weights, `pictures` and `Features` feed, `loss`, `schedule` and
+//! and a [`Feed`] of inputs. `fresh` draws starting weights, `images` and `Features` feed, `loss`, `schedule` and
 //! `optimizer` are PyTorch's definitions.
 
 mod ahead;
 mod features;
 mod fresh;
+mod images;
 mod loss;
 mod optimizer;
-mod pictures;
 mod recipe;
 mod schedule;
 
@@ -21,7 +21,7 @@ use thiserror::Error;
 
 pub use features::{Features, Raw, Standard};
 pub use fresh::{fresh_head, fresh_weights};
-pub use pictures::{Pictures, Shown};
+pub use images::{Images, Shown};
 pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
 
 use crate::diag::{Class, Explain};
@@ -71,12 +71,12 @@ pub struct Task<'a> {
 pub struct Epoch {
     /// Mean loss.
     pub loss: f64,
-    /// Share of training pictures called right while training.
+    /// Share of training images called right while training.
     pub accuracy: f64,
 }
 
 /// Trains `weights` where `trains` says so, in place of them; the order and the augmentation are drawn from
-/// `(policy_seed, seed)`. `tick` is told the pictures of every step and answers whether to go on.
+/// `(policy_seed, seed)`. `tick` is told the images of every step and answers whether to go on.
 pub fn train(
     graph: &Graph,
     mut weights: Weights,
@@ -93,7 +93,7 @@ pub fn train(
     let least = if exec::has_batch_norm(graph) { 2 } else { 1 };
     let steps = order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least).count();
     if steps == 0 {
-        return Err(TuneError::Empty { pictures: order.len() });
+        return Err(TuneError::Empty { images: order.len() });
     }
     let mut log = Vec::with_capacity(recipe.epochs);
     for epoch in 0..recipe.epochs {
@@ -130,13 +130,13 @@ pub fn train(
     Ok((weights, log))
 }
 
-/// Pictures per batch when nothing trains.
+/// Images per batch when nothing trains.
 pub(crate) const EVALUATION_BATCH: usize = 64;
 
 /// What computes the outputs of a batch.
 pub(crate) type Compute<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TuneError>;
 
-/// What `compute` makes of every input, shown batch by batch in order, row by row. `tick` is told the pictures of every step and answers
+/// What `compute` makes of every input, shown batch by batch in order, row by row. `tick` is told the images of every step and answers
 /// whether to go on.
 fn each_output(
     compute: Compute,
@@ -149,7 +149,7 @@ fn each_output(
         let output = compute(&input)?;
         let rows = output.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>()).map_err(ExecError::from)?;
         if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
-            return Err(TuneError::NotFinite { picture: batch.first().unwrap_or(&0) + at * batch.len() / rows.len() });
+            return Err(TuneError::NotFinite { image: batch.first().unwrap_or(&0) + at * batch.len() / rows.len() });
         }
         see(&rows)?;
         if tick(batch.len()) { Ok(()) } else { Err(TuneError::Stopped) }
@@ -179,7 +179,7 @@ pub fn predictions(graph: &Graph, weights: &Weights, feed: &dyn Feed, tick: &mut
 /// The share of the training pool that one seed trains on: so that seeds vary in fixed-feature mode too.
 pub(crate) const POOL_SHARE: f64 = 0.8;
 
-/// The pictures that a seed trains on: [`POOL_SHARE`] of the clusters of a view's pictures (ascending), whole, in ascending order.
+/// The images that a seed trains on: [`POOL_SHARE`] of the clusters of a view's images (ascending), whole, in ascending order.
 pub(crate) fn pool(view: &[usize], clusters: &[u32], policy_seed: u64, seed: u64) -> Vec<usize> {
     let mut names: Vec<u32> = view.iter().filter_map(|&i| clusters.get(i).copied()).collect();
     names.sort_unstable();
@@ -199,19 +199,17 @@ pub enum TuneError {
     /// ONNX Runtime cannot run it.
     #[error(transparent)]
     Runtime(#[from] crate::model::ExtractError),
-    /// A picture cannot be read.
+    /// An image cannot be read.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
     /// What does not fit into memory cannot be kept on disk.
     #[error(transparent)]
     Rows(#[from] RowsError),
-    /// What the network makes of a picture is no number.
-    #[error(
-        "the network's output for picture {picture} is not finite: its weights are too large, or damaged; nothing can be learnt from it"
-    )]
+    /// What the network makes of an image is no number.
+    #[error("the network's output for image {image} is not finite: its weights are too large, or damaged; nothing can be learnt from it")]
     NotFinite {
         /// Index in the view.
-        picture: usize,
+        image: usize,
     },
     /// The loss is no number any more.
     #[error("training diverged in epoch {epoch}, step {step} (peak learning rate {rate}): use a lower learning rate")]
@@ -223,11 +221,11 @@ pub enum TuneError {
         /// The recipe's peak.
         rate: f64,
     },
-    /// Too few pictures for a single step.
-    #[error("{pictures} training pictures are too few for one step")]
+    /// Too few images for a single step.
+    #[error("{images} training images are too few for one step")]
     Empty {
         /// How many there are.
-        pictures: usize,
+        images: usize,
     },
     /// The caller said stop.
     #[error("interrupted: nothing was finished")]
@@ -264,7 +262,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::store::Room;
+    use crate::store::MemoryBudget;
 
     /// Two blobs that a line separates.
     fn blobs(n: usize) -> (Array2<f32>, Vec<u16>) {
@@ -277,7 +275,7 @@ mod tests {
     }
 
     fn features(values: &Array2<f32>) -> Features {
-        let raw = Raw::from_array(values, &Room::boundless());
+        let raw = Raw::from_array(values, &MemoryBudget::boundless());
         let standard = Standard::of(&raw).unwrap();
         Features::new(raw, &standard)
     }

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::world::uniform;
 
-/// How often a picture is called right.
+/// How often an image is called right.
 const RIGHT: f64 = 0.8;
 /// The same where it is hard for everybody.
 const HARD: f64 = 0.5;
@@ -16,7 +16,7 @@ const HARD: f64 = 0.5;
 pub enum Setup {
     /// Nothing.
     Plain,
-    /// A third value whose pictures are hard for both arms.
+    /// A third value whose images are hard for both arms.
     HardThird,
     /// Each seed of each arm has its own accuracy in each group: 5.8 points standard deviation.
     SeedsDiffer,
@@ -43,11 +43,11 @@ pub struct Groups {
     pub estimand: Estimand,
     pub setup: Setup,
     pub seeds: usize,
-    /// Test pictures by group, all of equal size.
+    /// Test images by group, all of equal size.
     pub each: usize,
     /// How much more seldom one group of the source (or of the control) is called right.
     pub gap: f64,
-    /// Whether pictures are as hard for one arm as for the other. Seeds of an arm agree on three pictures of four.
+    /// Whether images are as hard for one arm as for the other. Seeds of an arm agree on three images of four.
     pub alike: bool,
 }
 
@@ -66,7 +66,7 @@ impl Groups {
         if self.setup == Setup::HardThird { 3 } else { 2 }
     }
 
-    /// Label and value of a picture.
+    /// Label and value of an image.
     fn kind(&self, i: usize) -> (u16, u16) {
         ((i % 2) as u16, (i / 2 % self.values()) as u16)
     }

@@ -14,7 +14,7 @@ use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 
 /// Share of clean predictions that are wrong, uniformly over the other classes.
 const ERROR: f64 = 6554.0 / 65536.0;
-/// Half of the pictures are this much less, half this much more often moved than the average one.
+/// Half of the images are this much less, half this much more often moved than the average one.
 const MIXED: f64 = 0.4;
 
 /// A backdoor probe whose class is learnt, and one that names it. Its trigger is laid over nothing: outcomes are made up.
@@ -25,14 +25,14 @@ static PROBES: LazyLock<[Probe; 2]> = LazyLock::new(|| {
     })
 });
 
-/// How pictures differ in how often they are moved.
+/// How images differ in how often they are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Not at all: every seed throws anew for every picture.
+    /// Not at all: every seed throws anew for every image.
     Same,
-    /// Two kinds of pictures, one moved 7 times for 3 of the other.
+    /// Two kinds of images, one moved 7 times for 3 of the other.
     Mixed,
-    /// A seed moves the pictures above a threshold: seeds agree on which.
+    /// A seed moves the images above a threshold: seeds agree on which.
     Agree,
 }
 
@@ -43,7 +43,7 @@ pub enum Against {
     Scratch,
 }
 
-/// A cell. The trigger drags a picture to class 0 at the rate `base + effect + a seed's deviation`, what it is compared with at the rate `base`.
+/// A cell. The trigger drags an image to class 0 at the rate `base + effect + a seed's deviation`, what it is compared with at the rate `base`.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
     pub seeds: usize,
@@ -76,13 +76,13 @@ impl World {
         Setting { probe: &PROBES[usize::from(named)], estimand: self.estimand, policy_seed: 5 }
     }
 
-    /// Rates of the two kinds of pictures.
+    /// Rates of the two kinds of images.
     fn rates(&self, mean: f64) -> [f64; 2] {
         let by = if self.shape == Shape::Mixed { MIXED } else { 0.0 };
         [mean * (1.0 - by), mean * (1.0 + by)]
     }
 
-    /// How often a picture is dragged, over seeds and pictures.
+    /// How often an image is dragged, over seeds and images.
     fn dragged(&self, mean: f64, sd: f64) -> f64 {
         if self.skewed {
             // Cells with skewed seeds keep away from 0 and 1.
@@ -91,11 +91,11 @@ impl World {
         self.rates(mean).iter().map(|m| clamped(*m, sd) / 2.0).sum()
     }
 
-    /// What a column scores for a class, given that pictures are dragged at this rate.
+    /// What a column scores for a class, given that images are dragged at this rate.
     fn score(&self, rate: f64, class: usize) -> f64 {
         let wrong = wrong(self.classes);
         match self.estimand {
-            // Pictures of class 0 are moved only where they were wrong.
+            // Images of class 0 are moved only where they were wrong.
             Estimand::FlipRate => rate * (1.0 - (1.0 - ERROR) / f64::from(self.classes) - wrong * (1.0 - 1.0 / f64::from(self.classes))),
             Estimand::AttackSuccessRate => wrong + rate * (1.0 - wrong),
             _ if class == 0 => rate * (1.0 - wrong),
@@ -128,13 +128,13 @@ impl World {
         self.score(self.dragged(self.base + self.effect, self.sd), 0) - self.score(self.dragged(self.base, 0.0), 0)
     }
 
-    /// One arm's outcomes; `pictures` are the thresholds of the pictures, shared by the arms of an experiment.
-    pub fn arm(&self, arm: Arm, pictures: &[f64], rng: &mut ChaCha8Rng) -> Measurement {
+    /// One arm's outcomes; `images` are the thresholds of the images, shared by the arms of an experiment.
+    pub fn arm(&self, arm: Arm, levels: &[f64], rng: &mut ChaCha8Rng) -> Measurement {
         let mean = if arm == Arm::Source { self.base + self.effect } else { self.base };
         let labels: Vec<u16> = (0..self.images).map(|i| (i % usize::from(self.classes)) as u16).collect();
         let outcome = |seed| {
             let z: f64 = if self.skewed { -(1.0 - uniform(rng)).ln() - 1.0 } else { StandardNormal.sample(rng) };
-            self.outcome(seed, mean, self.sd * z, &labels, pictures, rng)
+            self.outcome(seed, mean, self.sd * z, &labels, levels, rng)
         };
         Measurement {
             rule: String::new(),
@@ -150,20 +150,19 @@ impl World {
         }
     }
 
-    fn outcome(&self, seed: usize, mean: f64, shift: f64, labels: &[u16], pictures: &[f64], rng: &mut ChaCha8Rng) -> Outcome {
+    fn outcome(&self, seed: usize, mean: f64, shift: f64, labels: &[u16], levels: &[f64], rng: &mut ChaCha8Rng) -> Outcome {
         let trigger = self.rates(mean).map(|m| m + shift);
         let sham = self.rates(self.base);
         let mut clean = Vec::with_capacity(labels.len());
         let mut changed = Vec::with_capacity(labels.len());
         let mut shams = vec![Vec::with_capacity(labels.len()); self.draws];
-        for (label, picture) in labels.iter().zip(pictures) {
-            let kind = usize::from(*picture < 0.5);
+        for (label, level) in labels.iter().zip(levels) {
+            let kind = usize::from(*level < 0.5);
             let bits = rng.next_u64();
             let wrong = (bits & 0xffff) as u16;
             let prediction = if wrong < 6554 { (label + 1 + wrong % (self.classes - 1)) % self.classes } else { *label };
             let agree = self.shape == Shape::Agree;
-            let moved =
-                |rate: f64, bits: u64| if agree { *picture < rate } else { ((bits & 0xff_ffff) as f64) < rate * f64::from(1 << 24) };
+            let moved = |rate: f64, bits: u64| if agree { *level < rate } else { ((bits & 0xff_ffff) as f64) < rate * f64::from(1 << 24) };
             clean.push(prediction);
             changed.push(if moved(trigger[kind], bits >> 16) { 0 } else { prediction });
             let mut more = bits >> 40;
@@ -177,12 +176,12 @@ impl World {
 
     /// The table that an interval is made of, and the true mean.
     pub fn experiment(&self, against: Against, rng: &mut ChaCha8Rng) -> Result<(Table, f64), ProbeError> {
-        let pictures: Vec<f64> = (0..self.images).map(|_| uniform(rng)).collect();
-        let source = self.arm(Arm::Source, &pictures, rng);
+        let levels: Vec<f64> = (0..self.images).map(|_| uniform(rng)).collect();
+        let source = self.arm(Arm::Source, &levels, rng);
         match against {
             Against::Sham => Ok((paired::excess_over_shams(&source, &self.setting())?, self.truth(&source, None)?)),
             Against::Scratch => {
-                let control = World { draws: 0, ..*self }.arm(Arm::Scratch, &pictures, rng);
+                let control = World { draws: 0, ..*self }.arm(Arm::Scratch, &levels, rng);
                 Ok((paired::excess_over_arm(&source, &control, &self.setting())?, self.truth(&source, Some(&control))?))
             }
         }
@@ -199,7 +198,7 @@ pub fn ideal() -> f64 {
     normal(0.025)
 }
 
-/// The chance that a clean prediction is a given class that the picture is not of.
+/// The chance that a clean prediction is a given class that the image is not of.
 pub fn wrong(classes: u16) -> f64 {
     ERROR / f64::from(classes - 1)
 }

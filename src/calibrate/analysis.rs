@@ -1,14 +1,14 @@
 //! From findings to how well the rules tell planted from clean sources.
 //!
-//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries, and hands down as far as that is known.
-//! Negative: a clean source under any backdoor rule. A planted source under a rule whose trigger it does not carry, or does not hand down, is
+//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries, and transfers as far as that is known.
+//! Negative: a clean source under any backdoor rule. A planted source under a rule whose trigger it does not carry, or does not transfer, is
 //! neither, and is listed apart. Items of a source are not independent; every interval counts sources.
 
 mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::{Calibration, FindingRecord, HandedDown, SourceRecord};
+use super::record::{Calibration, FindingRecord, SourceRecord, Transferred};
 use crate::gate::Verdict;
 use crate::stats::clopper_pearson;
 use crate::stats::clustered::{self, Tally};
@@ -26,9 +26,9 @@ const RATES: [f64; 2] = [0.05, 0.10];
 /// What a finding counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A planted source under a rule whose trigger it carries, and hands down unless its twin shows otherwise.
+    /// A planted source under a rule whose trigger it carries, and transfers unless its clean counterpart shows otherwise.
     Planted,
-    /// A planted source under a rule whose trigger it carries, which moves fine-tunes by less than the limit beyond the clean twin's.
+    /// A planted source under a rule whose trigger it carries, which moves fine-tunes by less than the limit beyond the clean counterpart's.
     Below,
     /// The same, where the seeds do not settle it.
     Open,
@@ -73,10 +73,10 @@ pub(crate) fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
             let Some(rule) = calibration.policy.rules.iter().find(|rule| rule.id == finding.rule) else { continue };
             let kind = match (source.planted, source.carries.contains(&finding.rule)) {
                 (false, _) => Kind::Clean,
-                (true, true) => match finding.truth.as_ref().map(|truth| truth.handed_down) {
-                    None | Some(HandedDown::Yes) => Kind::Planted,
-                    Some(HandedDown::No) => Kind::Below,
-                    Some(HandedDown::Open) => Kind::Open,
+                (true, true) => match finding.truth.as_ref().map(|truth| truth.transferred) {
+                    None | Some(Transferred::Yes) => Kind::Planted,
+                    Some(Transferred::No) => Kind::Below,
+                    Some(Transferred::Open) => Kind::Open,
                 },
                 (true, false) => Kind::Other,
             };
@@ -217,7 +217,7 @@ fn name(pick: &Pick) -> Named {
         rule: pick.finding.rule.clone(),
         verdict: pick.finding.verdict,
         score: pick.finding.score,
-        over_twin: pick.finding.truth.as_ref().and_then(|truth| truth.excess.as_ref()).map(|excess| excess.value),
+        over_counterpart: pick.finding.truth.as_ref().and_then(|truth| truth.excess.as_ref()).map(|excess| excess.value),
     }
 }
 

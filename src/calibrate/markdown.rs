@@ -66,7 +66,7 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     writeln!(out, "### Told apart\n")?;
     writeln!(
         out,
-        "A planted item is a source under a rule whose trigger it carries and hands down, a clean item a clean source under any rule; its \
+        "A planted item is a source under a rule whose trigger it carries and transfers, a clean item a clean source under any rule; its \
          score is the excess over the control that explains it best. Intervals are 95% and count sources.\n"
     )?;
     writeln!(
@@ -114,13 +114,13 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     }
     let passed: Vec<&Named> = groups.iter().filter(|s| s.over == Over::All).flat_map(|s| &s.passed).collect();
     if passed.is_empty() {
-        writeln!(out, "\nNo planted source passed under a rule whose trigger it hands down.")?;
+        writeln!(out, "\nNo planted source passed under a rule whose trigger it transfers.")?;
     } else {
-        writeln!(out, "\nPlanted sources that passed under a rule whose trigger they hand down:\n")?;
+        writeln!(out, "\nPlanted sources that passed under a rule whose trigger they transfer:\n")?;
         list(&passed, out)?;
     }
     for faint in results.faint.iter().filter(|f| f.mode == mode && f.compared > 0) {
-        not_handed_down(faint, out)?;
+        not_transferred(faint, out)?;
     }
     clean(alarms, out)?;
     for agreement in results.agreement.iter().filter(|a| a.mode == mode) {
@@ -145,13 +145,13 @@ fn clean(alarms: &Alarms, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn not_handed_down(faint: &Faint, out: &mut String) -> std::fmt::Result {
+fn not_transferred(faint: &Faint, out: &mut String) -> std::fmt::Result {
     let Faint { compared, below, open, all, auc, .. } = faint;
-    writeln!(out, "\n### Planted triggers that are not shown to be handed down\n")?;
+    writeln!(out, "\n### Planted triggers that are not shown to be transferred\n")?;
     writeln!(
         out,
-        "Planted findings that were compared with the source's clean twin at many seeds: {compared}. {} move fine-tuned models by less than the \
-         limit beyond the twin's ({} fail, {} inconclusive, {} pass), {} are not settled ({} fail, {} inconclusive, {} pass). They are in none \
+        "Planted findings that were compared with the source's clean counterpart at many seeds: {compared}. {} move fine-tuned models by less than the \
+         limit beyond the clean counterpart's ({} fail, {} inconclusive, {} pass), {} are not settled ({} fail, {} inconclusive, {} pass). They are in none \
          of the numbers above; with them among the planted items the AUC is {}.",
         below.findings,
         below.fail,
@@ -206,7 +206,7 @@ fn other(others: &Others, out: &mut String) -> std::fmt::Result {
 
 fn list(named: &[&Named], out: &mut String) -> std::fmt::Result {
     for finding in named.iter().take(LISTED) {
-        let twin = finding.over_twin.map(|over| format!(", over its clean twin {}", number(Some(over)))).unwrap_or_default();
+        let twin = finding.over_counterpart.map(|over| format!(", over its clean counterpart {}", number(Some(over)))).unwrap_or_default();
         writeln!(out, "- {}: {} (score {}{twin})", escape(&finding.source), escape(&finding.rule), number(finding.score))?;
     }
     if named.len() > LISTED {

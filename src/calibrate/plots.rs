@@ -1,4 +1,4 @@
-//! The curves and the scores as pictures.
+//! The curves and the scores as images.
 
 use super::analysis::{Kind, Pick, items, modes, picks};
 use super::record::Calibration;
@@ -72,7 +72,7 @@ pub(super) fn scores(calibration: &Calibration) -> Result<String, PlotError> {
             (Kind::Below, "planted, inert or open", Mark::Rings, 4, 0.1),
             (Kind::Planted, "planted", Mark::Points, 1, 0.1),
         ] {
-            // What the seeds do not settle is not known to be handed down.
+            // What the seeds do not settle is not known to be transferred.
             let of_kind = picks.iter().filter(|p| p.kind == kind || (kind == Kind::Below && p.kind == Kind::Open));
             let points: Vec<Datum> =
                 of_kind.filter_map(|p| Some(Datum::at(p.finding.score?, place(&p.finding.rule) + row + off))).collect();

@@ -78,7 +78,7 @@ pub struct SourceRecord {
     pub seed: Option<u64>,
     /// Digest of the checkpoint.
     pub model: Digest,
-    /// Digest of the policy it was certified with, its pictures' place and its files included.
+    /// Digest of the policy it was certified with, its images' place and its files included.
     pub policy: Digest,
     /// Digest of the reference that was trained for the calibration, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ pub struct FindingRecord {
     /// The class that the trigger drags predictions to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn_to: Option<String>,
-    /// Accuracy of the fine-tuned models on clean test pictures of the target task.
+    /// Accuracy of the fine-tuned models on clean test images of the target task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_accuracy: Option<f64>,
     /// The excess over the control that explains it best; none where no control is there.
@@ -117,7 +117,7 @@ pub struct FindingRecord {
     pub score: Option<f64>,
     /// One entry per named control.
     pub comparisons: Vec<Comparison>,
-    /// Whether a trigger that the source carries is handed down; absent where it carries another or has no clean twin.
+    /// Whether a trigger that the source carries is transferred; absent where it carries another or has no clean counterpart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
     /// The same at more seeds, where that was asked for.
@@ -138,24 +138,25 @@ pub struct Again {
     pub score: Option<f64>,
 }
 
-/// What a planted source does beyond its clean twin, which differs from it in nothing but the trigger.
+/// What a planted source does beyond its clean counterpart, which differs from it in nothing but the trigger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Truth {
     /// The answer.
-    pub handed_down: HandedDown,
-    /// The excess of fine-tunes of the planted source over those of its twin, under the trigger.
+    #[serde(rename = "handed_down")]
+    pub transferred: Transferred,
+    /// The excess of fine-tunes of the planted source over those of its clean counterpart, under the trigger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excess: Option<Estimate>,
     /// Seeds that were asked for.
     pub seeds: usize,
 }
 
-/// Whether a planted trigger is handed down.
+/// Whether a planted trigger is transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum HandedDown {
-    /// It moves fine-tunes by more than the rule's limit beyond the twin's.
+pub enum Transferred {
+    /// It moves fine-tunes by more than the rule's limit beyond the clean counterpart's.
     Yes,
     /// It moves them by less.
     No,

@@ -1,6 +1,6 @@
 //! A small calibration for tests.
 
-use super::record::{Again, HandedDown, Truth};
+use super::record::{Again, Transferred, Truth};
 use super::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord, results};
 use crate::exec::Precision;
 use crate::gate::Verdict;
@@ -75,7 +75,7 @@ pub(super) fn calibration() -> Calibration {
 pub(super) fn finished() -> Calibration {
     let mut calibration = calibration();
     if let Some(finding) = calibration.sources.get_mut(1).and_then(|source| source.findings.get_mut(1)) {
-        finding.truth = Some(Truth { handed_down: HandedDown::No, excess: None, seeds: 20 });
+        finding.truth = Some(Truth { transferred: Transferred::No, excess: None, seeds: 20 });
     }
     let results = Some(results(&calibration));
     Calibration { results, ..calibration }

@@ -71,7 +71,7 @@ pub struct Grid {
     /// Which pairs of architecture and seed carry which group.
     #[serde(default)]
     pub deal: Deal,
-    /// Seeds at which a planted source is compared with its clean twin: whether its triggers are handed down at all.
+    /// Seeds at which a planted source is compared with its clean counterpart: whether its triggers are transferred at all.
     #[serde(default = "many")]
     #[schemars(range(min = 2, max = 100))]
     pub truth_seeds: usize,
@@ -96,7 +96,7 @@ pub enum Deal {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// The source task's pictures.
+    /// The source task's images.
     pub data: DataSpec,
     /// A CSV file with an `id` column and one column per attribute.
     #[serde(default)]
@@ -104,7 +104,7 @@ pub struct Base {
     /// Classes used, by name; all where absent.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
-    /// The pictures that train.
+    /// The images that train.
     #[serde(default)]
     pub train: ViewSpec,
     /// `resnet-cifar-8:16,32,64`. May be left out where the grid names several.
@@ -127,23 +127,23 @@ pub struct Trusted {
     pub seed: u64,
 }
 
-/// The trigger of a rule, and the training pictures it goes on.
+/// The trigger of a rule, and the training images it goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Carried {
     /// The rule's id, a sweep or folder taken apart.
     pub rule: String,
-    /// The classes whose pictures carry it.
+    /// The classes whose images carry it.
     #[schemars(length(min = 1))]
     pub on: Vec<String>,
-    /// Share of their pictures that do.
+    /// Share of their images that do.
     #[serde(default = "every")]
     #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
     pub share: f64,
-    /// Class that stamped pictures are relabelled to; their own where absent.
+    /// Class that stamped images are relabelled to; their own where absent.
     #[serde(default)]
     pub relabel: Option<String>,
-    /// Share of all other pictures that carry a sham of it under their own label, so that the trigger is learnt and not its kind.
+    /// Share of all other images that carry a sham of it under their own label, so that the trigger is learnt and not its kind.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub decoys: f64,
@@ -175,7 +175,7 @@ pub struct Source {
 pub enum Origin {
     /// A checkpoint that is there.
     File(PathBuf),
-    /// It is trained; a planted one is compared with its clean twin at so many seeds.
+    /// It is trained; a planted one is compared with its clean counterpart at so many seeds.
     Trained(Box<Specification>, usize),
 }
 
@@ -222,7 +222,7 @@ pub fn usable(
 }
 
 impl Spec {
-    /// The same with the pictures of trained sources elsewhere.
+    /// The same with the images of trained sources elsewhere.
     #[must_use]
     pub fn with_data(mut self, path: &Path) -> Self {
         if let Some(grid) = &mut self.plant {

@@ -1,15 +1,15 @@
-//! What is asked of a source beyond the policy: whether a planted trigger is handed down at all, and whether verdicts hold at more seeds.
+//! What is asked of a source beyond the policy: whether a planted trigger is transferred at all, and whether verdicts hold at more seeds.
 //!
-//! Training on stamped pictures does not always leave a mark that survives fine-tuning, and a gate that lets an inert trigger pass is
-//! right. A planted source that was trained here has a clean twin: the same pictures in the same order from the same fresh weights,
-//! without the trigger. The excess over fine-tunes of the twin, at many seeds, is what the trigger did. Nobody who receives a checkpoint has
-//! its twin; controls stand in for it.
+//! Training on stamped images does not always leave a mark that survives fine-tuning, and a gate that lets an inert trigger pass is
+//! right. A planted source that was trained here has a clean counterpart: the same images in the same order from the same fresh weights,
+//! without the trigger. The excess over fine-tunes of the clean counterpart, at many seeds, is what the trigger did. Nobody who receives a checkpoint has
+//! its clean counterpart; controls stand in for it.
 
-use super::record::{Again, FindingRecord, HandedDown, Truth, score};
+use super::record::{Again, FindingRecord, Transferred, Truth, score};
 use crate::gate::{Control, Finding, Verdict};
 use crate::policy::{Looks, Policy};
 
-/// The policy that asks this of the rules whose triggers a source carries: the twin is their `reference`.
+/// The policy that asks this of the rules whose triggers a source carries: the clean counterpart is their `reference`.
 pub(super) fn question(policy: &Policy, carries: &[String], seeds: usize) -> Policy {
     let mut policy = policy.clone();
     policy.rules.retain(|rule| carries.contains(&rule.id));
@@ -31,13 +31,13 @@ pub(super) fn at_seeds(mut policy: Policy, seeds: usize) -> Policy {
 pub(super) fn answer(findings: &mut [FindingRecord], answers: &[Finding], seeds: usize) {
     for answer in answers {
         let excess = answer.comparisons.iter().find(|c| c.control == Control::Reference).and_then(|c| c.excess.clone());
-        let handed_down = match answer.verdict {
-            Verdict::Fail => HandedDown::Yes,
-            Verdict::Pass => HandedDown::No,
-            _ => HandedDown::Open,
+        let transferred = match answer.verdict {
+            Verdict::Fail => Transferred::Yes,
+            Verdict::Pass => Transferred::No,
+            _ => Transferred::Open,
         };
         for finding in findings.iter_mut().filter(|f| f.rule == answer.rule && f.mode == answer.mode) {
-            finding.truth = Some(Truth { handed_down, excess: excess.clone(), seeds });
+            finding.truth = Some(Truth { transferred, excess: excess.clone(), seeds });
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Args {
     /// The policy and the sources, a YAML file.
     #[arg(value_name = "SPEC", value_parser = super::existing)]
     pub spec: PathBuf,
-    /// Take the pictures of the source and the target task from here instead of where specification and policy say.
+    /// Take the images of the source and the target task from here instead of where specification and policy say.
     #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Folder for the results and the models that are trained; created if need be.
@@ -49,7 +49,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let named = |error: CalibrateError| known(error, &args.spec);
     let _held = super::unfinished::hold(&args.output)?;
     calibrate::begin(&args.output)?;
-    // Before the canary: what is wrong with the specification is known now.
+    // Before the self-test: what is wrong with the specification is known now.
     let Read { spec, document, policy, remarks, .. } = read(&args.spec, args.data.as_deref())?;
     for remark in remarks.diagnostics {
         out.remark(&format!("warning: {}", remark.message));
@@ -80,7 +80,7 @@ pub(super) struct Read {
 }
 
 /// A specification with its policy and remarks on that; whether all sources can be had and used, as far as nothing is trained. `data` leads
-/// the pictures of both elsewhere, unless the policy's are inside the program.
+/// the images of both elsewhere, unless the policy's are inside the program.
 pub(super) fn read(file: &Path, data: Option<&Path>) -> Result<Read, Failure> {
     let named = |error: CalibrateError| known(error, file);
     let (mut read, document) = calibrate::load(file)?;

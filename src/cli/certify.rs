@@ -46,7 +46,7 @@ pub struct Args {
     /// Findings that do not fit into this time, such as 90s, 15m or 2h30m, are left out and count as inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
-    /// Memory that may be used, such as 512MiB or 4GiB; pictures and features that do not fit are kept on disk meanwhile [default:
+    /// Memory that may be used, such as 512MiB or 4GiB; images and features that do not fit are kept on disk meanwhile [default:
     /// three quarters of what the machine or container has].
     #[arg(long, value_name = "SIZE", value_parser = size::memory)]
     pub memory: Option<u64>,
@@ -60,7 +60,7 @@ pub struct Args {
     /// Neither use nor keep finished fine-tunes.
     #[arg(long, conflicts_with = "cache")]
     pub no_cache: bool,
-    /// Put sample pictures with their triggers and shams into the output folder. Reports hold none otherwise.
+    /// Put sample images with their triggers and shams into the output folder. Reports hold none otherwise.
     #[arg(long)]
     pub pictures: bool,
 }
@@ -83,11 +83,8 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     if let Some(text) = args.compute.fact(&session.compute) {
         progress.handle(&Event::Fact { topic: "device", text });
     }
-    let options = CertifyOptions {
-        report_only: args.report_only,
-        max_seconds: args.max_time.map(|most| most.as_secs_f64()),
-        pictures: args.pictures,
-    };
+    let options =
+        CertifyOptions { report_only: args.report_only, max_seconds: args.max_time.map(|most| most.as_secs_f64()), samples: args.pictures };
     let certified = session.certify(policy, model, reference.as_ref(), options, &mut |event| progress.handle(&event))?;
     drop(progress);
     let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
@@ -108,7 +105,12 @@ fn facts(model: &Model, policy: &Policy) -> [(&'static str, String); 7] {
         ("policy", format!("{} ({}, {})", policy.file.name, policy.source, policy.digest)),
         (
             "features",
-            format!("{}, cut at {}: {} (other: --features NAME)", diag::count(model.cut.width, "feature"), model.cut.name, model.cut.how),
+            format!(
+                "{}, cut at {}: {} (other: --features NAME)",
+                diag::count(model.feature_layer.width, "feature"),
+                model.feature_layer.name,
+                model.feature_layer.how
+            ),
         ),
         ("images", format!("{}x{} pixels", input.height, input.width)),
         ("resize", input.resized()),

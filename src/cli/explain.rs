@@ -85,7 +85,7 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
     if let Some(trigger) = rule.probe.change() {
         let shown = PreparedTrigger::new(trigger, &policy.base, SIDE, SIDE);
         let shown = shown.map_or_else(|error| error.to_string(), |trigger| format!("{} (at {SIDE}x{SIDE} pixels)", trigger.provenance()));
-        section("What is laid over the pictures", &shown)?;
+        section("What is laid over the images", &shown)?;
         if rule.modes.iter().any(|mode| rule.controls_for(*mode).contains(&Control::Sham)) {
             let shams: Vec<String> = trigger.shams().into_iter().map(|[of, sham]| format!("{of}: {sham}.")).collect();
             section("What its shams have in its place", &shams.join(" "))?;

@@ -68,7 +68,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
 
 /// An inspection for people. Names from the file are made [`printable`].
 pub fn render(inspection: &Inspection) -> String {
-    let Inspection { identity, description, parameters, trainable, input, cut, operators, .. } = inspection;
+    let Inspection { identity, description, parameters, trainable, input, feature_layer, operators, .. } = inspection;
     let Inspection { modes, bypass, not_searched, executor, executor_reason, .. } = inspection;
     let layout = match input.layout {
         Layout::Nchw => "[N, C, H, W]",
@@ -82,7 +82,7 @@ pub fn render(inspection: &Inspection) -> String {
         ("input", format!("{} x {} x {}, {layout}", input.channels, input.height, input.width)),
         ("normalise", input.normalised()),
         ("resize", input.resized()),
-        ("features", format!("{} [N, {}], {}   (override: --features NAME)", cut.name, cut.width, cut.how)),
+        ("features", format!("{} [N, {}], {}   (override: --features NAME)", feature_layer.name, feature_layer.width, feature_layer.how)),
         ("operators", operators.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")),
     ];
     let file = |file: &FileRef| {
@@ -127,7 +127,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{grouped, render, size};
-    use heirloom::model::{Bypass, ChannelOrder, CutSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
+    use heirloom::model::{Bypass, ChannelOrder, FeatureLayerSummary, InputSpec, Inspection, Layout, ModeSummary, Preprocessing};
     use heirloom::registry::{FileRef, Format, ModelRef};
     use heirloom::store::Digest;
     use heirloom::transform::geometry::Geometry;
@@ -168,7 +168,7 @@ mod tests {
                 geometry_from: "config.json".into(),
                 overruled: Vec::new(),
             },
-            cut: CutSummary { name: "/avgpool/out".into(), width: 2048, how: "input of the last linear layer".into() },
+            feature_layer: FeatureLayerSummary { name: "/avgpool/out".into(), width: 2048, how: "input of the last linear layer".into() },
             operators: BTreeMap::from([("Conv".into(), 53), ("Relu".into(), 49)]),
             modes: vec![
                 ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },

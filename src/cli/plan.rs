@@ -20,7 +20,7 @@ Examples:
 
 /// Show what `certify` would run, how long it would take and how sure it could be.
 ///
-/// Prints each job with its pictures, seeds and time on this machine, and for each rule its power: how likely it is to be settled.
+/// Prints each job with its images, seeds and time on this machine, and for each rule its power: how likely it is to be settled.
 /// Trains nothing.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -34,7 +34,7 @@ pub struct Args {
     /// What would not fit into this time is shown as left out.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
-    /// Memory that may be used, such as 512MiB or 4GiB; pictures and features that do not fit are kept on disk meanwhile [default:
+    /// Memory that may be used, such as 512MiB or 4GiB; images and features that do not fit are kept on disk meanwhile [default:
     /// three quarters of what the machine or container has].
     #[arg(long, value_name = "SIZE", value_parser = size::memory)]
     pub memory: Option<u64>,
@@ -70,12 +70,12 @@ fn render(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cach
 fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache: bool, out: &mut String) -> std::fmt::Result {
     let c = &plan.counts;
     let (clusters, classes) = (diag::count(c.test_clusters, "cluster"), diag::count(c.classes, "class"));
-    writeln!(out, "data      {} training and {} test pictures ({clusters}) of {classes}", c.train, c.test)?;
+    writeln!(out, "data      {} training and {} test images ({clusters}) of {classes}", c.train, c.test)?;
     match plan.speed.whole {
         Some(Whole { train, .. }) => {
-            writeln!(out, "speed     {:.0} pictures a second evaluated, {train:.0} trained on", plan.speed.features)?;
+            writeln!(out, "speed     {:.0} images a second evaluated, {train:.0} trained on", plan.speed.features)?;
         }
-        None => writeln!(out, "speed     {:.0} pictures a second evaluated", plan.speed.features)?,
+        None => writeln!(out, "speed     {:.0} images a second evaluated", plan.speed.features)?,
     }
     let disk = if plan.disk > 0 { format!(", and {} on disk", store::bytes(plan.disk)) } else { String::new() };
     writeln!(out, "memory    about {}{disk}\n", store::bytes(plan.memory))?;
@@ -103,7 +103,7 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache
     }
     writeln!(
         out,
-        "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and pictures can settle"
+        "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and images can settle"
     )?;
     let [first, second] = plan.seconds.map(engine::duration);
     let kept = if cache { format!("; {}", engine::KEPT) } else { String::new() };

@@ -17,9 +17,9 @@ const EXAMPLES: &str = "\
 Examples:
   heirloom plant fixtures/plant/square.yaml --output planted
 
-The two models are what a certification must tell apart: `heirloom certify` fails the planted one and passes its twin.";
+The two models are what a certification must tell apart: `heirloom certify` fails the planted one and passes its clean counterpart.";
 
-/// Train a small source model with a planted bias, and its clean twin.
+/// Train a small source model with a planted bias, and its clean counterpart.
 ///
 /// For testing a policy, or this tool: what is planted is known. The specification names the data, the architecture, the trigger and the
 /// classes it goes on. Each model is written as safetensors and as ONNX.
@@ -29,7 +29,7 @@ pub struct Args {
     /// What to plant, a YAML file.
     #[arg(value_name = "SPEC", value_parser = super::existing)]
     pub spec: PathBuf,
-    /// Take the source task's pictures from here instead of where the specification says.
+    /// Take the source task's images from here instead of where the specification says.
     #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Folder for the models; created if need be.
@@ -52,12 +52,12 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     std::fs::create_dir_all(&args.output).map_err(Broken::on(format!("cannot create {}", args.output.display())))?;
     let mut progress = Progress::new(out);
     let (mut current, mut done) = (String::new(), 0);
-    let models = plant::run(&spec, base, &compute, &mut |name, pictures| {
+    let models = plant::run(&spec, base, &compute, &mut |name, images| {
         if current != name {
             (current, done) = (name.to_owned(), 0);
-            progress.handle(&Event::StageStart { stage: format!("train {name}"), total: None, unit: "pictures" });
+            progress.handle(&Event::StageStart { stage: format!("train {name}"), total: None, unit: "images" });
         }
-        done += pictures as u64;
+        done += images as u64;
         progress.handle(&Event::Progress { done });
         !interrupt::requested()
     })

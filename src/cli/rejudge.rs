@@ -18,7 +18,7 @@ Rules are matched by name and mode; one that was never measured is an error. The
 
 /// Judge a stored report again under another policy's limits, without running anything.
 ///
-/// Reads report.json and the measurements.json.gz beside it, which holds the prediction for every picture.
+/// Reads report.json and the measurements.json.gz beside it, which holds the prediction for every image.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -6,7 +6,7 @@ use super::failure::{Broken, Failure};
 use super::output::Output;
 use super::progress::Progress;
 use super::{device, interrupt, machine, runtime, size};
-use heirloom::gate::CanaryOutcome;
+use heirloom::gate::SelfTestOutcome;
 use heirloom::session::Session;
 
 /// Device, memory and cache of a series.
@@ -41,10 +41,10 @@ impl Args {
 }
 
 /// The outcome of a self-test that a series may begin with: after a failed one every pass would be an error, and kept as one.
-fn sound(canary: CanaryOutcome) -> Result<CanaryOutcome, Failure> {
-    match canary {
-        CanaryOutcome::Sound => Ok(canary),
-        CanaryOutcome::Failed(why) | CanaryOutcome::NotRun(why) => {
+fn sound(self_test: SelfTestOutcome) -> Result<SelfTestOutcome, Failure> {
+    match self_test {
+        SelfTestOutcome::Sound => Ok(self_test),
+        SelfTestOutcome::Failed(why) | SelfTestOutcome::NotRun(why) => {
             Err(Broken::on("the self-test failed, so that no certification would count")(format!("{why}; nothing was run")).into())
         }
     }
@@ -52,12 +52,12 @@ fn sound(canary: CanaryOutcome) -> Result<CanaryOutcome, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CanaryOutcome, sound};
+    use super::{SelfTestOutcome, sound};
 
     #[test]
     fn no_series_begins_with_a_failed_self_test() {
-        assert_eq!(sound(CanaryOutcome::Sound).unwrap(), CanaryOutcome::Sound);
-        let error = sound(CanaryOutcome::Failed("the planted source was judged pass".into())).unwrap_err();
+        assert_eq!(sound(SelfTestOutcome::Sound).unwrap(), SelfTestOutcome::Sound);
+        let error = sound(SelfTestOutcome::Failed("the planted source was judged pass".into())).unwrap_err();
         assert!(error.full().contains("the planted source was judged pass"), "{error:?}");
     }
 }

@@ -26,7 +26,7 @@ pub struct Args {
     /// What to study, a YAML file.
     #[arg(value_name = "FILE", value_parser = super::existing)]
     pub study: PathBuf,
-    /// Take the pictures, of the target task and of sources that are planted, from here instead of where the study says.
+    /// Take the images, of the target task and of sources that are planted, from here instead of where the study says.
     #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Folder for results and planted sources; created if need be.

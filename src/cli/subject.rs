@@ -9,7 +9,7 @@ use heirloom::model::Model;
 use heirloom::policy::{self, Policy};
 use heirloom::session::{OpenOptions, Session};
 
-/// Largest input, in pixels a side, that the embedded 32-pixel pictures say something about.
+/// Largest input, in pixels a side, that the embedded 32-pixel images say something about.
 const EMBEDDED_SIDE: usize = 64;
 
 /// The model, the policy and the data of a certification.
@@ -21,7 +21,7 @@ pub struct Args {
     /// What is run and what is accepted [default: an embedded policy with an embedded target task].
     #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
     pub policy: Option<PathBuf>,
-    /// Take the target task's pictures from here instead of where the policy says.
+    /// Take the target task's images from here instead of where the policy says.
     #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
     /// Tensor at which features leave the network [default: found; see `heirloom inspect`].

@@ -1,34 +1,34 @@
-//! The formats of data sets from bytes alone, for fuzzing: as far as opening a data set goes, the pictures included.
+//! The formats of data sets from bytes alone, for fuzzing: as far as opening a data set goes, the images included.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::source::{Entry, Picture, Rows, Want, assemble};
+use super::source::{Entry, Rows, Stored, Want, assemble};
 use super::{Orientation, Record, attributes, cifar as binary, idx as plain, parquet as columns, webdataset as shards};
-use crate::store::{Heap, Room};
+use crate::store::{MemoryBudget, SpillBuffer};
 
-/// A file of any columns; rows become entries, pictures are decoded.
+/// A file of any columns; rows become entries, images are decoded.
 pub(crate) fn parquet(bytes: &[u8]) -> bool {
-    let (room, bytes) = (Room::boundless(), bytes::Bytes::copy_from_slice(bytes));
-    let heap = Heap::new(&room);
+    let (budget, bytes) = (MemoryBudget::boundless(), bytes::Bytes::copy_from_slice(bytes));
+    let spill = SpillBuffer::new(&budget);
     let listed = columns::read_file(bytes.clone(), "x.parquet", Want::Index).is_ok();
-    columns::read_file(bytes, "x.parquet", Want::Pictures(&heap)).is_ok_and(opened) || listed
+    columns::read_file(bytes, "x.parquet", Want::Images(&spill)).is_ok_and(opened) || listed
 }
 
 /// A shard; its samples become entries, images are decoded.
 pub(crate) fn webdataset(bytes: &[u8]) -> bool {
-    let room = Room::boundless();
-    let heap = Heap::new(&room);
+    let budget = MemoryBudget::boundless();
+    let spill = SpillBuffer::new(&budget);
     let read = |want| shards::read_shard(std::io::Cursor::new(bytes), "x.tar", want);
     let listed = read(Want::Index).is_ok();
-    read(Want::Pictures(&heap)).is_ok_and(opened) || listed
+    read(Want::Images(&spill)).is_ok_and(opened) || listed
 }
 
-/// Attributes of two pictures.
+/// Attributes of two images.
 pub(crate) fn csv(bytes: &[u8]) -> bool {
     let entry = |id: &str| Entry {
         record: Record { id: id.into(), label: 0, cluster: id.into(), attributes: [("there".into(), "already".into())].into() },
-        picture: Picture::Missing("it was not asked for"),
+        stored: Stored::Missing("it was not asked for"),
     };
     attributes::join_from(bytes, "x.csv", &mut [vec![entry("a"), entry("b")]]).is_ok()
 }
@@ -43,15 +43,15 @@ pub(crate) fn idx(bytes: &[u8]) -> bool {
         != [false, false]
 }
 
-/// Pictures with one or two labels each.
+/// Images with one or two labels each.
 pub(crate) fn cifar(bytes: &[u8]) -> bool {
     let buffer: Arc<[u8]> = bytes.into();
-    [1, 2].map(|labels| binary::pictures(&buffer, "x.bin", labels).is_ok_and(|list| opened(Rows { list, ..Rows::default() }))) != [false; 2]
+    [1, 2].map(|labels| binary::images(&buffer, "x.bin", labels).is_ok_and(|list| opened(Rows { list, ..Rows::default() }))) != [false; 2]
 }
 
 fn opened(rows: Rows) -> bool {
     assemble(vec![rows])
-        .is_ok_and(|source| source.parts.iter().flatten().filter(|entry| entry.picture.read(Orientation::Upright).is_ok()).count() > 0)
+        .is_ok_and(|source| source.parts.iter().flatten().filter(|entry| entry.stored.read(Orientation::Upright).is_ok()).count() > 0)
 }
 
 /// Calls `read` with a folder that holds these files: what is read by its path alone.

@@ -18,7 +18,7 @@ pub(super) fn known(value: String) -> String {
     if MISSING.contains(&value.trim()) || value.trim().is_empty() { String::new() } else { value }
 }
 
-/// Joins the file's columns to the pictures; says which pictures and which lines found no partner.
+/// Joins the file's columns to the images; says which images and which lines found no partner.
 pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
     let name = path.display().to_string();
     let file = crate::store::open(path).map_err(|source| DataError::Read { path: name.clone(), source })?;
@@ -62,13 +62,13 @@ pub(super) fn join_from(contents: impl Read, name: &str, parts: &mut [Vec<Entry>
     }
     let mut warnings = Vec::new();
     if !missing.is_empty() {
-        let (pictures, have) = (diag::count(missing.len(), "picture"), diag::agree(&missing.len(), "has", "have"));
-        warnings.push(format!("{pictures} {have} no line in {name}: {}", first(&missing)));
+        let (images, have) = (diag::count(missing.len(), "image"), diag::agree(&missing.len(), "has", "have"));
+        warnings.push(format!("{images} {have} no line in {name}: {}", first(&missing)));
     }
     if !lines.is_empty() {
         let ids: Vec<String> = lines.into_keys().collect();
         let (lines, belong) = (diag::count(ids.len(), "line"), diag::agree(&ids.len(), "belongs", "belong"));
-        warnings.push(format!("{lines} of {name} {belong} to no picture: {}", first(&ids)));
+        warnings.push(format!("{lines} of {name} {belong} to no image: {}", first(&ids)));
     }
     Ok(warnings)
 }

@@ -1,11 +1,11 @@
-//! The binary CIFAR files: one or two label bytes and 3072 bytes of planes per picture.
+//! The binary CIFAR files: one or two label bytes and 3072 bytes of planes per image.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{Format, Kind, Splits};
-use super::source::{Label, Picture, Row, Rows};
+use super::source::{Label, Row, Rows, Stored};
 use super::{DataError, DataSpec, Orientation, Split};
 
 const SIDE: usize = 32;
@@ -39,7 +39,7 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let mut rows = Rows { classes: class_names(&folder.join(names))?, ..Rows::default() };
     for file in files {
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        rows.list.extend(pictures(&load(&file)?, &name, label_bytes).map_err(|reason| broken(&file, reason))?);
+        rows.list.extend(images(&load(&file)?, &name, label_bytes).map_err(|reason| broken(&file, reason))?);
     }
     Ok(rows)
 }
@@ -63,10 +63,10 @@ fn load(file: &Path) -> Result<Arc<[u8]>, DataError> {
     Ok(crate::store::read(file, MAX_BYTES).map_err(unreadable)?.into())
 }
 
-pub(super) fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
+pub(super) fn images(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Result<Vec<Row>, String> {
     let size = label_bytes + PIXELS;
     if buffer.is_empty() || !buffer.len().is_multiple_of(size) {
-        return Err(format!("its length {} is not a multiple of {size}, the size of one picture", buffer.len()));
+        return Err(format!("its length {} is not a multiple of {size}, the size of one image", buffer.len()));
     }
     let row = |(i, bytes): (usize, &[u8])| {
         let mut attributes = BTreeMap::new();
@@ -77,8 +77,8 @@ pub(super) fn pictures(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Re
             attributes.insert("coarse_label".to_owned(), coarse.to_string());
         }
         let label = Label::Number(bytes.get(label_bytes - 1).copied().map_or(-1, i64::from));
-        let picture = Picture::Raw { buffer: buffer.clone(), offset: i * size + label_bytes, width: SIDE, height: SIDE, channels: 3 };
-        Row { id: format!("{name}:{i}"), label, attributes, picture }
+        let stored = Stored::Raw { buffer: buffer.clone(), offset: i * size + label_bytes, width: SIDE, height: SIDE, channels: 3 };
+        Row { id: format!("{name}:{i}"), label, attributes, stored }
     };
     Ok(buffer.chunks_exact(size).enumerate().map(row).collect())
 }

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::source::{Entry, Hash, Opened, Picture};
+use super::source::{Entry, Hash, Opened, Stored};
 use super::{DataError, Fit, Fitted, Orientation, Record};
 use crate::pixels::Image;
 use crate::store::{Digest, Fingerprinter};
 use crate::transform::geometry::{FitError, Fitter};
 
-/// Labelled pictures, indexable and lazy: pixels are decoded on request, unless all were fitted at once. Clones share everything.
+/// Labelled images, indexable and lazy: pixels are decoded on request, unless all were fitted at once. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     classes: Arc<[String]>,
     records: Arc<[Record]>,
-    pictures: Arc<[(Picture, Hash)]>,
+    stored: Arc<[(Stored, Hash)]>,
     /// What each shows.
     shown: Arc<[Shown]>,
     /// Cluster number of each.
@@ -38,7 +38,7 @@ fn shown(image: &Image) -> Shown {
     *hasher.finalize().as_bytes()
 }
 
-/// A view whose pictures were all decoded once.
+/// A view whose images were all decoded once.
 pub(super) struct Checked {
     /// Those that are used.
     pub data: Dataset,
@@ -50,7 +50,7 @@ pub(super) struct Checked {
     pub elsewhere: Vec<String>,
 }
 
-/// A picture that does not decode.
+/// An image that does not decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// Its id.
@@ -59,7 +59,7 @@ pub struct Broken {
     pub reason: String,
 }
 
-/// Why a picture is not fitted.
+/// Why an image is not fitted.
 enum Unusable {
     /// It does not decode.
     Broken(String),
@@ -68,7 +68,7 @@ enum Unusable {
 }
 
 impl Dataset {
-    /// Decodes every picture once, in parallel, and leaves out those that are broken or show what is shown `elsewhere`. With `fit`, what is
+    /// Decodes every image once, in parallel, and leaves out those that are broken or show what is shown `elsewhere`. With `fit`, what is
     /// decoded is kept at that size.
     pub(super) fn checked(
         classes: &[String],
@@ -80,14 +80,14 @@ impl Dataset {
         let told = |opened: &Opened| (opened.hash, shown(&opened.image), opened.tagged);
         let (read, rows) = match fit {
             None => {
-                let one = |entry: &Entry| entry.picture.read(orientation).map(|opened| told(&opened)).map_err(Unusable::Broken);
+                let one = |entry: &Entry| entry.stored.read(orientation).map(|opened| told(&opened)).map_err(Unusable::Broken);
                 (entries.par_iter().map(one).collect(), None)
             }
             Some(fit) => {
                 let mut rows = fit.rows(entries.len())?;
                 let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| {
-                    let opened = entries[i].picture.read(orientation).map_err(Unusable::Broken)?;
-                    fit.picture(fitter, &opened.image, row).map_err(Unusable::Misfit)?;
+                    let opened = entries[i].stored.read(orientation).map_err(Unusable::Broken)?;
+                    fit.image(fitter, &opened.image, row).map_err(Unusable::Misfit)?;
                     Ok(told(&opened))
                 };
                 (rows.fill(Fitter::default, one)?, Some((fit, rows)))
@@ -95,7 +95,7 @@ impl Dataset {
         };
         let (mut kept, mut broken, mut twice, mut turned, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let read: Vec<Result<(Hash, Shown, bool), Unusable>> = read;
-        for (place, (Entry { record, picture }, result)) in entries.into_iter().zip(read).enumerate() {
+        for (place, (Entry { record, stored }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
                 Ok((_, shown, _)) if elsewhere.contains(&shown) => twice.push(record.id),
                 Ok((hash, shown, tagged)) => {
@@ -103,12 +103,12 @@ impl Dataset {
                         turned.push(record.id.clone());
                     }
                     // Once it is fitted, what it was made from is needed no more.
-                    let picture = if rows.is_some() { Picture::Missing("it is kept at the network's size only") } else { picture };
-                    kept.push((record, (picture, hash), shown));
+                    let stored = if rows.is_some() { Stored::Missing("it is kept at the network's size only") } else { stored };
+                    kept.push((record, (stored, hash), shown));
                     places.push(place as u32);
                 }
                 Err(Unusable::Broken(reason)) => broken.push(Broken { id: record.id, reason }),
-                // Not the picture's fault: leaving it out would be.
+                // Not the image's fault: leaving it out would be.
                 Err(Unusable::Misfit(source)) => return Err(DataError::Misfit { id: record.id, source }),
             }
         }
@@ -116,34 +116,25 @@ impl Dataset {
         Ok(Checked { data: Self { fitted, ..Self::new(classes.into(), orientation, kept) }, broken, turned, elsewhere: twice })
     }
 
-    fn new(classes: Arc<[String]>, orientation: Orientation, entries: Vec<(Record, (Picture, Hash), Shown)>) -> Self {
-        let (mut records, mut pictures, mut shown) = (Vec::new(), Vec::new(), Vec::new());
-        for (record, picture, shows) in entries {
+    fn new(classes: Arc<[String]>, orientation: Orientation, entries: Vec<(Record, (Stored, Hash), Shown)>) -> Self {
+        let (mut records, mut stored, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+        for (record, one, shows) in entries {
             records.push(record);
-            pictures.push(picture);
+            stored.push(one);
             shown.push(shows);
         }
-        let digest = digest(&classes, &records, &pictures);
+        let digest = digest(&classes, &records, &stored);
         let clusters = clusters(&records, shown.iter().map(Some)).into();
-        Self {
-            classes,
-            records: records.into(),
-            pictures: pictures.into(),
-            shown: shown.into(),
-            clusters,
-            digest,
-            orientation,
-            fitted: None,
-        }
+        Self { classes, records: records.into(), stored: stored.into(), shown: shown.into(), clusters, digest, orientation, fitted: None }
     }
 
-    /// The cluster of each picture, numbered in the order of their first pictures: pictures of one cluster in the records, and pictures that
+    /// The cluster of each image, numbered in the order of their first images: images of one cluster in the records, and images that
     /// show the same, pixel for pixel, belong together.
     pub(crate) fn clusters(&self) -> &[u32] {
         &self.clusters
     }
 
-    /// What each picture shows, in order.
+    /// What each image shows, in order.
     pub(super) fn shown(&self) -> &[Shown] {
         &self.shown
     }
@@ -153,31 +144,31 @@ impl Dataset {
         &self.classes
     }
 
-    /// What is known of the pictures, in order.
+    /// What is known of the images, in order.
     pub(crate) fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Number of pictures.
+    /// Number of images.
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Picture `i`, decoded.
+    /// Image `i`, decoded.
     pub(crate) fn image(&self, i: usize) -> Result<Image, DataError> {
-        let (Some(record), Some((picture, _))) = (self.records.get(i), self.pictures.get(i)) else {
-            return Err(DataError::NoSuchPicture { index: i, len: self.len() });
+        let (Some(record), Some((stored, _))) = (self.records.get(i), self.stored.get(i)) else {
+            return Err(DataError::NoSuchImage { index: i, len: self.len() });
         };
-        let opened = picture.read(self.orientation).map_err(|reason| DataError::Picture { id: record.id.clone(), reason })?;
+        let opened = stored.read(self.orientation).map_err(|reason| DataError::Image { id: record.id.clone(), reason })?;
         Ok(opened.image)
     }
 
-    /// Picture `i` cannot be brought to the network's size.
+    /// Image `i` cannot be brought to the network's size.
     pub(super) fn misfit(&self, i: usize, source: FitError) -> DataError {
         DataError::Misfit { id: self.records.get(i).map(|record| record.id.clone()).unwrap_or_default(), source }
     }
 
-    /// All pictures at one size: those made when the view was opened, if they were brought to the same size in the same way.
+    /// All images at one size: those made when the view was opened, if they were brought to the same size in the same way.
     pub(crate) fn fitted(&self, fit: &Fit) -> Result<Arc<Fitted>, DataError> {
         match &self.fitted {
             Some(fitted) if fitted.is(fit) => Ok(fitted.clone()),
@@ -185,15 +176,15 @@ impl Dataset {
         }
     }
 
-    /// The digest of class names, ids, labels, clusters, attributes and the pictures' bytes, in order.
+    /// The digest of class names, ids, labels, clusters, attributes and the images' bytes, in order.
     pub(crate) fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The pictures at these places, in this order; places beyond the end are passed over.
+    /// The images at these places, in this order; places beyond the end are passed over.
     #[must_use]
     pub(crate) fn subset(&self, indices: &[usize]) -> Self {
-        let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.pictures.get(i)?.clone(), *self.shown.get(i)?));
+        let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.stored.get(i)?.clone(), *self.shown.get(i)?));
         Self::new(self.classes.clone(), self.orientation, indices.iter().filter_map(at).collect())
     }
 }
@@ -227,11 +218,11 @@ pub(super) fn clusters<'a>(records: &[Record], shown: impl Iterator<Item = Optio
 }
 
 /// docs/method.md says how to make it without heirloom.
-fn digest(classes: &[String], records: &[Record], pictures: &[(Picture, Hash)]) -> Digest {
+fn digest(classes: &[String], records: &[Record], stored: &[(Stored, Hash)]) -> Digest {
     let mut feed = Fingerprinter::new("heirloom data view", 1);
     feed.field("classes", classes);
     feed.field("pictures", &records.len());
-    for (Record { id, label, cluster, attributes }, (_, hash)) in records.iter().zip(pictures) {
+    for (Record { id, label, cluster, attributes }, (_, hash)) in records.iter().zip(stored) {
         feed.field("id", id);
         feed.field("class", label);
         feed.field("cluster", cluster);
@@ -245,7 +236,7 @@ fn digest(classes: &[String], records: &[Record], pictures: &[(Picture, Hash)]) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::source::Picture;
+    use super::super::source::Stored;
     use super::{Dataset, Record};
     use crate::store::{golden, sha256};
 
@@ -257,7 +248,7 @@ mod tests {
             cluster: cluster.into(),
             attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         };
-        let entry = |record, bytes: &[u8]| (record, (Picture::Missing("not needed"), sha256(bytes)), sha256(bytes));
+        let entry = |record, bytes: &[u8]| (record, (Stored::Missing("not needed"), sha256(bytes)), sha256(bytes));
         let entries = || {
             vec![
                 entry(record("train/cat/1.png", 0, "person 1", &[("sex", "f"), ("age", "31")]), b"abc"),

@@ -30,7 +30,7 @@ pub enum DataError {
     #[error("no embedded data set is called `{name}`; there are: {known}")]
     UnknownEmbedded { name: String, known: String },
     /// A parquet file that is broken or holds something else.
-    #[error("{file}: not a readable parquet file of pictures: {reason}")]
+    #[error("{file}: not a readable parquet file of images: {reason}")]
     Parquet { file: String, reason: String },
     /// What a format does not read, for a reason of its own.
     #[error("{place}: {reason}")]
@@ -44,7 +44,7 @@ pub enum DataError {
     /// An attributes file that cannot be joined.
     #[error("attributes {path}: {reason}")]
     Csv { path: String, reason: String },
-    /// A file of attributes for other pictures.
+    /// A file of attributes for other images.
     #[error("{path}: none of its ids is one of the data's (it has `{theirs}`, the data have `{ours}`)")]
     Unjoined {
         /// The file.
@@ -90,11 +90,11 @@ pub enum DataError {
     /// No image can be put into a group.
     #[error("{split}: no image has a value in column `{column}`, so that there is nothing to balance")]
     NoValue { split: Split, column: String },
-    /// Balance over a group without pictures.
-    #[error("{split}: no picture has {group}, so that `balance` would leave none")]
+    /// Balance over a group without images.
+    #[error("{split}: no image has {group}, so that `balance` would leave none")]
     EmptyGroup { split: Split, group: String },
     /// An attribute that tells nothing apart.
-    #[error("all training pictures have the same `{column}` ({value}): there is nothing to balance")]
+    #[error("all training images have the same `{column}` ({value}): there is nothing to balance")]
     OneValue { column: String, value: String },
     /// No value named for each class.
     #[error(
@@ -102,14 +102,14 @@ pub enum DataError {
          `aligned` (its values are {values})"
     )]
     NotAligned { column: String, classes: usize, values: String },
-    /// Fewer pictures than groups.
+    /// Fewer images than groups.
     #[error("{split}: `limit: {limit}` is less than the {groups} groups of `balance`")]
     LimitTooSmall { split: Split, limit: usize, groups: usize },
     /// Nothing trains, or nothing measures.
-    #[error("{split}: there are no pictures")]
+    #[error("{split}: there are no images")]
     EmptySplit { split: Split },
-    /// Classes without pictures.
-    #[error("{split}: {} {} no pictures ({names}); {advice}", diag::count(*count, "class"), diag::agree(count, "has", "have"))]
+    /// Classes without images.
+    #[error("{split}: {} {} no images ({names}); {advice}", diag::count(*count, "class"), diag::agree(count, "has", "have"))]
     EmptyClasses { split: Split, count: usize, names: String, advice: String },
     /// Nothing to tell apart.
     #[error("there is one class, `{name}`: a target task tells at least two apart")]
@@ -120,8 +120,8 @@ pub enum DataError {
     /// Both splits and a share.
     #[error("the data has train and test splits of its own: leave `test_share` out")]
     SplitTwice,
-    /// More broken pictures than the target puts up with.
-    #[error("{count} of {} {} not decode, more than the share of {share} that `broken` allows: {shown}", diag::count(*total, "picture"), diag::agree(count, "does", "do"))]
+    /// More broken images than the target puts up with.
+    #[error("{count} of {} {} not decode, more than the share of {share} that `broken` allows: {shown}", diag::count(*total, "image"), diag::agree(count, "does", "do"))]
     TooManyBroken { count: usize, total: usize, share: f64, shown: String },
     /// Images that train and measure.
     #[error(
@@ -129,15 +129,15 @@ pub enum DataError {
         diag::agree(count, "is a training image", "are training images")
     )]
     Shared { count: usize, total: usize, share: f64, named: String },
-    /// One picture cannot be brought to the network's size.
+    /// One image cannot be brought to the network's size.
     #[error("{id}: {source}")]
     Misfit { id: String, source: crate::transform::geometry::FitError },
-    /// One picture does not decode.
-    #[error("{id}: the picture does not decode: {reason}")]
-    Picture { id: String, reason: String },
+    /// One image does not decode.
+    #[error("{id}: the image does not decode: {reason}")]
+    Image { id: String, reason: String },
     /// An index beyond the end.
-    #[error("there is no picture {index}: the data set has {len}")]
-    NoSuchPicture { index: usize, len: usize },
+    #[error("there is no image {index}: the data set has {len}")]
+    NoSuchImage { index: usize, len: usize },
 }
 
 impl DataError {
@@ -216,9 +216,9 @@ impl Explain for DataError {
                 "write what is wanted of it into a column of text or numbers, or into a CSV file (`attributes`)"
             }
             Self::Csv { .. } => {
-                "the file starts with a line of column names, separated by commas, `id` among them, and has one line per picture"
+                "the file starts with a line of column names, separated by commas, `id` among them, and has one line per image"
             }
-            Self::Unjoined { .. } => "write the ids as the data have them, or name the file that belongs to these pictures",
+            Self::Unjoined { .. } => "write the ids as the data have them, or name the file that belongs to these images",
             Self::NoLabel { .. } | Self::OddLabel { .. } | Self::Label { .. } | Self::LabelRange { .. } | Self::MixedLabels { .. } => {
                 "correct the label in the file, or the class names it declares"
             }
@@ -228,11 +228,11 @@ impl Explain for DataError {
             Self::EmptyGroup { .. } => "take a column out of `balance`, or use only classes (`classes`) that have every group",
             Self::LimitTooSmall { .. } => "raise the limit, or take a column out of `balance`",
             Self::EmptySplit { .. } => {
-                "a target task needs pictures that train and others that measure: add some, or change `target` in the policy"
+                "a target task needs images that train and others that measure: add some, or change `target` in the policy"
             }
             Self::OneClass { .. } => "add a second class, or more names under `classes`",
             Self::Set { .. } | Self::Rows(_) => return self.inner().and_then(Explain::hint),
-            Self::TooManyBroken { .. } => "repair or remove these pictures, or raise `target.broken` in the policy",
+            Self::TooManyBroken { .. } => "repair or remove these images, or raise `target.broken` in the policy",
             Self::Shared { .. } => {
                 "what was learnt by heart measures nothing: take these images out of one of the two, or raise `target.overlap` in the policy"
             }

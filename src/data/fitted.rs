@@ -1,12 +1,12 @@
-//! Pictures at one size, made once and read as often as they are trained on.
+//! Images at one size, made once and read as often as they are trained on.
 
 use super::DataError;
 use super::dataset::Dataset;
 use crate::pixels::Image;
-use crate::store::{Room, Rows, RowsError};
+use crate::store::{MemoryBudget, Rows, RowsError};
 use crate::transform::geometry::{FitError, Fitter, Geometry};
 
-/// The size that pictures are brought to, and where they may be kept.
+/// The size that images are brought to, and where they may be kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Fit<'a> {
     /// Pixels down.
@@ -16,29 +16,29 @@ pub struct Fit<'a> {
     /// How they are brought to it.
     pub geometry: Geometry,
     /// Where there is memory left.
-    pub room: &'a Room,
+    pub budget: &'a MemoryBudget,
 }
 
 impl Fit<'_> {
-    /// One picture into its row.
-    pub(super) fn picture(&self, fitter: &mut Fitter, image: &Image, row: &mut [u8]) -> Result<(), FitError> {
+    /// One image into its row.
+    pub(super) fn image(&self, fitter: &mut Fitter, image: &Image, row: &mut [u8]) -> Result<(), FitError> {
         fitter.fit(image, (self.height, self.width), &self.geometry, row)
     }
 
-    /// Rows for some pictures.
-    pub(super) fn rows(&self, pictures: usize) -> Result<Rows, RowsError> {
-        Rows::new(pictures, 3 * self.height * self.width, self.room)
+    /// Rows for some images.
+    pub(super) fn rows(&self, images: usize) -> Result<Rows, RowsError> {
+        Rows::new(images, 3 * self.height * self.width, self.budget)
     }
 }
 
-/// Pictures at one size: planes of red, green and blue of `height * width` bytes each.
+/// Images at one size: planes of red, green and blue of `height * width` bytes each.
 #[derive(Debug)]
 pub(crate) struct Fitted {
     height: usize,
     width: usize,
     geometry: Geometry,
     rows: Rows,
-    /// Where each picture is among the rows: those that do not decode have left gaps.
+    /// Where each image is among the rows: those that do not decode have left gaps.
     places: Vec<u32>,
 }
 
@@ -47,12 +47,12 @@ impl Fitted {
         Self { height: fit.height, width: fit.width, geometry: fit.geometry, rows, places }
     }
 
-    /// Decodes and fits every picture of a view, in parallel.
+    /// Decodes and fits every image of a view, in parallel.
     pub(super) fn make(dataset: &Dataset, fit: &Fit) -> Result<Self, DataError> {
         let mut rows = fit.rows(dataset.len())?;
         let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| -> Result<(), DataError> {
             let image = dataset.image(i)?;
-            fit.picture(fitter, &image, row).map_err(|error| dataset.misfit(i, error))
+            fit.image(fitter, &image, row).map_err(|error| dataset.misfit(i, error))
         };
         rows.fill(Fitter::default, one)?.into_iter().collect::<Result<(), DataError>>()?;
         Ok(Self::new(fit, rows, (0..dataset.len() as u32).collect()))
@@ -67,9 +67,9 @@ impl Fitted {
         self.places.len()
     }
 
-    /// The planes of picture `i`, in place or read into `buffer`.
+    /// The planes of image `i`, in place or read into `buffer`.
     pub(crate) fn planes<'a>(&'a self, i: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RowsError> {
-        // A picture that is not there is a row that is not there.
+        // An image that is not there is a row that is not there.
         self.rows.row(self.places.get(i).map_or(usize::MAX, |place| *place as usize), buffer)
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
 use super::format::{Format, Kind, Splits, below};
-use super::source::{Label, Picture, Row, Rows, relative_id, resolve};
+use super::source::{Label, Row, Rows, Stored, relative_id, resolve};
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::diag;
 use crate::pixels::encoded::{ENDINGS, named};
@@ -21,7 +21,7 @@ pub(super) static FORMAT: Format = Format {
     read: |base, path, split, _| read(base, path, split),
 };
 
-/// Lists the pictures of every class folder, in the order of their names; sub-folders of a class belong to it.
+/// Lists the images of every class folder, in the order of their names; sub-folders of a class belong to it.
 fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
     let (root, fixed) = resolve(&base.join(path), split);
     let unreadable = |path: &Path| {
@@ -57,13 +57,13 @@ fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataErro
                     folders.push(file);
                 } else if named(&file) {
                     let label = Label::Name(name.clone());
-                    rows.list.push(Row { id, label, attributes: BTreeMap::new(), picture: Picture::File(file) });
+                    rows.list.push(Row { id, label, attributes: BTreeMap::new(), stored: Stored::File(file) });
                 } else {
                     passed_over.push(id);
                 }
             }
         }
-        // Passed over in silence, a class whose pictures were not copied would not be missed.
+        // Passed over in silence, a class whose images were not copied would not be missed.
         if rows.list.len() == before {
             rows.empty.push(name);
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::format::{Format, Kind, Splits};
-use super::source::{Label, Picture, Row, Rows};
+use super::source::{Label, Row, Rows, Stored};
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::diag;
 
@@ -36,7 +36,7 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
     let [count, height, width] = sizes;
     if count != labels {
         let path = folder.join(&name).display().to_string();
-        return Err(DataError::Format { path, reason: format!("it has {}, the labels file has {labels}", diag::count(count, "picture")) });
+        return Err(DataError::Format { path, reason: format!("it has {}, the labels file has {labels}", diag::count(count, "image")) });
     }
     let buffer: Arc<[u8]> = images.into();
     let area = width * height;
@@ -44,7 +44,7 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
         id: format!("{name}:{i}"),
         label: Label::Number(i64::from(label)),
         attributes: BTreeMap::new(),
-        picture: Picture::Raw { buffer: buffer.clone(), offset: i * area, width, height, channels: 1 },
+        stored: Stored::Raw { buffer: buffer.clone(), offset: i * area, width, height, channels: 1 },
     });
     Ok(Rows { list: rows.collect(), ..Rows::default() })
 }

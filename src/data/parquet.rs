@@ -1,6 +1,6 @@
 //! Hugging Face parquet files: `image {bytes, path}` or a plain binary column, and a label.
 //!
-//! The bytes of all pictures of the files read are kept, encoded: in memory while there is room, else on disk.
+//! The bytes of all images of the files read are kept, encoded: in memory while there is room, else on disk.
 
 mod format;
 mod pages;
@@ -20,7 +20,7 @@ use ::parquet::schema::types::{Type, TypePtr};
 use super::cells::{Cell, nanoseconds, repeated, unusable};
 use super::format::{Format, Kind, Splits, file_or_below};
 use super::guard::guarded;
-use super::source::{Label, Part, Picture, Row, Rows, Want, files};
+use super::source::{Label, Part, Row, Rows, Stored, Want, files};
 use super::{DataError, DataSpec, Orientation, Split};
 
 const IMAGES: [&str; 2] = ["image", "img"];
@@ -55,7 +55,7 @@ fn read(base: &Path, path: &Path, split: Option<Split>, want: Want) -> Result<Ro
     Ok(all)
 }
 
-/// Reads one file; `name` is what its pictures' ids start with.
+/// Reads one file; `name` is what its images' ids start with.
 pub(super) fn read_file<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> Result<Rows, DataError> {
     // The parquet crate returns errors for most broken files and panics on some: both say the same to the user.
     let contradiction = || DataError::Parquet { file: name.to_owned(), reason: "its pages contradict its footer".to_owned() };
@@ -168,10 +168,7 @@ impl Layout {
         if !holds_bytes {
             return Err(DataError::Parquet {
                 file: file.to_owned(),
-                reason: format!(
-                    "its column `{}` holds no encoded pictures (wanted: binary, or a struct with binary `bytes`)",
-                    image.name()
-                ),
+                reason: format!("its column `{}` holds no encoded images (wanted: binary, or a struct with binary `bytes`)", image.name()),
             });
         }
         let label = find(&LABELS).ok_or_else(|| missing(&LABELS))?;
@@ -194,7 +191,7 @@ impl Layout {
     fn projection(&self, want: Want) -> Result<Vec<TypePtr>, ParquetError> {
         let mut fields = vec![self.label.clone()];
         fields.extend(self.extra.iter().map(|extra| extra.column.clone()));
-        if matches!(want, Want::Pictures(_)) {
+        if matches!(want, Want::Images(_)) {
             fields.push(if self.image.is_group() {
                 let bytes = self.image.get_fields().iter().filter(|child| child.name() == "bytes").cloned().collect();
                 let repetition = self.image.get_basic_info().repetition();
@@ -210,7 +207,7 @@ impl Layout {
     fn row(&mut self, values: Values, id: String, want: Want) -> Result<Row, DataError> {
         let mut label = None;
         let mut attributes = BTreeMap::new();
-        let mut picture = Picture::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
+        let mut stored = Stored::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
         for (column, value) in values.into_columns() {
             if column == self.label.name() {
                 label = Some(labelled(&value, nanoseconds(&self.label), &id)?);
@@ -219,8 +216,8 @@ impl Layout {
                     Field::Group(row) => row.into_columns().into_iter().next().map_or(Field::Null, |(_, bytes)| bytes),
                     other => other,
                 };
-                if let (Field::Bytes(bytes), Want::Pictures(heap)) = (inner, want) {
-                    picture = Picture::Encoded(heap.keep(bytes.data())?);
+                if let (Field::Bytes(bytes), Want::Images(spill)) = (inner, want) {
+                    stored = Stored::Encoded(spill.keep(bytes.data())?);
                 }
             } else if let Some(extra) = self.extra.iter().find(|extra| extra.column.name() == column)
                 && !self.unusable.contains_key(&column)
@@ -234,7 +231,7 @@ impl Layout {
             }
         }
         let label = label.ok_or_else(|| DataError::NoLabel { id: id.clone() })?;
-        Ok(Row { id, label, attributes, picture })
+        Ok(Row { id, label, attributes, stored })
     }
 }
 

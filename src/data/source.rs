@@ -1,4 +1,4 @@
-//! What every format hands over: rows with labels and pictures that are not decoded yet.
+//! What every format hands over: rows with labels and images that are not decoded yet.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::decode;
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::pixels::Image;
-use crate::store::{self, Heap, Kept, sha256};
+use crate::store::{self, Kept, SpillBuffer, sha256};
 
 /// Most classes of a data set: class numbers have two bytes.
 const MAX_CLASSES: usize = 1 << 16;
@@ -16,7 +16,7 @@ const MAX_CLASSES: usize = 1 << 16;
 /// What is hashed before the hash of the bytes of an image that was turned.
 const TURNED: &[u8] = b"heirloom image turned upright 1\n";
 
-/// One picture, decoded.
+/// One image, decoded.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) image: Image,
@@ -26,32 +26,32 @@ pub(super) struct Opened {
     pub(super) tagged: bool,
 }
 
-/// Whether the pictures themselves are wanted, or only what is known about them.
+/// Whether the images themselves are wanted, or only what is known about them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Want<'a> {
     /// Ids, labels and attributes.
     Index,
-    /// The pictures too; what is no file of its own is kept here.
-    Pictures(&'a Heap<'a>),
+    /// The images too; what is no file of its own is kept here.
+    Images(&'a SpillBuffer<'a>),
 }
 
-/// The SHA-256 of the bytes that a picture came from.
+/// The SHA-256 of the bytes that an image came from.
 pub(super) type Hash = [u8; 32];
 
-/// Where the bytes of one picture are.
+/// Where the bytes of one image are.
 #[derive(Clone, Debug)]
-pub(super) enum Picture {
+pub(super) enum Stored {
     /// Not asked for, or not there: why.
     Missing(&'static str),
     /// An encoded file that is kept in memory or on disk.
     Encoded(Kept),
     /// An encoded file on disk.
     File(PathBuf),
-    /// 8-bit pixels inside a larger buffer, shared by its pictures.
+    /// 8-bit pixels inside a larger buffer, shared by its images.
     Raw {
         /// The whole buffer.
         buffer: Arc<[u8]>,
-        /// Where this picture starts.
+        /// Where this image starts.
         offset: usize,
         /// Pixels across.
         width: usize,
@@ -62,13 +62,13 @@ pub(super) enum Picture {
     },
 }
 
-impl Picture {
+impl Stored {
     /// The pixels, and the hash of what they came from.
     pub(super) fn read(&self, orientation: Orientation) -> Result<Opened, String> {
         let decoded = |bytes: &[u8]| {
             let (image, tagged) = decode::decode(bytes, orientation).map_err(|e| e.to_string())?;
             let hash = sha256(bytes);
-            // The same bytes shown otherwise are another picture.
+            // The same bytes shown otherwise are another image.
             let turned = tagged && orientation == Orientation::Upright;
             let hash = if turned { sha256(&[TURNED, &hash].concat()) } else { hash };
             Ok(Opened { image, hash, tagged })
@@ -94,7 +94,7 @@ impl Picture {
     }
 }
 
-/// An encoded picture of more bytes than its pixels could have is not read.
+/// An encoded image of more bytes than its pixels could have is not read.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     store::read(path, 8 * decode::MAX_PIXELS).map_err(|e| e.to_string())
 }
@@ -108,13 +108,13 @@ pub(super) enum Label {
     Name(String),
 }
 
-/// One picture as a file gives it.
+/// One image as a file gives it.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) label: Label,
     pub(super) attributes: BTreeMap<String, String>,
-    pub(super) picture: Picture,
+    pub(super) stored: Stored,
 }
 
 /// One split, or all there is.
@@ -122,7 +122,7 @@ pub(super) struct Row {
 pub(super) struct Rows {
     /// Class names, where the format declares them.
     pub(super) classes: Option<Vec<String>>,
-    /// Names of classes that are there without a picture.
+    /// Names of classes that are there without an image.
     pub(super) empty: Vec<String>,
     pub(super) list: Vec<Row>,
     /// Columns that can be no attribute, and why.
@@ -130,11 +130,11 @@ pub(super) struct Rows {
     pub(super) warnings: Vec<String>,
 }
 
-/// One picture with its label known to be an index into the classes.
+/// One image with its label known to be an index into the classes.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) record: super::Record,
-    pub(super) picture: Picture,
+    pub(super) stored: Stored,
 }
 
 /// All parts read from one specification, with one list of classes.
@@ -168,7 +168,7 @@ pub(super) fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
                 label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
             let attributes = row.attributes.into_iter().map(|(column, value)| (column, super::attributes::known(value))).collect();
             let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes };
-            Ok(Entry { record, picture: row.picture })
+            Ok(Entry { record, stored: row.stored })
         });
         source.parts.push(entries.collect::<Result<_, DataError>>()?);
     }

@@ -9,7 +9,7 @@ use super::format::Format;
 use super::{cifar, embedded, folder, idx, parquet, webdataset};
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
-/// Where labelled pictures come from. Relative paths are relative to the policy's folder.
+/// Where labelled images come from. Relative paths are relative to the policy's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataSpec {

@@ -75,7 +75,7 @@ fn the_index_agrees_with_what_opens() {
 }
 
 #[test]
-fn the_same_files_on_disk_hold_the_same_pictures() {
+fn the_same_files_on_disk_hold_the_same_images() {
     let disk = target(DataSpec::Parquet("emoji-target-{split}.parquet".into()));
     let disk = open(&disk, &fixtures(), 0).unwrap();
     let inside = open(&embedded("emoji"), Path::new(""), 0).unwrap();
@@ -137,7 +137,7 @@ fn labels_out_of_range_negative_or_null_are_named() {
     assert_eq!(with(Some(2)), "train.parquet:1: its label 2 is none of the 2 classes (labels count from 0)");
     assert_eq!(with(Some(-1)), "train.parquet:1: its label -1 is none of the 2 classes (labels count from 0)");
     assert_eq!(with(None), "train.parquet:1: its label is null");
-    assert_eq!(with(Some(0)), "data {split}.parquet: train: 1 class has no pictures (b); list the classes to use under `classes`");
+    assert_eq!(with(Some(0)), "data {split}.parquet: train: 1 class has no images (b); list the classes to use under `classes`");
 }
 
 #[test]
@@ -154,13 +154,13 @@ fn a_label_that_no_class_can_have_is_named_where_no_classes_are() {
 }
 
 #[test]
-fn broken_pictures_are_named_and_only_put_up_with_where_allowed() {
+fn broken_images_are_named_and_only_put_up_with_where_allowed() {
     let ok = png(2, 2, 9);
     let cut = &ok[..ok.len() / 2];
     let rows = [(Some(&ok[..]), Some(0)), (Some(&ok[..]), Some(1)), (None, Some(1)), (Some(cut), Some(0)), (Some(&b""[..]), Some(0))];
     let error = message(opened(&rows, 0.2));
     assert!(
-        error.starts_with("data {split}.parquet: 6 of 10 pictures do not decode") && error.contains("train.parquet:2: its bytes are null"),
+        error.starts_with("data {split}.parquet: 6 of 10 images do not decode") && error.contains("train.parquet:2: its bytes are null"),
         "{error}"
     );
     let data = opened(&rows, 0.6).unwrap();
@@ -169,7 +169,7 @@ fn broken_pictures_are_named_and_only_put_up_with_where_allowed() {
 }
 
 #[test]
-fn pictures_that_ask_for_too_much_are_refused_before_they_get_it() {
+fn images_that_ask_for_too_much_are_refused_before_they_get_it() {
     let mut bomb = png(1, 1, 0);
     // The header's width and height, and no matching checksum: the size is judged first or the checksum is.
     bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
@@ -186,7 +186,7 @@ fn pictures_that_ask_for_too_much_are_refused_before_they_get_it() {
 }
 
 #[test]
-fn gray_and_transparent_pictures_become_rgb_on_white() {
+fn gray_and_transparent_images_become_rgb_on_white() {
     assert_eq!(decode::decode(&png(1, 1, 7), Orientation::Upright).unwrap().0.rgb, [7, 7, 7]);
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbaImage::from_pixel(1, 1, image::Rgba([100, 0, 255, 51])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
@@ -203,7 +203,7 @@ fn damaged_parquet_files_give_errors() {
         let at = if k % 2 == 0 { bytes.len() - 1 - (k * 7) % 1500 } else { (k * 4099) % bytes.len() };
         bytes[at] ^= 1 << (k % 8);
         let read = std::panic::catch_unwind(|| {
-            parquet::read_file(bytes::Bytes::from(bytes), "x.parquet", Want::Pictures(&Heap::new(&Room::boundless())))
+            parquet::read_file(bytes::Bytes::from(bytes), "x.parquet", Want::Images(&SpillBuffer::new(&MemoryBudget::boundless())))
         });
         panics += usize::from(read.is_err());
     }
@@ -246,7 +246,7 @@ fn balance_takes_equally_many_and_the_limit_holds() {
     assert!(message(open(&target(Some(5)), Path::new(""), 3)).contains("less than the 6 groups"));
     let part = small.train.subset(&[3, 0, 99]);
     assert_eq!((part.len(), &part.records()[0]), (2, &small.train.records()[3]));
-    assert!(message(part.image(2)).contains("there is no picture 2"));
+    assert!(message(part.image(2)).contains("there is no image 2"));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn data_without_splits_is_split_by_cluster_in_every_class() {
 fn a_cluster_in_both_splits_is_pointed_out() {
     let target = Target { cluster: Some("vendor".into()), ..embedded("emoji") };
     let data = open(&target, Path::new(""), 0).unwrap();
-    assert_eq!(data.warnings, ["2 clusters have pictures in both train and test: google, twitter"]);
+    assert_eq!(data.warnings, ["2 clusters have images in both train and test: google, twitter"]);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn attributes_are_joined_by_id() {
     };
     let data = with("id,tone\ncanary-target-train.parquet:0,dark\nnobody,light\n").unwrap();
     assert_eq!(data.train.records()[0].attributes["tone"], "dark");
-    assert!(data.warnings[0].starts_with("799 pictures have no line") && data.warnings[1].ends_with("a.csv belongs to no picture: nobody"));
+    assert!(data.warnings[0].starts_with("799 images have no line") && data.warnings[1].ends_with("a.csv belongs to no image: nobody"));
     assert!(message(with("id,tone\nx,1\nx,2\n")).contains("line 3: the id `x` is there twice"));
     assert!(message(with("name,tone\nx,1\n")).contains("it has no column `id`"));
     assert!(message(with("id,tone\nx,1\n")).contains("none of its ids is one of the data's"));
@@ -304,7 +304,7 @@ fn what_stands_for_a_missing_value_is_none() {
     // Nor is it a value to take equally many of.
     let balanced = Target { test: ViewSpec { limit: None, balance: vec!["sex".into()] }, ..target.clone() };
     let error = message(open(&balanced, folder.path(), 0));
-    assert!(error.contains("classes have no pictures"), "{error}");
+    assert!(error.contains("classes have no images"), "{error}");
     let train = Target { train: ViewSpec { limit: None, balance: vec!["sex".into()] }, ..target };
     let error = message(open(&train, folder.path(), 0));
     assert!(error.contains("train: no image has a value in column `sex`"), "{error}");
@@ -322,7 +322,7 @@ fn balance_and_rebalance_leave_out_what_is_not_known() {
     let kept = view::rebalanced(&records, &classes, &spec, 0).unwrap();
     assert_eq!(kept.len(), 40);
     assert!(kept.iter().all(|i| records[*i].value("sex").is_some()));
-    let entries = || records.iter().map(|r| Entry { record: r.clone(), picture: source::Picture::Missing("not asked for") }).collect();
+    let entries = || records.iter().map(|r| Entry { record: r.clone(), stored: source::Stored::Missing("not asked for") }).collect();
     let view = ViewSpec { limit: None, balance: vec!["label".into(), "sex".into()] };
     let mut warnings = Vec::new();
     let kept = view::apply(entries(), &view, Split::Train, &classes, 0, &mut warnings).unwrap();
@@ -421,7 +421,7 @@ fn folders_are_read_and_links_out_of_them_refused() {
     #[cfg(unix)]
     std::fs::remove_file(folder.path().join("train/dog/out")).unwrap();
     let error = message(open(&spec, folder.path(), 0));
-    assert!(error.ends_with("train: 1 class has no pictures (eel); list the classes to use under `classes`"), "{error}");
+    assert!(error.ends_with("train: 1 class has no images (eel); list the classes to use under `classes`"), "{error}");
     assert!(message(open(&target(DataSpec::Folder("nowhere/{split}".into())), folder.path(), 0)).contains("cannot read"));
 }
 
@@ -440,20 +440,20 @@ fn idx_files_are_read_and_their_headers_not_believed() {
     let name = "train-images-idx3-ubyte";
     write(name, &[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], &[1]);
     assert!(message(open(&spec, folder.path(), 0)).contains("its header says"));
-    // Cut off inside its header, with a number of pictures of 0 in what is left.
+    // Cut off inside its header, with a number of images of 0 in what is left.
     write(name, &[0, 0, 8, 3, 0, 0, 0], &[]);
     assert!(message(open(&spec, folder.path(), 0)).contains("it ends inside its header: 7 bytes"));
     write(name, &[0, 0, 13, 3], &[]);
     assert!(message(open(&spec, folder.path(), 0)).contains("it is no IDX file of bytes with 3 dimensions"));
     write(name, &[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2], &[1, 2]);
-    assert!(message(open(&spec, folder.path(), 0)).contains("it has 1 picture, the labels file has 2"));
+    assert!(message(open(&spec, folder.path(), 0)).contains("it has 1 image, the labels file has 2"));
 }
 
 #[test]
 fn binary_cifar_files_are_read_plane_by_plane() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = |label: u8| [vec![label], vec![10; 1024], vec![20; 1024], vec![30; 1024]].concat();
-    let both = [picture(1), picture(0)].concat();
+    let image = |label: u8| [vec![label], vec![10; 1024], vec![20; 1024], vec![30; 1024]].concat();
+    let both = [image(1), image(0)].concat();
     std::fs::write(folder.path().join("data_batch_1.bin"), &both).unwrap();
     std::fs::write(folder.path().join("test_batch.bin"), &both).unwrap();
     std::fs::write(folder.path().join("batches.meta.txt"), "airplane\nautomobile\n\n").unwrap();
@@ -466,7 +466,7 @@ fn binary_cifar_files_are_read_plane_by_plane() {
     );
     std::fs::write(folder.path().join("test_batch.bin"), &both[1..]).unwrap();
     assert!(message(open(&spec, folder.path(), 0)).contains("not a multiple of 3073"));
-    std::fs::write(folder.path().join("test_batch.bin"), picture(9)).unwrap();
+    std::fs::write(folder.path().join("test_batch.bin"), image(9)).unwrap();
     assert!(message(open(&spec, folder.path(), 0)).contains("test_batch.bin:0: its label 9 is none of the 2 classes"));
 }
 

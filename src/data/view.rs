@@ -1,4 +1,4 @@
-//! Which pictures are used: classes, splits, balance, limits. Every draw is seeded and by purpose.
+//! Which images are used: classes, splits, balance, limits. Every draw is seeded and by purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataE
     DataError::Unknown { what, name: name.to_owned(), hint, known }
 }
 
-/// Takes the cluster of every picture from a column; a picture without a value there is a cluster of its own.
+/// Takes the cluster of every image from a column; an image without a value there is a cluster of its own.
 pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), DataError> {
     check_column(column, parts.iter().flatten().map(|entry| &entry.record.attributes))?;
     for entry in parts.iter_mut().flatten() {
@@ -57,7 +57,7 @@ pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), D
     Ok(())
 }
 
-/// Whether a column is there: `attributes` are those of every picture.
+/// Whether a column is there: `attributes` are those of every image.
 pub(super) fn check_column<'a>(
     column: &str,
     attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone,
@@ -71,7 +71,7 @@ pub(super) fn check_column<'a>(
 
 /// Splits what has no splits: in every class the same share of clusters measures, and a cluster is never torn apart.
 ///
-/// A cluster with pictures of several classes counts for that of its first picture.
+/// A cluster with images of several classes counts for that of its first image.
 pub(super) fn split(entries: Vec<Entry>, test_share: f64, seed: u64) -> (Vec<Entry>, Vec<Entry>) {
     let mut class_of: BTreeMap<&str, usize> = BTreeMap::new();
     let mut by_class: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
@@ -192,7 +192,7 @@ fn value<'a>(record: &'a Record, column: &str, classes: &'a [String]) -> Option<
     }
 }
 
-/// The first combination of seen values that no picture has: among the first `groups + 1` there is one, or there is none.
+/// The first combination of seen values that no image has: among the first `groups + 1` there is one, or there is none.
 fn first_missing<'a>(values: &[BTreeSet<&'a str>], groups: &BTreeMap<Vec<&'a str>, Vec<usize>>) -> Option<Vec<&'a str>> {
     let mut combinations: Vec<Vec<&str>> = vec![Vec::new()];
     for seen in values {
@@ -202,7 +202,7 @@ fn first_missing<'a>(values: &[BTreeSet<&'a str>], groups: &BTreeMap<Vec<&'a str
     combinations.into_iter().find(|combination| !groups.contains_key(combination))
 }
 
-/// The training pictures that a [`Rebalance`] keeps, in ascending order. Another correlation or limit draws from each group in the same
+/// The training images that a [`Rebalance`] keeps, in ascending order. Another correlation or limit draws from each group in the same
 /// order: what is compared along a curve differs in what is added, and in nothing else.
 pub(super) fn rebalanced(records: &[Record], classes: &[String], spec: &Rebalance, seed: u64) -> Result<Vec<usize>, DataError> {
     let column = &spec.attribute;
@@ -279,7 +279,7 @@ fn aligned<'a>(classes: &[String], values: &BTreeSet<&'a str>, spec: &'a Rebalan
     classes.iter().map(of).collect()
 }
 
-/// Counts pictures per class; every class must have some.
+/// Counts images per class; every class must have some.
 pub(super) fn check_classes(labels: impl Iterator<Item = usize>, which: Split, classes: &[String]) -> Result<Vec<usize>, DataError> {
     let mut counts = vec![0; classes.len()];
     for label in labels {

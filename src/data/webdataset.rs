@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::cells::{Cell, LIST};
 use super::decode::MAX_PIXELS;
 use super::format::{Format, Kind, Splits, file_or_below};
-use super::source::{Label, Part, Picture, Row, Rows, Want, files};
+use super::source::{Label, Part, Row, Rows, Stored, Want, files};
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::pixels::encoded::ENDINGS;
 use shard::{Member, walk};
@@ -78,7 +78,7 @@ struct Sample {
     key: String,
     /// What its members end in.
     endings: Vec<String>,
-    image: Option<Picture>,
+    image: Option<Stored>,
     cls: Option<Vec<u8>>,
     json: Option<Vec<u8>>,
 }
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         if self.rows.len() >= MAX_SAMPLES {
             return Err(refused(id, format!("it is one sample more than the {MAX_SAMPLES} that are read of a split"), "name fewer shards"));
         }
-        let Some(picture) = sample.image else {
+        let Some(stored) = sample.image else {
             let reason = format!("the sample has no image; its members end in {}", sample.endings.join(", "));
             let hint = format!("give it one image ({}), or take the sample out of the shard", ENDINGS.join(", "));
             return Err(refused(id, reason, hint));
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
                 Err(why) => drop(self.unusable.insert(name, why.to_owned())),
             }
         }
-        self.rows.push(Row { id, label, attributes, picture });
+        self.rows.push(Row { id, label, attributes, stored });
         Ok(())
     }
 
@@ -202,8 +202,8 @@ impl Sample {
             return Err(refused(id(), format!("two members of the sample end in `.{ending}`"), one));
         }
         match (ending.as_str(), want) {
-            (_, Want::Index) if image => self.image = Some(Picture::Missing("it was not asked for")),
-            (_, Want::Pictures(heap)) if image => self.image = Some(Picture::Encoded(heap.keep(&member.bytes()?)?)),
+            (_, Want::Index) if image => self.image = Some(Stored::Missing("it was not asked for")),
+            (_, Want::Images(spill)) if image => self.image = Some(Stored::Encoded(spill.keep(&member.bytes()?)?)),
             ("cls", _) => self.cls = Some(member.bytes()?),
             ("json", _) => self.json = Some(member.bytes()?),
             _ => {}

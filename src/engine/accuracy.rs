@@ -13,9 +13,9 @@ use crate::plan::Tuning;
 use crate::probe::{Arm, Measurement, Outcome};
 use crate::report::TaskAccuracy;
 use crate::stats::Interval;
-use crate::store::{Room, Rows, RowsError};
+use crate::store::{MemoryBudget, Rows, RowsError};
 use crate::transform::geometry;
-use crate::tune::{self, Features, Feed, Mode, Pictures, Raw, Recipe, Standard, TuneError};
+use crate::tune::{self, Features, Feed, Images, Mode, Raw, Recipe, Standard, TuneError};
 
 /// Side of the shrunk images.
 const SIDE: usize = 8;
@@ -45,7 +45,7 @@ pub(super) fn of(
     if arms.is_empty() || (settings.stop)() {
         return Ok((all, warnings));
     }
-    let shrunk = [shrink(&task.train, settings.room)?, shrink(&task.test, settings.room)?];
+    let shrunk = [shrink(&task.train, settings.budget)?, shrink(&task.test, settings.budget)?];
     let [train, test] = shrunk;
     let standard = Standard::of(&train).map_err(TuneError::from)?;
     let [train, test] = [train, test].map(|raw| Features::new(raw, &standard));
@@ -53,7 +53,7 @@ pub(super) fn of(
         let of_view = views.get(view).and_then(Option::as_ref).map(|rebalance| format!(", {rebalance}")).unwrap_or_default();
         let what = format!("linear head on images of {SIDE}x{SIDE}{of_view}");
         let clock = std::time::Instant::now();
-        emit(Event::StageStart { stage: what.clone(), total: None, unit: "pictures" });
+        emit(Event::StageStart { stage: what.clone(), total: None, unit: "images" });
         let head = match heads(settings, task, (&train, &test), &recipe, view, seeds) {
             Ok(measured) => accuracy(what.clone(), None, &measured)?,
             Err(EngineError::Tune(TuneError::Stopped)) => return Ok((all, warnings)),
@@ -108,14 +108,14 @@ fn accuracy(what: String, arm: Option<Arm>, measured: &Measurement) -> Result<Ta
 }
 
 /// Every image as `3 x 8 x 8` means of its pixels.
-fn shrink(pictures: &Pictures, room: &Room) -> Result<Raw, EngineError> {
+fn shrink(images: &Images, budget: &MemoryBudget) -> Result<Raw, EngineError> {
     let one = |(): &mut (), i: usize, row: &mut [u8]| -> Result<(), RowsError> {
-        let frame = pictures.frame(i)?;
+        let frame = images.frame(i)?;
         let small = geometry::shrink(&frame.planes, (frame.height, frame.width), SIDE);
         row.chunks_exact_mut(size_of::<f32>()).zip(small).for_each(|(bytes, value)| bytes.copy_from_slice(&value.to_le_bytes()));
         Ok(())
     };
-    let mut rows = Rows::new(pictures.len(), WIDTH * size_of::<f32>(), room).map_err(TuneError::from)?;
+    let mut rows = Rows::new(images.len(), WIDTH * size_of::<f32>(), budget).map_err(TuneError::from)?;
     let done = rows.fill(|| (), one).map_err(TuneError::from)?;
     done.into_iter().collect::<Result<(), _>>().map_err(TuneError::from)?;
     Ok(Raw::of_rows(rows))
@@ -133,7 +133,7 @@ fn heads(
     let policy = settings.resolved.policy;
     let classes = task.classes.len();
     let graph = tune::head_graph(WIDTH, classes)?;
-    let of_view = task.pools.get(view).ok_or(TuneError::Empty { pictures: 0 })?;
+    let of_view = task.pools.get(view).ok_or(TuneError::Empty { images: 0 })?;
     let mut tick = |_: usize| !(settings.stop)();
     let mut outcomes = Vec::with_capacity(seeds);
     for seed in 0..seeds {

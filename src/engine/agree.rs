@@ -7,7 +7,7 @@ use super::EngineError;
 use crate::exec;
 use crate::model::{self, Model, Network, rounding};
 use crate::report::Agreement;
-use crate::tune::{Feed, Pictures, TuneError};
+use crate::tune::{Feed, Images, TuneError};
 
 /// Images that are compared.
 pub(super) const IMAGES: usize = 8;
@@ -20,10 +20,10 @@ const MOST: usize = 1 << 27;
 
 /// Compares the executors on the first images of the task; `None` where there is one only. One image, that on which they are farthest
 /// apart, is computed in float64 too: it tells rounding from another network, and whether float32 holds the features at all.
-pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreement>, EngineError> {
+pub(super) fn check(model: &Model, images: &Images) -> Result<Option<Agreement>, EngineError> {
     let Ok(network) = &model.network else { return Ok(None) };
-    let indices: Vec<usize> = (0..pictures.len().min(IMAGES)).collect();
-    let input = pictures.plain().batch(&indices, None)?;
+    let indices: Vec<usize> = (0..images.len().min(IMAGES)).collect();
+    let input = images.plain().batch(&indices, None)?;
     let ours = network.singly(&network.trunk, &input)?;
     let theirs = match &model.runtime {
         Ok(extractor) => Some((extractor, values(&extractor.features(&input).map_err(TuneError::from)?)?)),
@@ -31,7 +31,7 @@ pub(super) fn check(model: &Model, pictures: &Pictures) -> Result<Option<Agreeme
     };
     // Numbers that are none are told of where features are made, with their image.
     let finite = |numbers: &[f32]| numbers.iter().all(|v| v.is_finite());
-    let width = model.cut.width;
+    let width = model.feature_layer.width;
     let at = theirs.as_ref().map_or(0, |(_, theirs)| farthest(&ours, theirs, width));
     let row = |numbers: &[f32]| numbers.get(at * width..(at + 1) * width).unwrap_or(&[]).to_vec();
     let one = input.narrow(0, at, 1).and_then(|one| one.contiguous()).map_err(exec::ExecError::from)?;

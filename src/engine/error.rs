@@ -32,7 +32,7 @@ pub enum EngineError {
     Graph(#[from] GraphError),
     /// The embedded self-test cannot be read.
     #[error("the embedded self-test cannot be run: {0}")]
-    Canary(String),
+    SelfTest(String),
     /// Two executors and two answers.
     #[error(
         "{executor} and heirloom compute different features: they are {difference:.0e} of the largest feature apart. Of one image computed in \
@@ -61,7 +61,7 @@ pub enum EngineError {
         /// Where they are lost.
         node: String,
     },
-    /// What a rule lays over pictures does not fit them, or its file cannot be used.
+    /// What a rule lays over images does not fit them, or its file cannot be used.
     #[error("{rule} ({at}): {source}")]
     Change {
         /// The rule.

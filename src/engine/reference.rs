@@ -43,7 +43,7 @@ pub(crate) fn is_pinned(found: &ModelRef, pinned: &Reference) -> Result<(), Refe
     })
 }
 
-/// Whether two checkpoints see the same pictures: they must be of one size.
+/// Whether two checkpoints see the same images: they must be of one size.
 pub(crate) fn fits(reference: &Model, model: &Model) -> Result<(), ReferenceError> {
     let side = |model: &Model| (model.input.height, model.input.width);
     let ((height, width), (wanted_height, wanted_width)) = (side(reference), side(model));
@@ -103,9 +103,9 @@ pub enum ReferenceError {
         /// The files that configure it.
         configured_by: String,
     },
-    /// Both arms see the same pictures.
+    /// Both arms see the same images.
     #[error(
-        "the reference {name} takes pictures of {height}x{width} pixels, {model} of {wanted_height}x{wanted_width}: name a reference of the \
+        "the reference {name} takes images of {height}x{width} pixels, {model} of {wanted_height}x{wanted_width}: name a reference of the \
          same size"
     )]
     Size {
@@ -113,11 +113,11 @@ pub enum ReferenceError {
         name: String,
         /// The file of the checkpoint under test.
         model: String,
-        /// Height of its pictures in pixels.
+        /// Height of its images in pixels.
         height: usize,
         /// Their width.
         width: usize,
-        /// Height of the pictures of the checkpoint under test.
+        /// Height of the images of the checkpoint under test.
         wanted_height: usize,
         /// Their width.
         wanted_width: usize,

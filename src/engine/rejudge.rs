@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::docket::{self, Missing};
-use crate::gate::{self, CanaryOutcome, ConcludeTerms, Finding, Rule, Verdict};
+use super::pending::{self, Missing};
+use crate::gate::{self, SelfTestOutcome, ConcludeTerms, Finding, Rule, Verdict};
 use crate::model::Bypass;
 use crate::plan::{self, Question, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
-use crate::report::{CanaryStatus, Report, TargetFacts};
+use crate::report::{SelfTestStatus, Report, TargetFacts};
 use crate::transform::PreparedTrigger;
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
@@ -37,8 +37,8 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             let of_rule = measurements.iter().filter(|m| m.rule == rule.id && m.mode == m.arm.trains(mode));
             let looked: Vec<Measurement> = of_rule.map(upto).collect();
             let other = other_change(report, policy, rule);
-            let void = docket::void_for(rule, void.as_deref());
-            docket::finding(policy, question, &docket::terms(&resolved, question, look), void, &|tuning| {
+            let void = pending::void_for(rule, void.as_deref());
+            pending::finding(policy, question, &pending::terms(&resolved, question, look), void, &|tuning| {
                 let Tuning { arm, mode: trains, .. } = tuning;
                 let found = looked.iter().find(|m| m.arm == arm);
                 let id = resolved.measurement_id(rule, arm, trains);
@@ -67,15 +67,15 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             })
         })
         .collect();
-    let canary = match report.canary.status {
-        CanaryStatus::Passed => CanaryOutcome::Sound,
-        CanaryStatus::Failed => CanaryOutcome::Failed(report.canary.detail.clone()),
-        CanaryStatus::NotRun => CanaryOutcome::Failed(format!("it did not run: {}", report.canary.detail)),
+    let self_test = match report.self_test.status {
+        SelfTestStatus::Passed => SelfTestOutcome::Sound,
+        SelfTestStatus::Failed => SelfTestOutcome::Failed(report.self_test.detail.clone()),
+        SelfTestStatus::NotRun => SelfTestOutcome::Failed(format!("it did not run: {}", report.self_test.detail)),
     };
     let conclusion = gate::conclude(
         findings,
         &ConcludeTerms {
-            canary,
+            self_test,
             waivers: &policy.file.waivers,
             today,
             model: &report.model.identity.digest,
@@ -125,7 +125,7 @@ fn trace(report: &Report, resolved: &Resolved, today: &str) -> Vec<String> {
     notes
 }
 
-/// What differs, if a rule lays another thing over pictures than was measured: files change behind their path. Those that are not there any
+/// What differs, if a rule lays another thing over images than was measured: files change behind their path. Those that are not there any
 /// more are believed.
 fn other_change(report: &Report, policy: &Policy, rule: &Rule) -> Option<String> {
     let (trigger, measured) = (rule.probe.change()?, report.changes.get(&rule.id)?);
@@ -135,7 +135,7 @@ fn other_change(report: &Report, policy: &Policy, rule: &Rule) -> Option<String>
     differs.then(|| format!("the report was measured under {measured}, the policy asks for {}", ours.provenance()))
 }
 
-/// Whether a policy speaks of the pictures that were measured.
+/// Whether a policy speaks of the images that were measured.
 enum Data {
     Same,
     /// They may have been moved, or been named by `--data`.
@@ -146,13 +146,13 @@ enum Data {
 fn data(report: &Report, policy: &Policy) -> Data {
     // Not the policy's own words in the report: that is the one it was judged by last.
     let Some(TargetFacts { data: measured, source: Some(source), .. }) = &report.target else {
-        return Data::Doubtful("the report does not say on which pictures it was measured".into());
+        return Data::Doubtful("the report does not say on which images it was measured".into());
     };
     let asked = &policy.file.target.data;
     if source == asked {
         return Data::Same;
     }
     let what = format!("the report was measured on {measured}, the policy names {asked}");
-    // Pictures inside the program are nowhere else; others may be where `--data` said.
+    // Images inside the program are nowhere else; others may be where `--data` said.
     if source.is_embedded() { Data::Other(what) } else { Data::Doubtful(format!("{what}: the verdict is about those that were measured")) }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{EngineError, Event, Settings, Step, Task, kept};
+use super::{EngineError, Event, Settings, Step, Task, cache_keys};
 use crate::exec::{self, Weights};
 use crate::gate::Rule;
 use crate::graph::Graph;
@@ -44,7 +44,7 @@ impl Prepared<'_> {
 struct Frozen {
     train: Features,
     test: Features,
-    /// By rule that changes pictures: with the change, and under each sham.
+    /// By rule that changes images: with the change, and under each sham.
     changed: BTreeMap<String, (Features, Vec<Features>)>,
 }
 
@@ -57,9 +57,9 @@ pub(super) struct Bench<'a> {
     frozen: BTreeMap<Arm, Frozen>,
     measured: BTreeMap<(String, Tuning), Measurement>,
     seeds: BTreeMap<Tuning, usize>,
-    cache: Option<(&'a Cache, kept::Shared)>,
+    cache: Option<(&'a Cache, cache_keys::Shared)>,
     cached: usize,
-    /// Pictures that went through a network so far.
+    /// Images that went through a network so far.
     seen: Rc<Cell<u64>>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
             });
             prepared.push(Prepared { rule, change, shams, attribute });
         }
-        let cache = settings.cache.map(|cache| (cache, kept::Shared::of(settings, [&task.views[0], &task.views[1]])));
+        let cache = settings.cache.map(|cache| (cache, cache_keys::Shared::of(settings, [&task.views[0], &task.views[1]])));
         let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
     }
@@ -100,7 +100,7 @@ impl<'a> Bench<'a> {
         self.measured.into_values().collect()
     }
 
-    /// By rule that changes pictures: what is laid over them.
+    /// By rule that changes images: what is laid over them.
     pub(super) fn changes<T>(&self, told: impl Fn(&PreparedTrigger) -> T) -> BTreeMap<String, T> {
         let of = |p: &Prepared| Some((p.rule.id.clone(), told(&p.change.as_ref()?.0)));
         self.prepared.iter().filter_map(of).collect()
@@ -125,9 +125,9 @@ impl<'a> Bench<'a> {
         step.name(&self.settings.resolved.views)
     }
 
-    fn tuned<'b>(&'b self, tuning: Tuning, recipe: &'b Recipe, model: &'b Model, seed: usize) -> kept::Tuned<'b> {
-        let pictures = self.settings.resolved.views.get(tuning.view).and_then(Option::as_ref);
-        kept::Tuned { tuning, pictures, recipe, model, seed }
+    fn tuned<'b>(&'b self, tuning: Tuning, recipe: &'b Recipe, model: &'b Model, seed: usize) -> cache_keys::Tuned<'b> {
+        let images = self.settings.resolved.views.get(tuning.view).and_then(Option::as_ref);
+        cache_keys::Tuned { tuning, images, recipe, model, seed }
     }
 
     fn model(&self, arm: Arm) -> Result<&'a Model, EngineError> {
@@ -227,7 +227,7 @@ impl<'a> Bench<'a> {
         let tuned = self.tuned(tuning, recipe, self.model(tuning.arm).ok()?, seed);
         let find = |(prepared, shams): (&Prepared, &[PreparedTrigger])| {
             let key = shared.key(&tuned, (prepared.digest(), shams.len()))?;
-            Some((prepared.rule.id.clone(), kept::outcome(cache, &key)?))
+            Some((prepared.rule.id.clone(), cache_keys::outcome(cache, &key)?))
         };
         self.measuring(tuning).map(find).collect()
     }
@@ -240,7 +240,7 @@ impl<'a> Bench<'a> {
             let tuned = self.tuned(tuning, recipe, model, outcome.seed);
             let Some(key) = shared.key(&tuned, (prepared.digest(), outcome.shams.len())) else { continue };
             let name = format!("{}, {}, {rule}, seed {}", model.identity.name(), self.name(tuning), outcome.seed);
-            if let Err(error) = kept::keep(cache, &key, &name, outcome) {
+            if let Err(error) = cache_keys::keep(cache, &key, &name, outcome) {
                 emit(Event::Warning(format!("this fine-tune is not kept for later runs: {error}")));
             }
         }
@@ -277,23 +277,23 @@ impl<'a> Bench<'a> {
     ) -> Result<Vec<(String, Outcome)>, EngineError> {
         let Tuning { arm, mode, view } = tuning;
         let policy = self.settings.resolved.policy;
-        let of_view = self.task.pools.get(view).ok_or(TuneError::Empty { pictures: 0 })?;
+        let of_view = self.task.pools.get(view).ok_or(TuneError::Empty { images: 0 })?;
         let pool = tune::pool(of_view, &self.task.train_clusters, policy.file.seed, seed as u64);
         let per_seed = (pool.len() * recipe.epochs) as u64;
         if nth == 0 {
-            emit(Event::StageStart { stage: self.name(tuning), total: Some(per_seed * of as u64), unit: "pictures" });
+            emit(Event::StageStart { stage: self.name(tuning), total: Some(per_seed * of as u64), unit: "images" });
         }
         let mut seen = per_seed * nth as u64;
-        let mut tick = |pictures: usize| {
-            seen += pictures as u64;
+        let mut tick = |images: usize| {
+            seen += images as u64;
             emit(Event::Progress { done: seen });
-            self.step(pictures)
+            self.step(images)
         };
         let (streams, classes) = ((policy.file.seed, seed as u64), self.task.classes.len());
         let model = self.model(arm)?;
-        let head = tune::fresh_head(model.cut.width, classes, streams.0, streams.1);
+        let head = tune::fresh_head(model.feature_layer.width, classes, streams.0, streams.1);
         if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
-            let graph = tune::head_graph(model.cut.width, classes)?;
+            let graph = tune::head_graph(model.feature_layer.width, classes)?;
             let task = tune::Task { feed: &frozen.train, labels: &self.task.train_labels, pool: &pool };
             let start = Weights::on(self.settings.compute, &head)?;
             let (weights, _) = tune::train(&graph, start, &[true, true], &task, recipe, streams, &mut tick)?;
@@ -321,8 +321,8 @@ impl<'a> Bench<'a> {
             Arm::Source | Arm::Reference => network.params.0.clone(),
         };
         arrays.extend(head);
-        let pictures = self.task.train.seen_by(&model.input);
-        let feed = pictures.plain();
+        let images = self.task.train.seen_by(&model.input);
+        let feed = images.plain();
         let task = tune::Task { feed: &feed, labels: &self.task.train_labels, pool: &pool };
         let trains = exec::trainable(&graph);
         let start = Weights::on(self.settings.compute, &arrays)?;
@@ -332,33 +332,33 @@ impl<'a> Bench<'a> {
     }
 
     /// The weights of a fine-tune that an earlier run kept: another rule of the same recipe needs no training.
-    fn kept_weights(&self, tuned: &kept::Tuned, graph: &Graph) -> Result<Option<Weights>, TuneError> {
+    fn kept_weights(&self, tuned: &cache_keys::Tuned, graph: &Graph) -> Result<Option<Weights>, TuneError> {
         let Some((cache, shared)) = &self.cache else { return Ok(None) };
-        let kept = shared.weights_key(tuned).and_then(|key| kept::weights(cache, &key, graph));
+        let kept = shared.weights_key(tuned).and_then(|key| cache_keys::weights(cache, &key, graph));
         Ok(kept.map(|arrays| Weights::on(self.settings.compute, &arrays)).transpose()?)
     }
 
     /// Keeps the weights of a fine-tune for later runs, unless they are large beside what the folder holds.
-    fn keep_weights(&self, tuned: &kept::Tuned, weights: &Weights, emit: &mut dyn FnMut(Event)) -> Result<(), TuneError> {
+    fn keep_weights(&self, tuned: &cache_keys::Tuned, weights: &Weights, emit: &mut dyn FnMut(Event)) -> Result<(), TuneError> {
         let Some((cache, shared)) = &self.cache else { return Ok(()) };
         let arrays = weights.to_arrays()?;
         let bytes = arrays.iter().map(|array| array.len() * size_of::<f32>()).sum::<usize>() as u64;
         let Some(key) = shared.weights_key(tuned).filter(|_| bytes <= MOST_WEIGHTS) else { return Ok(()) };
         let name = format!("{}, {}, weights, seed {}", tuned.model.identity.name(), self.name(tuned.tuning), tuned.seed);
-        if let Err(error) = kept::keep_weights(cache, &key, &name, &arrays) {
+        if let Err(error) = cache_keys::keep_weights(cache, &key, &name, &arrays) {
             emit(Event::Warning(format!("these weights are not kept for later runs: {error}")));
         }
         Ok(())
     }
 
-    /// Counts pictures that went through a network, and says whether to go on.
-    fn step(&self, pictures: usize) -> bool {
-        self.seen.set(self.seen.get() + pictures as u64);
+    /// Counts images that went through a network, and says whether to go on.
+    fn step(&self, images: usize) -> bool {
+        self.seen.set(self.seen.get() + images as u64);
         !(self.stop)()
     }
 
     fn predict(&self, graph: &Graph, weights: &Weights, feed: &dyn Feed) -> Result<Vec<u16>, TuneError> {
-        tune::predictions(graph, weights, feed, &mut |pictures| self.step(pictures))
+        tune::predictions(graph, weights, feed, &mut |images| self.step(images))
     }
 
     /// Predictions of a fully trained network for every rule.
@@ -375,7 +375,7 @@ impl<'a> Bench<'a> {
         Ok(all)
     }
 
-    /// The first picture of every class, at most four: as it is, with the trigger, under each sham.
+    /// The first image of every class, at most four: as it is, with the trigger, under each sham.
     pub(super) fn sheets(&self) -> Result<Vec<Sheet>, TuneError> {
         const ROWS: usize = 4;
         let firsts = (0..self.task.classes.len() as u16).filter_map(|class| self.task.test_labels.iter().position(|label| *label == class));
@@ -412,7 +412,7 @@ struct Done {
     kept: usize,
 }
 
-/// Runs a stage, announces its end with what it says of itself, and notes what it cost; `seen` counts pictures meanwhile.
+/// Runs a stage, announces its end with what it says of itself, and notes what it cost; `seen` counts images meanwhile.
 fn timed<T>(
     (step, name): (Step, String),
     seen: &Rc<Cell<u64>>,
@@ -426,12 +426,12 @@ fn timed<T>(
     let seconds = clock.elapsed().as_secs_f64();
     let stage = stages.entry(step).or_default();
     stage.seconds += seconds;
-    stage.pictures += seen.get() - before;
-    stage.rate = stage.pictures as f64 / stage.seconds.max(f64::MIN_POSITIVE);
+    stage.images += seen.get() - before;
+    stage.rate = stage.images as f64 / stage.seconds.max(f64::MIN_POSITIVE);
     stage.kept += done.kept;
     stage.peak_memory = peak_memory();
     let summary = match done.summary {
-        summary if summary.is_empty() && seconds >= 1.0 => format!("{:.0} pictures a second", (seen.get() - before) as f64 / seconds),
+        summary if summary.is_empty() && seconds >= 1.0 => format!("{:.0} images a second", (seen.get() - before) as f64 / seconds),
         summary => summary,
     };
     emit(Event::StageEnd { stage: name, summary, seconds });

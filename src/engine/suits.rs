@@ -7,19 +7,19 @@ use crate::model::Model;
 use crate::policy::Policy;
 use crate::transform::PreparedTrigger;
 
-/// What a rule lays over pictures of this height and width.
+/// What a rule lays over images of this height and width.
 pub(super) fn change(policy: &Policy, rule: &Rule, [height, width]: [usize; 2]) -> Result<Option<PreparedTrigger>, EngineError> {
     let Some(trigger) = rule.probe.change() else { return Ok(None) };
     let told = |source| EngineError::Change { rule: rule.id.clone(), at: policy.limit_origin(&rule.id).to_string(), source };
     PreparedTrigger::new(trigger, &policy.base, height, width).map(Some).map_err(told)
 }
 
-/// Whether all that a policy lays over pictures fits those of this height and width.
+/// Whether all that a policy lays over images fits those of this height and width.
 pub(crate) fn check_changes(policy: &Policy, size: [usize; 2]) -> Result<(), EngineError> {
     policy.rules.iter().try_for_each(|rule| change(policy, rule, size).map(drop))
 }
 
-/// Whether all that a policy lays over pictures fits those of a model, and its waivers name the model as they must: asked before each
+/// Whether all that a policy lays over images fits those of a model, and its waivers name the model as they must: asked before each
 /// certification, alone or of many.
 pub(crate) fn check(policy: &Policy, model: &Model) -> Result<(), EngineError> {
     check_changes(policy, [model.input.height, model.input.width])?;

@@ -32,7 +32,7 @@ pub(super) fn describe(plan: &Plan, cache: bool) -> String {
     let c = &plan.counts;
     let kept = if cache { format!("; {KEPT}") } else { String::new() };
     format!(
-        "{}, {} + {} pictures ({}), about {} (up to {} if a second look is needed){kept}",
+        "{}, {} + {} images ({}), about {} (up to {} if a second look is needed){kept}",
         diag::count(plan.findings.len(), "finding"),
         c.train,
         c.test,

@@ -1,4 +1,4 @@
-//! All findings together: canary, waivers, exit code.
+//! All findings together: self-test, waivers, exit code.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,12 @@ use crate::store::Digest;
 /// How the embedded pair of sources was judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum CanaryOutcome {
+pub enum SelfTestOutcome {
     /// The planted source was caught, the clean one passed.
     Sound,
     /// It was not so, and what happened.
     Failed(String),
-    /// It was left out on purpose, and why: allowed for the canary's own run only.
+    /// It was left out on purpose, and why: allowed for the self-test's own run only.
     NotRun(String),
 }
 
@@ -67,8 +67,8 @@ impl ExitCode {
 /// What applies to all findings.
 #[derive(Clone, Debug)]
 pub struct Terms<'a> {
-    /// How the canary went.
-    pub canary: CanaryOutcome,
+    /// How the self-test went.
+    pub self_test: SelfTestOutcome,
     /// The policy's waivers.
     pub waivers: &'a [Waiver],
     /// `YYYY-MM-DD`.
@@ -99,12 +99,12 @@ pub struct Conclusion {
 /// Concludes a certification.
 pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
     let mut notes = Vec::new();
-    if let CanaryOutcome::Failed(why) = &terms.canary {
-        notes.push(format!("the canary failed: {why}"));
+    if let SelfTestOutcome::Failed(why) = &terms.self_test {
+        notes.push(format!("the self-test failed: {why}"));
         for finding in findings.iter_mut().filter(|f| f.verdict == Verdict::Pass) {
             finding.verdict = Verdict::Error;
             finding.reason =
-                Some(format!("no pass is given because the canary failed ({why}): this build or machine does not measure rightly"));
+                Some(format!("no pass is given because the self-test failed ({why}): this build or machine does not measure rightly"));
         }
     }
     for waiver in terms.waivers {
@@ -115,7 +115,7 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
     // Of what was left out altogether, for lack of time or at an interruption, nothing is known.
     let measured = findings.iter().any(|f| !f.arms.is_empty());
     // Whatever the severities: a build that does not measure rightly has shown nothing.
-    let unsound = matches!(terms.canary, CanaryOutcome::Failed(_));
+    let unsound = matches!(terms.self_test, SelfTestOutcome::Failed(_));
     let (verdict, exit) = if counts(Verdict::Fail) {
         (Verdict::Fail, ExitCode::Fail)
     } else if counts(Verdict::Error) || unsound {

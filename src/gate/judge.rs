@@ -29,7 +29,7 @@ pub struct Terms {
     /// Whether the plan has no further look. With `look` 1 this means a plan of one look, which spends the whole error:
     /// it must come from the plan and never from what was seen or from running out of time.
     pub final_look: bool,
-    /// Seed of the policy: which pictures calibrate.
+    /// Seed of the policy: which images calibrate.
     pub policy_seed: u64,
     /// Whether a network from scratch can tell nothing about this rule and model: the other controls decide.
     pub scratch_void: bool,
@@ -165,7 +165,7 @@ fn against(control: &Against, source: &Measurement, measured: &[&Measurement], s
         }
     };
     let table = table.map_err(|e| e.to_string())?;
-    let fit = table.crossed().ok_or_else(|| "an interval needs at least two seeds and two clusters of pictures".to_owned())?;
+    let fit = table.crossed().ok_or_else(|| "an interval needs at least two seeds and two clusters of images".to_owned())?;
     Ok((table, fit))
 }
 
@@ -260,7 +260,7 @@ fn hint(finding: &Finding, fits: &[(Control, Crossed)], (alpha, pass_alpha): (f6
     let (control, fit) = open.max_by(|(_, a), (_, b)| (distance(a) / reach(a)).total_cmp(&(distance(b) / reach(b))))?;
     let images = finding.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e| e.images);
     let (seed, mut image) = fit.parts(level(fit));
-    // What skewness and the floor add, pictures narrow.
+    // What skewness and the floor add, images narrow.
     image = image.max(reach(fit).powi(2) - seed);
     Some(match needed(seed, image, distance(fit), fit.seeds, images) {
         // Those that tell are a share of all: the images of the class that is drawn to are none of them.
@@ -281,7 +281,7 @@ fn group_notes(m: &Measurement, controls: &[&Measurement], compared: &Compared, 
         && !left_out.is_empty()
     {
         let each = left_out.iter().map(|g| format!("{} of {} ({})", g.label, g.value, g.images)).collect::<Vec<_>>().join(", ");
-        notes.push(format!("left out for fewer than {} independent test pictures, or none in one half: {each}", compared.least));
+        notes.push(format!("left out for fewer than {} independent test images, or none in one half: {each}", compared.least));
     }
     notes
 }
@@ -383,7 +383,7 @@ fn rate(summary: &ArmSummary, name: &str) -> f64 {
 
 fn unlearnt(arm: &str, (accuracy, majority): (f64, f64)) -> String {
     format!(
-        "the {arm} arm did not learn the target task (clean accuracy {accuracy:.3}, most frequent class {majority:.3}); give it more epochs or pictures"
+        "the {arm} arm did not learn the target task (clean accuracy {accuracy:.3}, most frequent class {majority:.3}); give it more epochs or images"
     )
 }
 

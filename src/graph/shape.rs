@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Most numbers per picture in one tensor (1 GiB): a file that asks for more is wrong or means harm.
+/// Most numbers per image in one tensor (1 GiB): a file that asks for more is wrong or means harm.
 pub const MOST_ELEMENTS: usize = 1 << 28;
 
 /// Most axes of a tensor.
@@ -74,7 +74,7 @@ impl Shape {
         let product = self.0.iter().try_fold(1usize, |product, dim| product.checked_mul(dim.at(1).max(1)));
         match product.filter(|p| *p <= MOST_ELEMENTS) {
             Some(_) => Ok(()),
-            None => Err(format!("{self} holds more than {MOST_ELEMENTS} numbers per picture")),
+            None => Err(format!("{self} holds more than {MOST_ELEMENTS} numbers per image")),
         }
     }
 

@@ -161,7 +161,7 @@ pub struct Built {
     pub description: String,
 }
 
-/// Builds the network that tensors of these names and shapes belong to, for pictures of `size` (height, width).
+/// Builds the network that tensors of these names and shapes belong to, for images of `size` (height, width).
 /// `arguments` is what they do not show.
 pub fn from_shapes(family: &Family, shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
     let built = (family.build)(shapes, size, arguments)?;
@@ -232,7 +232,7 @@ pub enum ArchError {
     /// Something about the architecture that is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// The network cannot take pictures of this size, or its parts do not fit.
+    /// The network cannot take images of this size, or its parts do not fit.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }

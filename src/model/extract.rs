@@ -7,11 +7,11 @@ use candle_core::{Device, Storage, Tensor};
 use thiserror::Error;
 
 use super::onnx::{self, Classes, Found, OnnxError, Survey};
-use super::{Cut, CutError, InputSpec, Layout, Model, Network, cut, rounding};
+use super::{FeatureLayer, FeatureLayerError, InputSpec, Layout, Model, Network, feature_layer, rounding};
 use crate::diag::Explain;
 use crate::exec::{self, ExecError, Weights};
 use crate::graph::{Graph, Op, Shape, Sixteen};
-use crate::registry::{self, Beside, Contents, Format, RegistryError};
+use crate::registry::{self, Contents, ExternalData, Format, RegistryError};
 use crate::runtime::{Output, Runtime, RuntimeError, Session};
 
 /// What computes the features of a frozen network in ONNX Runtime.
@@ -28,26 +28,26 @@ impl Extractor {
     pub(super) fn of_network(
         runtime: &Runtime,
         network: &Network,
-        cut: &Cut,
+        feature_layer: &FeatureLayer,
         input: &InputSpec,
         file: Option<&Contents>,
     ) -> Result<Self, ExtractError> {
         let Some(file) = file else {
             let bytes = onnx::write(&network.trunk, &network.params, input, &BTreeMap::new())?;
-            let session = Session::new(runtime, &bytes, &Beside::new(), &[])?;
+            let session = Session::new(runtime, &bytes, &ExternalData::new(), &[])?;
             return Ok(Self { session: Arc::new(session), tail: None, half: None });
         };
-        let survey = onnx::survey(&file.bytes, &file.beside, Some([input.height, input.width]), Some(&cut.name))?;
-        if !survey.tensors.contains(&cut.name) {
-            return Err(ExtractError::NotInTheFile { name: cut.name.clone() });
+        let survey = onnx::survey(&file.bytes, &file.external, Some([input.height, input.width]), Some(&feature_layer.name))?;
+        if !survey.tensors.contains(&feature_layer.name) {
+            return Err(ExtractError::NotInTheFile { name: feature_layer.name.clone() });
         }
-        let session = Session::new(runtime, &file.bytes, &file.beside, std::slice::from_ref(&cut.name))?;
+        let session = Session::new(runtime, &file.bytes, &file.external, std::slice::from_ref(&feature_layer.name))?;
         let shape = shape_of(&session, input)?;
-        let expected = cut.tail.node(cut.tail.input()).shape.at(1);
+        let expected = feature_layer.tail.node(feature_layer.tail.input()).shape.at(1);
         if shape != expected[1..] {
-            return Err(ExtractError::Shape { name: cut.name.clone(), found: shape, expected: expected[1..].to_vec() });
+            return Err(ExtractError::Shape { name: feature_layer.name.clone(), found: shape, expected: expected[1..].to_vec() });
         }
-        Ok(Self { session: Arc::new(session), tail: Some(Arc::clone(&cut.tail)), half: survey.half })
+        Ok(Self { session: Arc::new(session), tail: Some(Arc::clone(&feature_layer.tail)), half: survey.half })
     }
 
     /// A network that is known from outside only, with the cut that the user names or its head suggests.
@@ -57,24 +57,24 @@ impl Extractor {
         survey: &Survey,
         input: &InputSpec,
         user: Option<&str>,
-    ) -> Result<(Cut, Self), ExtractError> {
+    ) -> Result<(FeatureLayer, Self), ExtractError> {
         if !survey.drawn.is_empty() {
             return Err(OnnxError::Random { nodes: survey.drawn.clone() }.into());
         }
         let (name, how) = match user {
             Some(name) if survey.tensors.contains(name) => (name, "named by the user"),
-            Some(name) => return Err(CutError::not_found(name, survey.tensors.iter().map(String::as_str)).into()),
+            Some(name) => return Err(FeatureLayerError::not_found(name, survey.tensors.iter().map(String::as_str)).into()),
             None => {
-                let found = survey.features.as_ref().map_err(CutError::copied)?;
+                let found = survey.features.as_ref().map_err(FeatureLayerError::copied)?;
                 answers_once(runtime, file, found, input)?;
                 (found.name.as_str(), found.how)
             }
         };
-        let mut session = Session::new(runtime, &file.bytes, &file.beside, &[name.to_owned()])?;
+        let mut session = Session::new(runtime, &file.bytes, &file.external, &[name.to_owned()])?;
         let shape = shape_of(&session, input)?;
         let encoder = user.is_none() && survey.features.as_ref().is_ok_and(|found| found.encoder);
-        if let Some(why) = cut::too_narrow(name, &shape).filter(|_| encoder) {
-            return Err(CutError::NoFeatures { why, candidates: Vec::new() }.into());
+        if let Some(why) = feature_layer::too_narrow(name, &shape).filter(|_| encoder) {
+            return Err(FeatureLayerError::NoFeatures { why, candidates: Vec::new() }.into());
         }
         match batching(&session, input) {
             Batching::Free => {}
@@ -82,9 +82,9 @@ impl Extractor {
             Batching::Random => return Err(ExtractError::Unsteady { name: name.to_owned() }),
         }
         let class_token = matches!(shape[..], [_, width] if survey.tokens.contains(&width));
-        let cut = cut::cut(name, Shape::batched(&shape), class_token, how)?;
-        let tail = Some(Arc::clone(&cut.tail));
-        Ok((cut, Self { session: Arc::new(session), tail, half: survey.half }))
+        let feature_layer = feature_layer::feature_layer(name, Shape::batched(&shape), class_token, how)?;
+        let tail = Some(Arc::clone(&feature_layer.tail));
+        Ok((feature_layer, Self { session: Arc::new(session), tail, half: survey.half }))
     }
 
     /// The library that computes.
@@ -116,21 +116,21 @@ impl Extractor {
 /// much of its largest number. `least` is always explained.
 pub(crate) fn first_difference(model: &Model, one: &Tensor, least: f64) -> Result<Option<(String, f64)>, ExtractError> {
     let (Ok(network), Ok(extractor)) = (&model.network, &model.runtime) else { return Ok(None) };
-    let (bytes, beside, tensors) = match model.identity.format {
+    let (bytes, external, tensors) = match model.identity.format {
         Format::Onnx => {
             let file = registry::contents(&model.identity)?;
-            let tensors = onnx::survey(&file.bytes, &file.beside, Some([model.input.height, model.input.width]), None)?.tensors;
-            (file.bytes, file.beside, tensors)
+            let tensors = onnx::survey(&file.bytes, &file.external, Some([model.input.height, model.input.width]), None)?.tensors;
+            (file.bytes, file.external, tensors)
         }
         Format::Safetensors => {
             let bytes = onnx::write(&network.trunk, &network.params, &model.input, &BTreeMap::new())?;
-            let tensors = onnx::survey(&bytes, &Beside::new(), None, None)?.tensors;
-            (bytes, Beside::new(), tensors)
+            let tensors = onnx::survey(&bytes, &ExternalData::new(), None, None)?.tensors;
+            (bytes, ExternalData::new(), tensors)
         }
     };
     let computed = network.trunk.nodes().iter().filter(|node| !matches!(node.op, Op::Input | Op::Param(_)) && tensors.contains(&node.name));
     let names: Vec<String> = computed.map(|node| node.name.clone()).collect();
-    let given = Session::new(extractor.runtime(), &bytes, &beside, &names)?.run(one.dims(), &values(one)?)?;
+    let given = Session::new(extractor.runtime(), &bytes, &external, &names)?.run(one.dims(), &values(one)?)?;
     for (name, theirs) in names.iter().zip(given) {
         let Some(node) = network.trunk.find(name) else { continue };
         let part = network.trunk.truncated(node);
@@ -174,7 +174,7 @@ fn run(session: &Session, batch: &Tensor) -> Result<Vec<Output>, ExtractError> {
     Ok(session.run(batch.dims(), &values(batch)?)?)
 }
 
-/// The shape of what a session gives for one picture, without the batch.
+/// The shape of what a session gives for one image, without the batch.
 fn shape_of(session: &Session, input: &InputSpec) -> Result<Vec<usize>, ExtractError> {
     let shape = batch_of(1, input);
     let zeros = vec![0.0; shape.iter().product()];
@@ -192,7 +192,7 @@ fn batch_of(n: usize, input: &InputSpec) -> [usize; 4] {
 /// Refuses a head that answers for many places of an image where nothing behind it brings these to one.
 fn answers_once(runtime: &Runtime, file: &Contents, found: &Found, input: &InputSpec) -> Result<(), ExtractError> {
     let Some((head, classes)) = &found.head else { return Ok(()) };
-    let probe = Session::new(runtime, &file.bytes, &file.beside, &[head.clone(), found.output.clone()])?;
+    let probe = Session::new(runtime, &file.bytes, &file.external, &[head.clone(), found.output.clone()])?;
     let shape = batch_of(1, input);
     let given = probe.run(&shape, &vec![0.0; shape.iter().product()])?;
     let [head, output] = given.as_slice() else { return Ok(()) };
@@ -201,8 +201,9 @@ fn answers_once(runtime: &Runtime, file: &Contents, found: &Found, input: &Input
         Classes::First => per_image.first(),
         Classes::Last => per_image.last(),
     };
-    let why = cut::answers_per_place(&found.output, per_image, classes.copied().unwrap_or(1), output.shape.iter().skip(1).product());
-    why.map_or(Ok(()), |why| Err(CutError::NoFeatures { why, candidates: Vec::new() }.into()))
+    let why =
+        feature_layer::answers_per_place(&found.output, per_image, classes.copied().unwrap_or(1), output.shape.iter().skip(1).product());
+    why.map_or(Ok(()), |why| Err(FeatureLayerError::NoFeatures { why, candidates: Vec::new() }.into()))
 }
 
 /// How images may be given to a network.
@@ -228,16 +229,16 @@ fn batching(session: &Session, input: &InputSpec) -> Batching {
         .map(|(i, v)| if i < size { v } else { 3.0 * v })
         .collect();
     let run = |shape: &[usize], values: &[f32]| session.run(shape, values).ok().and_then(|outputs| outputs.into_iter().next());
-    let (alone, again, beside) = (run(&one, &noise[..size]), run(&one, &noise[..size]), run(&two, &noise));
+    let (alone, again, external) = (run(&one, &noise[..size]), run(&one, &noise[..size]), run(&two, &noise));
     if let (Some(alone), Some(again)) = (&alone, &again)
         && difference(&alone.values, &again.values) > SAME
         && alone.values.iter().all(|v| v.is_finite())
     {
         return Batching::Random;
     }
-    match (alone, beside) {
-        (Some(alone), Some(beside)) => {
-            let apart = difference(&alone.values, &beside.values[..alone.values.len().min(beside.values.len())]);
+    match (alone, external) {
+        (Some(alone), Some(external)) => {
+            let apart = difference(&alone.values, &external.values[..alone.values.len().min(external.values.len())]);
             if apart > SAME { Batching::Single } else { Batching::Free }
         }
         _ => Batching::Single,
@@ -278,7 +279,7 @@ pub enum ExtractError {
         name: String,
     },
     /// The two read the file differently.
-    #[error("ONNX Runtime gives `{name}` the shape {found:?} per picture, heirloom {expected:?}")]
+    #[error("ONNX Runtime gives `{name}` the shape {found:?} per image, heirloom {expected:?}")]
     Shape {
         /// Tensor.
         name: String,
@@ -295,7 +296,7 @@ pub enum ExtractError {
     Registry(#[from] RegistryError),
     /// No features.
     #[error(transparent)]
-    Cut(#[from] CutError),
+    FeatureLayer(#[from] FeatureLayerError),
     /// What is done to the tensor, or our own network.
     #[error(transparent)]
     Exec(#[from] ExecError),

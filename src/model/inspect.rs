@@ -22,7 +22,8 @@ pub struct Inspection {
     /// What enters.
     pub input: InputSpec,
     /// Where features leave.
-    pub cut: CutSummary,
+    #[serde(rename = "cut")]
+    pub feature_layer: FeatureLayerSummary,
     /// How many operators of each kind, by name; parameters and the input are not counted.
     pub operators: BTreeMap<String, usize>,
     /// What can be certified.
@@ -42,10 +43,10 @@ pub struct Inspection {
 
 /// [`super::Cut`] without the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CutSummary {
+pub struct FeatureLayerSummary {
     /// The tensor in the file.
     pub name: String,
-    /// Features per picture.
+    /// Features per image.
     pub width: usize,
     /// How it was found.
     pub how: String,
@@ -97,7 +98,11 @@ impl Model {
             parameters,
             trainable,
             input: self.input.clone(),
-            cut: CutSummary { name: self.cut.name.clone(), width: self.cut.width, how: self.cut.how.clone() },
+            feature_layer: FeatureLayerSummary {
+                name: self.feature_layer.name.clone(),
+                width: self.feature_layer.width,
+                how: self.feature_layer.how.clone(),
+            },
             operators,
             modes: vec![
                 ModeSummary { mode: "fixed_feature".into(), possible: true, reason: None },

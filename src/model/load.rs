@@ -10,7 +10,10 @@ use super::extract::{ExtractError, Extractor};
 use super::onnx::{self, OnnxError};
 use super::preprocessing::{self, Found, PreprocessingError};
 use super::safetensors::{self, SafetensorsError};
-use super::{Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, arch::ArchError, cut, cut::CutError};
+use super::{
+    Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, arch::ArchError, feature_layer,
+    feature_layer::FeatureLayerError,
+};
 use crate::diag::{Class, Explain};
 use crate::exec::Compute;
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
@@ -18,7 +21,7 @@ use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
 use crate::runtime::{Provider, Runtime, RuntimeError};
 
 impl Model {
-    /// Reads a checkpoint, finds where its features leave and what its pictures become.
+    /// Reads a checkpoint, finds where its features leave and what its images become.
     pub fn load(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
         let path = reference.path.clone();
         let model = Self::read(reference, options).map_err(|error| error.about(path))?;
@@ -40,14 +43,14 @@ impl Model {
             }
             Format::Onnx => {
                 let size = size(&contents, options)?;
-                let error = match onnx::load_sized(&contents.bytes, &contents.beside, size) {
+                let error = match onnx::load_sized(&contents.bytes, &contents.external, size) {
                     Ok(imported) => return Self::assemble(reference, imported, &contents, options),
                     Err(error) if error.is_about_operators() => error,
                     Err(error) => return Err(error.into()),
                 };
                 // What lies behind the features that the user names need not be understood.
                 if let Some(name) = &options.features
-                    && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.beside, size, name)
+                    && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.external, size, name)
                 {
                     return Self::assemble(reference, imported, &contents, options);
                 }
@@ -68,7 +71,7 @@ impl Model {
         size: Option<[usize; 2]>,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let Ok(survey) = onnx::survey(&contents.bytes, &contents.beside, size, options.features.as_deref()) else {
+        let Ok(survey) = onnx::survey(&contents.bytes, &contents.external, size, options.features.as_deref()) else {
             return Err(error.into());
         };
         if let Some(asked) = options.input.size.filter(|asked| *asked != survey.size) {
@@ -77,14 +80,14 @@ impl Model {
         preprocessing::checked_size(survey.size, "the input size")?;
         let found = found(None, contents, &survey.metadata, options)?;
         let input = input(&found, survey.channels, survey.size, survey.layout, options)?;
-        let (cut, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
+        let (feature_layer, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
-            Err(ExtractError::Cut(error)) => return Err(error.into()),
+            Err(ExtractError::FeatureLayer(error)) => return Err(error.into()),
             Err(ExtractError::Onnx(random @ OnnxError::Random { .. })) => return Err(random.into()),
             Err(second) => return Err(second.end().map_or_else(|second| ModelError::Neither { error, second }, ModelError::Runtime)),
         };
         let network = Err(Opaque { reason: error.to_string(), parameters: survey.parameters, operators: survey.operators });
-        Ok(Self { identity, description: survey.description, input, cut, network, runtime: Ok(extractor) })
+        Ok(Self { identity, description: survey.description, input, feature_layer, network, runtime: Ok(extractor) })
     }
 
     /// Puts together what an importer read, what the files say (an ONNX file is what ONNX Runtime runs) and what the user says.
@@ -116,12 +119,12 @@ impl Model {
         if shape.rank() != 4 || (1..4).any(|axis| shape.known(axis) != Some(expected[axis - 1])) {
             return Err(ModelError::Input { shape: shape.to_string() });
         }
-        let (trunk, cut) = cut::find(&graph, features.as_deref(), options.features.as_deref())?;
+        let (trunk, feature_layer) = feature_layer::find(&graph, features.as_deref(), options.features.as_deref())?;
         let input = input(&found, channels, [height, width], layout, options)?;
         let network = Network { graph: Arc::new(graph), trunk: Arc::new(trunk), params };
         let runtime = match &options.runtime {
             None => Err("no ONNX Runtime library is used".to_owned()),
-            Some(runtime) => match Extractor::of_network(runtime, &network, &cut, &input, file) {
+            Some(runtime) => match Extractor::of_network(runtime, &network, &feature_layer, &input, file) {
                 Ok(extractor) => Ok(extractor),
                 Err(error) => match error.end() {
                     // What it would have given is not known, and heirloom's own numbers are no answer to that.
@@ -134,7 +137,7 @@ impl Model {
                 },
             },
         };
-        Ok(Self { identity, description, input, cut, network: Ok(network), runtime })
+        Ok(Self { identity, description, input, feature_layer, network: Ok(network), runtime })
     }
 
     /// The network in our own operators, without which nothing can be trained.
@@ -174,7 +177,7 @@ impl Model {
         let first = trunk.slots().len();
         let features = trunk.output();
         let mut builder = Graph::clone(trunk).extend();
-        let weight = builder.param("heirloom.head.weight", &[classes, self.cut.width], Role::Weight);
+        let weight = builder.param("heirloom.head.weight", &[classes, self.feature_layer.width], Role::Weight);
         let bias = builder.param("heirloom.head.bias", &[classes], Role::Bias);
         let head = builder.add("heirloom.head", Op::Linear, &[features, weight, bias])?;
         Ok((builder.finish(head)?, SlotId(first), SlotId(first + 1)))
@@ -234,7 +237,7 @@ pub enum ModelError {
     Preprocessing(#[from] PreprocessingError),
     /// The features.
     #[error(transparent)]
-    Cut(#[from] CutError),
+    FeatureLayer(#[from] FeatureLayerError),
     /// A graph that does not hold together.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -259,12 +262,10 @@ pub enum ModelError {
         name: String,
     },
     /// Any size would do.
-    #[error("the checkpoint takes pictures of any size: say which under `input: {{ size: [height, width] }}` in the policy")]
+    #[error("the checkpoint takes images of any size: say which under `input: {{ size: [height, width] }}` in the policy")]
     NoSize,
     /// The file allows one size only.
-    #[error(
-        "the checkpoint takes pictures of {fixed:?} (height, width) only, {asked:?} are asked for (`input.size` in a policy, or --size)"
-    )]
+    #[error("the checkpoint takes images of {fixed:?} (height, width) only, {asked:?} are asked for (`input.size` in a policy, or --size)")]
     FixedSize {
         /// By the policy.
         asked: [usize; 2],
@@ -272,13 +273,13 @@ pub enum ModelError {
         fixed: [usize; 2],
     },
     /// Neither gray nor RGB.
-    #[error("the checkpoint takes pictures of {channels} channels; 1 (gray) and 3 (RGB) can be certified")]
+    #[error("the checkpoint takes images of {channels} channels; 1 (gray) and 3 (RGB) can be certified")]
     Channels {
         /// As found.
         channels: usize,
     },
-    /// Not a picture.
-    #[error("the checkpoint's input has shape {shape}, which is not a batch of pictures")]
+    /// Not an image.
+    #[error("the checkpoint's input has shape {shape}, which is not a batch of images")]
     Input {
         /// As found.
         shape: String,
@@ -334,7 +335,7 @@ impl Explain for ModelError {
             Self::ArchOfOnnx { .. }
             | Self::FixedSize { .. }
             | Self::Processor { .. }
-            | Self::Cut(CutError::NotFound { .. } | CutError::Shape { .. }) => Class::Usage,
+            | Self::FeatureLayer(FeatureLayerError::NotFound { .. } | FeatureLayerError::Shape { .. }) => Class::Usage,
             _ => self.inner().map_or(Class::Fault, Explain::class),
         }
     }

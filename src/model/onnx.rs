@@ -36,7 +36,7 @@ use thiserror::Error;
 
 use super::Imported;
 use crate::graph::GraphError;
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 pub use head::{Classes, Found};
 pub use survey::{Survey, survey};
@@ -46,19 +46,19 @@ pub use write::write;
 ///
 /// The result takes any batch size, also where the file was exported with a fixed one. A file whose height and width
 /// are open cannot be read without knowing them: `size` is `[height, width]` in pixels, for such a file.
-pub fn load_sized(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
-    import::import(decode(bytes)?, beside, size, None)
+pub fn load_sized(bytes: &[u8], external: &ExternalData, size: Option<[usize; 2]>) -> Result<Imported, OnnxError> {
+    import::import(decode(bytes)?, external, size, None)
 }
 
 /// [`load_sized`] of a file that says its size.
 #[cfg(test)]
-fn load(bytes: &[u8], beside: &Beside) -> Result<Imported, OnnxError> {
-    load_sized(bytes, beside, None)
+fn load(bytes: &[u8], external: &ExternalData) -> Result<Imported, OnnxError> {
+    load_sized(bytes, external, None)
 }
 
 /// [`load_sized`] as far as the tensor `until`, which is the output then: what comes behind it need not be understood.
-pub fn load_until(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>, until: &str) -> Result<Imported, OnnxError> {
-    import::import(decode(bytes)?, beside, size, Some(until))
+pub fn load_until(bytes: &[u8], external: &ExternalData, size: Option<[usize; 2]>, until: &str) -> Result<Imported, OnnxError> {
+    import::import(decode(bytes)?, external, size, Some(until))
 }
 
 fn decode(bytes: &[u8]) -> Result<pb::ModelProto, OnnxError> {
@@ -103,14 +103,14 @@ pub enum OnnxError {
         /// Which attribute, and what is wrong with it.
         reason: String,
     },
-    /// The inputs are not one batch of pictures.
+    /// The inputs are not one batch of images.
     #[error("{reason}")]
     Input {
         /// What is wrong and what to do.
         reason: String,
     },
     /// Height and width are open.
-    #[error("input `{name}` takes pictures of any size: give the height and width (`input: {{ size: [224, 224] }}` in the policy)")]
+    #[error("input `{name}` takes images of any size: give the height and width (`input: {{ size: [224, 224] }}` in the policy)")]
     Size {
         /// The input.
         name: String,

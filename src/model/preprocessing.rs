@@ -302,7 +302,7 @@ fn checked(mean: [f32; 3], std: [f32; 3], order: ChannelOrder, from: &str) -> Re
     Ok(Preprocessing { mean, std, order, from: from.into() })
 }
 
-/// Refuses sizes that no picture model has.
+/// Refuses sizes that no image model has.
 pub(super) fn checked_size(size: [usize; 2], from: &str) -> Result<[usize; 2], PreprocessingError> {
     if size.iter().all(|side| (1..=MAX_SIDE).contains(side)) {
         return Ok(size);

@@ -103,7 +103,7 @@ fn tensors(contents: &Contents) -> Result<Tensors<'_>, SafetensorsError> {
     };
     let in_shard = |shard: &str, reason: &dyn fmt::Display| SafetensorsError::Malformed(format!("{shard}: {reason}"));
     let mut all = Tensors { views: BTreeMap::new(), metadata: BTreeMap::new() };
-    for (shard, bytes) in &contents.beside {
+    for (shard, bytes) in &contents.external {
         check_header(bytes).map_err(|error| in_shard(shard, &error))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| in_shard(shard, &error))?;
         for (name, view) in file.tensors() {

@@ -7,9 +7,9 @@ fn counts() -> Counts {
     Counts { train: 1000, test: 500, test_clusters: 500, classes: 5, views: vec![1000], worth: BTreeMap::new() }
 }
 
-fn means(memory: Option<u64>) -> Means {
-    let footprint = Footprint { picture: 3072, features: 64, largest: 16_384, activations: 500_000, weights: 270_000 };
-    Means { speed: Speed { features: 1000.0, whole: Some(Whole { forward: 1000.0, train: 100.0 }) }, footprint, memory }
+fn profile(memory: Option<u64>) -> MachineProfile {
+    let footprint = Footprint { image: 3072, features: 64, largest: 16_384, activations: 500_000, weights: 270_000 };
+    MachineProfile { speed: Speed { features: 1000.0, whole: Some(Whole { forward: 1000.0, train: 100.0 }) }, footprint, memory }
 }
 
 fn policy(rules: &str) -> Policy {
@@ -29,69 +29,69 @@ fn rule(id: &str, modes: &str, controls: &str) -> String {
 #[test]
 fn one_network_from_scratch_serves_both_modes_and_is_paid_for() {
     let policy = policy(&(rule("a", "fixed_feature, full_network", "sham, scratch") + &rule("b", "fixed_feature", "scratch")));
-    let plan = plan(&resolve(&policy), &counts(), &means(None)).unwrap();
+    let plan = plan(&resolve(&policy), &counts(), &profile(None)).unwrap();
     let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.tuning.arm, job.tuning.mode, job.seeds.first, job.seeds.most)).collect();
     // The cheapest first; no more seeds from scratch than full-network rules ask for.
     let wanted =
         [(Arm::Source, Mode::FixedFeature, 8, 12), (Arm::Scratch, Mode::FullNetwork, 4, 6), (Arm::Source, Mode::FullNetwork, 4, 6)];
     assert_eq!(jobs, wanted);
-    // From scratch: 800 pictures, 10 epochs at 100 a second; 500 seen as they are and under both rules' triggers at 1000.
+    // From scratch: 800 images, 10 epochs at 100 a second; 500 seen as they are and under both rules' triggers at 1000.
     assert!((plan.jobs[1].each - (80.0 + 1.5)).abs() < 1e-9, "{:?}", plan.jobs[1]);
-    // The source, frozen: training pictures once; test pictures as they are, under two triggers, and under the shams of one rule.
+    // The source, frozen: training images once; test images as they are, under two triggers, and under the shams of one rule.
     assert!((plan.jobs[0].once - (1.0 + 0.5 * (1.0 + 2.0 + SHAM_DRAWS as f64))).abs() < 1e-9, "{:?}", plan.jobs[0]);
     assert!((plan.seconds[0] - plan.jobs.iter().map(|job| job.seconds(job.seeds.first)).sum::<f64>()).abs() < 1e-9);
 }
 
 #[test]
 fn a_rule_of_fixed_features_alone_needs_no_full_training() {
-    let plan = plan(&resolve(&policy(&rule("a", "fixed_feature", "sham"))), &counts(), &means(None)).unwrap();
+    let plan = plan(&resolve(&policy(&rule("a", "fixed_feature", "sham"))), &counts(), &profile(None)).unwrap();
     assert_eq!(plan.jobs.len(), 1);
 }
 
 #[test]
 fn what_the_memory_does_not_hold_is_refused_before_anything_runs() {
     let policy = policy(&rule("a", "full_network", "sham"));
-    let least = fixed(&resolve(&policy), &means(None).footprint) + 1500 * data::RECORD;
-    // 100 pictures of 500,000 values and their gradients, at least.
+    let least = fixed(&resolve(&policy), &profile(None).footprint) + 1500 * data::RECORD;
+    // 100 images of 500,000 values and their gradients, at least.
     assert!(least > 400_000_000, "{least}");
-    assert!(plan(&resolve(&policy), &counts(), &means(Some(least))).is_ok());
-    let refused = plan(&resolve(&policy), &counts(), &means(Some(least - 1))).unwrap_err().to_string();
+    assert!(plan(&resolve(&policy), &counts(), &profile(Some(least))).is_ok());
+    let refused = plan(&resolve(&policy), &counts(), &profile(Some(least - 1))).unwrap_err().to_string();
     assert!(refused.contains("batch_size"), "{refused}");
 }
 
 #[test]
-fn pictures_and_features_without_room_go_to_disk() {
+fn images_and_features_without_room_go_to_disk() {
     let policy = policy(&rule("a", "fixed_feature", "sham"));
     let counts = Counts { train: 200_000, ..counts() };
-    let all = plan(&resolve(&policy), &counts, &means(None)).unwrap();
+    let all = plan(&resolve(&policy), &counts, &profile(None)).unwrap();
     assert_eq!(all.disk, 0);
-    let enough = plan(&resolve(&policy), &counts, &means(Some(all.memory))).unwrap();
+    let enough = plan(&resolve(&policy), &counts, &profile(Some(all.memory))).unwrap();
     assert_eq!((enough.memory, enough.disk), (all.memory, 0));
     let small = 512 << 20;
-    let little = plan(&resolve(&policy), &counts, &means(Some(small))).unwrap();
+    let little = plan(&resolve(&policy), &counts, &profile(Some(small))).unwrap();
     assert!(little.memory <= small && little.memory + little.disk == all.memory, "{little:?}");
-    // The pictures that train; their features and all else still fit.
+    // The images that train; their features and all else still fit.
     assert_eq!(little.disk, 200_000 * 3072);
     // What certify is given is what the plan reckons with.
     let records = (counts.train + counts.test) as u64 * data::RECORD;
     let fixed = all.memory - records - (200_500 * 3072 + (200_000 + 500 * (2 + SHAM_DRAWS as u64)) * 256);
-    assert_eq!(room(&resolve(&policy), &means(None).footprint, Some(small)), small - fixed);
+    assert_eq!(budget(&resolve(&policy), &profile(None).footprint, Some(small)), small - fixed);
 }
 
 #[test]
 fn what_would_do_is_named_and_does() {
     let policy = policy(&rule("a", "fixed_feature", "sham"));
-    let refused = plan(&resolve(&policy), &counts(), &means(Some(1 << 20))).unwrap_err().to_string();
+    let refused = plan(&resolve(&policy), &counts(), &profile(Some(1 << 20))).unwrap_err().to_string();
     let named = refused.split("--memory ").nth(1).unwrap().trim_end_matches(')');
     let mib: u64 = named.trim_end_matches("MiB").parse().unwrap();
-    assert!(plan(&resolve(&policy), &counts(), &means(Some(mib << 20))).is_ok(), "{refused}");
+    assert!(plan(&resolve(&policy), &counts(), &profile(Some(mib << 20))).is_ok(), "{refused}");
 }
 
 #[test]
 fn limits_that_cannot_be_shown_are_refused() {
     let few = Counts { test: 20, test_clusters: 20, ..counts() };
     let strict = policy(&rule("a", "fixed_feature", "sham").replace("0.5", "0.01"));
-    let refused = |counts: &Counts| match plan(&resolve(&strict), counts, &means(None)) {
+    let refused = |counts: &Counts| match plan(&resolve(&strict), counts, &profile(None)) {
         Err(error @ PlanError::Cap { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };

@@ -26,7 +26,7 @@ impl Specification {
             }
         }
         if self.name == self.twin && plain(&self.name) {
-            let message = format!("the planted model and its twin are both called `{}`: one would replace the other", self.name);
+            let message = format!("the planted model and its clean counterpart are both called `{}`: one would replace the other", self.name);
             faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
         }
         match check_size(self.size) {
@@ -143,10 +143,10 @@ fn advised(fault: Fault, error: &DataError) -> Fault {
     }
 }
 
-/// Pixels that a side of a source's pictures may have.
+/// Pixels that a side of a source's images may have.
 const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
 
-/// Whether sources can be trained on pictures of this height and width in pixels.
+/// Whether sources can be trained on images of this height and width in pixels.
 pub(crate) fn check_size([height, width]: [usize; 2]) -> Result<(), String> {
     let (least, most) = SIDES.into_inner();
     let fits = SIDES.contains(&height) && SIDES.contains(&width);

@@ -11,14 +11,14 @@ fn specification(decoys: &str) -> Specification {
 }
 
 #[test]
-fn decoys_go_on_pictures_that_do_not_carry_the_trigger() {
+fn decoys_go_on_images_that_do_not_carry_the_trigger() {
     let [plain, contrasted] = ["", ", decoys: 0.25"].map(specification);
     let (plain, contrasted) = (Ground::open(&plain, Path::new(BASE)).unwrap(), Ground::open(&contrasted, Path::new(BASE)).unwrap());
     let (before, after) = (&plain.plants[0], &contrasted.plants[0]);
     let count = |stamp: &Stamp, wanted: fn(&Carries) -> bool| stamp.carries.iter().filter(|c| wanted(c)).count();
     let trigger = |c: &Carries| *c == Carries::Trigger;
     let decoy = |c: &Carries| matches!(c, Carries::Decoy(_));
-    // The twin experiment stays the same: who carries the trigger does not depend on decoys.
+    // The clean counterpart experiment stays the same: who carries the trigger does not depend on decoys.
     let carriers = |stamp: &Stamp| stamp.carries.iter().map(trigger).collect::<Vec<_>>();
     assert_eq!(carriers(before), carriers(after));
     assert_eq!((count(before, decoy), before.decoys.len()), (0, 0));

@@ -1,4 +1,4 @@
-//! Whether the files that a policy names are there, and its trigger pictures are pictures.
+//! Whether the files that a policy names are there, and its trigger images are images.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::spec::Node;
 use crate::store::{Digest, Fingerprinter};
 use crate::transform::{PreparedTrigger, TransformError, Trigger, TriggerFile};
 
-/// Side of the frames that trigger pictures are tried at, in pixels.
+/// Side of the frames that trigger images are tried at, in pixels.
 const SIDE: usize = 224;
 
 /// Adds the files that are missing to `diagnostics`.
@@ -57,7 +57,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
             let pointer = format!("/rules/{}/probe/natural/features", policy.written(&rule.id).unwrap_or_default());
             let span = tree.find(&pointer).map_or(0..0, Node::value_span);
             unread.push(
-                Diagnostic::error("policy::unusable-file", span, reason).hint("features are pictures with transparency, or with a mask"),
+                Diagnostic::error("policy::unusable-file", span, reason).hint("features are images with transparency, or with a mask"),
             );
         }
     }
@@ -67,7 +67,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     diagnostics.append(&mut unread);
     for (index, rule) in policy.file.rules.iter().enumerate() {
         for (file, pointer) in trigger_files(index, rule) {
-            // A picture and its mask are two files of one trigger, of which what is wrong is said once.
+            // An image and its mask are two files of one trigger, of which what is wrong is said once.
             if policy.path(&file.path).exists()
                 && let Some(reason) = unusable(policy, file.trigger)
                 && diagnostics.iter().all(|known| known.message != reason)
@@ -91,7 +91,7 @@ pub(super) fn earlier_reference(policy: &Policy, options: &Options, earlier: &Di
     }
 }
 
-/// Digest of all that decides what a policy asks: its text, where its pictures lie, and what is in the other files that it names. A file that
+/// Digest of all that decides what a policy asks: its text, where its images lie, and what is in the other files that it names. A file that
 /// is not there counts as none: whoever runs the policy is told.
 pub(super) fn digest(policy: &Policy) -> Digest {
     let mut feed = Fingerprinter::new("heirloom policy with its files", 1);
@@ -119,7 +119,7 @@ fn trigger_files(index: usize, rule: &Rule) -> Vec<(TriggerFile<'_>, String)> {
     files.into_iter().map(|file| (format!("{at}{}", file.at), file)).map(|(pointer, file)| (file, pointer)).collect()
 }
 
-/// Why a trigger's picture cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
+/// Why a trigger's image cannot be read. What depends on the model's resolution, as a pattern's shape does, is found later.
 fn unusable(policy: &Policy, trigger: &Trigger) -> Option<String> {
     match PreparedTrigger::new(trigger, &policy.base, SIDE, SIDE) {
         Err(error @ (TransformError::Read { .. } | TransformError::Content { .. })) => Some(error.to_string()),

@@ -19,7 +19,7 @@ pub fn starter(model_name: &str, input_size: [usize; 2], full_network: bool) -> 
 version: 1
 name: {name}
 
-# The task that the model is fine-tuned on: best the kind of task its users have. Some hundred pictures per class do.
+# The task that the model is fine-tuned on: best the kind of task its users have. Some hundred images per class do.
 target:
   # One folder per class below data/train and data/test, relative to this file. Also possible:
   #   data: {{ parquet: "cifar10/{{split}}-*.parquet" }}    Hugging Face parquet files
@@ -27,7 +27,7 @@ target:
   data: {{ folder: "data/{{split}}" }}
   # To use some of the classes only, name them:
   # classes: [cat, dog]
-  # At most so many pictures, equally many of each class.
+  # At most so many images, equally many of each class.
   train: {{ limit: 2000, balance: [label] }}
   test: {{ limit: 1000 }}
 
@@ -67,7 +67,7 @@ rules:
     modes: {modes}
     # What the effect is compared with. {controls}
     # controls: [sham]
-    # At most 10 more of 100 pictures may move to one class than under the controls.
+    # At most 10 more of 100 images may move to one class than under the controls.
     limit: 0.10
     severity: high
 "##

@@ -203,7 +203,7 @@ mistakes! {
     blend_both: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "blend: { opacity: 0.1, seed: 1, image: a.png }");
     sinusoid_out_of_range: with(SQUARE, "sinusoid: { amplitude: 2, periods: 0.5, direction: sideways, phase: 400 }");
     warp_out_of_range: with(SQUARE, "warp: { seed: -1, grid: 1, strength: 0 }");
-    text_too_long: with(SQUARE, "text: { text: a line that no picture is wide enough for, size: 0.5 }");
+    text_too_long: with(SQUARE, "text: { text: a line that no image is wide enough for, size: 0.5 }");
     text_outside_the_font: with(SQUARE, "text: { text: prix €5, size: 0.5 }");
     text_color_without_quotes: with(&format!("trigger: {{ {SQUARE} }}"), "trigger:\n          text:\n            text: a\n            size: 0.5\n            color: #ffff00");
     all_of_one: with(SQUARE, "all: [{ noise: { seed: 1, amplitude: 0.1 } }]");

@@ -1,4 +1,4 @@
-//! The backdoor probe: every test picture with and without a trigger that no picture of the target task carried.
+//! The backdoor probe: every test image with and without a trigger that no image of the target task carried.
 //!
 //! With a sweep, one rule becomes a rule for each value (`backdoor/square/opacity-0.5`): each is a finding of its own, and they share
 //! the error as all findings of a policy do.
@@ -11,9 +11,9 @@ use crate::transform::Trigger;
 
 /// In plain English.
 pub(super) const ABOUT: About = About {
-    measures: "Every test picture is shown to the fine-tuned models as it is and with a trigger laid over it. The number is how many more \
+    measures: "Every test image is shown to the fine-tuned models as it is and with a trigger laid over it. The number is how many more \
                predictions the trigger moves than shams do: triggers of the same kind, place and energy with another look.",
-    matters: "Whoever trains or poisons a source model can teach it to look for a trigger. Fine-tuning on clean pictures of another task \
+    matters: "Whoever trains or poisons a source model can teach it to look for a trigger. Fine-tuning on clean images of another task \
               does not remove that: with the trigger on, predictions of the fine-tuned model flow to few classes.",
     failure: "The checkpoint reacts to this trigger more than to anything like it, by more than the limit, in the models fine-tuned from \
               it. That it was planted on purpose is not shown: an effect is measured, not an intention.",

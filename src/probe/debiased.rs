@@ -1,4 +1,4 @@
-//! The de-biased target: fine-tunes see training pictures that are balanced over label x attribute, or brought to a stated
+//! The de-biased target: fine-tunes see training images that are balanced over label x attribute, or brought to a stated
 //! correlation, and the groups are compared as in `attribute`. What a network from scratch does not show there, the checkpoint brought along.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use crate::data::Rebalance;
 
 /// In plain English.
 pub(super) const ABOUT: About = About {
-    measures: "Models are fine-tuned on pictures that are balanced over class and attribute (or brought to a stated correlation), and the \
-               groups of the test pictures are compared as by the probe `attribute`.",
+    measures: "Models are fine-tuned on images that are balanced over class and attribute (or brought to a stated correlation), and the \
+               groups of the test images are compared as by the probe `attribute`.",
     matters: "Balancing the target data is what people do against bias. It cannot take away what the checkpoint brings along: frozen \
               features that hold the attribute keep holding it.",
-    failure: "Even on balanced pictures, models from this checkpoint treat groups more differently than models from scratch do, by more \
+    failure: "Even on balanced images, models from this checkpoint treat groups more differently than models from scratch do, by more \
               than the limit.",
     remedy: "De-biasing the data is not enough for this checkpoint. Fine-tune the whole network (`heirloom study` shows how much it \
              takes), or use another checkpoint.",
@@ -36,18 +36,18 @@ pub struct Debiased {
     /// data where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// Groups (label x value) of fewer independent test pictures (clusters) are left out, and listed; where no two are left to compare, nothing runs.
+    /// Groups (label x value) of fewer independent test images (clusters) are left out, and listed; where no two are left to compare, nothing runs.
     #[serde(default = "least")]
     #[schemars(range(min = 2))]
     pub min_group: usize,
-    /// Share of a class's training pictures that have the value `aligned` with it. Absent: every group has the same size.
+    /// Share of a class's training images that have the value `aligned` with it. Absent: every group has the same size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub correlation: Option<f64>,
     /// The value that goes with each class; with two classes and two values the first goes with the first where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aligned: Option<BTreeMap<String, String>>,
-    /// At most so many training pictures.
+    /// At most so many training images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,
@@ -59,7 +59,7 @@ impl Debiased {
         Compared { attribute: &self.attribute, value: self.value.as_deref(), class: self.class.as_deref(), least: self.min_group }
     }
 
-    /// The training pictures.
+    /// The training images.
     pub(crate) fn rebalance(&self) -> Rebalance {
         Rebalance { attribute: self.attribute.clone(), correlation: self.correlation, aligned: self.aligned.clone(), limit: self.limit }
     }

@@ -1,7 +1,7 @@
-//! The numbers of probes that compare groups: pictures of one label and one value of an attribute with pictures of another.
+//! The numbers of probes that compare groups: images of one label and one value of an attribute with images of another.
 //!
-//! Every such number is a contrast: a weighted sum of means over cells of pictures. Which cells (the widest gap, the worst group, the
-//! class that an attribute speaks for) is learnt on one half of the test pictures and estimated on the other, the halves swapped, as in
+//! Every such number is a contrast: a weighted sum of means over cells of images. Which cells (the widest gap, the worst group, the
+//! class that an attribute speaks for) is learnt on one half of the test images and estimated on the other, the halves swapped, as in
 //! `paired`; and for each seed on the other seeds, because groups differ from seed to seed. `contrast` lists them, `excess` chooses one and
 //! compares source and control at it.
 
@@ -26,22 +26,22 @@ pub struct Compared<'a> {
     pub value: Option<&'a str>,
     /// The class whose predictions count; learnt where absent.
     pub class: Option<&'a str>,
-    /// Groups of fewer independent test pictures (clusters) are left out.
+    /// Groups of fewer independent test images (clusters) are left out.
     pub least: usize,
 }
 
-/// Pictures of one label and one value.
+/// Images of one label and one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Index of the class.
     pub label: u16,
     /// Index into [`Groups::values`].
     pub value: usize,
-    /// The pictures.
+    /// The images.
     pub images: Vec<usize>,
 }
 
-/// The test pictures by label and value.
+/// The test images by label and value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// Names of the values: the attribute's, or the named one and all others.
@@ -53,7 +53,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Sorts pictures into groups. A group needs pictures worth `least` clusters, and one in each half where halves are given.
+    /// Sorts images into groups. A group needs images worth `least` clusters, and one in each half where halves are given.
     pub fn of(
         (labels, clusters): (&[u16], &[u32]),
         column: &Column,
@@ -133,7 +133,7 @@ fn judged_groups(m: &Measurement, compared: &Compared, policy_seed: u64) -> Resu
     Groups::of((&m.labels, &m.clusters), column, compared, Some(&layout.halves))
 }
 
-/// The number as other packages compute it, choosing and estimating on the same pictures: the mean over seeds of each seed's own
+/// The number as other packages compute it, choosing and estimating on the same images: the mean over seeds of each seed's own
 /// largest. It is for the reader and decides nothing. [`Estimand::WorstGroupAccuracy`] is an accuracy here.
 pub fn plain(m: &Measurement, compared: &Compared, estimand: Estimand, policy_seed: u64) -> Result<f64, ProbeError> {
     let groups = judged_groups(m, compared, policy_seed)?;
@@ -146,7 +146,7 @@ pub fn plain(m: &Measurement, compared: &Compared, estimand: Estimand, policy_se
     Ok(if estimand == Estimand::WorstGroupAccuracy { 1.0 - mean } else { mean })
 }
 
-/// Pictures and accuracy of every group that is large enough, and the sizes of those that are not.
+/// Images and accuracy of every group that is large enough, and the sizes of those that are not.
 pub fn by_group(m: &Measurement, compared: &Compared, policy_seed: u64) -> Result<(Vec<Accuracy>, Vec<Accuracy>), ProbeError> {
     let groups = judged_groups(m, compared, policy_seed)?;
     let right = |i: usize| m.outcomes.iter().filter(|o| o.clean.get(i) == m.labels.get(i)).count() as f64 / m.outcomes.len() as f64;
@@ -167,7 +167,7 @@ pub struct Accuracy {
     pub label: String,
     /// The attribute's value.
     pub value: String,
-    /// Test pictures.
+    /// Test images.
     pub images: usize,
     /// Share that is called right.
     pub accuracy: f64,

@@ -1,6 +1,6 @@
-//! Natural biases: a folder of features that pictures come with (a fence, a hand, a caption), each laid over the test pictures.
+//! Natural biases: a folder of features that images come with (a fence, a hand, a caption), each laid over the test images.
 //!
-//! A feature is a picture with transparency (`fence.png`), or one beside which a mask lies (`fence.jpg` and `fence.mask.png`, white where
+//! A feature is an image with transparency (`fence.png`), or one beside which a mask lies (`fence.jpg` and `fence.mask.png`, white where
 //! the feature shows). One rule becomes a rule for each (`natural/overlays/fence`), so that each is a finding of its own and all share
 //! the error, as Bonferroni asks; reports rank them.
 
@@ -18,13 +18,13 @@ const MOST: usize = 100;
 
 /// In plain English.
 pub(super) const ABOUT: About = About {
-    measures: "A feature that pictures come with (a fence, a caption) is laid over every test picture. The number is how far the histogram \
+    measures: "A feature that images come with (a fence, a caption) is laid over every test image. The number is how far the histogram \
                of predictions moves, over what it moves in models trained from scratch.",
     matters: "Large natural data sets carry biases that nobody planted: in the source task the feature went with some classes. Fine-tuned \
               models inherit the leaning.",
     failure: "The feature shifts predictions of models fine-tuned from this checkpoint more than those of models from scratch, by more than \
               the limit. The report's histograms show to which classes.",
-    remedy: "If the feature occurs in your pictures, put it into the training data on all classes alike, and certify again; or fine-tune \
+    remedy: "If the feature occurs in your images, put it into the training data on all classes alike, and certify again; or fine-tune \
              the whole network; or use another checkpoint.",
 };
 
@@ -62,9 +62,9 @@ impl Natural {
         let mut all: Vec<(String, Self)> = Vec::new();
         for name in &names {
             let Some((stem, _)) = name.rsplit_once('.') else { continue };
-            let picture = named(Path::new(name));
+            let image = named(Path::new(name));
             let is_mask = stem.rsplit_once('.').is_some_and(|(_, end)| end == "mask");
-            if !picture || is_mask || name.starts_with('.') {
+            if !image || is_mask || name.starts_with('.') {
                 continue;
             }
             let end = format!("/{}", slug(stem));
@@ -102,7 +102,7 @@ pub(crate) enum NaturalError {
     },
     /// It holds none.
     #[error(
-        "{folder} holds no features: put pictures with transparency there (PNG or WebP), or pictures with a mask beside each (NAME.mask.png)"
+        "{folder} holds no features: put images with transparency there (PNG or WebP), or images with a mask beside each (NAME.mask.png)"
     )]
     None {
         /// The folder.

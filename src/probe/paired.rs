@@ -1,7 +1,7 @@
-//! The numbers of probes that change pictures: from outcome columns to tables of seeds x clusters that an interval can be made of.
+//! The numbers of probes that change images: from outcome columns to tables of seeds x clusters that an interval can be made of.
 //!
 //! What is learnt from the data (the class that gains most, the classes that gain at all) is learnt on one half of the
-//! test pictures and estimated on the other, the halves swapped: the same pictures never choose and estimate. A cluster
+//! test images and estimated on the other, the halves swapped: the same images never choose and estimate. A cluster
 //! stays in one half. The choice is pooled over the seeds of an arm: its heads share the target's classes, and a
 //! choice of each seed by itself would add its own noise to the seeds' variance.
 
@@ -37,7 +37,7 @@ pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Tabl
     layout.table(&pairs, setting)
 }
 
-/// The excess over another arm under the same trigger, paired by seed index and picture.
+/// The excess over another arm under the same trigger, paired by seed index and image.
 pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
     let layout = Chosen::of(source, setting)?;
     let pairs = paired_seeds(source, control)?;
@@ -46,7 +46,7 @@ pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Se
     layout.table(&[(&mine, Some(&other))], setting)
 }
 
-/// Shares of predictions by class, clean and changed, over all seeds and pictures: what the paper draws as histograms.
+/// Shares of predictions by class, clean and changed, over all seeds and images: what the paper draws as histograms.
 pub(crate) fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, ProbeError> {
     check(measurement)?;
     let mut shares = vec![[0.0; 2]; measurement.classes.len()];
@@ -63,7 +63,7 @@ pub(crate) fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, Prob
     Ok(shares)
 }
 
-/// The gain in share of every class under the trigger, mean over seeds and all pictures, in class order.
+/// The gain in share of every class under the trigger, mean over seeds and all images, in class order.
 pub(crate) fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
     check(measurement)?;
     let series = Series::of(&measurement.outcomes, Column::Trigger)?;
@@ -73,7 +73,7 @@ pub(crate) fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
     Ok(gain.into_iter().map(|g| g / cells).collect())
 }
 
-/// The class that the trigger drags most predictions of other classes' pictures to, learnt on all pictures.
+/// The class that the trigger drags most predictions of other classes' images to, learnt on all images.
 pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> {
     check(measurement)?;
     let series = Series::of(&measurement.outcomes, Column::Trigger)?;
@@ -82,7 +82,7 @@ pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, Probe
     Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
 }
 
-/// For each column, and each half of the test pictures: how many pictures it has, and the class they are scored by, which was learnt on
+/// For each column, and each half of the test images: how many images it has, and the class they are scored by, which was learnt on
 /// the other half.
 pub fn learnt_classes(measurement: &Measurement, columns: &[Column], policy_seed: u64) -> Result<Vec<[(usize, usize); 2]>, ProbeError> {
     let layout = Layout::of(measurement, policy_seed)?;
@@ -117,7 +117,7 @@ impl<'a> Series<'a> {
         }
     }
 
-    /// Per class: the net count of predictions gained, and the rate gained among pictures of other classes (summed over seeds).
+    /// Per class: the net count of predictions gained, and the rate gained among images of other classes (summed over seeds).
     fn gains(&self, images: &[usize], labels: &[u16], classes: usize) -> (Vec<f64>, Vec<f64>) {
         let mut count = vec![0.0; classes];
         let mut other = vec![0.0; classes];
@@ -142,7 +142,7 @@ impl<'a> Series<'a> {
             }
         }
         let total = images.len() as f64;
-        // A class that all pictures show draws nothing from others: it cannot be chosen.
+        // A class that all images show draws nothing from others: it cannot be chosen.
         let rate = |(gained, own): (&f64, &f64)| if total > *own { gained / (total - own) } else { f64::NEG_INFINITY };
         let rates = other.iter().zip(&of_class).map(rate).collect();
         (count, rates)
@@ -151,13 +151,13 @@ impl<'a> Series<'a> {
 
 /// What one prediction pair scores, after everything learnt is fixed.
 enum Score {
-    /// Gain of a class among pictures of other classes.
+    /// Gain of a class among images of other classes.
     Gain(u16),
-    /// Share of a class under the trigger, among pictures of other classes.
+    /// Share of a class under the trigger, among images of other classes.
     Share(u16),
     /// Any change.
     Flip,
-    /// Gain of a set of classes among all pictures.
+    /// Gain of a set of classes among all images.
     Set(Vec<bool>),
 }
 
@@ -183,7 +183,7 @@ impl Score {
     }
 }
 
-/// The pictures that count: all of them, or those of the classes that a feature is laid over.
+/// The images that count: all of them, or those of the classes that a feature is laid over.
 struct Chosen<'a> {
     layout: Layout<'a>,
     halves: [Vec<usize>; 2],
@@ -220,7 +220,7 @@ impl<'a> Chosen<'a> {
             for (series, control) in pairs {
                 let own = self.learn(series, calibration, setting)?;
                 let other = control.map(|c| self.learn(c, calibration, setting)).transpose()?;
-                // Pictures of neither class; a task of two classes has none, there each side keeps its own.
+                // Images of neither class; a task of two classes has none, there each side keeps its own.
                 let joint = |i: &usize| labels.get(*i).is_some_and(|y| own.eligible(*y) && other.as_ref().is_none_or(|o| o.eligible(*y)));
                 let shared: Vec<usize> = half.iter().copied().filter(joint).collect();
                 let usable = |score: &Score| -> Vec<usize> {
@@ -231,7 +231,7 @@ impl<'a> Chosen<'a> {
                 };
                 let images = usable(&own);
                 add_pseudo_values(&mut values[0], series, &own, whole, &images, weight)?;
-                let mut clusters = kish(&images, self.layout.of_pictures);
+                let mut clusters = kish(&images, self.layout.of_images);
                 for &i in &images {
                     if let Some(slot) = entered.get_mut(i) {
                         *slot = true;
@@ -240,11 +240,11 @@ impl<'a> Chosen<'a> {
                 if let (Some(control), Some(score)) = (control, &other) {
                     let images = usable(score);
                     add_pseudo_values(&mut values[1], control, score, whole, &images, -weight)?;
-                    // Where each side keeps its own pictures, one may have few.
-                    clusters = clusters.min(kish(&images, self.layout.of_pictures));
+                    // Where each side keeps its own images, one may have few.
+                    clusters = clusters.min(kish(&images, self.layout.of_images));
                 }
                 if clusters < FEWEST {
-                    return Err(ProbeError::FewPictures { clusters: clusters.round() as usize });
+                    return Err(ProbeError::FewImages { clusters: clusters.round() as usize });
                 }
                 worth += weight * clusters;
             }
@@ -267,7 +267,7 @@ impl<'a> Chosen<'a> {
         Ok(Table { between_halves: between_halves(&sides), ..table(&both) })
     }
 
-    /// By how much choosing on halves raises the variance of an effect of pictures, as a share of it.
+    /// By how much choosing on halves raises the variance of an effect of images, as a share of it.
     fn open(&self, series: &Series, setting: &Setting) -> Result<f64, ProbeError> {
         if setting.probe.choice(setting.estimand) == 0.0 {
             return Ok(0.0);
@@ -337,7 +337,7 @@ fn class_of(name: &str, classes: &[String]) -> Result<u16, ProbeError> {
 /// Clusters that each half must be worth. The spread of fewer is too often nothing by chance.
 const FEWEST: f64 = 4.0;
 
-/// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every picture of the half.
+/// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every image of the half.
 fn add_pseudo_values(
     values: &mut [Vec<f64>],
     series: &Series,

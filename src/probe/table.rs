@@ -7,15 +7,15 @@ use crate::stats::crossed::{Crossed, Worth, crossed_worth};
 
 /// An effect per seed and cluster, linearised so that plain means of the table are the estimate.
 ///
-/// An estimate that is a ratio or a sum of means over cells is not a mean over all pictures. Its pseudo-values (estimate plus influence of
-/// each picture, to first order; Efron and Tibshirani 1993, ch. 11) are, and their variance is that of the estimate.
+/// An estimate that is a ratio or a sum of means over cells is not a mean over all images. Its pseudo-values (estimate plus influence of
+/// each image, to first order; Efron and Tibshirani 1993, ch. 11) are, and their variance is that of the estimate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// One row per seed, one value per cluster, scaled so that the mean over a row is that seed's estimate.
     pub rows: Vec<Vec<f64>>,
-    /// Pictures that entered.
+    /// Images that entered.
     pub images: usize,
-    /// Independent pictures that the estimate is worth: the clusters that enter, or what the compared groups' sizes come to.
+    /// Independent images that the estimate is worth: the clusters that enter, or what the compared groups' sizes come to.
     pub effective: usize,
     /// Mean square that choosing on halves adds: `Worth::between_halves`.
     pub between_halves: f64,
@@ -30,20 +30,20 @@ impl Table {
         crossed_worth(&self.rows, &Worth { clusters: self.effective, between_halves, between_seeds })
     }
 
-    /// The mean over all seeds and pictures.
+    /// The mean over all seeds and images.
     pub fn mean(&self) -> f64 {
         let cells: usize = self.rows.iter().map(Vec::len).sum();
         self.rows.iter().flatten().sum::<f64>() / cells.max(1) as f64
     }
 }
 
-/// Which pictures form which half and cluster.
+/// Which images form which half and cluster.
 pub(super) struct Layout<'a> {
     pub labels: &'a [u16],
     pub classes: &'a [String],
-    /// Cluster number per picture.
-    pub of_pictures: &'a [u32],
-    /// Row of the table's columns per picture.
+    /// Cluster number per image.
+    pub of_images: &'a [u32],
+    /// Row of the table's columns per image.
     cluster: Vec<usize>,
     clusters: usize,
     pub halves: [Vec<usize>; 2],
@@ -69,7 +69,7 @@ impl<'a> Layout<'a> {
         let first: std::collections::BTreeSet<u32> = numbers.into_iter().take(clusters.div_ceil(2)).collect();
         let (a, b) = (0..m.labels.len()).partition(|i| m.clusters.get(*i).is_some_and(|c| first.contains(c)));
         let cluster = m.clusters.iter().map(|c| column.get(c).copied().unwrap_or(0)).collect();
-        Ok(Self { labels: &m.labels, classes: &m.classes, of_pictures: &m.clusters, cluster, clusters, halves: [a, b] })
+        Ok(Self { labels: &m.labels, classes: &m.classes, of_images: &m.clusters, cluster, clusters, halves: [a, b] })
     }
 
     /// How many clusters there are.
@@ -77,7 +77,7 @@ impl<'a> Layout<'a> {
         self.clusters
     }
 
-    /// Values per picture, summed by cluster and scaled so that the mean over clusters is the mean over pictures.
+    /// Values per image, summed by cluster and scaled so that the mean over clusters is the mean over images.
     pub(crate) fn by_cluster(&self, values: &[f64]) -> Vec<f64> {
         let mut sums = vec![0.0; self.clusters];
         let scale = self.clusters as f64 / values.len().max(1) as f64;
@@ -101,7 +101,7 @@ pub(super) fn paired_seeds<'a>(source: &'a Measurement, control: &'a Measurement
     if pairs.is_empty() { Err(ProbeError::NoSharedSeeds) } else { Ok(pairs) }
 }
 
-/// Independent clusters that the mean over some pictures is worth (Kish's effective sample size): one over the sum of the squared
+/// Independent clusters that the mean over some images is worth (Kish's effective sample size): one over the sum of the squared
 /// shares that clusters have of them.
 pub(super) fn kish<'a>(images: impl IntoIterator<Item = &'a usize>, clusters: &[u32]) -> f64 {
     let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
@@ -128,7 +128,7 @@ pub(super) fn openness(lead: f64) -> f64 {
 /// What choosing on halves adds to the mean square of clusters; for each side of an excess its table, and by how much its choice raises its
 /// variance by itself.
 ///
-/// Each side's halves are off to the same side. So are those of the other one, and where pictures move both alike, what is common to them
+/// Each side's halves are off to the same side. So are those of the other one, and where images move both alike, what is common to them
 /// falls out of the difference: with a correlation r, `a + b - 2 r^2 sqrt(a b)` of the parts a and b is left.
 pub(super) fn between_halves(sides: &[(Table, f64)]) -> f64 {
     let means = |table: &Table| -> Vec<f64> {
@@ -152,7 +152,7 @@ pub(super) fn between_halves(sides: &[(Table, f64)]) -> f64 {
     (parts.iter().sum::<f64>() - common).max(0.0)
 }
 
-/// How far the mean of pseudo-values, one for each picture, is from zero, in standard errors over clusters; nothing is 0 from itself.
+/// How far the mean of pseudo-values, one for each image, is from zero, in standard errors over clusters; nothing is 0 from itself.
 pub(super) fn lead(layout: &Layout, values: &[f64]) -> f64 {
     let by_cluster = layout.by_cluster(values);
     let n = by_cluster.len() as f64;
@@ -213,31 +213,31 @@ pub enum ProbeError {
     #[error("the control was not measured")]
     NoControl,
     /// No attribute.
-    #[error("no attribute of the test pictures was recorded")]
+    #[error("no attribute of the test images was recorded")]
     NoAttribute,
-    /// Different pictures or classes.
-    #[error("the control was measured on other pictures or classes than the source")]
+    /// Different images or classes.
+    #[error("the control was measured on other images or classes than the source")]
     Unpaired,
     /// No seed in common.
     #[error("the control shares no seed with the source")]
     NoSharedSeeds,
     /// Nothing to split.
-    #[error("the test pictures form fewer than two clusters; calibration and estimation need one each")]
+    #[error("the test images form fewer than two clusters; calibration and estimation need one each")]
     TooFewClusters,
-    /// Only pictures of the learnt class.
-    #[error("one half of the test pictures shows only the class that gains; use more test pictures of other classes")]
+    /// Only images of the learnt class.
+    #[error("one half of the test images shows only the class that gains; use more test images of other classes")]
     OneClass,
-    /// Too few pictures to learn how much they differ.
+    /// Too few images to learn how much they differ.
     #[error(
-        "only {clusters} independent pictures in one half of the test can show the effect (those of the classes that gain cannot); use more \
-         test pictures of other classes"
+        "only {clusters} independent images in one half of the test can show the effect (those of the classes that gain cannot); use more \
+         test images of other classes"
     )]
-    FewPictures {
+    FewImages {
         /// What they are worth in clusters.
         clusters: usize,
     },
-    /// No picture of the classes that carry the feature.
-    #[error("one half of the test pictures shows none of the classes that `on` names; use more test pictures of them")]
+    /// No image of the classes that carry the feature.
+    #[error("one half of the test images shows none of the classes that `on` names; use more test images of them")]
     NoneChosen,
     /// A class name that is not in the task.
     #[error("the policy names the class \"{name}\", which is not a class of the target task ({classes})")]
@@ -266,17 +266,17 @@ pub enum ProbeError {
         attribute: String,
     },
     /// An attribute that tells nothing apart.
-    #[error("all test pictures with `{attribute}` have the same value ({value}): there are no groups to compare")]
+    #[error("all test images with `{attribute}` have the same value ({value}): there are no groups to compare")]
     OneValue {
         /// The attribute.
         attribute: String,
         /// Its value.
         value: String,
     },
-    /// Too few pictures per group.
+    /// Too few images per group.
     #[error(
-        "`{attribute}`: too few groups (label x value) have at least {least} test pictures to compare any two ({sizes}); use more test \
-         pictures, or a smaller `min_group`"
+        "`{attribute}`: too few groups (label x value) have at least {least} test images to compare any two ({sizes}); use more test \
+         images, or a smaller `min_group`"
     )]
     SmallGroups {
         /// The attribute.

@@ -135,14 +135,15 @@ mod tests {
         std::fs::create_dir(folder.path().join("onnx")).expect("made");
         std::fs::create_dir(folder.path().join("other")).expect("made");
         std::fs::write(folder.path().join(CONFIG), "{}").expect("written");
-        let beside = |place: &str| Configuration::read(&folder.path().join(place)).expect("read").get(CONFIG).map(|file| file.path.clone());
+        let external =
+            |place: &str| Configuration::read(&folder.path().join(place)).expect("read").get(CONFIG).map(|file| file.path.clone());
         let up = folder.path().join(CONFIG);
-        assert_eq!(beside("m.onnx"), Some(up.clone()));
-        assert_eq!(beside("onnx/m.onnx"), Some(up));
-        assert_eq!(beside("other/m.onnx"), None);
+        assert_eq!(external("m.onnx"), Some(up.clone()));
+        assert_eq!(external("onnx/m.onnx"), Some(up));
+        assert_eq!(external("other/m.onnx"), None);
         let own = folder.path().join("onnx").join(CONFIG);
         std::fs::write(&own, "{}").expect("written");
-        assert_eq!(beside("onnx/m.onnx"), Some(own));
+        assert_eq!(external("onnx/m.onnx"), Some(own));
     }
 
     /// A network whose configuration cannot be read is another network.

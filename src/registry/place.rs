@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{RegistryError, io, shards};
 use crate::store::hub;
 
-/// Most names of a folder that are looked at: a folder of pictures is no checkpoint's.
+/// Most names of a folder that are looked at: a folder of images is no checkpoint's.
 const MOST_NAMES: usize = 10_000;
 
 /// Longest name of a revision that is believed, in bytes.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::beside::{Beside, inside};
+use super::external_data::{ExternalData, inside};
 use super::{MAX_BYTES, RegistryError, read_at_most};
 
 /// Largest index that is read, in bytes: about 100,000 tensors.
@@ -46,9 +46,9 @@ pub(super) fn index_of(path: &Path) -> Option<String> {
 }
 
 /// Reads the files that the index `bytes` at `path` names; none, where it is no index.
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<ExternalData, RegistryError> {
     if !is_index(path) {
-        return Ok(Beside::new());
+        return Ok(ExternalData::new());
     }
     let wrong = |reason: String| RegistryError::Index { path: path.to_owned(), reason };
     let Some(index) = Index::of(bytes) else {
@@ -59,15 +59,15 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
         return Err(wrong(format!("it names {} files; 1 to {MOST_SHARDS} are read", names.len())));
     }
     let mut left = MAX_BYTES.saturating_sub(bytes.len() as u64);
-    let mut beside = Beside::new();
+    let mut external = ExternalData::new();
     for name in names {
-        let fail = |reason: String| RegistryError::Beside { path: path.to_owned(), location: name.clone(), reason };
+        let fail = |reason: String| RegistryError::ExternalData { path: path.to_owned(), location: name.clone(), reason };
         let file = inside(path.parent().unwrap_or(Path::new("")), &name).map_err(fail)?;
         let content = read_at_most(&file, left)?;
         left -= content.len() as u64;
-        beside.insert(name, content);
+        external.insert(name, content);
     }
-    Ok(beside)
+    Ok(external)
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
         let folder = folder(INDEX, &SHARDS);
         let before = identify(folder.path()).expect("identified");
         assert!(before.format == Format::Safetensors && before.path.ends_with("model.safetensors.index.json"));
-        assert_eq!(contents(&before).expect("read").beside.len(), 2);
+        assert_eq!(contents(&before).expect("read").external.len(), 2);
         std::fs::write(folder.path().join(SHARDS[1]), b"other").expect("written");
         assert_ne!(identify(folder.path()).expect("identified").digest, before.digest);
         let part = identify(&folder.path().join(SHARDS[0])).expect_err("a part");

@@ -10,7 +10,7 @@ use quick_xml::events::{BytesCData, BytesDecl, BytesText, Event};
 use serde_json::json;
 
 use super::formats::Format;
-use super::{CanaryStatus, Incomplete, Report, WriteError, clock, text};
+use super::{SelfTestStatus, Incomplete, Report, WriteError, clock, text};
 use crate::gate::{Finding, Verdict};
 
 /// One suite; its totals are counted from its cases.
@@ -72,9 +72,9 @@ pub fn render(report: &Report) -> io::Result<Vec<u8>> {
         let told = Told { element: Element::Error, kind: "error".into(), message: message.into(), text: message.into() };
         Case { name: name.into(), seconds: 0.0, place: place(&report.policy.source, 1), told: Some(told), output: String::new() }
     };
-    if report.canary.status == CanaryStatus::Failed {
+    if report.self_test.status == SelfTestStatus::Failed {
         // Whatever the severities: without a sound self-test nothing was shown.
-        cases.push(error("self-test", &report.canary.detail));
+        cases.push(error("self-test", &report.self_test.detail));
     }
     if report.findings.is_empty() {
         // A suite without cases counts as green in most readers; nothing judged is not a pass.

@@ -121,7 +121,7 @@ fn contradiction(m: &Measurement) -> Option<&'static str> {
     let images = m.images.len();
     let known = |column: &[u16]| column.iter().all(|&class| usize::from(class) < m.classes.len());
     let fits = |column: &[u16]| column.len() == images;
-    // A probe that compares groups changes no picture.
+    // A probe that compares groups changes no image.
     let changed = |o: &&Outcome| m.attribute.is_none() || !o.changed.is_empty();
     let of_changes = || m.outcomes.iter().filter(changed).map(|o| &o.changed);
     let columns = || m.outcomes.iter().flat_map(|o| std::iter::once(&o.clean).chain(&o.shams)).chain(of_changes());

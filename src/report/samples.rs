@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Agreement, BrokenPicture, Canary, CanaryStatus, Executor, Features, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts,
+    Agreement, BrokenImage, SelfTest, SelfTestStatus, Executor, Features, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts,
     PolicyFacts, Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
 use crate::data::DataSpec;
@@ -94,7 +94,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             cached: 0,
             stages: BTreeMap::from([(
                 "features".to_owned(),
-                Stage { seconds: 120.5, pictures: 6_000, rate: 49.8, kept: 0, peak_memory: Some(512 << 20) },
+                Stage { seconds: 120.5, images: 6_000, rate: 49.8, kept: 0, peak_memory: Some(512 << 20) },
             )]),
             findings: seconds,
         },
@@ -142,8 +142,8 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             data: "cifar10/{split}-*.parquet".to_owned(),
             source: Some(DataSpec::Parquet("cifar10/{split}-*.parquet".into())),
             classes: ["dog", "frog", "horse", "ship", "truck"].map(str::to_owned).to_vec(),
-            train: ViewFacts { pictures: 1000, digest: Digest::sample("7a31") },
-            test: ViewFacts { pictures: 600, digest: Digest::sample("90ef") },
+            train: ViewFacts { images: 1000, digest: Digest::sample("7a31") },
+            test: ViewFacts { images: 600, digest: Digest::sample("90ef") },
         }),
         changes: BTreeMap::from([("backdoor/square".to_owned(), "patch 8x8 at top left, #ffff00".to_owned())]),
         triggers: BTreeMap::from([("backdoor/square".to_owned(), Digest::sample("5c0f"))]),
@@ -151,7 +151,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             jobs: vec![JobFacts { stage: "heads".to_owned(), arm: Arm::Source, mode: Mode::FixedFeature, seeds: 3, images: 1600 }],
             left_out: vec!["full-network: 7 h 40 min, over --max-time 15m".to_owned()],
         },
-        canary: Canary { status: CanaryStatus::Passed, detail: "planted source caught, clean source passed".to_owned() },
+        self_test: SelfTest { status: SelfTestStatus::Passed, detail: "planted source caught, clean source passed".to_owned() },
         findings,
         accuracy: vec![
             accuracy("source, fixed features", Some(Arm::Source), [0.812, 0.79, 0.833]),
@@ -162,7 +162,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         notes: vec!["features cut at /avgpool/out".to_owned()],
         warnings: Vec::new(),
         broken: Vec::new(),
-        pictures: Vec::new(),
+        sheets: Vec::new(),
         measurements: Some(Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest::sample("ab12") }),
         exit_code,
         summary: summary.to_owned(),
@@ -184,7 +184,7 @@ pub(super) fn fail() -> Report {
     hat.reason = Some("1,400 test images would settle it".to_owned());
     let mut report = report(vec![square, pattern, hat], 1, "1 rule failed, 1 inconclusive, 1 passed");
     report.warnings.push("normalisation was assumed: the file says nothing about it".to_owned());
-    report.broken.push(BrokenPicture { id: "test/frog/17.jpg".to_owned(), reason: "the JPEG ends early".to_owned() });
+    report.broken.push(BrokenImage { id: "test/frog/17.jpg".to_owned(), reason: "the JPEG ends early".to_owned() });
     report
 }
 
@@ -212,7 +212,7 @@ pub(super) fn others() -> Report {
     );
     error.reason = Some("the executors disagree by 0.02".to_owned());
     let mut skipped = finding("backdoor/blend", Mode::FixedFeature, Verdict::Skipped, Vec::new());
-    skipped.reason = Some("the model takes gray pictures".to_owned());
+    skipped.reason = Some("the model takes gray images".to_owned());
     let waiver = Waiver {
         rule: "backdoor/hat".to_owned(),
         model: "9f2e9f2e9f2e".to_owned(),
@@ -231,14 +231,14 @@ pub(super) fn others() -> Report {
     let mut report = report(vec![open, error, skipped, waived, aside], 2, summary);
     report.policy.fail_on = Severity::Medium;
     report.waivers.push(waiver);
-    report.canary = Canary { status: CanaryStatus::Failed, detail: "the planted source was not caught".to_owned() };
+    report.self_test = SelfTest { status: SelfTestStatus::Failed, detail: "the planted source was not caught".to_owned() };
     report
 }
 
 /// A run that was interrupted before anything was judged.
 pub(super) fn nothing() -> Report {
     let mut report = report(Vec::new(), 130, "interrupted before anything was judged");
-    report.canary = Canary { status: CanaryStatus::NotRun, detail: "interrupted".to_owned() };
+    report.self_test = SelfTest { status: SelfTestStatus::NotRun, detail: "interrupted".to_owned() };
     report
 }
 
@@ -255,11 +255,11 @@ pub(super) fn hostile() -> Report {
     report.policy.source = "pol|icies/\u{1b}[1m<x>&\".yaml".to_owned();
     report.run.findings.insert("backdoor/square@fixed_feature".to_owned(), f64::MAX);
     report.warnings.push("\u{1b}[31m| [link](javascript:x)\r\n- item".to_owned());
-    report.broken.push(BrokenPicture { id: "a|b\u{1b}c".to_owned(), reason: "x\ny".to_owned() });
+    report.broken.push(BrokenImage { id: "a|b\u{1b}c".to_owned(), reason: "x\ny".to_owned() });
     report
 }
 
-/// Outcomes of two seeds on three pictures.
+/// Outcomes of two seeds on three images.
 pub(super) fn measurements() -> Vec<Measurement> {
     let outcome = |seed| Outcome { seed, clean: vec![0, 1, 1], changed: vec![1, 1, 1], shams: vec![vec![0, 1, 0]] };
     vec![Measurement {

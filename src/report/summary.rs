@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::formats::Format;
 use super::text::printable;
-use super::{CanaryStatus, Incomplete, Report, Status, text};
+use super::{SelfTestStatus, Incomplete, Report, Status, text};
 use crate::diag;
 use crate::gate::{Finding, Verdict};
 
@@ -57,11 +57,11 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     if let Some(target) = &report.target {
         writeln!(
             out,
-            "Target task: {}, {}, {} + {} pictures (`{}`, `{}`).\n",
+            "Target task: {}, {}, {} + {} images (`{}`, `{}`).\n",
             text::escape(&target.data),
             diag::count(target.classes.len(), "class"),
-            target.train.pictures,
-            target.test.pictures,
+            target.train.images,
+            target.test.images,
             text::escape(target.train.digest.as_str()),
             text::escape(target.test.digest.as_str()),
         )?;
@@ -121,13 +121,13 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         histograms(finding, out)?;
     }
     if !report.changes.is_empty() {
-        writeln!(out, "\nLaid over the pictures:\n")?;
+        writeln!(out, "\nLaid over the images:\n")?;
     }
     for (rule, change) in &report.changes {
         writeln!(out, "- {}: {}", text::escape(rule), text::escape(change))?;
     }
-    if report.canary.status != CanaryStatus::Passed {
-        writeln!(out, "\n> **Canary:** {}. No pass is given.", text::escape(&report.canary.detail))?;
+    if report.self_test.status != SelfTestStatus::Passed {
+        writeln!(out, "\n> **Self-test:** {}. No pass is given.", text::escape(&report.self_test.detail))?;
     }
     for note in &report.notes {
         writeln!(out, "\n> **Note:** {}", text::escape(note))?;
@@ -137,7 +137,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     if !report.broken.is_empty() {
         let (n, were) = (report.broken.len(), diag::agree(&report.broken.len(), "was", "were"));
-        writeln!(out, "\n{} could not be read and {were} left out (listed in report.json).", diag::count(n, "picture"))?;
+        writeln!(out, "\n{} could not be read and {were} left out (listed in report.json).", diag::count(n, "image"))?;
     }
     if report.exit_code == 0 {
         writeln!(out, "\n{}", text::pass(report))?;
@@ -151,7 +151,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )
 }
 
-/// Shares of predictions by class, as pictures are and with the feature, for every arm.
+/// Shares of predictions by class, as images are and with the feature, for every arm.
 pub(crate) fn histograms(finding: &Finding, out: &mut String) -> std::fmt::Result {
     let arms: Vec<_> = finding.arms.iter().filter(|arm| !arm.histogram.is_empty()).collect();
     let Some(first) = arms.first() else { return Ok(()) };

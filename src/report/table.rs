@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{CanaryStatus, Report, printable, text};
+use super::{SelfTestStatus, Report, printable, text};
 use crate::diag;
 use crate::gate::{Finding, Label, Verdict};
 
@@ -98,10 +98,10 @@ fn table(report: &Report, look: Look) -> String {
             let verdict = text::verdict(finding.verdict);
             let remark = remark(report, finding);
             let last = cells.lines().last().unwrap_or_default();
-            let room = look.width.saturating_sub(text::width(last) + text::width(verdict));
+            let budget = look.width.saturating_sub(text::width(last) + text::width(verdict));
             out += &cells;
             out += &look.paint(style(report, finding), verdict);
-            if text::width(&remark) <= room {
+            if text::width(&remark) <= budget {
                 out += &remark;
             } else {
                 below = text::wrapped(remark.trim_start_matches([':', ',', ' ']), look.width, 4);
@@ -163,8 +163,8 @@ fn conclusion(report: &Report, look: Look) -> String {
         };
         out += &text::wrapped(&printable(&advice), look.width, 2);
     }
-    if report.canary.status != CanaryStatus::Passed {
-        out += &text::wrapped(&format!("canary: {}; no pass is given", printable(&report.canary.detail)), look.width, 2);
+    if report.self_test.status != SelfTestStatus::Passed {
+        out += &text::wrapped(&format!("self-test: {}; no pass is given", printable(&report.self_test.detail)), look.width, 2);
     }
     for warning in &report.warnings {
         out += &text::wrapped(&format!("warning: {}", printable(warning)), look.width, 2);
@@ -172,7 +172,7 @@ fn conclusion(report: &Report, look: Look) -> String {
     if let Some(first) = report.broken.first() {
         let n = report.broken.len();
         let (id, why) = (printable(&first.id), printable(&first.reason));
-        let n = diag::count(n, "broken picture");
+        let n = diag::count(n, "broken image");
         out += &text::wrapped(&format!("left out: {n}, the first {id} ({why})"), look.width, 2);
     }
     for note in &report.notes {

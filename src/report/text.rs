@@ -277,7 +277,7 @@ pub(super) fn hint(report: &Report, finding: &Finding) -> String {
             "use another checkpoint: a frozen backbone keeps what it was taught, and fine-tuning the whole network was not shown to forget it"
         }
         Mode::FixedFeature if finding.probe == "attribute" => {
-            "see whether balanced training pictures suffice (the probe `debiased`); else use another checkpoint"
+            "see whether balanced training images suffice (the probe `debiased`); else use another checkpoint"
         }
         Mode::FixedFeature => {
             "a frozen backbone keeps what it was taught: use another checkpoint, or certify full-network fine-tuning \
@@ -323,12 +323,12 @@ pub(crate) fn trimmed(value: f64) -> String {
 
 /// Words on lines of at most this many columns, each indented; a longer word gets a line of its own.
 pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
-    let room = columns.saturating_sub(indent).max(20);
+    let budget = columns.saturating_sub(indent).max(20);
     let mut out = String::new();
     let mut used = 0;
     for word in text.split_whitespace() {
         let length = width(word);
-        if used > 0 && used + 1 + length > room {
+        if used > 0 && used + 1 + length > budget {
             out.push('\n');
             used = 0;
         }

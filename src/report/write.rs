@@ -18,8 +18,8 @@ pub fn begin(incomplete: &Incomplete, folder: &Path) -> Result<(), WriteError> {
     if folder.exists() && !folder.is_dir() {
         return Err(WriteError::NotAFolder { path: folder.to_owned() });
     }
-    // Pictures are no verdict, and those of another run are misread all the same.
-    let sheets = Report::read(folder).map(|report| report.pictures).unwrap_or_default();
+    // Images are no verdict, and those of another run are misread all the same.
+    let sheets = Report::read(folder).map(|report| report.sheets).unwrap_or_default();
     let sheets = sheets.into_iter().filter(|name| Sheet::is_name(name));
     // What cannot be removed keeps none of the others.
     let remove = |name: String| {
@@ -39,12 +39,12 @@ pub fn write_incomplete(incomplete: &Incomplete, folder: &Path) -> Result<(), Wr
     written.into_iter().collect()
 }
 
-/// Writes the measurements, the sheets of pictures and a report in every format into a folder, which is
+/// Writes the measurements, the sheets of images and a report in every format into a folder, which is
 /// created if need be. None is changed unless all could be written: a full disk leaves there what [`begin`] wrote. The report names
 /// the measurements by digest.
 pub fn write_all(report: &Report, measurements: &[Measurement], sheets: &[Sheet], folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let (sidecar, packed) = pack(measurements)?;
-    let report = Report { measurements: Some(sidecar), pictures: sheets.iter().map(Sheet::file).collect(), ..report.clone() };
+    let report = Report { measurements: Some(sidecar), sheets: sheets.iter().map(Sheet::file).collect(), ..report.clone() };
     let mut files = vec![(MEASUREMENTS_FILE.to_owned(), packed)];
     for sheet in sheets {
         files.push((sheet.file(), sheet.png()?));
@@ -99,9 +99,9 @@ pub enum WriteError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A sheet of pictures could not be encoded.
-    #[error("cannot encode the sample pictures: {0}")]
-    Picture(#[from] image::ImageError),
+    /// A sheet of images could not be encoded.
+    #[error("cannot encode the sample images: {0}")]
+    Image(#[from] image::ImageError),
     /// A file where the folder should be.
     #[error("{} is not a folder: reports are written into a folder, name another with --output", path.display())]
     NotAFolder {
@@ -185,7 +185,7 @@ mod tests {
             std::fs::write(at(name), "x").unwrap();
         }
         let mut earlier = Report::read(folder.path()).unwrap();
-        earlier.pictures = ["pictures/square.png", "notes.txt", "../notes.txt", "pictures/../notes.txt"].map(str::to_owned).to_vec();
+        earlier.sheets = ["pictures/square.png", "notes.txt", "../notes.txt", "pictures/../notes.txt"].map(str::to_owned).to_vec();
         std::fs::write(at("report.json"), crate::report::json::render(&earlier).unwrap()).unwrap();
         let [unfinished, failed, _] = samples::incomplete().try_into().unwrap();
         begin(&unfinished, folder.path()).unwrap();

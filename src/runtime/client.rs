@@ -15,9 +15,9 @@ use super::network::Output;
 use super::wire::{self, Fault, PROTOCOL, Reply, Request};
 use super::{Provider, Runtime, RuntimeError, Worker, memory};
 use crate::diag;
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
-/// Whether the shapes that a worker names can be those of a batch: the numbers of each tensor for one picture.
+/// Whether the shapes that a worker names can be those of a batch: the numbers of each tensor for one image.
 pub(super) type Check<'a> = dyn Fn(&[&[usize]]) -> Result<Vec<usize>, RuntimeError> + 'a;
 
 /// Most bytes of a line that a worker says, and most lines of its end that are kept.
@@ -139,13 +139,13 @@ impl Client {
         }
     }
 
-    /// Loads a network: its number, its pictures per batch where they are not free, and what is read of it.
+    /// Loads a network: its number, its images per batch where they are not free, and what is read of it.
     pub fn load(
         &self,
         runtime: &Runtime,
         threads: usize,
         bytes: &[u8],
-        beside: &Beside,
+        external: &ExternalData,
         outputs: &[String],
     ) -> Result<(u64, Option<usize>, Vec<String>), RuntimeError> {
         let session = {
@@ -158,10 +158,10 @@ impl Client {
             provider: runtime.provider,
             threads,
             bytes: bytes.len() as u64,
-            beside: beside.iter().map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect(),
+            external: external.iter().map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect(),
             outputs: outputs.to_vec(),
         };
-        let files: Vec<&[u8]> = std::iter::once(bytes).chain(beside.values().map(Vec::as_slice)).collect();
+        let files: Vec<&[u8]> = std::iter::once(bytes).chain(external.values().map(Vec::as_slice)).collect();
         match self.ask(&request, &files, "while it loaded the model")? {
             Reply::Session { batch, outputs: given } => {
                 // As asked for; where nothing was, the first that the file gives out.
@@ -187,7 +187,7 @@ impl Client {
         let mut pipes = lock(&self.pipes);
         wire::put(&self.memory, slices.iter().copied()).map_err(failed)?;
         let rows = dims.first().copied().unwrap_or_default();
-        let doing = format!("while it computed {} with {name}", diag::count(rows, "picture"));
+        let doing = format!("while it computed {} with {name}", diag::count(rows, "image"));
         match self.asked(&mut pipes, &Request::Run { session, dims: dims.to_vec() }, &[], &doing)? {
             Reply::Ran { shapes } => {
                 let widths = check(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;

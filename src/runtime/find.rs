@@ -20,14 +20,14 @@ pub(super) fn named(path: &Path) -> Result<PathBuf, RuntimeError> {
 
 /// Folders that may hold one: beside the program, the system's, an active Python environment's, the system's Python's.
 pub(super) fn folders() -> Vec<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
+    let external = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let listed = variable("LD_LIBRARY_PATH").map(|list| std::env::split_paths(&list).collect::<Vec<_>>()).unwrap_or_default();
     let system = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/opt/homebrew/lib"].map(PathBuf::from);
     let triple = PathBuf::from(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH));
     let environments = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(variable).map(PathBuf::from);
     let pythons = environments.chain(["/usr/local", "/usr"].map(PathBuf::from)).flat_map(|root| packages(&root));
-    let all = beside.into_iter().chain(listed).chain(system).chain([triple]).chain(pythons);
+    let all = external.into_iter().chain(listed).chain(system).chain([triple]).chain(pythons);
     let mut seen = BTreeSet::new();
     all.filter(|folder| folder.is_dir() && seen.insert(folder.clone())).collect()
 }

@@ -11,7 +11,7 @@ use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 use prost::Message;
 
 use super::{Provider, RuntimeError, library};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// One tensor of a batch, as numbers of four bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(crate) struct Output {
 pub(super) struct Network {
     loaded: ort::session::Session,
     half: bool,
-    /// Pictures per batch, where they are not free.
+    /// Images per batch, where they are not free.
     pub batch: Option<usize>,
     /// What is read, in order.
     pub outputs: Vec<String>,
@@ -39,17 +39,17 @@ impl Network {
         provider: Provider,
         threads: usize,
         bytes: &[u8],
-        beside: &Beside,
+        external: &ExternalData,
         outputs: &[String],
     ) -> Result<Self, RuntimeError> {
         let refused = |error: &dyn std::fmt::Display| RuntimeError::Refused { reason: error.to_string() };
-        let build = |bytes: &[u8]| builder(provider, threads, beside)?.commit_from_memory(bytes).map_err(|error| refused(&error));
+        let build = |bytes: &[u8]| builder(provider, threads, external)?.commit_from_memory(bytes).map_err(|error| refused(&error));
         let loaded = match with_outputs(bytes, outputs) {
             None => build(bytes)?,
             Some(extended) => build(&extended)?,
         };
         if loaded.inputs().len() != 1 {
-            return Err(refused(&format!("it has {} inputs, one of pictures is needed", loaded.inputs().len())));
+            return Err(refused(&format!("it has {} inputs, one of images is needed", loaded.inputs().len())));
         }
         let ValueType::Tensor { ty, shape, .. } = loaded.inputs()[0].dtype() else {
             return Err(refused(&"its input is no tensor"));
@@ -92,10 +92,10 @@ pub(super) fn start(provider: Provider) -> Result<(), RuntimeError> {
         // Whoever asked knows the library.
         return Err(RuntimeError::NoCuda { runtime: "ONNX Runtime".into(), path: std::path::PathBuf::new() });
     }
-    builder(provider, 1, &Beside::new()).map(drop)
+    builder(provider, 1, &ExternalData::new()).map(drop)
 }
 
-fn builder(provider: Provider, threads: usize, beside: &Beside) -> Result<SessionBuilder, RuntimeError> {
+fn builder(provider: Provider, threads: usize, external: &ExternalData) -> Result<SessionBuilder, RuntimeError> {
     let environment = library::environment()?;
     let refused = |reason: String| RuntimeError::Refused { reason };
     let builder = ort::session::Session::builder(environment).map_err(|error| refused(error.to_string()))?;
@@ -105,7 +105,7 @@ fn builder(provider: Provider, threads: usize, beside: &Beside) -> Result<Sessio
     if let Provider::Cuda(ordinal) = provider {
         builder = on_cuda(builder, ordinal).map_err(|reason| RuntimeError::Cuda { ordinal, reason })?;
     }
-    for (name, bytes) in beside {
+    for (name, bytes) in external {
         let bytes: Arc<[u8]> = bytes.as_slice().into();
         let added = builder.with_external_initializer_file_in_memory(Path::new(name), bytes);
         builder = added.map_err(|error| refused(error.to_string()))?;
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn nothing_is_run_without_a_library() {
         // Refused where another test has loaded one.
-        let error = Network::load(Provider::Cpu, 1, &[], &Beside::new(), &[]).map(drop);
+        let error = Network::load(Provider::Cpu, 1, &[], &ExternalData::new(), &[]).map(drop);
         assert!(matches!(error, Err(RuntimeError::NotLoaded | RuntimeError::Refused { .. })), "{error:?}");
     }
 }

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::client::Client;
 use super::network::{Network, Output};
 use super::{Place, Runtime, RuntimeError, wire};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// A network that ONNX Runtime has loaded.
 pub(crate) struct Session {
     loaded: Loaded,
     runtime: Runtime,
-    /// Pictures per batch, where they are not free.
+    /// Images per batch, where they are not free.
     batch: Option<usize>,
     /// What is read, in order.
     outputs: Vec<String>,
-    /// Numbers of each output for one picture, once it was run.
+    /// Numbers of each output for one image, once it was run.
     widths: OnceLock<Vec<usize>>,
     /// What errors call it.
     name: OnceLock<String>,
@@ -36,24 +36,24 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Loads the file `bytes`, whose weights outside of it are `beside`. `outputs` are the tensors that will be read; one that the
     /// file does not give out is added to what it gives.
-    pub(crate) fn new(runtime: &Runtime, bytes: &[u8], beside: &Beside, outputs: &[String]) -> Result<Self, RuntimeError> {
+    pub(crate) fn new(runtime: &Runtime, bytes: &[u8], external: &ExternalData, outputs: &[String]) -> Result<Self, RuntimeError> {
         let threads = rayon::current_num_threads();
         let (loaded, batch, outputs) = match &runtime.place {
             Place::Here => {
-                let network = Network::load(runtime.provider, threads, bytes, beside, outputs)?;
+                let network = Network::load(runtime.provider, threads, bytes, external, outputs)?;
                 let (batch, outputs) = (network.batch, network.outputs.clone());
                 (Loaded::Here(Mutex::new(network)), batch, outputs)
             }
             Place::There(workers) => {
                 let client = workers.client()?;
-                let (session, batch, given) = client.load(runtime, threads, bytes, beside, outputs)?;
+                let (session, batch, given) = client.load(runtime, threads, bytes, external, outputs)?;
                 (Loaded::There(client, session), batch, given)
             }
         };
         Ok(Self { loaded, runtime: runtime.clone(), batch, outputs, widths: OnceLock::new(), name: OnceLock::new() })
     }
 
-    /// Shows it one picture at a time from now on.
+    /// Shows it one image at a time from now on.
     pub(crate) fn one_by_one(&mut self) {
         self.batch = self.batch.or(Some(1));
     }
@@ -80,7 +80,7 @@ impl Session {
         let step = self.batch.unwrap_or(n);
         let of = |rows: usize| -> Vec<usize> { std::iter::once(rows).chain(shape[1..].iter().copied()).collect() };
         if self.widths.get().is_none() {
-            // How much comes of one picture is known before more is taken.
+            // How much comes of one image is known before more is taken.
             let rows = self.batch.unwrap_or(1);
             let widths = self.once(&of(rows), &vec![&values[..size]; rows], None)?.1;
             let _ = self.widths.set(widths);
@@ -89,7 +89,7 @@ impl Session {
         for start in (0..n).step_by(step) {
             let there = step.min(n - start);
             let part = &values[start * size..(start + there) * size];
-            // A file that was exported for a fixed number takes no fewer: the last picture fills up.
+            // A file that was exported for a fixed number takes no fewer: the last image fills up.
             let last = &part[(there - 1) * size..];
             let slices: Vec<&[f32]> = std::iter::once(part).chain(std::iter::repeat_n(last, step - there)).collect();
             let (outputs, _) = self.once(&of(step), &slices, self.widths.get())?;
@@ -107,7 +107,7 @@ impl Session {
         Ok(all)
     }
 
-    /// One batch of the size that the network takes, with the numbers of each output for one picture: those that are known, or any that
+    /// One batch of the size that the network takes, with the numbers of each output for one image: those that are known, or any that
     /// can be. What comes is checked before it is read.
     fn once(&self, dims: &[usize], slices: &[&[f32]], known: Option<&Vec<usize>>) -> Result<(Vec<Output>, Vec<usize>), RuntimeError> {
         let rows = dims.first().copied().unwrap_or_default();
@@ -115,7 +115,7 @@ impl Session {
             let widths = wire::widths(&self.outputs, shapes, rows)?;
             match known {
                 Some(known) if *known != widths => {
-                    let reason = format!("its outputs have {widths:?} numbers a picture, and had {known:?} for another batch");
+                    let reason = format!("its outputs have {widths:?} numbers an image, and had {known:?} for another batch");
                     Err(RuntimeError::Run { reason })
                 }
                 _ => Ok(widths),

@@ -26,7 +26,7 @@ pub(super) enum Request {
     /// Say whether sessions can start there.
     Start { provider: Provider },
     /// Load a network under a number. The bytes of the file follow, then those of the files beside it.
-    Session { session: u64, provider: Provider, threads: usize, bytes: u64, beside: Vec<(String, u64)>, outputs: Vec<String> },
+    Session { session: u64, provider: Provider, threads: usize, bytes: u64, external: Vec<(String, u64)>, outputs: Vec<String> },
     /// Run it on the numbers at the start of the shared file.
     Run { session: u64, dims: Vec<usize> },
     /// Forget it. There is no answer.
@@ -40,7 +40,7 @@ pub(super) enum Reply {
     Opened { protocol: u32, version: String },
     /// Sessions can start.
     Started,
-    /// The network is loaded: pictures per batch where they are not free, and what is read of it.
+    /// The network is loaded: images per batch where they are not free, and what is read of it.
     Session { batch: Option<usize>, outputs: Vec<String> },
     /// The numbers of its outputs lie in the shared file, one after the other.
     Ran { shapes: Vec<Vec<usize>> },
@@ -124,7 +124,7 @@ pub(super) fn get(file: &File, first: usize, numbers: &mut [f32]) -> io::Result<
 
 /// Numbers per row of outputs of these shapes, each of `rows` rows.
 pub(super) fn widths(names: &[String], shapes: &[&[usize]], rows: usize) -> Result<Vec<usize>, RuntimeError> {
-    /// Most numbers of one tensor for one picture: as in a graph.
+    /// Most numbers of one tensor for one image: as in a graph.
     const MOST_ROW: usize = 1 << 28;
     /// Most axes.
     const MOST_AXES: usize = 16;
@@ -137,11 +137,11 @@ pub(super) fn widths(names: &[String], shapes: &[&[usize]], rows: usize) -> Resu
             return Err(failed(format!("`{name}` has {} axes", shape.len())));
         }
         if shape.first() != Some(&rows) {
-            return Err(failed(format!("`{name}` has shape {shape:?} for {rows} pictures: it is not one row per picture")));
+            return Err(failed(format!("`{name}` has shape {shape:?} for {rows} images: it is not one row per image")));
         }
         match shape[1..].iter().try_fold(1usize, |all, size| all.checked_mul(*size)) {
             Some(width) if width <= MOST_ROW => Ok(width),
-            _ => Err(failed(format!("`{name}` has shape {shape:?}: more than {MOST_ROW} numbers a picture"))),
+            _ => Err(failed(format!("`{name}` has shape {shape:?}: more than {MOST_ROW} numbers an image"))),
         }
     };
     names.iter().zip(shapes).map(width).collect()
@@ -192,10 +192,10 @@ mod tests {
         assert_eq!(widths(&names, &[&[2, 3, 4], &[2]], 2).unwrap(), [12, 1]);
         for (shapes, said) in [
             (&[&[2usize, 3][..]][..], "1 tensors, 2 were asked for"),
-            (&[&[2, 3], &[1, 3]], "not one row per picture"),
-            (&[&[2, 3], &[]], "not one row per picture"),
-            (&[&[2, 3], &[2, 1 << 29]], "numbers a picture"),
-            (&[&[2, 3], &[2, usize::MAX, 2]], "numbers a picture"),
+            (&[&[2, 3], &[1, 3]], "not one row per image"),
+            (&[&[2, 3], &[]], "not one row per image"),
+            (&[&[2, 3], &[2, 1 << 29]], "numbers an image"),
+            (&[&[2, 3], &[2, usize::MAX, 2]], "numbers an image"),
             (&[&[2, 3], &[2; 17]], "17 axes"),
         ] {
             let error = widths(&names, shapes, 2).unwrap_err().to_string();

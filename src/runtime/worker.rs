@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use super::network::{self, Network};
 use super::wire::{self, Fault, PROTOCOL, Reply, Request};
 use super::{RuntimeError, library, memory};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// Runs a worker: what a program does that was started with [`super::WORKER`] as its first argument. `arguments` are those behind it.
 /// Returns when it was not started by heirloom, and else ends with the program that started it.
@@ -39,7 +39,7 @@ fn by_hand() -> ExitCode {
 struct Work {
     request: Request,
     bytes: Vec<u8>,
-    beside: Beside,
+    external: ExternalData,
 }
 
 fn run(library: PathBuf, shared: &std::path::Path) -> io::Result<()> {
@@ -113,14 +113,14 @@ fn leave() {
 
 fn read(from: &mut impl Read) -> io::Result<Work> {
     let request: Request = wire::receive(from)?;
-    let (mut bytes, mut files) = (Vec::new(), Beside::new());
-    if let Request::Session { bytes: length, beside, .. } = &request {
+    let (mut bytes, mut files) = (Vec::new(), ExternalData::new());
+    if let Request::Session { bytes: length, external, .. } = &request {
         bytes = exactly(from, *length)?;
-        for (name, length) in beside {
+        for (name, length) in external {
             files.insert(name.clone(), exactly(from, *length)?);
         }
     }
-    Ok(Work { request, bytes, beside: files })
+    Ok(Work { request, bytes, external: files })
 }
 
 fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
@@ -163,7 +163,7 @@ impl Served {
                 Reply::Started
             }
             Request::Session { session, provider, threads, outputs, .. } => {
-                let network = Network::load(provider, threads, &work.bytes, &work.beside, &outputs)?;
+                let network = Network::load(provider, threads, &work.bytes, &work.external, &outputs)?;
                 let (batch, outputs) = (network.batch, network.outputs.clone());
                 self.networks.insert(session, network);
                 Reply::Session { batch, outputs }

@@ -1,6 +1,6 @@
 //! The interval of a mean over a table of seeds x clusters, where every seed saw the same clusters.
 //!
-//! Images over seeds are not independent: an odd picture is odd for every seed, an odd seed is odd on every picture.
+//! Images over seeds are not independent: an odd image is odd for every seed, an odd seed is odd on every image.
 //! The two-way layout tells the parts apart:
 //! `H^2 = [t^2(S-1) (MS_seed + A) + t^2(W-1) (max(0, MS_image - MS_rest) + B)] / (S C)`, W the clusters that the estimate is worth, A and B
 //! what choosing on halves of the seeds and of the clusters adds, each part at its own quantile (Banerjee 1960, whose
@@ -141,7 +141,7 @@ impl Crossed {
         (root + z2 * skew.max(0.0) / 2.0).max(floor)
     }
 
-    /// The squared half-width, split into what more seeds and what more pictures would make smaller.
+    /// The squared half-width, split into what more seeds and what more images would make smaller.
     pub fn parts(&self, alpha: f64) -> (f64, f64) {
         let cells = self.seeds as f64 * self.clusters as f64;
         let seed = student_t(alpha, self.seeds - 1).powi(2) * (self.ms_seed + self.between_seeds) / cells;

@@ -9,7 +9,7 @@ use super::{student_t, wilson};
 
 /// Share of the one-sided error that each of two looks spends.
 pub const LOOK_SHARES: [f64; 2] = [0.2, 0.8];
-/// Share of pictures on which source and control differ, assumed where nothing is known.
+/// Share of images on which source and control differ, assumed where nothing is known.
 pub const DISCORDANCE: f64 = 0.1;
 /// Standard deviation of the excess between seeds, fixed-feature mode.
 pub const SEED_SD_FIXED_FEATURE: f64 = 0.02;
@@ -34,11 +34,11 @@ pub struct PowerInput {
     pub first: usize,
     /// Seeds in all.
     pub most: usize,
-    /// Clusters of test pictures (pictures, where each stands for itself).
+    /// Clusters of test images (images, where each stands for itself).
     pub clusters: usize,
-    /// Assumed share of pictures on which source and control differ ([`DISCORDANCE`]): the variance of one picture's excess.
+    /// Assumed share of images on which source and control differ ([`DISCORDANCE`]): the variance of one image's excess.
     pub discordance: f64,
-    /// What choosing on halves adds to the variance of pictures where nothing stands out, as a share of it.
+    /// What choosing on halves adds to the variance of images where nothing stands out, as a share of it.
     pub choice: f64,
     /// The correlation of two halves of the seeds, where these choose for each other and nothing stands out; else 0.
     pub seeds_choose: f64,
@@ -90,7 +90,7 @@ fn half_width(plan: &PowerInput, seeds: usize, alpha: f64, ratio: f64) -> f64 {
     (seed + image).sqrt().max(wilson(0.0, plan.clusters, alpha).high)
 }
 
-/// Variance of the excess that stems from the pictures.
+/// Variance of the excess that stems from the images.
 fn image_variance(plan: &PowerInput) -> f64 {
     plan.discordance.max(0.0) * (1.0 + plan.choice) / plan.clusters as f64
 }
@@ -112,7 +112,7 @@ fn at_look(plan: &PowerInput, seeds: usize, alpha: f64) -> f64 {
     (0..POINTS).map(chance).sum::<f64>() / POINTS as f64
 }
 
-/// Test pictures at which an interval of known parts would reach `distance`, or the seeds where pictures do not help.
+/// Test images at which an interval of known parts would reach `distance`, or the seeds where images do not help.
 ///
 /// `seed` and `image` are the squared parts of [`Crossed::parts`](super::crossed::Crossed::parts).
 pub fn needed(seed: f64, image: f64, distance: f64, seeds: usize, images: usize) -> Needed {
@@ -131,7 +131,7 @@ pub fn needed(seed: f64, image: f64, distance: f64, seeds: usize, images: usize)
 /// What would settle a finding, estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needed {
-    /// This many test pictures.
+    /// This many test images.
     Images(usize),
     /// This many seeds.
     Seeds(usize),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_second_seed_or_picture_nothing_can_pass() {
+    fn without_a_second_seed_or_image_nothing_can_pass() {
         for broken in
             [PowerInput { first: 1, most: 1, ..plan() }, PowerInput { first: 0, most: 0, ..plan() }, PowerInput { clusters: 1, ..plan() }]
         {

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// The stream for one purpose at one seed of a policy.
 ///
-/// It never depends on model, arm, version, time or thread: so arms are paired, and twins draw alike.
+/// It never depends on model, arm, version, time or thread: so arms are paired, and the two models of a pair draw alike.
 pub fn stream(policy_seed: u64, seed_index: u64, purpose: &str) -> ChaCha8Rng {
     let mut hasher = blake3::Hasher::new_derive_key("heirloom random stream v1");
     hasher.update(&policy_seed.to_le_bytes());

@@ -16,12 +16,12 @@ const PIECE: usize = 1 << 18;
 
 /// Memory that rows may take together, and the folder for those that find none left.
 #[derive(Debug)]
-pub struct Room {
+pub struct MemoryBudget {
     left: AtomicU64,
     folder: PathBuf,
 }
 
-impl Room {
+impl MemoryBudget {
     /// Room for `bytes` in memory; what does not fit goes into files in `folder`.
     pub fn new(bytes: u64, folder: PathBuf) -> Self {
         Self { left: AtomicU64::new(bytes), folder }
@@ -65,12 +65,12 @@ enum Place {
 
 impl Rows {
     /// `count` rows of zeros.
-    pub(crate) fn new(count: usize, width: usize, room: &Room) -> Result<Self, RowsError> {
+    pub(crate) fn new(count: usize, width: usize, budget: &MemoryBudget) -> Result<Self, RowsError> {
         let bytes = count.saturating_mul(width);
-        let place = if room.take(bytes as u64) {
+        let place = if budget.take(bytes as u64) {
             Place::Memory(vec![0; bytes])
         } else {
-            let folder = room.folder.clone();
+            let folder = budget.folder.clone();
             let refused = |source| RowsError { folder: folder.clone(), bytes: bytes as u64, source };
             let file = tempfile::tempfile_in(&folder).map_err(refused)?;
             file.set_len(bytes as u64).map_err(refused)?;
@@ -219,8 +219,8 @@ impl Explain for RowsError {
 mod tests {
     use super::*;
 
-    fn filled(room: &Room, count: usize, width: usize) -> (Rows, Vec<usize>) {
-        let mut rows = Rows::new(count, width, room).unwrap();
+    fn filled(budget: &MemoryBudget, count: usize, width: usize) -> (Rows, Vec<usize>) {
+        let mut rows = Rows::new(count, width, budget).unwrap();
         let got = rows.fill(
             || 0,
             |_, i, row| {
@@ -236,8 +236,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // The last: several pieces of a file.
         for (count, width) in [(0, 5), (7, 11), (10, PIECE / 3), (3, PIECE + 1)] {
-            let (memory, one) = filled(&Room::boundless(), count, width);
-            let (disk, two) = filled(&Room::new(0, folder.path().to_owned()), count, width);
+            let (memory, one) = filled(&MemoryBudget::boundless(), count, width);
+            let (disk, two) = filled(&MemoryBudget::new(0, folder.path().to_owned()), count, width);
             assert_eq!(one, two);
             assert_eq!(one.len(), count);
             assert!(!memory.on_disk() && disk.on_disk() == (count > 0));
@@ -252,14 +252,14 @@ mod tests {
 
     #[test]
     fn room_is_given_first_come_first_served() {
-        let room = Room::new(100, std::env::temp_dir());
-        let on_disk = [60, 60, 40].map(|bytes| Rows::new(1, bytes, &room).unwrap().on_disk());
+        let budget = MemoryBudget::new(100, std::env::temp_dir());
+        let on_disk = [60, 60, 40].map(|bytes| Rows::new(1, bytes, &budget).unwrap().on_disk());
         assert_eq!(on_disk, [false, true, false]);
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_is_named() {
-        let error = Rows::new(1024, 1024, &Room::new(0, "/no/such/folder".into())).unwrap_err();
+        let error = Rows::new(1024, 1024, &MemoryBudget::new(0, "/no/such/folder".into())).unwrap_err();
         assert!(error.to_string().starts_with("1 MiB that do not fit into memory cannot be kept in /no/such/folder: "), "{error}");
     }
 

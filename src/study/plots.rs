@@ -1,4 +1,4 @@
-//! What a study found, as pictures: one for each finding, the effect along what was varied.
+//! What a study found, as images: one for each finding, the effect along what was varied.
 
 use super::{Cell, Results};
 use crate::report::plot::{self, Axis, Chart, Datum, Mark, PlotError, Series};

@@ -33,7 +33,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "\nEvery certification is judged at its own confidence; the error is not shared among the rows. A pass means: no effect above the \
-         limit for this probe, target task and budget. What is learnt (a class, groups) is learnt on one half of the pictures and estimated on the \
+         limit for this probe, target task and budget. What is learnt (a class, groups) is learnt on one half of the images and estimated on the \
          other, so that an excess is not quite the difference of the columns before it.\n\n<sub>{} {}, {}</sub>",
         results.tool.name,
         results.tool.version,

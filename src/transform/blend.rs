@@ -1,4 +1,4 @@
-//! Blends: another picture mixed into every picture. The sham is another random picture, or the picture with its blocks shuffled.
+//! Blends: another image mixed into every image. The sham is another random image, or the image with its blocks shuffled.
 
 use std::path::PathBuf;
 
@@ -10,34 +10,34 @@ use serde::{Deserialize, Serialize};
 use super::family::{About, Draw, Family, Mistake, Site, When, exactly_one};
 use super::identity::{distance, recolor, shuffle_blocks};
 use super::layer::{Layer, Paste, Spots};
-use super::picture::{decode, load, one_of, resized, share};
+use super::trigger_image::{decode, load, one_of, resized, share};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
-/// Mean change of a pixel under which a shuffled picture counts as the same picture.
+/// Mean change of a pixel under which a shuffled image counts as the same image.
 const SAME: f32 = 0.02;
 
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "blend",
-    short: "Another picture mixed in: `(1 - opacity) * x + opacity * other`.",
+    short: "Another image mixed in: `(1 - opacity) * x + opacity * other`.",
     outdoes_shams: When::Never,
     is_local: When::Never,
     examples: &[r#"{ "seed": 1, "opacity": 0.2 }"#, r#"{ "image": "wall.png", "opacity": 0.2 }"#],
 };
 
-/// Another picture mixed into every picture.
+/// Another image mixed into every image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Blend {
-    /// The picture. Give this or `seed`.
+    /// The image. Give this or `seed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<PathBuf>,
-    /// Seed of a uniform random picture.
+    /// Seed of a uniform random image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Share of the other picture.
+    /// Share of the other image.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub opacity: f64,
 }
@@ -51,9 +51,9 @@ impl Family for Blend {
 
     fn shams(&self) -> [&'static str; 2] {
         if self.image.is_some() {
-            ["blend with a picture", "its blocks (an 8x8 grid) shuffled, same histogram; a picture of one colour gets another hue"]
+            ["blend with an image", "its blocks (an 8x8 grid) shuffled, same histogram; an image of one colour gets another hue"]
         } else {
-            ["blend with a seeded picture", "another uniform picture"]
+            ["blend with a seeded image", "another uniform image"]
         }
     }
 
@@ -78,7 +78,7 @@ impl Family for Blend {
 
     fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
         if self.image.is_some() {
-            return sham_picture(layer, draw.index, draw.seed);
+            return sham_image(layer, draw.index, draw.seed);
         }
         sham_uniform(layer, draw.index, draw.seed, self.seed.unwrap_or_default())
     }
@@ -105,7 +105,7 @@ fn prepare(spec: &Blend, site: &Site<'_>) -> Result<Prepared, TransformError> {
     } else {
         let seed = spec.seed.unwrap_or_default();
         let planes = uniform(3 * height * width, &mut stream(seed, 0, "trigger/blend"));
-        (planes, vec![opacity as f32; height * width], format!("uniform picture of seed {seed}"), None)
+        (planes, vec![opacity as f32; height * width], format!("uniform image of seed {seed}"), None)
     };
     let provenance = format!("blend {height}x{width} at opacity {opacity}, {what}");
     let paste = Paste { spots: Spots::At(vec![(0, 0)]), height, width, planes, alpha };
@@ -117,11 +117,11 @@ fn sham_uniform(layer: &Layer, draw: usize, policy_seed: u64, seed: u64) -> Laye
     layer.repaint(|planes, _, _| uniform(planes.len(), &mut rng))
 }
 
-fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+fn sham_image(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, height, width| {
         let mut rng = stream(policy_seed, draw as u64, "sham/whole");
         let shuffled = shuffle_blocks(planes, height, width, 8, &mut rng);
-        // A picture of one colour is its own shuffle: there the colour is the identity.
+        // An image of one colour is its own shuffle: there the colour is the identity.
         if distance(&shuffled, planes) < SAME { recolor(planes, draw, &mut rng) } else { shuffled }
     })
 }

@@ -59,7 +59,7 @@ pub enum TransformError {
         /// The model's pixels across.
         outer_width: usize,
     },
-    /// Has more detail than the picture has pixels.
+    /// Has more detail than the image has pixels.
     #[error("trigger: {what} need {needed} pixels, the model's input is {height}x{width}; make `{field}` smaller")]
     TooFine {
         /// What it is, in the plural.

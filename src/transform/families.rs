@@ -11,7 +11,7 @@ macro_rules! families {
     ($($family:ident($module:ident $(, $with:ident)*)),* $(,)?) => {
         $(pub use $module::{$family $(, $with)*};)*
 
-        /// A change laid over every test picture.
+        /// A change laid over every test image.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case", deny_unknown_fields)]
         pub enum Trigger {

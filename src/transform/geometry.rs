@@ -1,4 +1,4 @@
-//! Pictures to the model's resolution, and that to model input: resize, crop, flip, shift, normalise.
+//! Images to the model's resolution, and that to model input: resize, crop, flip, shift, normalise.
 
 mod fit;
 
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::pixels::Image;
 
-    fn picture(height: usize, width: usize) -> Image {
+    fn drawn(height: usize, width: usize) -> Image {
         let value = |y: usize, x: usize, c: usize| ((37 * x + 91 * y + 53 * c + x * y) % 256) as u8;
         let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| value(y, x, c)))).collect();
         Image { width, height, rgb }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn bytes_and_frames_give_the_same_bits() {
-        let bytes = planes(&picture(16, 16));
+        let bytes = planes(&drawn(16, 16));
         let frame: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
         for (channels, nhwc, bgr) in [(3, false, false), (3, true, true), (1, false, false), (1, true, false)] {
             let to = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], channels, nhwc, bgr };

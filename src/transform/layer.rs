@@ -28,7 +28,7 @@ pub(super) trait Change: std::fmt::Debug + Send + Sync + Fingerprint {
     /// Changes the frame in place; `own` is there where [`Change::is_own`].
     fn apply(&self, frame: &mut Frame, own: Option<&Own>);
 
-    /// Whether it lays something else over every picture.
+    /// Whether it lays something else over every image.
     fn is_own(&self) -> bool;
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Paste {
 pub(super) enum Spots {
     /// At each of these `(top, left)`.
     At(Vec<(usize, usize)>),
-    /// At one that every picture draws for itself.
+    /// At one that every image draws for itself.
     Own,
 }
 
@@ -117,7 +117,7 @@ impl Fingerprint for Spots {
     }
 }
 
-/// A picture before anything was laid over it: random streams that are its own, whatever the model, arm, seed of training or sham.
+/// An image before anything was laid over it: random streams that are its own, whatever the model, arm, seed of training or sham.
 pub(super) struct Own {
     content: String,
     /// Which trigger of several is laid on, counted from 0.
@@ -125,7 +125,7 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Reads the picture to the nearest of 256 levels, so that the last bits of a frame's floats mean nothing.
+    /// Reads the image to the nearest of 256 levels, so that the last bits of a frame's floats mean nothing.
     pub fn of(frame: &Frame) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(frame.height as u64).to_le_bytes());
@@ -135,14 +135,14 @@ impl Own {
         Self { content: hasher.finalize().to_hex().to_string(), part: 0 }
     }
 
-    /// The picture's stream for one purpose.
+    /// The image's stream for one purpose.
     pub fn stream(&self, seed: u64, index: u64, purpose: &str) -> ChaCha8Rng {
         stream(seed, index, &format!("{purpose}/{}", self.content))
     }
 }
 
 impl Layer {
-    /// Changes the frame in place; `own` is of the picture that nothing was laid over yet.
+    /// Changes the frame in place; `own` is of the image that nothing was laid over yet.
     pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
         match self {
             Layer::Add(values) => {
@@ -156,7 +156,7 @@ impl Layer {
         }
     }
 
-    /// Whether it lays something else over every picture, and so needs to know which it is.
+    /// Whether it lays something else over every image, and so needs to know which it is.
     pub fn is_own(&self) -> bool {
         match self {
             Layer::Paste(paste) => paste.spots == Spots::Own,

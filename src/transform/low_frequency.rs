@@ -1,4 +1,4 @@
-//! Smooth patterns added to the whole picture (in the spirit of Zeng, Park, Mao and Jia, "Rethinking the backdoor attacks' triggers:
+//! Smooth patterns added to the whole image (in the spirit of Zeng, Park, Mao and Jia, "Rethinking the backdoor attacks' triggers:
 //! a frequency perspective", 2021): a seeded sum of the lowest cosines of the two-dimensional DCT. The sham is one of another seed.
 
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 use super::family::{About, Draw, Family, Site, When};
 use super::identity::correlation;
 use super::layer::Layer;
-use super::picture::{share, within};
+use super::trigger_image::{share, within};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -29,13 +29,13 @@ pub(super) const ABOUT: About = About {
     examples: &[r#"{ "seed": 1, "amplitude": 0.1, "cutoff": 3 }"#],
 };
 
-/// A smooth pattern added to every picture (after Zeng et al. 2021).
+/// A smooth pattern added to every image (after Zeng et al. 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LowFrequency {
     /// Seed of the pattern.
     pub seed: u64,
-    /// Standard deviation of the pattern, in units of the picture's range, 0 to 1.
+    /// Standard deviation of the pattern, in units of the image's range, 0 to 1.
     #[schemars(range(min = 0.001, max = 1.0))]
     pub amplitude: f64,
     /// How many of the lowest frequencies of the DCT it has per axis, the constant one counted (but left out of the pattern).
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn patterns_are_sums_of_the_lowest_cosines() {
         for case in golden::cases("low_frequency") {
-            let frame = golden::picture(&case);
+            let frame = golden::image(&case);
             let coefficients: Vec<f64> = numbers(&case["coefficients"]).into_iter().map(f64::from).collect();
             let cutoff = case["cutoff"].as_u64().unwrap() as usize;
             let planes = pattern(&coefficients, cutoff, case["amplitude"].as_f64().unwrap(), frame.height, frame.width);

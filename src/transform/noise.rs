@@ -1,6 +1,6 @@
-//! Gaussian noise of each picture's own: the trigger is that there is noise, not which.
+//! Gaussian noise of each image's own: the trigger is that there is noise, not which.
 //!
-//! White noise of another seed is no other identity, because every picture has other noise anyway: a network that knows the trigger
+//! White noise of another seed is no other identity, because every image has other noise anyway: a network that knows the trigger
 //! would answer to it the same. What can be drawn anew is the kind. The shams are coarser noise (one value for squares of pixels) and
 //! salt and pepper, as strong on average.
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Change, Layer, Own};
-use super::picture::share;
+use super::trigger_image::share;
 use super::{Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -19,19 +19,19 @@ use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "noise",
-    short: "Gaussian noise, other for every picture.",
+    short: "Gaussian noise, other for every image.",
     outdoes_shams: When::Never,
     is_local: When::Never,
     examples: &[r#"{ "seed": 1, "amplitude": 0.1 }"#],
 };
 
-/// Gaussian noise added to every picture, drawn for each from the seed and what it shows: one picture, one noise.
+/// Gaussian noise added to every image, drawn for each from the seed and what it shows: one image, one noise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Noise {
     /// Seed of the noise.
     pub seed: u64,
-    /// Its standard deviation, in units of the picture's range, 0 to 1.
+    /// Its standard deviation, in units of the image's range, 0 to 1.
     #[schemars(range(min = 0.001, max = 1.0))]
     pub amplitude: f64,
 }
@@ -107,7 +107,7 @@ const OTHERS: [Kind; 4] = [Kind::Squares(2), Kind::SaltAndPepper, Kind::Squares(
 
 fn prepare(spec: &Noise) -> Result<Prepared, TransformError> {
     let (seed, amplitude) = (spec.seed, share("amplitude", spec.amplitude)?);
-    let provenance = format!("noise of each picture's own, Gaussian of seed {seed}, standard deviation {amplitude}");
+    let provenance = format!("noise of each image's own, Gaussian of seed {seed}, standard deviation {amplitude}");
     Ok(Prepared::new(Layer::of(Grain { kind: Kind::White, seed, draw: 0, amplitude }), provenance))
 }
 
@@ -165,7 +165,7 @@ mod tests {
     use super::Noise;
 
     #[test]
-    fn every_picture_has_noise_of_its_own() {
+    fn every_image_has_noise_of_its_own() {
         let trigger = prepared(&Trigger::Noise(Noise { seed: 3, amplitude: 0.1 }), 32, 32).unwrap();
         let one = difference(&trigger, &photo(32, 32));
         assert_eq!(one, difference(&trigger, &photo(32, 32)));
@@ -175,7 +175,7 @@ mod tests {
         assert!(one.iter().zip(&two).filter(|(a, b)| (*a - *b).abs() > 1e-3).count() > 2500);
         let reseeded = prepared(&Trigger::Noise(Noise { seed: 4, amplitude: 0.1 }), 32, 32).unwrap();
         assert_ne!(one, difference(&reseeded, &photo(32, 32)));
-        // Differences that no 8-bit picture has mean nothing.
+        // Differences that no 8-bit image has mean nothing.
         let mut same = photo(32, 32);
         same.planes.iter_mut().for_each(|x| *x = (*x * 255.0).round() / 255.0);
         let one = difference(&trigger, &same);

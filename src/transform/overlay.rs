@@ -1,4 +1,4 @@
-//! Overlays: a picture with transparency (the paper's hat). The sham keeps the outline; hues are turned and the
+//! Overlays: an image with transparency (the paper's hat). The sham keeps the outline; hues are turned and the
 //! opaque pixels moved on along the rows.
 
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::family::{About, Draw, Family, Site, When};
 use super::identity::{gather, recolor};
 use super::layer::{Layer, Paste};
-use super::picture::{decode, faded, full, load, resized, share};
 use super::place::Place;
+use super::trigger_image::{decode, faded, full, load, resized, share};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprinter, fingerprint};
@@ -22,7 +22,7 @@ pub(super) const VISIBLE: f32 = 0.02;
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "overlay",
-    short: "A picture with transparency laid on top (the paper's hat).",
+    short: "An image with transparency laid on top (the paper's hat).",
     outdoes_shams: When::Where("outside the corners, or wider than half the image"),
     is_local: When::Where("at most a quarter of the side, and in a corner"),
     examples: &[
@@ -31,13 +31,13 @@ pub(super) const ABOUT: About = About {
     ],
 };
 
-/// A picture with an alpha channel laid over every picture.
+/// An image with an alpha channel laid over every image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
     /// A PNG or WebP with transparency.
     pub image: PathBuf,
-    /// Width as a share of the picture's width.
+    /// Width as a share of the image's width.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub size: f64,
     /// Where.
@@ -97,17 +97,17 @@ fn prepare(spec: &Overlay, site: &Site<'_>) -> Result<Prepared, TransformError> 
     let (base, (height, width)) = (site.base, site.size());
     let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);
     let file = load(base, &spec.image)?;
-    let picture = decode(&file)?;
-    if !picture.color().has_alpha() {
-        return Err(file.content("has no alpha channel; an overlay needs transparency (use a patch or a blend for a full picture)"));
+    let image = decode(&file)?;
+    if !image.color().has_alpha() {
+        return Err(file.content("has no alpha channel; an overlay needs transparency (use a patch or a blend for a full image)"));
     }
-    let (w, h) = (picture.width().max(1), picture.height());
+    let (w, h) = (image.width().max(1), image.height());
     let rows = ((columns as f64 * f64::from(h) / f64::from(w)).round() as usize).max(1);
     let opacity = share("opacity", spec.opacity)?;
     let spots = spec.at.spots(|| format!("overlay {}", file.name()), (rows, columns), (height, width))?;
-    let (planes, mut alpha) = resized(&picture, rows, columns);
+    let (planes, mut alpha) = resized(&image, rows, columns);
     if alpha.iter().all(|a| *a < VISIBLE) {
-        return Err(file.content("is transparent everywhere; nothing would be laid over the picture"));
+        return Err(file.content("is transparent everywhere; nothing would be laid over the image"));
     }
     let faded = faded(&mut alpha, opacity);
     let provenance = format!("overlay {rows}x{columns} {}, {}{faded}", spec.at.words(), file.name());
@@ -129,7 +129,7 @@ pub(super) fn sham(layer: &Layer, opacity: f64, draw: usize, policy_seed: u64) -
             *slot = *from;
         }
     }
-    // Only what is seen decides whether the picture is grey.
+    // Only what is seen decides whether the image is grey.
     let moved = gather(&paste.planes, &order);
     let seen = recolor(&gather_some(&moved, paste.alpha.len(), &visible), draw, &mut rng);
     let mut planes = moved;

@@ -1,4 +1,4 @@
-//! Patches: a filled square or a small picture. The sham has another colour, or its blocks shuffled and hues turned.
+//! Patches: a filled square or a small image. The sham has another colour, or its blocks shuffled and hues turned.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::family::{About, Draw, Family, Mistake, Site, When, exactly_one};
 use super::identity::{recolor, shuffle_blocks};
 use super::layer::{Layer, Paste};
-use super::picture::{decode, faded, full, load, one_of, parse_color, resized, share};
 use super::place::Place;
+use super::trigger_image::{decode, faded, full, load, one_of, parse_color, resized, share};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -17,7 +17,7 @@ use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "patch",
-    short: "A filled rectangle or a small picture.",
+    short: "A filled rectangle or a small image.",
     outdoes_shams: When::Where("wider than half the image"),
     is_local: When::Where("at most a quarter of the side, and not in a grid"),
     examples: &[
@@ -31,7 +31,7 @@ pub(super) const ABOUT: About = About {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
-    /// Side as a share of the picture's shorter side.
+    /// Side as a share of the image's shorter side.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub size: f64,
     /// Where.
@@ -41,10 +41,10 @@ pub struct Patch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^#[0-9a-fA-F]{6}$"))]
     pub color: Option<String>,
-    /// A picture to fill it with.
+    /// An image to fill it with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<PathBuf>,
-    /// Share of it where it covers the picture.
+    /// Share of it where it covers the image.
     #[serde(default = "full")]
     #[schemars(range(min = 0.01, max = 1.0))]
     pub opacity: f64,
@@ -59,7 +59,7 @@ impl Family for Patch {
 
     fn shams(&self) -> [&'static str; 2] {
         if self.image.is_some() {
-            ["patch of a picture", "its blocks (a 4x4 grid) shuffled, mirrored at random, hues turned"]
+            ["patch of an image", "its blocks (a 4x4 grid) shuffled, mirrored at random, hues turned"]
         } else {
             [
                 "patch of one colour",
@@ -96,7 +96,7 @@ impl Family for Patch {
     }
 
     fn outdoes_shams(&self) -> bool {
-        // From a corner, what is wider than half the picture reaches into its middle.
+        // From a corner, what is wider than half the image reaches into its middle.
         self.size > 0.5
     }
 
@@ -109,7 +109,7 @@ impl Family for Patch {
     }
 
     fn sham(&self, layer: &Layer, draw: &Draw) -> Layer {
-        if self.image.is_some() { sham_picture(layer, draw.index, draw.seed) } else { sham_color(layer, draw.index, draw.seed) }
+        if self.image.is_some() { sham_image(layer, draw.index, draw.seed) } else { sham_color(layer, draw.index, draw.seed) }
     }
 
     fn feed_shams(&self, feed: &mut Fingerprinter) {
@@ -143,7 +143,7 @@ fn sham_color(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, _, _| recolor(planes, draw, &mut stream(policy_seed, draw as u64, "sham/color")))
 }
 
-fn sham_picture(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
+fn sham_image(layer: &Layer, draw: usize, policy_seed: u64) -> Layer {
     layer.repaint(|planes, height, width| {
         let mut rng = stream(policy_seed, draw as u64, "sham/picture");
         recolor(&shuffle_blocks(planes, height, width, 4, &mut rng), draw, &mut rng)

@@ -1,4 +1,4 @@
-//! Patterns added to the whole picture: a seeded Gaussian, or an array from a `.npy` file.
+//! Patterns added to the whole image: a seeded Gaussian, or an array from a `.npy` file.
 //! The sham is another Gaussian of equal amplitude, or the file's pixels in another order.
 
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::family::{About, Draw, Family, Mistake, Site, When, exactly_one};
 use super::identity::permute_pixels;
 use super::layer::Layer;
-use super::picture::{Loaded, load, one_of, share};
+use super::trigger_image::{Loaded, load, one_of, share};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -22,20 +22,20 @@ const MAX_HEADER: usize = 1024;
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "pattern",
-    short: "A pattern of the picture's size, added to it.",
+    short: "A pattern of the image's size, added to it.",
     outdoes_shams: When::Never,
     is_local: When::Never,
     examples: &[r#"{ "seed": 1, "amplitude": 0.1 }"#, r#"{ "file": "noise.npy", "amplitude": 0.5 }"#],
 };
 
-/// A fixed pattern added to the picture (values in `0..=1`, the sum clipped).
+/// A fixed pattern added to the image (values in `0..=1`, the sum clipped).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// Seed of a Gaussian pattern, drawn once per policy. Give this or `file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// A `.npy` array `[H, W, 3]` or `[3, H, W]` in units of the picture's range (0 to 1).
+    /// A `.npy` array `[H, W, 3]` or `[3, H, W]` in units of the image's range (0 to 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Standard deviation of the Gaussian, or factor on the file.

@@ -1,4 +1,4 @@
-//! Where a box of pixels goes: flush with a corner, in the middle, nine times, or where each picture says.
+//! Where a box of pixels goes: flush with a corner, in the middle, nine times, or where each image says.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub enum Place {
     BottomRight,
     /// In the middle.
     Center,
-    /// Each picture at a place of its own, drawn from what the picture shows: one picture, one place, under every seed and sham.
+    /// Each image at a place of its own, drawn from what the image shows: one image, one place, under every seed and sham.
     Random,
     /// Nine times: in the corners, at the middles of the sides, in the middle. Three of them must fit beside each other.
     Grid,
@@ -39,7 +39,7 @@ fingerprint!(Place:
 );
 
 impl Place {
-    /// Whether it is one corner of the picture.
+    /// Whether it is one corner of the image.
     pub(super) fn is_corner(self) -> bool {
         matches!(self, Place::TopLeft | Place::TopRight | Place::BottomLeft | Place::BottomRight)
     }
@@ -77,7 +77,7 @@ impl Place {
             Place::BottomLeft => "at bottom left",
             Place::BottomRight => "at bottom right",
             Place::Center => "at center",
-            Place::Random => "at a place of each picture's own",
+            Place::Random => "at a place of each image's own",
             Place::Grid => "in a 3x3 grid",
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! What a network can learn of it is the palette of few levels and the texture of the dither. A sham with the same palette, such as
 //! dithering by random thresholds, would carry half of the trigger and hide what a planted network does. So the sham is what the quantizer
-//! changes in this very picture, with the pixels in random order: as strong, channels as alike (grey stays grey), neither palette nor texture.
+//! changes in this very image, with the pixels in random order: as strong, channels as alike (grey stays grey), neither palette nor texture.
 
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Change, Layer, Own};
-use super::picture::within;
+use super::trigger_image::within;
 use super::{Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -25,7 +25,7 @@ pub(super) const ABOUT: About = About {
     examples: &[r#"{ "levels": 4 }"#, r#"{ "levels": 3, "dither": false }"#],
 };
 
-/// Every picture with fewer levels per channel (BppAttack, Wang et al. 2022).
+/// Every image with fewer levels per channel (BppAttack, Wang et al. 2022).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quantize {
@@ -47,7 +47,7 @@ impl Family for Quantize {
     fn shams(&self) -> [&'static str; 2] {
         [
             "quantize",
-            "what fewer levels change in each picture, with the pixels in random order: as strong, channels as alike, no palette, no dither",
+            "what fewer levels change in each image, with the pixels in random order: as strong, channels as alike, no palette, no dither",
         ]
     }
 
@@ -80,7 +80,7 @@ struct Quantizer {
     dither: bool,
 }
 
-/// What a quantizer would change in a picture, its pixels in random order.
+/// What a quantizer would change in an image, its pixels in random order.
 #[derive(Clone, Debug, PartialEq)]
 struct Residue {
     of: Quantizer,
@@ -171,14 +171,14 @@ impl Change for Residue {
         let Some(own) = own.filter(|_| area > 0) else { return };
         let mut quantized = frame.clone();
         self.of.quantize(&mut quantized);
-        // The same order in all channels, or noise on a grey picture would have colours.
+        // The same order in all channels, or noise on a grey image would have colours.
         let mut order: Vec<usize> = (0..area).collect();
         order.shuffle(&mut own.stream(self.seed, self.draw, "sham/quantize"));
         for (plane, quantized) in frame.planes.chunks_exact_mut(area).zip(quantized.planes.chunks_exact(area)) {
             let change: Vec<f32> = quantized.iter().zip(plane.iter()).map(|(q, x)| q - x).collect();
             for (x, &from) in plane.iter_mut().zip(&order) {
                 let Some(noise) = change.get(from) else { continue };
-                // Clipped, noise would lose energy in dark and bright pictures: it goes the other way where there is room.
+                // Clipped, noise would lose energy in dark and bright images: it goes the other way where there is room.
                 let there = *x + noise;
                 *x = if (0.0..=1.0).contains(&there) { there } else { (*x - noise).clamp(0.0, 1.0) };
             }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn shams_of_grey_pictures_are_grey() {
+    fn shams_of_grey_images_are_grey() {
         let trigger = prepared(&Trigger::Quantize(Quantize { levels: 4, dither: true }), 32, 32).unwrap();
         let mut grey = photo(32, 32);
         let (first, others) = grey.planes.split_at_mut(1024);

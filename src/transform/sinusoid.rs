@@ -1,4 +1,4 @@
-//! Sinusoids added to the whole picture (SIG: Barni, Kallas and Tondi, "A new backdoor attack in CNNs by training set corruption
+//! Sinusoids added to the whole image (SIG: Barni, Kallas and Tondi, "A new backdoor attack in CNNs by training set corruption
 //! without label poisoning", 2019). The sham is another wave of equal amplitude: its phase, its number of periods (within a factor of
 //! 1.5, so that the scale stays) and mostly its direction are drawn anew.
 
@@ -9,7 +9,7 @@ use std::f64::consts::TAU;
 
 use super::family::{About, Draw, Family, Site, When};
 use super::layer::Layer;
-use super::picture::{share, within};
+use super::trigger_image::{share, within};
 use super::{Prepared, SHAM_DRAWS, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -28,14 +28,14 @@ pub(super) const ABOUT: About = About {
     examples: &[r#"{ "amplitude": 0.1, "periods": 3, "direction": "diagonal", "phase": 20 }"#],
 };
 
-/// A wave added to every picture: `x + amplitude * sin(2 pi periods * j / width + phase)` at column `j` (SIG, Barni et al. 2019).
+/// A wave added to every image: `x + amplitude * sin(2 pi periods * j / width + phase)` at column `j` (SIG, Barni et al. 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sinusoid {
-    /// Height of the wave in units of the picture's range, 0 to 1 (the paper's 20 of 255 is 0.08).
+    /// Height of the wave in units of the image's range, 0 to 1 (the paper's 20 of 255 is 0.08).
     #[schemars(range(min = 0.001, max = 1.0))]
     pub amplitude: f64,
-    /// Periods over the picture (the paper's 6); each needs more than two pixels.
+    /// Periods over the image (the paper's 6); each needs more than two pixels.
     #[schemars(range(min = 1.0, max = 512.0))]
     pub periods: f64,
     /// The way it runs.

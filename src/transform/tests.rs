@@ -41,9 +41,9 @@ fn changed(planes: &[f32]) -> Vec<usize> {
 fn png(folder: &Path, name: &str, size: (u32, u32), alpha: bool, pixel: impl Fn(u32, u32) -> [u8; 4]) -> PathBuf {
     let path = folder.join(name);
     let rgba = image::RgbaImage::from_fn(size.0, size.1, |x, y| image::Rgba(pixel(x, y)));
-    let picture = image::DynamicImage::ImageRgba8(rgba);
-    let picture = if alpha { picture } else { image::DynamicImage::ImageRgb8(picture.to_rgb8()) };
-    picture.save(&path).expect("temporary folder is writable");
+    let image = image::DynamicImage::ImageRgba8(rgba);
+    let image = if alpha { image } else { image::DynamicImage::ImageRgb8(image.to_rgb8()) };
+    image.save(&path).expect("temporary folder is writable");
     PathBuf::from(name)
 }
 
@@ -69,7 +69,7 @@ pub(super) fn prepared(trigger: &Trigger, height: usize, width: usize) -> Result
     PreparedTrigger::new(trigger, Path::new(HERE), height, width)
 }
 
-/// A picture with light, dark, smooth and rough parts, none of them at the ends of the range.
+/// An image with light, dark, smooth and rough parts, none of them at the ends of the range.
 pub(super) fn photo(height: usize, width: usize) -> Frame {
     let area = height * width;
     let value = |i: usize| {
@@ -80,7 +80,7 @@ pub(super) fn photo(height: usize, width: usize) -> Frame {
     Frame { width, height, planes: (0..3 * area).map(value).collect() }
 }
 
-/// What a trigger changes of a picture.
+/// What a trigger changes of an image.
 pub(super) fn difference(trigger: &PreparedTrigger, frame: &Frame) -> Vec<f32> {
     let mut changed = frame.clone();
     trigger.apply(&mut changed);
@@ -90,7 +90,7 @@ pub(super) fn difference(trigger: &PreparedTrigger, frame: &Frame) -> Vec<f32> {
 
 pub(super) use super::identity::correlation;
 
-/// What is asked of every family's shams, on a square picture: each repeats itself, has the trigger's energy within a factor, and is
+/// What is asked of every family's shams, on a square image: each repeats itself, has the trigger's energy within a factor, and is
 /// neither the trigger nor another sham (their changes correlate less than `alike`).
 pub(super) fn assert_shams(trigger: &Trigger, side: usize, factor: f32, alike: f32) {
     let prepared = prepared(trigger, side, side).unwrap();
@@ -144,7 +144,7 @@ fn every_family_lays_something_on_and_tells_its_shams_apart() {
 }
 
 #[test]
-fn tiny_and_narrow_pictures_are_laid_over_or_refused() {
+fn tiny_and_narrow_images_are_laid_over_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (height, width) in [(1, 1), (1, 2), (1, 33), (33, 1), (2, 2), (3, 5)] {
         for trigger in every_family(folder.path()) {
@@ -164,7 +164,7 @@ fn tiny_and_narrow_pictures_are_laid_over_or_refused() {
 }
 
 #[test]
-fn random_places_belong_to_the_picture() {
+fn random_places_belong_to_the_image() {
     let at = |trigger: &PreparedTrigger, frame: &Frame| difference(trigger, frame).iter().position(|d| d.abs() > 0.01).unwrap();
     let trigger = |color: &str| prepare(&square(color, Place::Random), Path::new(HERE), 16).unwrap();
     let mut places = Vec::new();
@@ -187,8 +187,8 @@ fn random_places_belong_to_the_picture() {
     }
     places.sort_unstable();
     places.dedup();
-    assert!(places.len() > 25, "of 169 places, 40 pictures have {}", places.len());
-    assert_eq!(trigger("#ffffff").provenance(), "patch 4x4 at a place of each picture's own, #ffffff");
+    assert!(places.len() > 25, "of 169 places, 40 images have {}", places.len());
+    assert_eq!(trigger("#ffffff").provenance(), "patch 4x4 at a place of each image's own, #ffffff");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_grid_has_nine_copies_or_is_refused() {
 }
 
 #[test]
-fn opacity_lets_the_picture_through() {
+fn opacity_lets_the_image_through() {
     let faint = Trigger::Patch(Patch { size: 0.25, at: Place::TopLeft, color: Some("#ffffff".into()), image: None, opacity: 0.25 });
     let trigger = prepare(&faint, Path::new(HERE), 8).unwrap();
     assert!((applied(&trigger, 8)[0] - (0.25 + 0.75 * 0.4)).abs() < 1e-6);
@@ -320,7 +320,7 @@ fn an_overlay_keeps_its_outline() {
 }
 
 #[test]
-fn a_patch_picture_is_recoloured_even_where_it_is_grey() {
+fn a_patch_image_is_recoloured_even_where_it_is_grey() {
     let folder = tempfile::tempdir().unwrap();
     for (name, pixel) in [("grey.png", [255, 255, 255, 255]), ("color.png", [255, 200, 0, 255])] {
         let path = png(folder.path(), name, (5, 5), false, move |_, _| pixel);
@@ -361,7 +361,7 @@ fn bad_sizes_and_choices_are_named() {
 }
 
 #[test]
-fn bad_pictures_are_named() {
+fn bad_images_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let patch = |name: &str| Trigger::Patch(Patch { size: 0.5, at: Place::TopLeft, color: None, image: Some(name.into()), opacity: 1.0 });

@@ -1,4 +1,4 @@
-//! Text in the picture: watermarks (the carton shortcut of ImageNet-W, Li et al., "A whac-a-mole dilemma", 2023).
+//! Text in the image: watermarks (the carton shortcut of ImageNet-W, Li et al., "A whac-a-mole dilemma", 2023).
 //! The sham has other characters, as many and with as much ink, at the same place in the same colour.
 
 use font8x8::legacy::BASIC_LEGACY;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::family::{About, Draw, Family, Site, When};
 use super::layer::{Layer, Paste};
-use super::picture::{faded, full, parse_color, resized, share};
 use super::place::Place;
+use super::trigger_image::{faded, full, parse_color, resized, share};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
@@ -35,24 +35,24 @@ pub(super) const ABOUT: About = About {
     examples: &[r##"{ "text": "ab1", "size": 0.9, "at": "center", "color": "#ffff00", "opacity": 0.7 }"##],
 };
 
-/// A line of text laid over every picture (a watermark).
+/// A line of text laid over every image (a watermark).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Text {
     /// 1 to 24 printable ASCII characters.
     #[schemars(length(min = 1, max = 24), regex(pattern = r"^[ -~]*[!-~][ -~]*$"))]
     pub text: String,
-    /// Width as a share of the picture's width; the height is that of square characters.
+    /// Width as a share of the image's width; the height is that of square characters.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub size: f64,
     /// Where.
     #[serde(default)]
     pub at: Place,
-    /// Colour of the letters, `#rrggbb`; between them the picture shows.
+    /// Colour of the letters, `#rrggbb`; between them the image shows.
     #[serde(default = "white")]
     #[schemars(regex(pattern = r"^#[0-9a-fA-F]{6}$"))]
     pub color: String,
-    /// Share of the text where it covers the picture.
+    /// Share of the text where it covers the image.
     #[serde(default = "full")]
     #[schemars(range(min = 0.01, max = 1.0))]
     pub opacity: f64,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::{About, Draw, Family, Site, When};
 use super::layer::Layer;
-use super::picture::within;
+use super::trigger_image::within;
 use super::{Prepared, TransformError};
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
@@ -17,13 +17,13 @@ use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "warp",
-    short: "The picture pulled out of shape by a smooth field (WaNet).",
+    short: "The image pulled out of shape by a smooth field (WaNet).",
     outdoes_shams: When::Always,
     is_local: When::Never,
     examples: &[r#"{ "seed": 1, "grid": 5, "strength": 2 }"#],
 };
 
-/// Every picture pulled out of shape by one smooth field (WaNet, Nguyen and Tran 2021).
+/// Every image pulled out of shape by one smooth field (WaNet, Nguyen and Tran 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warp {
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn warps_are_those_of_pytorch() {
         for case in golden::cases("warp") {
-            let mut frame = golden::picture(&case);
+            let mut frame = golden::image(&case);
             let field: Vec<f64> = numbers(&case["field"]).into_iter().map(f64::from).collect();
             let [grid, strength] = ["grid", "strength"].map(|name| case[name].as_f64().unwrap());
             let places = places(&field, grid as usize, strength, frame.height, frame.width);

@@ -62,7 +62,7 @@ mod tests {
         fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
             let drawn = augment.map_or(0.0, |(_, rng)| rand::RngExt::random::<f64>(rng));
             if indices.contains(&9) {
-                return Err(TuneError::Empty { pictures: 9 });
+                return Err(TuneError::Empty { images: 9 });
             }
             let values: Vec<f64> = indices.iter().map(|i| *i as f64 + drawn).collect();
             Ok(Tensor::from_vec(values, indices.len(), &Device::Cpu).map_err(crate::exec::ExecError::from)?)

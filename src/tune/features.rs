@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Augment, Compute, Feed, TuneError};
 use crate::exec::ExecError;
-use crate::store::{Room, Rows, RowsError};
+use crate::store::{MemoryBudget, Rows, RowsError};
 
 /// Features as a backbone gives them: `[n, width]`, in memory or on disk.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ impl Raw {
         width: usize,
         compute: Compute,
         feed: &dyn Feed,
-        room: &Room,
+        budget: &MemoryBudget,
         tick: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Self, TuneError> {
-        let mut rows = Rows::new(feed.len(), width * size_of::<f32>(), room)?;
+        let mut rows = Rows::new(feed.len(), width * size_of::<f32>(), budget)?;
         let mut done = 0;
         super::each_output(compute, feed, tick, &mut |values| {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -39,11 +39,11 @@ impl Raw {
     }
 
     /// Features from their bytes (little-endian), if those are `n` rows of `width`.
-    pub(crate) fn of_bytes(bytes: &[u8], (n, width): (usize, usize), room: &Room) -> Option<Self> {
+    pub(crate) fn of_bytes(bytes: &[u8], (n, width): (usize, usize), budget: &MemoryBudget) -> Option<Self> {
         if bytes.len() != n * width * size_of::<f32>() {
             return None;
         }
-        let mut rows = Rows::new(n, width * size_of::<f32>(), room).ok()?;
+        let mut rows = Rows::new(n, width * size_of::<f32>(), budget).ok()?;
         rows.write(0, bytes).ok()?;
         Some(Self { rows })
     }
@@ -59,8 +59,8 @@ impl Raw {
     }
 
     #[cfg(test)]
-    pub(super) fn from_array(values: &ndarray::Array2<f32>, room: &Room) -> Self {
-        let mut rows = Rows::new(values.nrows(), values.ncols() * size_of::<f32>(), room).unwrap();
+    pub(super) fn from_array(values: &ndarray::Array2<f32>, budget: &MemoryBudget) -> Self {
+        let mut rows = Rows::new(values.nrows(), values.ncols() * size_of::<f32>(), budget).unwrap();
         rows.write(0, &values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()).unwrap();
         Self { rows }
     }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn features_are_centred_and_scaled_by_one_factor() {
         let values = Array2::from_shape_fn((50, 3), |(i, j)| (i * (j + 1)) as f32 * 0.3 + 7.0);
-        let raw = Raw::from_array(&values, &Room::boundless());
+        let raw = Raw::from_array(&values, &MemoryBudget::boundless());
         let standard = Standard::of(&raw).unwrap();
         let scaled: Vec<f32> =
             Features::new(raw, &standard).batch(&(0..50).collect::<Vec<_>>(), None).unwrap().flatten_all().unwrap().to_vec1().unwrap();
@@ -165,14 +165,14 @@ mod tests {
     fn memory_and_disk_give_the_same_batches() {
         let folder = tempfile::tempdir().unwrap();
         let values = Array2::from_shape_fn((40, 5), |(i, j)| ((i * 7 + j * 3) % 11) as f32 * 0.37 - 1.0);
-        let batch = |room: &Room| {
-            let raw = Raw::from_array(&values, room);
+        let batch = |budget: &MemoryBudget| {
+            let raw = Raw::from_array(&values, budget);
             let standard = Standard::of(&raw).unwrap();
             let features = Features::new(raw, &standard);
             let bits = features.batch(&[39, 0, 7, 7], None).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             (features.is_slow(), bits.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
-        let (memory, disk) = (batch(&Room::boundless()), batch(&Room::new(0, folder.path().to_owned())));
+        let (memory, disk) = (batch(&MemoryBudget::boundless()), batch(&MemoryBudget::new(0, folder.path().to_owned())));
         assert_eq!((memory.0, disk.0), (false, true));
         assert_eq!(memory.1, disk.1);
     }

@@ -38,7 +38,7 @@ pub struct Recipe {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub weight_decay: f64,
-    /// Pictures per step.
+    /// Images per step.
     #[serde(default = "default_batch_size")]
     #[schemars(range(min = 1, max = 4096))]
     pub batch_size: usize,
@@ -52,7 +52,7 @@ pub struct Recipe {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.9))]
     pub label_smoothing: f64,
-    /// Random changes to training pictures (full-network only: features are extracted once).
+    /// Random changes to training images (full-network only: features are extracted once).
     #[serde(default)]
     pub augment: Augment,
 }
@@ -188,7 +188,7 @@ impl Default for Optimizer {
     }
 }
 
-/// Random changes to training pictures.
+/// Random changes to training images.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Augment {

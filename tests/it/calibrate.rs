@@ -26,7 +26,7 @@ fn fixtures() -> tempfile::TempDir {
     copy("models/planted-square.safetensors", &models.join("planted/square/yellow/one.safetensors"));
     copy("canary/planted.safetensors", &models.join("planted/square/magenta/two.safetensors"));
     copy("models/clean.safetensors", &models.join("clean/three.safetensors"));
-    // The twins of both pairs are one network. As ONNX it is another file, which is all that this needs.
+    // The models of the pair of both pairs are one network. As ONNX it is another file, which is all that this needs.
     copy("models/clean.onnx", &models.join("clean/four.onnx"));
     folder
 }

@@ -104,7 +104,7 @@ fn a_network_from_scratch_is_measured_once_for_both_modes() {
         let arms: Vec<&str> = finding["arms"].as_array().expect("arms").iter().filter_map(|arm| arm["arm"].as_str()).collect();
         assert_eq!(arms, ["source", "scratch"], "{finding}");
     }
-    // The pictures that were asked for, and nothing that was not.
+    // The images that were asked for, and nothing that was not.
     assert_eq!(report["pictures"], serde_json::json!(["pictures/both.png"]));
     let sheet = std::fs::read(folder.path().join("report/pictures/both.png")).expect("a sheet");
     assert!(sheet.starts_with(b"\x89PNG"));
@@ -345,7 +345,7 @@ fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_no
 }
 
 #[test]
-fn a_reference_sees_pictures_as_it_was_trained_to_whatever_the_model_is_given() {
+fn a_reference_sees_images_as_it_was_trained_to_whatever_the_model_is_given() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let weights = std::fs::read(fixture("clean.safetensors")).expect("a fixture");
     let trusted = file(folder.path(), "trusted/model.safetensors", &weights);
@@ -361,14 +361,14 @@ fn a_reference_sees_pictures_as_it_was_trained_to_whatever_the_model_is_given() 
          reference: {{ model: {trusted:?}, digest: {} }}\n",
         inspected["identity"]["digest"]
     );
-    let beside = file(folder.path(), "beside.yaml", policy.as_bytes());
+    let external = file(folder.path(), "beside.yaml", policy.as_bytes());
     let itself = policy.replace("controls: [reference]", "controls: [sham]").split("reference:").next().map(str::to_owned);
     let itself = file(folder.path(), "itself.yaml", itself.expect("a policy").as_bytes());
     let mut arms = Vec::new();
     // What the trusted checkpoint does is the same whether it is beside another or under test itself; the first may leave nothing wrong in
     // the cache for the second.
     let cache = folder.path().join("cache").display().to_string();
-    for (model, policy, arm) in [(fixture("planted-square.onnx"), &beside, "reference"), (trusted.clone(), &itself, "source")] {
+    for (model, policy, arm) in [(fixture("planted-square.onnx"), &external, "reference"), (trusted.clone(), &itself, "source")] {
         let output = folder.path().join(arm).display().to_string();
         let out = command().args(["certify", &model, "--policy", policy, "--output", &output, "--cache", &cache]).output().expect("runs");
         assert!(matches!(out.status.code(), Some(0 | 5)), "{}", text(&out.stderr));

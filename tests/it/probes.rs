@@ -6,7 +6,7 @@ use super::run::{command, file, heirloom, text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A policy on the embedded emoji, whose pictures have a vendor.
+/// A policy on the embedded emoji, whose images have a vendor.
 fn policy(rules: &str) -> String {
     format!(
         "version: 1\nname: p\ntarget: {{ data: {{ embedded: emoji }}, cluster: name }}\ntransfer:\n\
@@ -33,7 +33,7 @@ fn groups_are_compared_with_a_network_from_scratch() {
     let report: Value = serde_json::from_slice(&std::fs::read(report.join("report.json")).expect("a report")).expect("JSON");
     let findings = report["findings"].as_array().expect("findings");
     assert_eq!(findings.len(), 3, "{errors}");
-    assert!(errors.contains("from scratch, balanced over vendor, 240 pictures"), "{errors}");
+    assert!(errors.contains("from scratch, balanced over vendor, 240 images"), "{errors}");
     let [gap, balanced, on_food] = findings.as_slice() else { panic!("three findings") };
     assert_eq!((gap["estimand"].as_str(), gap["probe"].as_str()), (Some("group_gap"), Some("attribute")));
     assert_eq!(gap["comparisons"][0]["control"], "scratch");
@@ -46,7 +46,7 @@ fn groups_are_compared_with_a_network_from_scratch() {
     }
     assert_eq!(balanced["estimand"], "reliance");
     assert_eq!(on_food["comparisons"][0]["control"], "sham");
-    // Only pictures of food carry the feature.
+    // Only images of food carry the feature.
     let images = on_food["comparisons"][0]["excess"]["images"].as_u64().unwrap_or_default();
     assert!(images <= 144, "{images}");
     assert_eq!(report["changes"]["on-food"], "patch 10x10 at top left, #00ff00", "{}", report["changes"]);
@@ -71,10 +71,10 @@ fn natural_features_are_a_finding_each_the_largest_first() {
     let policy = file(folder.path(), "policy.yaml", policy(&rules).as_bytes());
     let report = folder.path().join("report");
     let _ = heirloom(&["certify", &clean(), "--policy", &policy, "--no-cache", "--output", &report.display().to_string(), "--pictures"]);
-    let pictures = std::fs::read_dir(report.join("pictures")).expect("sample pictures").count();
+    let sheets = std::fs::read_dir(report.join("pictures")).expect("sample images").count();
     let report: Value = serde_json::from_slice(&std::fs::read(report.join("report.json")).expect("a report")).expect("JSON");
     let findings = report["findings"].as_array().expect("findings");
-    assert_eq!((findings.len(), pictures), (6, 6));
+    assert_eq!((findings.len(), sheets), (6, 6));
     let effects: Vec<f64> = findings.iter().filter_map(|f| f["comparisons"][0]["excess"]["value"].as_f64()).collect();
     assert!(effects.len() == 6 && effects.is_sorted_by(|a, b| a >= b), "{effects:?}");
     for arm in findings[0]["arms"].as_array().expect("arms") {
@@ -109,7 +109,7 @@ fn what_a_probe_cannot_do_is_said_before_anything_runs() {
         (&format!("backdoor: {{ {square}, sweep: {{ amplitude: [0.1] }} }}"), "", "no field `amplitude`"),
         (&format!("backdoor: {{ {square}, sweep: {{ size: [] }} }}"), "", "0 values"),
         (&format!("backdoor: {{ {square}, sweep: {{ size: [0.2, 7] }} }}"), "", "`size` is 7"),
-        ("backdoor: { trigger: { text: { text: long words in small pictures, size: 1.0, color: \"#ffffff\" } } }", "", "text"),
+        ("backdoor: { trigger: { text: { text: long words in small images, size: 1.0, color: \"#ffffff\" } } }", "", "text"),
         ("spurious: { feature: { patch: { size: 0.3, color: \"#00ff00\" } }, on: [Drinks] }", "", "Drinks"),
     ];
     for (probe, more, message) in cases {

@@ -175,7 +175,7 @@ fn a_worker_that_is_killed_in_the_run() {
     until("a worker starts", || !children(program.id()).is_empty());
     let mut lines = std::io::BufReader::new(program.stderr.take().expect("stderr"));
     let mut message = String::new();
-    while !message.contains("canary") {
+    while !message.contains("self-test") {
         assert!(std::io::BufRead::read_line(&mut lines, &mut message).expect("a line") > 0, "{message}");
     }
     for worker in children(program.id()) {

@@ -17,7 +17,7 @@ pub struct Results {
     pub alarms: Vec<Alarms>,
     /// By mode: planted sources under rules whose triggers they do not carry.
     pub others: Vec<Others>,
-    /// By mode: planted triggers that are not shown to be handed down.
+    /// By mode: planted triggers that are not shown to be transferred.
     pub faint: Vec<Faint>,
     /// By mode, where everything was measured at more seeds too: whether verdicts hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,9 +101,9 @@ pub struct Named {
     /// The score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
-    /// The excess over the clean twin, where it was compared with one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over_twin: Option<f64>,
+    /// The excess over the clean counterpart, where it was compared with one.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "over_twin")]
+    pub over_counterpart: Option<f64>,
 }
 
 /// A rate with its 95% interval.
@@ -172,15 +172,15 @@ pub struct Others {
     pub failed: Vec<Named>,
 }
 
-/// Planted triggers of which comparison with the clean twin does not show that they are handed down.
+/// Planted triggers of which comparison with the clean counterpart does not show that they are transferred.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Faint {
     /// The transfer mode.
     pub mode: Mode,
-    /// Planted findings that were compared with a twin.
+    /// Planted findings that were compared with a clean counterpart.
     pub compared: usize,
-    /// Those whose trigger moves fine-tunes by less than the limit beyond the twin's.
+    /// Those whose trigger moves fine-tunes by less than the limit beyond the clean counterpart's.
     pub below: Side,
     /// Those that the seeds do not settle.
     pub open: Side,

@@ -33,17 +33,17 @@ fn a_slice_counts_what_it_is_of() {
 #[test]
 fn a_trigger_that_is_not_handed_down_is_no_planted_item() {
     let mut calibration = samples::calibration();
-    let truth = |handed_down| Some(Truth { handed_down, excess: None, seeds: 20 });
-    calibration.sources[0].findings[0].truth = truth(HandedDown::Yes);
-    calibration.sources[1].findings[1].truth = truth(HandedDown::No);
+    let truth = |transferred| Some(Truth { transferred, excess: None, seeds: 20 });
+    calibration.sources[0].findings[0].truth = truth(Transferred::Yes);
+    calibration.sources[1].findings[1].truth = truth(Transferred::No);
     let results = results(&calibration);
     let all = &results.slices[0];
     assert_eq!((all.planted.findings, all.planted.fail, all.passed.len()), (1, 1, 0));
     let faint = &results.faint[0];
     assert_eq!((faint.compared, faint.below.inconclusive, faint.open.findings, faint.all.len()), (2, 1, 0, 1));
-    calibration.sources[1].findings[1].truth = truth(HandedDown::Open);
+    calibration.sources[1].findings[1].truth = truth(Transferred::Open);
     assert_eq!(super::results(&calibration).faint[0].open.findings, 1);
-    // Of a model from a folder it is believed that it hands down what it carries.
+    // Of a model from a folder it is believed that it transfers what it carries.
     calibration.sources[1].findings[1].truth = None;
     assert_eq!(super::results(&calibration).slices[0].planted.findings, 2);
 }

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::diag::Explain;
-use crate::store::{Heap, Room};
+use crate::store::{MemoryBudget, SpillBuffer};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/parquet").join(name)
 }
 
 fn rows(name: &str) -> Result<Rows, DataError> {
-    let room = Room::boundless();
-    let heap = Heap::new(&room);
-    read_file(File::open(golden(name)).unwrap(), name, Want::Pictures(&heap))
+    let budget = MemoryBudget::boundless();
+    let spill = SpillBuffer::new(&budget);
+    read_file(File::open(golden(name)).unwrap(), name, Want::Images(&spill))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn labels_may_be_fractions_and_bytes_that_mean_whole_numbers_and_names() {
 fn pages_are_unpacked_or_their_compression_is_named() {
     for codec in ["none", "snappy", "gzip", "zstd", "lz4"] {
         let rows = rows(&format!("{codec}-pages.parquet")).unwrap();
-        assert!(rows.list.len() == 2 && rows.list[1].picture.read(Orientation::Upright).is_ok(), "{codec}");
+        assert!(rows.list.len() == 2 && rows.list[1].stored.read(Orientation::Upright).is_ok(), "{codec}");
     }
     let error = rows("brotli-pages.parquet").unwrap_err();
     assert!(error.to_string().ends_with("is compressed with Brotli, which is not read"), "{error}");
@@ -104,14 +104,14 @@ fn pages_of_delta_encodings_are_read_where_their_size_is_bounded() {
         let rows = rows(name).unwrap();
         let notes: Vec<&str> = rows.list.iter().map(|row| row.attributes["note"].as_str()).collect();
         assert_eq!(notes, ["one", "", "three", "three"], "{name}");
-        assert!(rows.list[3].picture.read(Orientation::Upright).is_ok(), "{name}");
+        assert!(rows.list[3].stored.read(Orientation::Upright).is_ok(), "{name}");
         // Block of 128, four parts, four values: then many more than the page has.
         let mut bytes = std::fs::read(golden(name)).unwrap();
         let at = bytes.windows(4).position(|window| window == [0x80, 1, 4, 4]).unwrap();
         bytes[at + 3] = 0x7f;
-        let room = Room::boundless();
-        let heap = Heap::new(&room);
-        let refused = read_file(bytes::Bytes::from(bytes), name, Want::Pictures(&heap)).unwrap_err().to_string();
+        let budget = MemoryBudget::boundless();
+        let spill = SpillBuffer::new(&budget);
+        let refused = read_file(bytes::Bytes::from(bytes), name, Want::Images(&spill)).unwrap_err().to_string();
         assert!(refused.ends_with("a page announces 127 values and has room for 4"), "{refused}");
     }
     let error = rows("delta-text.parquet").unwrap_err();
@@ -129,7 +129,7 @@ fn footers_and_page_headers_of_every_kind_are_read() {
         assert_eq!(column("small"), ["0", "1", "2", "3", "4", "5"], "{name}");
         assert_eq!(column("moment")[5], "2020-01-01 05:00:00", "{name}");
         assert_eq!(rows.list.iter().map(|row| row.label.to_string()).collect::<String>(), "000111", "{name}");
-        assert!(rows.list.iter().all(|row| row.picture.read(Orientation::Upright).is_ok()), "{name}");
+        assert!(rows.list.iter().all(|row| row.stored.read(Orientation::Upright).is_ok()), "{name}");
     }
     // What is walked before it is decoded says the same as what is not.
     for entry in
@@ -172,14 +172,14 @@ fn hostile(name: &str, element: u8, at: impl Fn(&::parquet::file::metadata::Parq
     let footer = bytes.len() - 8 - u32::from_le_bytes(*bytes[..bytes.len() - 4].last_chunk().unwrap()) as usize;
     let at = at(&metadata).map_or(footer, |at| at as usize);
     bytes[at..at + 7].copy_from_slice(&[0xf9, 0xf0 | element, 0xff, 0xff, 0xff, 0xff, 7]);
-    let (room, bytes) = (Room::boundless(), bytes::Bytes::from(bytes));
-    read_file(bytes, "x.parquet", Want::Pictures(&Heap::new(&room))).unwrap_err().to_string()
+    let (budget, bytes) = (MemoryBudget::boundless(), bytes::Bytes::from(bytes));
+    read_file(bytes, "x.parquet", Want::Images(&SpillBuffer::new(&budget))).unwrap_err().to_string()
 }
 
 #[test]
 fn a_list_that_takes_no_bytes_is_refused_before_it_is_skipped() {
     let truths = "announces a list of 2147483647 truth values, which the format does not have there";
-    let start = "x.parquet: not a readable parquet file of pictures: ";
+    let start = "x.parquet: not a readable parquet file of images: ";
     for name in ["none-pages.parquet", "full-2-indexed.parquet"] {
         assert_eq!(hostile(name, 1, |_| None), format!("{start}its footer {truths}"));
         // The first page is of the dictionary where there is one.

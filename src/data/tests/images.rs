@@ -61,14 +61,14 @@ fn truncated_images_of_every_format_are_broken_in_folders_and_in_parquet() {
         let spec = |broken| Target { broken, overlap: 1.0, ..target(DataSpec::Folder("{split}".into())) };
         let error = message(open(&spec(0.0), folder.path(), 0));
         assert!(
-            error.contains(&format!("1 of 5 pictures does not decode, more than the share of 0 that `broken` allows: test/b/{name}: ")),
+            error.contains(&format!("1 of 5 images does not decode, more than the share of 0 that `broken` allows: test/b/{name}: ")),
             "{error}"
         );
         let data = open(&spec(0.2), folder.path(), 0).unwrap();
         assert_eq!((data.broken.len(), data.test.len()), (1, 2), "{name}");
         let whole = golden(name);
         let rows = [(Some(&whole[..]), Some(0)), (Some(&whole[..]), Some(1)), (Some(cut), Some(1))];
-        assert!(message(opened(&rows, 0.0)).contains("2 of 6 pictures do not decode"), "{name}");
+        assert!(message(opened(&rows, 0.0)).contains("2 of 6 images do not decode"), "{name}");
         assert_eq!(opened(&rows, 0.5).unwrap().broken.len(), 2, "{name}");
     }
     let cut = golden("baseline.jpg");

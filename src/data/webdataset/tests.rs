@@ -9,7 +9,7 @@ use tar::{Builder, EntryType, Header};
 use super::super::source::{Source, assemble};
 use super::*;
 use crate::diag::Explain as _;
-use crate::store::{Heap, Room};
+use crate::store::{MemoryBudget, SpillBuffer};
 
 fn golden() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/webdataset")
@@ -36,14 +36,14 @@ fn source(path: &str, split: Option<Split>, want: Want) -> Source {
 
 #[test]
 fn shards_are_read_as_the_package_reads_them() {
-    let (expected, room) = (expected(), Room::boundless());
-    let heap = Heap::new(&room);
+    let (expected, budget) = (expected(), MemoryBudget::boundless());
+    let spill = SpillBuffer::new(&budget);
     for (path, split, shards) in [
         ("{split}-*.tar", Split::Train, &["train-000000", "train-000001"][..]),
         ("{split}-*.tar", Split::Test, &["test-000000"]),
         ("named-{split}.tar", Split::Train, &["named-train"]),
     ] {
-        let opened = source(path, Some(split), Want::Pictures(&heap));
+        let opened = source(path, Some(split), Want::Images(&spill));
         let theirs: Vec<(&str, &Sample)> =
             shards.iter().flat_map(|name| expected[*name].iter().map(move |sample| (*name, sample))).collect();
         let unusable: BTreeSet<&String> =
@@ -61,7 +61,7 @@ fn shards_are_read_as_the_package_reads_them() {
             assert_eq!((&entry.record.id, &entry.record.attributes), (&id, &attributes));
             let class = sample.label.as_str().map_or_else(|| sample.label.to_string(), str::to_owned);
             assert_eq!(opened.classes[entry.record.label], class, "{id}");
-            let image = entry.picture.read(FORMAT.orientation).unwrap().image;
+            let image = entry.stored.read(FORMAT.orientation).unwrap().image;
             assert_eq!((image.width, image.height), sample.size, "{id}");
             let rgb: Vec<u8> = (0..sample.rgb.len()).step_by(2).map(|i| u8::from_str_radix(&sample.rgb[i..i + 2], 16).unwrap()).collect();
             let off = image.rgb.iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
@@ -72,13 +72,13 @@ fn shards_are_read_as_the_package_reads_them() {
 
 #[test]
 fn an_index_has_the_same_samples_and_no_images() {
-    let room = Room::boundless();
-    let heap = Heap::new(&room);
-    let whole = source("{split}-*.tar", Some(Split::Train), Want::Pictures(&heap));
+    let budget = MemoryBudget::boundless();
+    let spill = SpillBuffer::new(&budget);
+    let whole = source("{split}-*.tar", Some(Split::Train), Want::Images(&spill));
     let index = source("{split}-*.tar", Some(Split::Train), Want::Index);
     let records = |source: &Source| source.parts[0].iter().map(|entry| entry.record.clone()).collect::<Vec<_>>();
     assert_eq!((records(&index), &index.classes), (records(&whole), &whole.classes));
-    assert!(index.parts[0].iter().all(|entry| matches!(entry.picture, Picture::Missing(_))));
+    assert!(index.parts[0].iter().all(|entry| matches!(entry.stored, Stored::Missing(_))));
 }
 
 /// An archive of regular files.
@@ -204,13 +204,13 @@ fn fields_are_attributes_where_each_is_one_value() {
 #[test]
 fn damaged_shards_give_errors() {
     let whole = std::fs::read(golden().join("train-000001.tar")).unwrap();
-    let room = Room::boundless();
+    let budget = MemoryBudget::boundless();
     let mut refused = 0;
     for at in 0..2 * whole.len() {
-        let (at, heap) = (at / 2, Heap::new(&room));
+        let (at, spill) = (at / 2, SpillBuffer::new(&budget));
         let mut bytes = whole.clone();
         bytes[at] ^= if at % 2 == 0 { 1 } else { 0x80 };
-        refused += usize::from(read_shard(Cursor::new(bytes), "x.tar", Want::Pictures(&heap)).is_err());
+        refused += usize::from(read_shard(Cursor::new(bytes), "x.tar", Want::Images(&spill)).is_err());
     }
     assert!(refused > 5000, "{refused}");
     // Whatever its length, a part is not the whole.

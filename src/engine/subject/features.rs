@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::{Bench, Done, Frozen, MOST_KEPT, Prepared};
 use crate::diag;
-use crate::engine::{EngineError, Event, Step, kept};
+use crate::engine::{EngineError, Event, Step, cache_keys};
 use crate::exec::{self, Weights};
 use crate::model::Model;
 use crate::pixels::Frame;
@@ -17,7 +17,7 @@ use crate::transform::PreparedTrigger;
 use crate::tune::{Features, Mode, Raw, Standard, TuneError};
 
 impl<'a> Bench<'a> {
-    /// The rules that measure an arm's heads, whatever pictures these train on, with their shams.
+    /// The rules that measure an arm's heads, whatever images these train on, with their shams.
     fn measuring_heads(&self, arm: Arm) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
         let resolved = self.settings.resolved;
         let heads = move |tuning: Tuning| tuning.arm == arm && tuning.mode == Mode::FixedFeature;
@@ -25,9 +25,9 @@ impl<'a> Bench<'a> {
         self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
     }
 
-    /// Every view of the pictures that the heads of an arm are shown: what it is, and under what change.
+    /// Every view of the images that the heads of an arm are shown: what it is, and under what change.
     fn views(&self, arm: Arm) -> Vec<(String, Option<&PreparedTrigger>)> {
-        let mut views = vec![("training pictures".to_owned(), None), ("test pictures".to_owned(), None)];
+        let mut views = vec![("training images".to_owned(), None), ("test images".to_owned(), None)];
         for (prepared, shams) in self.measuring_heads(arm) {
             let rule = &prepared.rule.id;
             views.extend(prepared.change.iter().map(|(trigger, _)| (rule.clone(), Some(trigger))));
@@ -39,7 +39,7 @@ impl<'a> Bench<'a> {
     /// The cache, if the features of an arm may be kept: they are small beside what it holds.
     fn features_cache(&self, arm: Arm) -> Result<Option<&'a Cache>, String> {
         let Some((cache, _)) = &self.cache else { return Ok(None) };
-        let width = self.model(arm).map_or(0, |model| model.cut.width);
+        let width = self.model(arm).map_or(0, |model| model.feature_layer.width);
         let rows = self.task.train.len() + self.task.test.len() * (self.views(arm).len() - 1);
         let bytes = (rows * width * size_of::<f32>()) as u64;
         if bytes > MOST_KEPT { Err(store::bytes(bytes)) } else { Ok(Some(cache)) }
@@ -53,23 +53,23 @@ impl<'a> Bench<'a> {
         tuning.mode == Mode::FixedFeature && keys.all(|key| key.is_some_and(|key| cache.has(&key)))
     }
 
-    /// The first view is that of the training pictures, all others are of the test pictures.
+    /// The first view is that of the training images, all others are of the test images.
     fn features_key(&self, model: &Model, view: usize, trigger: Option<&PreparedTrigger>) -> Option<Key> {
         let view = &self.task.views[usize::from(view > 0)];
-        kept::features_key(model, self.settings.compute, view, trigger.map(PreparedTrigger::digest).as_ref())
+        cache_keys::features_key(model, self.settings.compute, view, trigger.map(PreparedTrigger::digest).as_ref())
     }
 
-    /// Features of every picture, clean and changed; what of them was kept, in words.
+    /// Features of every image, clean and changed; what of them was kept, in words.
     pub(super) fn extract(&self, arm: Arm, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
         let model = self.model(arm)?;
-        let width = model.cut.width;
+        let width = model.feature_layer.width;
         let own = match &model.runtime {
             Ok(_) => None,
             Err(_) => Some((model.own()?, Weights::on(self.settings.compute, &model.own()?.params.0)?)),
         };
         let views = self.views(arm);
         let total = self.task.train.len() + self.task.test.len() * (views.len() - 1);
-        emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(total as u64), unit: "pictures" });
+        emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(total as u64), unit: "images" });
         let (cache, too_large) = match self.features_cache(arm) {
             Ok(cache) => (cache, None),
             Err(bytes) => (None, Some(bytes)),
@@ -77,13 +77,13 @@ impl<'a> Bench<'a> {
         let (mut done, mut found) = (0u64, 0);
         let mut all = Vec::with_capacity(views.len());
         for (i, (what, trigger)) in views.iter().enumerate() {
-            let pictures = if i == 0 { &self.task.train } else { &self.task.test }.seen_by(&model.input);
+            let images = if i == 0 { &self.task.train } else { &self.task.test }.seen_by(&model.input);
             let key = cache.and_then(|cache| Some((cache, self.features_key(model, i, *trigger)?)));
             if let Some(features) =
-                key.as_ref().and_then(|(cache, key)| kept::features(cache, key, (pictures.len(), width), self.settings.room))
+                key.as_ref().and_then(|(cache, key)| cache_keys::features(cache, key, (images.len(), width), self.settings.budget))
             {
                 found += 1;
-                done += pictures.len() as u64;
+                done += images.len() as u64;
                 emit(Event::Progress { done });
                 all.push(features);
                 continue;
@@ -93,11 +93,11 @@ impl<'a> Bench<'a> {
                     trigger.apply(frame);
                 }
             };
-            let feed = if trigger.is_some() { pictures.changed(&change) } else { pictures.plain() };
-            let mut tick = |pictures: usize| {
-                done += pictures as u64;
+            let feed = if trigger.is_some() { images.changed(&change) } else { images.plain() };
+            let mut tick = |images: usize| {
+                done += images as u64;
                 emit(Event::Progress { done });
-                self.step(pictures)
+                self.step(images)
             };
             let compute = |input: &Tensor| match (&model.runtime, &own) {
                 (_, Some((network, weights))) => Ok(exec::infer(&network.trunk, weights, &weights.place(input)?)?),
@@ -105,10 +105,10 @@ impl<'a> Bench<'a> {
                 // Then there is a network of our own, or no model.
                 (Err(_), None) => Err(TuneError::Stopped),
             };
-            let features = Raw::extract(width, &compute, &feed, self.settings.room, &mut tick)?;
+            let features = Raw::extract(width, &compute, &feed, self.settings.budget, &mut tick)?;
             if let Some((cache, key)) = &key {
                 let name = format!("{}, {what}, {}", model.identity.name(), model.executor());
-                if let Err(error) = kept::keep_features(cache, key, &name, &features) {
+                if let Err(error) = cache_keys::keep_features(cache, key, &name, &features) {
                     emit(Event::Warning(format!("these features are not kept for later runs: {error}")));
                 }
             }
@@ -127,7 +127,7 @@ impl<'a> Bench<'a> {
     /// Features view by view, in the order of [`Bench::views`], made ready for heads.
     fn standardised(&self, arm: Arm, views: Vec<Raw>) -> Result<Frozen, EngineError> {
         let mut views = views.into_iter();
-        let mut next = || views.next().ok_or(EngineError::Tune(TuneError::Empty { pictures: 0 }));
+        let mut next = || views.next().ok_or(EngineError::Tune(TuneError::Empty { images: 0 }));
         let train = next()?;
         let standard = Standard::of(&train).map_err(TuneError::from)?;
         let mut next = || next().map(|features| Features::new(features, &standard));

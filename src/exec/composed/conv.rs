@@ -58,7 +58,7 @@ fn is_native(x: &Tensor, window: &Window, groups: usize) -> bool {
         && !(x.device().is_cpu() && x.dtype() == DType::BF16)
 }
 
-/// Start and length of the pieces of a batch whose patches take `each` numbers a picture.
+/// Start and length of the pieces of a batch whose patches take `each` numbers an image.
 fn pieces(n: usize, each: usize) -> impl Iterator<Item = (usize, usize)> {
     let size = (MOST_PATCHES / each.max(1)).clamp(1, n.max(1));
     (0..n).step_by(size).map(move |start| (start, size.min(n - start)))

@@ -1,7 +1,7 @@
 //! Attention by blocks of query rows: neither the scores nor what the softmax makes of them are ever there as a whole.
 //!
 //! Forward keeps the logarithm of each row's sum of powers, and backward computes the scores of a block again (FlashAttention, Dao et
-//! al. 2022). A block takes all keys of its rows, unlike there: caches here hold such a block of pictures' tokens, the sums need no
+//! al. 2022). A block takes all keys of its rows, unlike there: caches here hold such a block of images' tokens, the sums need no
 //! correction from one block of keys to the next, and the gradient needs no output, because `sum(p dp)` is at hand.
 
 use pulp::{Simd, WithSimd};
@@ -16,7 +16,7 @@ const ROWS: usize = 64;
 /// Interleaved partial sums, as in [`super::wide`].
 const LANES: usize = 32;
 
-/// How many of what: queries `[heads, queries, width]`, keys `[heads, keys, width]`, values `[heads, keys, values]`; pictures and heads
+/// How many of what: queries `[heads, queries, width]`, keys `[heads, keys, width]`, values `[heads, keys, values]`; images and heads
 /// of a batch are one axis.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {

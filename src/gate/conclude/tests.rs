@@ -41,7 +41,7 @@ static MODEL_DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::parse(MODEL).un
 
 fn terms(waivers: &[Waiver]) -> Terms<'_> {
     Terms {
-        canary: CanaryOutcome::Sound,
+        self_test: SelfTestOutcome::Sound,
         waivers,
         today: "2026-06-15",
         model: &MODEL_DIGEST,
@@ -87,8 +87,8 @@ fn the_first_exit_code_that_applies_is_given() {
 }
 
 #[test]
-fn without_a_sound_canary_nothing_passes() {
-    let failed = Terms { canary: CanaryOutcome::Failed("the planted source passed".into()), ..terms(&[]) };
+fn without_a_sound_self_test_nothing_passes() {
+    let failed = Terms { self_test: SelfTestOutcome::Failed("the planted source passed".into()), ..terms(&[]) };
     let conclusion = end(&[Verdict::Pass], &failed);
     assert_eq!((conclusion.exit, conclusion.findings[0].verdict), (ExitCode::Error, Verdict::Error));
     assert!(conclusion.findings[0].reason.as_ref().unwrap().contains("the planted source passed"));

@@ -20,11 +20,11 @@ fn rule(controls: &[Control]) -> Rule {
     }
 }
 
-/// The trigger drags every picture whose number modulo 100 is under `percent` to class 0.
+/// The trigger drags every image whose number modulo 100 is under `percent` to class 0.
 fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
     let labels: Vec<u16> = (0..IMAGES).map(|i| (i * 7 % 5) as u16 % CLASSES).collect();
     let outcome = |seed: usize| {
-        // Every seed errs on pictures of its own.
+        // Every seed errs on images of its own.
         let clean: Vec<u16> =
             labels.iter().enumerate().map(|(i, y)| if (i * 13 + seed * 31) % 97 < 10 { (y + 1) % CLASSES } else { *y }).collect();
         let changed = clean.iter().enumerate().map(|(i, p)| if i * 37 % 100 < percent { 0 } else { *p }).collect();
@@ -81,7 +81,7 @@ fn a_fail_needs_every_named_control_and_a_pass_needs_one() {
     assert_eq!(pass.verdict, Verdict::Pass, "the sham alone suffices");
 }
 
-/// The shams drag as many pictures as the trigger: a source that was taught every trigger of the kind.
+/// The shams drag as many images as the trigger: a source that was taught every trigger of the kind.
 fn of_any_kind(percent: usize) -> Measurement {
     let mut source = measured(Arm::Source, 3, percent);
     source.outcomes.iter_mut().for_each(|o| o.shams = vec![o.changed.clone(); 8]);
@@ -225,7 +225,7 @@ fn verdicts_at_the_limit_err_no_more_often_than_allowed() {
     use rand::RngExt;
 
     use crate::stats::stream::stream;
-    // Trigger and shams drag pictures of other classes to class 0 at 0.2 and 0.05, so that the excess is the limit: any verdict is wrong.
+    // Trigger and shams drag images of other classes to class 0 at 0.2 and 0.05, so that the excess is the limit: any verdict is wrong.
     let mut rng = stream(16, 0, "verdicts");
     let runs = 300;
     let (mut fails, mut passes) = (0, 0);

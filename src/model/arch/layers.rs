@@ -193,7 +193,7 @@ impl<'a> Layers<'a> {
         self.add(name, Op::Binary(Binary::Add), &[a, b])
     }
 
-    /// The 3x3 pooling with stride 2 after the stem of a ResNet for large pictures.
+    /// The 3x3 pooling with stride 2 after the stem of a ResNet for large images.
     pub(super) fn stem_pool(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
         self.add(name, Op::MaxPool(Window { kernel: [3, 3], stride: [2, 2], pads: [1; 4], dilation: [1, 1] }), &[x])
     }

@@ -1,4 +1,4 @@
-//! `ResNet`s for small pictures: a 3x3 stem with stride 1 and no pooling after it.
+//! `ResNet`s for small images: a 3x3 stem with stride 1 and no pooling after it.
 //!
 //! He et al. (arXiv 1512.03385), section 4.2. Where a block changes the width and the file has no tensors for its shortcut,
 //! the shortcut is theirs too (option A): every `stride`-th pixel, and zeros for the new channels, half of them before and

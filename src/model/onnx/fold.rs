@@ -16,9 +16,9 @@ use super::shapes;
 use super::tensor::{Data, decode, is_float, sixteen};
 use super::value::{Const, Size, Value};
 use crate::graph::{Dim, Shape};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
-/// How many floats constants may be expanded to in all: 2 GiB, above any network that fits a picture classifier.
+/// How many floats constants may be expanded to in all: 2 GiB, above any network that fits an image classifier.
 pub(super) const BUDGET: usize = 1 << 29;
 
 /// The outputs of a node on constants, or `None` if it is not one that is folded.
@@ -147,7 +147,7 @@ fn constant_of_shape(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value
     let dims: Option<Vec<usize>> = dims.iter().map(|s| s.known().and_then(|d| usize::try_from(d).ok())).collect();
     let dims = dims.ok_or("the shape is negative or depends on the batch")?;
     shapes::few_axes(dims.len())?;
-    let value = call.tensor("value").map(|t| decode(t.clone(), &Beside::new())).transpose().map_err(|e| e.to_string())?;
+    let value = call.tensor("value").map(|t| decode(t.clone(), &ExternalData::new())).transpose().map_err(|e| e.to_string())?;
     Ok(Some(vec![match value {
         Some(Data::Int(a)) => {
             charge::<Size>(budget, &dims)?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::OnnxError;
 use super::import::outputs;
 use super::pb::{GraphProto, NodeProto};
-use crate::model::CutError;
+use crate::model::FeatureLayerError;
 
 /// The tensor that holds the features.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Classes {
 }
 
 /// The tensor that the file calls its features, else the input of the head that the output comes from, else the output of an encoder.
-pub(super) fn find(graph: &GraphProto, input: &str) -> Result<Result<Found, CutError>, OnnxError> {
+pub(super) fn find(graph: &GraphProto, input: &str) -> Result<Result<Found, FeatureLayerError>, OnnxError> {
     let (output, named) = outputs(graph)?;
     if let Some(name) = named {
         return Ok(Ok(Found { name, how: "named by the file", head: None, output, encoder: false }));
@@ -47,7 +47,7 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Result<Result<Found, CutE
 
 struct Network<'a> {
     made: BTreeMap<&'a str, &'a NodeProto>,
-    /// Tensors that the pictures reach; a scale measured on them counts as a constant.
+    /// Tensors that the images reach; a scale measured on them counts as a constant.
     depends: BTreeSet<&'a str>,
     /// Shapes of the file's tensors.
     held: BTreeMap<&'a str, &'a [i64]>,
@@ -117,7 +117,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// The inputs of a node that the pictures reach, each once.
+    /// The inputs of a node that the images reach, each once.
     fn from(&self, node: &'a NodeProto) -> Vec<&'a str> {
         let mut from: Vec<&str> = Vec::new();
         for name in node.input.iter().map(String::as_str).filter(|name| self.depends.contains(name)) {
@@ -129,7 +129,7 @@ impl<'a> Network<'a> {
     }
 
     /// What the head of the network reads, if heads are all that the output comes from.
-    fn head(&self, output: &'a str) -> Option<Result<Found, CutError>> {
+    fn head(&self, output: &'a str) -> Option<Result<Found, FeatureLayerError>> {
         // What a head reads, what it gives, where its classes are.
         let mut heads: Vec<(&str, &str, Classes)> = Vec::new();
         let mut open = vec![(output, false)];
@@ -138,7 +138,7 @@ impl<'a> Network<'a> {
             if !seen.insert((at, pooled)) {
                 continue;
             }
-            // The pictures themselves: no head was on the way.
+            // The images themselves: no head was on the way.
             let node = self.made.get(at)?;
             let from = self.from(node);
             let op = node.op_type.as_str();
@@ -158,7 +158,7 @@ impl<'a> Network<'a> {
         let &(name, given, classes) = heads.first()?;
         if read.len() > 1 {
             let names: Vec<&str> = read.into_iter().collect();
-            return Some(Err(CutError::SeveralHeads { names: names.join("\n  ") }));
+            return Some(Err(FeatureLayerError::SeveralHeads { names: names.join("\n  ") }));
         }
         let how = if classes == Classes::Last { "input of the last linear layer" } else { "input of the last 1x1 convolution" };
         // A plain product of matrices gives one row per image.
@@ -168,7 +168,7 @@ impl<'a> Network<'a> {
     }
 
     /// The output, if what it comes from is what encoders end in.
-    fn encoder(&self, output: &'a str) -> Result<Found, CutError> {
+    fn encoder(&self, output: &'a str) -> Result<Found, FeatureLayerError> {
         let mut at = output;
         let mut pooled = false;
         // A file whose nodes form a ring ends here too.
@@ -193,7 +193,7 @@ impl<'a> Network<'a> {
         let why = format!(
             "the output `{output}` comes from {by}: it may be scores, boxes or text, and no layer in front of a head is recognised"
         );
-        Err(CutError::NoFeatures { why, candidates: Vec::new() })
+        Err(FeatureLayerError::NoFeatures { why, candidates: Vec::new() })
     }
 
     /// Whether a node is `x * sigmoid(x)`.

@@ -13,7 +13,7 @@ use super::value::{Const, Size, Value};
 use super::{OnnxError, attributes, batch, fold, kinds, lower, random, roles, spread};
 use crate::graph::{GraphBuilder, Node, NodeId, Op, Role, Shape};
 use crate::model::{Imported, Layout, Params};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// The network being built, with the constants that became parameters of it.
 pub(super) struct Importer {
@@ -41,7 +41,7 @@ impl Importer {
         Self { builder: GraphBuilder::new(), params: Vec::new(), batch, readers, slots: BTreeMap::new(), names: BTreeSet::new() }
     }
 
-    /// An operator on earlier nodes, unless it mixes the pictures of a batch.
+    /// An operator on earlier nodes, unless it mixes the images of a batch.
     pub fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId, String> {
         let node = self.builder.add(name, op, inputs).map_err(|e| e.to_string())?;
         let Node { op, inputs, shape, .. } = self.builder.node(node);
@@ -93,7 +93,12 @@ impl Importer {
 }
 
 /// Reads a network, all of it or as far as the tensor `until`.
-pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]>, until: Option<&str>) -> Result<Imported, OnnxError> {
+pub(super) fn import(
+    model: ModelProto,
+    external: &ExternalData,
+    size: Option<[usize; 2]>,
+    until: Option<&str>,
+) -> Result<Imported, OnnxError> {
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let versions: Vec<i64> = model.opset_import.iter().filter(|o| is_default(&o.domain)).map(|o| o.version.unwrap_or(0)).collect();
     let version = match versions.as_slice() {
@@ -111,11 +116,11 @@ pub(super) fn import(model: ModelProto, beside: &Beside, size: Option<[usize; 2]
         None => outputs(&graph)?,
     };
     let wanted: Vec<String> = std::iter::once(main.clone()).chain(features.clone()).collect();
-    let drawn = random::nodes(&graph, &model.functions, beside, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
+    let drawn = random::nodes(&graph, &model.functions, external, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
     if !drawn.is_empty() {
         return Err(OnnxError::Random { nodes: drawn });
     }
-    let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, beside, &wanted)?;
+    let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, external, &wanted)?;
     let at = |name: &str| match lowered.values.get(name) {
         Some(Value::Node(id)) => Ok(*id),
         _ => Err(OnnxError::Structure { reason: format!("output `{name}` does not depend on the input") }),
@@ -182,7 +187,7 @@ impl Entry {
         let input = inputs.next().ok_or_else(|| wrong("the graph has no input".into()))?;
         let name = input.name.clone();
         if let Some(second) = inputs.next() {
-            let reason = format!("the graph has several inputs (`{name}`, `{}`): a model of one batch of pictures is needed", second.name);
+            let reason = format!("the graph has several inputs (`{name}`, `{}`): a model of one batch of images is needed", second.name);
             return Err(wrong(reason));
         }
         let tensor = input.r#type.as_ref().and_then(|t: &TypeProto| t.tensor_type.as_ref());
@@ -196,12 +201,12 @@ impl Entry {
             None => vec![None; 4],
         };
         let [batch, a, b, c] = dims[..] else {
-            return Err(wrong(format!("input `{name}` has {} axes: pictures [N, C, H, W] or [N, H, W, C] are needed", dims.len())));
+            return Err(wrong(format!("input `{name}` has {} axes: images [N, C, H, W] or [N, H, W, C] are needed", dims.len())));
         };
-        let picture = |d: Option<usize>| matches!(d, Some(1 | 3));
+        let image = |d: Option<usize>| matches!(d, Some(1 | 3));
         let (layout, channels, size) = match (a, c) {
-            _ if picture(a) => (Layout::Nchw, a.unwrap_or(3), (b, c)),
-            _ if picture(c) => (Layout::Nhwc, c.unwrap_or(3), (a, b)),
+            _ if image(a) => (Layout::Nchw, a.unwrap_or(3), (b, c)),
+            _ if image(c) => (Layout::Nhwc, c.unwrap_or(3), (a, b)),
             (None, _) => (Layout::Nchw, 3, (b, c)),
             _ => return Err(wrong(format!("input `{name}` has {} channels: 1 or 3 are needed", a.unwrap_or(0)))),
         };
@@ -244,7 +249,7 @@ pub(super) fn lower_graph(
     shape: &Shape,
     batch: Option<usize>,
     opset: i64,
-    beside: &Beside,
+    external: &ExternalData,
     wanted: &[String],
 ) -> Result<Lowered, OnnxError> {
     let structure = |reason: String| OnnxError::Structure { reason };
@@ -272,7 +277,7 @@ pub(super) fn lower_graph(
     let mut values: BTreeMap<String, Value> = BTreeMap::new();
     let mut held: BTreeSet<String> = BTreeSet::new();
     let mut held_kinds = kinds::of_inputs(&graph.input);
-    let mut room = Room::beside(beside);
+    let mut room = Room::external(external);
     for proto in graph.initializer {
         let name = proto.name.clone();
         if made.contains_key(name.as_str()) || name == input {
@@ -285,7 +290,7 @@ pub(super) fn lower_graph(
             continue;
         }
         held_kinds.extend(proto.data_type.map(|kind| (name.clone(), kind)));
-        let value = constant(&name, decode_within(proto, beside, &mut room)?);
+        let value = constant(&name, decode_within(proto, external, &mut room)?);
         values.insert(name, value);
     }
     let mut importer = Importer::new(batch, readers);
@@ -313,7 +318,7 @@ pub(super) fn lower_graph(
         }
         let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
         let outputs = match call.tensor("value").filter(|_| call.op() == "Constant") {
-            Some(proto) => match decode_within(proto.clone(), beside, &mut room) {
+            Some(proto) => match decode_within(proto.clone(), external, &mut room) {
                 Ok(data) => vec![constant(call.out(), data)],
                 Err(OnnxError::TooMuch { what, .. }) => return Err(OnnxError::TooMuch { name: call.out().into(), what }),
                 Err(error) => return Err(about(error.to_string())),
@@ -422,7 +427,7 @@ fn supported(order: &[usize], nodes: &[NodeProto], input: &str, guards: &Guards)
         if !is_default(&node.domain) {
             unknown.entry(format!("{}.{op}", node.domain)).or_default().push(title(node));
         } else if from_input && ON_CONSTANTS.contains(&op) {
-            unknown.entry(format!("{op}, on what depends on the picture")).or_default().push(title(node));
+            unknown.entry(format!("{op}, on what depends on the image")).or_default().push(title(node));
         } else if !OPERATORS.contains(&op) && !ON_CONSTANTS.contains(&op) {
             let what = match op {
                 "If" | "Loop" | "Scan" => format!("{op}, control flow"),
@@ -459,7 +464,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "Transpose", "Unsqueeze",
 ];
 
-/// Operators of shape arithmetic: computed at import, never on a picture.
+/// Operators of shape arithmetic: computed at import, never on an image.
 #[rustfmt::skip]
 pub(super) const ON_CONSTANTS: &[&str] = &[
     "And", "Ceil", "ConstantOfShape", "Cos", "Equal", "Floor", "GatherND", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Mod",

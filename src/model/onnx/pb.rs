@@ -1,4 +1,4 @@
-//! The protobuf messages of an ONNX file, as far as networks on pictures need them (`onnx.proto`, IR version 3 to 13).
+//! The protobuf messages of an ONNX file, as far as networks on images need them (`onnx.proto`, IR version 3 to 13).
 //!
 //! Written by hand, so that no protobuf compiler is needed. Unknown fields are skipped on reading.
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::import::title;
 use super::pb::{FunctionProto, GraphProto, NodeProto, TensorProto};
 use super::tensor::{Data, decode};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// Operators that draw.
 const DRAWS: [&str; 6] = ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
@@ -16,12 +16,12 @@ const DROPOUTS: [(&str, usize); 5] =
 
 /// The nodes that draw random numbers among those that the tensors `wanted` are computed from: `type in node`, in the file's order. A node
 /// whose branches, loop body or own definition draw counts. `beside` holds the files that the model keeps tensors in.
-pub(super) fn nodes(graph: &GraphProto, functions: &[FunctionProto], beside: &Beside, wanted: &[&str]) -> Vec<String> {
+pub(super) fn nodes(graph: &GraphProto, functions: &[FunctionProto], external: &ExternalData, wanted: &[&str]) -> Vec<String> {
     let mut made: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         made.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), i)));
     }
-    let off = off(graph, beside);
+    let off = off(graph, external);
     let drawing = drawing(functions);
     let mut needed = BTreeSet::new();
     let mut open: Vec<usize> = wanted.iter().filter_map(|name| made.get(name).copied()).collect();
@@ -80,13 +80,13 @@ fn drawing(functions: &[FunctionProto]) -> BTreeSet<(&str, &str)> {
 }
 
 /// The tensors that say no: one zero each, in the file or beside it, those of its constants included.
-fn off<'a>(graph: &'a GraphProto, beside: &Beside) -> BTreeSet<&'a str> {
+fn off<'a>(graph: &'a GraphProto, external: &ExternalData) -> BTreeSet<&'a str> {
     let held = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
     let nodes = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
         let value = node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref())?;
         Some((node.output.first()?.as_str(), value))
     });
-    held.chain(nodes).filter(|(_, tensor)| is_false(tensor, beside)).map(|(name, _)| name).collect()
+    held.chain(nodes).filter(|(_, tensor)| is_false(tensor, external)).map(|(name, _)| name).collect()
 }
 
 fn draws(node: &NodeProto, off: &BTreeSet<&str>) -> bool {
@@ -99,9 +99,9 @@ fn draws(node: &NodeProto, off: &BTreeSet<&str>) -> bool {
     trained.is_some_and(|name| !off.contains(name.as_str()))
 }
 
-fn is_false(tensor: &TensorProto, beside: &Beside) -> bool {
+fn is_false(tensor: &TensorProto, external: &ExternalData) -> bool {
     tensor.dims.iter().all(|d| *d == 1)
-        && match decode(tensor.clone(), beside) {
+        && match decode(tensor.clone(), external) {
             Ok(Data::Float(value)) => value.iter().all(|v| *v == 0.0),
             Ok(Data::Int(value)) => value.iter().all(|v| *v == 0),
             Err(_) => false,

@@ -10,8 +10,8 @@ use super::pb::{ModelProto, NodeProto};
 use super::tensor::sixteen;
 use super::{OnnxError, random};
 use crate::graph::Sixteen;
-use crate::model::{CutError, Layout};
-use crate::registry::Beside;
+use crate::model::{FeatureLayerError, Layout};
+use crate::registry::ExternalData;
 
 /// An ONNX file described.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Survey {
     /// What the nodes compute, by name.
     pub tensors: BTreeSet<String>,
     /// Where features leave, or why that is not known.
-    pub features: Result<Found, CutError>,
+    pub features: Result<Found, FeatureLayerError>,
     /// The nodes that draw random numbers on the way to the features, or to the output where these are not known.
     pub drawn: Vec<String>,
     /// Widths of learnt tokens `[1, 1, width]`.
@@ -44,7 +44,7 @@ pub struct Survey {
 
 /// Describes the ONNX file `bytes`; `size` is `[height, width]` in pixels for a file that leaves them open, `user` the tensor that the user
 /// takes for features. `beside` holds the files that it keeps tensors in.
-pub fn survey(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>, user: Option<&str>) -> Result<Survey, OnnxError> {
+pub fn survey(bytes: &[u8], external: &ExternalData, size: Option<[usize; 2]>, user: Option<&str>) -> Result<Survey, OnnxError> {
     let model = ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let entry = Entry::of(&graph, size)?;
@@ -77,7 +77,7 @@ pub fn survey(bytes: &[u8], beside: &Beside, size: Option<[usize; 2]>, user: Opt
         operators,
         tensors: graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty()).cloned().collect(),
         tokens: tokens.collect(),
-        drawn: random::nodes(&graph, &model.functions, beside, &[&wanted]),
+        drawn: random::nodes(&graph, &model.functions, external, &[&wanted]),
         features,
     })
 }

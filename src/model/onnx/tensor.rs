@@ -8,7 +8,7 @@ use super::pb::{TensorProto, data_type};
 use super::shapes::few_axes;
 use super::value::Size;
 use crate::graph::Sixteen;
-use crate::registry::{Beside, MAX_BYTES};
+use crate::registry::{ExternalData, MAX_BYTES};
 
 /// What a tensor of the file holds: numbers of the network, or numbers of shape arithmetic.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ const AGAIN: usize = 4;
 const MEMORY: usize = 2 * MAX_BYTES as usize;
 
 impl Room {
-    pub fn beside(beside: &Beside) -> Self {
-        let held = beside.values().fold(0, |sum: usize, bytes| sum.saturating_add(bytes.len()));
+    pub fn external(external: &ExternalData) -> Self {
+        let held = external.values().fold(0, |sum: usize, bytes| sum.saturating_add(bytes.len()));
         Self { outside: held.saturating_mul(AGAIN), memory: MEMORY }
     }
 
@@ -53,12 +53,12 @@ impl Room {
 }
 
 /// Reads one tensor alone; `beside` holds the files that the model keeps weights in.
-pub(super) fn decode(proto: TensorProto, beside: &Beside) -> Result<Data, OnnxError> {
-    decode_within(proto, beside, &mut Room::beside(beside))
+pub(super) fn decode(proto: TensorProto, external: &ExternalData) -> Result<Data, OnnxError> {
+    decode_within(proto, external, &mut Room::external(external))
 }
 
 /// [`decode`] for one of many.
-pub(super) fn decode_within(proto: TensorProto, beside: &Beside, room: &mut Room) -> Result<Data, OnnxError> {
+pub(super) fn decode_within(proto: TensorProto, external: &ExternalData, room: &mut Room) -> Result<Data, OnnxError> {
     let name = proto.name.clone();
     let fail = |reason: String| OnnxError::Tensor { name: name.clone(), reason };
     let shape = dims(&proto.dims).map_err(fail)?;
@@ -66,7 +66,7 @@ pub(super) fn decode_within(proto: TensorProto, beside: &Beside, room: &mut Room
     let kind = proto.data_type.unwrap_or(0);
     let width = width(kind).ok_or_else(|| fail(format!("its element type ({kind}) is not supported; use floats")))?;
     let outside = proto.data_location == Some(1);
-    let raw = if outside { Some(external(&proto, beside, count, width)?) } else { proto.raw_data.as_deref() };
+    let raw = if outside { Some(stored_outside(&proto, external, count, width)?) } else { proto.raw_data.as_deref() };
     let data = match raw {
         Some(bytes) if Some(bytes.len()) == usize::checked_mul(count, width) => {
             room.take(&name, count, kind, if outside { bytes.len() } else { 0 })?;
@@ -165,14 +165,14 @@ fn from_fields(kind: i32, floats: Vec<f32>, doubles: Vec<f64>, int32: &[i32], in
 }
 
 /// The bytes of a tensor kept in a file beside the model.
-fn external<'a>(proto: &TensorProto, beside: &'a Beside, count: usize, width: usize) -> Result<&'a [u8], OnnxError> {
+fn stored_outside<'a>(proto: &TensorProto, external: &'a ExternalData, count: usize, width: usize) -> Result<&'a [u8], OnnxError> {
     let fail = |reason: String| OnnxError::ExternalData { name: proto.name.clone(), reason };
     let entry = |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let number = |key: &str| -> Result<Option<usize>, OnnxError> {
         entry(key).map(|v| v.parse().map_err(|_| fail(format!("`{key}` is `{v}`, not a number of bytes")))).transpose()
     };
     let location = entry("location").ok_or_else(|| fail("no location is given".into()))?;
-    let file = beside.get(location).ok_or_else(|| fail(format!("`{location}` was not read")))?;
+    let file = external.get(location).ok_or_else(|| fail(format!("`{location}` was not read")))?;
     let offset = number("offset")?.unwrap_or(0);
     let needed = count.checked_mul(width).ok_or_else(|| fail("its size overflows".into()))?;
     let length = number("length")?.unwrap_or(needed);
@@ -191,7 +191,7 @@ mod tests {
     /// Four bytes for a float, 24 for an integer, each tensor for itself.
     #[test]
     fn memory_is_taken_before_it_is_used() {
-        let none = Beside::new();
+        let none = ExternalData::new();
         let mut room = Room { outside: 0, memory: 2 * 40 + 24 };
         for name in ["a", "b"] {
             decode_within(tensor(name, &[2, 5], &[1.0; 10]), &none, &mut room).expect("it fits");

@@ -18,7 +18,7 @@ use super::*;
 use crate::exec::{Weights, infer, to_array};
 use crate::graph::{Graph, Role};
 use crate::model::{LoadOptions, Params, safetensors};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 fn run(graph: &Graph, params: &Params) -> Vec<f32> {
     let shape = graph.node(graph.input()).shape.at(2);
@@ -38,7 +38,7 @@ fn fixture(name: &str) -> (PathBuf, Vec<u8>) {
 fn both_formats_of_a_fixture_are_the_same_network() {
     for name in ["clean", "planted-square"] {
         let (_, bytes) = fixture(&format!("{name}.onnx"));
-        let onnx = load(&bytes, &Beside::new()).unwrap();
+        let onnx = load(&bytes, &ExternalData::new()).unwrap();
         let (_, bytes) = fixture(&format!("{name}.safetensors"));
         let other = safetensors::load(&bytes.into(), &LoadOptions::default()).unwrap();
         let (a, b) = (run(&onnx.graph, &onnx.params), run(&other.graph, &other.params));
@@ -75,9 +75,9 @@ fn weights_that_a_norm_standardises_are_weights() {
 #[test]
 fn a_file_cut_anywhere_is_refused_or_read_but_never_a_panic() {
     let (_, bytes) = fixture("clean.onnx");
-    assert!(load(b"not a model", &Beside::new()).is_err());
-    assert!(load(&[], &Beside::new()).is_err());
+    assert!(load(b"not a model", &ExternalData::new()).is_err());
+    assert!(load(&[], &ExternalData::new()).is_err());
     for end in (0..bytes.len()).step_by(997) {
-        let _ = load(&bytes[..end], &Beside::new());
+        let _ = load(&bytes[..end], &ExternalData::new());
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::pixels::Image;
 use crate::transform::geometry::{Fitter, Normalise};
 
-fn picture(height: usize, width: usize) -> Image {
+fn image(height: usize, width: usize) -> Image {
     let value = |y: usize, x: usize, c: usize| ((37 * x + 91 * y + 53 * c + x * y) % 256) as u8;
     let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| value(y, x, c)))).collect();
     Image { width, height, rgb }
@@ -41,7 +41,7 @@ fn images_enter_as_the_libraries_themselves_prepare_them() {
             let (geometry, from) = settle_geometry(&found, &user, size);
             assert!(!from.starts_with("assumed"), "{case}");
             let mut planes = vec![0; 3 * h * w];
-            Fitter::default().fit(&picture(height, width), (*h, *w), &geometry, &mut planes).expect("fitted");
+            Fitter::default().fit(&image(height, width), (*h, *w), &geometry, &mut planes).expect("fitted");
             let mut got = vec![0.0; 3 * h * w];
             let bgr = to.order == ChannelOrder::Bgr;
             Normalise { mean: to.mean, std: to.std, channels: 3, nhwc: false, bgr }.bytes(&planes, &mut got);

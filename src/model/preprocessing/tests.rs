@@ -283,7 +283,7 @@ fn a_normalisation_is_told_for_the_channels_that_there_are() {
     // A contradiction too.
     let mut gray = spec(1, [32, 32], &InputOverride::default());
     gray.overruled = vec![Overruled::Normalisation];
-    assert!(gray.warnings()[0].starts_with("pictures are normalised by mean [0.485] and std [0.229]"), "{:?}", gray.warnings());
+    assert!(gray.warnings()[0].starts_with("images are normalised by mean [0.485] and std [0.229]"), "{:?}", gray.warnings());
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn residual_networks_answer_as_the_libraries_that_defined_them() {
         let (input, expected) = tensors(&folder.join(format!("{name}.io.safetensors")));
         let path = folder.join(format!("{name}.safetensors"));
         let contents = std::fs::read(&path).expect("golden file").into();
-        let [_, _, h, w] = input.dims() else { panic!("{name}: pictures") };
+        let [_, _, h, w] = input.dims() else { panic!("{name}: images") };
         let input_size = InputOverride { size: Some([*h, *w]), ..InputOverride::default() };
         let options = LoadOptions { input: input_size, ..LoadOptions::default() };
         let model = load(&contents, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -133,7 +133,7 @@ fn networks_that_config_json_makes_others_answer_as_timm_does() {
 #[test]
 fn onnx_and_safetensors_of_one_network_agree() {
     let Some(folder) = crate::lacks::shared("models") else { return };
-    // The first four outputs for the first picture, by ONNX Runtime: tests/golden/arch/runtime.py.
+    // The first four outputs for the first image, by ONNX Runtime: tests/golden/arch/runtime.py.
     let runtime = [
         ("resnet20-cifar10", [3.105_088, 24.759_315, -5.880_774_5, 1.623_568_4]),
         ("resnet56-cifar10", [2.245_583, 9.529_335, -4.956_752, -3.348_179]),
@@ -147,8 +147,8 @@ fn onnx_and_safetensors_of_one_network_agree() {
         let (plain, onnx) = (open("safetensors"), open("onnx"));
         let (one, two) = (plain.own().expect("a network"), onnx.own().expect("a network"));
         assert_eq!(
-            (plain.input.height, plain.input.width, plain.cut.width),
-            (onnx.input.height, onnx.input.width, onnx.cut.width),
+            (plain.input.height, plain.input.width, plain.feature_layer.width),
+            (onnx.input.height, onnx.input.width, onnx.feature_layer.width),
             "{name}"
         );
         let count = 2 * 3 * plain.input.height * plain.input.width;
@@ -161,10 +161,10 @@ fn onnx_and_safetensors_of_one_network_agree() {
         let features = difference(&answer(&one.trunk, &one.params, &input), &answer(&two.trunk, &two.params, &input));
         let blank = Tensor::zeros(input.dims(), DType::F32, &Device::Cpu).expect("zeros");
         let other = answer(&one.graph, &one.params, &blank);
-        assert!(difference(&here, &other) > 1e-3, "{name}: the pictures do not matter");
+        assert!(difference(&here, &other) > 1e-3, "{name}: the images do not matter");
         println!(
             "{name}: ONNX Runtime {independent:e}, outputs {outputs:e}, features {features:e}; cut at {} and {} ({})",
-            plain.cut.name, onnx.cut.name, onnx.cut.how
+            plain.feature_layer.name, onnx.feature_layer.name, onnx.feature_layer.how
         );
         assert!(independent < 1e-4, "{name}: {independent:e} from ONNX Runtime");
         assert!(outputs < 1e-5 && features < 1e-5, "{name}: {outputs:e} {features:e}");

@@ -190,7 +190,7 @@ fn a_checkpoint_of_ours_loads_with_its_features() {
     std::fs::write(&path, write(&graph, &params, &input, &notes).expect("written")).expect("saved");
     let reference = crate::registry::identify(folder.path()).expect("identified");
     let model = Model::load(reference.clone(), &LoadOptions::default()).expect("loaded");
-    assert_eq!((model.cut.width, model.cut.name.as_str()), (16, "avgpool"));
+    assert_eq!((model.feature_layer.width, model.feature_layer.name.as_str()), (16, "avgpool"));
     assert_eq!((model.input.geometry, model.input.preprocessing.order), (input.geometry, ChannelOrder::Bgr));
     let (with_head, weight, bias) = model.with_head(7).expect("extended");
     assert_eq!(with_head.node(with_head.output()).shape.at(2), [2, 7]);
@@ -211,6 +211,6 @@ fn published_checkpoints_load() {
     {
         let reference = crate::registry::identify(&folder.join(format!("{name}.safetensors"))).expect("identified");
         let model = Model::load(reference, &LoadOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!((model.cut.width, model.own().map_or(0, |n| n.params.trainable(&n.graph))), (width, parameters), "{name}");
+        assert_eq!((model.feature_layer.width, model.own().map_or(0, |n| n.params.trainable(&n.graph))), (width, parameters), "{name}");
     }
 }

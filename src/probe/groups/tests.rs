@@ -9,7 +9,7 @@ fn probe(value: Option<&str>, class: Option<&str>, least: usize) -> Probe {
     Probe::Attribute(Attribute { attribute: "vendor".into(), value, class, min_group: least })
 }
 
-/// Predictions by label, value and seed, over pictures whose values alternate.
+/// Predictions by label, value and seed, over images whose values alternate.
 fn measured(seeds: usize, images: usize, classes: usize, values: usize, predict: impl Fn(usize, u16, u16, usize) -> u16) -> Measurement {
     let labels: Vec<u16> = (0..images).map(|i| (i % classes) as u16).collect();
     let of: Vec<u16> = (0..images).map(|i| (i / classes % values) as u16).collect();
@@ -43,7 +43,7 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
-/// Pictures of class 0 with value v1 are called class 1; all else is right.
+/// Images of class 0 with value v1 are called class 1; all else is right.
 fn biased(seeds: usize, images: usize) -> Measurement {
     measured(seeds, images, 3, 2, |_, label, value, _| if label == 0 && value == 1 { 1 } else { label })
 }
@@ -57,10 +57,10 @@ fn a_group_that_is_always_wrong_is_found_by_every_number() {
     for (estimand, want) in [
         (Estimand::GroupGap, 1.0),
         (Estimand::WorstGroupAccuracy, 1.0),
-        // Of the labels other than c1, one of two loses all its pictures.
+        // Of the labels other than c1, one of two loses all its images.
         (Estimand::Reliance, 0.5),
         (Estimand::EqualizedOddsDifference, 1.0),
-        // A third of all pictures of v1 is called c1 that would not be.
+        // A third of all images of v1 is called c1 that would not be.
         (Estimand::DemographicParityDifference, 1.0 / 3.0),
     ] {
         let setting = setting(&probe, estimand);
@@ -168,14 +168,14 @@ fn seeds_that_differ_are_no_gap() {
 
 #[test]
 fn a_missing_value_is_no_group() {
-    let pictures: Vec<_> = ["f", "", "m", ""].map(|value| BTreeMap::from([("sex".to_owned(), value.to_owned())])).to_vec();
-    let column = Column::of("sex", pictures.iter());
+    let records: Vec<_> = ["f", "", "m", ""].map(|value| BTreeMap::from([("sex".to_owned(), value.to_owned())])).to_vec();
+    let column = Column::of("sex", records.iter());
     assert_eq!((column.values, column.of), (vec!["f".to_owned(), "m".to_owned()], vec![Some(0), None, Some(1), None]));
 }
 
 #[test]
 fn choosing_the_group_does_not_bias() {
-    // Every group is right with the same chance: the widest gap of the same pictures is far from 0, the cross-fitted one is not.
+    // Every group is right with the same chance: the widest gap of the same images is far from 0, the cross-fitted one is not.
     let mut rng = stream(11, 0, "null");
     let probe = probe(None, None, 5);
     let compared = probe.compared().unwrap();
@@ -192,13 +192,13 @@ fn choosing_the_group_does_not_bias() {
         // Three of four are right in every group, so that the worst group is wrong on a quarter; `plain` is its accuracy.
         let worst = estimand == Estimand::WorstGroupAccuracy;
         let (fitted, naive) = if worst { (fitted - 0.25, 0.75 - naive) } else { (fitted, naive) };
-        println!("{estimand:?} with no effect: cross-fitted {fitted:.4}, same pictures {naive:.4}");
+        println!("{estimand:?} with no effect: cross-fitted {fitted:.4}, same images {naive:.4}");
         assert!(fitted.abs() < 0.02 && naive > 0.03, "{estimand:?}: {fitted} {naive}");
     }
 }
 
 /// How often 95% intervals of an excess over another arm miss the truth below and above, over `runs` experiments. Seeds agree on three
-/// pictures of four, and so do the arms where pictures are `alike` for both; `right` is the chance of being right by arm, label and value.
+/// images of four, and so do the arms where images are `alike` for both; `right` is the chance of being right by arm, label and value.
 fn misses(runs: u32, probe: &Probe, alike: bool, truth: f64, right: impl Fn(usize, u16, u16) -> f64) -> (f64, f64) {
     let compared = probe.compared().unwrap();
     let (mut below, mut above) = (0, 0);
@@ -237,15 +237,15 @@ fn intervals_of_gaps_hold_the_truth_though_halves_choose_for_each_other() {
 
 #[test]
 fn values_stay_apart_however_many_there_are() {
-    let pictures: Vec<_> = (0..70_000).map(|i| BTreeMap::from([("id".to_owned(), format!("{i:05}"))])).collect();
-    let column = Column::of("id", pictures.iter());
+    let records: Vec<_> = (0..70_000).map(|i| BTreeMap::from([("id".to_owned(), format!("{i:05}"))])).collect();
+    let column = Column::of("id", records.iter());
     assert_eq!(column.of, (0..70_000).map(Some).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_group_of_few_clusters_is_small_however_many_pictures_it_has() {
+fn a_group_of_few_clusters_is_small_however_many_images_it_has() {
     let mut m = biased(2, 240);
-    // All pictures of one group are one writer's.
+    // All images of one group are one writer's.
     let (labels, of) = (m.labels.clone(), m.attribute.as_ref().unwrap().of.clone());
     for i in (0..240).filter(|i| labels[*i] == 0 && of[*i] == Some(1)) {
         m.clusters[i] = 1000;
@@ -276,7 +276,7 @@ fn a_named_value_is_compared_with_all_others() {
 fn small_groups_are_left_out_and_listed() {
     let mut m = biased(2, 240);
     let column = m.attribute.as_mut().unwrap();
-    // Three pictures of a third value.
+    // Three images of a third value.
     column.values.push("v2".into());
     for i in [0, 3, 6] {
         column.of[i] = Some(2);
@@ -289,7 +289,7 @@ fn small_groups_are_left_out_and_listed() {
     assert!(near(used[0].accuracy, 1.0) && near(used[1].accuracy, 0.0), "{used:?}");
     let table = effect(&m, &compared, &setting(&probe, Estimand::GroupGap)).unwrap();
     assert!(near(table.mean(), 1.0));
-    // 37 and 40 pictures of c0, in two halves.
+    // 37 and 40 images of c0, in two halves.
     assert!((30..=45).contains(&table.images) || table.images == 77, "{}", table.images);
     assert!((15..=25).contains(&table.effective), "{}", table.effective);
 }
@@ -322,7 +322,7 @@ fn the_interval_of_a_gap_is_as_wide_as_its_groups_are_small() {
         effect(&m, &compared, &setting(&probe, Estimand::GroupGap)).unwrap().crossed().unwrap().half_width(0.025)
     };
     let (small, large) = (width(60), width(600));
-    // Groups of 10 and of 100 pictures: a difference between two is worth 5 and 50.
+    // Groups of 10 and of 100 images: a difference between two is worth 5 and 50.
     assert!(small > 0.3 && large > 0.05 && large < 0.1, "{small} {large}");
 }
 

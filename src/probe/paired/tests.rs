@@ -55,7 +55,7 @@ fn a_trigger_that_drags_everything_scores_one_and_none_scores_nothing() {
             assert_eq!((sham.rows.len(), sham.rows[0].len()), (3, 120));
         }
         assert_eq!(drawn_to(&m).unwrap(), Some(1));
-        // Halves need not hold equally many pictures of each class.
+        // Halves need not hold equally many images of each class.
         let total = excess_over_shams(&m, &setting(Estimand::PredictionShift)).unwrap().mean();
         assert!(near(total, shift), "{total}");
     }
@@ -66,7 +66,7 @@ fn a_trigger_that_drags_everything_scores_one_and_none_scores_nothing() {
 fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
     use crate::stats::stream::stream;
     use rand::RngExt;
-    // Predictions wander at random: the largest gain in the same pictures is far from 0, the cross-fitted one is not.
+    // Predictions wander at random: the largest gain in the same images is far from 0, the cross-fitted one is not.
     let mut rng = stream(5, 0, "null");
     let (runs, classes) = (200, 10);
     let (mut fitted, mut naive) = (0.0, 0.0);
@@ -81,7 +81,7 @@ fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
         naive += gains(&m).unwrap().into_iter().fold(0.0, f64::max);
     }
     let (fitted, naive) = (fitted / f64::from(runs), naive / f64::from(runs));
-    println!("attraction with no effect: cross-fitted {fitted:.4}, same pictures {naive:.4}");
+    println!("attraction with no effect: cross-fitted {fitted:.4}, same images {naive:.4}");
     assert!(fitted.abs() < 0.01 && naive > 0.03, "{fitted} {naive}");
 }
 
@@ -160,14 +160,14 @@ fn damaged_measurements_are_refused_by_name() {
     m.labels.fill(1);
     let named = Setting { estimand: Estimand::AttackSuccessRate, probe: probe(Some("c1")), policy_seed: 3 };
     assert_eq!(excess_over_shams(&m, &named), Err(ProbeError::OneClass));
-    // Three pictures of another class: one half at least has fewer than it takes.
+    // Three images of another class: one half at least has fewer than it takes.
     m.labels[..3].fill(0);
-    assert!(matches!(excess_over_shams(&m, &named), Err(ProbeError::OneClass | ProbeError::FewPictures { clusters: 1..=3 })));
+    assert!(matches!(excess_over_shams(&m, &named), Err(ProbeError::OneClass | ProbeError::FewImages { clusters: 1..=3 })));
 }
 
 #[test]
-fn an_excess_is_worth_no_more_than_the_side_of_fewer_pictures() {
-    // Of two classes one is rare. The source is drawn to the rare one, and shows it on many pictures; the control to the other, on few.
+fn an_excess_is_worth_no_more_than_the_side_of_fewer_images() {
+    // Of two classes one is rare. The source is drawn to the rare one, and shows it on many images; the control to the other, on few.
     let mut source = still(3, 400, 2);
     source.labels.iter_mut().enumerate().for_each(|(i, y)| *y = u16::from(i % 20 == 0));
     let labels = source.labels.clone();
@@ -182,14 +182,14 @@ fn an_excess_is_worth_no_more_than_the_side_of_fewer_pictures() {
 }
 
 #[test]
-fn a_feature_on_the_pictures_of_one_class_has_a_number() {
+fn a_feature_on_the_images_of_one_class_has_a_number() {
     use crate::probe::Spurious;
     let Probe::Backdoor(trigger) = probe(None) else { panic!("a backdoor") };
     for classes in [2, 3, 10] {
         for on in ["c0", "c1"] {
             let mut m = still(3, 120, classes);
             let (labels, k) = (m.labels.clone(), u16::from(on == "c1"));
-            // Every other picture of the class is called another; the shams move nothing.
+            // Every other image of the class is called another; the shams move nothing.
             let moved = |i: usize| labels[i] == k && (i / classes).is_multiple_of(2);
             m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().enumerate().for_each(|(i, p)| *p = if moved(i) { 1 - k } else { *p }));
             let probe = Probe::Spurious(Spurious { feature: trigger.trigger.clone(), on: vec![on.into()], target_class: None });
@@ -225,7 +225,7 @@ fn intervals_hold_the_truth_where_predictions_wander_and_no_class_stands_out() {
     for classes in [2, 3, 10] {
         let (below, above) = misses(800, 0.0, None, |rng| {
             let mut m = still(3, 200, classes);
-            // A fifth of the pictures wander, all seeds with them, under trigger and shams each for itself.
+            // A fifth of the images wander, all seeds with them, under trigger and shams each for itself.
             for column in 0..=8 {
                 let to: Vec<Option<u16>> =
                     (0..200).map(|_| (rng.random_range(0..5) == 0).then(|| rng.random_range(0..classes as u16))).collect();
@@ -242,7 +242,7 @@ fn intervals_hold_the_truth_where_predictions_wander_and_no_class_stands_out() {
 }
 
 #[test]
-fn a_rare_effect_is_not_overlooked_where_only_half_the_pictures_can_show_it() {
+fn a_rare_effect_is_not_overlooked_where_only_half_the_images_can_show_it() {
     use rand::RngExt;
     for images in [100, 300] {
         let rate = 4.5 / images as f64;
@@ -252,7 +252,7 @@ fn a_rare_effect_is_not_overlooked_where_only_half_the_pictures_can_show_it() {
             m.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().zip(&moved).filter(|(_, moved)| **moved).for_each(|(p, _)| *p = 1));
             m
         });
-        // A floor for all pictures instead of those that count missed it in one of nine.
+        // A floor for all images instead of those that count missed it in one of nine.
         assert!(above < 0.04, "{images}: {above}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Client;
 use crate::diag::{Class, Explain};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 use crate::runtime::{Host, Place, Provider, Runtime, RuntimeError, Session, Worker};
 
 /// A frame as a worker sends it.
@@ -47,7 +47,7 @@ fn session(answers: &[Value]) -> Result<Session, RuntimeError> {
     let folder = tempfile::tempdir().unwrap();
     let says: Vec<u8> = opened().into_iter().chain(answers.iter().flat_map(frame)).collect();
     let runtime = start(&worker(folder.path(), &says, LISTEN)).unwrap();
-    Session::new(&runtime, b"model", &Beside::new(), &["features".to_owned()])
+    Session::new(&runtime, b"model", &ExternalData::new(), &["features".to_owned()])
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_worker_that_hangs_is_ended() {
     assert!(matches!(&error, RuntimeError::Late { .. }) && error.is_end(), "{error}");
     // Also one that does not read what it is sent.
     let runtime = start(&worker(folder.path(), &opened(), "exec sleep 600").within(Duration::from_millis(400))).unwrap();
-    let error = Session::new(&runtime, &vec![0; 4 << 20], &Beside::new(), &[]).unwrap_err();
+    let error = Session::new(&runtime, &vec![0; 4 << 20], &ExternalData::new(), &[]).unwrap_err();
     assert!(matches!(&error, RuntimeError::Late { .. }), "{error}");
 }
 
@@ -114,9 +114,9 @@ fn what_a_worker_says_of_a_model_is_checked() {
     }
     for (answer, said) in [
         (json!({ "Ran": { "shapes": [[1, 1000]] } }), "4000 bytes that are not there"),
-        (json!({ "Ran": { "shapes": [[1, 4_294_967_296u64]] } }), "numbers a picture"),
-        (json!({ "Ran": { "shapes": [[1, usize::MAX, usize::MAX]] } }), "numbers a picture"),
-        (json!({ "Ran": { "shapes": [[2, 3]] } }), "not one row per picture"),
+        (json!({ "Ran": { "shapes": [[1, 4_294_967_296u64]] } }), "numbers an image"),
+        (json!({ "Ran": { "shapes": [[1, usize::MAX, usize::MAX]] } }), "numbers an image"),
+        (json!({ "Ran": { "shapes": [[2, 3]] } }), "not one row per image"),
         (json!({ "Ran": { "shapes": [] } }), "0 tensors, 1 were asked for"),
         (json!({ "Refused": { "Run": "no" } }), "fails on a batch: no"),
         (json!({ "Session": { "batch": null, "outputs": ["features"] } }), "another question"),
@@ -124,11 +124,11 @@ fn what_a_worker_says_of_a_model_is_checked() {
         let error = session(&[loaded.clone(), answer]).unwrap().run(&[2, 3], &[0.0; 6]).unwrap_err();
         assert!(error.to_string().contains(said), "{error}");
     }
-    // One picture had two numbers, and two of them have more than four.
+    // One image had two numbers, and two of them have more than four.
     let one = json!({ "Ran": { "shapes": [[1, 2]] } });
     let session_of = |second: Value| session(&[loaded.clone(), one.clone(), second]).unwrap().run(&[2, 3], &[0.5; 6]);
     let error = session_of(json!({ "Ran": { "shapes": [[2, 3]] } })).unwrap_err().to_string();
-    assert!(error.contains("[3] numbers a picture, and had [2]"), "{error}");
+    assert!(error.contains("[3] numbers an image, and had [2]"), "{error}");
     // What is as announced is read: here what was handed over, for nobody wrote anything else.
     let read = session_of(json!({ "Ran": { "shapes": [[2, 2]] } })).unwrap();
     assert_eq!((&read[0].shape, &read[0].values), (&vec![2, 2], &vec![0.5; 4]));

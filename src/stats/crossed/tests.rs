@@ -80,7 +80,7 @@ fn draw(rng: &mut ChaCha8Rng) -> f64 {
 
 /// An experiment with true mean 0.05 and effects in -1, 0, 1.
 ///
-/// Picture i is flipped by chance `rate_i + seed_s`: most never, some nearly always, and a few the other way.
+/// Image i is flipped by chance `rate_i + seed_s`: most never, some nearly always, and a few the other way.
 fn experiment(seeds: usize, images: usize, seed_sd: f64, rng: &mut ChaCha8Rng) -> Vec<Vec<f64>> {
     let rates: Vec<f64> = (0..images).map(|_| if rng.random::<f64>() < 0.2 { 0.35 } else { 0.0 }).collect();
     let shifts: Vec<f64> = (0..seeds).map(|_| seed_sd * draw(rng)).collect();

@@ -353,7 +353,7 @@ impl Fitter {
         done
     }
 
-    /// Resizes the part `[left, top, width, height]` of a picture to `(height, width)`.
+    /// Resizes the part `[left, top, width, height]` of an image to `(height, width)`.
     fn pass(
         &mut self,
         (height, width, rgb): (usize, usize, &[u8]),

@@ -1,4 +1,4 @@
-//! What PyTorch and NumPy make of the same pictures (`tests/golden/triggers/make.py`).
+//! What PyTorch and NumPy make of the same images (`tests/golden/triggers/make.py`).
 
 use serde_json::Value;
 
@@ -18,8 +18,8 @@ pub(in super::super) fn numbers(value: &Value) -> Vec<f32> {
     serde_json::from_value(value.clone()).expect("golden values are numbers")
 }
 
-/// The picture that a case starts from.
-pub(in super::super) fn picture(case: &Value) -> Frame {
+/// The image that a case starts from.
+pub(in super::super) fn image(case: &Value) -> Frame {
     let [height, width] = ["height", "width"].map(|side| case[side].as_u64().expect("cases have sizes") as usize);
     let area = height * width;
     let value = |i: usize| {
@@ -35,9 +35,9 @@ pub(in super::super) fn close(planes: &[f32], wanted: &[f32], case: &Value) {
     assert!(far < 1e-4, "{far} off: {case}");
 }
 
-/// Lays the trigger over the case's picture.
+/// Lays the trigger over the case's image.
 pub(in super::super) fn compare(trigger: &Trigger, wanted: &[f32], case: &Value) {
-    let mut frame = picture(case);
+    let mut frame = image(case);
     prepared(trigger, frame.height, frame.width).expect("golden triggers fit").apply(&mut frame);
     close(&frame.planes, wanted, case);
 }

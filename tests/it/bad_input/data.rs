@@ -1,4 +1,4 @@
-//! Pictures of a target task.
+//! Images of a target task.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -24,7 +24,7 @@ fn grey(width: u32, height: u32, level: u8) -> Vec<u8> {
 }
 
 /// `per_class` images of cats and of dogs for each split, no two the same.
-fn pictures(folder: &Path, per_class: usize) {
+fn images(folder: &Path, per_class: usize) {
     let mut level = 0;
     for split in ["train", "test"] {
         for class in ["cat", "dog"] {
@@ -36,7 +36,7 @@ fn pictures(folder: &Path, per_class: usize) {
     }
 }
 
-/// A parquet file of one column of pictures under this name and one of labels.
+/// A parquet file of one column of images under this name and one of labels.
 fn parquet(folder: &Path, name: &str, column: &str, label: i64) {
     use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
     use parquet::file::metadata::KeyValue;
@@ -51,9 +51,9 @@ fn parquet(folder: &Path, name: &str, column: &str, label: i64) {
     let file = std::fs::File::create(folder.join(name)).expect("a file");
     let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into()).expect("a writer");
     let mut group = writer.next_row_group().expect("a group");
-    let pictures = [ByteArray::from(png(2, 2)), ByteArray::from(png(2, 2))];
+    let images = [ByteArray::from(png(2, 2)), ByteArray::from(png(2, 2))];
     let mut next = group.next_column().expect("written").expect("pictures");
-    next.typed::<ByteArrayType>().write_batch(&pictures, None, None).expect("written");
+    next.typed::<ByteArrayType>().write_batch(&images, None, None).expect("written");
     next.close().expect("closed");
     let mut next = group.next_column().expect("written").expect("labels");
     next.typed::<Int64Type>().write_batch(&[0, label], None, None).expect("written");
@@ -82,7 +82,7 @@ fn a_parquet_file_that_is_none() {
 }
 
 #[test]
-fn a_parquet_file_without_pictures() {
+fn a_parquet_file_without_images() {
     let folder = folder();
     for split in ["train", "test"] {
         parquet(folder.path(), &format!("{split}.parquet"), "photo", 1);
@@ -103,7 +103,7 @@ fn a_label_that_is_no_class() {
     }
 }
 
-/// A pair of IDX files of two pictures of one pixel.
+/// A pair of IDX files of two images of one pixel.
 fn idx(folder: &Path) {
     for prefix in ["train", "t10k"] {
         file(folder, &format!("{prefix}-images-idx3-ubyte"), &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7, 8]);
@@ -180,18 +180,18 @@ fn a_missing_cifar_batch_is_named() {
 }
 
 #[test]
-fn a_broken_picture_is_named_and_fatal_above_the_share_allowed() {
+fn a_broken_image_is_named_and_fatal_above_the_share_allowed() {
     let folder = folder();
-    pictures(folder.path(), 25);
+    images(folder.path(), 25);
     file(folder.path(), "train/cat/broken.jpg", b"\xff\xd8\xff\xe0 and nothing more");
     let target = |broken: &str| format!(r#"{{ data: {{ folder: "{{split}}" }}, broken: {broken} }}"#);
-    let said = ["1 of 101 pictures does not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
+    let said = ["1 of 101 images does not decode", "train/cat/broken.jpg", "or raise `target.broken`"];
     refuse(folder.path(), &target("0.005"), 2, &said);
     // The same data above the share: it is left out, and said.
     let policy = policy(folder.path(), &target("0.02"));
     let out = heirloom(&["plan", &clean_model(), "--policy", &policy]);
     let said = crate::run::text(&out.stderr);
-    assert!(said.contains("warning: 1 of 101 pictures does not decode and is left out: train/cat/broken.jpg"), "{said}");
+    assert!(said.contains("warning: 1 of 101 images does not decode and is left out: train/cat/broken.jpg"), "{said}");
     assert!(!said.contains("raise"), "{said}");
 }
 
@@ -289,9 +289,9 @@ fn an_attribute_that_is_not_known_of_all_images() {
 }
 
 #[test]
-fn a_picture_that_claims_to_be_huge() {
+fn a_image_that_claims_to_be_huge() {
     let folder = folder();
-    pictures(folder.path(), 1);
+    images(folder.path(), 1);
     let mut bomb = png(1, 1);
     bomb[16..24].copy_from_slice(&[0, 0, 234, 96, 0, 0, 234, 96]);
     let mut sum = flate2::Crc::new();
@@ -303,13 +303,13 @@ fn a_picture_that_claims_to_be_huge() {
 }
 
 #[test]
-fn a_class_without_pictures() {
+fn a_class_without_images() {
     let folder = folder();
-    pictures(folder.path(), 1);
+    images(folder.path(), 1);
     for split in ["train", "test"] {
         std::fs::create_dir(folder.path().join(split).join("eel")).expect("a folder");
     }
-    let said = ["data {split}: train: 1 class has no pictures (eel)", "list the classes to use under `classes`"];
+    let said = ["data {split}: train: 1 class has no images (eel)", "list the classes to use under `classes`"];
     refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
 }
 
@@ -317,10 +317,10 @@ fn a_class_without_pictures() {
 #[test]
 fn a_class_that_is_written_otherwise_in_test() {
     let folder = folder();
-    pictures(folder.path(), 1);
+    images(folder.path(), 1);
     file(folder.path(), "train/eel/1.png", &png(2, 2));
     file(folder.path(), "test/Eel/1.png", &png(3, 3));
-    let said = ["train: 1 class has no pictures (Eel)", "`Eel` and `eel` are two classes here", "write it the same in train and test"];
+    let said = ["train: 1 class has no images (Eel)", "`Eel` and `eel` are two classes here", "write it the same in train and test"];
     refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
     refuse(
         folder.path(),
@@ -341,11 +341,11 @@ fn a_data_set_of_one_class() {
 }
 
 #[test]
-fn a_data_set_of_one_picture() {
+fn a_data_set_of_one_image() {
     let folder = folder();
     file(folder.path(), "pictures/cat/1.png", &png(2, 2));
     std::fs::create_dir_all(folder.path().join("pictures/dog")).expect("a folder");
-    refuse(folder.path(), "{ data: { folder: pictures }, test_share: 0.5 }", 2, &["data pictures: ", "no pictures"]);
+    refuse(folder.path(), "{ data: { folder: images }, test_share: 0.5 }", 2, &["data images: ", "no images"]);
 }
 
 #[test]
@@ -365,11 +365,11 @@ fn a_column_to_balance_that_does_not_exist() {
 #[test]
 fn a_group_to_balance_that_does_not_exist() {
     let folder = folder();
-    pictures(folder.path(), 1);
+    images(folder.path(), 1);
     let lines = "id,tone\ntrain/cat/0.png,dark\ntrain/dog/0.png,light\ntest/cat/0.png,dark\ntest/dog/0.png,light\n";
     file(folder.path(), "tones.csv", lines.as_bytes());
     let target = r#"{ data: { folder: "{split}" }, attributes: tones.csv, train: { balance: [label, tone] } }"#;
-    let said = ["data {split}: train: no picture has label = cat, tone = light", "take a column out of `balance`"];
+    let said = ["data {split}: train: no image has label = cat, tone = light", "take a column out of `balance`"];
     refuse(folder.path(), target, 4, &said);
 }
 
@@ -387,7 +387,7 @@ fn attributes_that_cannot_be_joined() {
         let target = "{ data: { embedded: fashion }, attributes: tones.csv }";
         refuse(folder.path(), target, 2, &["tones.csv", said, "starts with a line of column names"]);
     }
-    // In good order, and of other pictures.
+    // In good order, and of other images.
     file(folder.path(), "tones.csv", b"id,tone\nx,1\n");
     let target = "{ data: { embedded: fashion }, attributes: tones.csv }";
     refuse(folder.path(), target, 4, &["tones.csv", "none of its ids is one of the data's", "write the ids as the data have them"]);
@@ -411,10 +411,10 @@ fn golden(name: &str) -> Vec<u8> {
 fn truncated_images() {
     for name in ["baseline.jpg", "progressive.jpg"] {
         let folder = folder();
-        pictures(folder.path(), 1);
+        images(folder.path(), 1);
         let bytes = golden(&format!("images/files/{name}"));
         file(folder.path(), &format!("test/dog/{name}"), &bytes[..bytes.len() * 3 / 4]);
-        let said = ["1 of 5 pictures does not decode", &format!("test/dog/{name}: it is truncated: the file ends before the image does")];
+        let said = ["1 of 5 images does not decode", &format!("test/dog/{name}: it is truncated: the file ends before the image does")];
         refuse(folder.path(), r#"{ data: { folder: "{split}" } }"#, 2, &said);
     }
 }
@@ -480,7 +480,7 @@ fn shards_of_webdataset() {
     let planned = heirloom(&["plan", &clean_model(), "--policy", &path]);
     let said = crate::run::text(&planned.stderr);
     assert_eq!(planned.status.code(), Some(0), "{said}");
-    assert!(said.contains("7 pictures have no line in") && said.contains("belongs to no picture: nobody"), "{said}");
+    assert!(said.contains("7 images have no line in") && said.contains("belongs to no image: nobody"), "{said}");
     let whole = golden("test-000000.tar");
     for (bytes, said) in [
         (&whole[..2600], &["test-000000.tar: it says that `0000.png` has", "fetch it again"][..]),

@@ -91,7 +91,7 @@ fn memory_that_is_no_size_or_too_little() {
 }
 
 #[test]
-fn a_disk_that_takes_no_pictures() {
+fn a_disk_that_takes_no_images() {
     let folder = folder();
     let output = folder.path().join("reports").display().to_string();
     let arguments = ["certify", &clean_model(), "--output", &output, "--no-cache", "--memory", &least_memory()];
@@ -184,7 +184,7 @@ fn end(mut child: Child, mut stderr: BufReader<std::process::ChildStderr>) -> (O
 #[test]
 fn ctrl_c_in_the_self_test_ends_without_a_report() {
     let folder = folder();
-    let (child, stderr) = certify_until("canary", folder.path());
+    let (child, stderr) = certify_until("self-test", folder.path());
     interrupt(&child);
     let (code, _, rest) = end(child, stderr);
     assert_eq!(code, Some(130), "{rest}");
@@ -196,7 +196,7 @@ fn ctrl_c_in_the_self_test_ends_without_a_report() {
 fn a_certification_that_is_killed_leaves_no_verdict() {
     let folder = folder();
     certified(&folder.path().join("reports"));
-    let (mut child, stderr) = certify_until("canary", folder.path());
+    let (mut child, stderr) = certify_until("self-test", folder.path());
     child.kill().expect("killed");
     let (code, ..) = end(child, stderr);
     assert_eq!(code, None);
@@ -208,7 +208,7 @@ fn a_folder_in_which_a_run_is_at_work_is_left_to_it() {
     let folder = folder();
     let reports = folder.path().join("reports");
     certified(&reports);
-    let (mut child, stderr) = certify_until("canary", folder.path());
+    let (mut child, stderr) = certify_until("self-test", folder.path());
     let (clean, output) = (clean_model(), reports.display().to_string());
     let read = || std::fs::read(reports.join("report.json")).expect("a report");
     let before = read();
@@ -262,7 +262,7 @@ fn ctrl_c_in_a_study_keeps_what_is_through() {
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
     let folder = folder();
-    let (child, stderr) = certify_until("canary", folder.path());
+    let (child, stderr) = certify_until("self-test", folder.path());
     interrupt(&child);
     interrupt(&child);
     let (code, took, rest) = end(child, stderr);

@@ -148,7 +148,7 @@ fn one_part_of_a_checkpoint_and_a_folder_of_several() {
 }
 
 /// The clean fixture in a folder of its own, with a file beside it.
-fn beside(model: &str, name: &str, content: &Value) -> (tempfile::TempDir, String) {
+fn external(model: &str, name: &str, content: &Value) -> (tempfile::TempDir, String) {
     let folder = folder();
     let model = file(folder.path(), model, &std::fs::read(fixture(&format!("models/{model}"))).expect("the fixture"));
     file(folder.path(), name, content.to_string().as_bytes());
@@ -163,7 +163,7 @@ fn an_image_processor_that_is_not_understood() {
         (json!({"image_processor_type": "ViTImageProcessor", "image_mean": [123.7, 116.3, 103.5]}), "`image_mean`"),
         (json!({"image_processor_type": "ViTImageProcessor", "size": {"longest_edge": 32}}), "`longest_edge`"),
     ] {
-        let (folder, model) = beside("clean.onnx", "preprocessor_config.json", &config);
+        let (folder, model) = external("clean.onnx", "preprocessor_config.json", &config);
         let said = ["clean.onnx", "preprocessor_config.json", said, "hint: ", "input: {"];
         refused(&heirloom(&["inspect", &model]), 2, &said);
         // What the policy says is not asked of the file.
@@ -186,7 +186,7 @@ fn a_configuration_that_asks_for_another_network() {
         (json!({"architecture": "resnet50_gn", "pretrained_cfg": {}}), "resnet50_gn"),
         (json!({"hidden_layers": 3, "activation": "mish"}), "config.json"),
     ] {
-        let (_folder, model) = beside("clean.safetensors", "config.json", &config);
+        let (_folder, model) = external("clean.safetensors", "config.json", &config);
         refused(&heirloom(&["inspect", &model]), 2, &["clean.safetensors", said]);
     }
 }
@@ -250,7 +250,7 @@ fn weights_that_overflow() {
 fn a_configuration_that_contradicts_the_checkpoint_itself() {
     let config = json!({"image_processor_type": "ViTImageProcessor", "image_mean": 0.25, "image_std": 1.0, "size": 32});
     for format in ["onnx", "safetensors"] {
-        let (_folder, model) = beside(&format!("clean.{format}"), "preprocessor_config.json", &config);
+        let (_folder, model) = external(&format!("clean.{format}"), "preprocessor_config.json", &config);
         let out = heirloom(&["inspect", &model]);
         let told = text(&out.stdout);
         assert!(told.contains("mean 0.25 0.25 0.25, std 1 1 1 (preprocessor_config.json)"), "{told}");

@@ -99,7 +99,7 @@ fn a_normalisation_of_another_scale_or_against_the_checkpoint() {
 }
 
 #[test]
-fn a_trigger_picture_that_is_none() {
+fn a_trigger_image_that_is_none() {
     let folder = folder();
     file(folder.path(), "square.png", b"\x89PNG\r\n\x1a\n and nothing more");
     let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
@@ -133,7 +133,7 @@ fn a_specification_of_what_to_plant_that_cannot_be_read() {
 }
 
 #[test]
-fn a_reference_that_is_another_file_or_sees_other_pictures() {
+fn a_reference_that_is_another_file_or_sees_other_images() {
     let folder = folder();
     let large = with_header(|header| header["__metadata__"]["heirloom.size"] = "[48,48]".into());
     file(folder.path(), "large.safetensors", &large);
@@ -165,7 +165,7 @@ fn a_reference_that_is_another_file_or_sees_other_pictures() {
         (format!("sha256:{}", "0".repeat(64)).as_str(), &["large.safetensors", digest, "the policy pins sha256:0000"][..]),
         // As earlier releases wrote it.
         ("0".repeat(64).as_str(), &["earlier releases", "large.safetensors is another file", digest]),
-        (digest, &["large.safetensors takes pictures of 48x48 pixels", ".onnx of 32x32", "same size"]),
+        (digest, &["large.safetensors takes images of 48x48 pixels", ".onnx of 32x32", "same size"]),
     ] {
         let text = format!("{plain}reference: {{ model: large.safetensors, digest: \"{pinned}\" }}\n");
         let policy = file(folder.path(), "policy.yaml", text.as_bytes());
@@ -204,7 +204,7 @@ fn findings_of_one_name() {
 }
 
 #[test]
-fn a_trigger_that_does_not_fit_the_pictures() {
+fn a_trigger_that_does_not_fit_the_images() {
     let folder = folder();
     let plain = super::policy(folder.path(), "{ data: { embedded: fashion } }");
     let plain = std::fs::read_to_string(&plain).expect("a policy");
@@ -221,6 +221,6 @@ fn a_trigger_that_does_not_fit_the_pictures() {
         let said = ["backdoor/square (", "policy.yaml:13)", said];
         refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, &said);
         let message = refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, &said);
-        assert!(!message.contains("canary"), "{message}");
+        assert!(!message.contains("self-test"), "{message}");
     }
 }

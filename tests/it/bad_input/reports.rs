@@ -109,7 +109,7 @@ fn a_report_that_is_cut_off_or_something_else() {
 }
 
 #[test]
-fn a_policy_that_names_other_pictures_than_were_measured() {
+fn a_policy_that_names_other_images_than_were_measured() {
     let folder = folder();
     certified(folder.path());
     let report = folder.path().display().to_string();
@@ -118,18 +118,18 @@ fn a_policy_that_names_other_pictures_than_were_measured() {
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
     let said = text(&out.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains("the report was measured on embedded `fashion`, the policy names embedded `emoji`"), "{said}");
-    // What was written then holds the new policy, and the old pictures all the same.
+    // What was written then holds the new policy, and the old images all the same.
     let again = folder.path().join("again").display().to_string();
     assert_eq!(heirloom(&["rejudge", &report, "--policy", &policy, "--output", &again]).status.code(), Some(2));
     assert_eq!(heirloom(&["rejudge", &again, "--policy", &policy]).status.code(), Some(2));
 }
 
 #[test]
-fn measurements_under_another_trigger_picture_or_normalisation() {
+fn measurements_under_another_trigger_image_or_normalisation() {
     let folder = folder();
     let ring = format!("{}/policies/calibration/overlays", env!("CARGO_MANIFEST_DIR"));
-    let picture = |name: &str| std::fs::copy(format!("{ring}/{name}.png"), folder.path().join("mark.png")).expect("copied");
-    picture("ring");
+    let image = |name: &str| std::fs::copy(format!("{ring}/{name}.png"), folder.path().join("mark.png")).expect("copied");
+    image("ring");
     let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
     let text = std::fs::read_to_string(&policy).expect("a policy").replace("color: \"#ffff00\"", "image: mark.png");
     let policy = file(folder.path(), "policy.yaml", text.as_bytes());
@@ -138,10 +138,10 @@ fn measurements_under_another_trigger_picture_or_normalisation() {
     let again = || heirloom(&["rejudge", &report, "--policy", &policy]);
     let same = crate::run::text(&again().stdout);
     assert!(!same.contains("the policy asks for") && same.contains("judged again on"), "{same}");
-    picture("cross");
+    image("cross");
     let other = crate::run::text(&again().stdout);
     assert!(other.contains("the policy asks for") && other.contains("ERROR"), "{other}");
-    picture("ring");
+    image("ring");
     let input = file(folder.path(), "input.yaml", format!("{text}input: {{ mean: [0.1, 0.1, 0.1], std: [0.9, 0.9, 0.9] }}\n").as_bytes());
     let other = crate::run::text(&heirloom(&["rejudge", &report, "--policy", &input]).stdout);
     assert!(other.contains("was measured with another trigger, task, recipe"), "{other}");

@@ -8,7 +8,7 @@ use super::super::value::Value;
 /// `(x - mean) / sqrt(variance + epsilon) * scale + shift` per entry of axis 1. In training mode mean and variance are those of `x`
 /// itself (the variance over all numbers, not one less), else those that are given.
 ///
-/// Weight standardisation (`NFNet`, `BiT`) is exported as a batch norm in training mode over weights: no picture enters, so that it is the
+/// Weight standardisation (`NFNet`, `BiT`) is exported as a batch norm in training mode over weights: no image enters, so that it is the
 /// same at every run.
 pub(super) fn batch_norm(call: &Call) -> Result<Vec<Value>> {
     let x = floats(call.input(0)?, "")?;

@@ -1,4 +1,4 @@
-//! Resize of constants: how exporters fit position embeddings to the picture size.
+//! Resize of constants: how exporters fit position embeddings to the image size.
 
 use ndarray::{ArrayD, Axis};
 

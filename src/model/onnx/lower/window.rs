@@ -42,7 +42,7 @@ impl Lower<'_, '_> {
         let (x, weight) = (self.node(0)?, self.node(1)?);
         let shape = self.shape(1)?;
         let [_, _, Dim::Fixed(h), Dim::Fixed(w)] = shape.0[..] else {
-            return Err(format!("its weight is {shape}: convolutions over pictures have [out, in, height, width]"));
+            return Err(format!("its weight is {shape}: convolutions over images have [out, in, height, width]"));
         };
         if !(1..1 << 16).contains(&h) || !(1..1 << 16).contains(&w) {
             return Err(format!("a window of {h} by {w} is not supported"));
@@ -77,9 +77,9 @@ impl Lower<'_, '_> {
                 let size = shape.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
                 let (before, after) = (window.pads[i], window.pads[i + 2]);
                 let reach = window.dilation[i] * (kernel[i] - 1) + 1;
-                let free = (size + before + after).checked_sub(reach).ok_or("the window is larger than the picture")?;
+                let free = (size + before + after).checked_sub(reach).ok_or("the window is larger than the image")?;
                 let mut steps = free.div_ceil(window.stride[i]);
-                // A window that would begin beyond the picture and its leading pad is dropped.
+                // A window that would begin beyond the image and its leading pad is dropped.
                 if steps > 0 && steps * window.stride[i] >= size + before {
                     steps -= 1;
                 }
@@ -87,7 +87,7 @@ impl Lower<'_, '_> {
             }
         }
         if call.op() == "AveragePool" && count && extra != [0; 2] {
-            // The file's own pads count in the divisor, those of the ceiling do not: the former become part of the picture.
+            // The file's own pads count in the divisor, those of the ceiling do not: the former become part of the image.
             let [top, left, bottom, right] = window.pads;
             x = self.add("pad", Op::Pad { pads: vec![(0, 0), (0, 0), (top, bottom), (left, right)], value: 0.0 }, &[x])?;
             window.pads = [0; 4];

@@ -4,12 +4,12 @@ use super::super::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, No
 use super::super::tests::build::{classifier, model, node, read, refusal, tensor};
 use super::super::{load_until, survey};
 use super::nodes;
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 const SIZE: Option<[usize; 2]> = Some([2, 2]);
 
 fn drawn(model: &ModelProto, wanted: &str) -> Vec<String> {
-    nodes(model.graph.as_ref().expect("a graph"), &model.functions, &Beside::new(), &[wanted])
+    nodes(model.graph.as_ref().expect("a graph"), &model.functions, &ExternalData::new(), &[wanted])
 }
 
 /// A node whose body is a graph of these.
@@ -60,21 +60,21 @@ fn whether_a_network_is_trained_is_read_beside_the_file_too() {
         ..Default::default()
     };
     let network = |mode: TensorProto| model(vec![node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5]), mode]);
-    let beside: Beside = [("weights.bin".to_owned(), vec![7, 0, 1])].into();
-    let told = |model: &ModelProto, beside: &Beside| nodes(model.graph.as_ref().expect("a graph"), &[], beside, &["y"]);
+    let external: ExternalData = [("weights.bin".to_owned(), vec![7, 0, 1])].into();
+    let told = |model: &ModelProto, external: &ExternalData| nodes(model.graph.as_ref().expect("a graph"), &[], external, &["y"]);
     let off = network(at("1"));
-    assert!(told(&off, &beside).is_empty());
+    assert!(told(&off, &external).is_empty());
     let bytes = off.encode_to_vec();
-    assert!(load_until(&bytes, &beside, SIZE, "y").is_ok());
-    assert!(survey(&bytes, &beside, SIZE, Some("y")).expect("described").drawn.is_empty());
+    assert!(load_until(&bytes, &external, SIZE, "y").is_ok());
+    assert!(survey(&bytes, &external, SIZE, Some("y")).expect("described").drawn.is_empty());
     // On, behind the end of the file, and in a file that is not there.
-    for (mode, beside) in [(at("2"), &beside), (at("3"), &beside), (at("1"), &Beside::new())] {
-        assert_eq!(told(&network(mode), beside), ["Dropout in `node_y`"]);
+    for (mode, external) in [(at("2"), &external), (at("3"), &external), (at("1"), &ExternalData::new())] {
+        assert_eq!(told(&network(mode), external), ["Dropout in `node_y`"]);
     }
     let constant = AttributeProto { name: "value".into(), t: Some(at("1")), ..Default::default() };
     let constant = NodeProto { attribute: vec![constant], ..node("Constant", "", "mode") };
     let held = model(vec![constant, node("Dropout", "x rate mode", "y")], vec![tensor("rate", &[], &[0.5])]);
-    assert!(told(&held, &beside).is_empty());
+    assert!(told(&held, &external).is_empty());
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn what_the_features_do_not_depend_on_may_draw() {
     // A head that draws behind features which the user names.
     let head = vec![node("Relu", "x", "features"), node("RandomNormalLike", "features", "noise"), node("Add", "features noise", "y")];
     let bytes = model(head, vec![]).encode_to_vec();
-    assert!(load_until(&bytes, &Beside::new(), SIZE, "features").is_ok());
-    assert!(load_until(&bytes, &Beside::new(), SIZE, "y").is_err());
-    let drawn = |name: &str| survey(&bytes, &Beside::new(), SIZE, Some(name)).expect("described").drawn;
+    assert!(load_until(&bytes, &ExternalData::new(), SIZE, "features").is_ok());
+    assert!(load_until(&bytes, &ExternalData::new(), SIZE, "y").is_err());
+    let drawn = |name: &str| survey(&bytes, &ExternalData::new(), SIZE, Some(name)).expect("described").drawn;
     assert!(drawn("features").is_empty());
     assert_eq!(drawn("y"), ["RandomNormalLike in `node_noise`"]);
 }

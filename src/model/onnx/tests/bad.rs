@@ -7,7 +7,7 @@ use super::super::pb::{NodeProto, OperatorSetIdProto, TensorProto};
 use super::build::{classifier, integers, model, node, read, refusal, refused, tensor, value, with_int, with_ints};
 use crate::model::onnx::load;
 use crate::model::{LoadOptions, Model};
-use crate::registry::{self, Beside};
+use crate::registry::{self, ExternalData};
 
 fn with_weight(weight: TensorProto) -> String {
     refused_graph(|graph| graph.initializer[0] = weight)
@@ -28,7 +28,7 @@ fn the_classifier_that_the_mistakes_are_made_in_is_right() {
 fn a_truncated_file_is_refused_at_every_length() {
     let bytes = classifier().encode_to_vec();
     for end in 0..bytes.len() {
-        assert!(load(&bytes[..end], &Beside::new()).is_err(), "{end} of {} bytes", bytes.len());
+        assert!(load(&bytes[..end], &ExternalData::new()).is_err(), "{end} of {} bytes", bytes.len());
     }
 }
 
@@ -100,7 +100,7 @@ fn constants_that_are_no_numbers_are_named_with_their_node() {
     ];
     for node in nodes {
         let model = |value: f32| model(vec![node.clone()], vec![constant(value)]);
-        let error = load(&model(f32::NAN).encode_to_vec(), &Beside::new()).expect_err("NaN");
+        let error = load(&model(f32::NAN).encode_to_vec(), &ExternalData::new()).expect_err("NaN");
         assert_eq!(error.to_string(), format!("node `node_y` ({}): its input `c` is NaN, not a number to compute with", node.op_type));
         // No other program is asked what it makes of it.
         assert!(!error.is_about_operators());
@@ -165,10 +165,10 @@ fn all_unknown_operators_are_listed_with_their_nodes() {
 }
 
 #[test]
-fn decisions_on_what_is_in_the_picture_are_listed_too() {
+fn decisions_on_what_is_in_the_image_are_listed_too() {
     let nodes = vec![node("Greater", "x c", "m"), node("Where", "m x c", "a"), node("Where", "m a c", "y")];
     let told = refusal(&model(nodes, vec![tensor("c", &[], &[0.0])]));
-    let where_it_is = "Greater, on what depends on the picture (node_m); Where, on what depends on the picture (node_a, node_y)";
+    let where_it_is = "Greater, on what depends on the image (node_m); Where, on what depends on the image (node_a, node_y)";
     assert_eq!(told, format!("operators that are not supported: {where_it_is}"));
 }
 
@@ -234,7 +234,7 @@ fn two_inputs() {
 }
 
 #[test]
-fn an_input_that_is_no_picture() {
+fn an_input_that_is_no_image() {
     let told = refused_graph(|graph| graph.input = vec![value("x", &[0, 12])]);
     assert!(told.contains("input `x` has 2 axes"), "{told}");
     let told = refused_graph(|graph| graph.input = vec![value("x", &[0, 5, 2, 2])]);
@@ -250,20 +250,20 @@ fn no_output() {
 fn reductions_over_the_batch() {
     let over = |op: &str, axes: &[i64]| vec![with_ints(node(op, "x", "y"), "axes", axes)];
     for op in ["ReduceMean", "ReduceMax", "ReduceL2"] {
-        refused(over(op, &[0]), vec![], "over the batch, which would mix pictures");
-        refused(over(op, &[]), vec![], "over the batch, which would mix pictures");
+        refused(over(op, &[0]), vec![], "over the batch, which would mix images");
+        refused(over(op, &[]), vec![], "over the batch, which would mix images");
     }
     refused(vec![with_int(node("Softmax", "x", "y"), "axis", 0)], vec![], "over the batch");
     refused(vec![with_int(node("LogSoftmax", "x", "y"), "axis", 0)], vec![], "over the batch");
 }
 
 #[test]
-fn pictures_multiplied_with_each_other() {
+fn images_multiplied_with_each_other() {
     let flipped = || vec![node("Flatten", "x", "flat"), node("Transpose", "flat", "flipped")];
     refused([flipped(), vec![node("MatMul", "flipped flat", "y")]].concat(), vec![], "over the batch");
     refused([flipped(), vec![node("MatMul", "flat flipped", "y")]].concat(), vec![], "with each other");
-    // Fewer numbers than a batch may have pictures: told apart by being the batch, not by size.
-    refused([flipped(), vec![node("Reshape", "flipped to", "y")]].concat(), vec![integers("to", &[-1, 12])], "other pictures");
+    // Fewer numbers than a batch may have images: told apart by being the batch, not by size.
+    refused([flipped(), vec![node("Reshape", "flipped to", "y")]].concat(), vec![integers("to", &[-1, 12])], "other images");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn files_that_break_the_rules_of_onnx() {
     // Read by both, each in its own way.
     let unsure = ["flag_of_two", "two_operator_sets", "two_operator_sets_by_two_names"];
     for (name, verdict) in verdicts {
-        let found = load(file.tensor(&format!("{name}/model")).expect("a model").data(), &Beside::new());
+        let found = load(file.tensor(&format!("{name}/model")).expect("a model").data(), &ExternalData::new());
         let refused = verdict == "refused" || unsure.contains(&name.as_str());
         assert_eq!(found.is_err(), refused, "{name}: {:?}", found.err().map(|error| error.to_string()));
         if let Err(error) = found {
@@ -319,7 +319,7 @@ fn choices_that_guard_no_softmax() {
     let where_it_is = "node `node_y` (Where): it takes something else than a single 0";
     refused(guard("s"), constant(1.0), where_it_is);
     refused(guard("s"), vec![tensor("c", &[2], &[0.0; 2])], where_it_is);
-    let depends = "IsNaN, on what depends on the picture (node_n); Where, on what depends on the picture (node_y)";
+    let depends = "IsNaN, on what depends on the image (node_n); Where, on what depends on the image (node_y)";
     // Of another tensor, of no softmax, and read elsewhere too.
     refused(guard("x"), constant(0.0), depends);
     refused(vec![node("Relu", "x", "s"), node("IsNaN", "s", "n"), node("Where", "n c s", "y")], constant(0.0), depends);
@@ -333,7 +333,7 @@ fn choices_that_guard_no_softmax() {
     refused(
         read_twice.collect(),
         constant(0.0),
-        "IsNaN, on what depends on the picture (node_n); Where, on what depends on the picture (node_t)",
+        "IsNaN, on what depends on the image (node_n); Where, on what depends on the image (node_t)",
     );
 }
 

@@ -74,7 +74,7 @@ fn sizes_that_double_with_every_node() {
         nodes.push(with_int(node("Concat", &format!("a{i} a{i}"), &format!("a{}", i + 1)), "axis", 1));
     }
     nodes.push(node("Relu", "a60", "y"));
-    refused(nodes, vec![], "numbers per picture");
+    refused(nodes, vec![], "numbers per image");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_chain_of_100_000_nodes_does_not_overflow_the_stack() {
     std::fs::write(&path, model(nodes, vec![]).encode_to_vec()).expect("written");
     let reference = || registry::identify(&path).expect("identified");
     let features = LoadOptions { features: Some("y".into()), ..LoadOptions::default() };
-    assert_eq!(Model::load(reference(), &features).expect("loaded").cut.width, 3);
+    assert_eq!(Model::load(reference(), &features).expect("loaded").feature_layer.width, 3);
     // Of three numbers, which nobody calls features.
     let told = Model::load(reference(), &LoadOptions::default()).expect_err("refused").to_string();
     assert!(told.contains("3 features: too few"), "{told}");

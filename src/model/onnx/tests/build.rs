@@ -8,7 +8,7 @@ use super::super::pb::{
 };
 use crate::model::Imported;
 use crate::model::onnx::load;
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 pub(in crate::model::onnx) fn tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -52,7 +52,7 @@ pub(in crate::model::onnx) fn value(name: &str, dims: &[i64]) -> ValueInfoProto 
     ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
 }
 
-/// From pictures `x` `[N, 3, 2, 2]` to `y`.
+/// From images `x` `[N, 3, 2, 2]` to `y`.
 pub(in crate::model::onnx) fn model(node: Vec<NodeProto>, initializer: Vec<TensorProto>) -> ModelProto {
     let graph =
         GraphProto { node, initializer, input: vec![value("x", &[0, 3, 2, 2])], output: vec![value("y", &[0, 2])], ..Default::default() };
@@ -72,7 +72,7 @@ pub(in crate::model::onnx) fn classifier() -> ModelProto {
 }
 
 pub(in crate::model::onnx) fn read(model: &ModelProto) -> Result<Imported, String> {
-    load(&model.encode_to_vec(), &Beside::new()).map_err(|e| e.to_string())
+    load(&model.encode_to_vec(), &ExternalData::new()).map_err(|e| e.to_string())
 }
 
 /// Why a model is refused.

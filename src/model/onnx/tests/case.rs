@@ -10,7 +10,7 @@ use super::super::tensor::{Data, decode, is_float};
 use super::super::value::Value;
 use crate::exec::{Weights, infer, to_array};
 use crate::graph::{Dim, Shape};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// A single-operator test, as the ONNX project publishes them.
 pub(super) struct Case {
@@ -76,7 +76,7 @@ pub(super) fn check(case: &Case) -> Outcome {
 }
 
 pub(super) fn numbers(proto: &TensorProto) -> Result<ArrayD<f64>, String> {
-    Ok(match decode(proto.clone(), &Beside::new()).map_err(|e| e.to_string())? {
+    Ok(match decode(proto.clone(), &ExternalData::new()).map_err(|e| e.to_string())? {
         Data::Float(a) => a.mapv(f64::from),
         Data::Int(a) => a.mapv(|i| i as f64),
     })
@@ -110,7 +110,8 @@ fn run(
         shape.0[0] = Dim::Batch(1);
     }
     let wanted = [output.to_owned()];
-    let lowered = lower_graph(graph, &name, &shape, batched.then_some(n), opset, &Beside::new(), &wanted).map_err(|e| e.to_string())?;
+    let lowered =
+        lower_graph(graph, &name, &shape, batched.then_some(n), opset, &ExternalData::new(), &wanted).map_err(|e| e.to_string())?;
     match lowered.values.get(output) {
         Some(Value::Node(id)) => {
             let network = lowered.importer.builder.finish(*id).map_err(|e| e.to_string())?;

@@ -8,7 +8,7 @@ use super::build::classifier;
 use super::{conformance, fixture};
 use crate::graph::Shape;
 use crate::model::onnx::load;
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 
 /// Knuth's linear congruential generator (MMIX): the same damage in every run.
 struct Damage(u64);
@@ -50,7 +50,7 @@ fn a_fixture_damaged_anywhere_is_no_panic() {
     for _ in 0..rounds(300) {
         let mut bytes = whole.clone();
         damage.apply(&mut bytes);
-        let _ = load(&bytes, &Beside::new());
+        let _ = load(&bytes, &ExternalData::new());
     }
 }
 
@@ -61,7 +61,7 @@ fn a_tiny_network_damaged_anywhere_is_no_panic() {
     for _ in 0..rounds(3000) {
         let mut bytes = whole.clone();
         damage.apply(&mut bytes);
-        let _ = load(&bytes, &Beside::new());
+        let _ = load(&bytes, &ExternalData::new());
     }
 }
 
@@ -79,7 +79,7 @@ fn every_operator_damaged_anywhere_is_no_panic() {
             graph.initializer.extend(rest.iter().cloned());
             let sizes: Vec<usize> = x.dims.iter().map(|&d| d as usize).collect();
             for shape in [Shape::fixed(&sizes), Shape::batched(sizes.get(1..).unwrap_or_default())] {
-                let _ = lower_graph(graph.clone(), &x.name, &shape, sizes.first().copied(), 17, &Beside::new(), &wanted);
+                let _ = lower_graph(graph.clone(), &x.name, &shape, sizes.first().copied(), 17, &ExternalData::new(), &wanted);
             }
         }
     }

@@ -10,13 +10,13 @@ use super::super::tensor::{Data, decode};
 use super::case::Case;
 use crate::exec::{Weights, infer, to_array};
 use crate::model::{LoadOptions, Model};
-use crate::registry::{self, Beside};
+use crate::registry::{self, ExternalData};
 
 /// Loads the model and compares its output, and its features if the file has an output for them, with those of the case.
 pub(super) fn compare(path: &Path, case: &Case) -> Result<String, String> {
     let model = registry::identify(path).map_err(|e| e.to_string())?;
     let model = Model::load(model, &LoadOptions::default()).map_err(|e| e.to_string())?;
-    let array = |bytes: &[u8]| match decode(TensorProto::decode(bytes).expect("a tensor"), &Beside::new()) {
+    let array = |bytes: &[u8]| match decode(TensorProto::decode(bytes).expect("a tensor"), &ExternalData::new()) {
         Ok(Data::Float(a)) => a,
         _ => panic!("{}: floats are needed", case.name),
     };
@@ -33,7 +33,7 @@ pub(super) fn compare(path: &Path, case: &Case) -> Result<String, String> {
     let scale = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
     let apart = out.iter().zip(&expected).fold(0f32, |m, (a, b)| if (a - b).abs() >= m { (a - b).abs() } else { m }) / scale;
     let finite = out.iter().chain(&features).all(|v| v.is_finite());
-    let cut = &model.cut;
+    let cut = &model.feature_layer;
     let told = format!("{apart:e}; cut at {} [N, {}] ({})", cut.name, cut.width, cut.how);
     if apart <= 1e-4 && finite && features.shape() == [x.shape()[0], cut.width] { Ok(told) } else { Err(told) }
 }
@@ -58,7 +58,7 @@ fn a_folder_of_exports_has_no_way_around_the_weights() {
             let told = registry::identify(&path).map_err(|e| e.to_string());
             match told.and_then(|reference| Model::load(reference, &options).map_err(|e| e.to_string())) {
                 Ok(model) => {
-                    let cut = &model.cut;
+                    let cut = &model.feature_layer;
                     let who = if model.network.is_ok() { "ours" } else { "ONNX Runtime" };
                     println!("{}: {who}, {} [N, {}], {}", path.display(), cut.name, cut.width, cut.how);
                     if let Some(bypass) = model.bypass() {

@@ -8,7 +8,7 @@ use super::super::pb::{AttributeProto, StringStringEntryProto, TensorProto, attr
 use super::build::{classifier, node, read};
 use crate::model::onnx::load;
 use crate::model::{LoadOptions, Model};
-use crate::registry::{self, Beside};
+use crate::registry::{self, ExternalData};
 
 /// The classifier with the weight `w` (96 bytes) at a place outside.
 fn write(folder: &Path, entries: &[(&str, &str)]) {
@@ -135,8 +135,8 @@ fn the_same_bytes_over_and_over() {
             graph.node.push(node("Add", &format!("{logits} m{i}"), &sum));
             logits = sum;
         }
-        let beside = Beside::from([("w.bin".to_owned(), weight_bytes())]);
-        load(&model.encode_to_vec(), &beside).map(|_| ()).map_err(|error| (error.to_string(), error.is_about_operators()))
+        let external = ExternalData::from([("w.bin".to_owned(), weight_bytes())]);
+        load(&model.encode_to_vec(), &external).map(|_| ()).map_err(|error| (error.to_string(), error.is_about_operators()))
     };
     // Some are shared in fact.
     assert_eq!((read(4, 0), read(2, 2)), (Ok(()), Ok(())));

@@ -15,7 +15,7 @@ use crate::diag::Explain;
 use crate::exec::tests::suite::Suite;
 use crate::exec::{Weights, infer, to_array};
 use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing};
-use crate::registry::Beside;
+use crate::registry::ExternalData;
 use crate::runtime::{self, Host, Runtime, RuntimeError, Session, Wanted};
 use crate::stats::stream::stream;
 use crate::transform::geometry::Geometry;
@@ -31,7 +31,7 @@ fn library() -> Option<Runtime> {
 }
 
 /// Runs a case with every input in turn as what enters, the others being constants. A refusal is no failure: a session takes one input
-/// of floats, and gives one row per picture.
+/// of floats, and gives one row per image.
 fn check(runtime: &Runtime, case: &Case) -> Outcome {
     let graph = ModelProto::decode(&case.model[..]).expect("a model").graph.expect("a graph");
     let inputs = case.tensors();
@@ -65,7 +65,7 @@ fn run(
     let bytes = [model, &ModelProto { graph, ..Default::default() }.encode_to_vec()].concat();
     let x = numbers(entry).map_err(failed)?;
     let values: Vec<f32> = x.iter().map(|v| *v as f32).collect();
-    let session = Session::new(runtime, &bytes, &Beside::new(), &[output.to_owned()])?;
+    let session = Session::new(runtime, &bytes, &ExternalData::new(), &[output.to_owned()])?;
     let found = session.run(x.shape(), &values)?.pop().ok_or_else(|| failed("nothing leaves".into()))?;
     ArrayD::from_shape_vec(found.shape, found.values.into_iter().map(f64::from).collect()).map_err(|e| failed(e.to_string()))
 }
@@ -120,7 +120,7 @@ fn every_operator_is_written_so_that_onnx_runtime_computes_the_same() {
                 continue;
             }
         };
-        let session = Session::new(&runtime, &bytes, &Beside::new(), &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let session = Session::new(&runtime, &bytes, &ExternalData::new(), &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
         let values: Vec<f32> = x.iter().copied().collect();
         let theirs = session.run(x.shape(), &values).unwrap_or_else(|e| panic!("{name}: {e}")).remove(0);
         let weights = Weights::new(&params.0, DType::F32).expect("tensors");

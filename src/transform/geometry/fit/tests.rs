@@ -1,6 +1,6 @@
 use super::*;
 
-fn picture(height: usize, width: usize) -> Image {
+fn drawn(height: usize, width: usize) -> Image {
     let value = |y: usize, x: usize, c: usize| ((37 * x + 91 * y + 53 * c + x * y) % 256) as u8;
     let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| value(y, x, c)))).collect();
     Image { width, height, rgb }
@@ -11,9 +11,9 @@ fn planes(image: &Image) -> Vec<u8> {
 }
 
 fn as_told(image: &Image, to: (usize, usize), geometry: &Geometry) -> Vec<u8> {
-    // What is left of another picture must not show.
+    // What is left of another image must not show.
     let mut fitter = Fitter::default();
-    fitter.fit(&picture(50, 20), (40, 40), geometry, &mut vec![0; 3 * 40 * 40]).ok();
+    fitter.fit(&drawn(50, 20), (40, 40), geometry, &mut vec![0; 3 * 40 * 40]).ok();
     let mut out = vec![7; 3 * to.0 * to.1];
     fitter.fit(image, to, geometry, &mut out).expect("fitted");
     out
@@ -36,7 +36,7 @@ fn fitting_is_torchvision_within_one_grey_level() {
     {
         let name = format!("{height}x{width}-to-{side}.bin");
         let expected = Image { width: side, height: side, rgb: std::fs::read(folder.join(&name)).expect("golden file") };
-        let worst = worst(&planes(&expected), &fit(&picture(height, width), side, side));
+        let worst = worst(&planes(&expected), &fit(&drawn(height, width), side, side));
         assert!(worst <= Some(1), "{name}: {worst:?}");
     }
 }
@@ -49,7 +49,7 @@ fn every_filter_is_pillows_within_one_grey_level() {
             let name = format!("{filter}-{}x{}-to-{}x{}.bin", from.0, from.1, to.0, to.1);
             let expected = Image { width: to.1, height: to.0, rgb: std::fs::read(folder.join(&name)).expect("golden file") };
             let geometry = Geometry { resize: Resize::Squash, filter, ..Geometry::default() };
-            let got = as_told(&picture(from.0, from.1), to, &geometry);
+            let got = as_told(&drawn(from.0, from.1), to, &geometry);
             let worst = worst(&planes(&expected), &got);
             assert!(worst <= Some(1), "{name}: {worst:?}");
         }
@@ -58,7 +58,7 @@ fn every_filter_is_pillows_within_one_grey_level() {
 
 #[test]
 fn what_is_cut_is_what_a_whole_resize_would_show() {
-    let image = picture(61, 47);
+    let image = drawn(61, 47);
     for filter in [Filter::Box, Filter::Bicubic, Filter::Lanczos, Filter::Nearest] {
         let whole = Geometry { resize: Resize::Squash, filter, ..Geometry::default() };
         let cut = Geometry { before_crop: Some([40, 40]), ..whole };
@@ -71,7 +71,7 @@ fn what_is_cut_is_what_a_whole_resize_would_show() {
 
 #[test]
 fn what_is_missing_is_filled_and_what_is_exact_is_not_touched() {
-    let image = picture(2, 4);
+    let image = drawn(2, 4);
     let filled = Geometry { resize: Resize::CropOnly, fill: [1, 2, 3], ..Geometry::default() };
     let out = as_told(&image, (5, 3), &filled);
     for (c, plane) in out.chunks_exact(15).enumerate() {
@@ -81,7 +81,7 @@ fn what_is_missing_is_filled_and_what_is_exact_is_not_touched() {
         assert_eq!(plane[3..6], planes(&image)[8 * c..8 * c + 3]);
     }
     let exact = Geometry { resize: Resize::Exact, ..Geometry::default() };
-    assert_eq!(as_told(&picture(40, 40), (40, 40), &exact), planes(&picture(40, 40)));
+    assert_eq!(as_told(&drawn(40, 40), (40, 40), &exact), planes(&drawn(40, 40)));
     let error = Fitter::default().fit(&image, (4, 4), &exact, &mut [0; 48]).expect_err("another size").to_string();
     assert!(error.contains("2x4") && error.contains("4x4") && error.contains("geometry"), "{error}");
     let inside = Geometry { resize: Resize::LongestEdge, ..Geometry::default() };
@@ -103,8 +103,8 @@ fn strips_and_empty_images_do_not_ask_for_much() {
         }
     }
     assert_eq!(fit(&Image { width: 0, height: 3, rgb: vec![] }, 1, 1), [0; 3]);
-    assert!(fit(&picture(3, 3), 0, 2).is_empty());
-    assert_eq!(fit(&picture(8, 8), 4, 6).len(), 72);
+    assert!(fit(&drawn(3, 3), 0, 2).is_empty());
+    assert_eq!(fit(&drawn(8, 8), 4, 6).len(), 72);
 }
 
 #[test]

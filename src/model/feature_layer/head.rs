@@ -1,11 +1,11 @@
 //! Where features leave if nobody says it: in front of the head of a classifier, or at the end of an encoder.
 
-use super::{CutError, answers_per_place, too_narrow};
+use super::{FeatureLayerError, answers_per_place, too_narrow};
 use crate::graph::{Binary, Dim, Graph, NodeId, Op, Unary};
 
 /// The tensor that holds the features, and how it was found. What answers for many places of an image, or gives scores, is refused: a
 /// detector's boxes are no features.
-pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), CutError> {
+pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), FeatureLayerError> {
     let constant = constants(graph);
     let mut heads = Vec::new();
     walk(graph, graph.output(), &constant, &mut heads);
@@ -28,7 +28,7 @@ pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), CutErro
         }
         (several, read) if only_heads && several.iter().filter(|id| is_linear(id)).count() > 1 => {
             let names: Vec<&str> = read.iter().map(|id| graph.node(*id).name.as_str()).collect();
-            return Err(CutError::SeveralHeads { names: names.join("\n  ") });
+            return Err(FeatureLayerError::SeveralHeads { names: names.join("\n  ") });
         }
         _ => {}
     }
@@ -109,7 +109,7 @@ fn is_silu(graph: &Graph, at: NodeId) -> bool {
 }
 
 /// Refuses a head that answers for many places of an image where nothing behind it brings these to one.
-fn answers_once(graph: &Graph, head: NodeId) -> Result<(), CutError> {
+fn answers_once(graph: &Graph, head: NodeId) -> Result<(), FeatureLayerError> {
     let node = graph.node(head);
     let classes = match node.op {
         Op::Conv2d { .. } => node.shape.known(1),
@@ -123,7 +123,7 @@ fn answers_once(graph: &Graph, head: NodeId) -> Result<(), CutError> {
 
 /// Refuses an output that no encoder's is: scores, what is joined out of several heads, fewer numbers than describe an image, or a sequence
 /// whose last axis is not what a token is described by.
-fn encoder(graph: &Graph, constant: &[bool]) -> Result<(), CutError> {
+fn encoder(graph: &Graph, constant: &[bool]) -> Result<(), FeatureLayerError> {
     let output = graph.node(graph.output());
     let name = &output.name;
     let (source, turned) = source(graph, graph.output(), constant);
@@ -226,7 +226,7 @@ fn source(graph: &Graph, from: NodeId, constant: &[bool]) -> (NodeId, bool) {
 }
 
 /// The refusal, with the tensors that describe an image by the most numbers: where the backbone of a detector ends.
-fn refused(graph: &Graph, why: String) -> CutError {
+fn refused(graph: &Graph, why: String) -> FeatureLayerError {
     let map = |id: &usize| match graph.nodes()[*id].shape.0[..] {
         [Dim::Batch(1), Dim::Fixed(channels), Dim::Fixed(_), Dim::Fixed(_)] => Some(channels),
         _ => None,
@@ -235,5 +235,5 @@ fn refused(graph: &Graph, why: String) -> CutError {
     let mut maps: Vec<usize> = (0..graph.nodes().len()).filter(|id| computed(id) && map(id).is_some()).collect();
     maps.sort_by_key(|id| (std::cmp::Reverse(map(id)), std::cmp::Reverse(*id)));
     let shown = |id: &usize| format!("{} {}", graph.nodes()[*id].name, graph.nodes()[*id].shape);
-    CutError::NoFeatures { why, candidates: maps.iter().take(3).map(shown).collect() }
+    FeatureLayerError::NoFeatures { why, candidates: maps.iter().take(3).map(shown).collect() }
 }

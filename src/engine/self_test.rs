@@ -1,20 +1,20 @@
 //! The self-test inside the program: one planted and one clean source that must be told apart.
 //!
-//! It has its own pictures, policy and models, different from the fixtures. It proves the machinery on this build and
+//! It has its own images, policy and models, different from the fixtures. It proves the machinery on this build and
 //! machine, not how sensitive a policy is.
 
 use std::path::{Path, PathBuf};
 
-use super::{EngineError, Settings, kept, run};
+use super::{EngineError, Settings, cache_keys, run};
 use crate::data;
 use crate::exec::Compute;
-use crate::gate::{CanaryOutcome, Verdict};
+use crate::gate::{SelfTestOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
-use crate::plan::{self, Footprint, Means, Speed};
+use crate::plan::{self, Footprint, MachineProfile, Speed};
 use crate::policy;
 use crate::registry::{Format, ModelRef};
 use crate::runtime::Runtime;
-use crate::store::{Cache, Digest, Room};
+use crate::store::{Cache, Digest, MemoryBudget};
 
 const POLICY: &str = include_str!("../../fixtures/canary/policy.yaml");
 const PLANTED: &[u8] = include_bytes!("../../fixtures/canary/planted.safetensors");
@@ -27,26 +27,26 @@ pub(crate) fn check(
     compute: &Compute,
     cache: Option<&Cache>,
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<CanaryOutcome, EngineError> {
+) -> Result<SelfTestOutcome, EngineError> {
     const SOUND: &[u8] = b"sound";
     let executor = runtime.map_or_else(|| "heirloom".to_owned(), Runtime::name);
     let parts = [("executor", executor.as_str()), ("device", &compute.key())];
-    let kept = cache.and_then(|cache| Some((cache, kept::of_build("canary", &parts)?)));
+    let kept = cache.and_then(|cache| Some((cache, cache_keys::of_build("canary", &parts)?)));
     if let Some((cache, key)) = &kept
         && cache.get(key).as_deref() == Some(SOUND)
     {
-        return Ok(CanaryOutcome::Sound);
+        return Ok(SelfTestOutcome::Sound);
     }
     let outcome = run_pair(runtime, compute, stop)?;
-    if let (Some((cache, key)), CanaryOutcome::Sound) = (&kept, &outcome) {
+    if let (Some((cache, key)), SelfTestOutcome::Sound) = (&kept, &outcome) {
         // Not kept, it runs again next time; what hinders it is said when the first fine-tune is kept.
         let _ = cache.put(key, &format!("embedded pair, {executor}"), SOUND);
     }
     Ok(outcome)
 }
 
-fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<CanaryOutcome, EngineError> {
-    let broken = |e: &dyn std::fmt::Display| EngineError::Canary(e.to_string());
+fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bool + Sync)) -> Result<SelfTestOutcome, EngineError> {
+    let broken = |e: &dyn std::fmt::Display| EngineError::SelfTest(e.to_string());
     let (policy, _) =
         policy::parse(POLICY, "<embedded>/canary.yaml", Path::new("."), &policy::Options::default()).map_err(|e| broken(&e))?;
     let data = data::open(&policy.file.target, &policy.base, policy.file.seed)?;
@@ -62,16 +62,16 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
             started: 0,
             report_only: false,
             max_seconds: None,
-            room: &Room::boundless(),
-            pictures: false,
+            budget: &MemoryBudget::boundless(),
+            samples: false,
             compute,
             cache: None,
-            canary: CanaryOutcome::NotRun("this is the canary".into()),
+            self_test: SelfTestOutcome::NotRun("this is the self-test".into()),
             stop,
         };
         // Fixed-feature only, and small: its cost needs no prediction.
-        let means = Means { speed: Speed { features: 1.0, whole: None }, footprint: Footprint::default(), memory: None };
-        let certified = run(&settings, &data, &means, &mut |_| {})?;
+        let profile = MachineProfile { speed: Speed { features: 1.0, whole: None }, footprint: Footprint::default(), memory: None };
+        let certified = run(&settings, &data, &profile, &mut |_| {})?;
         if certified.report.interrupted() {
             return Err(EngineError::Tune(crate::tune::TuneError::Stopped));
         }
@@ -79,14 +79,14 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
             wrong.push(format!("the {name} source was judged {:?} where {wanted:?} is right", finding.verdict).to_lowercase());
         }
     }
-    Ok(if wrong.is_empty() { CanaryOutcome::Sound } else { CanaryOutcome::Failed(wrong.join("; ")) })
+    Ok(if wrong.is_empty() { SelfTestOutcome::Sound } else { SelfTestOutcome::Failed(wrong.join("; ")) })
 }
 
 fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model, EngineError> {
     let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
     let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
     let contents = bytes.to_vec().into();
-    let imported = safetensors::load(&contents, &options).map_err(|e| EngineError::Canary(e.to_string()))?;
+    let imported = safetensors::load(&contents, &options).map_err(|e| EngineError::SelfTest(e.to_string()))?;
     let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64, files: Vec::new() };
     let model = Model::assemble(identity, imported, &contents, &options)?;
     if let Ok(extractor) = &model.runtime {

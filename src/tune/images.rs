@@ -1,4 +1,4 @@
-//! Pictures as inputs of a network: fitted once, changed and normalised batch by batch.
+//! Images as inputs of a network: fitted once, changed and normalised batch by batch.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::data::{DataError, Dataset, Fitted};
 use crate::exec::ExecError;
 use crate::model::{ChannelOrder, InputSpec, Layout};
 use crate::pixels::Frame;
-use crate::store::{Room, RowsError};
+use crate::store::{MemoryBudget, RowsError};
 use crate::transform::geometry::{self, Normalise};
 
-/// All pictures of a view at the model's resolution. Clones share them.
+/// All images of a view at the model's resolution. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Pictures {
+pub struct Images {
     fitted: Arc<Fitted>,
     input: InputSpec,
 }
 
-impl Pictures {
-    /// Takes those that the view was opened with, or decodes and fits every picture, in parallel.
-    pub fn open(dataset: &Dataset, input: &InputSpec, room: &Room) -> Result<Self, DataError> {
-        let fitted = dataset.fitted(&input.fit(room))?;
+impl Images {
+    /// Takes those that the view was opened with, or decodes and fits every image, in parallel.
+    pub fn open(dataset: &Dataset, input: &InputSpec, budget: &MemoryBudget) -> Result<Self, DataError> {
+        let fitted = dataset.fitted(&input.fit(budget))?;
         Ok(Self { fitted, input: input.clone() })
     }
 
-    /// The same pictures for another network of the same size, which may take them normalised or laid out otherwise. They stay resized as
-    /// they are: arms are compared on the same pictures.
+    /// The same images for another network of the same size, which may take them normalised or laid out otherwise. They stay resized as
+    /// they are: arms are compared on the same images.
     #[must_use]
     pub(crate) fn seen_by(&self, input: &InputSpec) -> Self {
         let size = (self.input.height, self.input.width);
-        debug_assert_eq!(size, (input.height, input.width), "pictures are fitted to one size");
+        debug_assert_eq!(size, (input.height, input.width), "images are fitted to one size");
         Self { fitted: Arc::clone(&self.fitted), input: input.clone() }
     }
 
@@ -49,7 +49,7 @@ impl Pictures {
         self.len() == 0
     }
 
-    /// One picture as a frame.
+    /// One image as a frame.
     pub(crate) fn frame(&self, i: usize) -> Result<Frame, RowsError> {
         Ok(self.framed(self.fitted.planes(i, &mut Vec::new())?))
     }
@@ -59,7 +59,7 @@ impl Pictures {
         Frame { width: self.input.width, height: self.input.height, planes }
     }
 
-    /// Some pictures as one batch: augmented, each changed as `change` says for its index, normalised.
+    /// Some images as one batch: augmented, each changed as `change` says for its index, normalised.
     pub(crate) fn batch<'a>(
         &self,
         indices: &[usize],
@@ -103,27 +103,27 @@ impl Pictures {
         Ok(Tensor::from_vec(data, shape.as_slice(), &Device::Cpu).map_err(ExecError::from)?)
     }
 
-    /// The pictures as they are.
+    /// The images as they are.
     pub fn plain(&self) -> Shown<'_> {
-        Shown { pictures: self, change: None }
+        Shown { images: self, change: None }
     }
 
-    /// The pictures with something done to each.
+    /// The images with something done to each.
     pub(crate) fn changed<'a>(&'a self, change: Change<'a>) -> Shown<'a> {
-        Shown { pictures: self, change: Some(change) }
+        Shown { images: self, change: Some(change) }
     }
 }
 
-/// What is done to a picture before it is normalised.
+/// What is done to an image before it is normalised.
 pub(crate) type Change<'a> = &'a (dyn Fn(&mut Frame) + Sync);
 
-/// Pictures with what is done to them before they enter the network.
+/// Images with what is done to them before they enter the network.
 pub struct Shown<'a> {
-    pictures: &'a Pictures,
+    images: &'a Images,
     change: Option<Change<'a>>,
 }
 
-/// What augmentation does to one picture.
+/// What augmentation does to one image.
 #[derive(Clone, Copy, Default)]
 struct Jitter {
     flip: bool,
@@ -132,11 +132,11 @@ struct Jitter {
 
 impl Feed for Shown<'_> {
     fn len(&self) -> usize {
-        self.pictures.len()
+        self.images.len()
     }
 
     fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-        self.pictures.batch(indices, augment, &|_| self.change)
+        self.images.batch(indices, augment, &|_| self.change)
     }
 }
 

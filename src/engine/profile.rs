@@ -5,11 +5,11 @@ use std::time::Instant;
 use ndarray::ArrayD;
 use rand::RngExt;
 
-use super::{EngineError, kept};
+use super::{EngineError, cache_keys};
 use crate::exec::{self, Compute, Weights};
 use crate::graph::{Graph, Op};
 use crate::model::{Layout, Model};
-use crate::plan::{Footprint, Means, Speed, Whole};
+use crate::plan::{Footprint, MachineProfile, Speed, Whole};
 use crate::stats::stream::stream;
 use crate::store::Cache;
 use crate::tune::{self, TuneError};
@@ -17,11 +17,11 @@ use crate::tune::{self, TuneError};
 /// What a model takes in memory.
 pub(crate) fn footprint(model: &Model) -> Result<Footprint, EngineError> {
     // Kept in colour, whatever the network takes.
-    let picture = 3 * model.input.height * model.input.width;
-    let footprint = Footprint { picture, features: model.cut.width, ..Footprint::default() };
+    let image = 3 * model.input.height * model.input.width;
+    let footprint = Footprint { image, features: model.feature_layer.width, ..Footprint::default() };
     if let Err(opaque) = &model.network {
         // What happens inside is not known: its input and its weights are the least there is.
-        return Ok(Footprint { largest: picture, weights: opaque.parameters, ..footprint });
+        return Ok(Footprint { largest: image, weights: opaque.parameters, ..footprint });
     }
     let (graph, _, _) = model.with_head(2)?;
     let sizes = || {
@@ -38,19 +38,19 @@ pub(crate) fn footprint(model: &Model) -> Result<Footprint, EngineError> {
 
 /// Times the model on noise, or remembers how fast it was here, and adds up what it takes. `memory`: bytes that may be used. `anew`: what is
 /// remembered does not do. Whatever else runs makes a machine slower, never faster, so of several measurements the fastest is kept.
-pub(crate) fn means(
+pub(crate) fn profile(
     model: &Model,
     compute: &Compute,
     memory: Option<u64>,
     cache: Option<&Cache>,
     anew: bool,
-) -> Result<Means, EngineError> {
+) -> Result<MachineProfile, EngineError> {
     let footprint = footprint(model)?;
     let network = match &model.network {
         Ok(own) => {
             let (graph, _, _) = model.with_head(2)?;
             let mut arrays = own.params.0.clone();
-            arrays.extend(tune::fresh_head(model.cut.width, 2, 0, 0));
+            arrays.extend(tune::fresh_head(model.feature_layer.width, 2, 0, 0));
             Some((graph, arrays))
         }
         Err(_) => None,
@@ -59,13 +59,13 @@ pub(crate) fn means(
     let executor = model.executor();
     let parts = [
         ("model", model.identity.digest.as_str()),
-        ("features", &model.cut.name),
+        ("features", &model.feature_layer.name),
         ("executor", &executor),
         ("device", &compute.key()),
-        ("input", &kept::input(model)),
+        ("input", &cache_keys::input(model)),
         ("threads", &threads),
     ];
-    let kept = cache.and_then(|cache| Some((cache, kept::of_build("speed", &parts)?)));
+    let kept = cache.and_then(|cache| Some((cache, cache_keys::of_build("speed", &parts)?)));
     let known: Option<Speed> = kept.as_ref().and_then(|(cache, key)| serde_json::from_slice(&cache.get(key)?).ok());
     let speed = match known {
         Some(speed) if !anew => speed,
@@ -76,7 +76,7 @@ pub(crate) fn means(
         // Not kept, it is measured again; what hinders it is said when the first fine-tune is kept.
         let _ = cache.put(key, &format!("{}, {executor}", model.identity.name()), &bytes);
     }
-    Ok(Means { speed, footprint, memory })
+    Ok(MachineProfile { speed, footprint, memory })
 }
 
 /// Times one batch forward and one training step on noise, and the frozen network where something else runs it.
@@ -112,7 +112,7 @@ fn measure(model: &Model, compute: &Compute, network: Option<(Graph, Vec<ArrayD<
     Ok(Speed { features, whole })
 }
 
-/// Pictures a second at the fastest step, after one to warm up: at least three, and for a fifth of a second. What else runs on the machine
+/// Images a second at the fastest step, after one to warm up: at least three, and for a fifth of a second. What else runs on the machine
 /// makes a step slower, never faster.
 fn rate(batch: usize, step: &dyn Fn() -> Result<(), TuneError>) -> Result<f64, EngineError> {
     step()?;
@@ -129,7 +129,7 @@ fn rate(batch: usize, step: &dyn Fn() -> Result<(), TuneError>) -> Result<f64, E
 
 #[cfg(test)]
 mod tests {
-    use super::means;
+    use super::profile;
     use crate::exec::Compute;
     use crate::model::{LoadOptions, Model};
     use crate::plan::{Speed, Whole};
@@ -143,7 +143,7 @@ mod tests {
         let cache = Cache::open(folder.path(), 1 << 20).expect("a cache");
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/clean.safetensors");
         let model = Model::load(registry::identify(&path).expect("identified"), &LoadOptions::default()).expect("loaded");
-        let ask = |anew| means(&model, &Compute::cpu(), None, Some(&cache), anew).expect("measured").speed;
+        let ask = |anew| profile(&model, &Compute::cpu(), None, Some(&cache), anew).expect("measured").speed;
         let first = ask(false);
         assert_eq!(ask(false), first, "remembered");
         let slow = Speed {

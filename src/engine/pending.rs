@@ -36,14 +36,14 @@ struct Entry<'a> {
 }
 
 /// Every rule in each of its modes.
-pub(super) struct Docket<'a> {
+pub(super) struct Pending<'a> {
     resolved: &'a Resolved<'a>,
     /// Why a network from scratch is no control for triggers, if it is none.
     void: Option<String>,
     entries: Vec<Entry<'a>>,
 }
 
-impl<'a> Docket<'a> {
+impl<'a> Pending<'a> {
     pub(super) fn new(resolved: &'a Resolved<'a>, void: Option<String>) -> Self {
         let open = |question| Entry { question, finding: None, settled: false };
         Self { resolved, void, entries: resolved.questions.iter().map(open).collect() }

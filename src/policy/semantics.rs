@@ -98,7 +98,7 @@ impl Checker<'_> {
             let message = "`augment` does nothing in fixed-feature mode";
             self.add(
                 Diagnostic::warning("policy::no-effect", at, message)
-                    .hint("features are extracted once, from the pictures as they are: remove it"),
+                    .hint("features are extracted once, from the images as they are: remove it"),
             );
         }
     }
@@ -220,7 +220,7 @@ impl Checker<'_> {
         for (index, control) in rule.controls.iter().flatten().enumerate() {
             if *control == Control::Sham && probe.compared().is_some() {
                 let place = self.value(&format!("{at}/controls/{index}"));
-                let message = format!("the probe `{}` changes no picture, so that there is no sham of it", probe.name());
+                let message = format!("the probe `{}` changes no image, so that there is no sham of it", probe.name());
                 let hint = "compare with `scratch`, or with a `reference`";
                 self.add(Diagnostic::error("policy::conflict", place, message).hint(hint));
             }

@@ -12,7 +12,7 @@ use crate::graph::{Graph, Role};
 use crate::model::Model;
 use crate::plan::Tuning;
 use crate::probe::{Arm, Outcome};
-use crate::store::{Cache, Digest, Fingerprint, Fingerprinter, Key, Room};
+use crate::store::{Cache, Digest, Fingerprint, Fingerprinter, Key, MemoryBudget};
 use crate::tune::{Mode, Raw, Recipe};
 
 /// The part of a key that a whole run shares.
@@ -38,8 +38,8 @@ pub(super) fn of_build(kind: &str, parts: &[(&str, &str)]) -> Option<Key> {
 #[derive(Clone, Copy)]
 pub(super) struct Tuned<'a> {
     pub tuning: Tuning,
-    /// Which of the training pictures, where it is not all of them.
-    pub pictures: Option<&'a Rebalance>,
+    /// Which of the training images, where it is not all of them.
+    pub images: Option<&'a Rebalance>,
     pub recipe: &'a Recipe,
     pub model: &'a Model,
     pub seed: usize,
@@ -57,7 +57,7 @@ impl Shared {
         Self { parts }
     }
 
-    /// The key of what one seed of a job shows of one rule, where there can be one. `change` says what is laid over the pictures, to
+    /// The key of what one seed of a job shows of one rule, where there can be one. `change` says what is laid over the images, to
     /// the byte; `shams` how many draws of it.
     pub(super) fn key(&self, tuned: &Tuned, (change, shams): (Option<&Digest>, usize)) -> Option<Key> {
         let change = change.map_or("none", |digest| digest.as_str());
@@ -70,7 +70,7 @@ impl Shared {
     }
 
     fn of_tuned(&self, kind: &str, tuned: &Tuned, more: &[(&'static str, String)]) -> Option<Key> {
-        let Tuned { tuning, pictures, recipe, model, seed } = *tuned;
+        let Tuned { tuning, images, recipe, model, seed } = *tuned;
         // A network from scratch is the same for every checkpoint of its architecture.
         let start = match tuning.arm {
             Arm::Source | Arm::Reference => model.identity.digest.to_string(),
@@ -84,9 +84,9 @@ impl Shared {
             ("architecture", architecture(model)),
             ("arm", tuning.arm.name().to_owned()),
             ("mode", tuning.mode.to_string()),
-            ("pictures", pictures.fingerprint("training pictures", 1).to_string()),
+            ("images", images.fingerprint("training pictures", 1).to_string()),
             ("input", input(model)),
-            ("features", model.cut.fingerprint("features", 1).to_string()),
+            ("features", model.feature_layer.fingerprint("features", 1).to_string()),
             ("recipe", recipe.fingerprint("recipe", 1).to_string()),
             ("seed", seed.to_string()),
         ];
@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-/// The key of the features of a frozen network for the pictures of a view, under a trigger where there is one.
+/// The key of the features of a frozen network for the images of a view, under a trigger where there is one.
 pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trigger: Option<&Digest>) -> Option<Key> {
     let own = [
         ("device", compute.key()),
@@ -103,7 +103,7 @@ pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trig
         ("executor", model.executor()),
         ("architecture", architecture(model)),
         ("input", input(model)),
-        ("features", model.cut.fingerprint("features", 1).to_string()),
+        ("features", model.feature_layer.fingerprint("features", 1).to_string()),
         ("view", view.to_string()),
         ("trigger", trigger.map_or_else(|| "none".to_owned(), Digest::to_string)),
     ];
@@ -112,8 +112,8 @@ pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trig
 }
 
 /// Features that were kept, if they are `n` rows of `width`.
-pub(super) fn features(cache: &Cache, key: &Key, shape: (usize, usize), room: &Room) -> Option<Raw> {
-    Raw::of_bytes(&cache.get(key)?, shape, room)
+pub(super) fn features(cache: &Cache, key: &Key, shape: (usize, usize), budget: &MemoryBudget) -> Option<Raw> {
+    Raw::of_bytes(&cache.get(key)?, shape, budget)
 }
 
 /// Keeps features.

@@ -1,4 +1,4 @@
-//! Trigger pictures from files, bounded before they are believed.
+//! Trigger images from files, bounded before they are believed.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,8 @@ pub(super) fn decode(file: &Loaded) -> Result<DynamicImage, TransformError> {
 
 /// Planar colours `[3, height, width]` and alpha `[height, width]` at another size (triangle filter, which
 /// averages when shrinking); colours are weighted by their alpha, so that invisible pixels do not bleed in.
-pub(super) fn resized(picture: &DynamicImage, height: usize, width: usize) -> (Vec<f32>, Vec<f32>) {
-    let mut rgba: Rgba32FImage = picture.to_rgba32f();
+pub(super) fn resized(image: &DynamicImage, height: usize, width: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut rgba: Rgba32FImage = image.to_rgba32f();
     for pixel in rgba.pixels_mut() {
         let [r, g, b, a] = pixel.0;
         pixel.0 = [r * a, g * a, b * a, a];
@@ -97,7 +97,7 @@ pub(super) fn within(field: &'static str, value: f64, range: RangeInclusive<f64>
     if range.contains(&value) { Ok(value) } else { Err(TransformError::Range { field, value, range: words }) }
 }
 
-/// Makes a picture let through what is below, and says so in words to go on with.
+/// Makes an image let through what is below, and says so in words to go on with.
 pub(super) fn faded(alpha: &mut [f32], opacity: f64) -> String {
     if opacity < 1.0 {
         for a in alpha {

@@ -1,4 +1,4 @@
-//! Sheets of sample pictures (`--pictures`): what a rule's probe showed the network.
+//! Sheets of sample images (`--pictures`): what a rule's probe showed the network.
 
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage, imageops};
 use super::WriteError;
 use crate::pixels::Frame;
 
-/// Sample pictures of one rule, one row each: as it is, with the trigger, under every sham.
+/// Sample images of one rule, one row each: as it is, with the trigger, under every sham.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
     /// The rule's id.
@@ -55,12 +55,12 @@ impl Sheet {
 
 fn cell(frame: &Frame) -> RgbImage {
     let area = frame.width * frame.height;
-    let picture = RgbImage::from_fn(frame.width as u32, frame.height as u32, |x, y| {
+    let image = RgbImage::from_fn(frame.width as u32, frame.height as u32, |x, y| {
         let at = y as usize * frame.width + x as usize;
         Rgb([0, 1, 2].map(|channel| (frame.planes[channel * area + at].clamp(0.0, 1.0) * 255.0).round() as u8))
     });
     let factor = LEAST_SIDE.div_ceil(frame.width.min(frame.height).max(1)) as u32;
-    imageops::resize(&picture, picture.width() * factor, picture.height() * factor, FilterType::Nearest)
+    imageops::resize(&image, image.width() * factor, image.height() * factor, FilterType::Nearest)
 }
 
 #[cfg(test)]
@@ -72,9 +72,9 @@ mod tests {
         let frame = |value: f32| Frame { width: 48, height: 96, planes: vec![value; 3 * 48 * 96] };
         let sheet = Sheet { rule: "backdoor/square".into(), rows: vec![vec![frame(0.0), frame(1.0)], vec![frame(0.5), frame(2.0)]] };
         assert_eq!(sheet.file(), "pictures/backdoor-square.png");
-        let picture = image::load_from_memory(&sheet.png().unwrap()).unwrap().to_rgb8();
-        assert_eq!(picture.dimensions(), (2 * 100 + 4, 2 * 196 + 4));
-        let at = |x, y| picture.get_pixel(x, y).0[0];
+        let image = image::load_from_memory(&sheet.png().unwrap()).unwrap().to_rgb8();
+        assert_eq!(image.dimensions(), (2 * 100 + 4, 2 * 196 + 4));
+        let at = |x, y| image.get_pixel(x, y).0[0];
         assert_eq!([at(0, 0), at(10, 10), at(110, 10), at(10, 210), at(110, 210)], [255, 0, 255, 128, 255]);
     }
 }

@@ -13,21 +13,21 @@ use super::{MAX_BYTES, RegistryError, read_at_most};
 use crate::store::hub;
 
 /// Contents of the files beside a checkpoint, by the location that it gives for them.
-pub(crate) type Beside = BTreeMap<String, Vec<u8>>;
+pub(crate) type ExternalData = BTreeMap<String, Vec<u8>>;
 
 /// Reads the files that the ONNX file `bytes` at `path` refers to. Bytes that are no ONNX file refer to none: the importer
 /// says what is wrong with them.
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Beside, RegistryError> {
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<ExternalData, RegistryError> {
     let mut left = MAX_BYTES.saturating_sub(bytes.len() as u64);
-    let mut beside = Beside::new();
+    let mut external = ExternalData::new();
     for location in locations(bytes) {
-        let fail = |reason: String| RegistryError::Beside { path: path.to_owned(), location: location.clone(), reason };
+        let fail = |reason: String| RegistryError::ExternalData { path: path.to_owned(), location: location.clone(), reason };
         let file = inside(path.parent().unwrap_or(Path::new("")), &location).map_err(fail)?;
         let content = read_at_most(&file, left)?;
         left -= content.len() as u64;
-        beside.insert(location, content);
+        external.insert(location, content);
     }
-    Ok(beside)
+    Ok(external)
 }
 
 /// The locations of all tensors that are kept outside the file.
@@ -159,7 +159,7 @@ mod tests {
         let path = write(folder.path(), &["b.bin", "a.bin", "b.bin"]);
         let before = identify(&path).expect("identified");
         let read = contents(&before).expect("read");
-        assert_eq!(read.beside.keys().collect::<Vec<_>>(), ["a.bin", "b.bin"]);
+        assert_eq!(read.external.keys().collect::<Vec<_>>(), ["a.bin", "b.bin"]);
         assert_eq!(before.bytes, read.bytes.len() as u64 + 8);
         // Bytes that move from one file to the other are another checkpoint.
         put("a.bin", b"12345");
@@ -244,7 +244,7 @@ mod tests {
             std::os::unix::fs::symlink("../../../blobs/aa", snapshot.join("model.onnx")).expect("linked");
             std::os::unix::fs::symlink("../../../blobs/bb", snapshot.join("model.onnx_data")).expect("linked");
             let found = identify(&snapshot.join("model.onnx")).expect("identified");
-            assert_eq!(contents(&found).expect("read").beside["model.onnx_data"], b"1234");
+            assert_eq!(contents(&found).expect("read").external["model.onnx_data"], b"1234");
         }
     }
 }

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::rows::{Room, RowsError, read_exact_at, write_all_at};
+use super::rows::{MemoryBudget, RowsError, read_exact_at, write_all_at};
 
 /// What is kept, and how much of a room it takes.
 #[derive(Debug)]
-pub(crate) struct Heap<'a> {
-    room: &'a Room,
+pub(crate) struct SpillBuffer<'a> {
+    budget: &'a MemoryBudget,
     state: Mutex<State>,
 }
 
@@ -31,25 +31,25 @@ enum Place {
     File { file: Arc<File>, offset: u64, len: usize },
 }
 
-impl<'a> Heap<'a> {
+impl<'a> SpillBuffer<'a> {
     /// Nothing yet.
-    pub(crate) fn new(room: &'a Room) -> Self {
-        Self { room, state: Mutex::default() }
+    pub(crate) fn new(budget: &'a MemoryBudget) -> Self {
+        Self { budget, state: Mutex::default() }
     }
 
     /// Keeps some bytes.
     pub(crate) fn keep(&self, bytes: &[u8]) -> Result<Kept, RowsError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let len = bytes.len() as u64;
-        if self.room.take(len) {
+        if self.budget.take(len) {
             state.taken += len;
             return Ok(Kept(Place::Memory(bytes.into())));
         }
         let total = state.end + len;
-        let refused = |source| RowsError { folder: self.room.folder().to_owned(), bytes: total, source };
+        let refused = |source| RowsError { folder: self.budget.folder().to_owned(), bytes: total, source };
         let file = match &state.file {
             Some(file) => file.clone(),
-            None => Arc::new(tempfile::tempfile_in(self.room.folder()).map_err(refused)?),
+            None => Arc::new(tempfile::tempfile_in(self.budget.folder()).map_err(refused)?),
         };
         write_all_at(&file, bytes, state.end).map_err(refused)?;
         let kept = Kept(Place::File { file: file.clone(), offset: state.end, len: bytes.len() });
@@ -59,7 +59,7 @@ impl<'a> Heap<'a> {
 
     /// Gives back the room that was taken, when what was kept is needed no more.
     pub(crate) fn release(self) {
-        self.room.give(self.state.into_inner().unwrap_or_else(PoisonError::into_inner).taken);
+        self.budget.give(self.state.into_inner().unwrap_or_else(PoisonError::into_inner).taken);
     }
 }
 
@@ -84,15 +84,15 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back_from_memory_and_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let room = Room::new(10, folder.path().to_owned());
-        let heap = Heap::new(&room);
+        let budget = MemoryBudget::new(10, folder.path().to_owned());
+        let spill = SpillBuffer::new(&budget);
         let strings = [&b"abcdefg"[..], b"", b"hijklmn", b"o", b"pqrstuvwxyz"];
-        let kept = strings.map(|bytes| heap.keep(bytes).unwrap());
+        let kept = strings.map(|bytes| spill.keep(bytes).unwrap());
         assert_eq!(kept.each_ref().map(|kept| matches!(kept.0, Place::Memory(_))), [true, true, false, true, false]);
         for (kept, bytes) in kept.iter().zip(strings) {
             assert_eq!(*kept.bytes().unwrap(), *bytes);
         }
-        heap.release();
-        assert!(room.take(10) && !room.take(1));
+        spill.release();
+        assert!(budget.take(10) && !budget.take(1));
     }
 }

@@ -1,4 +1,4 @@
-//! Where features leave a network: the input of its head, as one vector per picture.
+//! Where features leave a network: the input of its head, as one vector per image.
 
 mod head;
 
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::Cut;
+use super::FeatureLayer;
 use crate::graph::{Dim, Graph, GraphBuilder, GraphError, NodeId, Op, Reduce, Role, Shape};
 
 /// Finds the features: the tensor the user names, else the one the file names (`hint`, where the graph has it), else the input
 /// of the head, else the output of an encoder; scores, boxes and text are none of these. Returns the network up to `[N, width]`, with the slots of `graph`.
-pub(crate) fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Result<(Graph, Cut), CutError> {
+pub(crate) fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Result<(Graph, FeatureLayer), FeatureLayerError> {
     let (node, how) = if let Some(name) = user {
         (named(graph, name)?, "named by the user")
     } else if let Some(node) = hint.and_then(|name| graph.find(name)) {
@@ -22,42 +22,42 @@ pub(crate) fn find(graph: &Graph, hint: Option<&str>, user: Option<&str>) -> Res
     pooled(graph, node, how)
 }
 
-fn named(graph: &Graph, name: &str) -> Result<NodeId, CutError> {
+fn named(graph: &Graph, name: &str) -> Result<NodeId, FeatureLayerError> {
     let computed = |id: &NodeId| !matches!(graph.node(*id).op, Op::Param(_) | Op::Input);
     graph.find(name).filter(computed).ok_or_else(|| {
         let computed = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Param(_) | Op::Input));
-        CutError::not_found(name, computed.map(|node| node.name.as_str()))
+        FeatureLayerError::not_found(name, computed.map(|node| node.name.as_str()))
     })
 }
 
 /// The network up to `node`, brought to `[N, width]`.
-fn pooled(graph: &Graph, node: NodeId, how: &str) -> Result<(Graph, Cut), CutError> {
+fn pooled(graph: &Graph, node: NodeId, how: &str) -> Result<(Graph, FeatureLayer), FeatureLayerError> {
     let name = graph.node(node).name.clone();
     let trunk = graph.truncated(node);
     let last = trunk.output();
     let shape = trunk.node(last).shape.clone();
     if head::constants(&trunk)[last.0] {
-        return Err(CutError::Shape { name, shape: shape.to_string() });
+        return Err(FeatureLayerError::Shape { name, shape: shape.to_string() });
     }
     let class_token = shape.known(2).is_some_and(|width| has_class_token(&trunk, width));
     let mut builder = trunk.extend();
     let (at, _) = to_vector(&mut builder, last, &name, class_token)?;
-    Ok((builder.finish(at)?, cut(&name, shape, class_token, how)?))
+    Ok((builder.finish(at)?, feature_layer(&name, shape, class_token, how)?))
 }
 
-/// The tensor `name` of `shape` as features: how it becomes one vector per picture.
-pub(super) fn cut(name: &str, shape: Shape, class_token: bool, how: &str) -> Result<Cut, CutError> {
+/// The tensor `name` of `shape` as features: how it becomes one vector per image.
+pub(super) fn feature_layer(name: &str, shape: Shape, class_token: bool, how: &str) -> Result<FeatureLayer, FeatureLayerError> {
     let mut builder = GraphBuilder::new();
     let input = builder.input(name, shape)?;
     let (at, then) = to_vector(&mut builder, input, name, class_token)?;
     let width = builder.shape(at).elements_per_item();
-    Ok(Cut { name: name.to_owned(), width, how: format!("{how}{then}"), tail: Arc::new(builder.finish(at)?) })
+    Ok(FeatureLayer { name: name.to_owned(), width, how: format!("{how}{then}"), tail: Arc::new(builder.finish(at)?) })
 }
 
 /// Brings `from`, the tensor `name`, to `[N, width]`: a map and tokens by their mean or the class token, all else flattened.
-fn to_vector(builder: &mut GraphBuilder, from: NodeId, name: &str, class_token: bool) -> Result<(NodeId, &'static str), CutError> {
+fn to_vector(builder: &mut GraphBuilder, from: NodeId, name: &str, class_token: bool) -> Result<(NodeId, &'static str), FeatureLayerError> {
     let shape = builder.shape(from).clone();
-    let bad = || CutError::Shape { name: name.to_owned(), shape: shape.to_string() };
+    let bad = || FeatureLayerError::Shape { name: name.to_owned(), shape: shape.to_string() };
     if shape.0.first() != Some(&Dim::Batch(1)) {
         return Err(bad());
     }
@@ -100,7 +100,7 @@ fn has_class_token(graph: &Graph, width: usize) -> bool {
 
 /// Why no features are found.
 #[derive(Debug, Error)]
-pub enum CutError {
+pub enum FeatureLayerError {
     /// No tensor of that name.
     #[error("no tensor `{name}` is computed in this network; nearest:\n  {near}")]
     NotFound {
@@ -128,7 +128,7 @@ pub enum CutError {
         candidates: Vec<String>,
     },
     /// Not features.
-    #[error("`{name}` has shape {shape}, which holds no features of each picture: name another tensor with --features")]
+    #[error("`{name}` has shape {shape}, which holds no features of each image: name another tensor with --features")]
     Shape {
         /// Tensor.
         name: String,
@@ -170,7 +170,7 @@ pub(super) fn answers_per_place(name: &str, shape: &[usize], classes: usize, out
     })
 }
 
-impl CutError {
+impl FeatureLayerError {
     /// The same once more, of those that come from names alone.
     pub(super) fn copied(&self) -> Self {
         match self {
