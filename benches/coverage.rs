@@ -9,7 +9,7 @@ use std::error::Error;
 
 use heirloom::diag::Origin;
 use heirloom::gate::{self, Control, Rule, Severity, Verdict};
-use heirloom::probe::paired::{self, Column};
+use heirloom::probe::paired::{self, Under};
 use heirloom::probe::{Arm, Backdoor, Estimand, Measurement, Outcome, Probe, ProbeError, Table};
 use heirloom::stats::stream::stream;
 use heirloom::transform::{Patch, Place, Trigger};
@@ -296,7 +296,8 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
     let look = |look, seeds| {
         let upto = |m: &Measurement| Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() };
         let (source, control) = (upto(&source), upto(&control));
-        let terms = gate::Terms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
+        let terms =
+            gate::JudgeTerms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
         gate::judge(rule, Mode::FixedFeature, &origin, &source, &[(Control::Scratch, Some(&control), None)], &terms).verdict
     };
     match look(1, world.seeds / 2) {
@@ -373,7 +374,7 @@ fn choosing(runs: u64) -> Outcomes<()> {
                 // What a class gains that was named beforehand.
                 let expected = 0.2 * (1.0 / f64::from(classes) - world::wrong(classes));
                 let setting = BASE.setting();
-                let alone = paired::effect(&m, Column::Trigger, &setting).map_err(|e| e.to_string())?.mean() - expected;
+                let alone = paired::effect(&m, Under::Trigger, &setting).map_err(|e| e.to_string())?.mean() - expected;
                 Ok([alone, paired::excess_over_shams(&m, &setting).map_err(|e| e.to_string())?.mean()])
             };
             let all: Result<Vec<[f64; 2]>, String> = (0..runs).into_par_iter().map(one).collect();

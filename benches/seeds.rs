@@ -11,7 +11,7 @@ use heirloom::exec::{ExecError, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
 use heirloom::store::MemoryBudget;
-use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Raw, Recipe, Schedule, Standard, Task, TuneError};
+use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Raw, Recipe, Schedule, Standard, TrainingSet, TuneError};
 use rand_chacha::ChaCha8Rng;
 
 const TRAIN: usize = 5_000;
@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut moved = 0;
     for seed in 0..SEEDS {
         let start = Weights::new(&tune::fresh_head(model.feature_layer.width, CLASSES, 0, seed), DType::F32)?;
-        let task = Task { feed: &train, labels: &labels, pool: &pool };
+        let task = TrainingSet { feed: &train, labels: &labels, pool: &pool };
         let (head, _) = tune::train(&graph, start, &[true, true], &task, &recipe, (0, seed), &mut |_| true)?;
         let predict = |features: &Features| tune::predictions(&graph, &head, features, &mut |_| true);
         moved += predict(&clean)?.iter().zip(&predict(&triggered)?).filter(|(a, b)| a != b).count();

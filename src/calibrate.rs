@@ -32,7 +32,7 @@ mod tests;
 use analysis::results;
 pub use markdown::{brief, render};
 pub(crate) use record::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord};
-pub use spec::{Base, Carried, Deal, Grid, Origin, Source, Spec, backdoors, family, fits, load, parse, usable};
+pub use spec::{Base, Carried, Deal, Provided, Source, SourceGrid, Spec, backdoors, family, fits, load, parse, usable};
 
 /// Name of the file that holds everything, once all is through.
 pub(crate) const FILE: &str = "calibration.json";
@@ -44,7 +44,7 @@ const SHOWN: [&str; 3] = ["calibration.md", "roc.svg", "scores.svg"];
 const MODELS: &str = "models";
 
 /// What is calibrated, and where.
-pub struct Job<'a> {
+pub struct Request<'a> {
     /// The specification.
     pub spec: &'a Spec,
     /// As it is written.
@@ -65,8 +65,8 @@ pub fn begin(folder: &Path) -> Result<(), CampaignError> {
 /// Certifies every source and writes what is found: `PARTIAL` after each; tables, plots and `FILE` at the end. Call [`begin`] first.
 ///
 /// A source whose model and policy have the digests of one that is there already is not certified again. Gives the calibration and the files.
-pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
-    let Job { spec, document, base, policy, output } = job;
+pub fn run(job: &Request, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<(Calibration, Vec<PathBuf>), CalibrateError> {
+    let Request { spec, document, base, policy, output } = job;
     let sources = spec.sources(base, policy)?;
     let trusted = spec.reference(policy)?;
     // A broken file is told before anything is trained or certified, and so is one that is there twice.
@@ -92,8 +92,8 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
     for (nth, source) in sources.iter().enumerate() {
         let place = format!("{}/{} {}", nth + 1, sources.len(), source.name);
         let path = match &source.origin {
-            Origin::File(path) => path.clone(),
-            Origin::Trained(spec, _) => series::planted(session, spec, (base, &output.join(MODELS)), source.planted, emit)?,
+            Provided::File(path) => path.clone(),
+            Provided::Trained(spec, _) => series::planted(session, spec, (base, &output.join(MODELS)), source.planted, emit)?,
         };
         let unusable = |error: SeriesError| CalibrateError::Model { name: source.name.clone(), source: Box::new(error) };
         let digest = registry::identify(&path).map_err(|e| unusable(e.into()))?.digest;
@@ -105,7 +105,7 @@ pub fn run(job: &Job, session: &Session, emit: &mut dyn FnMut(Event)) -> Result<
         }
         // A planted source that is trained here has a clean counterpart to be compared with.
         let twin = match &source.origin {
-            Origin::Trained(spec, seeds) if source.planted => Some((spec, *seeds)),
+            Provided::Trained(spec, seeds) if source.planted => Some((spec, *seeds)),
             _ => None,
         };
         let asked = twin.map(|(_, seeds)| seeds);

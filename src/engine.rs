@@ -6,12 +6,12 @@
 mod accuracy;
 mod agree;
 mod cache_keys;
-mod self_test;
 mod error;
 mod pending;
 mod profile;
 mod reference;
 mod rejudge;
+mod self_test;
 mod subject;
 mod suits;
 mod waivers;
@@ -24,14 +24,14 @@ use std::time::Instant;
 use crate::data::{self, Facts, TargetData};
 use crate::diag;
 use crate::exec::Compute;
-use crate::gate::{self, SelfTestOutcome, ConcludeTerms, Finding};
+use crate::gate::{self, ConcludeTerms, Finding, SelfTestOutcome};
 use crate::model::{Bypass, Model};
 use crate::plan::{self, Counts, MachineProfile, Plan, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::groups::Groups;
 use crate::probe::{Column, Measurement, Probe, ProbeError};
 use crate::report::{
-    self, Agreement, BrokenImage, SelfTest, SelfTestStatus, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, Sheet, Stage,
+    self, Agreement, BrokenImage, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, SelfTest, SelfTestStatus, Sheet, Stage,
     TargetFacts, Tool, ViewFacts,
 };
 use crate::store::{Cache, Digest, MemoryBudget};
@@ -39,11 +39,11 @@ use crate::tune::{Images, Mode, TuneError};
 
 use pending::{Missing, Pending};
 
-pub(crate) use self_test::check as check_self_test;
 pub use error::EngineError;
 pub(crate) use profile::{footprint, profile};
 pub(crate) use reference::{ReferenceError, fits, is_pinned, reference};
 pub use rejudge::rejudge;
+pub(crate) use self_test::check as check_self_test;
 pub(crate) use suits::{check, check_changes};
 pub(crate) use waivers::WaiverError;
 pub use wording::{KEPT, duration, stage_name};

@@ -13,8 +13,8 @@ use crate::tune::Mode;
 mod conclude;
 mod judge;
 
-pub use conclude::{SelfTestOutcome, Conclusion, ExitCode, Terms as ConcludeTerms, conclude};
-pub use judge::{Terms, clean_accuracy, judge};
+pub use conclude::{ConcludeTerms, Conclusion, ExitCode, SelfTestOutcome, conclude};
+pub use judge::{JudgeTerms, clean_accuracy, judge};
 
 /// What an effect is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -378,7 +378,7 @@ impl<'a> Ground<'a> {
         };
         let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label).enumerate().map(relabelled).collect();
         let pool = self.pool(planted)?;
-        let task = tune::Task { feed: &feed, labels: &labels, pool: &pool };
+        let task = tune::TrainingSet { feed: &feed, labels: &labels, pool: &pool };
         let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
         let start = Weights::on(compute, &tune::fresh_weights(graph, &empty, spec.seed, 0))?;
         let trains = exec::trainable(graph);

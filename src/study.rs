@@ -59,7 +59,7 @@ pub(crate) struct Study {
     #[serde(default)]
     pub question: Option<String>,
     /// The checkpoints, by name.
-    pub sources: BTreeMap<String, Source>,
+    pub sources: BTreeMap<String, SourceSpec>,
     /// The policy that is varied: a file, or the policy itself. Paths in it are relative to the study.
     pub policy: Value,
     /// What is varied; every combination is run.
@@ -70,7 +70,7 @@ pub(crate) struct Study {
 /// Where a checkpoint comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Source {
+pub(crate) enum SourceSpec {
     /// A file.
     Model(PathBuf),
     /// The planted model of a specification (`heirloom plant`), trained if need be.
@@ -178,7 +178,7 @@ impl Study {
     /// The files that say what to plant.
     fn plantings(&self) -> impl Iterator<Item = &PathBuf> {
         self.sources.values().filter_map(|source| match source {
-            Source::Planted(Planting::File(file)) | Source::Twin(Planting::File(file)) => Some(file),
+            SourceSpec::Planted(Planting::File(file)) | SourceSpec::Twin(Planting::File(file)) => Some(file),
             _ => None,
         })
     }
@@ -305,14 +305,14 @@ impl Grid {
         &self,
         session: &Session,
         folder: &Path,
-        source: &Source,
+        source: &SourceSpec,
         data: Option<&Path>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<PathBuf, StudyError> {
         let (planting, planted) = match source {
-            Source::Model(path) => return Ok(self.base.join(path)),
-            Source::Planted(planting) => (planting, true),
-            Source::Twin(planting) => (planting, false),
+            SourceSpec::Model(path) => return Ok(self.base.join(path)),
+            SourceSpec::Planted(planting) => (planting, true),
+            SourceSpec::Twin(planting) => (planting, false),
         };
         let (spec, base) = match planting {
             Planting::Inline(spec) => (spec.with_data(data), self.base.clone()),

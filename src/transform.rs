@@ -14,7 +14,7 @@ use crate::pixels::Frame;
 use crate::store::{Digest, Fingerprint, Fingerprinter, fingerprint};
 use families::families;
 use family::{Draw, Site};
-use layer::{Layer, Own};
+use layer::{ImageRng, Layer};
 
 pub(crate) use error::TransformError;
 pub(crate) use families::TriggerFile;
@@ -136,7 +136,7 @@ impl PreparedTrigger {
     pub(crate) fn apply(&self, frame: &mut Frame) {
         debug_assert_eq!((frame.height, frame.width), (self.height, self.width), "prepared for another resolution");
         // An image is known by what it was before the first part: what a part draws for it must not depend on the parts before.
-        let mut own = self.parts.iter().any(|part| part.layer.is_own()).then(|| Own::of(frame));
+        let mut own = self.parts.iter().any(|part| part.layer.is_own()).then(|| ImageRng::of(frame));
         for (index, part) in self.parts.iter().enumerate() {
             if let Some(own) = &mut own {
                 own.part = index;

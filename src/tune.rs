@@ -57,7 +57,7 @@ pub fn head_graph(width: usize, classes: usize) -> Result<Graph, GraphError> {
 }
 
 /// What to train on: inputs by index with their classes.
-pub struct Task<'a> {
+pub struct TrainingSet<'a> {
     /// The inputs.
     pub feed: &'a dyn Feed,
     /// Class of each input.
@@ -81,7 +81,7 @@ pub fn train(
     graph: &Graph,
     mut weights: Weights,
     trains: &[bool],
-    task: &Task,
+    task: &TrainingSet,
     recipe: &Recipe,
     (policy_seed, seed): (u64, u64),
     tick: &mut dyn FnMut(usize) -> bool,
@@ -134,12 +134,12 @@ pub fn train(
 pub(crate) const EVALUATION_BATCH: usize = 64;
 
 /// What computes the outputs of a batch.
-pub(crate) type Compute<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TuneError>;
+pub(crate) type Extract<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TuneError>;
 
 /// What `compute` makes of every input, shown batch by batch in order, row by row. `tick` is told the images of every step and answers
 /// whether to go on.
 fn each_output(
-    compute: Compute,
+    compute: Extract,
     feed: &dyn Feed,
     tick: &mut dyn FnMut(usize) -> bool,
     see: &mut dyn FnMut(&[f32]) -> Result<(), TuneError>,
@@ -307,7 +307,7 @@ mod tests {
         let graph = head_graph(3, 2).unwrap();
         let weights = Weights(Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap().0, dtype);
         let pool: Vec<usize> = (0..60).collect();
-        let task = Task { feed: &features, labels: &labels, pool: &pool };
+        let task = TrainingSet { feed: &features, labels: &labels, pool: &pool };
         let (weights, log) = train(&graph, weights, &[true, true], &task, recipe, (1, 0), &mut |_| true)?;
         let predicted = predictions(&graph, &weights, &features, &mut |_| true)?;
         Ok((predicted, labels, log))
@@ -342,7 +342,7 @@ mod tests {
         let features = features(&values);
         let graph = head_graph(3, 2).unwrap();
         let weights = Weights::new(&fresh_head(3, 2, 1, 0), DType::F32).unwrap();
-        let task = Task { feed: &features, labels: &labels, pool: &[0, 1, 2, 3] };
+        let task = TrainingSet { feed: &features, labels: &labels, pool: &[0, 1, 2, 3] };
         let stopped = train(&graph, weights, &[true, true], &task, &recipe(), (1, 0), &mut |_| false);
         assert!(matches!(stopped, Err(TuneError::Stopped)));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use heirloom::probe::paired::{self, Column};
+use heirloom::probe::paired::{self, Under};
 use heirloom::probe::{Arm, Backdoor, Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
 use heirloom::stats::normal;
 use heirloom::transform::{Pattern, Trigger};
@@ -109,13 +109,13 @@ impl World {
         let mean = |rate: f64, halves: &[(usize, usize); 2]| {
             halves.iter().map(|(n, class)| *n as f64 * self.score(rate, *class)).sum::<f64>() / self.images as f64
         };
-        let columns: Vec<Column> = std::iter::once(Column::Trigger).chain((0..self.draws).map(Column::Sham)).collect();
+        let columns: Vec<Under> = std::iter::once(Under::Trigger).chain((0..self.draws).map(Under::Sham)).collect();
         let learnt = paired::learnt_classes(source, &columns, seed)?;
         let (mine, shams) = learnt.split_first().ok_or(ProbeError::Empty)?;
         let mine = mean(self.dragged(self.base + self.effect, self.sd), mine);
         let other = match control {
             Some(control) => {
-                let learnt = paired::learnt_classes(control, &[Column::Trigger], seed)?;
+                let learnt = paired::learnt_classes(control, &[Under::Trigger], seed)?;
                 learnt.first().map_or(0.0, |halves| mean(self.dragged(self.base, self.sd), halves))
             }
             None => shams.iter().map(|halves| mean(self.dragged(self.base, 0.0), halves)).sum::<f64>() / self.draws as f64,

@@ -16,7 +16,7 @@ use crate::stats::power::error_share;
 use crate::stats::roc::{self, Item};
 use crate::tune::Mode;
 
-pub(crate) use results::{Agreement, Alarms, Faint, Named, Operating, Others, Over, Rate, Results, Side, Slice};
+pub(crate) use results::{Alarms, Faint, Named, Operating, Others, Over, Rate, Repeated, Results, Side, Slice};
 
 /// Error on each side of every interval.
 const ALPHA: f64 = 0.025;
@@ -241,7 +241,7 @@ fn faint(mode: Mode, picks: &[Pick]) -> Faint {
 }
 
 /// A failure holds where the excess at more seeds is above the limit, a pass where it is not.
-fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Agreement> {
+fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Repeated> {
     let seeds = picks.iter().filter_map(|p| Some(p.finding.again.as_ref()?.seeds)).max()?;
     let limit = |rule: &str| calibration.policy.rules.iter().find(|r| r.id == rule).map_or(f64::NAN, |r| r.limit);
     let mut open = 0;
@@ -263,7 +263,7 @@ fn agreement(calibration: &Calibration, mode: Mode, picks: &[Pick]) -> Option<Ag
     // Findings of one source hold or fall together.
     let tallies = by_source(held.iter().map(|(_, cluster, holds)| (*cluster, *holds)));
     let agree = clustered::share(&tallies, ALPHA).map(|share| Rate::new(share.rate, share.interval));
-    Some(Agreement {
+    Some(Repeated {
         mode,
         seeds,
         settled,

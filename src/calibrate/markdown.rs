@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::analysis::{Agreement, Alarms, Faint, Named, Others, Over, Rate, Results, Side, Slice};
+use super::analysis::{Alarms, Faint, Named, Others, Over, Rate, Repeated, Results, Side, Slice};
 use super::record::Calibration;
 use crate::diag;
 use crate::report::text::{self, escape};
@@ -170,8 +170,8 @@ fn not_transferred(faint: &Faint, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn held(agreement: &Agreement, out: &mut String) -> std::fmt::Result {
-    let Agreement { seeds, settled, open, agree, disagree, .. } = agreement;
+fn held(agreement: &Repeated, out: &mut String) -> std::fmt::Result {
+    let Repeated { seeds, settled, open, agree, disagree, .. } = agreement;
     writeln!(out, "\n### Verdicts held against more seeds\n")?;
     writeln!(
         out,

@@ -41,7 +41,7 @@ pub struct Spec {
     pub models: Option<PathBuf>,
     /// Sources that are trained.
     #[serde(default)]
-    pub plant: Option<Grid>,
+    pub plant: Option<SourceGrid>,
     /// Seeds at which every finding is measured once more, to see whether verdicts at the policy's seeds hold.
     #[serde(default)]
     #[schemars(range(min = 2, max = 100))]
@@ -51,7 +51,7 @@ pub struct Spec {
 /// Sources that are trained: for each architecture and seed a clean one, and one for each group of triggers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Grid {
+pub struct SourceGrid {
     /// What all have in common.
     pub base: Base,
     /// Architectures; that of `base` where absent.
@@ -167,12 +167,12 @@ pub struct Source {
     /// Its seed, where it is trained here.
     pub seed: Option<u64>,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: Provided,
 }
 
 /// Where a source comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Origin {
+pub enum Provided {
     /// A checkpoint that is there.
     File(PathBuf),
     /// It is trained; a planted one is compared with its clean counterpart at so many seeds.
@@ -294,7 +294,7 @@ pub fn family(rule: &Rule) -> String {
     rule.probe.change().map(Trigger::family).unwrap_or_default().to_owned()
 }
 
-impl Grid {
+impl SourceGrid {
     /// The architectures; none where neither this nor its base names any.
     fn architectures(&self) -> Vec<String> {
         self.architectures.clone().unwrap_or_else(|| self.base.architecture.iter().cloned().collect())
@@ -330,7 +330,7 @@ impl Grid {
             carries: group.map(|(_, carries, _)| carries.clone()).unwrap_or_default(),
             architecture: Some(architecture.to_owned()),
             seed: Some(seed),
-            origin: Origin::Trained(Box::new(spec), self.truth_seeds),
+            origin: Provided::Trained(Box::new(spec), self.truth_seeds),
         }
     }
 

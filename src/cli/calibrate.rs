@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::series;
-use heirloom::calibrate::{self, CalibrateError, Job, Spec};
+use heirloom::calibrate::{self, CalibrateError, Request, Spec};
 use heirloom::diag::{Class, Explain};
 use heirloom::exec::Compute;
 use heirloom::policy::{self, Policy};
@@ -57,7 +57,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let base = store::folder_of(&args.spec);
     let mut progress = Progress::new(out);
     let session = args.series.open(out, &mut progress)?;
-    let job = Job { spec: &spec, document: &document, base, policy: &policy, output: &args.output };
+    let job = Request { spec: &spec, document: &document, base, policy: &policy, output: &args.output };
     let (calibration, files) = calibrate::run(&job, &session, &mut |event| progress.handle(&event)).map_err(named)?;
     drop(progress);
     match out.shape {

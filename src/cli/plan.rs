@@ -80,7 +80,7 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache
     let disk = if plan.disk > 0 { format!(", and {} on disk", store::bytes(plan.disk)) } else { String::new() };
     writeln!(out, "memory    about {}{disk}\n", store::bytes(plan.memory))?;
     let names: Vec<String> = plan.jobs.iter().map(|job| engine::stage_name(views, job.tuning)).collect();
-    let column = text::Column::of(&names, 28);
+    let column = text::TextColumn::of(&names, 28);
     writeln!(out, "{} {:>7} {:>14}", column.cell("fine-tunes"), "seeds", "time")?;
     for (job, name) in plan.jobs.iter().zip(&names) {
         let first = job.seconds(job.seeds.first);
@@ -90,7 +90,7 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache
         writeln!(out, "{} {seeds:>7} {time:>14}{late}", column.cell(name))?;
     }
     let ids: Vec<String> = plan.findings.iter().map(|f| format!("{}@{}", f.rule, f.mode)).collect();
-    let column = text::Column::of(&ids, 40);
+    let column = text::TextColumn::of(&ids, 40);
     writeln!(out, "\n{} {:>6} {:>7} {:>10}   controls", column.cell("finding"), "limit", "power", "smallest")?;
     for (f, id) in plan.findings.iter().zip(&ids) {
         let controls: Vec<&str> = f.controls.iter().map(|c| c.name()).collect();

@@ -140,7 +140,7 @@ fn heads(
         let streams = (policy.file.seed, seed as u64);
         let pool = tune::pool(of_view, &task.train_clusters, streams.0, streams.1);
         let start = Weights::on(settings.compute, &tune::fresh_head(WIDTH, classes, streams.0, streams.1))?;
-        let on = tune::Task { feed: train as &dyn Feed, labels: &task.train_labels, pool: &pool };
+        let on = tune::TrainingSet { feed: train as &dyn Feed, labels: &task.train_labels, pool: &pool };
         let (weights, _) = tune::train(&graph, start, &[true, true], &on, recipe, streams, &mut tick)?;
         let clean = tune::predictions(&graph, &weights, test, &mut tick)?;
         // Nothing is laid over the images: changed is what is.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::Event;
-use crate::gate::{self, Control, Finding, Rule, Terms, Verdict};
+use crate::gate::{self, Control, Finding, JudgeTerms, Rule, Verdict};
 use crate::plan::{Job, Question, Resolved, Tuning};
 use crate::policy::{Looks, Policy};
 use crate::probe::{Arm, Measurement};
@@ -98,9 +98,9 @@ impl<'a> Pending<'a> {
 }
 
 /// How the error is shared at a look of a question's finding.
-pub(super) fn terms(resolved: &Resolved, question: &Question, look: usize) -> Terms {
+pub(super) fn terms(resolved: &Resolved, question: &Question, look: usize) -> JudgeTerms {
     let Looks { first, most } = question.looks;
-    Terms {
+    JudgeTerms {
         findings: resolved.questions.len(),
         look,
         final_look: most <= first || look == 2,
@@ -118,7 +118,7 @@ pub(super) fn void_for<'v>(rule: &Rule, void: Option<&'v str>) -> Option<&'v str
 pub(super) fn finding<'m>(
     policy: &Policy,
     question: &Question,
-    terms: &Terms,
+    terms: &JudgeTerms,
     void: Option<&str>,
     measured: &dyn Fn(Tuning) -> Result<&'m Measurement, Missing>,
 ) -> Finding {
@@ -143,7 +143,7 @@ pub(super) fn finding<'m>(
         },
     };
     let controls: Vec<_> = question.controls.iter().map(compared).collect();
-    let terms = Terms { scratch_void: void.is_some(), ..*terms };
+    let terms = JudgeTerms { scratch_void: void.is_some(), ..*terms };
     let mut finding = gate::judge(rule, mode, &policy.limit_origin(&rule.id), source, &controls, &terms);
     finding.seconds = clock.elapsed().as_secs_f64();
     finding

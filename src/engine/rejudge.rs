@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::pending::{self, Missing};
-use crate::gate::{self, SelfTestOutcome, ConcludeTerms, Finding, Rule, Verdict};
+use crate::gate::{self, ConcludeTerms, Finding, Rule, SelfTestOutcome, Verdict};
 use crate::model::Bypass;
 use crate::plan::{self, Question, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
-use crate::report::{SelfTestStatus, Report, TargetFacts};
+use crate::report::{Report, SelfTestStatus, TargetFacts};
 use crate::transform::PreparedTrigger;
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,

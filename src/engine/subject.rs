@@ -294,7 +294,7 @@ impl<'a> Bench<'a> {
         let head = tune::fresh_head(model.feature_layer.width, classes, streams.0, streams.1);
         if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
             let graph = tune::head_graph(model.feature_layer.width, classes)?;
-            let task = tune::Task { feed: &frozen.train, labels: &self.task.train_labels, pool: &pool };
+            let task = tune::TrainingSet { feed: &frozen.train, labels: &self.task.train_labels, pool: &pool };
             let start = Weights::on(self.settings.compute, &head)?;
             let (weights, _) = tune::train(&graph, start, &[true, true], &task, recipe, streams, &mut tick)?;
             let predict = |feed: &Features| self.predict(&graph, &weights, feed);
@@ -323,7 +323,7 @@ impl<'a> Bench<'a> {
         arrays.extend(head);
         let images = self.task.train.seen_by(&model.input);
         let feed = images.plain();
-        let task = tune::Task { feed: &feed, labels: &self.task.train_labels, pool: &pool };
+        let task = tune::TrainingSet { feed: &feed, labels: &self.task.train_labels, pool: &pool };
         let trains = exec::trainable(&graph);
         let start = Weights::on(self.settings.compute, &arrays)?;
         let (weights, _) = tune::train(&graph, start, &trains, &task, recipe, streams, &mut tick)?;

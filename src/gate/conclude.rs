@@ -66,7 +66,7 @@ impl ExitCode {
 
 /// What applies to all findings.
 #[derive(Clone, Debug)]
-pub struct Terms<'a> {
+pub struct ConcludeTerms<'a> {
     /// How the self-test went.
     pub self_test: SelfTestOutcome,
     /// The policy's waivers.
@@ -97,7 +97,7 @@ pub struct Conclusion {
 }
 
 /// Concludes a certification.
-pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
+pub fn conclude(mut findings: Vec<Finding>, terms: &ConcludeTerms) -> Conclusion {
     let mut notes = Vec::new();
     if let SelfTestOutcome::Failed(why) = &terms.self_test {
         notes.push(format!("the self-test failed: {why}"));
@@ -141,7 +141,7 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &Terms) -> Conclusion {
 }
 
 /// Marks the failing findings that a waiver accepts. It never changes a verdict.
-fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &Terms, notes: &mut Vec<String>) {
+fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &ConcludeTerms, notes: &mut Vec<String>) {
     let name = format!("the waiver of `{}` by {}", waiver.rule, waiver.owner);
     if waiver.is_earlier() {
         notes.push(format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{ArmSummary, Comparison, Control, Estimate, Finding, Label, Rule, Share, Verdict};
 use crate::diag::Origin;
 use crate::probe::groups::{self, Compared};
-use crate::probe::paired::{self, Column};
+use crate::probe::paired::{self, Under};
 use crate::probe::{self, Estimand, Measurement, Probe, ProbeError, Setting, Table};
 use crate::stats::crossed::Crossed;
 use crate::stats::power::{Needed, error_share, needed};
@@ -21,7 +21,7 @@ const INNOCENT_DIFFERENCE: f64 = 0.158;
 
 /// How the error is shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct JudgeTerms {
     /// Findings of the policy, all rules and modes.
     pub findings: usize,
     /// 1 or 2.
@@ -49,7 +49,7 @@ pub fn judge(
     origin: &Origin,
     source: &Measurement,
     controls: &[(Control, Option<&Measurement>, Option<String>)],
-    terms: &Terms,
+    terms: &JudgeTerms,
 ) -> Finding {
     let setting = Setting { probe: &rule.probe, estimand: rule.estimand(), policy_seed: terms.policy_seed };
     let mut finding = Finding {
@@ -350,12 +350,12 @@ fn add_changes(summary: &mut ArmSummary, m: &Measurement, setting: &Setting) -> 
             rates.insert(name.to_owned(), table.mean());
         }
     };
-    put("attraction", Column::Trigger, Estimand::Attraction);
-    put("attack_success_rate", Column::Trigger, Estimand::AttackSuccessRate);
-    put("prediction_shift", Column::Trigger, Estimand::PredictionShift);
+    put("attraction", Under::Trigger, Estimand::Attraction);
+    put("attack_success_rate", Under::Trigger, Estimand::AttackSuccessRate);
+    put("prediction_shift", Under::Trigger, Estimand::PredictionShift);
     let draws = m.outcomes.iter().map(|o| o.shams.len()).min().unwrap_or(0);
     let spread = |estimand| -> Vec<f64> {
-        let effects = (0..draws).filter_map(|d| paired::effect(m, Column::Sham(d), &setting.with(estimand)).ok());
+        let effects = (0..draws).filter_map(|d| paired::effect(m, Under::Sham(d), &setting.with(estimand)).ok());
         effects.map(|t| t.mean()).collect()
     };
     let attraction = spread(Estimand::Attraction);

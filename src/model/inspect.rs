@@ -41,7 +41,7 @@ pub struct Inspection {
     pub executor_reason: Option<String>,
 }
 
-/// [`super::Cut`] without the graph.
+/// [`super::FeatureLayer`] without the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureLayerSummary {
     /// The tensor in the file.

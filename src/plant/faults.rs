@@ -26,7 +26,8 @@ impl Specification {
             }
         }
         if self.name == self.twin && plain(&self.name) {
-            let message = format!("the planted model and its clean counterpart are both called `{}`: one would replace the other", self.name);
+            let message =
+                format!("the planted model and its clean counterpart are both called `{}`: one would replace the other", self.name);
             faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
         }
         match check_size(self.size) {

@@ -10,7 +10,7 @@ use super::{Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
 
 /// Which predictions of a measurement count as changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub enum Under {
     /// Under the trigger.
     Trigger,
     /// Under a sham draw.
@@ -18,21 +18,21 @@ pub enum Column {
 }
 
 /// The effect of one column of one arm by itself.
-pub fn effect(measurement: &Measurement, column: Column, setting: &Setting) -> Result<Table, ProbeError> {
+pub fn effect(measurement: &Measurement, column: Under, setting: &Setting) -> Result<Table, ProbeError> {
     let layout = Chosen::of(measurement, setting)?;
-    let series = Series::of(&measurement.outcomes, column)?;
+    let series = Predictions::of(&measurement.outcomes, column)?;
     layout.table(&[(&series, None)], setting)
 }
 
 /// The excess of the trigger over the sham draws of the same model, averaged over the draws.
 pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
     let layout = Chosen::of(source, setting)?;
-    let trigger = Series::of(&source.outcomes, Column::Trigger)?;
+    let trigger = Predictions::of(&source.outcomes, Under::Trigger)?;
     let draws = source.outcomes.iter().map(|o| o.shams.len()).min().unwrap_or(0);
     if draws == 0 {
         return Err(ProbeError::NoShams);
     }
-    let shams = (0..draws).map(|draw| Series::of(&source.outcomes, Column::Sham(draw))).collect::<Result<Vec<_>, _>>()?;
+    let shams = (0..draws).map(|draw| Predictions::of(&source.outcomes, Under::Sham(draw))).collect::<Result<Vec<_>, _>>()?;
     let pairs: Vec<_> = shams.iter().map(|sham| (&trigger, Some(sham))).collect();
     layout.table(&pairs, setting)
 }
@@ -41,8 +41,8 @@ pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Tabl
 pub fn excess_over_arm(source: &Measurement, control: &Measurement, setting: &Setting) -> Result<Table, ProbeError> {
     let layout = Chosen::of(source, setting)?;
     let pairs = paired_seeds(source, control)?;
-    let mine = Series::of(pairs.iter().map(|[mine, _]| *mine), Column::Trigger)?;
-    let other = Series::of(pairs.iter().map(|[_, other]| *other), Column::Trigger)?;
+    let mine = Predictions::of(pairs.iter().map(|[mine, _]| *mine), Under::Trigger)?;
+    let other = Predictions::of(pairs.iter().map(|[_, other]| *other), Under::Trigger)?;
     layout.table(&[(&mine, Some(&other))], setting)
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn histogram(measurement: &Measurement) -> Result<Vec<[f64; 2]>, Prob
 /// The gain in share of every class under the trigger, mean over seeds and all images, in class order.
 pub(crate) fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
     check(measurement)?;
-    let series = Series::of(&measurement.outcomes, Column::Trigger)?;
+    let series = Predictions::of(&measurement.outcomes, Under::Trigger)?;
     let all: Vec<usize> = (0..measurement.labels.len()).collect();
     let cells = (all.len() * series.seeds.len()).max(1) as f64;
     let (gain, _) = series.gains(&all, &measurement.labels, measurement.classes.len());
@@ -76,7 +76,7 @@ pub(crate) fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
 /// The class that the trigger drags most predictions of other classes' images to, learnt on all images.
 pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> {
     check(measurement)?;
-    let series = Series::of(&measurement.outcomes, Column::Trigger)?;
+    let series = Predictions::of(&measurement.outcomes, Under::Trigger)?;
     let all: Vec<usize> = (0..measurement.labels.len()).collect();
     let (_, rates) = series.gains(&all, &measurement.labels, measurement.classes.len());
     Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
@@ -84,11 +84,11 @@ pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, Probe
 
 /// For each column, and each half of the test images: how many images it has, and the class they are scored by, which was learnt on
 /// the other half.
-pub fn learnt_classes(measurement: &Measurement, columns: &[Column], policy_seed: u64) -> Result<Vec<[(usize, usize); 2]>, ProbeError> {
+pub fn learnt_classes(measurement: &Measurement, columns: &[Under], policy_seed: u64) -> Result<Vec<[(usize, usize); 2]>, ProbeError> {
     let layout = Layout::of(measurement, policy_seed)?;
     let [first, second] = &layout.halves;
-    let of = |column: &Column| {
-        let series = Series::of(&measurement.outcomes, *column)?;
+    let of = |column: &Under| {
+        let series = Predictions::of(&measurement.outcomes, *column)?;
         let learnt = |calibration: &[usize]| {
             let (_, rates) = series.gains(calibration, layout.labels, layout.classes.len());
             largest(&rates).ok_or(ProbeError::OneClass)
@@ -99,15 +99,15 @@ pub fn learnt_classes(measurement: &Measurement, columns: &[Column], policy_seed
 }
 
 /// Clean and changed predictions of every seed.
-struct Series<'a> {
+struct Predictions<'a> {
     seeds: Vec<(&'a [u16], &'a [u16])>,
 }
 
-impl<'a> Series<'a> {
-    fn of(outcomes: impl IntoIterator<Item = &'a Outcome>, column: Column) -> Result<Self, ProbeError> {
+impl<'a> Predictions<'a> {
+    fn of(outcomes: impl IntoIterator<Item = &'a Outcome>, column: Under) -> Result<Self, ProbeError> {
         let pick = |o: &'a Outcome| match column {
-            Column::Trigger => Ok((o.clean.as_slice(), o.changed.as_slice())),
-            Column::Sham(draw) => o.shams.get(draw).map(|s| (o.clean.as_slice(), s.as_slice())).ok_or(ProbeError::NoShams),
+            Under::Trigger => Ok((o.clean.as_slice(), o.changed.as_slice())),
+            Under::Sham(draw) => o.shams.get(draw).map(|s| (o.clean.as_slice(), s.as_slice())).ok_or(ProbeError::NoShams),
         };
         let seeds: Vec<(&[u16], &[u16])> = outcomes.into_iter().map(pick).collect::<Result<_, _>>()?;
         // A measurement of groups has no changed predictions, which must not read as an effect of nothing.
@@ -207,7 +207,7 @@ impl<'a> Chosen<'a> {
     }
 
     /// The mean over pairs (an effect, and what is subtracted from it).
-    fn table(&self, pairs: &[(&Series, Option<&Series>)], setting: &Setting) -> Result<Table, ProbeError> {
+    fn table(&self, pairs: &[(&Predictions, Option<&Predictions>)], setting: &Setting) -> Result<Table, ProbeError> {
         let seeds = pairs.first().map_or(0, |(s, _)| s.seeds.len());
         let labels = self.layout.labels;
         // What is estimated, and what is subtracted from it.
@@ -257,8 +257,8 @@ impl<'a> Chosen<'a> {
         };
         let [own, control] = &values;
         let both: Vec<Vec<f64>> = own.iter().zip(control).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect()).collect();
-        let controls: Vec<&Series> = pairs.iter().filter_map(|(_, control)| *control).collect();
-        let first: Vec<&Series> = pairs.iter().take(1).map(|(own, _)| *own).collect();
+        let controls: Vec<&Predictions> = pairs.iter().filter_map(|(_, control)| *control).collect();
+        let first: Vec<&Predictions> = pairs.iter().take(1).map(|(own, _)| *own).collect();
         let mut sides = Vec::new();
         for (values, series) in [(own, first), (control, controls)] {
             let open = series.iter().map(|s| self.open(s, setting)).sum::<Result<f64, _>>()? / series.len().max(1) as f64;
@@ -268,7 +268,7 @@ impl<'a> Chosen<'a> {
     }
 
     /// By how much choosing on halves raises the variance of an effect of images, as a share of it.
-    fn open(&self, series: &Series, setting: &Setting) -> Result<f64, ProbeError> {
+    fn open(&self, series: &Predictions, setting: &Setting) -> Result<f64, ProbeError> {
         if setting.probe.choice(setting.estimand) == 0.0 {
             return Ok(0.0);
         }
@@ -312,7 +312,7 @@ impl<'a> Chosen<'a> {
     }
 
     /// Fixes what the estimand learns from the data.
-    fn learn(&self, series: &Series, calibration: &[usize], setting: &Setting) -> Result<Score, ProbeError> {
+    fn learn(&self, series: &Predictions, calibration: &[usize], setting: &Setting) -> Result<Score, ProbeError> {
         let classes = self.layout.classes;
         let (counts, rates) = series.gains(calibration, self.layout.labels, classes.len());
         let class = || largest(&rates).map(|k| k as u16).ok_or(ProbeError::OneClass);
@@ -340,7 +340,7 @@ const FEWEST: f64 = 4.0;
 /// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every image of the half.
 fn add_pseudo_values(
     values: &mut [Vec<f64>],
-    series: &Series,
+    series: &Predictions,
     score: &Score,
     half: &[usize],
     images: &[usize],

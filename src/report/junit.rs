@@ -10,7 +10,7 @@ use quick_xml::events::{BytesCData, BytesDecl, BytesText, Event};
 use serde_json::json;
 
 use super::formats::Format;
-use super::{SelfTestStatus, Incomplete, Report, WriteError, clock, text};
+use super::{Incomplete, Report, SelfTestStatus, WriteError, clock, text};
 use crate::gate::{Finding, Verdict};
 
 /// One suite; its totals are counted from its cases.

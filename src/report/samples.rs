@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Agreement, BrokenImage, SelfTest, SelfTestStatus, Executor, Features, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts,
-    PolicyFacts, Report, Run, SCHEMA, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
+    Agreement, BrokenImage, Executor, Features, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts, Report, Run,
+    SCHEMA, SelfTest, SelfTestStatus, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
 use crate::data::DataSpec;
 use crate::diag::Origin;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::formats::Format;
 use super::text::printable;
-use super::{SelfTestStatus, Incomplete, Report, Status, text};
+use super::{Incomplete, Report, SelfTestStatus, Status, text};
 use crate::diag;
 use crate::gate::{Finding, Verdict};
 

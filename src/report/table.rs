@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{SelfTestStatus, Report, printable, text};
+use super::{Report, SelfTestStatus, printable, text};
 use crate::diag;
 use crate::gate::{Finding, Label, Verdict};
 
@@ -42,7 +42,7 @@ pub fn render(report: &Report, look: Look) -> String {
 fn accuracies(report: &Report, look: Look) -> String {
     let names: Vec<String> = report.accuracy.iter().map(|a| a.what.clone()).collect();
     let header = "target task";
-    let column = text::Column::of(&names, header.len());
+    let column = text::TextColumn::of(&names, header.len());
     let mut out = look.paint(Style::new().dimmed(), &format!("  {}   accuracy [95% interval]", column.cell(header))) + "\n";
     for (name, accuracy) in names.iter().zip(&report.accuracy) {
         for part in ["  ", &column.indented(name, 2), "   ", &text::accuracy(accuracy), "\n"] {
@@ -76,9 +76,9 @@ fn rows(finding: &Finding) -> Vec<Cells> {
 
 fn table(report: &Report, look: Look) -> String {
     let blocks: Vec<(&Finding, Vec<Cells>)> = report.findings.iter().map(|f| (f, rows(f))).collect();
-    let columns: [text::Column; 4] = std::array::from_fn(|at| {
+    let columns: [text::TextColumn; 4] = std::array::from_fn(|at| {
         let cells: Vec<String> = blocks.iter().flat_map(|(_, rows)| rows).filter_map(|row| row.get(at).cloned()).collect();
-        text::Column::of(&cells, HEADER.get(at).map_or(0, |header| header.len()))
+        text::TextColumn::of(&cells, HEADER.get(at).map_or(0, |header| header.len()))
     });
     let line = |cells: &[&str]| -> String {
         cells.iter().zip(columns).fold("  ".to_owned(), |line, (cell, column)| line + &column.indented(cell, 2) + "   ")

@@ -63,9 +63,9 @@ pub(super) fn short(name: &str, limit: usize) -> String {
 
 /// The first column of a table: names of any length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column(usize);
+pub struct TextColumn(usize);
 
-impl Column {
+impl TextColumn {
     /// Names of more columns have a line of their own, so that one of them does not push the rest of the table aside.
     const MOST: usize = 60;
 
@@ -347,7 +347,7 @@ pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Column, padded, percent, printable, short, trimmed, width, wrapped};
+    use super::{TextColumn, padded, percent, printable, short, trimmed, width, wrapped};
 
     #[test]
     fn printable_neutralises_what_moves_a_terminal() {
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!((short("猫猫猫", 6), short("猫猫猫", 5), short("猫猫猫", 4)), ("猫猫猫".into(), "猫猫…".into(), "猫…".into()));
         assert_eq!(wrapped(&"猫".repeat(8).split("").collect::<Vec<_>>().join(" "), 22, 2), "  猫 猫 猫 猫 猫 猫 猫\n  猫\n");
         let names = ["猫@fixed_feature".to_owned(), "n/".to_owned() + &"x".repeat(80)];
-        let column = Column::of(&names, 10);
+        let column = TextColumn::of(&names, 10);
         assert_eq!(column.cell(&names[0]), names[0]);
         assert_eq!(column.cell("head"), format!("head{}", " ".repeat(12)));
         // The rest of the row stays where it is.

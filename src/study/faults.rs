@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{MOST, Planting, Source, Step, Study};
+use super::{MOST, Planting, SourceSpec, Step, Study};
 use crate::diag::Explain;
 use crate::plant;
 use crate::policy::Policy;
@@ -31,13 +31,13 @@ pub(super) fn of(study: &Study, base: &Path) -> Vec<Fault> {
         let at = below("/sources", name);
         let what = format!(" (the source `{name}`)");
         match source {
-            Source::Model(file) => {
+            SourceSpec::Model(file) => {
                 faults.extend(missing(file, format!("{at}/model"), &what).or_else(|| no_model(&base.join(file), &at, &what)));
             }
-            Source::Planted(Planting::File(file)) => faults.extend(missing(file, format!("{at}/planted"), &what)),
-            Source::Twin(Planting::File(file)) => faults.extend(missing(file, format!("{at}/twin"), &what)),
-            Source::Planted(Planting::Inline(inside)) => faults.extend(inside.faults(&format!("{at}/planted"))),
-            Source::Twin(Planting::Inline(inside)) => faults.extend(inside.faults(&format!("{at}/twin"))),
+            SourceSpec::Planted(Planting::File(file)) => faults.extend(missing(file, format!("{at}/planted"), &what)),
+            SourceSpec::Twin(Planting::File(file)) => faults.extend(missing(file, format!("{at}/twin"), &what)),
+            SourceSpec::Planted(Planting::Inline(inside)) => faults.extend(inside.faults(&format!("{at}/planted"))),
+            SourceSpec::Twin(Planting::Inline(inside)) => faults.extend(inside.faults(&format!("{at}/twin"))),
         }
     }
     let names = study.vary.iter().enumerate().map(|(nth, axis)| (format!("/vary/{nth}/name"), axis.name.clone()));
@@ -80,7 +80,7 @@ fn no_model(path: &Path, at: &str, what: &str) -> Option<Fault> {
 pub(super) fn of_models(study: &Study, base: &Path, policies: &[&Policy], opening: &Opening) -> Result<Vec<Fault>, SeriesError> {
     let mut faults = Vec::new();
     for (name, source) in &study.sources {
-        if let Source::Model(file) = source {
+        if let SourceSpec::Model(file) = source {
             faults.extend(opening.faults(&base.join(file), policies, &format!("{}/model", below("/sources", name)))?);
         }
     }
@@ -93,9 +93,9 @@ pub(super) fn of_plantings(study: &Study, base: &Path, policies: &[&Policy], dat
     let mut faults = Vec::new();
     for (name, source) in &study.sources {
         let (planting, field) = match source {
-            Source::Model(_) => continue,
-            Source::Planted(planting) => (planting, "planted"),
-            Source::Twin(planting) => (planting, "twin"),
+            SourceSpec::Model(_) => continue,
+            SourceSpec::Planted(planting) => (planting, "planted"),
+            SourceSpec::Twin(planting) => (planting, "twin"),
         };
         let at = format!("{}/{field}", below("/sources", name));
         match planting {

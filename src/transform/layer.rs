@@ -26,7 +26,7 @@ pub(super) enum Layer {
 /// A way to change a frame that only one family has.
 pub(super) trait Change: std::fmt::Debug + Send + Sync + Fingerprint {
     /// Changes the frame in place; `own` is there where [`Change::is_own`].
-    fn apply(&self, frame: &mut Frame, own: Option<&Own>);
+    fn apply(&self, frame: &mut Frame, own: Option<&ImageRng>);
 
     /// Whether it lays something else over every image.
     fn is_own(&self) -> bool;
@@ -118,13 +118,13 @@ impl Fingerprint for Spots {
 }
 
 /// An image before anything was laid over it: random streams that are its own, whatever the model, arm, seed of training or sham.
-pub(super) struct Own {
+pub(super) struct ImageRng {
     content: String,
     /// Which trigger of several is laid on, counted from 0.
     pub part: usize,
 }
 
-impl Own {
+impl ImageRng {
     /// Reads the image to the nearest of 256 levels, so that the last bits of a frame's floats mean nothing.
     pub fn of(frame: &Frame) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -143,7 +143,7 @@ impl Own {
 
 impl Layer {
     /// Changes the frame in place; `own` is of the image that nothing was laid over yet.
-    pub fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+    pub fn apply(&self, frame: &mut Frame, own: Option<&ImageRng>) {
         match self {
             Layer::Add(values) => {
                 for (x, v) in frame.planes.iter_mut().zip(values) {
@@ -176,7 +176,7 @@ impl Layer {
 }
 
 impl Paste {
-    fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+    fn apply(&self, frame: &mut Frame, own: Option<&ImageRng>) {
         match (&self.spots, own) {
             (Spots::At(corners), _) => corners.iter().for_each(|corner| self.lay(frame, *corner)),
             (Spots::Own, Some(own)) => {

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::family::{About, Draw, Family, Site, When};
-use super::layer::{Change, Layer, Own};
+use super::layer::{Change, ImageRng, Layer};
 use super::trigger_image::share;
 use super::{Prepared, TransformError};
 use crate::pixels::Frame;
@@ -121,7 +121,7 @@ impl Change for Grain {
         true
     }
 
-    fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+    fn apply(&self, frame: &mut Frame, own: Option<&ImageRng>) {
         let (height, width) = (frame.height, frame.width);
         let Some(own) = own.filter(|_| height * width > 0) else { return };
         let side = match self.kind {
@@ -144,7 +144,7 @@ impl Change for Grain {
 
 impl Grain {
     /// So many values go to black or white that the expected energy is that of the Gaussian.
-    fn pepper(&self, frame: &mut Frame, own: &Own) {
+    fn pepper(&self, frame: &mut Frame, own: &ImageRng) {
         let mut rng = own.stream(self.seed, self.draw, "sham/noise");
         let one = |x: &f32| f64::from(x * x + (1.0 - x) * (1.0 - x)) / 2.0;
         let energy = frame.planes.iter().map(one).sum::<f64>() / frame.planes.len().max(1) as f64;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::family::{About, Draw, Family, Site, When};
-use super::layer::{Change, Layer, Own};
+use super::layer::{Change, ImageRng, Layer};
 use super::trigger_image::within;
 use super::{Prepared, TransformError};
 use crate::pixels::Frame;
@@ -105,7 +105,7 @@ impl Quantize {
 }
 
 impl Change for Quantizer {
-    fn apply(&self, frame: &mut Frame, _: Option<&Own>) {
+    fn apply(&self, frame: &mut Frame, _: Option<&ImageRng>) {
         self.quantize(frame);
     }
 
@@ -166,7 +166,7 @@ impl Change for Residue {
         true
     }
 
-    fn apply(&self, frame: &mut Frame, own: Option<&Own>) {
+    fn apply(&self, frame: &mut Frame, own: Option<&ImageRng>) {
         let area = frame.height * frame.width;
         let Some(own) = own.filter(|_| area > 0) else { return };
         let mut quantized = frame.clone();

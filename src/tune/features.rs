@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Augment, Compute, Feed, TuneError};
+use super::{Augment, Extract, Feed, TuneError};
 use crate::exec::ExecError;
 use crate::store::{MemoryBudget, Rows, RowsError};
 
@@ -17,7 +17,7 @@ impl Raw {
     /// What `compute` makes of every input, `width` numbers each, kept where there is room.
     pub fn extract(
         width: usize,
-        compute: Compute,
+        compute: Extract,
         feed: &dyn Feed,
         budget: &MemoryBudget,
         tick: &mut dyn FnMut(usize) -> bool,

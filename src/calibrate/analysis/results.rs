@@ -21,7 +21,7 @@ pub struct Results {
     pub faint: Vec<Faint>,
     /// By mode, where everything was measured at more seeds too: whether verdicts hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub agreement: Vec<Agreement>,
+    pub agreement: Vec<Repeated>,
 }
 
 /// What a slice is of.
@@ -194,7 +194,7 @@ pub struct Faint {
 /// Verdicts at the policy's seeds beside the excess at more seeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Agreement {
+pub struct Repeated {
     /// The transfer mode.
     pub mode: Mode,
     /// The greatest number of seeds that a finding was measured at again.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Base, Carried, Deal, Grid, MOST, Origin, Source, Spec, backdoors};
+use super::{Base, Carried, Deal, MOST, Provided, Source, SourceGrid, Spec, backdoors};
 use crate::calibrate::{CalibrateError, truth};
 use crate::gate::{Control, Rule};
 use crate::plant;
@@ -101,7 +101,7 @@ pub(super) fn of_models(sources: &[Source], policy: &Policy, opening: &Opening) 
     let mut faults = Vec::new();
     let mut seen: BTreeMap<Digest, &str> = BTreeMap::new();
     for source in sources {
-        let Origin::File(path) = &source.origin else { continue };
+        let Provided::File(path) = &source.origin else { continue };
         faults.extend(opening.faults(path, &[policy], "/models")?);
         if let Ok(found) = registry::identify(path)
             && let Some(one) = seen.insert(found.digest, &source.name)
@@ -114,7 +114,7 @@ pub(super) fn of_models(sources: &[Source], policy: &Policy, opening: &Opening) 
 }
 
 /// Every class that the triggers of a grid go on or relabel to, with its place.
-fn classes_of(grid: &Grid) -> impl Iterator<Item = (String, &String)> {
+fn classes_of(grid: &SourceGrid) -> impl Iterator<Item = (String, &String)> {
     let groups = grid.groups.iter().enumerate();
     let carried =
         groups.flat_map(|(nth, group)| group.iter().enumerate().map(move |(at, carried)| (format!("/plant/groups/{nth}/{at}"), carried)));
@@ -125,7 +125,7 @@ fn classes_of(grid: &Grid) -> impl Iterator<Item = (String, &String)> {
 }
 
 /// What keeps the reference that is trained from being used with a policy, and where it is said.
-pub(super) fn of_reference(grid: &Grid, policy: &Policy) -> Option<(&'static str, &'static str)> {
+pub(super) fn of_reference(grid: &SourceGrid, policy: &Policy) -> Option<(&'static str, &'static str)> {
     let trusted = grid.reference.as_ref()?;
     if policy.file.reference.is_some() {
         return Some(("/plant/reference", "the policy names one of its own; remove one of the two"));
@@ -142,7 +142,7 @@ pub(super) fn of_reference(grid: &Grid, policy: &Policy) -> Option<(&'static str
     None
 }
 
-fn of_grid(grid: &Grid, faults: &mut Vec<Fault>) {
+fn of_grid(grid: &SourceGrid, faults: &mut Vec<Fault>) {
     let architectures = grid.architectures();
     let places: Vec<String> = match &grid.architectures {
         Some(named) => (0..named.len()).map(|nth| format!("/plant/architectures/{nth}")).collect(),
@@ -220,7 +220,7 @@ pub(super) fn number(spec: &Spec) -> Option<&'static str> {
     }
 }
 
-fn of_groups(grid: &Grid, faults: &mut Vec<Fault>) {
+fn of_groups(grid: &SourceGrid, faults: &mut Vec<Fault>) {
     for (nth, group) in grid.groups.iter().enumerate() {
         let place = format!("/plant/groups/{nth}");
         if group.is_empty() {

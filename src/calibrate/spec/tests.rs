@@ -70,13 +70,13 @@ fn every_pair_gives_a_clean_source_and_one_for_each_group() {
 fn what_is_planted_is_what_the_policy_probes() {
     let all = sources(&format!("  count: 1\n{GROUPS}")).unwrap();
     assert_eq!(all[1].carries, ["mix", "many/opacity-0.3"], "in the order of the policy");
-    let Origin::Trained(spec, 20) = &all[1].origin else { panic!("it is trained") };
+    let Provided::Trained(spec, 20) = &all[1].origin else { panic!("it is trained") };
     let planted: Vec<&Trigger> = spec.plant.all().iter().map(|p| &p.trigger).collect();
     let policy = policy();
     let probed = |id: &str| policy.rules.iter().find(|r| r.id == id).and_then(|r| r.probe.change()).unwrap();
     assert_eq!(planted, [probed("many/opacity-0.3"), probed("mix")]);
     assert!((spec.plant.all()[0].share - 0.5).abs() < 1e-12);
-    let Origin::Trained(clean, 20) = &all[2].origin else { panic!("it is trained") };
+    let Provided::Trained(clean, 20) = &all[2].origin else { panic!("it is trained") };
     assert!(clean.plant.all().is_empty() && !all[2].planted && all[2].carries.is_empty());
 }
 
@@ -172,7 +172,7 @@ fn what_was_not_read_from_a_text_is_checked_too() {
     let text = format!("version: 1\nname: n\npolicy: p.yaml\nplant:\n{BASE}  count: 1\n  groups: [[{{ rule: square, on: [a] }}]]\n");
     let good = parse(&text, "c.yaml").unwrap();
     assert!(good.sources(Path::new("."), &policy()).is_ok());
-    let wrong = |change: fn(&mut Grid)| {
+    let wrong = |change: fn(&mut SourceGrid)| {
         let mut spec = good.clone();
         spec.plant.iter_mut().for_each(change);
         spec.sources(Path::new("."), &policy()).unwrap_err().to_string()

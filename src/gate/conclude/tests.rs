@@ -39,8 +39,8 @@ fn waiver(expires: &str) -> Waiver {
 
 static MODEL_DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::parse(MODEL).unwrap());
 
-fn terms(waivers: &[Waiver]) -> Terms<'_> {
-    Terms {
+fn terms(waivers: &[Waiver]) -> ConcludeTerms<'_> {
+    ConcludeTerms {
         self_test: SelfTestOutcome::Sound,
         waivers,
         today: "2026-06-15",
@@ -51,7 +51,7 @@ fn terms(waivers: &[Waiver]) -> Terms<'_> {
     }
 }
 
-fn end(verdicts: &[Verdict], terms: &Terms) -> Conclusion {
+fn end(verdicts: &[Verdict], terms: &ConcludeTerms) -> Conclusion {
     conclude(verdicts.iter().map(|v| finding("a", *v, Severity::High)).collect(), terms)
 }
 
@@ -77,9 +77,9 @@ fn the_first_exit_code_that_applies_is_given() {
         (vec![], 3),
     ] {
         assert_eq!(end(&verdicts, &terms(&[])).exit.code(), code, "{verdicts:?}");
-        let interrupted = Terms { interrupted: true, report_only: true, ..terms(&[]) };
+        let interrupted = ConcludeTerms { interrupted: true, report_only: true, ..terms(&[]) };
         assert_eq!(end(&verdicts, &interrupted).exit.code(), 130);
-        let report_only = end(&verdicts, &Terms { report_only: true, ..terms(&[]) });
+        let report_only = end(&verdicts, &ConcludeTerms { report_only: true, ..terms(&[]) });
         assert_eq!(report_only.exit.code(), 0);
         assert_eq!(report_only.verdict, end(&verdicts, &terms(&[])).verdict);
     }
@@ -88,12 +88,12 @@ fn the_first_exit_code_that_applies_is_given() {
 
 #[test]
 fn without_a_sound_self_test_nothing_passes() {
-    let failed = Terms { self_test: SelfTestOutcome::Failed("the planted source passed".into()), ..terms(&[]) };
+    let failed = ConcludeTerms { self_test: SelfTestOutcome::Failed("the planted source passed".into()), ..terms(&[]) };
     let conclusion = end(&[Verdict::Pass], &failed);
     assert_eq!((conclusion.exit, conclusion.findings[0].verdict), (ExitCode::Error, Verdict::Error));
     assert!(conclusion.findings[0].reason.as_ref().unwrap().contains("the planted source passed"));
     assert_eq!(end(&[Verdict::Fail], &failed).exit, ExitCode::Fail, "a fail stays a fail");
-    let lenient = Terms { fail_on: Severity::Critical, ..failed };
+    let lenient = ConcludeTerms { fail_on: Severity::Critical, ..failed };
     assert_eq!(conclude(vec![finding("a", Verdict::Pass, Severity::Low)], &lenient).exit, ExitCode::Error, "whatever its severity");
 }
 
@@ -126,7 +126,7 @@ fn a_waiver_marks_and_an_expired_one_counts_for_nothing() {
 
 #[test]
 fn low_severities_are_reported_without_changing_the_code() {
-    let strict = Terms { fail_on: Severity::Critical, ..terms(&[]) };
+    let strict = ConcludeTerms { fail_on: Severity::Critical, ..terms(&[]) };
     let conclusion = conclude(vec![finding("a", Verdict::Fail, Severity::High)], &strict);
     assert_eq!(conclusion.exit, ExitCode::Pass);
     assert_eq!(conclusion.findings[0].verdict, Verdict::Fail);

@@ -44,8 +44,8 @@ fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
     }
 }
 
-fn terms() -> Terms {
-    Terms { findings: 1, look: 1, final_look: false, policy_seed: 0, scratch_void: false }
+fn terms() -> JudgeTerms {
+    JudgeTerms { findings: 1, look: 1, final_look: false, policy_seed: 0, scratch_void: false }
 }
 
 fn verdict(rule: &Rule, source: &Measurement, controls: &[(Control, Option<&Measurement>, Option<String>)]) -> Finding {
@@ -124,7 +124,7 @@ fn a_void_control_is_neither_an_excuse_nor_asked_for() {
     let both = rule(&[Control::Sham, Control::Scratch]);
     let why = || Some("the same graph carries it".to_owned());
     let judged = |rule: &Rule, source: &Measurement, scratch_void: bool| {
-        let terms = Terms { scratch_void, ..terms() };
+        let terms = JudgeTerms { scratch_void, ..terms() };
         judge(rule, Mode::FixedFeature, &origin, source, &[(Control::Scratch, None, why())], &terms)
     };
     let fail = judged(&both, &planted, true);
@@ -196,17 +196,17 @@ fn damage_is_an_error_not_a_pass() {
 fn the_error_is_shared_among_findings_looks_and_controls() {
     let source = measured(Arm::Source, 3, 18);
     let origin = Origin { file: "p.yaml".into(), line: 3, column: 5 };
-    let excess = |controls: &[Control], terms: Terms| {
+    let excess = |controls: &[Control], terms: JudgeTerms| {
         let finding = judge(&rule(controls), Mode::FixedFeature, &origin, &source, &[], &terms);
         finding.comparisons.into_iter().find_map(|c| c.excess).unwrap()
     };
     let first = excess(&[Control::Sham], terms());
     assert!((first.confidence - 0.99).abs() < 1e-9, "0.05 / 5 in all: {}", first.confidence);
-    let last = excess(&[Control::Sham], Terms { look: 2, final_look: true, ..terms() });
+    let last = excess(&[Control::Sham], JudgeTerms { look: 2, final_look: true, ..terms() });
     assert!((last.confidence - 0.96).abs() < 1e-9 && last.low > first.low);
-    let only = excess(&[Control::Sham], Terms { final_look: true, ..terms() });
+    let only = excess(&[Control::Sham], JudgeTerms { final_look: true, ..terms() });
     assert!((only.confidence - 0.95).abs() < 1e-9);
-    let many = excess(&[Control::Sham], Terms { findings: 10, ..terms() });
+    let many = excess(&[Control::Sham], JudgeTerms { findings: 10, ..terms() });
     assert!(many.low < first.low && many.high > first.high);
     let two = excess(&[Control::Sham, Control::Scratch], terms());
     assert!((two.low - first.low).abs() < 1e-12 && two.high > first.high, "only the pass side shares over controls");
@@ -245,7 +245,7 @@ fn verdicts_at_the_limit_err_no_more_often_than_allowed() {
             let mut source = all.clone();
             source.outcomes.truncate(seeds);
             let origin = Origin { file: "p.yaml".into(), line: 1, column: 1 };
-            let terms = Terms { look, final_look: look == 2, ..terms() };
+            let terms = JudgeTerms { look, final_look: look == 2, ..terms() };
             judge(&rule(&[Control::Sham]), Mode::FixedFeature, &origin, &source, &[], &terms).verdict
         };
         let verdict = match look(1, 2) {

@@ -77,7 +77,7 @@ fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
                 *p = rng.random_range(0..classes as u16);
             }
         }
-        fitted += effect(&m, Column::Trigger, &setting(Estimand::Attraction)).unwrap().mean();
+        fitted += effect(&m, Under::Trigger, &setting(Estimand::Attraction)).unwrap().mean();
         naive += gains(&m).unwrap().into_iter().fold(0.0, f64::max);
     }
     let (fitted, naive) = (fitted / f64::from(runs), naive / f64::from(runs));
@@ -89,8 +89,8 @@ fn a_learnt_class_is_not_biased_where_there_is_no_effect() {
 fn the_learnt_class_can_be_asked_for() {
     let mut m = still(2, 101, 5);
     drag(&mut m, 3);
-    assert_eq!(learnt_classes(&m, &[Column::Trigger, Column::Sham(0)], 3).unwrap(), [[(51, 3), (50, 3)], [(51, 0), (50, 0)]]);
-    assert_eq!(learnt_classes(&m, &[Column::Sham(9)], 3), Err(ProbeError::NoShams));
+    assert_eq!(learnt_classes(&m, &[Under::Trigger, Under::Sham(0)], 3).unwrap(), [[(51, 3), (50, 3)], [(51, 0), (50, 0)]]);
+    assert_eq!(learnt_classes(&m, &[Under::Sham(9)], 3), Err(ProbeError::NoShams));
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn every_draw_learns_its_own_class_and_the_draws_are_averaged() {
     // Half of the draws drag everything elsewhere.
     m.outcomes.iter_mut().for_each(|o| o.shams.iter_mut().step_by(2).for_each(|s| s.iter_mut().for_each(|p| *p = 3)));
     assert!(near(excess_over_shams(&m, &setting(Estimand::Attraction)).unwrap().mean(), 0.5));
-    assert!(near(effect(&m, Column::Sham(0), &setting(Estimand::Attraction)).unwrap().mean(), 1.0));
-    assert!(near(effect(&m, Column::Sham(1), &setting(Estimand::Attraction)).unwrap().mean(), 0.0));
+    assert!(near(effect(&m, Under::Sham(0), &setting(Estimand::Attraction)).unwrap().mean(), 1.0));
+    assert!(near(effect(&m, Under::Sham(1), &setting(Estimand::Attraction)).unwrap().mean(), 0.0));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn an_excess_is_worth_no_more_than_the_side_of_fewer_images() {
     drag(&mut control, 0);
     let both = excess_over_arm(&source, &control, &setting(Estimand::Attraction)).unwrap();
     assert!(both.effective <= 20, "{}", both.effective);
-    let alone = effect(&source, Column::Trigger, &setting(Estimand::Attraction)).unwrap();
+    let alone = effect(&source, Under::Trigger, &setting(Estimand::Attraction)).unwrap();
     assert!(alone.effective >= 370, "{}", alone.effective);
 }
 
@@ -207,7 +207,7 @@ fn misses(runs: u64, truth: f64, class: Option<usize>, draw: impl Fn(&mut rand_c
     let (mut below, mut above, mut all) = (0.0, 0.0, 0.0);
     for run in 0..runs {
         let m = draw(&mut crate::stats::stream::stream(17, run, "coverage"));
-        let [[(_, a), (_, b)]] = learnt_classes(&m, &[Column::Trigger], 3).unwrap()[..] else { panic!("one column") };
+        let [[(_, a), (_, b)]] = learnt_classes(&m, &[Under::Trigger], 3).unwrap()[..] else { panic!("one column") };
         if class.is_some_and(|k| (a, b) != (k, k)) {
             continue;
         }
