@@ -21,6 +21,8 @@ mod folder;
 mod markdown;
 mod plots;
 mod record;
+mod results;
+mod sources;
 mod spec;
 mod truth;
 
@@ -32,7 +34,8 @@ mod tests;
 use analysis::results;
 pub use markdown::{brief, render};
 pub(crate) use record::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord};
-pub use spec::{Base, Carried, Deal, Provided, Source, SourceGrid, Spec, backdoors, family, fits, load, parse, usable};
+pub use sources::{Provided, Source, family};
+pub use spec::{Base, Carried, Deal, SourceGrid, Spec, backdoors, fits, load, parse, usable};
 
 /// Name of the file that holds everything, once all is through.
 pub(crate) const FILE: &str = "calibration.json";

@@ -16,6 +16,7 @@ mod error;
 mod fitted;
 mod folder;
 mod format;
+mod formats;
 mod guard;
 mod idx;
 mod index;

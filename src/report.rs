@@ -20,6 +20,8 @@ use crate::tune::Mode;
 
 mod badge;
 mod clock;
+mod error;
+mod format;
 mod formats;
 mod incomplete;
 pub mod json;
@@ -36,11 +38,12 @@ mod write;
 mod samples;
 
 pub use clock::utc;
+pub use error::WriteError;
 pub use formats::files;
 pub use incomplete::{Incomplete, Status};
 pub(crate) use sheets::Sheet;
 pub use text::{percent, printable};
-pub use write::{WriteError, begin, write_all, write_incomplete};
+pub use write::{begin, write_all, write_incomplete};
 
 /// Version of the report's layout that this program writes and reads.
 pub(crate) const SCHEMA: u32 = 1;

@@ -6,6 +6,7 @@
 mod combine;
 mod faults;
 mod plots;
+mod rates;
 mod safe;
 mod table;
 

@@ -41,6 +41,7 @@ mod overlay;
 mod patch;
 mod pattern;
 mod quantize;
+mod resample;
 mod sinusoid;
 mod text;
 mod warp;

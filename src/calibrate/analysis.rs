@@ -4,19 +4,16 @@
 //! Negative: a clean source under any backdoor rule. A planted source under a rule whose trigger it does not carry, or does not transfer, is
 //! neither, and is listed apart. Items of a source are not independent; every interval counts sources.
 
-mod results;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Calibration, FindingRecord, SourceRecord, Transferred};
+use super::results::{Alarms, Faint, Named, Operating, Others, Over, Rate, Repeated, Results, Side, Slice};
 use crate::gate::Verdict;
 use crate::stats::clopper_pearson;
 use crate::stats::clustered::{self, Tally};
 use crate::stats::power::error_share;
 use crate::stats::roc::{self, Item};
 use crate::tune::Mode;
-
-pub(crate) use results::{Alarms, Faint, Named, Operating, Others, Over, Rate, Repeated, Results, Side, Slice};
 
 /// Error on each side of every interval.
 const ALPHA: f64 = 0.025;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::CalibrateError;
-use super::spec::{Provided, Source, family};
+use super::sources::{Provided, Source, family};
 use crate::gate::Rule;
 
 /// Deepest folder below `planted/` and `clean/` that is looked into.

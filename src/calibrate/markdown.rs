@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::analysis::{Alarms, Faint, Named, Others, Over, Rate, Repeated, Results, Side, Slice};
 use super::record::Calibration;
+use super::results::{Alarms, Faint, Named, Others, Over, Rate, Repeated, Results, Side, Slice};
 use crate::diag;
 use crate::report::text::{self, escape};
 use crate::tune::Mode;

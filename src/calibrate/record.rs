@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::analysis::Results;
+use super::results::Results;
 use crate::gate::{Comparison, Estimate, Finding, Verdict};
 use crate::probe::{Arm, Estimand};
 use crate::report::Tool;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::CalibrateError;
+use super::sources::{Provided, Source};
 use crate::data::{DataSpec, ViewSpec};
 use crate::gate::Rule;
 use crate::plant::{Plant, Plants, Specification};
@@ -153,32 +154,6 @@ fn every() -> f64 {
     1.0
 }
 
-/// A source model: what is known of it before it is opened.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Source {
-    /// Its name in the results.
-    pub name: String,
-    /// Whether it carries a trigger.
-    pub planted: bool,
-    /// Ids of the rules whose triggers it carries, in the order of the policy.
-    pub carries: Vec<String>,
-    /// Its architecture, where it is trained here.
-    pub architecture: Option<String>,
-    /// Its seed, where it is trained here.
-    pub seed: Option<u64>,
-    /// Where it comes from.
-    pub origin: Provided,
-}
-
-/// Where a source comes from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Provided {
-    /// A checkpoint that is there.
-    File(PathBuf),
-    /// It is trained; a planted one is compared with its clean counterpart at so many seeds.
-    Trained(Box<Specification>, usize),
-}
-
 files::form!(Spec, files::CALIBRATION);
 
 /// Reads the specification in a file. The policy that it names and the folder of its models are looked for.
@@ -287,11 +262,6 @@ impl Spec {
 /// The rules that are calibrated.
 pub fn backdoors(policy: &Policy) -> Vec<&Rule> {
     policy.rules.iter().filter(|rule| rule.probe.name() == "backdoor").collect()
-}
-
-/// The family of a rule's trigger, as a policy writes it: `patch`, `blend`.
-pub fn family(rule: &Rule) -> String {
-    rule.probe.change().map(Trigger::family).unwrap_or_default().to_owned()
 }
 
 impl SourceGrid {

@@ -5,18 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::DataError;
-use super::source::Entry;
+use super::source::{Entry, known};
 use crate::diag;
-
-/// What stands for a value that is not known: what pandas reads as missing, and writes as text. Case counts: `none` may well be a value,
-/// as of a hat.
-const MISSING: [&str; 16] =
-    ["NaN", "nan", "NAN", "-NaN", "-nan", "None", "NA", "N/A", "n/a", "null", "NULL", "Null", "<NA>", "#N/A", "#NA", "NaT"];
-
-/// A value as a file gives it, or nothing where it stands for one that is not known.
-pub(super) fn known(value: String) -> String {
-    if MISSING.contains(&value.trim()) || value.trim().is_empty() { String::new() } else { value }
-}
 
 /// Joins the file's columns to the images; says which images and which lines found no partner.
 pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {

@@ -172,8 +172,19 @@ impl Dataset {
     pub(crate) fn fitted(&self, fit: &Fit) -> Result<Arc<Fitted>, DataError> {
         match &self.fitted {
             Some(fitted) if fitted.is(fit) => Ok(fitted.clone()),
-            _ => Fitted::make(self, fit).map(Arc::new),
+            _ => self.fit(fit).map(Arc::new),
         }
+    }
+
+    /// Decodes and fits every image, in parallel.
+    fn fit(&self, fit: &Fit) -> Result<Fitted, DataError> {
+        let mut rows = fit.rows(self.len())?;
+        let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| -> Result<(), DataError> {
+            let image = self.image(i)?;
+            fit.image(fitter, &image, row).map_err(|error| self.misfit(i, error))
+        };
+        rows.fill(Fitter::default, one)?.into_iter().collect::<Result<(), DataError>>()?;
+        Ok(Fitted::new(fit, rows, (0..self.len() as u32).collect()))
     }
 
     /// The digest of class names, ids, labels, clusters, attributes and the images' bytes, in order.

@@ -1,7 +1,5 @@
 //! Images at one size, made once and read as often as they are trained on.
 
-use super::DataError;
-use super::dataset::Dataset;
 use crate::pixels::Image;
 use crate::store::{MemoryBudget, Rows, RowsError};
 use crate::transform::geometry::{FitError, Fitter, Geometry};
@@ -45,17 +43,6 @@ pub(crate) struct Fitted {
 impl Fitted {
     pub(super) fn new(fit: &Fit, rows: Rows, places: Vec<u32>) -> Self {
         Self { height: fit.height, width: fit.width, geometry: fit.geometry, rows, places }
-    }
-
-    /// Decodes and fits every image of a view, in parallel.
-    pub(super) fn make(dataset: &Dataset, fit: &Fit) -> Result<Self, DataError> {
-        let mut rows = fit.rows(dataset.len())?;
-        let one = |fitter: &mut Fitter, i: usize, row: &mut [u8]| -> Result<(), DataError> {
-            let image = dataset.image(i)?;
-            fit.image(fitter, &image, row).map_err(|error| dataset.misfit(i, error))
-        };
-        rows.fill(Fitter::default, one)?.into_iter().collect::<Result<(), DataError>>()?;
-        Ok(Self::new(fit, rows, (0..dataset.len() as u32).collect()))
     }
 
     pub(super) fn is(&self, fit: &Fit) -> bool {

@@ -166,7 +166,7 @@ pub(super) fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
             };
             let label =
                 label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
-            let attributes = row.attributes.into_iter().map(|(column, value)| (column, super::attributes::known(value))).collect();
+            let attributes = row.attributes.into_iter().map(|(column, value)| (column, known(value))).collect();
             let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes };
             Ok(Entry { record, stored: row.stored })
         });
@@ -267,4 +267,14 @@ pub(super) fn relative_id(file: &Path, root: &Path) -> String {
     let inside = file.strip_prefix(root).unwrap_or(file);
     let parts: Vec<_> = inside.components().map(|c| c.as_os_str().to_string_lossy()).collect();
     parts.join("/")
+}
+
+/// What stands for a value that is not known: what pandas reads as missing, and writes as text. Case counts: `none` may well be a value,
+/// as of a hat.
+const MISSING: [&str; 16] =
+    ["NaN", "nan", "NAN", "-NaN", "-nan", "None", "NA", "N/A", "n/a", "null", "NULL", "Null", "<NA>", "#N/A", "#NA", "NaT"];
+
+/// A value as a file gives it, or nothing where it stands for one that is not known.
+pub(super) fn known(value: String) -> String {
+    if MISSING.contains(&value.trim()) || value.trim().is_empty() { String::new() } else { value }
 }

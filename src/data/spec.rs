@@ -1,13 +1,11 @@
 //! Where the images of a target task are, and which way up they are shown.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::format::Format;
-use super::{cifar, embedded, folder, idx, parquet, webdataset};
-use crate::store::{Fingerprint, Fingerprinter, fingerprint};
+use crate::store::fingerprint;
 
 /// Where labelled images come from. Relative paths are relative to the policy's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,27 +23,6 @@ pub enum DataSpec {
     Webdataset(PathBuf),
     /// Data inside the program: `emoji` or `fashion`.
     Embedded(String),
-}
-
-impl DataSpec {
-    /// The format, and where the data are.
-    pub(super) fn parts(&self) -> (&'static Format, &Path) {
-        match self {
-            Self::Parquet(path) => (&parquet::FORMAT, path),
-            Self::Folder(path) => (&folder::FORMAT, path),
-            Self::Idx(path) => (&idx::FORMAT, path),
-            Self::CifarBinary(path) => (&cifar::FORMAT, path),
-            Self::Webdataset(path) => (&webdataset::FORMAT, path),
-            Self::Embedded(name) => (&embedded::FORMAT, Path::new(name)),
-        }
-    }
-}
-
-impl Fingerprint for DataSpec {
-    fn feed(&self, feed: &mut Fingerprinter) {
-        let (format, place) = self.parts();
-        feed.choice(format.name, place);
-    }
 }
 
 /// What is done with images that ask to be turned or mirrored, as photographs from telephones do (EXIF or XMP orientation).

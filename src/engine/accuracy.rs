@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::subject::Bench;
-use super::{EngineError, Event, Settings, Task, stage_name};
+use super::task::Task;
+use super::{EngineError, Event, Settings, stage_name};
 use crate::exec::Weights;
 use crate::gate;
 use crate::plan::Tuning;

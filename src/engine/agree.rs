@@ -4,10 +4,12 @@
 use candle_core::Tensor;
 
 use super::EngineError;
-use crate::exec;
+use crate::data::TargetData;
 use crate::model::{self, Model, Network, rounding};
 use crate::report::Agreement;
+use crate::store::MemoryBudget;
 use crate::tune::{Feed, Images, TuneError};
+use crate::{diag, exec};
 
 /// Images that are compared.
 pub(super) const IMAGES: usize = 8;
@@ -98,6 +100,26 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
 /// To one digit, upwards: what is below moves with the number of threads.
 fn one_digit(difference: f64) -> f64 {
     if difference <= 0.0 || !difference.is_finite() { difference } else { format!("{difference:.0e}").parse().unwrap_or(difference) }
+}
+
+/// Which executor computes the frozen network, and how far the other one is from it.
+pub(super) fn fact(model: &Model, agreement: Option<&Agreement>) -> String {
+    match (agreement, &model.runtime) {
+        (Some(Agreement { difference, images, rounding }), _) => {
+            let held = rounding.map(|own| format!(", as far as its numbers carry ({own:.0e} from float64)")).unwrap_or_default();
+            format!("{} and heirloom agree to {difference:.0e} on {}{held}", model.executor(), diag::count(*images, "image"))
+        }
+        (None, Err(reason)) => format!("heirloom ({reason})"),
+        (None, Ok(_)) => format!("{}; what trains cannot be computed", model.executor()),
+    }
+}
+
+/// Compares the executors of a model on images of its target task, where there are two: what to tell the user.
+pub(crate) fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
+    let few: Vec<usize> = (0..data.train.len().min(IMAGES)).collect();
+    let first = || Images::open(&data.train.subset(&few), &model.input, &MemoryBudget::boundless());
+    let agreement = if model.network.is_ok() { check(model, &first()?)? } else { None };
+    Ok(fact(model, agreement.as_ref()))
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
         policy: policy.into(),
         changes: of_rules(&report.changes, policy),
         triggers: of_rules(&report.triggers, policy),
-        findings: super::ranked(policy, conclusion.findings),
+        findings: super::facts::ranked(policy, conclusion.findings),
         waivers: policy.file.waivers.clone(),
         notes: conclusion.notes.into_iter().chain(trace(report, &resolved, today)).collect(),
         warnings: report.warnings.iter().cloned().chain(doubt).collect(),

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{EngineError, Event, Settings, Step, Task, cache_keys};
+use super::task::Task;
+use super::wording::Step;
+use super::{EngineError, Event, Settings, cache_keys};
 use crate::exec::{self, Weights};
 use crate::gate::Rule;
 use crate::graph::Graph;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::formats::Format;
+use super::format::Format;
 use super::{WriteError, text};
 
 pub(super) const FORMAT: Format = Format {

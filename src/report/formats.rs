@@ -1,16 +1,7 @@
 //! The formats of a report: each has a file of its own here, and one line in [`FORMATS`].
 
-use super::{Incomplete, MEASUREMENTS_FILE, Report, WriteError, badge, json, junit, summary};
-
-/// A file of a report's folder that says what the verdict is.
-pub(super) struct Format {
-    /// Its name.
-    pub name: &'static str,
-    /// Where there is a verdict.
-    pub report: fn(&Report) -> Result<Vec<u8>, WriteError>,
-    /// Where there is none.
-    pub incomplete: fn(&Incomplete) -> Result<Vec<u8>, WriteError>,
-}
+use super::format::Format;
+use super::{MEASUREMENTS_FILE, badge, json, junit, summary};
 
 /// All of them. `report.json` comes last, so that one with a verdict is complete.
 pub(super) const FORMATS: [Format; 4] = [junit::FORMAT, summary::FORMAT, badge::FORMAT, json::FORMAT];

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::formats::Format;
+use super::format::Format;
 use super::{Incomplete, Report};
 
 /// What a `report.json` holds: a report, or what stands in its place where there is no verdict.

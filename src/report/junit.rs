@@ -9,7 +9,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesCData, BytesDecl, BytesText, Event};
 use serde_json::json;
 
-use super::formats::Format;
+use super::format::Format;
 use super::{Incomplete, Report, SelfTestStatus, WriteError, clock, text};
 use crate::gate::{Finding, Verdict};
 

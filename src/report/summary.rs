@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::formats::Format;
+use super::format::Format;
 use super::text::printable;
 use super::{Incomplete, Report, SelfTestStatus, Status, text};
 use crate::diag;

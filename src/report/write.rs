@@ -1,14 +1,15 @@
 //! A report on the disk: every format, each file whole or not there.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::formats::{FORMATS, Format, files};
+use super::error::WriteError;
+use super::format::Format;
+use super::formats::{FORMATS, files};
 use super::{Incomplete, MEASUREMENTS_FILE, Report, Sheet, Sidecar};
-use crate::diag::{Class, Explain};
 use crate::probe::Measurement;
 use crate::store::{Digest, Staged, remove_if_there, stage};
 
@@ -86,61 +87,6 @@ fn pack(measurements: &[Measurement]) -> Result<(Sidecar, Vec<u8>), WriteError> 
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let packed = encoder.write_all(&plain).and_then(|()| encoder.finish());
     packed.map(|bytes| (sidecar, bytes)).map_err(|source| WriteError::Io { path: MEASUREMENTS_FILE.into(), source })
-}
-
-/// Why a report could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The file system refused.
-    #[error("cannot write {}: {source}", path.display())]
-    Io {
-        /// Which file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A sheet of images could not be encoded.
-    #[error("cannot encode the sample images: {0}")]
-    Image(#[from] image::ImageError),
-    /// A file where the folder should be.
-    #[error("{} is not a folder: reports are written into a folder, name another with --output", path.display())]
-    NotAFolder {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// Another run has not ended.
-    #[error("another run is at work in {}, and what it writes there is its own", path.display())]
-    Busy {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// JSON could not be built.
-    #[error("cannot write the report as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// XML could not be built.
-    #[error("cannot write the report as JUnit XML: {0}")]
-    Junit(std::io::Error),
-}
-
-impl Explain for WriteError {
-    fn class(&self) -> Class {
-        if let Self::NotAFolder { .. } = self { Class::Usage } else { Class::Fault }
-    }
-
-    fn hint(&self) -> Option<&str> {
-        let source = match self {
-            Self::Busy { .. } => return Some("wait until it ends, or name another folder with --output"),
-            Self::Io { source, .. } => source,
-            _ => return None,
-        };
-        Some(match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                "free some space, or name a folder on another disk with --output"
-            }
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "name a folder that you may write to with --output",
-            _ => "name another folder with --output",
-        })
-    }
 }
 
 #[cfg(test)]

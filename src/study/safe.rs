@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Cell;
-use super::table::rate;
+use super::rates::rate;
 use crate::gate::{Finding, Verdict};
 use crate::probe::Arm;
 use crate::tune::Mode;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::rates::rate;
 use super::{Cell, Results, safe};
 use crate::gate::{Control, Finding};
 use crate::probe::Arm;
@@ -99,9 +100,4 @@ pub(super) fn raw(finding: &Finding, whose: &str) -> Option<f64> {
         "reference" => rate(finding, Arm::Reference, finding.estimand.name()),
         _ => rate(finding, Arm::Source, "attraction_sham").filter(|_| finding.estimand == crate::probe::Estimand::Attraction),
     }
-}
-
-/// A rate of an arm.
-pub(super) fn rate(finding: &Finding, arm: Arm, name: &str) -> Option<f64> {
-    finding.arms.iter().find(|summary| summary.arm == arm)?.rates.get(name).copied()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::warp::resample;
+use super::resample::resample;
 use crate::pixels::Frame;
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter};

@@ -10,7 +10,6 @@ use super::family::{About, Draw, Family, Site, When};
 use super::layer::Layer;
 use super::trigger_image::within;
 use super::{Prepared, TransformError};
-use crate::pixels::Frame;
 use crate::stats::stream::stream;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
@@ -145,33 +144,13 @@ fn taps(from: usize, to: usize) -> Vec<[(usize, f64); 4]> {
         .collect()
 }
 
-/// Reads every pixel at its place, bilinearly; places are within the frame.
-pub(super) fn resample(frame: &mut Frame, from: &[[f32; 2]]) {
-    let (height, width) = (frame.height, frame.width);
-    // A frame of another size than the field's has no place for some of its pixels, and stays as it is.
-    if from.len() != height * width || from.is_empty() {
-        return;
-    }
-    for plane in frame.planes.chunks_exact_mut(height * width) {
-        let source = plane.to_vec();
-        let pixel = |y: usize, x: usize| source.get(y.min(height - 1) * width + x.min(width - 1)).copied().unwrap_or(0.0);
-        for (out, [row, column]) in plane.iter_mut().zip(from) {
-            let (y, x) = (row.floor(), column.floor());
-            let (v, u) = (row - y, column - x);
-            let (y, x) = (y as usize, x as usize);
-            let upper = (1.0 - u) * pixel(y, x) + u * pixel(y, x + 1);
-            let lower = (1.0 - u) * pixel(y + 1, x) + u * pixel(y + 1, x + 1);
-            *out = ((1.0 - v) * upper + v * lower).clamp(0.0, 1.0);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::resample::resample;
     use super::super::tests::golden::{self, numbers};
     use super::super::tests::{assert_shams, prepared};
     use super::super::{Layer, Trigger};
-    use super::{Warp, field, places, resample};
+    use super::{Warp, field, places};
     use crate::stats::stream::stream;
 
     #[test]

@@ -91,7 +91,7 @@ fn files_of_a_trigger_are_found_from_the_specification() {
 #[test]
 fn families_are_named_as_policies_write_them() {
     let policy = policy();
-    let all: Vec<String> = backdoors(&policy).into_iter().map(family).collect();
+    let all: Vec<String> = backdoors(&policy).into_iter().map(crate::calibrate::family).collect();
     assert_eq!(all, ["patch", "blend", "blend", "blend"]);
 }
 

@@ -6,7 +6,8 @@ use candle_core::Tensor;
 
 use super::{Bench, Done, Frozen, MOST_KEPT, Prepared};
 use crate::diag;
-use crate::engine::{EngineError, Event, Step, cache_keys};
+use crate::engine::wording::Step;
+use crate::engine::{EngineError, Event, cache_keys};
 use crate::exec::{self, Weights};
 use crate::model::Model;
 use crate::pixels::Frame;

@@ -4,7 +4,7 @@
 mod table;
 
 use super::OnnxError;
-use super::import::{is_default, title};
+use super::node::{is_default, title};
 use super::pb::{AttributeProto, NodeProto, attribute_type};
 
 /// Name, type, the first operator set that has it, the first that has it no more, and whether a node must have it.

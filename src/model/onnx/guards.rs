@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::import::is_default;
+use super::node::is_default;
 use super::pb::NodeProto;
 use super::value::Value;
 

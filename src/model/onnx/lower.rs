@@ -10,7 +10,7 @@ mod window;
 
 use super::call::{Call, Result, floats};
 use super::fold;
-use super::import::Importer;
+use super::importer::Importer;
 use super::shapes;
 use super::value::Value;
 use crate::graph::{Binary, NodeId, Op, Reduce, Shape, Unary};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::import::title;
+use super::node::title;
 use super::pb::{FunctionProto, GraphProto, NodeProto, TensorProto};
 use super::tensor::{Data, decode};
 use crate::registry::ExternalData;

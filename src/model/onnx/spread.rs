@@ -3,22 +3,12 @@
 
 use std::sync::Arc;
 
-use ndarray::ArrayD;
-
 use super::call::{Call, Result, floats};
 use super::fold;
-use super::import::Importer;
+use super::importer::Importer;
 use super::shapes;
-use super::value::{Size, Value};
+use super::value::{Spread, Value};
 use crate::graph::{NodeId, Op, Shape};
-
-/// Numbers that broadcast to a shape with the batch in it.
-#[derive(Clone, Debug)]
-pub(super) struct Spread {
-    name: String,
-    array: Arc<ArrayD<Size>>,
-    shape: Shape,
-}
 
 impl Spread {
     fn lay(&self, importer: &mut Importer, name: &str) -> Result<NodeId> {

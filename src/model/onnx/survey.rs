@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::head::{self, Found};
-use super::import::{Entry, description, is_default, outputs};
+use super::import::{Entry, description, outputs};
+use super::node::is_default;
 use super::pb::{ModelProto, NodeProto};
 use super::tensor::sixteen;
 use super::{OnnxError, random};

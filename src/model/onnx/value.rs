@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::spread::Spread;
-use crate::graph::{Dim, NodeId};
+use crate::graph::{Dim, NodeId, Shape};
 
 /// An integer `fixed + per_item * N` of shape arithmetic, `N` being the batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -120,4 +119,15 @@ impl Value {
     pub fn float(name: &str, array: ArrayD<f32>) -> Self {
         Self::Float(Const { name: name.into(), array: Arc::new(array) })
     }
+}
+
+/// Numbers that broadcast to a shape with the batch in it.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    /// What they are called.
+    pub name: String,
+    /// The numbers.
+    pub array: Arc<ArrayD<Size>>,
+    /// The shape that they stand for.
+    pub shape: Shape,
 }
