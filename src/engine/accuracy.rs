@@ -80,12 +80,12 @@ pub(super) fn of(
         } else if !named.is_empty() {
             // The embedded tasks are small and easy on purpose: there it says more about them than about the model.
             let advice = if settings.resolved.policy.file.target.data.is_embedded() {
-                "the embedded task is that easy; before a release judge with images of your own (`target.data` in a policy, `--policy`)"
+                "The embedded task is too easy for a release: judge with images of your own (`target.data` in a policy, `--policy`)"
             } else {
-                "what the features add is not shown: check `input` and the feature layer with `heirloom inspect`, or take a harder target task"
+                "What the features add is not shown: check `input` and the feature layer with `heirloom inspect`, or take a harder target task"
             };
             warnings.push(format!(
-                "on the target task a linear head on the images shrunk to {SIDE}x{SIDE} pixels does as well as: {}; {advice}",
+                "a linear head on the images shrunk to {SIDE}x{SIDE} pixels does the target task as well as: {}. {advice}",
                 named.join("; ")
             ));
         }
