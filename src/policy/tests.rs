@@ -299,8 +299,8 @@ fn a_rule_whose_name_begins_with_that_of_another_is_not_taken_for_a_part_of_it()
     let text = with("  - id: backdoor/square\n", &format!("{first}  - id: backdoor/square\n")) + swept;
     let policy = parse(&text, "mine.yaml", Path::new("."), &options()).unwrap().0;
     let written: Vec<(&str, Option<usize>)> = policy.rules.iter().map(|rule| (rule.id.as_str(), policy.written(&rule.id))).collect();
-    assert_eq!(written, [("backdoor", Some(0)), ("backdoor/square", Some(1)), ("noise/size=0.1", Some(2)), ("noise/size=0.2", Some(2))]);
-    assert_eq!(policy.limit_origin("noise/size=0.2").line, 20);
+    assert_eq!(written, [("backdoor", Some(0)), ("backdoor/square", Some(1)), ("noise/size-0.1", Some(2)), ("noise/size-0.2", Some(2))]);
+    assert_eq!(policy.limit_origin("noise/size-0.2").line, 20);
 }
 
 #[test]

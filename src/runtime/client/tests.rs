@@ -181,6 +181,11 @@ fn what_a_library_starts_ends_with_the_worker_and_is_not_waited_for() {
             assert!(clock.elapsed() < Duration::from_secs(20), "{starts}{then}: it was waited for");
             assert_eq!(matches!(error, RuntimeError::Late { .. }), then == "sleep 100", "{starts}{then}: {error}");
             let id = std::fs::read_to_string(&number).unwrap();
+            // A process that was sent the signal needs its turn to end.
+            let clock = std::time::Instant::now();
+            while ends && runs(id.trim()) && clock.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             assert_eq!(runs(id.trim()), !ends, "{starts}{then}");
             if !ends {
                 let id = rustix::process::Pid::from_raw(id.trim().parse().unwrap()).unwrap();
