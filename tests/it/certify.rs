@@ -79,7 +79,7 @@ fn the_accuracy_on_the_target_task_stands_beside_that_of_a_head_on_small_images(
     assert!(number(2, "accuracy") > 0.3, "{}", all[2]);
     let warned = |name: &str| {
         let warnings = report["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        warnings.filter(|w| w.starts_with("on the target task a linear head") && w.contains(name)).count() == 1
+        warnings.filter(|w| w.starts_with("a linear head on the images shrunk") && w.contains(name)).count() == 1
     };
     for (i, name) in names[..2].iter().enumerate() {
         assert_eq!(warned(name), number(i, "low") <= number(2, "accuracy"), "{name}: {}", report["warnings"]);

@@ -52,7 +52,7 @@ fn parquet(folder: &Path, name: &str, column: &str, label: i64) {
     let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into()).expect("a writer");
     let mut group = writer.next_row_group().expect("a group");
     let images = [ByteArray::from(png(2, 2)), ByteArray::from(png(2, 2))];
-    let mut next = group.next_column().expect("written").expect("pictures");
+    let mut next = group.next_column().expect("written").expect("images");
     next.typed::<ByteArrayType>().write_batch(&images, None, None).expect("written");
     next.close().expect("closed");
     let mut next = group.next_column().expect("written").expect("labels");
@@ -343,8 +343,8 @@ fn a_data_set_of_one_class() {
 #[test]
 fn a_data_set_of_one_image() {
     let folder = folder();
-    file(folder.path(), "pictures/cat/1.png", &png(2, 2));
-    std::fs::create_dir_all(folder.path().join("pictures/dog")).expect("a folder");
+    file(folder.path(), "images/cat/1.png", &png(2, 2));
+    std::fs::create_dir_all(folder.path().join("images/dog")).expect("a folder");
     refuse(folder.path(), "{ data: { folder: images }, test_share: 0.5 }", 2, &["data images: ", "no images"]);
 }
 
