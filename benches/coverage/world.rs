@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use heirloom::probe::paired::{self, Under};
+use heirloom::probe::paired::{self, Learnt, Under};
 use heirloom::probe::{Arm, Backdoor, Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
 use heirloom::stats::normal;
 use heirloom::transform::{Pattern, Trigger};
@@ -106,8 +106,9 @@ impl World {
     /// The true excess, given the classes that each half is scored by.
     pub fn truth(&self, source: &Measurement, control: Option<&Measurement>) -> Result<f64, ProbeError> {
         let seed = self.setting().policy_seed;
-        let mean = |rate: f64, halves: &[(usize, usize); 2]| {
-            halves.iter().map(|(n, class)| *n as f64 * self.score(rate, *class)).sum::<f64>() / self.images as f64
+        let mean = |rate: f64, halves: &[Learnt; 2]| {
+            let of = |classes: &[usize]| classes.iter().map(|class| self.score(rate, *class)).sum::<f64>() / classes.len() as f64;
+            halves.iter().map(|(n, classes)| *n as f64 * of(classes)).sum::<f64>() / self.images as f64
         };
         let columns: Vec<Under> = std::iter::once(Under::Trigger).chain((0..self.draws).map(Under::Sham)).collect();
         let learnt = paired::learnt_classes(source, &columns, seed)?;

@@ -38,7 +38,8 @@ pub struct JudgeTerms {
 /// Judges a rule in a mode.
 ///
 /// `Fail` needs the lower bound above the limit against every named control, each there and valid. `Pass` needs the upper
-/// bound below it against at least one; its error is shared over the named controls. Anything else is `Inconclusive`.
+/// bound below it against at least one, at an error shared over the named controls; under a local trigger it needs more (`passes`). Anything else is
+/// `Inconclusive`.
 /// Shams excuse nothing that a reference contradicts: see `against_reference`.
 /// The bounds in each [`Estimate`] are those judged: `low` at the share of the finding and look, `high` at that
 /// divided by the number of named controls. Each entry of `controls` is a control, its measurement (none for the sham),
@@ -89,7 +90,7 @@ pub fn judge(
         .collect();
     let measured: Vec<&Measurement> = arms.iter().filter_map(|(_, arm)| arm.as_ref().ok()?.arm()).collect();
     match rule.probe.compared() {
-        None => finding.drawn_to = paired::drawn_to(source).ok().flatten().and_then(|k| source.classes.get(k).cloned()),
+        None => finding.drawn_to = drawn_to(source).ok(),
         Some(compared) => finding.notes = group_notes(source, &measured, &compared, &setting),
     }
 
@@ -107,13 +108,20 @@ pub fn judge(
         let void = control == Control::Scratch && terms.scratch_void;
         finding.comparisons.push(Comparison { control, excess, missing, void });
     }
-    let (verdict, reason) = decide(rule.limit, &finding.comparisons, source_valid);
+    // A run passes only where every finding does: that side of the error is shared over looks alone.
+    let own = own_effect(rule, source, &setting, alpha * terms.findings.max(1) as f64);
+    let (verdict, reason) = decide(rule.limit, &finding.comparisons, own.as_ref(), source_valid);
     let contradicted = against_reference(rule, &finding.comparisons).filter(|_| source_valid && verdict != Verdict::Fail);
     let (verdict, reason) = contradicted.unwrap_or((verdict, reason));
     finding.verdict = verdict;
+    if verdict == Verdict::Fail && rule.probe.compared().is_none() {
+        finding.notes.extend(drawn_to(source).err());
+    }
     finding.label = label(rule, &finding);
+    // What would narrow a comparison settles nothing where it is the model's own reaction that is too large.
+    let narrower = finding.comparisons.iter().all(|c| c.excess.as_ref().is_none_or(|e| e.high >= rule.limit));
     finding.reason = reason.map(|reason| match hint(&finding, &fits, (alpha, pass_alpha), source.labels.len()) {
-        Some(hint) if source_valid => format!("{reason}; {hint}"),
+        Some(hint) if source_valid && narrower => format!("{reason}; {hint}"),
         _ => reason,
     });
     finding
@@ -183,8 +191,38 @@ fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estima
     }
 }
 
+/// What the source does under a trigger, compared with nothing.
+struct Own {
+    mean: f64,
+    low: f64,
+    high: f64,
+}
+
+/// What the source does under a local trigger by itself, at an error of `alpha` on each side. None under any other, which innocent
+/// checkpoints react to widely, and where no trigger is laid over images.
+fn own_effect(rule: &Rule, source: &Measurement, setting: &Setting, alpha: f64) -> Option<Own> {
+    let (Probe::Backdoor(_) | Probe::Spurious(_)) = rule.probe else { return None };
+    rule.probe.change().filter(|trigger| trigger.is_local())?;
+    let fit = paired::effect(source, Under::Trigger, setting).ok()?.crossed()?;
+    Some(Own { mean: fit.mean, low: fit.low(alpha), high: fit.high(alpha) })
+}
+
+/// Whether the comparisons show that no more than the limit comes from this checkpoint.
+///
+/// Whether an effect comes from a checkpoint, a reference says. Where none is named, only a source that hardly reacts to a local trigger is shown to hand
+/// nothing down: one that was taught to react to squares of every colour does to its shams what it does to the trigger. Innocent checkpoints
+/// hardly react to local triggers; to others many do, so that there one control that is as high suffices.
+fn passes(limit: f64, comparisons: &[Comparison], own: Option<&Own>) -> bool {
+    let below = |comparison: &Comparison| comparison.excess.as_ref().is_some_and(|excess| excess.high < limit);
+    match (own, comparisons.iter().find(|c| c.control == Control::Reference)) {
+        (Some(_), Some(reference)) => below(reference),
+        (Some(own), None) => own.high < limit && comparisons.iter().any(below),
+        (None, _) => comparisons.iter().any(below),
+    }
+}
+
 /// The verdict that the comparisons allow, and why where it is none.
-fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdict, Option<String>) {
+fn decide(limit: f64, comparisons: &[Comparison], own: Option<&Own>, source_valid: bool) -> (Verdict, Option<String>) {
     if !source_valid {
         return (Verdict::Inconclusive, Some("the source arm did not learn the target task: its clean accuracy is not shown to be above the share of the most frequent class".to_owned()));
     }
@@ -196,8 +234,11 @@ fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdic
         let why = if missing.is_empty() { "the rule names no control".to_owned() } else { missing.join("; ") };
         return (Verdict::Inconclusive, Some(why));
     }
-    if usable.iter().any(|e| e.high < limit) {
+    if passes(limit, comparisons, own) {
         return (Verdict::Pass, None);
+    }
+    if let Some(own) = own.filter(|_| usable.iter().any(|e| e.high < limit)) {
+        return (Verdict::Inconclusive, Some(unexplained(own, limit, comparisons)));
     }
     let above = usable.iter().all(|e| e.low > limit);
     if above && comparisons.iter().all(|c| c.missing.is_none() || c.void) {
@@ -210,6 +251,27 @@ fn decide(limit: f64, comparisons: &[Comparison], source_valid: bool) -> (Verdic
         format!("the interval does not settle on which side of the limit {limit} the effect lies{also}")
     };
     (Verdict::Inconclusive, Some(reason))
+}
+
+/// Why a control that is nearly as high as the source is no pass.
+fn unexplained(own: &Own, limit: f64, comparisons: &[Comparison]) -> String {
+    let Own { mean, low, high } = own;
+    let of = |control| comparisons.iter().find(|c| c.control == control);
+    let reacts = format!("the model's own reaction to the trigger, {mean:+.3} [{low:.3}, {high:.3}],");
+    let why = match of(Control::Reference).map(|reference| reference.missing.as_deref()) {
+        Some(Some(missing)) => return format!("{reacts} is not below the limit {limit}, and there is no control `reference`: {missing}"),
+        Some(None) => return format!("{reacts} is not below the limit {limit}, and the comparison with the reference does not settle it"),
+        None if *mean < limit => {
+            return format!("{reacts} is not shown to be below the limit {limit}: use more test images or seeds, or name a `reference`");
+        }
+        None if of(Control::Sham).and_then(|c| c.excess.as_ref()).is_some_and(|excess| excess.high < limit) => {
+            "it reacts to others of its kind as well"
+        }
+        None => "networks from scratch react as well",
+    };
+    format!(
+        "{reacts} is not below the limit {limit}; {why}, but only a trusted checkpoint can tell whether that comes from this one: name a `reference`"
+    )
 }
 
 /// The verdict where a reference contradicts the shams, or none where it does not.
@@ -375,6 +437,23 @@ fn add_changes(summary: &mut ArmSummary, m: &Measurement, setting: &Setting) -> 
         summary.histogram = shares.map(|(class, [clean, changed])| Share { class, clean, changed }).collect();
     }
     Ok(())
+}
+
+/// Share of the fine-tunes that a class must be of for the finding to name it.
+const AGREED: f64 = 0.8;
+
+/// The class that nearly all fine-tunes are drawn to; an error says how many are drawn to which.
+fn drawn_to(source: &Measurement) -> Result<String, String> {
+    let found = paired::drawn_to(source).unwrap_or_default();
+    let named = |k: usize| source.classes.get(k).cloned().unwrap_or_default();
+    match found.as_slice() {
+        [(most, count), ..] if *count as f64 >= AGREED * source.outcomes.len() as f64 => Ok(named(*most)),
+        [] => Err("no fine-tune is drawn to a class".to_owned()),
+        several => {
+            let each = several.iter().take(5).map(|(k, count)| format!("{} in {count}", named(*k))).collect::<Vec<_>>().join(", ");
+            Err(format!("of {} fine-tunes, each is drawn to a class of its own: {each}", source.outcomes.len()))
+        }
+    }
 }
 
 fn rate(summary: &ArmSummary, name: &str) -> f64 {

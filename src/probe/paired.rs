@@ -2,8 +2,9 @@
 //!
 //! What is learnt from the data (the class that gains most, the classes that gain at all) is learnt on one half of the
 //! test images and estimated on the other, the halves swapped: the same images never choose and estimate. A cluster
-//! stays in one half. The choice is pooled over the seeds of an arm: its heads share the target's classes, and a
-//! choice of each seed by itself would add its own noise to the seeds' variance.
+//! stays in one half. Each fine-tune of each arm and sham draw has a class of its own: heads of one checkpoint often
+//! send a trigger to different classes, and one class for all would hide most of that effect. Which classes gain at all
+//! (`prediction_shift`) is learnt of all seeds together.
 
 use super::table::{AMONG_CLASSES, Layout, OPPOSITE, between_halves, check, kish, largest, lead, openness, paired_seeds};
 use super::{Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
@@ -73,26 +74,35 @@ pub(crate) fn gains(measurement: &Measurement) -> Result<Vec<f64>, ProbeError> {
     Ok(gain.into_iter().map(|g| g / cells).collect())
 }
 
-/// The class that the trigger drags most predictions of other classes' images to, learnt on all images.
-pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Option<usize>, ProbeError> {
+/// By class, how many fine-tunes the trigger drags most to it: of each seed the class that gains most among images of other classes, learnt
+/// on all images. Most first, equals in class order; fine-tunes of which no class gains are in none.
+pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Vec<(usize, usize)>, ProbeError> {
     check(measurement)?;
     let series = Predictions::of(&measurement.outcomes, Under::Trigger)?;
     let all: Vec<usize> = (0..measurement.labels.len()).collect();
-    let (_, rates) = series.gains(&all, &measurement.labels, measurement.classes.len());
-    Ok(largest(&rates).filter(|k| rates.get(*k).is_some_and(|g| *g > 0.0)))
+    let mut fine_tunes = vec![0; measurement.classes.len()];
+    for seed in series.each() {
+        let (_, rates) = seed.gains(&all, &measurement.labels, measurement.classes.len());
+        let most = largest(&rates).filter(|k| rates.get(*k).is_some_and(|gain| *gain > 0.0));
+        if let Some(count) = most.and_then(|k| fine_tunes.get_mut(k)) {
+            *count += 1;
+        }
+    }
+    let mut found: Vec<(usize, usize)> = fine_tunes.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
+    found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    Ok(found)
 }
 
-/// For each column, and each half of the test images: how many images it has, and the class they are scored by, which was learnt on
-/// the other half.
-pub fn learnt_classes(measurement: &Measurement, columns: &[Under], policy_seed: u64) -> Result<Vec<[(usize, usize); 2]>, ProbeError> {
+/// How many images a half has, and the class that each seed is scored by there.
+pub type Learnt = (usize, Vec<usize>);
+
+/// For each column and each half of the test images: the classes that its seeds are scored by, which were learnt on the other half.
+pub fn learnt_classes(measurement: &Measurement, columns: &[Under], policy_seed: u64) -> Result<Vec<[Learnt; 2]>, ProbeError> {
     let layout = Layout::of(measurement, policy_seed)?;
     let [first, second] = &layout.halves;
     let of = |column: &Under| {
         let series = Predictions::of(&measurement.outcomes, *column)?;
-        let learnt = |calibration: &[usize]| {
-            let (_, rates) = series.gains(calibration, layout.labels, layout.classes.len());
-            largest(&rates).ok_or(ProbeError::OneClass)
-        };
+        let learnt = |calibration: &[usize]| series.leading(calibration, &layout);
         Ok([(first.len(), learnt(second)?), (second.len(), learnt(first)?)])
     };
     columns.iter().map(of).collect()
@@ -115,6 +125,17 @@ impl<'a> Predictions<'a> {
             Some((clean, _)) => Err(ProbeError::Columns { images: clean.len() }),
             None => Ok(Self { seeds }),
         }
+    }
+
+    /// Each seed by itself.
+    fn each(&self) -> impl Iterator<Item = Self> {
+        self.seeds.iter().map(|seed| Self { seeds: vec![*seed] })
+    }
+
+    /// The class that gains most among images of other classes, for each seed.
+    fn leading(&self, images: &[usize], layout: &Layout) -> Result<Vec<usize>, ProbeError> {
+        let of = |seed: Self| largest(&seed.gains(images, layout.labels, layout.classes.len()).1).ok_or(ProbeError::OneClass);
+        self.each().map(of).collect()
     }
 
     /// Per class: the net count of predictions gained, and the rate gained among images of other classes (summed over seeds).
@@ -150,6 +171,7 @@ impl<'a> Predictions<'a> {
 }
 
 /// What one prediction pair scores, after everything learnt is fixed.
+#[derive(Clone)]
 enum Score {
     /// Gain of a class among images of other classes.
     Gain(u16),
@@ -220,33 +242,40 @@ impl<'a> Chosen<'a> {
             for (series, control) in pairs {
                 let own = self.learn(series, calibration, setting)?;
                 let other = control.map(|c| self.learn(c, calibration, setting)).transpose()?;
-                // Images of neither class; a task of two classes has none, there each side keeps its own.
-                let joint = |i: &usize| labels.get(*i).is_some_and(|y| own.eligible(*y) && other.as_ref().is_none_or(|o| o.eligible(*y)));
-                let shared: Vec<usize> = half.iter().copied().filter(joint).collect();
-                let usable = |score: &Score| -> Vec<usize> {
-                    if !shared.is_empty() {
-                        return shared.clone();
-                    }
-                    half.iter().copied().filter(|i| labels.get(*i).is_some_and(|y| score.eligible(*y))).collect()
-                };
-                let images = usable(&own);
-                add_pseudo_values(&mut values[0], series, &own, whole, &images, weight)?;
-                let mut clusters = kish(&images, self.layout.of_images);
-                for &i in &images {
-                    if let Some(slot) = entered.get_mut(i) {
-                        *slot = true;
-                    }
-                }
-                if let (Some(control), Some(score)) = (control, &other) {
+                for (seed, (score, predictions)) in own.iter().zip(&series.seeds).enumerate() {
+                    let against = other.as_ref().and_then(|other| other.get(seed));
+                    let with = control.and_then(|control| control.seeds.get(seed));
+                    // Images of neither class; a task of two classes has none, there each side keeps its own.
+                    let joint = |i: &usize| labels.get(*i).is_some_and(|y| score.eligible(*y) && against.is_none_or(|o| o.eligible(*y)));
+                    let shared: Vec<usize> = half.iter().copied().filter(joint).collect();
+                    let usable = |score: &Score| -> Vec<usize> {
+                        if !shared.is_empty() {
+                            return shared.clone();
+                        }
+                        half.iter().copied().filter(|i| labels.get(*i).is_some_and(|y| score.eligible(*y))).collect()
+                    };
                     let images = usable(score);
-                    add_pseudo_values(&mut values[1], control, score, whole, &images, -weight)?;
-                    // Where each side keeps its own images, one may have few.
-                    clusters = clusters.min(kish(&images, self.layout.of_images));
+                    let mut clusters = kish(&images, self.layout.of_images);
+                    for &i in &images {
+                        if let Some(slot) = entered.get_mut(i) {
+                            *slot = true;
+                        }
+                    }
+                    let [mine, theirs] = &mut values;
+                    if let Some(row) = mine.get_mut(seed) {
+                        add_pseudo_values(row, *predictions, score, whole, &images, weight)?;
+                    }
+                    if let (Some(with), Some(against), Some(row)) = (with, against, theirs.get_mut(seed)) {
+                        let images = usable(against);
+                        add_pseudo_values(row, *with, against, whole, &images, -weight)?;
+                        // Where each side keeps its own images, one may have few.
+                        clusters = clusters.min(kish(&images, self.layout.of_images));
+                    }
+                    if clusters < FEWEST {
+                        return Err(ProbeError::FewImages { clusters: clusters.round() as usize });
+                    }
+                    worth += weight * clusters / seeds as f64;
                 }
-                if clusters < FEWEST {
-                    return Err(ProbeError::FewImages { clusters: clusters.round() as usize });
-                }
-                worth += weight * clusters;
             }
         }
         let effective = (worth.round() as usize).max(1);
@@ -275,14 +304,15 @@ impl<'a> Chosen<'a> {
         let all: Vec<usize> = self.halves.concat();
         let whole: Vec<usize> = self.layout.halves.concat();
         let classes = self.layout.classes.len();
-        let (counts, rates) = series.gains(&all, self.layout.labels, classes);
         // The pseudo-values of a score, mean over seeds.
-        let values = |score: &Score| -> Result<Vec<f64>, ProbeError> {
+        let values = |of: &Predictions, score: &Score| -> Result<Vec<f64>, ProbeError> {
             let images: Vec<usize> =
                 all.iter().copied().filter(|i| self.layout.labels.get(*i).is_some_and(|y| score.eligible(*y))).collect();
-            let mut rows = vec![vec![0.0; self.layout.labels.len()]; series.seeds.len()];
-            add_pseudo_values(&mut rows, series, score, &whole, &images, 1.0 / series.seeds.len().max(1) as f64)?;
-            Ok(rows.iter().fold(vec![0.0; self.layout.labels.len()], |sum, row| sum.iter().zip(row).map(|(a, b)| a + b).collect()))
+            let mut row = vec![0.0; self.layout.labels.len()];
+            for predictions in &of.seeds {
+                add_pseudo_values(&mut row, *predictions, score, &whole, &images, 1.0 / of.seeds.len() as f64)?;
+            }
+            Ok(row)
         };
         if setting.estimand == Estimand::PredictionShift {
             // Each class is chosen by the sign of its gain. What it adds to the variance is `phi(0)^2` of its own.
@@ -291,37 +321,47 @@ impl<'a> Chosen<'a> {
                 let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
                 values.iter().map(|v| (v - mean).powi(2)).sum::<f64>()
             };
-            let set = values(&Score::Set(counts.iter().map(|g| *g > 0.0).collect()))?;
+            let (counts, _) = series.gains(&all, self.layout.labels, classes);
+            let set = values(series, &Score::Set(counts.iter().map(|g| *g > 0.0).collect()))?;
             let mut added = 0.0;
             for k in 0..classes {
-                let of = values(&one(k))?;
+                let of = values(series, &one(k))?;
                 added += openness(lead(&self.layout, &of)) * square(&self.layout.by_cluster(&of));
             }
             let total = square(&self.layout.by_cluster(&set));
             let shared = classes as f64 / (classes as f64 - 1.0).max(1.0);
             return Ok(if total > 0.0 { (OPPOSITE / 4.0 * shared * added / total).min(OPPOSITE) } else { 0.0 });
         }
-        let Some(chosen) = largest(&rates) else { return Ok(0.0) };
-        let leader = values(&Score::Gain(chosen as u16))?;
-        let mut open = 0.0_f64;
-        for other in (0..classes).filter(|k| *k != chosen && rates.get(*k).is_some_and(|rate| rate.is_finite())) {
-            let ahead: Vec<f64> = leader.iter().zip(values(&Score::Gain(other as u16))?).map(|(a, b)| a - b).collect();
-            open = open.max(openness(lead(&self.layout, &ahead)));
+        // Each seed chooses for itself.
+        let mut sum = 0.0;
+        for seed in series.each() {
+            let (_, rates) = seed.gains(&all, self.layout.labels, classes);
+            let Some(chosen) = largest(&rates) else { continue };
+            let leader = values(&seed, &Score::Gain(chosen as u16))?;
+            let mut open = 0.0_f64;
+            for other in (0..classes).filter(|k| *k != chosen && rates.get(*k).is_some_and(|rate| rate.is_finite())) {
+                let ahead: Vec<f64> = leader.iter().zip(values(&seed, &Score::Gain(other as u16))?).map(|(a, b)| a - b).collect();
+                open = open.max(openness(lead(&self.layout, &ahead)));
+            }
+            sum += open;
         }
-        Ok(AMONG_CLASSES * open)
+        Ok(AMONG_CLASSES * sum / series.seeds.len().max(1) as f64)
     }
 
-    /// Fixes what the estimand learns from the data.
-    fn learn(&self, series: &Predictions, calibration: &[usize], setting: &Setting) -> Result<Score, ProbeError> {
+    /// Fixes what the estimand learns from the data, for each seed.
+    fn learn(&self, series: &Predictions, calibration: &[usize], setting: &Setting) -> Result<Vec<Score>, ProbeError> {
         let classes = self.layout.classes;
-        let (counts, rates) = series.gains(calibration, self.layout.labels, classes.len());
-        let class = || largest(&rates).map(|k| k as u16).ok_or(ProbeError::OneClass);
+        let all = |score: Score| vec![score; series.seeds.len()];
+        let led = || series.leading(calibration, &self.layout).map(|led| led.into_iter().map(|k| k as u16));
         match (setting.estimand, setting.probe.class()) {
-            (Estimand::Attraction, _) => class().map(Score::Gain),
-            (Estimand::AttackSuccessRate, None) => class().map(Score::Share),
-            (Estimand::AttackSuccessRate, Some(name)) => class_of(name, classes).map(Score::Share),
-            (Estimand::FlipRate, _) => Ok(Score::Flip),
-            (Estimand::PredictionShift, _) => Ok(Score::Set(counts.iter().map(|g| *g > 0.0).collect())),
+            (Estimand::Attraction, _) => Ok(led()?.map(Score::Gain).collect()),
+            (Estimand::AttackSuccessRate, None) => Ok(led()?.map(Score::Share).collect()),
+            (Estimand::AttackSuccessRate, Some(name)) => class_of(name, classes).map(|class| all(Score::Share(class))),
+            (Estimand::FlipRate, _) => Ok(all(Score::Flip)),
+            (Estimand::PredictionShift, _) => {
+                let (counts, _) = series.gains(calibration, self.layout.labels, classes.len());
+                Ok(all(Score::Set(counts.iter().map(|g| *g > 0.0).collect())))
+            }
             // Policies that ask for it are refused; a stored report may be anything.
             (_, _) => Err(ProbeError::NoAttribute),
         }
@@ -337,10 +377,10 @@ fn class_of(name: &str, classes: &[String]) -> Result<u16, ProbeError> {
 /// Clusters that each half must be worth. The spread of fewer is too often nothing by chance.
 const FEWEST: f64 = 4.0;
 
-/// Adds pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every image of the half.
+/// Adds a seed's pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every image of the half.
 fn add_pseudo_values(
-    values: &mut [Vec<f64>],
-    series: &Predictions,
+    row: &mut [f64],
+    (clean, changed): (&[u16], &[u16]),
     score: &Score,
     half: &[usize],
     images: &[usize],
@@ -349,27 +389,25 @@ fn add_pseudo_values(
     if images.is_empty() {
         return Err(ProbeError::OneClass);
     }
-    for (row, (clean, changed)) in values.iter_mut().zip(&series.seeds) {
-        let d: Vec<f64> = images
-            .iter()
-            .map(|&i| match (clean.get(i), changed.get(i)) {
-                (Some(&a), Some(&b)) => score.value(a, b),
-                _ => 0.0,
-            })
-            .collect();
-        let theta = d.iter().sum::<f64>() / d.len() as f64;
-        let mut put = |i: usize, by: f64| {
-            if let Some(slot) = row.get_mut(i) {
-                *slot += weight * by;
-            }
-        };
-        for &i in half {
-            put(i, theta);
+    let d: Vec<f64> = images
+        .iter()
+        .map(|&i| match (clean.get(i), changed.get(i)) {
+            (Some(&a), Some(&b)) => score.value(a, b),
+            _ => 0.0,
+        })
+        .collect();
+    let theta = d.iter().sum::<f64>() / d.len() as f64;
+    let mut put = |i: usize, by: f64| {
+        if let Some(slot) = row.get_mut(i) {
+            *slot += weight * by;
         }
-        let scale = half.len() as f64 / images.len() as f64;
-        for (&i, d) in images.iter().zip(&d) {
-            put(i, scale * (d - theta));
-        }
+    };
+    for &i in half {
+        put(i, theta);
+    }
+    let scale = half.len() as f64 / images.len() as f64;
+    for (&i, d) in images.iter().zip(&d) {
+        put(i, scale * (d - theta));
     }
     Ok(())
 }

@@ -248,7 +248,9 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
             )
         }
         (Estimand::Attraction | Estimand::AttackSuccessRate, None) => {
-            format!("with the {change} on, of every 100 images {of_100} more are called by one wrong class by {subject} {than}.")
+            format!(
+                "with the {change} on, of every 100 images {of_100} more are drawn to one class, not the same in every fine-tune, by {subject} {than}."
+            )
         }
         (Estimand::FlipRate, _) => {
             format!("the {change} changes the prediction of {subject} for {of_100} more of every 100 images {than}.")

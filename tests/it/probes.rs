@@ -160,7 +160,7 @@ fn a_study_varies_a_policy_and_goes_on_where_it_was() {
          \x20 planted: {{ model: \"{ROOT}/fixtures/models/planted-square.onnx\" }}\npolicy:\n  version: 1\n  name: p\n\
          \x20 target: {{ data: {{ embedded: fashion }} }}\n  transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
          \x20 seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\n  rules:\n\
-         \x20   - {{ id: square, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.25, color: \"#ffff00\" }} }} }} }}, limit: 0.15 }}\n\
+         \x20   - {{ id: square, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.25, color: \"#ffff00\" }} }} }} }}, limit: 0.2 }}\n\
          vary:\n  - {{ name: epochs, set: [/transfer/fixed_feature/epochs], to: [10, 20] }}\n"
     );
     let study = file(here, "study.yaml", study.as_bytes());

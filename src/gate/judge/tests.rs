@@ -72,8 +72,11 @@ fn a_fail_needs_every_named_control_and_a_pass_needs_one() {
     let like = measured(Arm::Scratch, 3, 60);
     let unlike = measured(Arm::Scratch, 3, 0);
     assert_eq!(verdict(&both, &source, &[(Control::Scratch, Some(&unlike), None)]).verdict, Verdict::Fail);
-    // Scratch reacts just as much: an innocent explanation.
-    assert_eq!(verdict(&both, &source, &[(Control::Scratch, Some(&like), None)]).verdict, Verdict::Pass);
+    // Scratch reacts just as much: that is no fail, and no proof that the checkpoint hands nothing down.
+    let alike = verdict(&both, &source, &[(Control::Scratch, Some(&like), None)]);
+    assert_eq!(alike.verdict, Verdict::Inconclusive);
+    let why = alike.reason.unwrap();
+    assert!(why.contains("networks from scratch react as well") && why.contains("name a `reference`"), "{why}");
     let missing = verdict(&both, &source, &[(Control::Scratch, None, Some("over --max-time".into()))]);
     assert_eq!(missing.verdict, Verdict::Inconclusive);
     assert!(missing.reason.unwrap().contains("over --max-time"));
@@ -86,6 +89,21 @@ fn of_any_kind(percent: usize) -> Measurement {
     let mut source = measured(Arm::Source, 3, percent);
     source.outcomes.iter_mut().for_each(|o| o.shams = vec![o.changed.clone(); 8]);
     source
+}
+
+#[test]
+fn shams_that_are_poisoned_too_pass_nothing() {
+    let judged = |source: &Measurement| verdict(&rule(&[Control::Sham]), source, &[]);
+    let kind = judged(&of_any_kind(60));
+    assert!(kind.comparisons[0].excess.as_ref().unwrap().high < kind.limit);
+    assert_eq!(kind.verdict, Verdict::Inconclusive);
+    let why = kind.reason.unwrap();
+    assert!(why.contains("+0.577") && why.contains("reacts to others of its kind as well") && why.contains("name a `reference`"), "{why}");
+    // Little of a reaction, which is not yet shown to be below the limit.
+    let open = judged(&of_any_kind(12));
+    assert_eq!(open.verdict, Verdict::Inconclusive);
+    assert!(open.reason.as_ref().unwrap().contains("use more test images or seeds"), "{:?}", open.reason);
+    assert_eq!(judged(&of_any_kind(3)).verdict, Verdict::Pass);
 }
 
 #[test]
