@@ -100,7 +100,7 @@ impl Worker {
 
     /// The program at this path, which calls [`serve`] when its first argument is [`WORKER`], as `heirloom` does. It must be of this
     /// version of heirloom.
-    pub(crate) fn at(program: impl Into<PathBuf>) -> Self {
+    pub fn at(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), limit: Self::LIMIT, loading: Self::LOADING }
     }
 
