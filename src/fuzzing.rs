@@ -184,9 +184,8 @@ pub fn report_files(bytes: &[u8]) -> bool {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (report, measured) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let Ok(report) = Report::parse(report, Path::new("report.json")) else { return false };
-    let rendered = report::json::render(&report).is_ok() && report::junit::render(&report).is_ok();
-    let written =
-        report::summary::render(&report).len() + report::table::render(&report, report::table::Look { color: true, width: 60 }).len();
+    let rendered = report::formats::FORMATS.iter().all(|format| (format.report)(&report).is_ok());
+    let written = report::table::render(&report, report::table::Look { color: true, width: 60 }).len();
     let measurements = Report::parse_measurements(measured, Path::new("measurements.json.gz")).unwrap_or_default();
     let Some(policy) = &*JUDGE else { return false };
     let again = engine::rejudge(&report, &measurements, policy, "2026-01-01", false);

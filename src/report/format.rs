@@ -3,7 +3,7 @@
 use super::{Incomplete, Report, WriteError};
 
 /// A file of a report's folder that says what the verdict is.
-pub(super) struct Format {
+pub(crate) struct Format {
     /// Its name.
     pub name: &'static str,
     /// Where there is a verdict.

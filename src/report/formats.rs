@@ -4,7 +4,7 @@ use super::format::Format;
 use super::{MEASUREMENTS_FILE, badge, json, junit, summary};
 
 /// All of them. `report.json` comes last, so that one with a verdict is complete.
-pub(super) const FORMATS: [Format; 4] = [junit::FORMAT, summary::FORMAT, badge::FORMAT, json::FORMAT];
+pub(crate) const FORMATS: [Format; 4] = [junit::FORMAT, summary::FORMAT, badge::FORMAT, json::FORMAT];
 
 /// Names of the files that a report always has, in the order in which they are written.
 pub fn files() -> impl Iterator<Item = &'static str> {

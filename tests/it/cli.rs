@@ -165,7 +165,7 @@ fn a_policy_is_checked_with_the_images_that_it_will_be_given() {
 fn a_wrong_architecture_is_told_in_a_few_lines() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let model = file(folder.path(), "m.safetensors", &clean());
-    for arch in ["resnet", "resnet-hf", "efficientnet-lite"] {
+    for arch in ["resnet", "resnet-hf", "efficientnet-lite", "vgg"] {
         let out = heirloom(&["inspect", &model, "--arch", arch]);
         let errors = text(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{errors}");

@@ -40,7 +40,11 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
     let (mut net, input) = Layers::new(FAMILY.name, shapes, "features.0.weight", size, 1e-5)?;
     let mut x = input;
     let (mut next, mut convolutions) = (0, 0);
-    let numbers = convolution_numbers(shapes);
+    let mut numbers = convolution_numbers(shapes);
+    if numbers.is_empty() {
+        // Another network's tensors: that the first is not there is what is wrong with them.
+        numbers.push(0);
+    }
     for &i in &numbers {
         if i == next + 1 {
             x = halved(&mut net, &format!("features.{next}"), x)?;
