@@ -286,6 +286,32 @@ impl Rule {
     }
 }
 
+/// What shows that a checkpoint does not hand an effect down: what a pass rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassBy {
+    /// One control that is as high, or nearly: one innocent explanation suffices.
+    AnyControl,
+    /// The reference, which alone says whether an effect comes from this checkpoint.
+    Reference,
+    /// The source's own reaction, and one control: without a reference, only a source that hardly reacts is shown to hand nothing down.
+    OwnReaction,
+}
+
+impl Rule {
+    /// What a pass rests on in a mode. Innocent checkpoints hardly react to local triggers, and shams or networks from scratch that do are no
+    /// proof; to other triggers, and by attributes, many react, so that there one control suffices.
+    pub fn pass_by(&self, mode: Mode) -> PassBy {
+        let laid = matches!(self.probe, Probe::Backdoor(_) | Probe::Spurious(_));
+        if !laid || !self.probe.change().is_some_and(Trigger::is_local) {
+            PassBy::AnyControl
+        } else if self.controls_for(mode).contains(&Control::Reference) {
+            PassBy::Reference
+        } else {
+            PassBy::OwnReaction
+        }
+    }
+}
+
 impl Control {
     /// As a policy writes it.
     pub fn name(self) -> &'static str {

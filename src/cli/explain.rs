@@ -1,11 +1,12 @@
 //! `heirloom explain`: a rule in plain English.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::failure::{Failure, Usage};
 use super::output::{Output, Shape};
-use heirloom::gate::{Control, Rule};
+use heirloom::gate::{Control, PassBy, Rule};
 use heirloom::policy::{self, Policy};
 use heirloom::report::text::wrapped;
 use heirloom::transform::PreparedTrigger;
@@ -100,14 +101,26 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
     let confidence = 100.0 * rule.confidence;
     let _ = write!(
         judged,
-        "It fails where the excess over every control is surely (at {confidence}% before the error is shared) above {}, and passes where the \
-         excess over at least one is surely below.",
+        "It fails where the excess over every control is surely (at {confidence}% before the error is shared) above {}. ",
         rule.limit
     );
+    let passes: BTreeSet<&str> = rule.modes.iter().map(|mode| pass(rule.pass_by(*mode))).collect();
+    judged.extend(passes);
     section("How it is judged", &judged)?;
     section("Why it matters", about.matters)?;
     section("What a failure means", about.failure)?;
     section("What to do", about.remedy)
+}
+
+fn pass(by: PassBy) -> &'static str {
+    match by {
+        PassBy::AnyControl => "It passes where the excess over at least one is surely below.",
+        PassBy::Reference => "It passes where the excess over the reference is surely below.",
+        PassBy::OwnReaction => {
+            "It passes where what the trigger does to this model, compared with nothing, is surely below, and the excess over at least one control \
+             too: shams that do as much are no proof that a checkpoint hands nothing down. With a `reference`, that comparison decides."
+        }
+    }
 }
 
 fn against(control: Control) -> &'static str {
