@@ -313,6 +313,15 @@ impl Rule {
 }
 
 impl Control {
+    /// The arm whose fine-tunes it compares with: shams are changes of the source's own images.
+    pub(crate) fn arm(self) -> Arm {
+        match self {
+            Control::Sham => Arm::Source,
+            Control::Scratch => Arm::Scratch,
+            Control::Reference => Arm::Reference,
+        }
+    }
+
     /// As a policy writes it.
     pub fn name(self) -> &'static str {
         match self {

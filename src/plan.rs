@@ -231,8 +231,8 @@ pub(crate) fn plan(resolved: &Resolved, counts: &Counts, profile: &MachineProfil
     let speed = profile.speed;
     let findings = findings(resolved, counts, speed.whole.is_some())?;
     let job = |fine_tune: &FineTune| {
-        let FineTune { tuning, seeds, .. } = *fine_tune;
-        let recipe = resolved.recipe(tuning).ok_or(PlanError::Recipe { arm: tuning.arm, mode: tuning.mode })?;
+        let FineTune { tuning, seeds, recipe } = *fine_tune;
+        let recipe = recipe.ok_or(PlanError::Recipe { arm: tuning.arm, mode: tuning.mode })?;
         let cost = cost(resolved, tuning, recipe, counts, speed);
         let (once, each) = cost.unwrap_or_default();
         Ok(Job { tuning, seeds, once, each, possible: cost.is_some() })

@@ -137,7 +137,7 @@ pub(super) fn finding<'m>(
     let compared = |control: &Control| match *control {
         Control::Sham => (Control::Sham, None, None),
         Control::Scratch if void.is_some() => (Control::Scratch, None, void.map(str::to_owned)),
-        control => match of(Arm::of(control)) {
+        control => match of(control.arm()) {
             Ok(measurement) => (control, Some(measurement), None),
             Err(missing) => (control, None, Some(missing.reason().to_owned())),
         },

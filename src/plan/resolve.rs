@@ -66,17 +66,6 @@ pub struct FineTune<'p> {
     pub seeds: Looks,
 }
 
-impl Arm {
-    /// The arm that a control compares with: shams are changes of the source's own images.
-    pub(crate) fn of(control: Control) -> Self {
-        match control {
-            Control::Sham => Arm::Source,
-            Control::Scratch => Arm::Scratch,
-            Control::Reference => Arm::Reference,
-        }
-    }
-}
-
 /// The relations of a policy.
 pub fn resolve(policy: &Policy) -> Resolved<'_> {
     let mut views = vec![None];
@@ -90,7 +79,7 @@ pub fn resolve(policy: &Policy) -> Resolved<'_> {
         let rebalance = rule.probe.rebalance();
         let view = resolved.views.iter().position(|view| *view == rebalance).unwrap_or(0);
         let controls = rule.controls_for(mode);
-        let others = controls.iter().map(|control| Arm::of(*control)).filter(|arm| *arm != Arm::Source);
+        let others = controls.iter().map(|control| control.arm()).filter(|arm| *arm != Arm::Source);
         let arms = std::iter::once(Arm::Source).chain(others);
         let rests_on = arms.map(|arm| Tuning { arm, mode: arm.trains(mode), view }).collect();
         let question = Question { rule, mode, controls, looks: looks(policy, mode), rests_on };
@@ -127,14 +116,14 @@ impl<'p> Resolved<'p> {
     /// Whether a rule is measured on fine-tunes (those that `serves` holds of), and if so whether under shams too.
     pub(crate) fn measured_with(&self, rule: &Rule, serves: impl Fn(Tuning) -> bool) -> Option<bool> {
         let of_rule = self.questions.iter().filter(|question| question.rule.id == rule.id);
-        let shams = |question: &Question, tuning: Tuning| question.needs_shams(tuning);
         let served = of_rule.flat_map(|question| question.rests_on.iter().map(move |tuning| (question, *tuning)));
-        served.filter(|(_, tuning)| serves(*tuning)).map(|(question, tuning)| shams(question, tuning)).reduce(|one, other| one || other)
+        let shams = served.filter(|(_, tuning)| serves(*tuning)).map(|(question, tuning)| question.needs_shams(tuning));
+        shams.reduce(|one, other| one || other)
     }
 
     /// The seeds of a question that is compared with a control: those of both arms, which are paired.
     pub(crate) fn paired(&self, question: &Question, control: Control) -> Looks {
-        seeds(self.policy, Arm::of(control), question.mode)
+        seeds(self.policy, control.arm(), question.mode)
     }
 
     /// Digest of all in the policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the

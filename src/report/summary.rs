@@ -92,7 +92,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             text::escape(&finding.id()),
             lines(&|c| c.excess.as_ref().map_or_else(|| "–".to_owned(), text::estimate)),
             text::trimmed(finding.limit),
-            lines(&|c| text::control(c.control).to_owned()),
+            lines(&|c| c.control.name().to_owned()),
         )?;
     }
     if !report.accuracy.is_empty() {

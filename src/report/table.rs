@@ -62,7 +62,7 @@ fn rows(finding: &Finding) -> Vec<Cells> {
         .iter()
         .map(|c| {
             let effect = c.excess.as_ref().map_or_else(|| "-".to_owned(), text::estimate);
-            [String::new(), effect, limit.clone(), text::control(c.control).to_owned()]
+            [String::new(), effect, limit.clone(), c.control.name().to_owned()]
         })
         .collect();
     if rows.is_empty() {
@@ -113,7 +113,7 @@ fn table(report: &Report, look: Look) -> String {
             out += &text::wrapped(&printable(note), look.width, 4);
         }
         for missing in finding.comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
-            let why = format!("{}: {}", text::control(missing.0), printable(missing.1));
+            let why = format!("{}: {}", missing.0.name(), printable(missing.1));
             out += &text::wrapped(&why, look.width, 4);
         }
     }

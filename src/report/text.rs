@@ -103,15 +103,6 @@ pub(crate) fn accuracy(a: &super::TaskAccuracy) -> String {
     format!("{:.3} [{:.3}, {:.3}]", a.accuracy, a.low, a.high)
 }
 
-/// The name of a control as policies write it.
-pub(super) fn control(control: Control) -> &'static str {
-    match control {
-        Control::Sham => "sham",
-        Control::Scratch => "scratch",
-        Control::Reference => "reference",
-    }
-}
-
 /// Text that came from a file: on one line, and meaning nothing in Markdown or HTML.
 pub(crate) fn escape(text: &str) -> String {
     let text = printable(text);
@@ -304,13 +295,13 @@ pub(super) fn numbers(finding: &Finding) -> String {
             (Some(e), _) => format!(
                 "{} over {} ({}% interval, {}, {})",
                 estimate(e),
-                control(c.control),
+                c.control.name(),
                 trimmed(100.0 * e.confidence),
                 diag::count(e.images, "image"),
                 diag::count(e.seeds, "seed")
             ),
-            (None, Some(why)) => format!("no {} control: {why}", control(c.control)),
-            (None, None) => format!("no {} control", control(c.control)),
+            (None, Some(why)) => format!("no {} control: {why}", c.control.name()),
+            (None, None) => format!("no {} control", c.control.name()),
         })
         .collect();
     let excess = if each.is_empty() { "not measured".to_owned() } else { each.join("; ") };
