@@ -298,7 +298,8 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
         let (source, control) = (upto(&source), upto(&control));
         let terms =
             gate::JudgeTerms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
-        gate::judge(rule, Mode::FixedFeature, &origin, &source, &[(Control::Scratch, Some(&control), None)], &terms).verdict
+        let scratch = gate::Given { arm: Arm::Scratch, name: "scratch".into(), same_architecture: true, measured: Ok(&control) };
+        gate::judge(rule, Mode::FixedFeature, &origin, &source, &[scratch], &terms).verdict
     };
     match look(1, world.seeds / 2) {
         Verdict::Inconclusive => look(2, world.seeds),

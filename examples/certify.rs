@@ -24,8 +24,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     };
     let session = Session::new(Compute::cpu());
     let model = session.open(&model, &policy, &OpenOptions::default())?;
-    let reference = session.reference(&policy, &model)?;
-    let certified = session.certify(&policy, &model, reference.as_ref(), CertifyOptions::default(), &mut |event| {
+    let references = session.references(&policy, &model)?;
+    let references: Vec<&_> = references.iter().collect();
+    let certified = session.certify(&policy, &model, &references, CertifyOptions::default(), &mut |event| {
         if let Event::StageEnd { stage, summary, seconds } = event {
             eprintln!("{stage}: {summary} ({seconds:.0} s)");
         }

@@ -21,6 +21,7 @@ mod settings;
 mod subject;
 mod suits;
 mod task;
+mod untrained;
 mod waivers;
 mod wording;
 
@@ -30,7 +31,7 @@ pub use error::EngineError;
 pub use event::Event;
 pub(crate) use facts::tool;
 pub(crate) use profile::{footprint, profile};
-pub(crate) use reference::{ReferenceError, fits, is_pinned, reference};
+pub(crate) use reference::{ReferenceError, fits, is_pinned, references};
 pub use rejudge::rejudge;
 pub(crate) use run::run;
 pub(crate) use self_test::check as check_self_test;

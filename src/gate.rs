@@ -14,7 +14,7 @@ mod conclude;
 mod judge;
 
 pub use conclude::{ConcludeTerms, Conclusion, ExitCode, SelfTestOutcome, conclude};
-pub use judge::{JudgeTerms, clean_accuracy, judge};
+pub use judge::{Given, JudgeTerms, clean_accuracy, judge};
 
 /// What an effect is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +24,9 @@ pub enum Control {
     Sham,
     /// The same graph trained from fresh weights.
     Scratch,
-    /// A trusted checkpoint.
+    /// The same graph with fresh weights, frozen (4 draws): what they react to, the target task itself reads. It only keeps a finding from failing.
+    Untrained,
+    /// Trusted checkpoints: the centre of those that the policy names.
     Reference,
 }
 
@@ -107,11 +109,13 @@ pub enum Verdict {
 pub enum Label {
     /// This very trigger, above its shams.
     Specific,
-    /// Any trigger of its kind: its shams move the source as well, and the reference is moved by none of them.
+    /// Any trigger of its kind: its shams move the source as well, and the references are moved by none of them.
     Kind,
+    /// Some fine-tunes inherit it, though they are not many enough for the mean to be above the limit.
+    SomeFineTunes,
 }
 
-/// Accepts one failing rule of one model for a while.
+/// Accepts one rule of one model for a while, whether it fails or stays inconclusive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Waiver {
@@ -175,11 +179,64 @@ pub struct Comparison {
     pub control: Control,
     /// The excess over it.
     pub excess: Option<Estimate>,
+    /// The highest excess of a single fine-tune, as estimated. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest: Option<f64>,
     /// Why there is none.
     pub missing: Option<String>,
     /// Whether it cannot tell anything about this model: the finding is judged by the other controls, as if the rule did not name it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub void: bool,
+    /// Of the references: each of them, and how far innocent checkpoints differ. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub innocents: Option<Innocents>,
+}
+
+/// The references of a comparison, whose centre the source is compared with, and how far innocent checkpoints differ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Innocents {
+    /// Each reference that the policy names.
+    pub references: Vec<OverReference>,
+    /// Standard deviation between innocent checkpoints under this trigger: what the references show, moderated by what is known of others.
+    /// Absent where neither is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sd: Option<f64>,
+    /// What that is worth in degrees of freedom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degrees: Option<f64>,
+    /// Standard deviation of a further innocent checkpoint's distance from the centre of the references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// How far above the centre a further innocent checkpoint may lie, at the error of a failure: a failure needs an excess beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<f64>,
+    /// The fine-tunes, by seed, of which each by itself shows an excess above the limit and beyond what innocent checkpoints reach; none where a fine-tune
+    /// of a reference does as much.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited_by: Vec<usize>,
+    /// By how much the source's clean accuracy is below the references' mean; 0 where it is not.
+    pub less_accurate: f64,
+}
+
+/// The excess over one reference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OverReference {
+    /// Its arm.
+    pub arm: Arm,
+    /// Its file.
+    pub name: String,
+    /// The excess over it.
+    pub excess: Option<f64>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// Whether it is one of those whose centre is compared with.
+    pub counts: bool,
+    /// Whether it is of the source's kind: the same architecture, and an accuracy on the target task within 0.10.
+    pub kin: bool,
+    /// Whether it lies apart from the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
 
 /// What one arm did, for the reader: means over seeds, Wilson or two-way intervals unshared at 95%.
@@ -243,7 +300,7 @@ pub struct Finding {
     pub arms: Vec<ArmSummary>,
     /// The class that the change drags predictions of the source arm to.
     pub drawn_to: Option<String>,
-    /// Of a failure that a reference and shams were compared for: whether it is this very trigger, or any of its kind.
+    /// Of a failure beside references: whether it is this very trigger, any of its kind, or in some fine-tunes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
     /// 1 or 2.
@@ -291,34 +348,94 @@ impl Rule {
 pub enum PassBy {
     /// One control that is as high, or nearly: one innocent explanation suffices.
     AnyControl,
-    /// The reference, which alone says whether an effect comes from this checkpoint.
-    Reference,
-    /// The source's own reaction, and one control: without a reference, only a source that hardly reacts is shown to hand nothing down.
+    /// The source's own reaction: without a reference, only a source that hardly reacts is shown to hand nothing down.
     OwnReaction,
+    /// The source's own reaction, or the references, which alone say whether an effect comes from this checkpoint.
+    OwnOrReferences,
+    /// The references, where there are enough of the source's own kind; else one control, unless the references contradict it.
+    WholeImage,
+}
+
+impl Innocents {
+    /// For people: each reference, and how far innocent checkpoints differ.
+    fn told(&self, control: Control) -> String {
+        let each: Vec<String> = self.references.iter().filter_map(|r| Some(format!("{} {:+.3}", r.name, r.excess?))).collect();
+        let what = match (control, each.len()) {
+            (Control::Untrained, _) => "each untrained network",
+            (_, 1) => "the reference",
+            _ => "each reference",
+        };
+        let of = format!("excess over {what}: {}", each.join(", "));
+        let Some((sd, reach)) = self.sd.zip(self.reach) else { return of };
+        if control == Control::Untrained {
+            return format!("{of}; they differ by {sd:.3} (standard deviation), so that a failure needs more than {reach:.3}");
+        }
+        // Two that lie apart are told from neither.
+        let few = if each.len() < 3 { "; from three on it shows if one was tampered with" } else { "" };
+        format!("{of}; innocent checkpoints differ by {sd:.3} (standard deviation), so that a failure needs more than {reach:.3}{few}")
+    }
+}
+
+impl PassBy {
+    /// In how many ways a finding with so many controls can pass: they share the error.
+    pub(crate) fn ways(self, controls: usize) -> usize {
+        match self {
+            PassBy::AnyControl | PassBy::WholeImage => controls.max(1),
+            PassBy::OwnReaction => 1,
+            PassBy::OwnOrReferences => 2,
+        }
+    }
 }
 
 impl Rule {
+    /// Fine-tunes without which a finding does not pass: fewer would all miss an effect that one fine-tune in five inherits more often than the
+    /// confidence allows. Asked of heads under local triggers alone: full fine-tunes are dear, and elsewhere nothing is said of single ones.
+    pub fn fewest_seeds(&self, mode: Mode) -> Option<usize> {
+        /// The share of the fine-tunes that an effect has to be in to be seen.
+        const SEEN: f64 = 0.2;
+        let single = matches!(self.pass_by(mode), PassBy::OwnReaction | PassBy::OwnOrReferences);
+        let fewest = ((1.0 - self.confidence) / 2.0).ln() / (1.0 - SEEN).ln();
+        (single && mode == Mode::FixedFeature).then_some(fewest.ceil() as usize)
+    }
+
+    /// Whether it is about a trigger: something laid over images that is no part of the world they show.
+    pub(crate) fn is_trigger(&self) -> bool {
+        matches!(self.probe, Probe::Backdoor(_) | Probe::Spurious(_)) && self.probe.change().is_some()
+    }
+
     /// What a pass rests on in a mode. Innocent checkpoints hardly react to local triggers, and shams or networks from scratch that do are no
     /// proof; to other triggers, and by attributes, many react, so that there one control suffices.
     pub fn pass_by(&self, mode: Mode) -> PassBy {
-        let laid = matches!(self.probe, Probe::Backdoor(_) | Probe::Spurious(_));
-        if !laid || !self.probe.change().is_some_and(Trigger::is_local) {
-            PassBy::AnyControl
-        } else if self.controls_for(mode).contains(&Control::Reference) {
-            PassBy::Reference
-        } else {
-            PassBy::OwnReaction
+        let laid = self.is_trigger();
+        let local = self.probe.change().is_some_and(Trigger::is_local);
+        match (laid, local, self.controls_for(mode).contains(&Control::Reference)) {
+            (false, ..) | (true, false, false) => PassBy::AnyControl,
+            (true, true, false) => PassBy::OwnReaction,
+            (true, true, true) => PassBy::OwnOrReferences,
+            (true, false, true) => PassBy::WholeImage,
         }
     }
 }
 
 impl Control {
-    /// The arm whose fine-tunes it compares with: shams are changes of the source's own images.
-    pub(crate) fn arm(self) -> Arm {
+    /// The arms whose fine-tunes it compares with, where there are so many references. None for shams: they are changes of the source's own
+    /// images.
+    pub(crate) fn arms(self, references: usize) -> Vec<Arm> {
         match self {
-            Control::Sham => Arm::Source,
-            Control::Scratch => Arm::Scratch,
-            Control::Reference => Arm::Reference,
+            Control::Sham => Vec::new(),
+            Control::Scratch => vec![Arm::Scratch],
+            Control::Untrained => Arm::untrained().collect(),
+            Control::Reference => Arm::references(references).collect(),
+        }
+    }
+
+    /// Whether it compares with an arm.
+    pub(crate) fn has(self, arm: Arm) -> bool {
+        match arm {
+            Arm::Source => false,
+            Arm::Scratch => self == Control::Scratch,
+            Arm::Untrained(_) => self == Control::Untrained,
+            Arm::Reference(_) => self == Control::Reference,
         }
     }
 
@@ -327,6 +444,7 @@ impl Control {
         match self {
             Control::Sham => "sham",
             Control::Scratch => "scratch",
+            Control::Untrained => "untrained",
             Control::Reference => "reference",
         }
     }

@@ -9,7 +9,7 @@ use crate::data;
 use crate::diag::{Class, Explain, count};
 use crate::gate::{Control, Rule};
 use crate::policy::Looks;
-use crate::probe::Arm;
+use crate::probe::{Arm, UNTRAINED};
 use crate::stats::power::{self, PowerInput};
 use crate::store::bytes;
 use crate::transform::SHAM_DRAWS;
@@ -189,8 +189,7 @@ fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bo
     let input = PowerInput {
         limit: rule.limit,
         confidence: rule.confidence,
-        findings: resolved.questions.len(),
-        controls: controls.len(),
+        ways: rule.pass_by(mode).ways(controls.len()),
         first: seeds.first,
         most: seeds.most,
         clusters: counts.worth.get(&rule.id).copied().unwrap_or(counts.test_clusters),
@@ -262,7 +261,10 @@ fn fixed(resolved: &Resolved, footprint: &Footprint) -> u64 {
     // Values and gradients; weights, their gradients and their moments.
     let step = |r: &Recipe| (r.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER + batch(r.batch_size);
     let largest = whole.filter_map(|fine_tune| fine_tune.recipe).map(step).max().unwrap_or(0).max(evaluated);
-    PROGRAM + (largest + footprint.weights * NUMBER) as u64
+    // References and untrained networks wait beside the checkpoint under test.
+    let untrained = resolved.fine_tunes.iter().filter(|fine_tune| matches!(fine_tune.tuning.arm, Arm::Untrained(_))).count();
+    let networks = 1 + resolved.policy.file.references.len() + untrained.min(UNTRAINED);
+    PROGRAM + (largest + networks * footprint.weights * NUMBER) as u64
 }
 
 /// Bytes of memory that images and features may take: what `memory` has beside all else. Those that do not fit are kept on disk.
@@ -368,7 +370,7 @@ pub enum PlanError {
         available: u64,
     },
     /// A mode without a recipe.
-    #[error("the arm {} in mode {mode} has no recipe: add it under `transfer:`", arm.name())]
+    #[error("the arm {arm} in mode {mode} has no recipe: add it under `transfer:`")]
     Recipe {
         /// The arm.
         arm: Arm,

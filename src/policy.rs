@@ -23,6 +23,7 @@ use crate::data::Target;
 use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
 use crate::model::InputOverride;
+use crate::probe::MOST_REFERENCES;
 /// Why there is no policy.
 pub(crate) use crate::spec::SpecError as PolicyError;
 use crate::spec::{self, Node};
@@ -58,14 +59,19 @@ pub struct PolicyFile {
     /// What must hold.
     #[schemars(length(min = 1))]
     pub rules: Vec<Rule>,
-    /// Accepted failures.
+    /// Accepted failures and inconclusive findings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waivers: Vec<Waiver>,
     /// Least severity whose failure changes the exit code.
     #[serde(default = "lowest")]
     pub fail_on: Severity,
-    /// A trusted checkpoint for the control `reference`.
+    /// Trusted checkpoints for the control `reference`: four or more of the kind that is under test tell most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = MOST_REFERENCES))]
+    pub references: Vec<Reference>,
+    /// Earlier form of `references`: a list of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("deprecated" = true))]
     pub reference: Option<Reference>,
 }
 
@@ -92,7 +98,7 @@ pub struct Transfer {
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Seeds {
-    /// By mode; default 3 then 6.
+    /// Default 17 then 24: heads are cheap, and fewer may all miss an effect that one fine-tune in five inherits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_feature: Option<Looks>,
     /// Default 5 then 10.
@@ -161,6 +167,11 @@ impl Policy {
     /// Digest of the policy with the place of its images and the contents of the other files that it names: equal ones ask the same.
     pub(crate) fn fingerprint(&self) -> Digest {
         files::digest(self)
+    }
+
+    /// How many references its rules are compared with. A caller may bring one that the policy does not name.
+    pub(crate) fn references(&self) -> usize {
+        self.file.references.len().max(1)
     }
 
     /// The same policy with its data elsewhere: see [`crate::data::DataSpec::redirect`].
@@ -271,6 +282,7 @@ pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnosti
             return None;
         }
     };
+    let file = with_references(file, tree, diagnostics);
     let limit = |index: usize| {
         let start = tree.find(&format!("/rules/{index}/limit")).map_or(0, |node| node.span.start);
         Origin::of(name, text, start)
@@ -302,6 +314,35 @@ pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnosti
         files::check(&policy, tree, options, diagnostics);
     }
     Some(policy)
+}
+
+/// The file with its earlier `reference` as a list of one.
+fn with_references(file: PolicyFile, tree: &Node, diagnostics: &mut Vec<Diagnostic>) -> PolicyFile {
+    let PolicyFile { reference: Some(earlier), mut references, .. } = file else { return file };
+    let at = tree.place_of_field("/reference");
+    if references.is_empty() {
+        let message = "`reference` is an earlier form of `references`, which is a list: it is read as a list of one";
+        let hint = "write `references: [{ model: ..., digest: ... }]`";
+        diagnostics.push(Diagnostic::warning("policy::earlier-form", at, message).hint(hint));
+        references.push(earlier);
+    } else {
+        let message = "both `reference` and `references` are given";
+        diagnostics.push(Diagnostic::error("policy::conflict", at, message).hint("move it into the list `references`"));
+    }
+    PolicyFile { reference: None, references, ..file }
+}
+
+/// Where a policy has its references: in a list, or in the earlier form.
+fn references_at(tree: &Node) -> &'static str {
+    if tree.find("/references").is_some() { "/references" } else { "/reference" }
+}
+
+/// Where a policy names a reference.
+pub(crate) fn reference_at(tree: &Node, index: usize) -> String {
+    match references_at(tree) {
+        list @ "/references" => format!("{list}/{index}"),
+        earlier => earlier.to_owned(),
+    }
 }
 
 spec::form!(PolicyFile, spec::POLICY);

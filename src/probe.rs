@@ -14,6 +14,7 @@ use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::Mode;
 
+mod arm;
 mod attribute;
 mod backdoor;
 mod debiased;
@@ -23,6 +24,8 @@ pub mod paired;
 mod spurious;
 mod table;
 
+pub(crate) use arm::UNTRAINED;
+pub use arm::{Arm, MOST_REFERENCES};
 pub use attribute::Attribute;
 pub use backdoor::{Backdoor, Sweep};
 pub(crate) use debiased::Debiased;
@@ -155,37 +158,6 @@ pub struct About {
     pub failure: &'static str,
     /// What to do about one.
     pub remedy: &'static str,
-}
-
-/// What a fine-tune starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Arm {
-    /// The checkpoint under test.
-    Source,
-    /// The same graph from fresh weights.
-    Scratch,
-    /// A trusted checkpoint.
-    Reference,
-}
-
-impl Arm {
-    /// As a report writes it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Arm::Source => "source",
-            Arm::Scratch => "scratch",
-            Arm::Reference => "reference",
-        }
-    }
-
-    /// What trains of this arm for a rule of a mode: a network from scratch has nothing to freeze and trains fully.
-    pub(crate) fn trains(self, mode: Mode) -> Mode {
-        match self {
-            Arm::Source | Arm::Reference => mode,
-            Arm::Scratch => Mode::FullNetwork,
-        }
-    }
 }
 
 /// A number that a probe measures (docs/method.md defines each).

@@ -65,6 +65,9 @@ pub struct Report {
     pub run: Run,
     /// The checkpoint under test.
     pub model: ModelFacts,
+    /// The trusted checkpoints that it was compared with, in the order of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<ReferenceFacts>,
     /// The policy it was judged by.
     pub policy: PolicyFacts,
     /// The target task's images. Absent in reports of earlier builds.
@@ -199,6 +202,22 @@ pub struct ModelFacts {
     /// What computed the features of the frozen network.
     #[serde(default)]
     pub executor: Executor,
+}
+
+/// A trusted checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceFacts {
+    /// What its fine-tunes are called.
+    pub arm: Arm,
+    /// Its file.
+    pub name: String,
+    /// What that is known by.
+    pub digest: Digest,
+    /// What the file is, for people.
+    pub description: String,
+    /// Whether its weights have the shapes of those of the checkpoint under test.
+    pub same_architecture: bool,
 }
 
 /// What computed the features of a frozen network. Whatever trains is computed by heirloom.

@@ -29,11 +29,13 @@ pub(crate) fn certify(
     let named = match external {
         Some(external) => {
             engine::check(policy, model)?;
-            engine::fits(external, model).map(|()| None).map_err(SessionError::from)?
+            engine::fits(external, model).map_err(SessionError::from)?;
+            Vec::new()
         }
-        None => session.reference(policy, model)?,
+        None => session.references(policy, model)?,
     };
-    let certified = session.certify(policy, model, external.or(named.as_ref()), CertifyOptions::default(), emit)?;
+    let references: Vec<&Model> = external.into_iter().chain(&named).collect();
+    let certified = session.certify(policy, model, &references, CertifyOptions::default(), emit)?;
     if certified.report.interrupted() {
         return Err(SeriesError::Stopped);
     }

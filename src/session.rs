@@ -95,10 +95,10 @@ impl Session<'_> {
         Ok(Model::load(registry::identify(path)?, &options)?.computed_on(&self.compute)?)
     }
 
-    /// Whether a policy suits a checkpoint, and the trusted checkpoint that it names, where it names one.
-    pub fn reference(&self, policy: &Policy, model: &Model) -> Result<Option<Model>, SessionError> {
+    /// Whether a policy suits a checkpoint, and the trusted checkpoints that it names, in its order.
+    pub fn references(&self, policy: &Policy, model: &Model) -> Result<Vec<Model>, SessionError> {
         engine::check(policy, model)?;
-        Ok(engine::reference(policy, model, self.runtime.clone(), &self.compute)?)
+        Ok(engine::references(policy, model, self.runtime.as_ref(), &self.compute)?)
     }
 
     /// What certifying a checkpoint by a policy would run. Trains nothing. What the user should know is told before a plan is refused.
@@ -134,13 +134,12 @@ impl Session<'_> {
         Ok(outcome)
     }
 
-    /// Certifies a checkpoint by a policy, beside a trusted one where `reference` has it (see [`Session::reference`]). Data that cannot be
-    /// used are known before the self-test runs. An interruption is a report too: its exit code says so.
+    /// Certifies a checkpoint by a policy, beside trusted ones (see [`Session::references`]). Data that cannot be used are known before the self-test runs. An interruption is a report too: its exit code says so.
     pub fn certify(
         &self,
         policy: &Policy,
         model: &Model,
-        reference: Option<&Model>,
+        references: &[&Model],
         options: CertifyOptions,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SessionError> {
@@ -160,7 +159,7 @@ impl Session<'_> {
         let settings = Settings {
             resolved: &resolved,
             model,
-            reference,
+            references,
             today: &today,
             started,
             report_only: options.report_only,

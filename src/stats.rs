@@ -5,6 +5,7 @@ pub(crate) mod crossed;
 mod exact;
 #[cfg(test)]
 mod golden;
+pub mod innocents;
 pub(crate) mod power;
 mod quantile;
 pub(crate) mod roc;
@@ -12,5 +13,5 @@ pub mod stream;
 mod wilson;
 
 pub(crate) use exact::clopper_pearson;
-pub use quantile::{normal, student_t};
+pub use quantile::{normal, student_t, student_t_real};
 pub(crate) use wilson::{Interval, wilson};

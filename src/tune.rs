@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use features::{Features, Raw, Standard};
+pub(crate) use fresh::with_statistics;
 pub use fresh::{fresh_head, fresh_weights};
 pub use images::{Images, Shown};
 pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};

@@ -220,7 +220,9 @@ mod tests {
                 method: String::new(),
             }),
             missing: value.is_none().then(|| "it was not measured".to_owned()),
+            highest: None,
             void: false,
+            innocents: None,
         };
         let (sham, scratch) = (|v| excess(Control::Sham, v), |v| excess(Control::Scratch, v));
         assert_eq!(score(&[sham(Some(0.4)), scratch(Some(0.1))]), Some(0.1));

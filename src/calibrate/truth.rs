@@ -6,7 +6,7 @@
 //! its clean counterpart; controls stand in for it.
 
 use super::record::{Again, FindingRecord, Transferred, Truth, score};
-use crate::gate::{Control, Finding, Verdict};
+use crate::gate::{Control, Finding};
 use crate::policy::{Looks, Policy};
 
 /// The policy that asks this of the rules whose triggers a source carries: the clean counterpart is their `reference`.
@@ -31,9 +31,10 @@ pub(super) fn at_seeds(mut policy: Policy, seeds: usize) -> Policy {
 pub(super) fn answer(findings: &mut [FindingRecord], answers: &[Finding], seeds: usize) {
     for answer in answers {
         let excess = answer.comparisons.iter().find(|c| c.control == Control::Reference).and_then(|c| c.excess.clone());
-        let transferred = match answer.verdict {
-            Verdict::Fail => Transferred::Yes,
-            Verdict::Pass => Transferred::No,
+        // Not the verdict: that also asks how far innocent checkpoints differ, and a source and its clean counterpart differ by the trigger alone.
+        let transferred = match &excess {
+            Some(excess) if excess.low > answer.limit => Transferred::Yes,
+            Some(excess) if excess.high < answer.limit => Transferred::No,
             _ => Transferred::Open,
         };
         for finding in findings.iter_mut().filter(|f| f.rule == answer.rule && f.mode == answer.mode) {

@@ -76,7 +76,8 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let (mut session, subject) = Subject::open(&args.subject, &args.compute, out)?;
     session.cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
     session.memory = machine::budget(args.memory);
-    let Subject { model, policy, reference } = &subject;
+    let Subject { model, policy, references } = &subject;
+    let references: Vec<&Model> = references.iter().collect();
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
     }
@@ -85,7 +86,7 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     }
     let options =
         CertifyOptions { report_only: args.report_only, max_seconds: args.max_time.map(|most| most.as_secs_f64()), samples: args.pictures };
-    let certified = session.certify(policy, model, reference.as_ref(), options, &mut |event| progress.handle(&event))?;
+    let certified = session.certify(policy, model, &references, options, &mut |event| progress.handle(&event))?;
     drop(progress);
     let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
     // A full disk does not take away the verdict that was just worked for.

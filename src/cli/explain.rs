@@ -99,9 +99,11 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
         let _ = write!(judged, "{mode}: over {}. ", controls.join(" and "));
     }
     let confidence = 100.0 * rule.confidence;
+    let decides = rule.modes.iter().any(|mode| rule.pass_by(*mode) == PassBy::OwnOrReferences);
     let _ = write!(
         judged,
-        "It fails where the excess over every control is surely (at {confidence}% before the error is shared) above {}. ",
+        "It fails where the excess over {} is surely (at {confidence}% before the error is shared) above {}. ",
+        if decides { "the references" } else { "every control" },
         rule.limit
     );
     let passes: BTreeSet<&str> = rule.modes.iter().map(|mode| pass(rule.pass_by(*mode))).collect();
@@ -115,10 +117,16 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
 fn pass(by: PassBy) -> &'static str {
     match by {
         PassBy::AnyControl => "It passes where the excess over at least one is surely below.",
-        PassBy::Reference => "It passes where the excess over the reference is surely below.",
         PassBy::OwnReaction => {
-            "It passes where what the trigger does to this model, compared with nothing, is surely below, and the excess over at least one control \
-             too: shams that do as much are no proof that a checkpoint hands nothing down. With a `reference`, that comparison decides."
+            "It passes where what the trigger does to this model, compared with nothing, is surely below: shams that do as much are no proof \
+             that a checkpoint hands nothing down. With `references`, these tell."
+        }
+        PassBy::OwnOrReferences => {
+            "It passes where what the trigger does to this model is surely below, compared with nothing or with the references."
+        }
+        PassBy::WholeImage => {
+            "It passes where the excess over the references is surely below, if three or more are of this model's architecture and accuracy; \
+             else where the excess over at least one control is, and that over the references is not above."
         }
     }
 }
@@ -127,6 +135,7 @@ fn against(control: Control) -> &'static str {
     match control {
         Control::Sham => "its shams on the same model",
         Control::Scratch => "the same network trained from scratch",
-        Control::Reference => "the reference checkpoint",
+        Control::Untrained => "the same network with fresh weights",
+        Control::Reference => "the references",
     }
 }

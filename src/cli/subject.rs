@@ -39,7 +39,7 @@ pub struct Args {
 pub(super) struct Subject {
     pub model: Model,
     pub policy: Policy,
-    pub reference: Option<Model>,
+    pub references: Vec<Model>,
 }
 
 impl Subject {
@@ -75,7 +75,7 @@ impl Subject {
             );
             return Err(Unsuited { message, hint, starter }.into());
         }
-        let reference = session.reference(&checked, &model)?;
-        Ok((session, Self { model, policy: checked, reference }))
+        let references = session.references(&checked, &model)?;
+        Ok((session, Self { model, policy: checked, references }))
     }
 }

@@ -66,8 +66,10 @@ pub(super) fn of(
         };
         let summary = format!("{:.2} of the test images called right", head.accuracy);
         emit(Event::StageEnd { stage: what, summary, seconds: clock.elapsed().as_secs_f64() });
+        // Of these nobody expects more.
+        let untrained = |tuning: &Tuning| matches!(tuning.arm, Arm::Untrained(_));
         let no_better: Vec<&(Tuning, TaskAccuracy)> =
-            arms.iter().filter(|(tuning, arm)| tuning.view == view && arm.low <= head.accuracy).collect();
+            arms.iter().filter(|(tuning, arm)| tuning.view == view && !untrained(tuning) && arm.low <= head.accuracy).collect();
         let named: Vec<&str> = no_better.iter().map(|(_, arm)| arm.what.as_str()).collect();
         // The features are not in doubt where only what they are compared with has learnt little.
         if !named.is_empty() && no_better.iter().all(|(tuning, _)| tuning.arm != Arm::Source) {

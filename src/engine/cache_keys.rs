@@ -73,16 +73,18 @@ impl Shared {
         let Tuned { tuning, images, recipe, model, seed } = *tuned;
         // A network from scratch is the same for every checkpoint of its architecture.
         let start = match tuning.arm {
-            Arm::Source | Arm::Reference => model.identity.digest.to_string(),
+            Arm::Source | Arm::Untrained(_) | Arm::Reference(_) => model.identity.digest.to_string(),
             Arm::Scratch => "fresh weights".to_owned(),
         };
+        // Whichever place a reference has in the policy.
+        let arm = if matches!(tuning.arm, Arm::Reference(_)) { Arm::Reference(0) } else { tuning.arm };
         // What trains is computed by heirloom, whatever computes frozen features.
         let executor = if tuning.mode == Mode::FixedFeature { model.executor() } else { "heirloom".to_owned() };
         let own = [
             ("start", start),
             ("executor", executor),
             ("architecture", architecture(model)),
-            ("arm", tuning.arm.name().to_owned()),
+            ("arm", arm.to_string()),
             ("mode", tuning.mode.to_string()),
             ("images", images.fingerprint("training pictures", 1).to_string()),
             ("input", input(model)),
@@ -109,6 +111,18 @@ pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trig
     ];
     let parts: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
     of_build("features", &parts)
+}
+
+/// What a network of fresh weights is known by: all that they and the statistics of its norms are made of.
+pub(super) fn untrained(model: &Model, views: [&Digest; 2], (seed, draw): (u64, u64), compute: &Compute) -> Digest {
+    let mut feed = Fingerprinter::new("heirloom untrained network", 1);
+    feed.field("architecture", &architecture(model));
+    feed.field("input", &input(model));
+    feed.field("images", &views[0]);
+    feed.field("seed", &seed);
+    feed.field("draw", &draw);
+    feed.field("device", &compute.key());
+    feed.finish()
 }
 
 /// Features that were kept, if they are `n` rows of `width`.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::Event;
-use crate::gate::{self, Control, Finding, JudgeTerms, Rule, Verdict};
+use crate::gate::{self, Finding, Given, JudgeTerms, Rule, Verdict};
 use crate::plan::{Job, Question, Resolved, Tuning};
 use crate::policy::{Looks, Policy};
 use crate::probe::{Arm, Measurement};
+use crate::report::ReferenceFacts;
 
 /// Why there is no measurement of an arm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,20 +39,21 @@ struct Entry<'a> {
 /// Every rule in each of its modes.
 pub(super) struct Pending<'a> {
     resolved: &'a Resolved<'a>,
-    /// Why a network from scratch is no control for triggers, if it is none.
+    /// Why networks of fresh weights are no control for triggers, if they are none.
     void: Option<String>,
+    references: &'a [ReferenceFacts],
     entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Pending<'a> {
-    pub(super) fn new(resolved: &'a Resolved<'a>, void: Option<String>) -> Self {
+    pub(super) fn new(resolved: &'a Resolved<'a>, void: Option<String>, references: &'a [ReferenceFacts]) -> Self {
         let open = |question| Entry { question, finding: None, settled: false };
-        Self { resolved, void, entries: resolved.questions.iter().map(open).collect() }
+        Self { resolved, void, references, entries: resolved.questions.iter().map(open).collect() }
     }
 
     /// Whether a finding that is not settled rests on a job.
     pub(super) fn needs(&self, job: &Job) -> bool {
-        let void = |rule: &Rule| job.tuning.arm == Arm::Scratch && void_for(rule, self.void.as_deref()).is_some();
+        let void = |rule: &Rule| job.tuning.arm.is_fresh() && void_for(rule, self.void.as_deref()).is_some();
         let rests = |question: &Question| question.rests_on.contains(&job.tuning) && !void(question.rule);
         self.entries.iter().any(|entry| !entry.settled && rests(entry.question))
     }
@@ -67,13 +69,14 @@ impl<'a> Pending<'a> {
         for entry in self.entries.iter_mut().filter(|entry| !entry.settled) {
             let question = entry.question;
             let void = void_for(question.rule, self.void.as_deref());
-            let mut needed = question.rests_on.iter().filter(|tuning| tuning.arm != Arm::Scratch || void.is_none());
+            let mut needed = question.rests_on.iter().filter(|tuning| !tuning.arm.is_fresh() || void.is_none());
             let ready = needed.all(|tuning| through.contains(tuning));
             if !ready || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
                 continue;
             }
             let terms = terms(self.resolved, question, look);
-            let found = finding(self.resolved.policy, question, &terms, void, &|tuning| measured(&question.rule.id, tuning));
+            let found =
+                finding(self.resolved.policy, question, &terms, (void, self.references), &|tuning| measured(&question.rule.id, tuning));
             entry.settled = terms.final_look || found.verdict != Verdict::Inconclusive;
             if entry.settled {
                 emit(Event::Judged(Box::new(found.clone())));
@@ -109,24 +112,25 @@ pub(super) fn terms(resolved: &Resolved, question: &Question, look: usize) -> Ju
     }
 }
 
-/// Why a network from scratch is no control for a rule, if it is none: `void` says it of triggers.
+/// Why networks of fresh weights are no control for a rule, if they are none: `void` says it of triggers.
 pub(super) fn void_for<'v>(rule: &Rule, void: Option<&'v str>) -> Option<&'v str> {
     void.filter(|_| rule.probe.change().is_some())
 }
 
-/// Judges one question from the measurements that it rests on. `void` says why a network from scratch is no control for it, if it is none.
+/// Judges one question from the measurements that it rests on. `void` says why networks of fresh weights are no control for it, if they are none;
+/// `references` which checkpoints the others are.
 pub(super) fn finding<'m>(
     policy: &Policy,
     question: &Question,
     terms: &JudgeTerms,
-    void: Option<&str>,
+    (void, references): (Option<&str>, &[ReferenceFacts]),
     measured: &dyn Fn(Tuning) -> Result<&'m Measurement, Missing>,
 ) -> Finding {
     let clock = Instant::now();
     let Question { rule, mode, .. } = *question;
     let of = |arm| match question.tuning(arm) {
         Some(tuning) => measured(tuning),
-        None => Err(Missing::Failed(format!("{} is no arm of {}", arm.name(), question.id()))),
+        None => Err(Missing::Failed(format!("{arm} is no arm of {}", question.id()))),
     };
     let source = match of(Arm::Source) {
         Ok(source) => source,
@@ -134,15 +138,17 @@ pub(super) fn finding<'m>(
         Err(Missing::Failed(reason)) => return without_numbers(policy, question, terms.look, Verdict::Error, reason),
         Err(Missing::Impossible(reason)) => return without_numbers(policy, question, terms.look, Verdict::Skipped, reason),
     };
-    let compared = |control: &Control| match *control {
-        Control::Sham => (Control::Sham, None, None),
-        Control::Scratch if void.is_some() => (Control::Scratch, None, void.map(str::to_owned)),
-        control => match of(control.arm()) {
-            Ok(measurement) => (control, Some(measurement), None),
-            Err(missing) => (control, None, Some(missing.reason().to_owned())),
-        },
+    let given = |tuning: &Tuning| {
+        let arm = tuning.arm;
+        let measured = match (arm, void) {
+            (arm, Some(void)) if arm.is_fresh() => Err(void.to_owned()),
+            _ => of(arm).map_err(|missing| missing.reason().to_owned()),
+        };
+        let known = references.iter().find(|known| known.arm == arm);
+        let name = known.map_or_else(|| arm.to_string(), |known| known.name.clone());
+        Given { arm, name, same_architecture: known.is_none_or(|known| known.same_architecture), measured }
     };
-    let controls: Vec<_> = question.controls.iter().map(compared).collect();
+    let controls: Vec<Given> = question.rests_on.iter().filter(|tuning| tuning.arm != Arm::Source).map(given).collect();
     let terms = JudgeTerms { scratch_void: void.is_some(), ..*terms };
     let mut finding = gate::judge(rule, mode, &policy.limit_origin(&rule.id), source, &controls, &terms);
     finding.seconds = clock.elapsed().as_secs_f64();

@@ -1,21 +1,38 @@
-//! The trusted checkpoint that a policy names for the control `reference`.
+//! The trusted checkpoints that a policy names for the control `reference`.
+
+use ndarray::ArrayD;
 
 use crate::diag::{Class, Explain};
 use crate::exec::Compute;
-use crate::model::{LoadOptions, Model, ModelError};
+use crate::graph::Op;
+use crate::model::{LoadOptions, Model, ModelError, Network};
 use crate::policy::{Policy, Reference};
+use crate::probe::Arm;
 use crate::registry::{self, ModelRef, RegistryError};
+use crate::report::ReferenceFacts;
 use crate::runtime::Runtime;
 use crate::store::Digest;
 
-/// The reference of a policy, to be run beside `model`; none where the policy names none. What the policy says of the input holds for both.
-pub(crate) fn reference(
+/// The references of a policy, to be run beside `model`, in its order. What the policy says of the input holds for all.
+pub(crate) fn references(
     policy: &Policy,
     model: &Model,
-    runtime: Option<Runtime>,
+    runtime: Option<&Runtime>,
     compute: &Compute,
-) -> Result<Option<Model>, ReferenceError> {
-    let Some(pinned) = &policy.file.reference else { return Ok(None) };
+) -> Result<Vec<Model>, ReferenceError> {
+    let mut opened: Vec<Model> = Vec::new();
+    for pinned in &policy.file.references {
+        let reference = open(policy, pinned, model, runtime.cloned(), compute)?;
+        // One checkpoint in two files would count twice.
+        if let Some(twice) = opened.iter().find(|other| are_one(other, &reference)) {
+            return Err(ReferenceError::Twice { one: twice.identity.name(), other: reference.identity.name() });
+        }
+        opened.push(reference);
+    }
+    Ok(opened)
+}
+
+fn open(policy: &Policy, pinned: &Reference, model: &Model, runtime: Option<Runtime>, compute: &Compute) -> Result<Model, ReferenceError> {
     let found = registry::identify(&policy.path(&pinned.model))?;
     let name = found.name();
     // Under another configuration it is hardly another one.
@@ -28,7 +45,69 @@ pub(crate) fn reference(
     let opened = Model::load(found, &LoadOptions { input, runtime, ..LoadOptions::default() }).map_err(unusable)?;
     let opened = opened.computed_on(compute).map_err(unusable)?;
     fits(&opened, model)?;
-    Ok(Some(opened))
+    if are_one(&opened, model) { Err(ReferenceError::Itself { name }) } else { Ok(opened) }
+}
+
+/// Whether two files hold one checkpoint. Of networks that only ONNX Runtime runs the files' digests have to do.
+fn are_one(one: &Model, other: &Model) -> bool {
+    matches!((&one.network, &other.network), (Ok(one), Ok(other)) if equal_weights(one, other) > MOST_EQUAL)
+}
+
+/// Share of the weights beyond which two checkpoints are one: what changes hardly any of them (a byte of metadata, another head) hands down
+/// the same.
+const MOST_EQUAL: f64 = 0.99;
+
+/// What of a network's numbers leads to its features.
+fn weights(network: &Network) -> Vec<&ArrayD<f32>> {
+    let of = |op: &Op| if let Op::Param(slot) = op { network.params.0.get(slot.0) } else { None };
+    network.trunk.nodes().iter().filter_map(|node| of(&node.op)).collect()
+}
+
+/// Whether two networks have the same weights to learn, by their shapes: whatever their nodes are called.
+fn same_shapes(one: &[&ArrayD<f32>], other: &[&ArrayD<f32>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.shape() == b.shape())
+}
+
+/// The share of the numbers that lead to the features which two networks have in common, bit for bit; 0 where their shapes differ.
+fn equal_weights(one: &Network, other: &Network) -> f64 {
+    let (one, other) = (weights(one), weights(other));
+    if !same_shapes(&one, &other) {
+        return 0.0;
+    }
+    let equal = |(a, b): (&&ArrayD<f32>, &&ArrayD<f32>)| a.iter().zip(b.iter()).filter(|(a, b)| a.to_bits() == b.to_bits()).count();
+    let all: usize = one.iter().map(|array| array.len()).sum();
+    one.iter().zip(&other).map(equal).sum::<usize>() as f64 / all.max(1) as f64
+}
+
+/// Whether two checkpoints are of one architecture, as far as the shapes of their weights tell. Of networks that only ONNX Runtime runs this is
+/// not known.
+fn same_architecture(one: &Model, other: &Model) -> bool {
+    let (Ok(one), Ok(other)) = (&one.network, &other.network) else { return false };
+    let sorted = |network: &Network| {
+        let mut shapes: Vec<Vec<usize>> = weights(network).iter().map(|array| array.shape().to_vec()).collect();
+        shapes.sort_unstable();
+        shapes
+    };
+    sorted(one) == sorted(other)
+}
+
+/// What a report says of the references.
+pub(super) fn facts(references: &[&Model], model: &Model) -> Vec<ReferenceFacts> {
+    let names: Vec<String> = references.iter().map(|reference| reference.identity.name()).collect();
+    // Files of one name are told apart by their folders.
+    let name = |reference: &Model| {
+        let name = reference.identity.name();
+        let unique = names.iter().filter(|other| **other == name).count() < 2;
+        if unique { name } else { reference.identity.path.display().to_string() }
+    };
+    let of = |(arm, reference): (Arm, &&Model)| ReferenceFacts {
+        arm,
+        name: name(reference),
+        digest: reference.identity.digest.clone(),
+        description: reference.description.clone(),
+        same_architecture: same_architecture(reference, model),
+    };
+    Arm::references(references.len()).zip(references).map(of).collect()
 }
 
 /// Whether a file is the reference that a policy pins.
@@ -79,6 +158,14 @@ pub enum ReferenceError {
     Itself {
         /// Its file.
         name: String,
+    },
+    /// It would count twice.
+    #[error("the references {one} and {other} have the same weights: they are one checkpoint; remove one of them")]
+    Twice {
+        /// The first file.
+        one: String,
+        /// The second.
+        other: String,
     },
     /// It is another file than the policy means.
     #[error("the reference {name} has the digest {found}, the policy pins {pinned}")]
@@ -146,7 +233,7 @@ impl Explain for ReferenceError {
 
     fn class(&self) -> Class {
         match self {
-            Self::Itself { .. } | Self::Digest { .. } | Self::Weights { .. } | Self::Size { .. } => Class::Usage,
+            Self::Itself { .. } | Self::Twice { .. } | Self::Digest { .. } | Self::Weights { .. } | Self::Size { .. } => Class::Usage,
             Self::Registry(_) | Self::Model { .. } => self.inner().map_or(Class::Fault, Explain::class),
         }
     }

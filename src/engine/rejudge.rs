@@ -38,12 +38,12 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
             let looked: Vec<Measurement> = of_rule.map(upto).collect();
             let other = other_change(report, policy, rule);
             let void = pending::void_for(rule, void.as_deref());
-            pending::finding(policy, question, &pending::terms(&resolved, question, look), void, &|tuning| {
+            pending::finding(policy, question, &pending::terms(&resolved, question, look), (void, &report.references), &|tuning| {
                 let Tuning { arm, mode: trains, .. } = tuning;
                 let found = looked.iter().find(|m| m.arm == arm);
                 let id = resolved.measurement_id(rule, arm, trains);
                 let first = first(tuning);
-                let (name, finding) = (arm.name(), question.id());
+                let (name, finding) = (arm, question.id());
                 let anew = "certify the model with this policy";
                 // What kept the certification from it keeps this from it too.
                 let before = report.findings.iter().find(|f| f.rule == rule.id && f.mode == mode);

@@ -11,7 +11,7 @@ use super::pending::{Missing, Pending};
 use super::settings::{Certified, Settings};
 use super::task::Task;
 use super::wording::{self, describe, stage_name};
-use super::{EngineError, accuracy, agree, reference, subject, waivers};
+use super::{EngineError, accuracy, agree, reference, subject, untrained, waivers};
 use crate::data::TargetData;
 use crate::gate::{self, ConcludeTerms};
 use crate::model::Bypass;
@@ -35,8 +35,8 @@ pub(crate) fn run(
     warnings.extend(settings.compute.note().map(str::to_owned));
     warnings.extend(settings.model.input.warnings());
     warnings.extend(waivers::of_weights(policy, &model.identity));
-    // What the policy says of the input holds for both.
-    if let Some(reference) = settings.reference {
+    // What the policy says of the input holds for all.
+    for reference in settings.references {
         let name = reference.identity.name();
         warnings.extend(reference.input.warnings().iter().map(|warning| format!("the reference {name}: {warning}")));
         warnings.extend(reference::resized_otherwise(reference, model));
@@ -46,15 +46,17 @@ pub(crate) fn run(
     let stop = || (settings.stop)() || late();
     let agreement = agree::check(model, &task.train)?;
     emit(Event::Fact { topic: "executor", text: agree::fact(model, agreement.as_ref()) });
-    if let Some(reference) = settings.reference {
+    for reference in settings.references {
         agree::check(reference, &task.train.seen_by(&reference.input))?;
     }
-    let mut bench = subject::Bench::new(settings, &task, &stop)?;
+    let untrained = untrained::models(settings, &task)?;
+    let mut bench = subject::Bench::new(settings, (&task, &untrained), &stop)?;
     let mut stages = BTreeMap::new();
     let bypass = model.bypass();
     warnings.extend(bypass.as_ref().map(Bypass::remark));
     warnings.extend(model.not_searched());
-    let mut pending = Pending::new(resolved, bypass.as_ref().map(Bypass::reason));
+    let references = reference::facts(settings.references, model);
+    let mut pending = Pending::new(resolved, bypass.as_ref().map(Bypass::reason), &references);
     let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
     let views = &resolved.views;
     'looks: for look in [1, 2] {
@@ -142,6 +144,7 @@ pub(crate) fn run(
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),
         },
         model: ModelFacts { executor: Executor { agreement, ..ModelFacts::from(*model).executor }, ..(*model).into() },
+        references: references.clone(),
         policy: policy.into(),
         target: Some(TargetFacts {
             data: policy.file.target.data.to_string(),

@@ -57,7 +57,7 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
         let settings = Settings {
             resolved: &resolved,
             model: &model,
-            reference: None,
+            references: &[],
             today: "1970-01-01",
             started: 0,
             report_only: false,

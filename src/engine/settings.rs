@@ -14,8 +14,8 @@ pub(crate) struct Settings<'a> {
     pub resolved: &'a Resolved<'a>,
     /// The checkpoint under test.
     pub model: &'a Model,
-    /// The trusted checkpoint, where the policy names one.
-    pub reference: Option<&'a Model>,
+    /// The trusted checkpoints, in the order of the policy.
+    pub references: &'a [&'a Model],
     /// Today, `YYYY-MM-DD`: for waivers.
     pub today: &'a str,
     /// Start, seconds since 1970 (UTC).

@@ -54,6 +54,7 @@ struct Frozen {
 pub(super) struct Bench<'a> {
     settings: &'a Settings<'a>,
     task: &'a Task,
+    untrained: &'a [Model],
     stop: &'a (dyn Fn() -> bool + Sync),
     prepared: Vec<Prepared<'a>>,
     frozen: BTreeMap<Arm, Frozen>,
@@ -67,7 +68,11 @@ pub(super) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// `stop` is asked between steps: whether the user or the time limit ends the run.
-    pub(super) fn new(settings: &'a Settings<'a>, task: &'a Task, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        settings: &'a Settings<'a>,
+        (task, untrained): (&'a Task, &'a [Model]),
+        stop: &'a (dyn Fn() -> bool + Sync),
+    ) -> Result<Self, EngineError> {
         let policy = settings.resolved.policy;
         let mut prepared = Vec::new();
         for rule in &policy.rules {
@@ -84,7 +89,7 @@ impl<'a> Bench<'a> {
         }
         let cache = settings.cache.map(|cache| (cache, cache_keys::Shared::of(settings, [&task.views[0], &task.views[1]])));
         let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { settings, task, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
+        Ok(Self { settings, task, untrained, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
     }
 
     /// What a rule's probe measured on an arm, if all seeds of the first look are there.
@@ -135,7 +140,9 @@ impl<'a> Bench<'a> {
     fn model(&self, arm: Arm) -> Result<&'a Model, EngineError> {
         match arm {
             Arm::Source | Arm::Scratch => Ok(self.settings.model),
-            Arm::Reference => self.settings.reference.ok_or(EngineError::NoReference),
+            // Where there is none the graph cannot be rebuilt, which `impossible` says before it is asked for.
+            Arm::Untrained(at) => Ok(self.untrained.get(usize::from(at)).unwrap_or(self.settings.model)),
+            Arm::Reference(at) => self.settings.references.get(usize::from(at)).copied().ok_or(EngineError::NoReference),
         }
     }
 
@@ -143,7 +150,7 @@ impl<'a> Bench<'a> {
     pub(super) fn impossible(&self, job: &Job) -> Option<String> {
         let opaque = self.model(job.tuning.arm).ok()?.network.as_ref().err()?;
         let why = || format!("{}: the network cannot be trained here: {}", self.name(job.tuning), opaque.reason);
-        (job.tuning.mode == Mode::FullNetwork).then(why)
+        (job.tuning.mode == Mode::FullNetwork || job.tuning.arm.is_fresh()).then(why)
     }
 
     /// How many fine-tunes a job lacks at a look, beside those that an earlier run kept.
@@ -320,7 +327,7 @@ impl<'a> Bench<'a> {
         let network = model.own()?;
         let mut arrays = match arm {
             Arm::Scratch => tune::fresh_weights(&network.trunk, &network.params.0, streams.0, streams.1),
-            Arm::Source | Arm::Reference => network.params.0.clone(),
+            Arm::Source | Arm::Untrained(_) | Arm::Reference(_) => network.params.0.clone(),
         };
         arrays.extend(head);
         let images = self.task.train.seen_by(&model.input);

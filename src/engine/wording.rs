@@ -21,7 +21,7 @@ impl Step {
     /// Its name, for people; `views` are those of [`crate::plan::Resolved`].
     pub(super) fn name(self, views: &[Option<data::Rebalance>]) -> String {
         match self {
-            Self::Features(arm) => format!("{} features", arm.name()),
+            Self::Features(arm) => format!("{arm} features"),
             Self::FineTune(tuning) => stage_name(views, tuning),
         }
     }
@@ -67,8 +67,8 @@ pub fn duration(seconds: f64) -> String {
 pub fn stage_name(views: &[Option<data::Rebalance>], tuning: Tuning) -> String {
     let what = match (tuning.arm, tuning.mode) {
         (Arm::Scratch, _) => "from scratch".into(),
-        (arm, Mode::FixedFeature) => format!("{}, fixed features", arm.name()),
-        (arm, Mode::FullNetwork) => format!("{}, full network", arm.name()),
+        (arm, Mode::FixedFeature) => format!("{arm}, fixed features"),
+        (arm, Mode::FullNetwork) => format!("{arm}, full network"),
     };
     match views.get(tuning.view) {
         Some(Some(rebalance)) => format!("{what}, {rebalance}"),

@@ -140,7 +140,12 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &ConcludeTerms) -> Conclusion
     Conclusion { verdict, exit, findings, notes }
 }
 
-/// Marks the failing findings that a waiver accepts. It never changes a verdict.
+/// Whether a waiver can accept a finding: one that failed, or one that was measured and stays open. What was left out has shown nothing to accept.
+fn acceptable(finding: &Finding) -> bool {
+    finding.verdict == Verdict::Fail || (finding.verdict == Verdict::Inconclusive && !finding.arms.is_empty())
+}
+
+/// Marks the findings that a waiver accepts. It never changes a verdict.
 fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &ConcludeTerms, notes: &mut Vec<String>) {
     let name = format!("the waiver of `{}` by {}", waiver.rule, waiver.owner);
     if waiver.is_earlier() {
@@ -152,7 +157,7 @@ fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &ConcludeTerms, notes
         return;
     }
     if !waiver.names(terms.model) {
-        if findings.iter().any(|f| f.rule == waiver.rule && f.verdict == Verdict::Fail) {
+        if findings.iter().any(|f| f.rule == waiver.rule && acceptable(f)) {
             notes.push(format!("{name} is for another model ({}): it counts for nothing here", waiver.model));
         }
         return;
@@ -167,12 +172,12 @@ fn apply(waiver: &Waiver, findings: &mut [Finding], terms: &ConcludeTerms, notes
         return;
     }
     let mut used = false;
-    for finding in findings.iter_mut().filter(|f| f.rule == waiver.rule && f.verdict == Verdict::Fail) {
+    for finding in findings.iter_mut().filter(|f| f.rule == waiver.rule && acceptable(f)) {
         finding.waived = Some(waiver.clone());
         used = true;
     }
     if !used {
-        notes.push(format!("{name} accepts no failing finding; it can be removed"));
+        notes.push(format!("{name} accepts no failing or inconclusive finding; it can be removed"));
     }
 }
 

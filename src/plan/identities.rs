@@ -21,8 +21,8 @@ fn measurements_are_called_as_the_script_calls_them() {
     let mut asked = 0;
     for rule in &policy.rules {
         for mode in [Mode::FixedFeature, Mode::FullNetwork] {
-            for arm in [Arm::Source, Arm::Scratch, Arm::Reference] {
-                let name = format!("{}@{mode}/{}", rule.id, arm.name());
+            for arm in [Arm::Source, Arm::Scratch, Arm::Reference(0)] {
+                let name = format!("{}@{mode}/{}", rule.id, arm);
                 let expected = golden(&name);
                 if expected.len() == 64 {
                     assert_eq!(resolved.measurement_id(rule, arm, mode).digits(), expected, "{name}");

@@ -79,7 +79,7 @@ pub fn resolve(policy: &Policy) -> Resolved<'_> {
         let rebalance = rule.probe.rebalance();
         let view = resolved.views.iter().position(|view| *view == rebalance).unwrap_or(0);
         let controls = rule.controls_for(mode);
-        let others = controls.iter().map(|control| control.arm()).filter(|arm| *arm != Arm::Source);
+        let others = controls.iter().flat_map(|control| control.arms(policy.references()));
         let arms = std::iter::once(Arm::Source).chain(others);
         let rests_on = arms.map(|arm| Tuning { arm, mode: arm.trains(mode), view }).collect();
         let question = Question { rule, mode, controls, looks: looks(policy, mode), rests_on };
@@ -123,14 +123,18 @@ impl<'p> Resolved<'p> {
 
     /// The seeds of a question that is compared with a control: those of both arms, which are paired.
     pub(crate) fn paired(&self, question: &Question, control: Control) -> Looks {
-        seeds(self.policy, control.arm(), question.mode)
+        let arm = control.arms(self.policy.references()).first().copied().unwrap_or(Arm::Source);
+        seeds(self.policy, arm, question.mode)
     }
 
     /// Digest of all in the policy that decides what an arm does under a rule: whoever changes it asks for another measurement. Where the
     /// images lie is left out, because data move; so are limits, controls and what groups are made of the same predictions.
     pub(crate) fn measurement_id(&self, rule: &Rule, arm: Arm, mode: Mode) -> Digest {
         let file = &self.policy.file;
-        let trusted = file.reference.as_ref().filter(|_| arm == Arm::Reference).map(|reference| &reference.digest);
+        let trusted = match arm {
+            Arm::Reference(at) => file.references.get(usize::from(at)).map(|reference| &reference.digest),
+            Arm::Source | Arm::Scratch | Arm::Untrained(_) => None,
+        };
         let mut feed = Fingerprinter::new("heirloom measurement", 1);
         feed.field("task", &file.target);
         feed.field("change", &rule.probe.change());
@@ -148,7 +152,7 @@ impl<'p> Resolved<'p> {
 fn looks(policy: &Policy, mode: Mode) -> Looks {
     let seeds = &policy.file.seeds;
     match mode {
-        Mode::FixedFeature => seeds.fixed_feature.unwrap_or(Looks { first: 3, most: 6 }),
+        Mode::FixedFeature => seeds.fixed_feature.unwrap_or(Looks { first: 17, most: 24 }),
         Mode::FullNetwork => seeds.full_network.unwrap_or(Looks { first: 5, most: 10 }),
     }
 }
@@ -161,12 +165,12 @@ fn seeds(policy: &Policy, arm: Arm, mode: Mode) -> Looks {
     Looks { first: asked.first.min(most.first), most: asked.most.min(most.most) }
 }
 
-/// The recipe of an arm in a mode: a network from scratch trains fully in both.
+/// The recipe of an arm in a mode: a network from scratch trains fully in both, of an untrained one only the head does.
 fn recipe(policy: &Policy, arm: Arm, mode: Mode) -> Option<&Recipe> {
     let transfer = &policy.file.transfer;
     match (arm, mode) {
         (Arm::Scratch, _) => transfer.scratch.as_ref().or(transfer.full_network.as_ref()),
-        (_, Mode::FixedFeature) => transfer.fixed_feature.as_ref(),
+        (Arm::Untrained(_), _) | (_, Mode::FixedFeature) => transfer.fixed_feature.as_ref(),
         (_, Mode::FullNetwork) => transfer.full_network.as_ref(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Options, Policy};
+use super::{Options, Policy, reference_at};
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
@@ -61,8 +61,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
             );
         }
     }
-    if let Some(reference) = &policy.file.reference {
-        seek(&reference.model, "/reference/model", false);
+    for (index, reference) in policy.file.references.iter().enumerate() {
+        seek(&reference.model, &format!("{}/model", reference_at(tree, index)), false);
     }
     diagnostics.append(&mut unread);
     for (index, rule) in policy.file.rules.iter().enumerate() {
@@ -80,8 +80,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
 }
 
 /// What to write in place of a reference's digest of earlier releases: that of the file, if it is the one that was meant.
-pub(super) fn earlier_reference(policy: &Policy, options: &Options, earlier: &Digest) -> String {
-    let Some(reference) = &policy.file.reference else { return String::new() };
+pub(super) fn earlier_reference(policy: &Policy, options: &Options, index: usize, earlier: &Digest) -> String {
+    let Some(reference) = policy.file.references.get(index) else { return String::new() };
     let name = reference.model.display();
     let found = options.files.then(|| registry::identify(&policy.path(&reference.model)).ok()).flatten();
     match found.and_then(|found| Some((registry::earlier_digest(&found).ok()?, found.digest))) {

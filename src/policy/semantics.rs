@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{Options, Policy, PolicyFile, files};
+use super::{Options, Policy, PolicyFile, files, reference_at, references_at};
 use crate::diag::Diagnostic;
 use crate::gate::{Control, Rule};
 use crate::probe::{Estimand, Probe};
@@ -19,7 +19,8 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     checker.target();
     checker.transfer();
     checker.seeds();
-    checker.reference(|digest| files::earlier_reference(policy, options, digest));
+    checker.few_seeds();
+    checker.references(|index, digest| files::earlier_reference(policy, options, index, digest));
     let mut ids = BTreeSet::new();
     for (index, rule) in file.rules.iter().enumerate() {
         let at = format!("/rules/{index}");
@@ -114,26 +115,48 @@ impl Checker<'_> {
         }
     }
 
-    /// `earlier` says what to write in place of a digest of earlier releases.
-    fn reference(&mut self, earlier: impl FnOnce(&Digest) -> String) {
-        let used = self.file.rules.iter().any(|rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference));
-        let Some(reference) = &self.file.reference else { return };
-        let at = self.value("/reference/digest");
-        match Digest::parse(&reference.digest) {
-            None => {
-                let hint =
-                    "give `sha256:` and all 64 lower-case hexadecimal digits, as `heirloom inspect` prints them for the trusted file";
-                self.add(Diagnostic::error("policy::value", at, "`digest` is not a digest").hint(hint));
-            }
-            Some(digest) if digest.is_earlier() => {
-                let message = "`digest` is one of earlier releases (BLAKE3); models are named by SHA-256 now";
-                self.add(Diagnostic::error("policy::earlier-digest", at, message).hint(earlier(&digest)));
-            }
-            Some(_) => {}
+    /// Fine-tunes that are too few for some rule to pass.
+    fn few_seeds(&mut self) {
+        let Some(looks) = self.file.seeds.fixed_feature else { return };
+        let of_mode = self.file.rules.iter().filter(|rule| rule.modes.contains(&Mode::FixedFeature));
+        let fewest = of_mode.filter_map(|rule| Some((rule.fewest_seeds(Mode::FixedFeature)?, rule))).max_by_key(|(fewest, _)| *fewest);
+        if let Some((fewest, rule)) = fewest.filter(|(fewest, _)| looks.most < *fewest) {
+            let at = self.value("/seeds/fixed_feature/most");
+            let message = format!("the rule `{}` cannot pass with fewer than {fewest} fine-tunes", rule.id);
+            let hint = format!(
+                "so few may all miss an effect that one in five inherits; heads are cheap: `fixed_feature: {{ first: {fewest}, most: {} }}`",
+                fewest + 7
+            );
+            self.add(Diagnostic::warning("policy::few-seeds", at, message).hint(hint));
         }
-        if !used {
-            let at = self.field("/reference");
-            let message = "no rule uses `reference`";
+    }
+
+    /// `earlier` says what to write in place of a reference's digest of earlier releases.
+    fn references(&mut self, earlier: impl Fn(usize, &Digest) -> String) {
+        let used = self.file.rules.iter().any(|rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference));
+        let references = &self.file.references;
+        for (index, reference) in references.iter().enumerate() {
+            let at = self.value(&format!("{}/digest", reference_at(self.tree, index)));
+            match Digest::parse(&reference.digest) {
+                None => {
+                    let hint =
+                        "give `sha256:` and all 64 lower-case hexadecimal digits, as `heirloom inspect` prints them for the trusted file";
+                    self.add(Diagnostic::error("policy::value", at, "`digest` is not a digest").hint(hint));
+                }
+                Some(digest) if digest.is_earlier() => {
+                    let message = "`digest` is one of earlier releases (BLAKE3); models are named by SHA-256 now";
+                    self.add(Diagnostic::error("policy::earlier-digest", at, message).hint(earlier(index, &digest)));
+                }
+                Some(_) if references[..index].iter().any(|other| other.digest == reference.digest) => {
+                    let message = "two references have the same digest: they are one checkpoint";
+                    self.add(Diagnostic::error("policy::duplicate", at, message).hint("remove one of the two"));
+                }
+                Some(_) => {}
+            }
+        }
+        if !used && !references.is_empty() {
+            let at = self.field(references_at(self.tree));
+            let message = "no rule uses `references`";
             self.add(Diagnostic::warning("policy::no-effect", at, message).hint("add `reference` to the `controls` of a rule"));
         }
     }
@@ -161,10 +184,14 @@ impl Checker<'_> {
                 let named = rule.controls.iter().flatten().position(|named| *named == control);
                 let place = named.map_or_else(|| self.value(at), |index| self.value(&format!("{at}/controls/{index}")));
                 let transfer = &self.file.transfer;
-                if control == Control::Reference && self.file.reference.is_none() && !self.reference_follows {
+                if control == Control::Reference && self.file.references.is_empty() && !self.reference_follows {
                     let message = format!("the rule `{}` is compared with a reference, but the policy names none", rule.id);
-                    let hint = "add `reference: { model: trusted.onnx, digest: ... }` to the policy, or remove the control";
+                    let hint = "add `references: [{ model: trusted.onnx, digest: ... }]` to the policy, or remove the control";
                     self.add(Diagnostic::error("policy::missing-reference", place, message).hint(hint));
+                } else if control == Control::Untrained && transfer.fixed_feature.is_none() {
+                    let message = format!("the rule `{}` is compared with untrained networks, for whose heads there is no recipe", rule.id);
+                    let hint = "add `fixed_feature: { epochs: 15, learning_rate: 0.1 }` under `transfer`, or remove the control";
+                    self.add(Diagnostic::error("policy::missing-recipe", place, message).hint(hint));
                 } else if control == Control::Scratch && transfer.scratch.is_none() && transfer.full_network.is_none() {
                     let message = format!("the rule `{}` is compared with a network from scratch, for which there is no recipe", rule.id);
                     let hint = "add `scratch: { epochs: 15, learning_rate: 0.01 }` under `transfer`, or remove the control";
@@ -218,6 +245,12 @@ impl Checker<'_> {
             self.add(Diagnostic::error("policy::conflict", place, message).hint(format!("it gives {}", list(&names))));
         }
         for (index, control) in rule.controls.iter().flatten().enumerate() {
+            if *control == Control::Untrained && !matches!(probe, Probe::Backdoor(_) | Probe::Spurious(_)) {
+                let place = self.value(&format!("{at}/controls/{index}"));
+                let message = format!("`untrained` is a control of triggers, and the probe `{}` lays none", probe.name());
+                let hint = "compare with `scratch`, or with a `reference`";
+                self.add(Diagnostic::error("policy::conflict", place, message).hint(hint));
+            }
             if *control == Control::Sham && probe.compared().is_some() {
                 let place = self.value(&format!("{at}/controls/{index}"));
                 let message = format!("the probe `{}` changes no image, so that there is no sham of it", probe.name());

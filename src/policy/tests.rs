@@ -185,7 +185,13 @@ mistakes! {
     scratch_without_recipe: with("  full_network:", "  # full_network:").replace("[fixed_feature, full_network]", "[fixed_feature]");
     first_above_most: with("rules:", "seeds: { full_network: { first: 5, most: 3 } }\nrules:");
     reference_missing: with("[sham, scratch]", "[sham, reference]");
-    reference_unused_and_without_digest: format!("{VALID}reference: {{ model: trusted.onnx, digest: abc }}\n");
+    reference_unused_and_without_digest: format!("{VALID}references: [{{ model: trusted.onnx, digest: abc }}]\n");
+    references_twice_and_in_both_forms: format!(
+        "{}reference: {{ model: c.onnx, digest: sha256:{digest} }}\nreferences:\n  - {{ model: a.onnx, digest: sha256:{digest} }}\n  - {{ model: b.onnx, digest: sha256:{digest} }}\n",
+        with("[sham, scratch]", "[sham, reference]"),
+        digest = "0a".repeat(32)
+    );
+    references_none: format!("{}references: []\n", with("[sham, scratch]", "[sham, reference]"));
     waiver_of_unknown_rule: waiver("backdoor/sqare", "2027-01-31");
     waiver_of_rule_and_mode: waiver("backdoor/square@fixed_feature", "2027-01-31");
     waiver_expired: waiver("backdoor/square", "2026-06-14");
@@ -194,7 +200,7 @@ mistakes! {
     waiver_digest_too_short: waiver("backdoor/square", "2027-01-31").replace("0123456789ab", "a123");
     waiver_digest_of_digits: waiver("backdoor/square", "2027-01-31").replace("'sha256:0123456789ab'", "012345678901");
     waiver_earlier_digest: waiver("backdoor/square", "2027-01-31").replace("sha256:", "");
-    reference_earlier_digest: format!("{}reference: {{ model: trusted.onnx, digest: {} }}\n", with("[sham, scratch]", "[sham, reference]"), "0a".repeat(32));
+    reference_earlier_digest: format!("{}references: [{{ model: trusted.onnx, digest: {} }}]\n", with("[sham, scratch]", "[sham, reference]"), "0a".repeat(32));
     patch_both: with("color: \"#ffff00\"", "color: \"#ffff00\", image: a.png");
     patch_neither: with(", color: \"#ffff00\"", "");
     pattern_neither: with("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "pattern: { amplitude: 0.1 }");
@@ -315,6 +321,20 @@ fn diagnostics_have_a_machine_readable_form() {
     });
 }
 
+/// The earlier form of one reference.
+#[test]
+fn an_earlier_reference_is_a_list_of_one_with_a_warning() {
+    let one = format!("{{ model: trusted.onnx, digest: sha256:{} }}", "0a".repeat(32));
+    let read = |field: &str| {
+        let text = with("[sham, scratch]", "[sham, reference]") + field;
+        parse(&text, "mine.yaml", Path::new("."), &Options { files: false, ..Options::default() }).unwrap()
+    };
+    let (earlier, remarks) = read(&format!("reference: {one}\n"));
+    let (now, none) = read(&format!("references: [{one}]\n"));
+    assert_eq!(earlier.file, now.file);
+    assert_eq!((remarks.len(), &*remarks[0].code, none.len()), (1, "policy::earlier-form", 0), "{remarks:?}");
+}
+
 /// A policy of an earlier release that names a trusted file by BLAKE3.
 #[test]
 fn a_reference_of_an_earlier_release_gets_the_digest_to_write() {
@@ -322,7 +342,7 @@ fn a_reference_of_an_earlier_release_gets_the_digest_to_write() {
     let bytes = [0x08, 7, 0x12, 0];
     std::fs::write(folder.path().join("trusted.onnx"), bytes).unwrap();
     let hints = |digest: &str| -> Vec<String> {
-        let text = with("[sham, scratch]", "[sham, reference]") + &format!("reference: {{ model: trusted.onnx, digest: {digest} }}\n");
+        let text = with("[sham, scratch]", "[sham, reference]") + &format!("references: [{{ model: trusted.onnx, digest: {digest} }}]\n");
         let Err(PolicyError::Invalid { diagnostics, .. }) = parse(&text, "mine.yaml", folder.path(), &Options::default()) else {
             panic!("valid")
         };
@@ -342,8 +362,8 @@ fn missing_files_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.yaml");
     let text = with("color: \"#ffff00\"", "image: trigger.png").replace("limit: 500", "limit: 501")
-        + "reference: { model: trusted.onnx, digest: sha256:0000000000000000000000000000000000000000000000000000000000000001 }\n";
-    let text = text.replace("000001 }", "00000f }").replace("[sham, scratch]", "[sham, reference]");
+        + "references: [{ model: trusted.onnx, digest: sha256:0000000000000000000000000000000000000000000000000000000000000001 }]\n";
+    let text = text.replace("000001 }]", "00000f }]").replace("[sham, scratch]", "[sham, reference]");
     std::fs::write(&path, &text).unwrap();
     let shown = |options: &Options| match load_with(&path, options) {
         Ok(_) => String::new(),

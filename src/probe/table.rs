@@ -30,6 +30,29 @@ impl Table {
         crossed_worth(&self.rows, &Worth { clusters: self.effective, between_halves, between_seeds })
     }
 
+    /// The estimate of each seed.
+    pub fn of_seeds(&self) -> impl Iterator<Item = f64> {
+        self.rows.iter().map(|row| row.iter().sum::<f64>() / row.len().max(1) as f64)
+    }
+
+    /// The mean of tables of the same seeds and images. What choosing adds is at most their mean.
+    pub(crate) fn mean_of(tables: &[&Self]) -> Option<Self> {
+        let first = tables.first()?;
+        let count = tables.len() as f64;
+        let cell = |seed: usize, cluster: usize| -> Option<f64> {
+            let values: Option<Vec<f64>> = tables.iter().map(|table| table.rows.get(seed)?.get(cluster).copied()).collect();
+            Some(values?.iter().sum::<f64>() / count)
+        };
+        let row = |(seed, row): (usize, &Vec<f64>)| (0..row.len()).map(|cluster| cell(seed, cluster)).collect();
+        Some(Self {
+            rows: first.rows.iter().enumerate().map(row).collect::<Option<_>>()?,
+            images: tables.iter().map(|table| table.images).min()?,
+            effective: tables.iter().map(|table| table.effective).min()?,
+            between_halves: tables.iter().map(|table| table.between_halves).sum::<f64>() / count,
+            between_seeds: tables.iter().map(|table| table.between_seeds).sum::<f64>() / count,
+        })
+    }
+
     /// The mean over all seeds and images.
     pub fn mean(&self) -> f64 {
         let cells: usize = self.rows.iter().map(Vec::len).sum();

@@ -40,7 +40,7 @@ fn accuracy(what: &str, arm: Option<Arm>, [accuracy, low, high]: [f64; 3]) -> Ta
 }
 
 fn against(control: Control, value: f64, low: f64, high: f64) -> Comparison {
-    Comparison { control, excess: Some(estimate(value, low, high)), missing: None, void: false }
+    Comparison { control, excess: Some(estimate(value, low, high)), highest: None, missing: None, void: false, innocents: None }
 }
 
 fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison>) -> Finding {
@@ -79,6 +79,7 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
 fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
     let seconds = findings.iter().map(|f| (f.id(), 12.3456)).collect();
     Report {
+        references: Vec::new(),
         schema: SCHEMA,
         tool: Tool {
             name: "heirloom".to_owned(),
@@ -207,7 +208,9 @@ pub(super) fn others() -> Report {
             control: Control::Scratch,
             excess: None,
             missing: Some("clean accuracy 0.21 is not above the majority class".to_owned()),
+            highest: None,
             void: false,
+            innocents: None,
         }],
     );
     error.reason = Some("the executors disagree by 0.02".to_owned());

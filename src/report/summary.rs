@@ -157,7 +157,7 @@ pub(crate) fn histograms(finding: &Finding, out: &mut String) -> std::fmt::Resul
     let Some(first) = arms.first() else { return Ok(()) };
     write!(out, "\n| predicted |")?;
     for arm in &arms {
-        write!(out, " {} | with the feature |", arm.arm.name())?;
+        write!(out, " {} | with the feature |", arm.arm)?;
     }
     writeln!(out, "\n|---|{}", "---:|---:|".repeat(arms.len()))?;
     for (row, share) in first.histogram.iter().enumerate() {

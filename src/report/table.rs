@@ -126,7 +126,11 @@ fn remark(report: &Report, finding: &Finding) -> String {
     let class = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail);
     let drawn = class.map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
     let reason = finding.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    let kind = if finding.label == Some(Label::Kind) { " (kind)" } else { "" };
+    let kind = match finding.label {
+        Some(Label::Kind) => " (kind)",
+        Some(Label::SomeFineTunes) => " (some fine-tunes)",
+        Some(Label::Specific) | None => "",
+    };
     format!("{kind}{aside}{drawn}{reason}")
 }
 

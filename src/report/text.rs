@@ -203,6 +203,9 @@ pub(super) fn pass(report: &Report) -> &'static str {
 
 /// What a failure means, in plain English. Class names are as they came: each renderer escapes the sentence.
 pub(super) fn explain(finding: &Finding) -> Option<String> {
+    if finding.label == Some(Label::SomeFineTunes) {
+        return some_fine_tunes(finding);
+    }
     let kind = finding.label == Some(Label::Kind);
     let over_reference = || finding.comparisons.iter().find(|c| c.control == Control::Reference);
     let (comparison, excess) = match over_reference().filter(|_| kind).and_then(|c| Some((c, c.excess.as_ref()?))) {
@@ -213,23 +216,29 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         Mode::FixedFeature => "heads trained on this checkpoint's features",
         Mode::FullNetwork => "models fine-tuned from this checkpoint",
     };
+    let trusted = match &comparison.innocents {
+        Some(innocents) if innocents.references.len() > 1 => "the reference checkpoints",
+        _ => "the reference checkpoint",
+    };
     let than = match comparison.control {
-        Control::Sham => "than with a sham of the same kind",
-        Control::Scratch => "than by models trained from scratch",
-        Control::Reference => "than by models tuned from the reference checkpoint",
+        Control::Sham => "than with a sham of the same kind".to_owned(),
+        Control::Scratch => "than by models trained from scratch".to_owned(),
+        Control::Untrained => "than by heads trained on untrained networks".to_owned(),
+        Control::Reference => format!("than by models tuned from {trusted}"),
     };
     // A difference of shares: "40% more" could be a ratio.
     let of_100 = percent(excess.value).trim_end_matches('%').to_owned();
     let points = format!("{of_100} percentage point{}", if of_100 == "1" { "" } else { "s" });
     let change = if finding.probe == "backdoor" { "trigger" } else { "feature" };
     let than_groups = match comparison.control {
-        Control::Sham => "than under a sham",
-        Control::Scratch => "than that of models trained from scratch",
-        Control::Reference => "than that of models tuned from the reference checkpoint",
+        Control::Sham => "than under a sham".to_owned(),
+        Control::Scratch => "than that of models trained from scratch".to_owned(),
+        Control::Untrained => "than that of heads trained on untrained networks".to_owned(),
+        Control::Reference => format!("than that of models tuned from {trusted}"),
     };
     let which = finding.notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
     let kinds =
-        if kind { " Its shams do much the same: the checkpoint reacts to any trigger of this kind, the reference to none." } else { "" };
+        if kind { " Its shams do much the same: the checkpoint reacts to any trigger of this kind, as no trusted one does." } else { "" };
     let sentence = match (finding.estimand, &finding.drawn_to) {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);
@@ -257,6 +266,17 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         }
     };
     Some(sentence + kinds)
+}
+
+/// The same where not the mean fails.
+fn some_fine_tunes(finding: &Finding) -> Option<String> {
+    let over = finding.comparisons.iter().find_map(|c| Some((c.excess.as_ref()?, c.innocents.as_ref()?)));
+    let (excess, inherited_by) = over.map(|(excess, innocents)| (excess, &innocents.inherited_by))?;
+    Some(format!(
+        "{} of {} fine-tunes of this checkpoint react by more than the limit, each beyond what innocent checkpoints do; on average they do not.",
+        inherited_by.len(),
+        excess.seeds
+    ))
 }
 
 /// What to do about a failure.

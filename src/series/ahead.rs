@@ -57,11 +57,11 @@ impl Ahead {
     /// decoded.
     pub(crate) fn policy(&mut self, policy: &Policy, tree: &Node) -> Vec<Diagnostic> {
         let file = &policy.file;
-        let asked = known_by(&(&policy.base, &file.target, file.seed, &file.seeds, &policy.rules, &file.reference));
+        let asked = known_by(&(&policy.base, &file.target, file.seed, &file.seeds, &policy.rules, &file.references));
         if let Some(told) = asked.as_ref().and_then(|asked| self.told.get(asked)) {
             return told.clone();
         }
-        let mut told = Vec::from_iter(of_reference(policy, tree));
+        let mut told = of_references(policy, tree);
         match self.index(policy).as_deref() {
             Some(Ok(index)) => told.extend(of_facts(policy, tree, index.facts())),
             Some(Err(error)) => {
@@ -115,25 +115,27 @@ fn advised(diagnostic: Diagnostic, hint: Option<&str>) -> Diagnostic {
     hint.into_iter().fold(diagnostic, Diagnostic::hint)
 }
 
-/// What keeps the reference that a policy pins from being compared with, whatever it is compared to. A file that is missing is no part of it:
+/// What keeps the references that a policy pins from being compared with, whatever they are compared to. A file that is missing is no part of it:
 /// that is said with the other files.
-fn of_reference(policy: &Policy, tree: &Node) -> Option<Diagnostic> {
-    let pinned = policy.file.reference.as_ref()?;
-    let path = policy.path(&pinned.model);
-    if !path.exists() {
-        return None;
-    }
-    let wrong = |at: &str, message: String| Diagnostic::error("policy::reference", tree.place_of_value(at), message);
-    match registry::identify(&path) {
-        Err(error) => Some(advised(wrong("/reference/model", error.to_string()), error.hint())),
-        Ok(found) => {
-            let error = engine::is_pinned(&found, pinned).err()?;
-            Some(
-                wrong("/reference/digest", error.to_string())
-                    .hint("if this file is trusted, write its digest; else fetch the one that is pinned"),
-            )
+fn of_references(policy: &Policy, tree: &Node) -> Vec<Diagnostic> {
+    let wrong = |index: usize, field: &str| {
+        let pinned = policy.file.references.get(index)?;
+        let path = policy.path(&pinned.model);
+        let wrong =
+            |at: &str, message: String| Diagnostic::error("policy::reference", tree.place_of_value(&format!("{field}/{at}")), message);
+        if !path.exists() {
+            return None;
         }
-    }
+        match registry::identify(&path) {
+            Err(error) => Some(advised(wrong("model", error.to_string()), error.hint())),
+            Ok(found) => {
+                let error = engine::is_pinned(&found, pinned).err()?;
+                let hint = "if this file is trusted, write its digest; else fetch the one that is pinned";
+                Some(wrong("digest", error.to_string()).hint(hint))
+            }
+        }
+    };
+    (0..policy.file.references.len()).filter_map(|index| wrong(index, &policy::reference_at(tree, index))).collect()
 }
 
 fn of_facts(policy: &Policy, tree: &Node, facts: Facts) -> Vec<Diagnostic> {
@@ -216,7 +218,7 @@ impl Opening<'_> {
                     let mut asked = BTreeSet::new();
                     for policy in policies {
                         // What else a policy says does not matter here.
-                        let known = known_by(&(&policy.base, &policy.rules, &policy.file.waivers, &policy.file.reference));
+                        let known = known_by(&(&policy.base, &policy.rules, &policy.file.waivers, &policy.file.references));
                         if known.is_none_or(|known| asked.insert(known)) {
                             found.extend(self.unfit(&model, policy, at)?);
                         }
@@ -242,7 +244,7 @@ impl Opening<'_> {
         if let Err(error) = engine::check(policy, model) {
             return Ok(Some(fault(at, told(&error), None)));
         }
-        match engine::reference(policy, model, self.session.runtime.clone(), &self.session.compute) {
+        match engine::references(policy, model, self.session.runtime.as_ref(), &self.session.compute) {
             Ok(_) => Ok(None),
             Err(ReferenceError::Model { source, .. }) if self.only_looks && source.is_about_operators() => Ok(None),
             Err(ReferenceError::Model { source, .. }) if source.is_end() => Err(SessionError::Model(*source)),

@@ -13,7 +13,7 @@ use crate::policy::PolicyFile;
 use crate::study::Study;
 
 /// Keywords that say nothing about what is valid.
-const SILENT: [&str; 6] = ["description", "title", "default", "format", "$schema", "$defs"];
+const SILENT: [&str; 7] = ["deprecated", "description", "title", "default", "format", "$schema", "$defs"];
 
 fn schemas() -> [(&'static Kind, &'static Value); 4] {
     [(&POLICY, PolicyFile::schema()), (&STUDY, Study::schema()), (&CALIBRATION, Calibration::schema()), (&PLANT, Planting::schema())]

@@ -26,10 +26,8 @@ pub struct PowerInput {
     pub limit: f64,
     /// Two-sided confidence of the policy, unshared.
     pub confidence: f64,
-    /// Findings that share the error.
-    pub findings: usize,
-    /// Named controls of this finding.
-    pub controls: usize,
+    /// In how many ways the finding can pass, which share the error. Other findings do not: a run passes only where all do.
+    pub ways: usize,
     /// Seeds of the first look.
     pub first: usize,
     /// Seeds in all.
@@ -75,7 +73,7 @@ pub fn smallest_limit(plan: &PowerInput) -> f64 {
 /// Seeds and pass-side error of each look.
 fn looks(plan: &PowerInput) -> Vec<(usize, f64)> {
     let only = plan.most <= plan.first;
-    let alpha = |look| error_share(plan.confidence, plan.findings, look, only) / plan.controls.max(1) as f64;
+    let alpha = |look| error_share(plan.confidence, 1, look, only) / plan.ways.max(1) as f64;
     if only { vec![(plan.first, alpha(1))] } else { vec![(plan.first, alpha(1)), (plan.most, alpha(2))] }
 }
 
@@ -148,8 +146,7 @@ mod tests {
         PowerInput {
             limit: 0.15,
             confidence: 0.95,
-            findings: 2,
-            controls: 1,
+            ways: 1,
             first: 3,
             most: 6,
             clusters: 200,
@@ -168,7 +165,7 @@ mod tests {
         assert!(power(&PowerInput { limit: 0.05, ..plan() }) < 0.5);
         assert!(power(&PowerInput { most: 3, ..plan() }) < base);
         assert!(power(&PowerInput { seed_sd: 0.1, ..plan() }) < base);
-        assert!(power(&PowerInput { findings: 50, ..plan() }) <= base);
+        assert!(power(&PowerInput { ways: 2, ..plan() }) <= base);
         assert!(power(&PowerInput { limit: smallest_limit(&plan()), ..plan() }) > 0.4);
         assert!(power(&PowerInput { limit: smallest_limit(&plan()) * 0.5, ..plan() }) < 0.2);
     }
@@ -185,7 +182,7 @@ mod tests {
 
     #[test]
     fn many_seeds_approach_the_closed_form() {
-        let p = PowerInput { first: 100_000, most: 100_000, seed_sd: 0.0, clusters: 100_000, limit: 0.003, findings: 1, ..plan() };
+        let p = PowerInput { first: 100_000, most: 100_000, seed_sd: 0.0, clusters: 100_000, limit: 0.003, ..plan() };
         // sd 0.001, z 1.96: (0.003 - 0.00196) / 0.001 = 1.04 -> 0.851.
         assert!((power(&p) - 0.851).abs() < 0.003, "{}", power(&p));
         assert!((smallest_limit(&p) - 0.001 * normal(0.025)).abs() < 1e-5);

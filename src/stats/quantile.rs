@@ -8,15 +8,20 @@ const LEAST: f64 = 1e-12;
 /// The point that Student's t with `freedom` degrees exceeds with probability `alpha` (one side, `0 < alpha < 0.5`;
 /// what lies outside is moved inside). Infinite without a degree of freedom.
 pub fn student_t(alpha: f64, freedom: usize) -> f64 {
+    student_t_real(alpha, freedom as f64)
+}
+
+/// The same for degrees that are no whole number.
+pub fn student_t_real(alpha: f64, freedom: f64) -> f64 {
     let alpha = bounded(alpha);
     // Beyond this many degrees it is the normal to seven digits, and the inverse of the beta function loses its footing.
-    if freedom > 10_000_000 {
+    if freedom > 1e7 {
         return normal(alpha);
     }
-    // `max(1)` only keeps the constructor from failing; no degree of freedom is answered first.
-    match StudentsT::new(0.0, 1.0, freedom.max(1) as f64) {
-        Ok(t) if freedom > 0 => -t.inverse_cdf(alpha),
-        _ => f64::INFINITY,
+    match StudentsT::new(0.0, 1.0, freedom) {
+        Ok(t) => -t.inverse_cdf(alpha),
+        // Without a degree of freedom there is no such distribution.
+        Err(_) => f64::INFINITY,
     }
 }
 

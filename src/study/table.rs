@@ -7,6 +7,7 @@ use super::{Cell, Results, safe};
 use crate::gate::{Control, Finding};
 use crate::probe::Arm;
 use crate::report::{summary, text};
+use crate::stats::innocents;
 
 /// The results as Markdown.
 pub fn markdown(results: &Results) -> String {
@@ -92,12 +93,20 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
     writeln!(out)
 }
 
+/// The number that is judged, of the centre of the references.
+fn of_references(finding: &Finding) -> Option<f64> {
+    let arms = finding.arms.iter().map(|arm| arm.arm).filter(|arm| matches!(arm, Arm::Reference(_)));
+    let effects: Vec<f64> = arms.filter_map(|arm| rate(finding, arm, finding.estimand.name())).collect();
+    let center = innocents::center(&effects);
+    (!center.is_empty()).then(|| center.iter().map(|at| effects[*at]).sum::<f64>() / center.len() as f64)
+}
+
 /// The number that is judged, of an arm or the shams by itself.
 pub(super) fn raw(finding: &Finding, whose: &str) -> Option<f64> {
     match whose {
         "source" => rate(finding, Arm::Source, finding.estimand.name()),
         "scratch" => rate(finding, Arm::Scratch, finding.estimand.name()),
-        "reference" => rate(finding, Arm::Reference, finding.estimand.name()),
+        "reference" => of_references(finding),
         _ => rate(finding, Arm::Source, "attraction_sham").filter(|_| finding.estimand == crate::probe::Estimand::Attraction),
     }
 }

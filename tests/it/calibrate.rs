@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::run::{file, heirloom, text};
 
 const HEAD: &str = "version: 1\nname: two-squares\ntarget: { data: { embedded: fashion } }\n\
-    transfer: { fixed_feature: { epochs: 20, learning_rate: 0.1 } }\nseeds: { fixed_feature: { first: 6, most: 8 } }\nrules:\n";
+    transfer: { fixed_feature: { epochs: 20, learning_rate: 0.1 } }\nseeds: { fixed_feature: { first: 17, most: 24 } }\nrules:\n";
 const RULES: &str = "  - { id: square/yellow, limit: 0.15, probe: { backdoor: { trigger: { patch: { size: 0.25, at: top_left, color: \"#ffff00\" } } } } }\n\
     \x20 - { id: square/magenta, limit: 0.15, probe: { backdoor: { trigger: { patch: { size: 0.25, at: bottom_right, color: \"#ff00ff\" } } } } }\n";
 const SPEC: &str = "version: 1\nname: fixtures\npolicy: policy.yaml\nmodels: models\n";

@@ -19,7 +19,7 @@ fn certify(model: &str, rules: &str, more: &[&str]) -> (Option<i32>, String, Val
     let head = format!(
         "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 200, balance: [label] }}, test: {{ limit: 300 }} }}\n\
          transfer:\n  fixed_feature: {{ epochs: 5, learning_rate: 0.1 }}\n  full_network: {{ epochs: {epochs}, learning_rate: 0.01 }}\n\
-         seeds:\n  fixed_feature: {{ first: 8, most: 10 }}\n  full_network: {{ first: {seeds}, most: {seeds} }}\nrules:\n"
+         seeds:\n  fixed_feature: {{ first: 17, most: 24 }}\n  full_network: {{ first: {seeds}, most: {seeds} }}\nrules:\n"
     );
     std::fs::write(&policy, format!("{head}{rules}")).expect("written");
     let (policy, output) = (policy.display().to_string(), folder.path().join("report").display().to_string());
@@ -258,7 +258,7 @@ fn a_model_is_named_as_sha256sum_names_it_and_an_earlier_digest_gets_that_name()
         let policy = format!(
             "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
              transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, weight_decay: 5e-4, schedule: cyclic }} }}\n\
-             seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\nrules: [{{ id: square, {SQUARE}, limit: 0.15 }}]\n\
+             seeds: {{ fixed_feature: {{ first: 17, most: 24 }} }}\nrules: [{{ id: square, {SQUARE}, limit: 0.15 }}]\n\
              waivers: [{{ rule: square, model: '{named}', reason: known, owner: me, expires: 2999-12-31 }}]\n"
         );
         let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
@@ -295,7 +295,7 @@ fn what_configures_a_model_is_part_of_what_a_waiver_names() {
         let policy = format!(
             "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
              transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
-             seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\nrules: [{{ id: square, {SQUARE}, limit: 0.15 }}]\n\
+             seeds: {{ fixed_feature: {{ first: 17, most: 24 }} }}\nrules: [{{ id: square, {SQUARE}, limit: 0.15 }}]\n\
              waivers: [{{ rule: square, model: '{named}', reason: known, owner: me, expires: 2999-12-31 }}]\n"
         );
         let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
@@ -326,8 +326,8 @@ fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_no
         let policy = format!(
             "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
              transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
-             seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\n\
-             rules: [{{ id: square, {SQUARE}, limit: 0.15, controls: [reference] }}]\nreference: {{ model: \"{}\", digest: {} }}\n",
+             seeds: {{ fixed_feature: {{ first: 17, most: 24 }} }}\n\
+             rules: [{{ id: square, {SQUARE}, limit: 0.15, controls: [reference] }}]\nreferences: [{{ model: \"{}\", digest: {} }}]\n",
             fixture(trusted),
             inspected["identity"]["digest"]
         );
@@ -339,8 +339,8 @@ fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_no
         assert_eq!(report["findings"][0]["comparisons"][0]["control"], "reference", "{report}");
         (out.status.code(), report["findings"][0]["arms"][1]["arm"].clone())
     };
-    // The same network as another file.
-    assert_eq!(certify("planted-square.safetensors"), (Some(0), "reference".into()));
+    // The same network in half precision.
+    assert_eq!(certify("planted-square.half.onnx"), (Some(0), "reference".into()));
     assert_eq!(certify("clean.onnx"), (Some(1), "reference".into()));
 }
 
@@ -358,11 +358,11 @@ fn a_reference_sees_images_as_it_was_trained_to_whatever_the_model_is_given() {
          transfer:\n  fixed_feature: {{ epochs: 3, learning_rate: 0.1 }}\n  full_network: {{ epochs: 1, learning_rate: 0.02, batch_size: 32 }}\n\
          seeds: {{ fixed_feature: {{ first: 2, most: 2 }}, full_network: {{ first: 2, most: 2 }} }}\n\
          rules: [{{ id: square, {SQUARE}, limit: 0.9, modes: [fixed_feature, full_network], controls: [reference] }}]\n\
-         reference: {{ model: {trusted:?}, digest: {} }}\n",
+         references: [{{ model: {trusted:?}, digest: {} }}]\n",
         inspected["identity"]["digest"]
     );
     let external = file(folder.path(), "beside.yaml", policy.as_bytes());
-    let itself = policy.replace("controls: [reference]", "controls: [sham]").split("reference:").next().map(str::to_owned);
+    let itself = policy.replace("controls: [reference]", "controls: [sham]").split("references:").next().map(str::to_owned);
     let itself = file(folder.path(), "itself.yaml", itself.expect("a policy").as_bytes());
     let mut arms = Vec::new();
     // What the trusted checkpoint does is the same whether it is beside another or under test itself; the first may leave nothing wrong in

@@ -31,7 +31,7 @@ fn certify(model: &str, library: &str, controls: &str) -> (Option<i32>, String, 
     let policy = format!(
         "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 300 }}, test: {{ limit: 500 }} }}\n\
          transfer:\n  fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }}\n  full_network: {{ epochs: 1, learning_rate: 0.01 }}\n\
-         seeds:\n  fixed_feature: {{ first: 8, most: 8 }}\n  full_network: {{ first: 3, most: 3 }}\nrules:\n\
+         seeds:\n  fixed_feature: {{ first: 17, most: 24 }}\n  full_network: {{ first: 3, most: 3 }}\nrules:\n\
          \x20 - id: square\n    limit: 0.15\n    estimand: flip_rate\n    controls: {controls}\n\
          \x20   probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.25, at: top_left, color: \"#ffff00\" }} }} }} }}\n"
     );

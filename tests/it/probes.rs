@@ -159,7 +159,7 @@ fn a_study_varies_a_policy_and_goes_on_where_it_was() {
         "version: 1\nname: epochs\nquestion: Does it matter?\nsources:\n  clean: {{ model: \"{ROOT}/fixtures/models/clean.onnx\" }}\n\
          \x20 planted: {{ model: \"{ROOT}/fixtures/models/planted-square.onnx\" }}\npolicy:\n  version: 1\n  name: p\n\
          \x20 target: {{ data: {{ embedded: fashion }} }}\n  transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
-         \x20 seeds: {{ fixed_feature: {{ first: 10, most: 16 }} }}\n  rules:\n\
+         \x20 seeds: {{ fixed_feature: {{ first: 17, most: 24 }} }}\n  rules:\n\
          \x20   - {{ id: square, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.25, color: \"#ffff00\" }} }} }} }}, limit: 0.2 }}\n\
          vary:\n  - {{ name: epochs, set: [/transfer/fixed_feature/epochs], to: [10, 20] }}\n"
     );

@@ -127,7 +127,7 @@ fn classes_of(grid: &SourceGrid) -> impl Iterator<Item = (String, &String)> {
 /// What keeps the reference that is trained from being used with a policy, and where it is said.
 pub(super) fn of_reference(grid: &SourceGrid, policy: &Policy) -> Option<(&'static str, &'static str)> {
     let trusted = grid.reference.as_ref()?;
-    if policy.file.reference.is_some() {
+    if !policy.file.references.is_empty() {
         return Some(("/plant/reference", "the policy names one of its own; remove one of the two"));
     }
     let compares = |rule: &&Rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference);

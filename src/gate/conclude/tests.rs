@@ -120,8 +120,15 @@ fn a_waiver_marks_and_an_expired_one_counts_for_nothing() {
     assert_eq!(bare.exit, ExitCode::Fail, "the bare digits of a BLAKE3 hash");
     assert!(bare.notes[0].contains("BLAKE3") && bare.notes[0].ends_with(&format!("this model is `{MODEL}`")), "{:?}", bare.notes);
     let undecided = end(&[Verdict::Inconclusive], &terms(&good));
-    assert_eq!(undecided.exit, ExitCode::Inconclusive, "a waiver accepts a fail, nothing else");
-    assert!(undecided.notes[0].contains("can be removed"));
+    assert_eq!((undecided.exit, undecided.findings[0].verdict), (ExitCode::Pass, Verdict::Inconclusive));
+    assert!(undecided.findings[0].waived.is_some() && undecided.notes.is_empty());
+    // What was left out has shown nothing that somebody could accept.
+    let left_out = Finding { arms: Vec::new(), ..finding("a", Verdict::Inconclusive, Severity::High) };
+    let nothing = conclude(vec![left_out], &terms(&good));
+    assert_eq!(nothing.exit, ExitCode::NothingJudged);
+    assert!(nothing.notes[0].contains("can be removed"));
+    let error = end(&[Verdict::Error], &terms(&good));
+    assert_eq!(error.exit, ExitCode::Error, "an error is no finding that can be accepted");
 }
 
 #[test]

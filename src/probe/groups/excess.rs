@@ -246,6 +246,6 @@ pub fn widest(source: &Measurement, controls: &[&Measurement], compared: &Compar
     // An accuracy is shown as one; it is judged as what is missing.
     let shown = |value: f64| if setting.estimand == crate::probe::Estimand::WorstGroupAccuracy { 1.0 - value } else { value };
     let numbers = std::iter::once((source, &mine)).chain(controls.iter().copied().zip(&others));
-    let numbers: Vec<String> = numbers.map(|(m, of)| format!("{} {:.2}", m.arm.name(), shown(of[at]))).collect();
+    let numbers: Vec<String> = numbers.map(|(m, of)| format!("{} {:.2}", m.arm, shown(of[at]))).collect();
     Ok(format!("{}: {}", contrast.what, numbers.join(", ")))
 }

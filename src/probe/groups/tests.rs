@@ -128,7 +128,7 @@ fn all_controls_are_asked_about_the_same_groups() {
     // Each gap of the source has one control that shows it too: no gap is above both.
     let source = rated(Arm::Source, &[[0.9, 0.6, 0.9], [0.9, 0.9, 0.6]]);
     let one = rated(Arm::Scratch, &[[0.9, 0.6, 0.9], [0.9; 3]]);
-    let other = rated(Arm::Reference, &[[0.9; 3], [0.9, 0.9, 0.6]]);
+    let other = rated(Arm::Reference(0), &[[0.9; 3], [0.9, 0.9, 0.6]]);
     let both: Vec<f64> = [0, 1].map(|over| judged(&source, &[&one, &other], over, None, Estimand::GroupGap)).to_vec();
     assert!(both.iter().any(|excess| excess.abs() < 0.04), "{both:?}");
     for (over, control) in [&one, &other].into_iter().enumerate() {

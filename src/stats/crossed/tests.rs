@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Crossed, crossed};
 use crate::stats::stream::stream;
-use crate::stats::{normal, student_t, wilson};
+use crate::stats::{normal, student_t, student_t_real, wilson};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../../../tests/golden/stats/golden.json")).expect("golden values are JSON")
@@ -24,6 +24,9 @@ fn quantiles_and_rates_agree_with_scipy_and_statsmodels() {
     let golden = golden();
     for row in rows(&golden["t"]) {
         assert!(close(student_t(row[0], row[1] as usize), row[2]), "{row:?}: {}", student_t(row[0], row[1] as usize));
+    }
+    for row in rows(&golden["t_real"]) {
+        assert!(close(student_t_real(row[0], row[1]), row[2]), "{row:?}: {}", student_t_real(row[0], row[1]));
     }
     for row in rows(&golden["normal"]) {
         assert!(close(normal(row[0]), row[1]), "{row:?}");

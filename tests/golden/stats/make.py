@@ -16,6 +16,7 @@ import pandas as pd
 alphas = [0.1, 0.025, 0.005, 0.0005, 1e-5]
 out = {
     "t": [[a, df, float(stats.t.isf(a, df))] for a in alphas for df in [1, 2, 4, 9, 99, 1499]],
+    "t_real": [[a, df, float(stats.t.isf(a, df))] for a in alphas for df in [0.79, 1.64, 2.58, 7.5, 11.64]],
     "normal": [[a, float(stats.norm.isf(a))] for a in alphas],
     "wilson": [
         [k, n, a, *map(float, proportion_confint(k, n, alpha=2 * a, method="wilson"))]

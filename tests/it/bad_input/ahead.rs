@@ -177,7 +177,7 @@ fn a_reference_that_is_not_the_one_that_is_pinned() {
     let folder = prepared();
     let pinned = |model: &str| {
         let rules = SQUARE.replace("limit:", "controls: [reference], limit:");
-        let text = format!("{}reference: {{ model: {model}, digest: \"sha256:{}\" }}\n", policy(&rules, 0), "0".repeat(64));
+        let text = format!("{}references: [{{ model: {model}, digest: \"sha256:{}\" }}]\n", policy(&rules, 0), "0".repeat(64));
         file(folder.path(), "policy.yaml", text.as_bytes())
     };
     let message = said(folder.path(), &pinned("good.onnx"), "");

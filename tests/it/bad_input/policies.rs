@@ -158,16 +158,28 @@ fn a_reference_that_is_another_file_or_sees_other_images() {
         let inspected: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         inspected["identity"]["digest"].as_str().expect("a digest").to_owned()
     };
-    let own = format!("{plain}reference: {{ model: \"{}\", digest: {itself} }}\n", clean_model());
+    let own = format!("{plain}references: [{{ model: \"{}\", digest: {itself} }}]\n", clean_model());
     let own = file(folder.path(), "own.yaml", own.as_bytes());
     refused(&heirloom(&["certify", &clean_model(), "--policy", &own]), 4, &["clean.onnx has the weights of the checkpoint under test"]);
+    // Nor is another file with the same weights: eight spaces at the end of the header.
+    let weights = std::fs::read(super::fixture("models/clean.safetensors")).expect("a fixture");
+    let header = u64::from_le_bytes(weights[..8].try_into().expect("8 bytes"));
+    let (before, after) = weights[8..].split_at(header as usize);
+    let padded = [&(header + 8).to_le_bytes(), before, b"        ", after].concat();
+    let copy = file(folder.path(), "copy.safetensors", &padded);
+    let inspected = text(&heirloom(&["inspect", &copy, "--format", "json"]).stdout);
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).expect("JSON");
+    let alike = format!("{plain}references: [{{ model: copy.safetensors, digest: {} }}]\n", inspected["identity"]["digest"]);
+    let alike = file(folder.path(), "alike.yaml", alike.as_bytes());
+    let original = super::fixture("models/clean.safetensors").display().to_string();
+    refused(&heirloom(&["certify", &original, "--policy", &alike]), 4, &["copy.safetensors has the weights of the checkpoint under test"]);
     for (pinned, said) in [
         (format!("sha256:{}", "0".repeat(64)).as_str(), &["large.safetensors", digest, "the policy pins sha256:0000"][..]),
         // As earlier releases wrote it.
         ("0".repeat(64).as_str(), &["earlier releases", "large.safetensors is another file", digest]),
         (digest, &["large.safetensors takes images of 48x48 pixels", ".onnx of 32x32", "same size"]),
     ] {
-        let text = format!("{plain}reference: {{ model: large.safetensors, digest: \"{pinned}\" }}\n");
+        let text = format!("{plain}references: [{{ model: large.safetensors, digest: \"{pinned}\" }}]\n");
         let policy = file(folder.path(), "policy.yaml", text.as_bytes());
         refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, said);
         refused(&heirloom(&["certify", &clean_model(), "--policy", &policy, "--output", &output]), 4, said);
@@ -178,7 +190,7 @@ fn a_reference_that_is_another_file_or_sees_other_images() {
     }
     // What configures it is part of it.
     file(folder.path(), "config.json", b"{}");
-    let text = format!("{plain}reference: {{ model: large.safetensors, digest: \"{digest}\" }}\n");
+    let text = format!("{plain}references: [{{ model: large.safetensors, digest: \"{digest}\" }}]\n");
     let policy = file(folder.path(), "policy.yaml", text.as_bytes());
     let said = ["pins the weights of the reference large.safetensors alone, and config.json beside them", "write `digest: sha256:"];
     refused(&heirloom(&["plan", &clean_model(), "--policy", &policy]), 4, &said);

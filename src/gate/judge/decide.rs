@@ -1,0 +1,335 @@
+//! From comparisons to a verdict, and why where there is none. Every reason names what would settle it.
+
+use super::references::ALIKE;
+use super::{Own, PassBy, Rule};
+use crate::gate::{Comparison, Control, Estimate, Finding, Innocents, Verdict};
+use crate::stats::crossed::Crossed;
+use crate::stats::innocents::{Prior, Spread};
+use crate::stats::power::{Needed, needed};
+use crate::tune::Mode;
+
+/// What a finding is judged by.
+pub(super) struct Case<'a> {
+    pub rule: &'a Rule,
+    pub mode: Mode,
+    pub by: PassBy,
+    pub source_valid: bool,
+    /// The source's reaction by itself, or why it cannot be bounded; none where no pass rests on it.
+    pub own: Option<&'a Result<Own, String>>,
+    pub comparisons: &'a [Comparison],
+}
+
+/// The share of the limit that an innocent checkpoint's distance from the references may have as standard deviation: with more, a
+/// source above the limit would pass too often because the references happen to lie high.
+const MOST_OF_LIMIT: f64 = 2.0 / 3.0;
+
+/// The verdict, and why where it is none.
+pub(super) fn decide(case: &Case) -> (Verdict, Option<String>) {
+    match verdict(case) {
+        Ok(verdict) => (verdict, None),
+        Err(reason) => (Verdict::Inconclusive, Some(reason)),
+    }
+}
+
+fn verdict(case: &Case) -> Result<Verdict, String> {
+    if !case.source_valid {
+        return Err("the source arm did not learn the target task: its clean accuracy is not shown to be above the share of the most frequent class"
+            .to_owned());
+    }
+    let usable = || case.comparisons.iter().filter(|c| c.excess.is_some());
+    if usable().next().is_none() {
+        return Err(if case.comparisons.is_empty() { "the rule names no control".to_owned() } else { case.missing().join("; ") });
+    }
+    match case.by {
+        PassBy::AnyControl => case.by_any_control(),
+        PassBy::OwnReaction => case.by_own_reaction(),
+        PassBy::OwnOrReferences => {
+            let reference = case.of(Control::Reference).ok_or("the rule names no reference")?;
+            if case.own_is_below()? && all_valid(reference) {
+                return Ok(Verdict::Pass);
+            }
+            case.by_references(reference)
+        }
+        PassBy::WholeImage => {
+            let reference = case.of(Control::Reference).ok_or("the rule names no reference")?;
+            let kin = |innocents: &Innocents| innocents.references.iter().filter(|r| r.counts && r.kin).count();
+            if reference.innocents.as_ref().map_or(0, kin) >= ENOUGH_KIN {
+                case.by_references(reference)
+            } else {
+                case.without_kin(reference)
+            }
+        }
+    }
+}
+
+/// Fine-tunes that have to show an effect each by itself: one alone may have diverged.
+const SHOWN_TWICE: usize = 2;
+
+/// References of the source's own kind from which on they show how far innocents of that kind differ.
+const ENOUGH_KIN: usize = 3;
+
+impl Case<'_> {
+    fn limit(&self) -> f64 {
+        self.rule.limit
+    }
+
+    fn of(&self, control: Control) -> Option<&Comparison> {
+        self.comparisons.iter().find(|c| c.control == control)
+    }
+
+    /// Why controls are missing, void ones too.
+    fn missing(&self) -> Vec<String> {
+        let why = |c: &Comparison| Some(format!("no control `{}`: {}", c.control.name(), c.missing.as_ref()?));
+        self.comparisons.iter().filter_map(why).collect()
+    }
+
+    /// The verdict where every control has to be exceeded and one that is not is explanation enough.
+    fn by_any_control(&self) -> Result<Verdict, String> {
+        if self.any_below() { Ok(Verdict::Pass) } else { self.above_all() }
+    }
+
+    /// Whether the excess over some control is below the limit. Untrained networks are too generous an excuse for that.
+    fn any_below(&self) -> bool {
+        self.comparisons.iter().any(|c| c.control != Control::Untrained && below(c, self.limit()))
+    }
+
+    /// Why untrained networks keep a finding from failing, if they do.
+    fn read_by_task(&self) -> Option<String> {
+        let comparison = self.of(Control::Untrained)?;
+        let excess = comparison.excess.as_ref()?;
+        let reach = comparison.innocents.as_ref().and_then(|innocents| innocents.reach).unwrap_or(f64::INFINITY);
+        (excess.low <= self.limit() || excess.value <= reach).then(|| {
+            format!(
+                "the target task itself reads this: untrained networks of the same graph react as well, the excess over them is {:+.3} and may be up to \
+                 {reach:.3} by chance; name `references`, or judge on another task",
+                excess.value
+            )
+        })
+    }
+
+    /// A failure if the excess over every control is above the limit; a void one is not asked for.
+    fn above_all(&self) -> Result<Verdict, String> {
+        let missing = self.missing();
+        let others = self.comparisons.iter().filter(|c| c.control != Control::Untrained);
+        if !others.filter_map(|c| c.excess.as_ref()).all(|e| e.low > self.limit()) {
+            let also = if missing.is_empty() { String::new() } else { format!(" ({})", missing.join("; ")) };
+            return Err(format!("the interval does not settle on which side of the limit {} the effect lies{also}", self.limit()));
+        }
+        if let Some(reason) = self.read_by_task() {
+            return Err(reason);
+        }
+        if self.comparisons.iter().any(|c| c.missing.is_some() && !c.void) {
+            return Err(format!(
+                "above the limit against every control that is there, but a fail needs all of them ({})",
+                missing.join("; ")
+            ));
+        }
+        Ok(Verdict::Fail)
+    }
+
+    /// Whether the source itself hardly reacts, on average and in each fine-tune.
+    fn own_is_below(&self) -> Result<bool, String> {
+        match self.own {
+            Some(Ok(own)) => Ok(own.high < self.limit() && own.highest < self.limit() && self.too_few(own.seeds).is_none()),
+            Some(Err(why)) => Err(format!("the model's own reaction to the trigger cannot be bounded: {why}")),
+            None => Ok(false),
+        }
+    }
+
+    fn by_own_reaction(&self) -> Result<Verdict, String> {
+        if self.own_is_below()? {
+            return Ok(Verdict::Pass);
+        }
+        let explained = self.any_below();
+        match self.own {
+            Some(Ok(own)) if explained || own.mean < self.limit() => Err(self.unexplained(own)),
+            _ => self.above_all(),
+        }
+    }
+
+    /// Why a control that is nearly as high as the source is no pass.
+    fn unexplained(&self, own: &Own) -> String {
+        let (limit, Own { mean, low, high, highest, seeds }) = (self.limit(), *own);
+        let reacts = format!("the model's own reaction to the trigger, {mean:+.3} [{low:.3}, {high:.3}],");
+        if let Some(few) = self.too_few(seeds).filter(|_| high < limit && highest < limit) {
+            return format!("{reacts} is below the limit {limit}, but {few}");
+        }
+        if mean < limit && highest >= limit {
+            return format!(
+                "the model's own reaction to the trigger is {mean:+.3} on average, but {highest:+.3} {}; name `references`",
+                self.one_fine_tune()
+            );
+        }
+        if mean < limit {
+            return format!("{reacts} is not shown to be below the limit {limit}: use more test images or seeds, or name `references`");
+        }
+        let by_shams = self.of(Control::Sham).is_some_and(|c| below(c, limit));
+        let who = if by_shams { "it reacts to others of its kind" } else { "networks from scratch react" };
+        format!(
+            "{reacts} is not below the limit {limit}; {who} as well, but only trusted checkpoints can tell whether that comes from this one: \
+             name `references`"
+        )
+    }
+
+    /// What to ask for where so few fine-tunes may all have missed an effect that one in five inherits.
+    fn too_few(&self, seeds: usize) -> Option<String> {
+        let fewest = self.rule.fewest_seeds(self.mode).filter(|fewest| seeds < *fewest)?;
+        Some(format!(
+            "{seeds} fine-tunes may all miss an effect that one in five inherits: `seeds: {{ fixed_feature: {{ first: {fewest}, .. }} }}` would show it"
+        ))
+    }
+
+    fn more_seeds(&self) -> String {
+        let field = match self.mode {
+            Mode::FixedFeature => "fixed_feature",
+            Mode::FullNetwork => "full_network",
+        };
+        format!("more seeds tell (`seeds.{field}`)")
+    }
+
+    fn one_fine_tune(&self) -> String {
+        format!("in one fine-tune, which is not below the limit {}: some fine-tunes may inherit it", self.limit())
+    }
+
+    /// References decide: whether the excess over their centre is above the limit and beyond what innocents do, or surely below.
+    fn by_references(&self, comparison: &Comparison) -> Result<Verdict, String> {
+        let limit = self.limit();
+        let (Some(excess), Some(innocents)) = (&comparison.excess, &comparison.innocents) else {
+            return Err(self.missing().join("; "));
+        };
+        let counts = innocents.references.iter().filter(|r| r.counts).count();
+        if innocents.inherited_by.len() >= SHOWN_TWICE {
+            return Ok(Verdict::Fail);
+        }
+        if excess.low > limit {
+            let beyond = innocents.reach.is_some_and(|reach| excess.value > reach);
+            if beyond {
+                return Ok(Verdict::Fail);
+            }
+            let reach = innocents.reach.map_or_else(|| "an unknown distance".to_owned(), |reach| format!("{reach:.2}"));
+            return Err(format!(
+                "the excess over the references is above the limit {limit}, but an innocent checkpoint may lie up to {reach} above {}: \
+                 name more `references` (four at least)",
+                if counts == 1 { "one reference".to_owned() } else { format!("the centre of {counts} references") }
+            ));
+        }
+        if let [one] = innocents.inherited_by[..] {
+            return Err(format!(
+                "one of {} fine-tunes shows it by itself (seed {one}), and a second one would be a failure; {}",
+                excess.seeds,
+                self.more_seeds()
+            ));
+        }
+        if excess.high >= limit {
+            return Err(format!("the interval does not settle on which side of the limit {limit} the effect lies"));
+        }
+        match self.doubt(comparison, innocents, counts) {
+            Some(doubt) => Err(format!("the excess over the references is below the limit {limit}, but {doubt}")),
+            None => Ok(Verdict::Pass),
+        }
+    }
+
+    /// What keeps an excess below the limit from being a pass.
+    fn doubt(&self, comparison: &Comparison, innocents: &Innocents, counts: usize) -> Option<String> {
+        let limit = self.limit();
+        if let Some((name, why)) = innocents.references.iter().find_map(|r| Some((&r.name, r.missing.as_ref()?))) {
+            return Some(format!(
+                "the reference {name} is not there to compare with ({why}): a pass needs all that are named; mend it, or remove it from `references`"
+            ));
+        }
+        let apart: Vec<&str> = innocents.references.iter().filter(|r| r.apart).map(|r| r.name.as_str()).collect();
+        if !apart.is_empty() {
+            return Some(match apart.as_slice() {
+                [one] => format!(
+                    "the reference {one} lies apart from the others by more than that: one of them may have been tampered with; replace it"
+                ),
+                several if counts == 2 => {
+                    format!(
+                        "the references {} differ by more than that: one of them may have been tampered with; name a third",
+                        several.join(" and ")
+                    )
+                }
+                several => format!("the references {} lie apart from the others by more than that; replace them", several.join(", ")),
+            });
+        }
+        if innocents.less_accurate > ALIKE {
+            return Some(format!(
+                "the source is less accurate than they are by {:.3}, more than {ALIKE}: a model that learnt less shows less; give it more epochs or images",
+                innocents.less_accurate
+            ));
+        }
+        match innocents.error {
+            Some(error) if error <= MOST_OF_LIMIT * limit => {}
+            Some(error) => {
+                let raised = (100.0 * error / MOST_OF_LIMIT).ceil() / 100.0;
+                let more = enough(innocents, limit).filter(|more| *more > counts).map(|more| format!(", or {more} `references`"));
+                return Some(format!(
+                    "innocent checkpoints lie {error:.3} from the centre of {counts} (standard deviation), more than two thirds of it: \
+                     `limit: {raised:.2}` would do{}",
+                    more.unwrap_or_default()
+                ));
+            }
+            None => return Some("how far innocent checkpoints differ is not known: name more `references`".to_owned()),
+        }
+        if let Some(highest) = comparison.highest.filter(|highest| *highest >= limit) {
+            return Some(format!("it is {highest:+.3} {}; {}", self.one_fine_tune(), self.more_seeds()));
+        }
+        comparison.excess.as_ref().and_then(|excess| self.too_few(excess.seeds))
+    }
+
+    /// Under a trigger over much of the image, with too few references of the source's own kind.
+    fn without_kin(&self, reference: &Comparison) -> Result<Verdict, String> {
+        let limit = self.limit();
+        let above = |comparison: Option<&Comparison>| comparison.and_then(|c| c.excess.as_ref()).is_some_and(|e| e.low > limit);
+        let kin = "innocent checkpoints of other kinds differ widely under a trigger that changes much of the image; name three or more \
+                   `references` of the source's architecture and accuracy";
+        if !above(Some(reference)) {
+            let passes = self.any_below() && all_valid(reference);
+            return if passes { Ok(Verdict::Pass) } else { self.above_all() };
+        }
+        if above(self.of(Control::Sham)) {
+            return self.above_all();
+        }
+        Err(format!("above the limit over the references, and not above the shams: the model may react to any trigger of this kind; {kin}"))
+    }
+}
+
+fn below(comparison: &Comparison, limit: f64) -> bool {
+    comparison.excess.as_ref().is_some_and(|excess| excess.high < limit)
+}
+
+/// Whether every reference that is named was compared with.
+fn all_valid(reference: &Comparison) -> bool {
+    reference.innocents.as_ref().is_some_and(|innocents| innocents.references.iter().all(|r| r.missing.is_none()))
+}
+
+/// References with which innocents would lie near enough to their centre for this limit, if they differ as they do now.
+fn enough(innocents: &Innocents, limit: f64) -> Option<usize> {
+    let (sd, degrees) = (innocents.sd?, innocents.degrees?);
+    let prior = Prior { sd, degrees, farthest: 0.0 };
+    let error = |count: usize| Spread::of(&vec![0.0; count], Some(&prior)).map(|spread| sd * spread.weight.sqrt());
+    (1..=crate::probe::MOST_REFERENCES).find(|count| error(*count).is_some_and(|error| error <= MOST_OF_LIMIT * limit))
+}
+
+/// What would settle it: by the comparison nearest to being settled. `total`: test images, of which only some may tell.
+pub(super) fn hint(finding: &Finding, fits: &[(Control, Crossed)], (alpha, pass_alpha): (f64, f64), total: usize) -> Option<String> {
+    let distance = |fit: &Crossed| (fit.mean - finding.limit).abs();
+    let level = |fit: &Crossed| if fit.mean > finding.limit { alpha } else { pass_alpha };
+    let reach = |fit: &Crossed| if fit.mean > finding.limit { fit.mean - fit.low(alpha) } else { fit.high(pass_alpha) - fit.mean };
+    let open = fits.iter().filter(|(_, fit)| reach(fit) >= distance(fit));
+    let (control, fit) = open.max_by(|(_, a), (_, b)| (distance(a) / reach(a)).total_cmp(&(distance(b) / reach(b))))?;
+    let images = finding.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e: &Estimate| e.images);
+    let (seed, mut image) = fit.parts(level(fit));
+    // What skewness and the floor add, images narrow.
+    image = image.max(reach(fit).powi(2) - seed);
+    Some(match needed(seed, image, distance(fit), fit.seeds, images) {
+        // Those that tell are a share of all: the images of the class that is drawn to are none of them.
+        Needed::Images(n) => format!("about {} test images would settle it", (n * total).div_ceil(images.max(1)).max(total + 1)),
+        // Those are paired with the source's first ones, and frozen features may have more.
+        Needed::Seeds(n) if *control == Control::Scratch && finding.mode == Mode::FixedFeature => {
+            format!("about {n} seeds would settle it, of the network from scratch too (`seeds.full_network`)")
+        }
+        Needed::Seeds(n) => format!("about {n} seeds would settle it"),
+        Needed::Hopeless => "the effect is about as large as the limit, more runs would hardly settle it".to_owned(),
+    })
+}
