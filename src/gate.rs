@@ -24,7 +24,8 @@ pub enum Control {
     Sham,
     /// The same graph trained from fresh weights.
     Scratch,
-    /// The same graph with fresh weights, frozen (4 draws): what they react to, the target task itself reads. It only keeps a finding from failing.
+    /// The same graph with fresh weights, frozen (4 draws): what they react to, the target task itself reads. It only keeps a finding from
+    /// failing, and beside references it decides nothing.
     Untrained,
     /// Trusted checkpoints: the centre of those that the policy names.
     Reference,
@@ -109,7 +110,7 @@ pub enum Verdict {
 pub enum Label {
     /// This very trigger, above its shams.
     Specific,
-    /// Any trigger of its kind: its shams move the source as well, and the references are moved by none of them.
+    /// Any trigger of its kind: its shams move the source as well.
     Kind,
     /// Some fine-tunes inherit it, though they are not many enough for the mean to be above the limit.
     SomeFineTunes,
@@ -370,9 +371,14 @@ impl Innocents {
         if control == Control::Untrained {
             return format!("{of}; they differ by {sd:.3} (standard deviation), so that a failure needs more than {reach:.3}");
         }
-        // Two that lie apart are told from neither.
-        let few = if each.len() < 3 { "; from three on it shows if one was tampered with" } else { "" };
-        format!("{of}; innocent checkpoints differ by {sd:.3} (standard deviation), so that a failure needs more than {reach:.3}{few}")
+        let apart: Vec<&str> = self.references.iter().filter(|r| r.apart).map(|r| r.name.as_str()).collect();
+        let doubt = match apart.as_slice() {
+            [] if each.len() < 3 => "; from three on it shows if one was tampered with".to_owned(),
+            [] => String::new(),
+            [one] => format!("; {one} lies apart from the others: it may have been tampered with"),
+            several => format!("; {} lie apart: one of them may have been tampered with", several.join(" and ")),
+        };
+        format!("{of}; innocent checkpoints differ by {sd:.3} (standard deviation), so that a failure needs more than {reach:.3}{doubt}")
     }
 }
 

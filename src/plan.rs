@@ -220,7 +220,10 @@ fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bo
         controls: controls.clone(),
         limit: rule.limit,
         possible: mode == Mode::FixedFeature || trains,
-        power: power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
+        power: match rule.fewest_seeds(mode) {
+            Some(fewest) if question.looks.most < fewest => 0.0,
+            _ => power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
+        },
         smallest_limit,
     })
 }

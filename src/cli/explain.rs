@@ -102,9 +102,10 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
     let decides = rule.modes.iter().any(|mode| rule.pass_by(*mode) == PassBy::OwnOrReferences);
     let _ = write!(
         judged,
-        "It fails where the excess over {} is surely (at {confidence}% before the error is shared) above {}. ",
+        "It fails where the excess over {} is surely (at {confidence}% before the error is shared) above {}{}",
         if decides { "the references" } else { "every control" },
-        rule.limit
+        rule.limit,
+        if decides { ", and beyond what innocent checkpoints differ by. " } else { ". " }
     );
     let passes: BTreeSet<&str> = rule.modes.iter().map(|mode| pass(rule.pass_by(*mode))).collect();
     judged.extend(passes);

@@ -124,7 +124,9 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
         let void = matches!(control, Control::Scratch | Control::Untrained) && terms.scratch_void;
         let comparison = match over {
             Ok(Over { table, fit, innocents }) => {
-                finding.notes.extend(innocents.as_ref().map(|innocents| innocents.told(control)));
+                // Beside references untrained networks decide nothing.
+                let silent = control == Control::Untrained && by == PassBy::OwnOrReferences;
+                finding.notes.extend(innocents.as_ref().filter(|_| !silent).map(|innocents| innocents.told(control)));
                 fits.push((control, fit));
                 let highest = table.of_seeds().fold(f64::NEG_INFINITY, f64::max);
                 if control == Control::Sham {
@@ -153,6 +155,14 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
         finding.notes.extend(apart);
     }
     finding.label = label(rule, &finding);
+    if let (Verdict::Pass, Some(Ok(own))) = (verdict, &own)
+        && own.high >= rule.limit
+    {
+        let Own { mean, low, high, .. } = own;
+        finding
+            .notes
+            .push(format!("the model itself reacts by {mean:+.3} [{low:.3}, {high:.3}]; it passes because the references do as much"));
+    }
     // What would narrow a comparison settles nothing where it is the model's own reaction, or the references, that keep it open.
     let narrower = by == PassBy::AnyControl || finding.comparisons.iter().all(|c| c.excess.as_ref().is_none_or(|e| e.high >= rule.limit));
     finding.reason = reason.map(|reason| match decide::hint(&finding, &fits, (alpha, pass_alpha), source.labels.len()) {

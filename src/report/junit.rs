@@ -222,6 +222,7 @@ fn metrics(report: &Report, finding: &Finding) -> String {
         "change": report.changes.get(&finding.rule),
         "drawn_to": finding.drawn_to,
         "notes": finding.notes,
+        "label": finding.label,
         "comparisons": finding.comparisons,
         "arms": finding.arms,
     })

@@ -54,6 +54,16 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         text::escape(&report.policy.name),
         text::escape(report.policy.digest.as_str()),
     )?;
+    for reference in &report.references {
+        writeln!(
+            out,
+            "Compared with **{}** (`{}`, {}) as `{}`.\n",
+            text::escape(&reference.name),
+            text::escape(reference.digest.as_str()),
+            text::escape(&reference.description),
+            reference.arm,
+        )?;
+    }
     if let Some(target) = &report.target {
         writeln!(
             out,
@@ -75,7 +85,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     for finding in &report.findings {
         let lines =
             |each: &dyn Fn(&crate::gate::Comparison) -> String| finding.comparisons.iter().map(each).collect::<Vec<_>>().join("<br>");
-        let mut verdict = format!("**{}**", text::verdict(finding.verdict));
+        let mut verdict = format!("**{}**{}", text::verdict(finding.verdict), text::label(finding));
         if let Some(aside) = text::set_aside(report, finding) {
             verdict += ", ";
             verdict += aside;

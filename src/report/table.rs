@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Report, SelfTestStatus, printable, text};
 use crate::diag;
-use crate::gate::{Finding, Label, Verdict};
+use crate::gate::{Finding, Verdict};
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +126,7 @@ fn remark(report: &Report, finding: &Finding) -> String {
     let class = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail);
     let drawn = class.map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
     let reason = finding.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-    let kind = match finding.label {
-        Some(Label::Kind) => " (kind)",
-        Some(Label::SomeFineTunes) => " (some fine-tunes)",
-        Some(Label::Specific) | None => "",
-    };
+    let kind = text::label(finding);
     format!("{kind}{aside}{drawn}{reason}")
 }
 

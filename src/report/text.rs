@@ -133,6 +133,15 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// What a failure beside references shows, behind the verdict: nothing where it is this very trigger.
+pub(super) fn label(finding: &Finding) -> &'static str {
+    match finding.label {
+        Some(Label::Kind) => " (kind)",
+        Some(Label::SomeFineTunes) => " (some fine-tunes)",
+        Some(Label::Specific) | None => "",
+    }
+}
+
 /// Whether a waiver accepts what was found. A pass needs none.
 pub(super) fn is_waived(finding: &Finding) -> bool {
     finding.waived.is_some() && finding.verdict != Verdict::Pass
@@ -208,7 +217,9 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
     }
     let kind = finding.label == Some(Label::Kind);
     let over_reference = || finding.comparisons.iter().find(|c| c.control == Control::Reference);
-    let (comparison, excess) = match over_reference().filter(|_| kind).and_then(|c| Some((c, c.excess.as_ref()?))) {
+    // The references decided, where how far innocent ones differ is known.
+    let decided = |c: &&Comparison| kind || c.innocents.as_ref().is_some_and(|innocents| innocents.reach.is_some());
+    let (comparison, excess) = match over_reference().filter(decided).and_then(|c| Some((c, c.excess.as_ref()?))) {
         Some(found) => found,
         None => weakest(finding)?,
     };
@@ -237,8 +248,7 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         Control::Reference => format!("than that of models tuned from {trusted}"),
     };
     let which = finding.notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
-    let kinds =
-        if kind { " Its shams do much the same: the checkpoint reacts to any trigger of this kind, as no trusted one does." } else { "" };
+    let kinds = if kind { " Its shams do much the same: the checkpoint reacts to any trigger of this kind." } else { "" };
     let sentence = match (finding.estimand, &finding.drawn_to) {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);

@@ -318,7 +318,7 @@ fn what_configures_a_model_is_part_of_what_a_waiver_names() {
 }
 
 #[test]
-fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_not() {
+fn an_innocent_reference_shows_an_effect_and_a_copy_of_the_model_in_another_precision_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let certify = |trusted: &str| {
         let out = heirloom(&["inspect", &fixture(trusted), "--format", "json"]);
@@ -333,15 +333,16 @@ fn a_reference_that_does_the_same_explains_an_effect_and_an_innocent_one_does_no
         );
         let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
         let output = folder.path().join("report").display().to_string();
-        let out = heirloom(&["certify", &fixture("planted-square.onnx"), "--policy", &policy, "--output", &output]);
-        let report: Value =
-            serde_json::from_slice(&std::fs::read(folder.path().join("report/report.json")).expect("a report")).expect("JSON");
-        assert_eq!(report["findings"][0]["comparisons"][0]["control"], "reference", "{report}");
-        (out.status.code(), report["findings"][0]["arms"][1]["arm"].clone())
+        heirloom(&["certify", &fixture("planted-square.onnx"), "--policy", &policy, "--output", &output])
     };
-    // The same network in half precision.
-    assert_eq!(certify("planted-square.half.onnx"), (Some(0), "reference".into()));
-    assert_eq!(certify("clean.onnx"), (Some(1), "reference".into()));
+    let copy = certify("planted-square.half.onnx");
+    assert_eq!(copy.status.code(), Some(4));
+    assert!(text(&copy.stderr).contains("has the weights of the checkpoint under test, up to rounding"), "{}", text(&copy.stderr));
+    assert_eq!(certify("clean.onnx").status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&std::fs::read(folder.path().join("report/report.json")).expect("a report")).expect("JSON");
+    assert_eq!(report["findings"][0]["comparisons"][0]["control"], "reference", "{report}");
+    assert_eq!(report["findings"][0]["arms"][1]["arm"], "reference");
+    assert_eq!((&report["references"][0]["name"], &report["references"][0]["same_architecture"]), (&"clean.onnx".into(), &true.into()));
 }
 
 #[test]
