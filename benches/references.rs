@@ -61,10 +61,9 @@ fn shares(innocent: Innocent, sd: f64, count: usize, effect: f64, poisoned: usiz
         };
         let source = measured(effect, rng);
         let references: Vec<f64> = (0..count).map(|at| measured(if at < poisoned { effect } else { 0.0 }, rng)).collect();
-        let center = innocents::center(&references);
-        let middle = center.iter().map(|at| references[*at]).sum::<f64>() / center.len() as f64;
+        let both = innocents::middle(&references).zip(Spread::of(&references, Some(&LOCAL)));
+        let Some((middle, spread)) = both else { continue };
         let excess = source - middle;
-        let Some(spread) = Spread::of(&references, Some(&LOCAL)) else { continue };
         let error = ERROR * spread.weight.sqrt();
         for (slot, findings) in fails.iter_mut().zip(FINDINGS) {
             let alpha = ALPHA / findings as f64;
@@ -80,14 +79,17 @@ fn shares(innocent: Innocent, sd: f64, count: usize, effect: f64, poisoned: usiz
 fn main() {
     println!("# Verdicts beside references, simulated\n");
     println!(
-        "`cargo bench --bench references`, {RUNS} runs a cell. Limit {LIMIT}, standard error of a network's effect {ERROR}, prior of local triggers \
-         (standard deviation {}, {} degrees). Percent of sources that fail with 1, 10 and 40 findings, each with an error of {}% over all of \
-         them, and that pass, which does not depend on the number of findings. The interval's own error is taken as known. Under local triggers the \
-         largest standard deviation that was measured between innocents is 0.034; where it is twice the prior's, one reference is not enough.\n",
-        LOCAL.sd,
-        LOCAL.degrees,
+        "`cargo bench --bench references`, {RUNS} runs a cell. Limit {LIMIT}, standard error of a network's effect {ERROR}, prior of local"
+    );
+    println!("triggers (standard deviation {}, {} degrees). The interval's own error is taken as known.\n", LOCAL.sd, LOCAL.degrees);
+    println!(
+        "Percent of sources that fail with 1, 10 and 40 findings, each with an error of {}% over all of them, and that pass,",
         100.0 * ALPHA
     );
+    println!(
+        "which does not depend on the number of findings. Where innocents differ by twice the prior's standard deviation, one reference is"
+    );
+    println!("not enough.\n");
     let mut rng = stream(19, 0, "verdicts beside references");
     println!(
         "| innocents | their sd | references | effect 0: fail, pass | 0.15 (the limit): fail, pass | 0.30: fail, pass | 0.45: fail, pass |"

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diag::Origin;
 use crate::probe::groups::Accuracy;
-use crate::probe::{Arm, Estimand, Probe};
+use crate::probe::{Arm, Estimand, MOST_REFERENCES, Probe};
 use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::Mode;
@@ -25,7 +25,7 @@ pub enum Control {
     /// The same graph trained from fresh weights.
     Scratch,
     /// The same graph with fresh weights, frozen (4 draws): what they react to, the target task itself reads. It only keeps a finding from
-    /// failing, and beside references it decides nothing.
+    /// failing, and under a local trigger it decides nothing beside references.
     Untrained,
     /// Trusted checkpoints: the centre of those that the policy names.
     Reference,
@@ -188,15 +188,15 @@ pub struct Comparison {
     /// Whether it cannot tell anything about this model: the finding is judged by the other controls, as if the rule did not name it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub void: bool,
-    /// Of the references: each of them, and how far innocent checkpoints differ. Absent in reports of earlier builds.
+    /// Of references and untrained networks: each of them, and how far they differ. Absent in reports of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub innocents: Option<Innocents>,
 }
 
-/// The references of a comparison, whose centre the source is compared with, and how far innocent checkpoints differ.
+/// Several networks that the source is compared with at once (references, or untrained networks), and how far such ones differ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Innocents {
-    /// Each reference that the policy names.
+    /// Each of them: the references that the policy names, or the draws.
     pub references: Vec<OverReference>,
     /// Standard deviation between innocent checkpoints under this trigger: what the references show, moderated by what is known of others.
     /// Absent where neither is there.
@@ -211,15 +211,15 @@ pub struct Innocents {
     /// How far above the centre a further innocent checkpoint may lie, at the error of a failure: a failure needs an excess beyond it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<f64>,
-    /// The fine-tunes, by seed, of which each by itself shows an excess above the limit and beyond what innocent checkpoints reach; none where a fine-tune
-    /// of a reference does as much.
+    /// The fine-tunes, by seed, of which each by itself shows an excess above the limit and beyond what innocent checkpoints reach; none where a
+    /// fine-tune of a reference does as much.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited_by: Vec<usize>,
     /// By how much the source's clean accuracy is below the references' mean; 0 where it is not.
     pub less_accurate: f64,
 }
 
-/// The excess over one reference.
+/// The excess over one of several networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OverReference {
     /// Its arm.
@@ -383,6 +383,11 @@ impl Innocents {
 }
 
 impl PassBy {
+    /// Whether a verdict asks what a control says: under a local trigger references alone decide.
+    pub(crate) fn decides(self, control: Control) -> bool {
+        self != PassBy::OwnOrReferences || control == Control::Reference
+    }
+
     /// In how many ways a finding with so many controls can pass: they share the error.
     pub(crate) fn ways(self, controls: usize) -> usize {
         match self {
@@ -437,12 +442,7 @@ impl Control {
 
     /// Whether it compares with an arm.
     pub(crate) fn has(self, arm: Arm) -> bool {
-        match arm {
-            Arm::Source => false,
-            Arm::Scratch => self == Control::Scratch,
-            Arm::Untrained(_) => self == Control::Untrained,
-            Arm::Reference(_) => self == Control::Reference,
-        }
+        self.arms(MOST_REFERENCES).contains(&arm)
     }
 
     /// As a policy writes it.

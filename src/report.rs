@@ -216,6 +216,8 @@ pub struct ReferenceFacts {
     pub digest: Digest,
     /// What the file is, for people.
     pub description: String,
+    /// How the images are normalised for it, and where that comes from.
+    pub normalised: String,
     /// Whether its weights have the shapes of those of the checkpoint under test.
     pub same_architecture: bool,
 }

@@ -134,7 +134,8 @@ impl Session<'_> {
         Ok(outcome)
     }
 
-    /// Certifies a checkpoint by a policy, beside trusted ones (see [`Session::references`]). Data that cannot be used are known before the self-test runs. An interruption is a report too: its exit code says so.
+    /// Certifies a checkpoint by a policy, beside trusted ones (see [`Session::references`]). Data that cannot be used are known before the
+    /// self-test runs. An interruption is a report too: its exit code says so.
     pub fn certify(
         &self,
         policy: &Policy,

@@ -94,6 +94,9 @@ pub enum EngineError {
     /// A waiver that would count for nothing.
     #[error(transparent)]
     Waiver(#[from] WaiverError),
+    /// A rule needs an untrained network, and none was made.
+    #[error("a rule compares with `untrained`, and no such network was made: this is a fault of the program")]
+    NoUntrained,
     /// A rule needs the reference, and none was given.
     #[error("a rule compares with `reference`, and the policy names no reference model")]
     NoReference,

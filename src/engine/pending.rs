@@ -146,7 +146,7 @@ pub(super) fn finding<'m>(
         };
         let known = references.iter().find(|known| known.arm == arm);
         let name = known.map_or_else(|| arm.to_string(), |known| known.name.clone());
-        Given { arm, name, same_architecture: known.is_none_or(|known| known.same_architecture), measured }
+        Given { arm, name, same_architecture: known.is_some_and(|known| known.same_architecture), measured }
     };
     let controls: Vec<Given> = question.rests_on.iter().filter(|tuning| tuning.arm != Arm::Source).map(given).collect();
     let terms = JudgeTerms { scratch_void: void.is_some(), ..*terms };

@@ -4,7 +4,7 @@ use ndarray::ArrayD;
 
 use crate::diag::{Class, Explain};
 use crate::exec::Compute;
-use crate::graph::Op;
+use crate::graph::{Op, Role};
 use crate::model::{LoadOptions, Model, ModelError, Network};
 use crate::policy::{Policy, Reference};
 use crate::probe::Arm;
@@ -57,22 +57,22 @@ fn are_one(one: &Model, other: &Model) -> bool {
 /// (a byte of metadata, another head, another precision) hands down the same.
 const LEAST_DISTANCE: f64 = 0.005;
 
-/// What of a network's numbers leads to its features.
-fn weights(network: &Network) -> Vec<&ArrayD<f32>> {
-    let of = |op: &Op| if let Op::Param(slot) = op { network.params.0.get(slot.0) } else { None };
+/// What of a network's numbers leads to its features, of the roles that are asked for.
+fn numbers(network: &Network, wanted: impl Fn(Role) -> bool) -> Vec<&ArrayD<f32>> {
+    let slots = network.trunk.slots();
+    let of = |op: &Op| match op {
+        Op::Param(slot) if slots.get(slot.0).is_some_and(|known| wanted(known.role)) => network.params.0.get(slot.0),
+        _ => None,
+    };
     network.trunk.nodes().iter().filter_map(|node| of(&node.op)).collect()
 }
 
-/// Whether two networks have the same weights to learn, by their shapes: whatever their nodes are called.
-fn same_shapes(one: &[&ArrayD<f32>], other: &[&ArrayD<f32>]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.shape() == b.shape())
-}
-
-/// How far the numbers that lead to the features are apart, as a share of their own size (of vectors of all of them); infinite where their shapes
+/// How far the weights that lead to the features are apart, as a share of their own size (of vectors of all of them); infinite where their shapes
 /// differ.
 fn distance(one: &Network, other: &Network) -> f64 {
-    let (one, other) = (weights(one), weights(other));
-    if !same_shapes(&one, &other) {
+    // Constants and running statistics may be large, and equal in every checkpoint of an architecture.
+    let (one, other) = (numbers(one, Role::trains), numbers(other, Role::trains));
+    if one.len() != other.len() || one.iter().zip(&other).any(|(a, b)| a.shape() != b.shape()) {
         return f64::INFINITY;
     }
     let pairs = || one.iter().zip(&other).flat_map(|(a, b)| a.iter().zip(b.iter())).map(|(a, b)| (f64::from(*a), f64::from(*b)));
@@ -85,7 +85,7 @@ fn distance(one: &Network, other: &Network) -> f64 {
 fn same_architecture(one: &Model, other: &Model) -> bool {
     let (Ok(one), Ok(other)) = (&one.network, &other.network) else { return false };
     let sorted = |network: &Network| {
-        let mut shapes: Vec<Vec<usize>> = weights(network).iter().map(|array| array.shape().to_vec()).collect();
+        let mut shapes: Vec<Vec<usize>> = numbers(network, |_| true).iter().map(|array| array.shape().to_vec()).collect();
         shapes.sort_unstable();
         shapes
     };
@@ -106,6 +106,7 @@ pub(super) fn facts(references: &[&Model], model: &Model) -> Vec<ReferenceFacts>
         name: name(reference),
         digest: reference.identity.digest.clone(),
         description: reference.description.clone(),
+        normalised: reference.input.normalised(),
         same_architecture: same_architecture(reference, model),
     };
     Arm::references(references.len()).zip(references).map(of).collect()

@@ -54,7 +54,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
                     None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
                     Some(m) if m.terms.as_ref() != Some(&id) => Err(Missing::Failed(format!(
-                        "the {name} arm of {finding} was measured with another trigger, task, recipe or seed than this policy has: {anew}"
+                        "the {name} arm of {finding} was measured with another trigger, task, recipe, reference or seed than this policy has: {anew}"
                     ))),
                     Some(_) if other.is_some() => Err(Missing::Failed(format!("{finding}: {}: {anew}", other.clone().unwrap_or_default()))),
                     // As in a certification: a look that was not finished shows nothing.

@@ -140,15 +140,16 @@ impl<'a> Bench<'a> {
     fn model(&self, arm: Arm) -> Result<&'a Model, EngineError> {
         match arm {
             Arm::Source | Arm::Scratch => Ok(self.settings.model),
-            // Where there is none the graph cannot be rebuilt, which `impossible` says before it is asked for.
-            Arm::Untrained(at) => Ok(self.untrained.get(usize::from(at)).unwrap_or(self.settings.model)),
+            Arm::Untrained(at) => self.untrained.get(usize::from(at)).ok_or(EngineError::NoUntrained),
             Arm::Reference(at) => self.settings.references.get(usize::from(at)).copied().ok_or(EngineError::NoReference),
         }
     }
 
     /// Why a job cannot run, if it cannot: whatever trains needs a network of our own operators.
     pub(super) fn impossible(&self, job: &Job) -> Option<String> {
-        let opaque = self.model(job.tuning.arm).ok()?.network.as_ref().err()?;
+        // Networks of fresh weights are made of the source's graph.
+        let of = if job.tuning.arm.is_fresh() { self.settings.model } else { self.model(job.tuning.arm).ok()? };
+        let opaque = of.network.as_ref().err()?;
         let why = || format!("{}: the network cannot be trained here: {}", self.name(job.tuning), opaque.reason);
         (job.tuning.mode == Mode::FullNetwork || job.tuning.arm.is_fresh()).then(why)
     }

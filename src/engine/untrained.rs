@@ -18,11 +18,14 @@ const IMAGES: usize = 256;
 /// How many of them at once.
 const BATCH: usize = 64;
 
-/// The networks that rules compare with as `untrained`, if any does; none where the graph cannot be rebuilt here.
+/// The networks that rules compare with as `untrained`, if any does; none where the graph cannot be rebuilt here, or carries into them what leads
+/// around its weights.
 pub(super) fn models(settings: &Settings, task: &Task) -> Result<Vec<Model>, EngineError> {
     let asked = settings.resolved.fine_tunes.iter().any(|fine_tune| matches!(fine_tune.tuning.arm, Arm::Untrained(_)));
     match &settings.model.network {
-        Ok(network) if asked => (0..UNTRAINED as u64).map(|draw| model(settings, task, network, draw)).collect(),
+        Ok(network) if asked && settings.model.bypass().is_none() => {
+            (0..UNTRAINED as u64).map(|draw| model(settings, task, network, draw)).collect()
+        }
         _ => Ok(Vec::new()),
     }
 }

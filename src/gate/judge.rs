@@ -2,7 +2,6 @@
 
 mod arms;
 mod decide;
-
 mod references;
 mod untrained;
 
@@ -111,23 +110,24 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
     let only_look = terms.look == 1 && terms.final_look;
     let alpha = error_share(rule.confidence, terms.findings, terms.look, only_look);
     let by = rule.pass_by(mode);
-    let controls = named.len();
-    let pass_alpha = error_share(rule.confidence, 1, terms.look, only_look) / by.ways(controls) as f64;
+    // Of one finding alone.
+    let undivided = error_share(rule.confidence, 1, terms.look, only_look);
+    let pass_alpha = undivided / by.ways(named.len()) as f64;
     let (mut fits, mut over_shams) = (Vec::new(), Vec::new());
     for control in named {
         let over = match control {
             Control::Sham => probe::excess_over_shams(source, &setting).map_err(|e| e.to_string()).and_then(Over::plain),
             Control::Scratch => over_scratch(source, &arms, &valid, &setting),
-            Control::Untrained => untrained::over(source, &arms, &valid, &setting, pass_alpha * by.ways(controls) as f64),
+            Control::Untrained => untrained::over(source, &arms, &valid, &setting, undivided),
             Control::Reference => references::over(rule, (source, accuracy), &arms, &valid, &setting, alpha),
         };
         let void = matches!(control, Control::Scratch | Control::Untrained) && terms.scratch_void;
         let comparison = match over {
             Ok(Over { table, fit, innocents }) => {
-                // Beside references untrained networks decide nothing.
-                let silent = control == Control::Untrained && by == PassBy::OwnOrReferences;
-                finding.notes.extend(innocents.as_ref().filter(|_| !silent).map(|innocents| innocents.told(control)));
-                fits.push((control, fit));
+                if by.decides(control) {
+                    finding.notes.extend(innocents.as_ref().map(|innocents| innocents.told(control)));
+                    fits.push((control, fit));
+                }
                 let highest = table.of_seeds().fold(f64::NEG_INFINITY, f64::max);
                 if control == Control::Sham {
                     over_shams = table.of_seeds().collect();
@@ -135,7 +135,7 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
                 // Beside references each fine-tune is tested by itself too.
                 let beside = control == Control::Reference && innocents.as_ref().is_some_and(|innocents| innocents.reach.is_some());
                 let alpha = match control {
-                    Control::Untrained => pass_alpha * by.ways(controls) as f64,
+                    Control::Untrained => undivided,
                     _ if beside => references::share(alpha, fit.seeds),
                     _ => alpha,
                 };
@@ -164,7 +164,8 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
             .push(format!("the model itself reacts by {mean:+.3} [{low:.3}, {high:.3}]; it passes because the references do as much"));
     }
     // What would narrow a comparison settles nothing where it is the model's own reaction, or the references, that keep it open.
-    let narrower = by == PassBy::AnyControl || finding.comparisons.iter().all(|c| c.excess.as_ref().is_none_or(|e| e.high >= rule.limit));
+    let high = |c: &Comparison| !by.decides(c.control) || c.excess.as_ref().is_none_or(|e| e.high >= rule.limit);
+    let narrower = by == PassBy::AnyControl || finding.comparisons.iter().all(high);
     finding.reason = reason.map(|reason| match decide::hint(&finding, &fits, (alpha, pass_alpha), source.labels.len()) {
         Some(hint) if source_valid && narrower => format!("{reason}; {hint}"),
         _ => reason,
@@ -187,11 +188,15 @@ fn measured<'a>(given: &'a Given<'a>, setting: &Setting, arms: &mut Vec<ArmSumma
     Measured { given, valid, accuracy }
 }
 
+/// The excess over one of the `valid` arms.
+fn over_arm(source: &Measurement, valid: &[&Measurement], other: &Measurement, setting: &Setting) -> Result<Table, String> {
+    let over = valid.iter().position(|m| std::ptr::eq(*m, other)).unwrap_or(usize::MAX);
+    probe::excess_over_arm(source, valid, over, setting).map_err(|e| e.to_string())
+}
+
 fn over_scratch(source: &Measurement, arms: &[Measured], valid: &[&Measurement], setting: &Setting) -> Result<Over, String> {
     let scratch = arms.iter().find(|arm| arm.given.arm == Arm::Scratch).ok_or("it was not measured")?;
-    let other = *scratch.valid.as_ref().map_err(String::clone)?;
-    let over = valid.iter().position(|m| std::ptr::eq(*m, other)).unwrap_or(usize::MAX);
-    Over::plain(probe::excess_over_arm(source, valid, over, setting).map_err(|e| e.to_string())?)
+    Over::plain(over_arm(source, valid, scratch.valid.as_ref().map_err(String::clone)?, setting)?)
 }
 
 fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estimate {
@@ -227,8 +232,8 @@ fn own_reaction(source: &Measurement, setting: &Setting, alpha: f64, (limit, ove
     let setting = if setting.estimand == Estimand::AttackSuccessRate { &gain } else { setting };
     let table = paired::effect(source, Under::Trigger, setting).map_err(|e| e.to_string())?;
     let fit = table.crossed().ok_or_else(|| NO_INTERVAL.to_owned())?;
-    // Of an innocent checkpoint that reacts a little, some fine-tune is estimated at the limit by chance. One that inherits what was planted is above its shams
-    // too, or so high that it is no chance.
+    // Some fine-tune of an innocent checkpoint that reacts a little is estimated at the limit by chance. One that inherits what was planted is above
+    // its shams too, or so high that it is no chance.
     let each = table.rows.iter().zip(table.of_seeds()).enumerate().map(|(at, (row, own))| {
         let by_chance = references::lower(row, table.effective, alpha) <= limit;
         over_shams.get(at).filter(|_| by_chance).map_or(own, |over| over.min(own))

@@ -57,11 +57,12 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     for reference in &report.references {
         writeln!(
             out,
-            "Compared with **{}** (`{}`, {}) as `{}`.\n",
+            "Compared with **{}** (`{}`, {}) as `{}`; its images normalised: {}.\n",
             text::escape(&reference.name),
             text::escape(reference.digest.as_str()),
             text::escape(&reference.description),
             reference.arm,
+            text::escape(&reference.normalised),
         )?;
     }
     if let Some(target) = &report.target {

@@ -97,8 +97,7 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
 fn of_references(finding: &Finding) -> Option<f64> {
     let arms = finding.arms.iter().map(|arm| arm.arm).filter(|arm| matches!(arm, Arm::Reference(_)));
     let effects: Vec<f64> = arms.filter_map(|arm| rate(finding, arm, finding.estimand.name())).collect();
-    let center = innocents::center(&effects);
-    (!center.is_empty()).then(|| center.iter().map(|at| effects[*at]).sum::<f64>() / center.len() as f64)
+    innocents::middle(&effects)
 }
 
 /// The number that is judged, of an arm or the shams by itself.

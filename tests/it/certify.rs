@@ -195,7 +195,7 @@ fn a_stored_report_is_judged_again_without_its_model() {
         let report = folder.path().join("report").display().to_string();
         let out = heirloom(&["rejudge", &report, "--policy", &other.display().to_string()]);
         assert_eq!(out.status.code(), Some(2), "{}", text_of(&out));
-        assert!(text_of(&out).contains("another trigger, task, recipe or seed"), "{}", text_of(&out));
+        assert!(text_of(&out).contains("another trigger, task, recipe, reference or seed"), "{}", text_of(&out));
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) struct Case<'a> {
 /// source above the limit would pass too often because the references happen to lie high.
 const MOST_OF_LIMIT: f64 = 2.0 / 3.0;
 
+/// What brings trusted checkpoints into a rule.
+const REFERENCES: &str = "name `references` in the policy and `reference` in the rule's `controls`";
+
 /// The verdict, and why where it is none.
 pub(super) fn decide(case: &Case) -> (Verdict, Option<String>) {
     match verdict(case) {
@@ -45,7 +48,7 @@ fn verdict(case: &Case) -> Result<Verdict, String> {
         PassBy::OwnReaction => case.by_own_reaction(),
         PassBy::OwnOrReferences => {
             let reference = case.of(Control::Reference).ok_or("the rule names no reference")?;
-            if case.own_is_below()? && all_valid(reference) {
+            if case.own_is_below()? && all_valid(reference) && !less_accurate(reference) {
                 return Ok(Verdict::Pass);
             }
             case.by_references(reference)
@@ -101,7 +104,7 @@ impl Case<'_> {
         (excess.low <= self.limit() || excess.value <= reach).then(|| {
             format!(
                 "the target task itself reads this: untrained networks of the same graph react as well, the excess over them is {:+.3} and may be up to \
-                 {reach:.3} by chance; name `references`, or judge on another task",
+                 {reach:.3} by chance; {REFERENCES}, or judge on another task",
                 excess.value
             )
         })
@@ -156,18 +159,18 @@ impl Case<'_> {
         }
         if mean < limit && highest >= limit {
             return format!(
-                "the model's own reaction to the trigger is {mean:+.3} on average, but {highest:+.3} {}; name `references`",
+                "the model's own reaction to the trigger is {mean:+.3} on average, but {highest:+.3} {}; {REFERENCES}",
                 self.one_fine_tune()
             );
         }
         if mean < limit {
-            return format!("{reacts} is not shown to be below the limit {limit}: use more test images or seeds, or name `references`");
+            return format!("{reacts} is not shown to be below the limit {limit}: use more test images or seeds, or {REFERENCES}");
         }
         let by_shams = self.of(Control::Sham).is_some_and(|c| below(c, limit));
         let who = if by_shams { "it reacts to others of its kind" } else { "networks from scratch react" };
         format!(
             "{reacts} is not below the limit {limit}; {who} as well, but only trusted checkpoints can tell whether that comes from this one: \
-             name `references`"
+             {REFERENCES}"
         )
     }
 
@@ -252,7 +255,7 @@ impl Case<'_> {
                 several => format!("the references {} lie apart from the others by more than that; replace them", several.join(", ")),
             });
         }
-        if innocents.less_accurate > ALIKE {
+        if less_accurate(comparison) {
             return Some(format!(
                 "the source is less accurate than they are by {:.3}, more than {ALIKE}: a model that learnt less shows less; give it more epochs or images",
                 innocents.less_accurate
@@ -296,6 +299,11 @@ impl Case<'_> {
 
 fn below(comparison: &Comparison, limit: f64) -> bool {
     comparison.excess.as_ref().is_some_and(|excess| excess.high < limit)
+}
+
+/// Whether the source learnt so much less of the task than its references that it may show less for that reason.
+fn less_accurate(reference: &Comparison) -> bool {
+    reference.innocents.as_ref().is_some_and(|innocents| innocents.less_accurate > ALIKE)
 }
 
 /// Whether every reference that is named was compared with.

@@ -8,11 +8,11 @@
 //! A source that hands an effect down to some fine-tunes alone may have a mean below the limit. Each fine-tune is tested by itself too, at the other
 //! half of the error: two that show it are a failure, because one alone may have diverged.
 
-use super::NO_INTERVAL;
+use super::{NO_INTERVAL, over_arm};
 use crate::gate::judge::Given;
 use crate::gate::{Innocents, OverReference, Rule};
 use crate::probe::paired::{self, Under};
-use crate::probe::{self, Arm, Measurement, ProbeError, Setting, Table};
+use crate::probe::{Arm, Measurement, ProbeError, Setting, Table};
 use crate::stats::crossed::Crossed;
 use crate::stats::innocents::{self, Spread};
 use crate::stats::student_t_real;
@@ -65,10 +65,8 @@ pub(super) fn over(
     let seeds = shared_seeds(source, &named);
     for arm in &named {
         let excess = arm.valid.clone().and_then(|other| {
-            let (mine, theirs) = (at(source, &seeds), at(other, &seeds));
-            let controls: Vec<&Measurement> = valid.iter().map(|m| if std::ptr::eq(*m, other) { &theirs } else { *m }).collect();
-            let over = valid.iter().position(|m| std::ptr::eq(*m, other)).unwrap_or(usize::MAX);
-            probe::excess_over_arm(&mine, &controls, over, setting).map_err(|e| e.to_string())
+            // What the source lacks, a control is not compared at.
+            over_arm(&at(source, &seeds), valid, other, setting)
         });
         let kin = kin(arm);
         let counts = excess.is_ok() && (local || kin || !any_kin);
@@ -146,7 +144,7 @@ fn effects_of(named: &[&Measured], seeds: &[usize], setting: &Setting) -> Result
 /// Tables less the centre of their means.
 fn centred(tables: &[Table]) -> Vec<Table> {
     let effects: Vec<f64> = tables.iter().map(Table::mean).collect();
-    let middle = mean(&innocents::center(&effects).into_iter().map(|at| effects[at]).collect::<Vec<_>>());
+    let middle = innocents::middle(&effects).unwrap_or_default();
     let less = |row: &Vec<f64>| row.iter().map(|value| value - middle).collect();
     tables.iter().map(|table| Table { rows: table.rows.iter().map(less).collect(), ..table.clone() }).collect()
 }

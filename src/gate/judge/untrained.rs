@@ -1,9 +1,10 @@
 //! Untrained networks: draws of fresh weights. How far they differ is a part of the comparison, because a further one may lie as far from their mean
 //! as the source does.
 
+use super::over_arm;
 use super::references::{Measured, Over};
 use crate::gate::{Innocents, OverReference};
-use crate::probe::{self, Arm, Measurement, Setting, Table};
+use crate::probe::{Arm, Measurement, Setting, Table};
 use crate::stats::student_t;
 
 /// What so many draws' own comparisons say of a further one: the standard deviation, its degrees, that of a further draw's distance from their
@@ -27,10 +28,7 @@ fn innocents(references: Vec<OverReference>, spread: Option<[f64; 4]>) -> Innoce
 pub(super) fn over(source: &Measurement, arms: &[Measured], valid: &[&Measurement], setting: &Setting, alpha: f64) -> Result<Over, String> {
     let (mut shown, mut tables) = (Vec::new(), Vec::new());
     for arm in arms.iter().filter(|arm| matches!(arm.given.arm, Arm::Untrained(_))) {
-        let excess = arm.valid.clone().and_then(|other| {
-            let over = valid.iter().position(|m| std::ptr::eq(*m, other)).unwrap_or(usize::MAX);
-            probe::excess_over_arm(source, valid, over, setting).map_err(|e| e.to_string())
-        });
+        let excess = arm.valid.clone().and_then(|other| over_arm(source, valid, other, setting));
         shown.push(OverReference {
             arm: arm.given.arm,
             name: arm.given.name.clone(),
