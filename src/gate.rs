@@ -188,6 +188,9 @@ pub struct Comparison {
     /// Whether it cannot tell anything about this model: the finding is judged by the other controls, as if the rule did not name it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub void: bool,
+    /// Whether it was not measured because the finding passes without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spared: bool,
     /// Of references and untrained networks: each of them, and how far they differ. Absent in reports of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub innocents: Option<Innocents>,
@@ -295,6 +298,9 @@ pub struct Finding {
     pub limit: f64,
     /// Where it was written.
     pub origin: Origin,
+    /// The model's own reaction, compared with nothing, where a pass may rest on it. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Estimate>,
     /// One entry per named control.
     pub comparisons: Vec<Comparison>,
     /// One entry per arm.
@@ -383,6 +389,11 @@ impl Innocents {
 }
 
 impl PassBy {
+    /// Whether the source's own reaction may be enough for a pass.
+    pub(crate) fn asks_own(self) -> bool {
+        matches!(self, PassBy::OwnReaction | PassBy::OwnOrReferences)
+    }
+
     /// Whether a verdict asks what a control says: under a local trigger references alone decide.
     pub(crate) fn decides(self, control: Control) -> bool {
         self != PassBy::OwnOrReferences || control == Control::Reference
@@ -404,7 +415,7 @@ impl Rule {
     pub fn fewest_seeds(&self, mode: Mode) -> Option<usize> {
         /// The share of the fine-tunes that an effect has to be in to be seen.
         const SEEN: f64 = 0.2;
-        let single = matches!(self.pass_by(mode), PassBy::OwnReaction | PassBy::OwnOrReferences);
+        let single = self.pass_by(mode).asks_own();
         let fewest = ((1.0 - self.confidence) / 2.0).ln() / (1.0 - SEEN).ln();
         (single && mode == Mode::FixedFeature).then_some(fewest.ceil() as usize)
     }
@@ -470,6 +481,7 @@ impl Finding {
             notes: Vec::new(),
             limit: rule.limit,
             origin,
+            own: None,
             comparisons: Vec::new(),
             arms: Vec::new(),
             drawn_to: None,

@@ -17,7 +17,7 @@ use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
 mod resolve;
 
-pub use resolve::{FineTune, Question, Resolved, resolve};
+pub use resolve::{FineTune, Question, Resolved, Shams, resolve};
 
 /// How much data a target task has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -103,6 +103,21 @@ pub struct Tuning {
     pub view: usize,
 }
 
+/// What something costs: once, and for each seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Cost {
+    /// Once: features of a frozen backbone.
+    pub once: f64,
+    /// For each seed.
+    pub each: f64,
+}
+
+impl Cost {
+    fn at(self, seeds: usize) -> f64 {
+        self.once + self.each * seeds as f64
+    }
+}
+
 /// Fine-tunes of one kind, for all rules that need them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Job {
@@ -111,10 +126,15 @@ pub struct Job {
     pub tuning: Tuning,
     /// Seeds of the first look, and in all.
     pub seeds: Looks,
-    /// Seconds once (features of a frozen backbone).
-    pub once: f64,
-    /// Seconds per seed.
-    pub each: f64,
+    /// Seconds, without the shams that are spared where findings pass without them.
+    #[serde(flatten)]
+    pub seconds: Cost,
+    /// Seconds of these shams.
+    pub shams: Cost,
+    /// Images that go through the whole network, trained on or evaluated, without these shams.
+    pub images: Cost,
+    /// The images of these shams.
+    pub sham_images: Cost,
     /// Whether it can run: a network that only its own runtime understands cannot be trained.
     pub possible: bool,
 }
@@ -125,9 +145,9 @@ impl Job {
         if look == 1 { self.seeds.first } else { self.seeds.most }
     }
 
-    /// Predicted seconds until it has `seeds` seeds.
+    /// Predicted seconds until it has `seeds` seeds, where no spared sham is needed.
     pub fn seconds(&self, seeds: usize) -> f64 {
-        self.once + self.each * seeds as f64
+        self.seconds.at(seeds)
     }
 }
 
@@ -161,12 +181,23 @@ pub struct Plan {
     pub findings: Vec<PlannedFinding>,
     /// Fine-tunes, equal requests merged.
     pub jobs: Vec<Job>,
-    /// Predicted seconds if the first look settles everything, and if it settles nothing.
+    /// Predicted seconds if the first look settles everything without the shams that may be spared, and if it settles nothing.
     pub seconds: [f64; 2],
+    /// Images that go through a whole network, trained on or evaluated, in these two cases.
+    pub images: [u64; 2],
     /// Predicted bytes of memory at the peak.
     pub memory: u64,
     /// Predicted bytes of images and features that do not fit into memory and are kept on disk meanwhile.
     pub disk: u64,
+}
+
+impl Plan {
+    /// A question by its index, with the job that fine-tunes the source for it.
+    pub(crate) fn of_source<'r, 'p>(&self, resolved: &'r Resolved<'p>, at: usize) -> Option<(&'r Question<'p>, &Job)> {
+        let question = resolved.questions.get(at)?;
+        let tuning = question.tuning(Arm::Source)?;
+        Some((question, self.jobs.iter().find(|job| job.tuning == tuning)?))
+    }
 }
 
 /// What is judged, one finding for each question. `trains`: the network can be trained here. An error where the data and the seeds cannot
@@ -235,17 +266,25 @@ pub(crate) fn plan(resolved: &Resolved, counts: &Counts, profile: &MachineProfil
     let job = |fine_tune: &FineTune| {
         let FineTune { tuning, seeds, recipe } = *fine_tune;
         let recipe = recipe.ok_or(PlanError::Recipe { arm: tuning.arm, mode: tuning.mode })?;
-        let cost = cost(resolved, tuning, recipe, counts, speed);
-        let (once, each) = cost.unwrap_or_default();
-        Ok(Job { tuning, seeds, once, each, possible: cost.is_some() })
+        let free = Cost::default();
+        let job = Job { tuning, seeds, seconds: free, shams: free, images: free, sham_images: free, possible: true };
+        Ok(cost(resolved, job, recipe, counts, speed).unwrap_or(Job { possible: false, ..job }))
     };
     let mut jobs: Vec<Job> = resolved.fine_tunes.iter().map(job).collect::<Result<_, PlanError>>()?;
     // The cheap ones first: what they settle is settled whatever happens to the others.
     jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
-    let seconds = [1, 2].map(|look| jobs.iter().map(|job| job.seconds(job.seeds_at(look))).sum());
+    let (least, most) = (|job: &Job| job.seeds_at(1), |job: &Job| job.seeds_at(2));
+    let seconds = [
+        jobs.iter().map(|job| job.seconds(least(job))).sum(),
+        jobs.iter().map(|job| job.seconds(most(job)) + job.shams.at(most(job))).sum(),
+    ];
+    let images = [
+        jobs.iter().map(|job| job.images.at(least(job)).round() as u64).sum(),
+        jobs.iter().map(|job| (job.images.at(most(job)) + job.sham_images.at(most(job))).round() as u64).sum(),
+    ];
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
     let [memory, disk] = memory(resolved, &possible, counts, profile)?;
-    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, memory, disk })
+    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, images, memory, disk })
 }
 
 /// Bytes of a number.
@@ -289,10 +328,13 @@ fn memory(resolved: &Resolved, jobs: &[Job], counts: &Counts, profile: &MachineP
         std::iter::once(train * each).chain(std::iter::repeat_n(counts.test * each, 1 + looks_at(resolved, job.tuning)))
     };
     let images = [counts.train, counts.test].map(|count| count * footprint.image);
+    // Fine-tuned networks wait until it is known whether they are to be shown shams.
+    let waits = |job: &&Job| job.tuning.mode == Mode::FullNetwork && resolved.sparing(job.tuning).next().is_some();
+    let tuned = jobs.iter().filter(waits).flat_map(|job| std::iter::repeat_n(footprint.weights * NUMBER, job.seeds.first));
     let frozen = jobs.iter().filter(|job| job.tuning.mode == Mode::FixedFeature).flat_map(features);
     let mut left = profile.memory.map_or(u64::MAX, |memory| memory - least);
     let (mut held, mut disk) = (least, 0);
-    for rows in images.into_iter().chain(frozen).map(|rows| rows as u64) {
+    for rows in images.into_iter().chain(frozen).chain(tuned).map(|rows| rows as u64) {
         if let Some(rest) = left.checked_sub(rows) {
             (left, held) = (rest, held + rows);
         } else {
@@ -311,14 +353,33 @@ fn looks_at(resolved: &Resolved, tuning: Tuning) -> usize {
     resolved.policy.rules.iter().filter_map(views).sum()
 }
 
-/// Seconds that a job costs once and for each seed, for all rules that share it; `None` where it cannot run.
-fn cost(resolved: &Resolved, tuning: Tuning, recipe: &Recipe, counts: &Counts, speed: Speed) -> Option<(f64, f64)> {
-    let evaluated = (counts.test * (1 + looks_at(resolved, tuning))) as f64;
+/// A job with what it costs, for all rules that share it; `None` where it cannot run.
+fn cost(resolved: &Resolved, job: Job, recipe: &Recipe, counts: &Counts, speed: Speed) -> Option<Job> {
+    let tuning = job.tuning;
+    let spared = resolved.sparing(tuning).count() * SHAM_DRAWS;
+    let shams = (counts.test * spared) as f64;
+    let evaluated = (counts.test * (1 + looks_at(resolved, tuning) - spared)) as f64;
     let train = counts.views.get(tuning.view).copied().unwrap_or(counts.train) as f64;
     let trained = train * POOL_SHARE * recipe.epochs as f64;
+    let (once, each) = (|once| Cost { once, each: 0.0 }, |each| Cost { once: 0.0, each });
     match tuning.mode {
-        Mode::FixedFeature => Some(((evaluated + counts.train as f64) / speed.features, trained / HEAD_SPEED)),
-        Mode::FullNetwork => speed.whole.map(|whole| (0.0, trained / whole.train + evaluated / whole.forward)),
+        Mode::FixedFeature => {
+            let images = evaluated + counts.train as f64;
+            Some(Job {
+                seconds: Cost { once: images / speed.features, each: trained / HEAD_SPEED },
+                shams: once(shams / speed.features),
+                images: once(images),
+                sham_images: once(shams),
+                ..job
+            })
+        }
+        Mode::FullNetwork => speed.whole.map(|whole| Job {
+            seconds: each(trained / whole.train + evaluated / whole.forward),
+            shams: each(shams / whole.forward),
+            images: each(trained + evaluated),
+            sham_images: each(shams),
+            ..job
+        }),
     }
 }
 

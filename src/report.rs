@@ -23,6 +23,7 @@ mod clock;
 mod error;
 pub(crate) mod format;
 pub(crate) mod formats;
+mod forwarded;
 mod incomplete;
 pub mod json;
 pub(crate) mod junit;
@@ -40,6 +41,7 @@ mod samples;
 pub use clock::utc;
 pub use error::WriteError;
 pub use formats::files;
+pub use forwarded::{Forwarded, Passage, Passes};
 pub use incomplete::{Incomplete, Status};
 pub(crate) use sheets::Sheet;
 pub use text::{percent, printable};
@@ -159,6 +161,9 @@ pub struct Run {
     /// Fine-tunes that an earlier run had kept.
     #[serde(default)]
     pub cached: usize,
+    /// Images that went through whole networks. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_forwarded: Option<Forwarded>,
     /// Seconds by finding (`rule@mode`).
     pub findings: BTreeMap<String, f64>,
 }

@@ -12,6 +12,7 @@ pub(crate) use campaign::{Campaign, CampaignError, Record};
 use crate::diag::{Class, Explain};
 use crate::engine::{self, Certified, Event};
 use crate::model::Model;
+use crate::plan::Shams;
 use crate::plant::{Ground, PlantError, Specification};
 use crate::policy::Policy;
 use crate::session::{CertifyOptions, Session, SessionError};
@@ -35,7 +36,9 @@ pub(crate) fn certify(
         None => session.references(policy, model)?,
     };
     let references: Vec<&Model> = external.into_iter().chain(&named).collect();
-    let certified = session.certify(policy, model, &references, CertifyOptions::default(), emit)?;
+    // Curves and studies need the excess over shams of every item, those that pass too.
+    let options = CertifyOptions { shams: Shams::Always, ..CertifyOptions::default() };
+    let certified = session.certify(policy, model, &references, options, emit)?;
     if certified.report.interrupted() {
         return Err(SeriesError::Stopped);
     }

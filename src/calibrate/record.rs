@@ -222,6 +222,7 @@ mod tests {
             missing: value.is_none().then(|| "it was not measured".to_owned()),
             highest: None,
             void: false,
+            spared: false,
             innocents: None,
         };
         let (sham, scratch) = (|v| excess(Control::Sham, v), |v| excess(Control::Scratch, v));

@@ -11,6 +11,7 @@ use super::{device, duration, machine, size, unfinished};
 use heirloom::diag;
 use heirloom::engine::Event;
 use heirloom::model::Model;
+use heirloom::plan::Shams;
 use heirloom::policy::Policy;
 use heirloom::report::{self, ModelFacts, Report, WriteError, json, table};
 use heirloom::session::CertifyOptions;
@@ -33,6 +34,7 @@ The exit code is the verdict: see `heirloom --help`.";
 /// writes the reports.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, each by itself")]
 pub struct Args {
     /// The model and the policy.
     #[command(flatten)]
@@ -63,6 +65,10 @@ pub struct Args {
     /// Put sample images with their triggers and shams into the output folder. Reports hold none otherwise.
     #[arg(long)]
     pub pictures: bool,
+    /// Measure shams for every rule that names them, also where a finding passes without: for whoever wants their numbers in the report. No verdict
+    /// changes.
+    #[arg(long)]
+    pub all_shams: bool,
 }
 
 /// Runs the command. Whatever becomes of it, the output folder holds reports of this run and of no other.
@@ -84,8 +90,12 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     if let Some(text) = args.compute.fact(&session.compute) {
         progress.handle(&Event::Fact { topic: "device", text });
     }
-    let options =
-        CertifyOptions { report_only: args.report_only, max_seconds: args.max_time.map(|most| most.as_secs_f64()), samples: args.pictures };
+    let options = CertifyOptions {
+        report_only: args.report_only,
+        max_seconds: args.max_time.map(|most| most.as_secs_f64()),
+        samples: args.pictures,
+        shams: if args.all_shams { Shams::Always } else { Shams::WhereNeeded },
+    };
     let certified = session.certify(policy, model, &references, options, &mut |event| progress.handle(&event))?;
     drop(progress);
     let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);

@@ -106,6 +106,10 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache
         "\npower: the chance that a source without any effect passes; smallest: the least limit these seeds and images can settle"
     )?;
     let [first, second] = plan.seconds.map(engine::duration);
+    let [fewest, most] = plan.images.map(text::grouped);
     let kept = if cache { format!("; {}", engine::KEPT) } else { String::new() };
-    writeln!(out, "in all about {first}, up to {second} if a second look is needed{kept}")
+    writeln!(
+        out,
+        "in all about {first} ({fewest} images through networks), up to {second} ({most} images) if a second look and every sham are needed{kept}"
+    )
 }

@@ -154,9 +154,8 @@ fn architecture(model: &Model) -> String {
     feed.finish().to_string()
 }
 
-/// Weights that were kept, if they are those of a graph.
-pub(super) fn weights(cache: &Cache, key: &Key, graph: &Graph) -> Option<Vec<ArrayD<f32>>> {
-    let bytes = cache.get(key)?;
+/// Weights from their bytes, if they are those of a graph.
+pub(super) fn arrays(bytes: &[u8], graph: &Graph) -> Option<Vec<ArrayD<f32>>> {
     let mut numbers = bytes.chunks_exact(size_of::<f32>()).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let array = |shape: &Vec<usize>| {
         let values: Vec<f32> = numbers.by_ref().take(shape.iter().product()).collect();
@@ -167,10 +166,9 @@ pub(super) fn weights(cache: &Cache, key: &Key, graph: &Graph) -> Option<Vec<Arr
     all.then_some(arrays)
 }
 
-/// Keeps weights.
-pub(super) fn keep_weights(cache: &Cache, key: &Key, name: &str, arrays: &[ArrayD<f32>]) -> std::io::Result<()> {
-    let bytes: Vec<u8> = arrays.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
-    cache.put(key, name, &bytes)
+/// The bytes of weights.
+pub(super) fn bytes(arrays: &[ArrayD<f32>]) -> Vec<u8> {
+    arrays.iter().flatten().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// An outcome that was kept.

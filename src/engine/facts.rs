@@ -57,6 +57,9 @@ pub(super) fn spent(resolved: &Resolved, plan: &Plan, stages: &BTreeMap<Step, St
             *spent.entry(question.id()).or_insert(0.0) += seconds / served.len() as f64;
         }
     }
+    for (at, question) in resolved.questions.iter().enumerate() {
+        *spent.entry(question.id()).or_insert(0.0) += stages.get(&Step::Shams(at)).map_or(0.0, |stage| stage.seconds);
+    }
     spent
 }
 

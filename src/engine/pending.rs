@@ -34,6 +34,8 @@ struct Entry<'a> {
     /// The latest answer.
     finding: Option<Finding>,
     settled: bool,
+    /// The look at which it asked for shams, if it did.
+    asked: Option<usize>,
 }
 
 /// Every rule in each of its modes.
@@ -47,7 +49,7 @@ pub(super) struct Pending<'a> {
 
 impl<'a> Pending<'a> {
     pub(super) fn new(resolved: &'a Resolved<'a>, void: Option<String>, references: &'a [ReferenceFacts]) -> Self {
-        let open = |question| Entry { question, finding: None, settled: false };
+        let open = |question| Entry { question, finding: None, settled: false, asked: None };
         Self { resolved, void, references, entries: resolved.questions.iter().map(open).collect() }
     }
 
@@ -58,15 +60,23 @@ impl<'a> Pending<'a> {
         self.entries.iter().any(|entry| !entry.settled && rests(entry.question))
     }
 
-    /// Judges the findings whose arms are all `through` with this look and that were not judged at it.
+    /// Whether a finding that is not settled may ask for what these fine-tunes do under shams.
+    pub(super) fn may_ask(&self, tuning: Tuning) -> bool {
+        let open = |question: &Question| self.entries.iter().any(|entry| !entry.settled && std::ptr::eq(entry.question, question));
+        self.resolved.sparing(tuning).any(open)
+    }
+
+    /// Judges the findings whose arms are all `through` with this look and that were not judged at it. Gives the questions (indices into
+    /// [`Resolved::questions`]) that do not pass without their shams: these are judged when it is called again, with what there is then.
     pub(super) fn judge<'m>(
         &mut self,
         look: usize,
         through: &BTreeSet<Tuning>,
         measured: &dyn Fn(&str, Tuning) -> Result<&'m Measurement, Missing>,
         emit: &mut dyn FnMut(Event),
-    ) {
-        for entry in self.entries.iter_mut().filter(|entry| !entry.settled) {
+    ) -> Vec<usize> {
+        let mut asking = Vec::new();
+        for (at, entry) in self.entries.iter_mut().enumerate().filter(|(_, entry)| !entry.settled) {
             let question = entry.question;
             let void = void_for(question.rule, self.void.as_deref());
             let mut needed = question.rests_on.iter().filter(|tuning| !tuning.arm.is_fresh() || void.is_none());
@@ -77,12 +87,18 @@ impl<'a> Pending<'a> {
             let terms = terms(self.resolved, question, look);
             let found =
                 finding(self.resolved.policy, question, &terms, (void, self.references), &|tuning| measured(&question.rule.id, tuning));
+            if found.verdict == Verdict::Inconclusive && entry.asked != Some(look) && lacks_shams(self.resolved, question, measured) {
+                entry.asked = Some(look);
+                asking.push(at);
+                continue;
+            }
             entry.settled = terms.final_look || found.verdict != Verdict::Inconclusive;
             if entry.settled {
                 emit(Event::Judged(Box::new(found.clone())));
             }
             entry.finding = Some(found);
         }
+        asking
     }
 
     /// All findings, in the order of the policy; those still open say `why`.
@@ -98,6 +114,14 @@ impl<'a> Pending<'a> {
         };
         self.entries.into_iter().map(end).collect()
     }
+}
+
+/// Whether the shams of a question are spared so far.
+fn lacks_shams<'m>(resolved: &Resolved, question: &Question, measured: &dyn Fn(&str, Tuning) -> Result<&'m Measurement, Missing>) -> bool {
+    let Some(tuning) = question.tuning(Arm::Source) else { return false };
+    let spares = resolved.sparing(tuning).any(|other| std::ptr::eq(other, question));
+    let none = |source: &Measurement| source.outcomes.iter().all(|outcome| outcome.shams.is_empty());
+    spares && measured(&question.rule.id, tuning).is_ok_and(none)
 }
 
 /// How the error is shared at a look of a question's finding.

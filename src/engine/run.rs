@@ -10,7 +10,7 @@ use super::facts::{ranked, self_test_facts, spent, tool};
 use super::pending::{Missing, Pending};
 use super::settings::{Certified, Settings};
 use super::task::Task;
-use super::wording::{self, describe, stage_name};
+use super::wording::{self, Step, describe, stage_name};
 use super::{EngineError, accuracy, agree, reference, subject, untrained, waivers};
 use crate::data::TargetData;
 use crate::gate::{self, ConcludeTerms};
@@ -18,6 +18,41 @@ use crate::model::Bypass;
 use crate::plan::{self, MachineProfile, Tuning};
 use crate::report::{self, BrokenImage, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, TargetFacts, ViewFacts};
 use crate::tune::TuneError;
+
+/// What came of work that may be stopped, or fail by itself.
+enum Came {
+    Through,
+    Interrupted,
+    /// The time does not suffice.
+    Late,
+    Failed(String),
+}
+
+/// What one arm cannot do voids what rests on it, and the others go on; an error is what ends the run.
+fn came(result: Result<(), EngineError>, stop: &(dyn Fn() -> bool + Sync)) -> Result<Came, EngineError> {
+    match result {
+        Ok(()) => Ok(Came::Through),
+        Err(EngineError::Tune(TuneError::Stopped)) if stop() => Ok(Came::Interrupted),
+        Err(EngineError::Tune(TuneError::Stopped)) => Ok(Came::Late),
+        // What ONNX Runtime would have given is not known: no control is left out for that.
+        Err(EngineError::Tune(error)) if error.is_end() => Err(error.into()),
+        Err(EngineError::Tune(error)) => Ok(Came::Failed(error.to_string())),
+        Err(other) => Err(other),
+    }
+}
+
+/// Does work that needs so many seconds, if they are left.
+fn within(left: Option<f64>, needed: f64, work: impl FnOnce() -> Result<(), EngineError>) -> Result<(), EngineError> {
+    if left.is_some_and(|left| needed > left.max(0.0)) { Err(EngineError::Tune(TuneError::Stopped)) } else { work() }
+}
+
+/// Says why something is left out. What would come on top is no reason where the first did not fit.
+fn left_out(missing: &mut BTreeMap<Tuning, Missing>, tuning: Tuning, reason: String, emit: &mut dyn FnMut(Event)) {
+    if let Entry::Vacant(place) = missing.entry(tuning) {
+        emit(Event::Warning(reason.clone()));
+        place.insert(Missing::NotRun(reason));
+    }
+}
 
 /// Runs every look until all findings are settled, and concludes.
 pub(crate) fn run(
@@ -69,44 +104,56 @@ pub(crate) fn run(
             } else if pending.needs(job) {
                 let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
                 let needed = bench.seconds_to(job, look);
-                let result = match left {
-                    Some(left) if needed > left.max(0.0) => Err(EngineError::Tune(TuneError::Stopped)),
-                    _ => bench.fill(job, look, emit, &mut stages),
-                };
+                let result = within(left, needed, || bench.fill(job, look, emit, &mut stages));
                 let name = stage_name(views, job.tuning);
-                match result {
-                    Ok(()) => {}
-                    Err(EngineError::Tune(TuneError::Stopped)) if (settings.stop)() => break 'looks,
-                    Err(EngineError::Tune(TuneError::Stopped)) => {
+                match came(result, settings.stop)? {
+                    Came::Through => {}
+                    Came::Interrupted => break 'looks,
+                    Came::Late => {
                         let reason =
                             wording::late(&name, look, (bench.missing(job, look), job.seeds_at(look)), needed, settings.cache.is_some());
-                        // What a second look would take on top is no reason where the first did not fit.
-                        if let Entry::Vacant(place) = missing.entry(job.tuning) {
-                            emit(Event::Warning(reason.clone()));
-                            place.insert(Missing::NotRun(reason));
-                        }
+                        left_out(&mut missing, job.tuning, reason, emit);
                     }
-                    // What ONNX Runtime would have given is not known: no control is left out for that.
-                    Err(EngineError::Tune(error)) if error.is_end() => return Err(error.into()),
-                    // What one arm cannot do voids what rests on it; the others go on.
-                    Err(EngineError::Tune(error)) => {
+                    Came::Failed(error) => {
                         missing.insert(job.tuning, Missing::Failed(format!("{name}: {error}")));
                     }
-                    Err(other) => return Err(other),
                 }
             }
             through.insert(job.tuning);
-            let measured = |rule: &str, tuning| {
-                // What failed on the way to a second look is no first look: which seeds fail may hang on what they show.
-                if let Some(failed @ Missing::Failed(_)) = missing.get(&tuning) {
-                    return Err(failed.clone());
+            loop {
+                let measured = |rule: &str, tuning| {
+                    // What failed on the way to a second look is no first look: which seeds fail may hang on what they show.
+                    if let Some(failed @ Missing::Failed(_)) = missing.get(&tuning) {
+                        return Err(failed.clone());
+                    }
+                    bench.measurement(&plan, rule, tuning).ok_or_else(|| {
+                        let unknown = || Missing::Failed(format!("{} was not measured", stage_name(views, tuning)));
+                        missing.get(&tuning).cloned().unwrap_or_else(unknown)
+                    })
+                };
+                let asking = pending.judge(look, &through, &measured, emit);
+                if asking.is_empty() {
+                    break;
                 }
-                bench.measurement(&plan, rule, tuning).ok_or_else(|| {
-                    let unknown = || Missing::Failed(format!("{} was not measured", stage_name(views, tuning)));
-                    missing.get(&tuning).cloned().unwrap_or_else(unknown)
-                })
-            };
-            pending.judge(look, &through, &measured, emit);
+                for at in asking {
+                    let Some((question, job)) = plan.of_source(resolved, at) else { continue };
+                    let needed = bench.seconds_under_shams(question, job);
+                    let left = settings.max_seconds.map(|most| most - clock.elapsed().as_secs_f64());
+                    let result = within(left, needed, || bench.show_shams(at, emit, &mut stages));
+                    let name = Step::Shams(at).name(resolved);
+                    match came(result, settings.stop)? {
+                        Came::Through => {}
+                        Came::Interrupted => break 'looks,
+                        Came::Late => {
+                            left_out(&mut missing, job.tuning, wording::late_shams(&name, needed, settings.cache.is_some()), emit);
+                        }
+                        Came::Failed(error) => {
+                            missing.insert(job.tuning, Missing::Failed(format!("{name}: {error}")));
+                        }
+                    }
+                }
+            }
+            bench.forget(&|tuning| !pending.may_ask(tuning));
         }
     }
     let (accuracy, doubts) = accuracy::of(settings, &task, &bench, emit)?;
@@ -139,8 +186,9 @@ pub(crate) fn run(
             started: report::utc(settings.started),
             seconds: clock.elapsed().as_secs_f64(),
             threads: rayon::current_num_threads(),
-            stages: stages.into_iter().map(|(step, stage)| (step.name(views), stage)).collect(),
+            stages: stages.into_iter().map(|(step, stage)| (step.name(resolved), stage)).collect(),
             cached: bench.cached(),
+            images_forwarded: Some(bench.forwarded()),
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),
         },
         model: ModelFacts { executor: Executor { agreement, ..ModelFacts::from(*model).executor }, ..(*model).into() },

@@ -1,9 +1,11 @@
 //! One arm fine-tuned over seeds, and what every rule's probe sees of it.
 
 mod features;
+mod kept;
+mod shams;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -17,10 +19,10 @@ use crate::model::Model;
 use crate::pixels::Frame;
 use crate::plan::{Job, Plan, PlanError, Resolved, Tuning};
 use crate::probe::{Arm, Column, Measurement, Outcome};
-use crate::report::{Sheet, Stage};
-use crate::store::{Cache, Digest, LIMIT};
+use crate::report::{Forwarded, Passage, Sheet, Stage};
+use crate::store::{Cache, Digest, LIMIT, Rows};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
-use crate::tune::{self, Features, Feed, Mode, Recipe, TuneError};
+use crate::tune::{self, Features, Mode, Recipe, Standard, TuneError};
 
 /// A rule's change with its shams, ready to be applied.
 struct Prepared<'a> {
@@ -44,6 +46,7 @@ impl Prepared<'_> {
 
 /// Frozen features of one arm: made once, read by the heads of all seeds.
 struct Frozen {
+    standard: Standard,
     train: Features,
     test: Features,
     /// By rule that changes images: with the change, and under each sham.
@@ -62,8 +65,14 @@ pub(super) struct Bench<'a> {
     seeds: BTreeMap<Tuning, usize>,
     cache: Option<(&'a Cache, cache_keys::Shared)>,
     cached: usize,
-    /// Images that went through a network so far.
+    /// The rules whose shams were not needed so far, with the fine-tunes that are not shown them.
+    spared: BTreeSet<(String, Tuning)>,
+    /// Weights of fine-tunes that may be shown shams later, by seed.
+    waiting: BTreeMap<(Tuning, usize), Rows>,
+    /// Images (or their features) that went through a network so far.
     seen: Rc<Cell<u64>>,
+    /// Images that went through whole networks.
+    forwarded: Cell<Forwarded>,
 }
 
 impl<'a> Bench<'a> {
@@ -73,11 +82,12 @@ impl<'a> Bench<'a> {
         (task, untrained): (&'a Task, &'a [Model]),
         stop: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, EngineError> {
-        let policy = settings.resolved.policy;
+        let resolved = settings.resolved;
+        let policy = resolved.policy;
         let mut prepared = Vec::new();
         for rule in &policy.rules {
             let change = super::suits::change(policy, rule, [settings.model.input.height, settings.model.input.width])?;
-            let with_sham = settings.resolved.measured_with(rule, |_| true) == Some(true);
+            let with_sham = resolved.measured_with(rule, |_| true) == Some(true);
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
             let shams = change.iter().flat_map(|trigger| (0..draws).map(|draw| trigger.sham(draw, policy.file.seed))).collect();
             let attribute = rule.probe.compared().and_then(|c| task.test_columns.iter().find(|column| column.name == c.attribute));
@@ -88,8 +98,24 @@ impl<'a> Bench<'a> {
             prepared.push(Prepared { rule, change, shams, attribute });
         }
         let cache = settings.cache.map(|cache| (cache, cache_keys::Shared::of(settings, [&task.views[0], &task.views[1]])));
-        let (frozen, measured, seeds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { settings, task, untrained, stop, prepared, frozen, measured, seeds, cache, cached: 0, seen: Rc::default() })
+        let tunings = resolved.fine_tunes.iter().map(|fine_tune| fine_tune.tuning);
+        let of = |tuning: Tuning| resolved.sparing(tuning).map(move |question| (question.rule.id.clone(), tuning));
+        Ok(Self {
+            settings,
+            task,
+            untrained,
+            stop,
+            prepared,
+            frozen: BTreeMap::new(),
+            measured: BTreeMap::new(),
+            seeds: BTreeMap::new(),
+            cache,
+            cached: 0,
+            spared: tunings.flat_map(of).collect(),
+            waiting: BTreeMap::new(),
+            seen: Rc::default(),
+            forwarded: Cell::default(),
+        })
     }
 
     /// What a rule's probe measured on an arm, if all seeds of the first look are there.
@@ -129,7 +155,7 @@ impl<'a> Bench<'a> {
     }
 
     fn step_name(&self, step: Step) -> String {
-        step.name(&self.settings.resolved.views)
+        step.name(self.settings.resolved)
     }
 
     fn tuned<'b>(&'b self, tuning: Tuning, recipe: &'b Recipe, model: &'b Model, seed: usize) -> cache_keys::Tuned<'b> {
@@ -166,8 +192,9 @@ impl<'a> Bench<'a> {
     pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
         let arm = job.tuning.arm;
         let missing = self.missing(job, look);
-        let once = if missing == 0 || self.frozen.contains_key(&arm) || self.all_features_kept(job.tuning) { 0.0 } else { job.once };
-        once + job.each * missing as f64
+        let once =
+            if missing == 0 || self.frozen.contains_key(&arm) || self.all_features_kept(job.tuning) { 0.0 } else { job.seconds.once };
+        once + job.seconds.each * missing as f64
     }
 
     /// Brings a job to the seeds of a look.
@@ -189,12 +216,8 @@ impl<'a> Bench<'a> {
         let kept: BTreeMap<usize, Vec<(String, Outcome)>> =
             (first..seeds).filter_map(|seed| Some((seed, self.kept(tuning, recipe, seed)?))).collect();
         let missing: Vec<usize> = (first..seeds).filter(|seed| !kept.contains_key(seed)).collect();
-        if mode == Mode::FixedFeature && !missing.is_empty() && !self.frozen.contains_key(&arm) {
-            let step = Step::Features(arm);
-            let name = self.step_name(step);
-            let seen = Rc::clone(&self.seen);
-            let frozen = timed((step, name), &seen, emit, stages, |emit| self.extract(arm, emit))?;
-            self.frozen.insert(arm, frozen);
+        if mode == Mode::FixedFeature && !missing.is_empty() {
+            self.make_ready(arm, emit, stages)?;
         }
         let summary = match kept.len() {
             0 => String::new(),
@@ -207,6 +230,7 @@ impl<'a> Bench<'a> {
             for seed in first..seeds {
                 let outcomes = if let Some(outcomes) = kept.get(&seed) {
                     self.cached += 1;
+                    self.count_kept(tuning, recipe, seed);
                     outcomes.clone()
                 } else {
                     let nth = missing.iter().take_while(|other| **other < seed).count();
@@ -224,36 +248,30 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The rules that measure fine-tunes, with their shams.
-    fn measuring(&self, tuning: Tuning) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
-        let resolved = self.settings.resolved;
-        let of = move |p: &Prepared<'a>| p.shams_for(resolved, |other| other == tuning).map(<[_]>::len);
-        self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
-    }
-
-    /// The outcomes of a seed that an earlier run kept, if it kept those of every rule.
-    fn kept(&self, tuning: Tuning, recipe: &Recipe, seed: usize) -> Option<Vec<(String, Outcome)>> {
-        let (cache, shared) = self.cache.as_ref()?;
-        let tuned = self.tuned(tuning, recipe, self.model(tuning.arm).ok()?, seed);
-        let find = |(prepared, shams): (&Prepared, &[PreparedTrigger])| {
-            let key = shared.key(&tuned, (prepared.digest(), shams.len()))?;
-            Some((prepared.rule.id.clone(), cache_keys::outcome(cache, &key)?))
-        };
-        self.measuring(tuning).map(find).collect()
-    }
-
-    /// Keeps the outcomes of a seed for later runs.
-    fn keep(&self, tuning: Tuning, recipe: &Recipe, outcomes: &[(String, Outcome)], emit: &mut dyn FnMut(Event)) {
-        let (Some((cache, shared)), Ok(model)) = (&self.cache, self.model(tuning.arm)) else { return };
-        for (rule, outcome) in outcomes {
-            let Some(prepared) = self.prepared.iter().find(|prepared| prepared.rule.id == *rule) else { continue };
-            let tuned = self.tuned(tuning, recipe, model, outcome.seed);
-            let Some(key) = shared.key(&tuned, (prepared.digest(), outcome.shams.len())) else { continue };
-            let name = format!("{}, {}, {rule}, seed {}", model.identity.name(), self.name(tuning), outcome.seed);
-            if let Err(error) = cache_keys::keep(cache, &key, &name, outcome) {
-                emit(Event::Warning(format!("this fine-tune is not kept for later runs: {error}")));
-            }
+    /// The features of an arm, if they are not there yet.
+    fn make_ready(&mut self, arm: Arm, emit: &mut dyn FnMut(Event), stages: &mut BTreeMap<Step, Stage>) -> Result<(), EngineError> {
+        if self.frozen.contains_key(&arm) {
+            return Ok(());
         }
+        let step = Step::Features(arm);
+        let frozen = timed((step, self.step_name(step)), &Rc::clone(&self.seen), emit, stages, |emit| self.extract(arm, emit))?;
+        self.frozen.insert(arm, frozen);
+        Ok(())
+    }
+
+    /// The rules that measure fine-tunes, with the shams that these are shown.
+    fn measuring(&self, tuning: Tuning) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
+        self.shown(move |other| other == tuning)
+    }
+
+    /// The rules that measure any of the fine-tunes that `serves` holds of, with the shams that these are shown: none where they are spared.
+    fn shown(&self, serves: impl Fn(Tuning) -> bool + Copy) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
+        let resolved = self.settings.resolved;
+        let of = move |p: &Prepared<'a>| {
+            let spared = self.spared.iter().any(|(rule, tuning)| *rule == p.rule.id && serves(*tuning));
+            p.shams_for(resolved, serves).map(|shams| if spared { 0 } else { shams.len() })
+        };
+        self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
     }
 
     fn record(&mut self, rule: &str, tuning: Tuning, outcome: Outcome) {
@@ -278,52 +296,73 @@ impl<'a> Bench<'a> {
 
     /// Outcomes of one seed, the `nth` of `of` in this stage, for every rule that needs the job.
     fn outcomes(
-        &self,
+        &mut self,
         tuning: Tuning,
         recipe: &Recipe,
         seed: usize,
         (nth, of): (usize, usize),
         emit: &mut dyn FnMut(Event),
     ) -> Result<Vec<(String, Outcome)>, EngineError> {
-        let Tuning { arm, mode, view } = tuning;
-        let policy = self.settings.resolved.policy;
-        let of_view = self.task.pools.get(view).ok_or(TuneError::Empty { images: 0 })?;
-        let pool = tune::pool(of_view, &self.task.train_clusters, policy.file.seed, seed as u64);
-        let per_seed = (pool.len() * recipe.epochs) as u64;
+        let per_seed = (self.pool(tuning, seed)?.len() * recipe.epochs) as u64;
         if nth == 0 {
             emit(Event::StageStart { stage: self.name(tuning), total: Some(per_seed * of as u64), unit: "images" });
         }
-        let mut seen = per_seed * nth as u64;
+        let fine_tuned = self.fine_tuned(tuning, recipe, seed, per_seed * nth as u64, emit)?;
+        let see = |change: Option<(&Prepared, Option<usize>)>| self.predictions(&fine_tuned, tuning, change);
+        let clean = see(None)?;
+        let mut all = Vec::new();
+        for (prepared, shams) in self.measuring(tuning) {
+            let shams = (0..shams.len()).map(|draw| see(Some((prepared, Some(draw))))).collect::<Result<_, _>>()?;
+            let changed = if prepared.change.is_some() { see(Some((prepared, None)))? } else { Vec::new() };
+            all.push((prepared.rule.id.clone(), Outcome { seed, clean: clean.clone(), changed, shams }));
+        }
+        self.let_wait(tuning, seed, &fine_tuned)?;
+        Ok(all)
+    }
+
+    /// The training images of a seed.
+    fn pool(&self, tuning: Tuning, seed: usize) -> Result<Vec<usize>, TuneError> {
+        let of_view = self.task.pools.get(tuning.view).ok_or(TuneError::Empty { images: 0 })?;
+        Ok(tune::pool(of_view, &self.task.train_clusters, self.settings.resolved.policy.file.seed, seed as u64))
+    }
+
+    /// The fine-tune of one seed: one that waits, or was kept by an earlier run, else trained. `seen`: images of this stage that went before.
+    fn fine_tuned(
+        &self,
+        tuning: Tuning,
+        recipe: &Recipe,
+        seed: usize,
+        mut seen: u64,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<FineTuned, EngineError> {
+        let Tuning { arm, mode, .. } = tuning;
+        let pool = self.pool(tuning, seed)?;
+        let (streams, classes) = ((self.settings.resolved.policy.file.seed, seed as u64), self.task.classes.len());
+        let model = self.model(arm)?;
+        let frozen = self.frozen.get(&arm).filter(|_| mode == Mode::FixedFeature);
+        let graph = match frozen {
+            Some(_) => tune::head_graph(model.feature_layer.width, classes)?,
+            None => model.with_head(classes)?.0,
+        };
+        if let Some(weights) = self.waited(tuning, seed, &graph)? {
+            return Ok(FineTuned { graph, weights });
+        }
         let mut tick = |images: usize| {
             seen += images as u64;
             emit(Event::Progress { done: seen });
-            self.step(images)
+            if frozen.is_some() { self.step(images) } else { self.pass(arm, Passage::Trained, images) }
         };
-        let (streams, classes) = ((policy.file.seed, seed as u64), self.task.classes.len());
-        let model = self.model(arm)?;
         let head = tune::fresh_head(model.feature_layer.width, classes, streams.0, streams.1);
-        if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
-            let graph = tune::head_graph(model.feature_layer.width, classes)?;
+        if let Some(frozen) = frozen {
             let task = tune::TrainingSet { feed: &frozen.train, labels: &self.task.train_labels, pool: &pool };
             let start = Weights::on(self.settings.compute, &head)?;
             let (weights, _) = tune::train(&graph, start, &[true, true], &task, recipe, streams, &mut tick)?;
-            let predict = |feed: &Features| self.predict(&graph, &weights, feed);
-            let clean = predict(&frozen.test)?;
-            let mut all = Vec::new();
-            for (prepared, _) in self.measuring(tuning) {
-                let rule = prepared.rule.id.clone();
-                let (changed, shams) = match frozen.changed.get(&rule) {
-                    Some((changed, shams)) => (predict(changed)?, shams.iter().map(predict).collect::<Result<_, _>>()?),
-                    None => Default::default(),
-                };
-                all.push((rule, Outcome { seed, clean: clean.clone(), changed, shams }));
-            }
-            return Ok(all);
+            return Ok(FineTuned { graph, weights });
         }
-        let (graph, _, _) = model.with_head(classes)?;
         let tuned = self.tuned(tuning, recipe, model, seed);
         if let Some(weights) = self.kept_weights(&tuned, &graph)? {
-            return self.look_at(&graph, &weights, tuning, seed);
+            self.count(arm, Passage::Kept, pool.len() * recipe.epochs);
+            return Ok(FineTuned { graph, weights });
         }
         let network = model.own()?;
         let mut arrays = match arm {
@@ -338,27 +377,40 @@ impl<'a> Bench<'a> {
         let start = Weights::on(self.settings.compute, &arrays)?;
         let (weights, _) = tune::train(&graph, start, &trains, &task, recipe, streams, &mut tick)?;
         self.keep_weights(&tuned, &weights, emit)?;
-        self.look_at(&graph, &weights, tuning, seed)
+        Ok(FineTuned { graph, weights })
     }
 
-    /// The weights of a fine-tune that an earlier run kept: another rule of the same recipe needs no training.
-    fn kept_weights(&self, tuned: &cache_keys::Tuned, graph: &Graph) -> Result<Option<Weights>, TuneError> {
-        let Some((cache, shared)) = &self.cache else { return Ok(None) };
-        let kept = shared.weights_key(tuned).and_then(|key| cache_keys::weights(cache, &key, graph));
-        Ok(kept.map(|arrays| Weights::on(self.settings.compute, &arrays)).transpose()?)
-    }
-
-    /// Keeps the weights of a fine-tune for later runs, unless they are large beside what the folder holds.
-    fn keep_weights(&self, tuned: &cache_keys::Tuned, weights: &Weights, emit: &mut dyn FnMut(Event)) -> Result<(), TuneError> {
-        let Some((cache, shared)) = &self.cache else { return Ok(()) };
-        let arrays = weights.to_arrays()?;
-        let bytes = arrays.iter().map(|array| array.len() * size_of::<f32>()).sum::<usize>() as u64;
-        let Some(key) = shared.weights_key(tuned).filter(|_| bytes <= MOST_WEIGHTS) else { return Ok(()) };
-        let name = format!("{}, {}, weights, seed {}", tuned.model.identity.name(), self.name(tuned.tuning), tuned.seed);
-        if let Err(error) = cache_keys::keep_weights(cache, &key, &name, &arrays) {
-            emit(Event::Warning(format!("these weights are not kept for later runs: {error}")));
+    /// What a fine-tune calls the test images: as they are, or under a rule's trigger or one of its shams.
+    fn predictions(
+        &self,
+        FineTuned { graph, weights }: &FineTuned,
+        tuning: Tuning,
+        change: Option<(&Prepared, Option<usize>)>,
+    ) -> Result<Vec<u16>, EngineError> {
+        let Tuning { arm, mode, .. } = tuning;
+        let missing = || EngineError::Tune(TuneError::Empty { images: 0 });
+        if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
+            let of_rule = |prepared: &Prepared| frozen.changed.get(&prepared.rule.id);
+            let features = match change {
+                None => Some(&frozen.test),
+                Some((prepared, None)) => of_rule(prepared).map(|(changed, _)| changed),
+                Some((prepared, Some(draw))) => of_rule(prepared).and_then(|(_, shams)| shams.get(draw)),
+            };
+            return Ok(tune::predictions(graph, weights, features.ok_or_else(missing)?, &mut |images| self.step(images))?);
         }
-        Ok(())
+        let test = self.task.test.seen_by(&self.model(arm)?.input);
+        let trigger = match change {
+            None => None,
+            Some((prepared, None)) => Some(prepared.change.as_ref().map(|(trigger, _)| trigger).ok_or_else(missing)?),
+            Some((prepared, Some(draw))) => Some(prepared.shams.get(draw).ok_or_else(missing)?),
+        };
+        let apply = |frame: &mut Frame| {
+            if let Some(trigger) = trigger {
+                trigger.apply(frame);
+            }
+        };
+        let feed = if trigger.is_some() { test.changed(&apply) } else { test.plain() };
+        Ok(tune::predictions(graph, weights, &feed, &mut |images| self.pass(arm, Passage::Evaluated, images))?)
     }
 
     /// Counts images that went through a network, and says whether to go on.
@@ -367,22 +419,10 @@ impl<'a> Bench<'a> {
         !(self.stop)()
     }
 
-    fn predict(&self, graph: &Graph, weights: &Weights, feed: &dyn Feed) -> Result<Vec<u16>, TuneError> {
-        tune::predictions(graph, weights, feed, &mut |images| self.step(images))
-    }
-
-    /// Predictions of a fully trained network for every rule.
-    fn look_at(&self, graph: &Graph, weights: &Weights, tuning: Tuning, seed: usize) -> Result<Vec<(String, Outcome)>, EngineError> {
-        let test = self.task.test.seen_by(&self.model(tuning.arm)?.input);
-        let clean = self.predict(graph, weights, &test.plain())?;
-        let mut all = Vec::new();
-        for (prepared, shams) in self.measuring(tuning) {
-            let under = |trigger: &PreparedTrigger| self.predict(graph, weights, &test.changed(&|frame: &mut Frame| trigger.apply(frame)));
-            let shams = shams.iter().map(under).collect::<Result<_, _>>()?;
-            let changed = prepared.change.as_ref().map(|(trigger, _)| under(trigger)).transpose()?.unwrap_or_default();
-            all.push((prepared.rule.id.clone(), Outcome { seed, clean: clean.clone(), changed, shams }));
-        }
-        Ok(all)
+    /// The same of a whole network.
+    fn pass(&self, arm: Arm, passage: Passage, images: usize) -> bool {
+        self.count(arm, passage, images);
+        self.step(images)
     }
 
     /// The first image of every class, at most four: as it is, with the trigger, under each sham.
@@ -407,6 +447,12 @@ impl<'a> Bench<'a> {
         };
         self.prepared.iter().filter_map(sheet).collect()
     }
+}
+
+/// A finished fine-tune: a head, or a whole network.
+struct FineTuned {
+    graph: Graph,
+    weights: Weights,
 }
 
 /// Bytes of the features of one arm that are kept for later runs: a quarter of what the folder holds, so that they do not drive out

@@ -1,12 +1,15 @@
 //! What stages, plans and durations are called.
 
-use crate::plan::{Plan, Tuning};
+use crate::plan::{Plan, Question, Resolved, Tuning};
 use crate::probe::Arm;
 use crate::tune::Mode;
 use crate::{data, diag};
 
 /// What is to be said of a plan's time where there is a cache.
 pub const KEPT: &str = "less where the cache keeps fine-tunes or features of earlier runs";
+
+/// What is left to do where there is a cache.
+const ON: &str = "; the same command goes on from what is finished";
 
 /// What a run spends its time on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,14 +18,17 @@ pub(super) enum Step {
     Features(Arm),
     /// Fine-tunes.
     FineTune(Tuning),
+    /// What the fine-tunes of a question (an index into [`Resolved::questions`]) do under its shams, where these are needed.
+    Shams(usize),
 }
 
 impl Step {
-    /// Its name, for people; `views` are those of [`crate::plan::Resolved`].
-    pub(super) fn name(self, views: &[Option<data::Rebalance>]) -> String {
+    /// Its name, for people.
+    pub(super) fn name(self, resolved: &Resolved) -> String {
         match self {
             Self::Features(arm) => format!("{arm} features"),
-            Self::FineTune(tuning) => stage_name(views, tuning),
+            Self::FineTune(tuning) => stage_name(&resolved.views, tuning),
+            Self::Shams(question) => format!("shams of {}", resolved.questions.get(question).map(Question::id).unwrap_or_default()),
         }
     }
 }
@@ -32,7 +38,7 @@ pub(super) fn describe(plan: &Plan, cache: bool) -> String {
     let c = &plan.counts;
     let kept = if cache { format!("; {KEPT}") } else { String::new() };
     format!(
-        "{}, {} + {} images ({}), about {} (up to {} if a second look is needed){kept}",
+        "{}, {} + {} images ({}), about {} (up to {} if a second look and every sham are needed){kept}",
         diag::count(plan.findings.len(), "finding"),
         c.train,
         c.test,
@@ -50,8 +56,14 @@ pub(super) fn late(name: &str, look: usize, (missing, all): (usize, usize), seco
         0 => format!("{} need about {}", diag::count(all, "fine-tune"), duration(seconds)),
         there => format!("{there} of {} are there, and the others need about {}", diag::count(all, "fine-tune"), duration(seconds)),
     };
-    let on = if kept { "; the same command goes on from what is finished" } else { "" };
+    let on = if kept { ON } else { "" };
     format!("{name}{look}: {what}, which --max-time does not leave{on}")
+}
+
+/// Why shams are left out: they take so many seconds. `kept`: whether the next run finds what is through.
+pub(super) fn late_shams(name: &str, seconds: f64, kept: bool) -> String {
+    let on = if kept { ON } else { "" };
+    format!("{name}: they need about {}, which --max-time does not leave{on}", duration(seconds))
 }
 
 /// Seconds for people.

@@ -14,15 +14,25 @@ use crate::tune::Mode;
 
 pub use self::arms::clean_accuracy;
 use self::arms::{drawn_to, group_notes, rate, summarize, unlearnt};
-use self::decide::{Case, decide};
+use self::decide::{Case, Lacking, decide};
 use self::references::{Measured, Over};
 use super::{ArmSummary, Comparison, Control, Estimate, Finding, Label, PassBy, Rule, Verdict};
 
 /// Error on one side of the bound that decides whether an arm learnt the task.
 const VALIDITY_ERROR: f64 = 0.025;
 
+/// How intervals are made.
+const METHOD: &str = "two-way crossed seeds x clusters, widened for skewness";
+
 /// Why there is no interval.
 const NO_INTERVAL: &str = "an interval needs at least two seeds and two clusters of images";
+
+/// Why a comparison with shams is not there where a finding passes.
+const SPARED: &str = "not measured: the finding passes whatever they would show";
+
+/// The same where it does not.
+const NOT_MEASURED: &str = "the shams were not measured (an earlier verdict needed none, or `--max-time` left none), and without them the finding \
+                            does not pass: certify the model with this policy";
 
 /// How the error is shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +71,8 @@ pub struct Given<'a> {
 ///
 /// The bounds in each [`Estimate`] are those judged. `low` is at the share of the look among as many findings as the policy has, because one false
 /// failure fails a run. `high` is at the share of the look, divided by the number of ways in which this finding can pass: a run passes only where
-/// every finding does. Each entry of `given` is another network; the shams are in the source's own measurement.
+/// every finding does. Each entry of `given` is another network; the shams are in the source's own measurement. Where they are not, and a pass may rest
+/// on the source's own reaction, `Pass` is what it would be whatever they showed, and anything else is `Inconclusive`.
 pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, given: &[Given], terms: &JudgeTerms) -> Finding {
     let setting = Setting { probe: &rule.probe, estimand: rule.estimand(), policy_seed: terms.policy_seed };
     let mut finding = Finding {
@@ -75,6 +86,7 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
         notes: Vec::new(),
         limit: rule.limit,
         origin: origin.clone(),
+        own: None,
         comparisons: Vec::new(),
         arms: Vec::new(),
         drawn_to: None,
@@ -113,9 +125,11 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
     // Of one finding alone.
     let undivided = error_share(rule.confidence, 1, terms.look, only_look);
     let pass_alpha = undivided / by.ways(named.len()) as f64;
+    let lacks_shams = by.asks_own() && named.contains(&Control::Sham) && source.outcomes.iter().all(|outcome| outcome.shams.is_empty());
     let (mut fits, mut over_shams) = (Vec::new(), Vec::new());
     for control in named {
         let over = match control {
+            Control::Sham if lacks_shams => Err(NOT_MEASURED.to_owned()),
             Control::Sham => probe::excess_over_shams(source, &setting).map_err(|e| e.to_string()).and_then(Over::plain),
             Control::Scratch => over_scratch(source, &arms, &valid, &setting),
             Control::Untrained => untrained::over(source, &arms, &valid, &setting, undivided),
@@ -140,16 +154,22 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
                     _ => alpha,
                 };
                 let excess = Some(estimate(&table, &fit, alpha, pass_alpha));
-                Comparison { control, excess, highest: Some(highest), missing: None, void, innocents }
+                Comparison { control, excess, highest: Some(highest), missing: None, void, spared: false, innocents }
             }
-            Err(missing) => Comparison { control, excess: None, highest: None, missing: Some(missing), void, innocents: None },
+            Err(missing) => {
+                Comparison { control, excess: None, highest: None, missing: Some(missing), void, spared: false, innocents: None }
+            }
         };
         finding.comparisons.push(comparison);
     }
-    let own = matches!(by, PassBy::OwnReaction | PassBy::OwnOrReferences)
-        .then(|| own_reaction(source, &setting, pass_alpha, (rule.limit, &over_shams)));
-    let case = Case { rule, mode, by, source_valid, own: own.as_ref(), comparisons: &finding.comparisons };
+    let own = by.asks_own().then(|| own_reaction(source, &setting, pass_alpha, (rule.limit, &over_shams)));
+    let lacking = lacks_shams.then(|| Lacking { would_tell: paired::tells_over_any_sham(source, &setting).unwrap_or(false) });
+    let case = Case { rule, mode, by, source_valid, own: own.as_ref(), comparisons: &finding.comparisons, lacking };
     let (verdict, reason) = decide(&case);
+    if let (true, Verdict::Pass, Some(sham)) = (lacks_shams, verdict, finding.comparisons.iter_mut().find(|c| c.control == Control::Sham)) {
+        (sham.missing, sham.spared) = (Some(SPARED.to_owned()), true);
+    }
+    finding.own = own.as_ref().and_then(|own| own.as_ref().ok()).map(|own| own.estimate(pass_alpha));
     finding.verdict = verdict;
     if verdict == Verdict::Fail {
         finding.notes.extend(apart);
@@ -167,7 +187,7 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
     let high = |c: &Comparison| !by.decides(c.control) || c.excess.as_ref().is_none_or(|e| e.high >= rule.limit);
     let narrower = by == PassBy::AnyControl || finding.comparisons.iter().all(high);
     finding.reason = reason.map(|reason| match decide::hint(&finding, &fits, (alpha, pass_alpha), source.labels.len()) {
-        Some(hint) if source_valid && narrower => format!("{reason}; {hint}"),
+        Some(hint) if source_valid && narrower && !lacks_shams => format!("{reason}; {hint}"),
         _ => reason,
     });
     finding
@@ -209,7 +229,7 @@ fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estima
         images: table.images,
         clusters: fit.clusters,
         seeds: fit.seeds,
-        method: "two-way crossed seeds x clusters, widened for skewness".to_owned(),
+        method: METHOD.to_owned(),
     }
 }
 
@@ -223,6 +243,23 @@ struct Own {
     highest: f64,
     /// Fine-tunes.
     seeds: usize,
+    images: usize,
+    clusters: usize,
+}
+
+impl Own {
+    fn estimate(&self, alpha: f64) -> Estimate {
+        Estimate {
+            value: self.mean,
+            low: self.low.max(-1.0),
+            high: self.high.min(1.0),
+            confidence: 1.0 - 2.0 * alpha,
+            images: self.images,
+            clusters: self.clusters,
+            seeds: self.seeds,
+            method: METHOD.to_owned(),
+        }
+    }
 }
 
 /// `alpha` is the error on each side, `over_shams` the excess of each fine-tune, where there are shams.
@@ -239,7 +276,8 @@ fn own_reaction(source: &Measurement, setting: &Setting, alpha: f64, (limit, ove
         over_shams.get(at).filter(|_| by_chance).map_or(own, |over| over.min(own))
     });
     let highest = each.fold(f64::NEG_INFINITY, f64::max);
-    Ok(Own { mean: fit.mean, low: fit.low(alpha), high: fit.high(alpha), highest, seeds: fit.seeds })
+    let (images, clusters) = (table.images, fit.clusters);
+    Ok(Own { mean: fit.mean, low: fit.low(alpha), high: fit.high(alpha), highest, seeds: fit.seeds, images, clusters })
 }
 
 /// What a failing trigger rule shows that was compared with shams and references.

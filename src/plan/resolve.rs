@@ -9,6 +9,16 @@ use crate::tune::{Mode, Recipe};
 
 use super::Tuning;
 
+/// Where the source is measured under shams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shams {
+    /// Where a finding does not pass without them: under a local trigger the source's own reaction is often enough.
+    #[default]
+    WhereNeeded,
+    /// Wherever a rule names them: for whoever needs the excess over them of passing findings too.
+    Always,
+}
+
 /// A policy with its relations. Made once for a run ([`resolve`]); everything else looks them up here.
 #[derive(Clone, Debug)]
 pub struct Resolved<'p> {
@@ -21,6 +31,8 @@ pub struct Resolved<'p> {
     pub questions: Vec<Question<'p>>,
     /// The fine-tunes, equal ones merged, in the order in which questions ask for them.
     pub fine_tunes: Vec<FineTune<'p>>,
+    /// Where the source is measured under shams.
+    pub shams: Shams,
 }
 
 /// A rule in one of its modes: it ends in one finding.
@@ -49,8 +61,14 @@ impl Question<'_> {
         self.rests_on.iter().copied().find(|tuning| tuning.arm == arm)
     }
 
-    /// Whether it needs fine-tunes to be measured under shams too.
-    pub(crate) fn needs_shams(&self, tuning: Tuning) -> bool {
+    /// Whether it names shams, and may pass without them at a first look.
+    fn may_pass_without_shams(&self) -> bool {
+        let enough = self.rule.fewest_seeds(self.mode).is_none_or(|fewest| fewest <= self.looks.first);
+        self.controls.contains(&Control::Sham) && self.rule.pass_by(self.mode).asks_own() && enough
+    }
+
+    /// Whether it names shams that fine-tunes are measured under.
+    pub(crate) fn names_shams(&self, tuning: Tuning) -> bool {
         tuning.arm == Arm::Source && self.rests_on.contains(&tuning) && self.controls.contains(&Control::Sham)
     }
 }
@@ -74,7 +92,7 @@ pub fn resolve(policy: &Policy) -> Resolved<'_> {
             views.push(Some(rebalance));
         }
     }
-    let mut resolved = Resolved { policy, views, questions: Vec::new(), fine_tunes: Vec::new() };
+    let mut resolved = Resolved { policy, views, questions: Vec::new(), fine_tunes: Vec::new(), shams: Shams::default() };
     for (rule, mode) in policy.rules.iter().flat_map(|rule| rule.modes.iter().map(move |mode| (rule, *mode))) {
         let rebalance = rule.probe.rebalance();
         let view = resolved.views.iter().position(|view| *view == rebalance).unwrap_or(0);
@@ -113,11 +131,18 @@ impl<'p> Resolved<'p> {
         self.questions.iter().filter(move |question| question.rests_on.contains(&tuning))
     }
 
-    /// Whether a rule is measured on fine-tunes (those that `serves` holds of), and if so whether under shams too.
+    /// The questions whose shams are shown to these fine-tunes only where the finding does not pass without them.
+    pub(crate) fn sparing(&self, tuning: Tuning) -> impl Iterator<Item = &Question<'p>> {
+        let spares = move |question: &&Question| question.names_shams(tuning) && question.may_pass_without_shams();
+        self.questions.iter().filter(|_| self.shams == Shams::WhereNeeded).filter(spares)
+    }
+
+    /// Whether a rule is measured on fine-tunes (those that `serves` holds of), and if so whether under shams too, at once or where they
+    /// are needed.
     pub(crate) fn measured_with(&self, rule: &Rule, serves: impl Fn(Tuning) -> bool) -> Option<bool> {
         let of_rule = self.questions.iter().filter(|question| question.rule.id == rule.id);
         let served = of_rule.flat_map(|question| question.rests_on.iter().map(move |tuning| (question, *tuning)));
-        let shams = served.filter(|(_, tuning)| serves(*tuning)).map(|(question, tuning)| question.needs_shams(tuning));
+        let shams = served.filter(|(_, tuning)| serves(*tuning)).map(|(question, tuning)| question.names_shams(tuning));
         shams.reduce(|one, other| one || other)
     }
 

@@ -33,13 +33,40 @@ fn one_network_from_scratch_serves_both_modes_and_is_paid_for() {
     let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.tuning.arm, job.tuning.mode, job.seeds.first, job.seeds.most)).collect();
     // The cheapest first; no more seeds from scratch than full-network rules ask for.
     let wanted =
-        [(Arm::Source, Mode::FixedFeature, 8, 12), (Arm::Scratch, Mode::FullNetwork, 4, 6), (Arm::Source, Mode::FullNetwork, 4, 6)];
+        [(Arm::Source, Mode::FixedFeature, 8, 12), (Arm::Source, Mode::FullNetwork, 4, 6), (Arm::Scratch, Mode::FullNetwork, 4, 6)];
     assert_eq!(jobs, wanted);
     // From scratch: 800 images, 10 epochs at 100 a second; 500 seen as they are and under both rules' triggers at 1000.
-    assert!((plan.jobs[1].each - (80.0 + 1.5)).abs() < 1e-9, "{:?}", plan.jobs[1]);
+    assert!((plan.jobs[2].seconds.each - (80.0 + 1.5)).abs() < 1e-9, "{:?}", plan.jobs[2]);
     // The source, frozen: training images once; test images as they are, under two triggers, and under the shams of one rule.
-    assert!((plan.jobs[0].once - (1.0 + 0.5 * (1.0 + 2.0 + SHAM_DRAWS as f64))).abs() < 1e-9, "{:?}", plan.jobs[0]);
+    assert!((plan.jobs[0].seconds.once - (1.0 + 0.5 * (1.0 + 2.0 + SHAM_DRAWS as f64))).abs() < 1e-9, "{:?}", plan.jobs[0]);
     assert!((plan.seconds[0] - plan.jobs.iter().map(|job| job.seconds(job.seeds.first)).sum::<f64>()).abs() < 1e-9);
+}
+
+/// Fewer heads than a pass needs: none is spared its shams.
+#[test]
+fn shams_are_spared_only_where_a_first_look_can_pass() {
+    let policy = policy(&rule("a", "fixed_feature, full_network", "sham"));
+    let spared = |policy: &Policy| {
+        let resolved = resolve(policy);
+        resolved.fine_tunes.iter().map(|of| resolved.sparing(of.tuning).count()).collect::<Vec<_>>()
+    };
+    assert_eq!(spared(&policy), [0, 1], "8 heads");
+    let mut many = policy.clone();
+    many.file.seeds.fixed_feature = Some(Looks { first: 17, most: 20 });
+    assert_eq!(spared(&many), [1, 1]);
+}
+
+/// Least: one look, no shams. Most: two looks, and every sham. Whoever asks for all shams pays for them in both.
+#[test]
+fn images_are_counted_with_and_without_the_shams_that_may_be_spared() {
+    let mut policy = policy(&rule("a", "fixed_feature, full_network", "sham"));
+    policy.file.seeds.fixed_feature = Some(Looks { first: 17, most: 24 });
+    let frozen = |shams: u64| 1000 + 500 * (2 + shams);
+    let whole = |seeds: u64, shams: u64| seeds * (8000 + 500 * (2 + shams));
+    let all = SHAM_DRAWS as u64;
+    let images = |shams| plan(&Resolved { shams, ..resolve(&policy) }, &counts(), &profile(None)).unwrap().images;
+    assert_eq!(images(Shams::WhereNeeded), [frozen(0) + whole(4, 0), frozen(all) + whole(6, all)]);
+    assert_eq!(images(Shams::Always), [frozen(all) + whole(4, all), frozen(all) + whole(6, all)]);
 }
 
 #[test]

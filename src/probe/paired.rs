@@ -6,6 +6,8 @@
 //! send a trigger to different classes, and one class for all would hide most of that effect. Which classes gain at all
 //! (`prediction_shift`) is learnt of all seeds together.
 
+use std::collections::BTreeMap;
+
 use super::table::{AMONG_CLASSES, Layout, OPPOSITE, between_halves, check, kish, largest, lead, openness, paired_seeds};
 use super::{Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
 
@@ -36,6 +38,32 @@ pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Tabl
     let shams = (0..draws).map(|draw| Predictions::of(&source.outcomes, Under::Sham(draw))).collect::<Result<Vec<_>, _>>()?;
     let pairs: Vec<_> = shams.iter().map(|sham| (&trigger, Some(sham))).collect();
     layout.table(&pairs, setting)
+}
+
+/// Whether the excess over shams can be estimated whatever these do: whichever two classes source and shams are drawn to, each half has images
+/// enough. Where it is not sure of that it says no.
+pub(crate) fn tells_over_any_sham(source: &Measurement, setting: &Setting) -> Result<bool, ProbeError> {
+    let chosen = Chosen::of(source, setting)?;
+    let count = |numbers: &mut dyn Iterator<Item = usize>| {
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        numbers.for_each(|number| *counts.entry(number).or_insert(0) += 1);
+        counts
+    };
+    let enough = |half: &Vec<usize>| {
+        let clusters = count(&mut half.iter().filter_map(|i| source.clusters.get(*i)).map(|cluster| *cluster as usize));
+        // Images are worth at least as many clusters as the largest one goes into them.
+        let largest = clusters.values().max().copied().unwrap_or(1) as f64;
+        let worth = |images: usize| images as f64 / largest >= FEWEST;
+        let of_class = count(&mut half.iter().filter_map(|i| source.labels.get(*i)).map(|label| usize::from(*label)));
+        let images = |class: usize| of_class.get(&class).copied().unwrap_or(0);
+        let classes = || 0..source.classes.len();
+        classes().flat_map(|a| classes().map(move |b| (a, b))).all(|(a, b)| {
+            let (a, b) = if a == b { (images(a), 0) } else { (images(a), images(b)) };
+            // Where no image is of neither class, each side keeps its own.
+            if half.len() > a + b { worth(half.len() - a - b) } else { worth(half.len() - a) && worth(half.len() - b) }
+        })
+    };
+    Ok(chosen.halves.iter().all(enough))
 }
 
 /// The excess over another arm under the same trigger, paired by seed index and image.

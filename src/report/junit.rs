@@ -223,6 +223,7 @@ fn metrics(report: &Report, finding: &Finding) -> String {
         "drawn_to": finding.drawn_to,
         "notes": finding.notes,
         "label": finding.label,
+        "own": finding.own,
         "comparisons": finding.comparisons,
         "arms": finding.arms,
     })

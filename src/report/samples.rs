@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Agreement, BrokenImage, Executor, Features, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, PlanFacts, PolicyFacts, Report, Run,
-    SCHEMA, SelfTest, SelfTestStatus, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
+    Agreement, BrokenImage, Executor, Features, Forwarded, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, Passes, PlanFacts,
+    PolicyFacts, Report, Run, SCHEMA, SelfTest, SelfTestStatus, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
 use crate::data::DataSpec;
 use crate::diag::Origin;
@@ -40,7 +40,15 @@ fn accuracy(what: &str, arm: Option<Arm>, [accuracy, low, high]: [f64; 3]) -> Ta
 }
 
 fn against(control: Control, value: f64, low: f64, high: f64) -> Comparison {
-    Comparison { control, excess: Some(estimate(value, low, high)), highest: None, missing: None, void: false, innocents: None }
+    Comparison {
+        control,
+        excess: Some(estimate(value, low, high)),
+        highest: None,
+        missing: None,
+        void: false,
+        spared: false,
+        innocents: None,
+    }
 }
 
 fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison>) -> Finding {
@@ -55,6 +63,7 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
         notes: Vec::new(),
         limit: 0.1,
         origin: Origin { file: "policies/baseline.yaml".to_owned(), line: 14, column: 12 },
+        own: None,
         comparisons,
         arms: vec![ArmSummary {
             arm: Arm::Source,
@@ -93,6 +102,11 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             seconds: 170.25,
             threads: 2,
             cached: 0,
+            images_forwarded: Some(Forwarded {
+                source: Passes { evaluated: 12_000, trained: 400, kept: 0 },
+                references: Passes { evaluated: 3_100, trained: 0, kept: 900 },
+                others: Passes::default(),
+            }),
             stages: BTreeMap::from([(
                 "features".to_owned(),
                 Stage { seconds: 120.5, images: 6_000, rate: 49.8, kept: 0, peak_memory: Some(512 << 20) },
@@ -189,10 +203,16 @@ pub(super) fn fail() -> Report {
     report
 }
 
-/// The same rule passes in both modes.
+/// The same rule passes in both modes, in one of them without its shams.
 pub(super) fn pass() -> Report {
-    let findings = [Mode::FixedFeature, Mode::FullNetwork]
+    let mut findings = [Mode::FixedFeature, Mode::FullNetwork]
         .map(|mode| finding("backdoor/square", mode, Verdict::Pass, vec![against(Control::Sham, 0.008, -0.031, 0.047)]));
+    let [first, _] = &mut findings;
+    first.own = Some(estimate(0.012, -0.02, 0.044));
+    for sham in &mut first.comparisons {
+        (sham.excess, sham.missing, sham.spared) =
+            (None, Some("not measured: the finding passes whatever they would show".to_owned()), true);
+    }
     report(findings.to_vec(), 0, "2 rules passed")
 }
 
@@ -210,6 +230,7 @@ pub(super) fn others() -> Report {
             missing: Some("clean accuracy 0.21 is not above the majority class".to_owned()),
             highest: None,
             void: false,
+            spared: false,
             innocents: None,
         }],
     );

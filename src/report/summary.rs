@@ -84,8 +84,8 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "|---|---|---:|---|---|")?;
     }
     for finding in &report.findings {
-        let lines =
-            |each: &dyn Fn(&crate::gate::Comparison) -> String| finding.comparisons.iter().map(each).collect::<Vec<_>>().join("<br>");
+        let effects = text::effects(finding, "–");
+        let lines = |at: usize| effects.iter().filter_map(|line| line.get(at).cloned()).collect::<Vec<_>>().join("<br>");
         let mut verdict = format!("**{}**{}", text::verdict(finding.verdict), text::label(finding));
         if let Some(aside) = text::set_aside(report, finding) {
             verdict += ", ";
@@ -97,14 +97,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         if let Some(reason) = &finding.reason {
             let _ = write!(verdict, ": {}", text::escape(reason));
         }
-        writeln!(
-            out,
-            "| {} | {} | {} | {} | {verdict} |",
-            text::escape(&finding.id()),
-            lines(&|c| c.excess.as_ref().map_or_else(|| "–".to_owned(), text::estimate)),
-            text::trimmed(finding.limit),
-            lines(&|c| c.control.name().to_owned()),
-        )?;
+        writeln!(out, "| {} | {} | {} | {} | {verdict} |", text::escape(&finding.id()), lines(0), text::trimmed(finding.limit), lines(1))?;
     }
     if !report.accuracy.is_empty() {
         writeln!(out, "\n| target task | accuracy [95% interval] | seeds | images |")?;
@@ -113,6 +106,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     for accuracy in &report.accuracy {
         let (what, value) = (text::escape(&accuracy.what), text::accuracy(accuracy));
         writeln!(out, "| {what} | {value} | {} | {} |", accuracy.seeds, accuracy.images)?;
+    }
+    if let Some(forwarded) = &report.run.images_forwarded {
+        writeln!(out, "\nImages forwarded: {}.", forwarded.told(report.references.len()))?;
     }
     for finding in report.findings.iter().filter(|f| !f.notes.is_empty()) {
         writeln!(out, "\n{}: {}.", text::escape(&finding.id()), text::escape(&finding.notes.join("; ")))?;

@@ -57,14 +57,8 @@ type Cells = [String; 4];
 
 fn rows(finding: &Finding) -> Vec<Cells> {
     let limit = text::trimmed(finding.limit);
-    let mut rows: Vec<Cells> = finding
-        .comparisons
-        .iter()
-        .map(|c| {
-            let effect = c.excess.as_ref().map_or_else(|| "-".to_owned(), text::estimate);
-            [String::new(), effect, limit.clone(), c.control.name().to_owned()]
-        })
-        .collect();
+    let effects = text::effects(finding, "-").into_iter();
+    let mut rows: Vec<Cells> = effects.map(|[effect, with]| [String::new(), effect, limit.clone(), with]).collect();
     if rows.is_empty() {
         rows.push([String::new(), "-".to_owned(), limit, "-".to_owned()]);
     }
@@ -112,7 +106,8 @@ fn table(report: &Report, look: Look) -> String {
         for note in &finding.notes {
             out += &text::wrapped(&printable(note), look.width, 4);
         }
-        for missing in finding.comparisons.iter().filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
+        let missing = finding.comparisons.iter().filter(|c| !c.spared);
+        for missing in missing.filter_map(|c| c.missing.as_ref().map(|why| (c.control, why))) {
             let why = format!("{}: {}", missing.0.name(), printable(missing.1));
             out += &text::wrapped(&why, look.width, 4);
         }

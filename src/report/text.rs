@@ -93,10 +93,34 @@ pub fn percent(share: f64) -> String {
     if percent.abs() >= 9.95 || (percent - percent.round()).abs() < 0.05 { format!("{percent:.0}%") } else { format!("{percent:.1}%") }
 }
 
+/// A count with commas: `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// `+0.412 [0.371, 0.453]`.
 pub(crate) fn estimate(e: &Estimate) -> String {
     format!("{:+.3} [{:.3}, {:.3}]", e.value, e.low, e.high)
 }
+
+/// What a finding was judged by, line by line: an effect with its interval (`none` where there is none), and what it is compared with. Shams that
+/// were not needed are no line: in their place stands the model's own reaction.
+pub(super) fn effects(finding: &Finding, none: &str) -> Vec<[String; 2]> {
+    let line = |effect: Option<&Estimate>, with: &str| [effect.map_or_else(|| none.to_owned(), estimate), with.to_owned()];
+    let of = |c: &Comparison| if c.spared { line(finding.own.as_ref(), OWN) } else { line(c.excess.as_ref(), c.control.name()) };
+    finding.comparisons.iter().map(of).collect()
+}
+
+/// What the model's own reaction is called where controls stand.
+const OWN: &str = "own reaction";
 
 /// `0.812 [0.790, 0.833]`.
 pub(crate) fn accuracy(a: &super::TaskAccuracy) -> String {
@@ -321,11 +345,11 @@ pub(super) fn numbers(finding: &Finding) -> String {
     let each: Vec<String> = finding
         .comparisons
         .iter()
-        .map(|c| match (&c.excess, &c.missing) {
+        .map(|c| match (c.excess.as_ref().or(finding.own.as_ref().filter(|_| c.spared)), &c.missing) {
             (Some(e), _) => format!(
-                "{} over {} ({}% interval, {}, {})",
+                "{} {} ({}% interval, {}, {})",
                 estimate(e),
-                c.control.name(),
+                if c.spared { "by itself".to_owned() } else { format!("over {}", c.control.name()) },
                 trimmed(100.0 * e.confidence),
                 diag::count(e.images, "image"),
                 diag::count(e.seeds, "seed")

@@ -15,6 +15,7 @@ fn cell(at: &[&str], verdict: Verdict) -> Cell {
         notes: Vec::new(),
         limit: 0.1,
         origin: Origin { file: "s".into(), line: 1, column: 1 },
+        own: None,
         comparisons: Vec::new(),
         arms: Vec::new(),
         drawn_to: None,

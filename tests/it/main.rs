@@ -13,4 +13,5 @@ mod onnx;
 mod probes;
 mod run;
 mod runtime;
+mod shams;
 mod worker;

@@ -13,36 +13,47 @@ use crate::model::Model;
 use crate::pixels::Frame;
 use crate::plan::Tuning;
 use crate::probe::Arm;
+use crate::report::Passage;
 use crate::store::{self, Cache, Key};
 use crate::transform::PreparedTrigger;
 use crate::tune::{Features, Mode, Raw, Standard, TuneError};
 
+/// A view of the images of one set, as the heads of an arm are shown it.
+pub(super) struct View<'t> {
+    /// Whether it is of the training images, else of the test images.
+    train: bool,
+    what: String,
+    change: Option<&'t PreparedTrigger>,
+}
+
 impl<'a> Bench<'a> {
-    /// The rules that measure an arm's heads, whatever images these train on, with their shams.
+    /// The rules that measure an arm's heads, whatever images these train on, with the shams that they are shown.
     fn measuring_heads(&self, arm: Arm) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
-        let resolved = self.settings.resolved;
-        let heads = move |tuning: Tuning| tuning.arm == arm && tuning.mode == Mode::FixedFeature;
-        let of = move |p: &Prepared<'a>| p.shams_for(resolved, heads).map(<[_]>::len);
-        self.prepared.iter().filter_map(move |p| of(p).map(|shams| (p, &p.shams[..shams])))
+        self.shown(move |tuning: Tuning| tuning.arm == arm && tuning.mode == Mode::FixedFeature)
     }
 
-    /// Every view of the images that the heads of an arm are shown: what it is, and under what change.
-    fn views(&self, arm: Arm) -> Vec<(String, Option<&PreparedTrigger>)> {
-        let mut views = vec![("training images".to_owned(), None), ("test images".to_owned(), None)];
+    /// Every view of the images that the heads of an arm are shown.
+    pub(super) fn views(&self, arm: Arm) -> Vec<View<'_>> {
+        let plain = |train, what: &str| View { train, what: what.to_owned(), change: None };
+        let mut views = vec![plain(true, "training images"), plain(false, "test images")];
         for (prepared, shams) in self.measuring_heads(arm) {
-            let rule = &prepared.rule.id;
-            views.extend(prepared.change.iter().map(|(trigger, _)| (rule.clone(), Some(trigger))));
-            views.extend(shams.iter().enumerate().map(|(draw, sham)| (format!("{rule}, sham {draw}"), Some(sham))));
+            let changed = prepared.change.iter().map(|(trigger, _)| (prepared.rule.id.clone(), trigger));
+            views.extend(changed.map(|(what, trigger)| View { train: false, what, change: Some(trigger) }));
+            views.extend(sham_views(&prepared.rule.id, shams));
         }
         views
+    }
+
+    /// The images of some views.
+    pub(super) fn images_of(&self, views: &[View]) -> usize {
+        views.iter().map(|view| if view.train { self.task.train.len() } else { self.task.test.len() }).sum()
     }
 
     /// The cache, if the features of an arm may be kept: they are small beside what it holds.
     fn features_cache(&self, arm: Arm) -> Result<Option<&'a Cache>, String> {
         let Some((cache, _)) = &self.cache else { return Ok(None) };
         let width = self.model(arm).map_or(0, |model| model.feature_layer.width);
-        let rows = self.task.train.len() + self.task.test.len() * (self.views(arm).len() - 1);
-        let bytes = (rows * width * size_of::<f32>()) as u64;
+        let bytes = (self.images_of(&self.views(arm)) * width * size_of::<f32>()) as u64;
         if bytes > MOST_KEPT { Err(store::bytes(bytes)) } else { Ok(Some(cache)) }
     }
 
@@ -50,41 +61,64 @@ impl<'a> Bench<'a> {
     pub(super) fn all_features_kept(&self, tuning: Tuning) -> bool {
         let (Ok(Some(cache)), Ok(model)) = (self.features_cache(tuning.arm), self.model(tuning.arm)) else { return false };
         let views = self.views(tuning.arm);
-        let mut keys = views.iter().enumerate().map(|(i, (_, trigger))| self.features_key(model, i, *trigger));
+        let mut keys = views.iter().map(|view| self.features_key(model, view));
         tuning.mode == Mode::FixedFeature && keys.all(|key| key.is_some_and(|key| cache.has(&key)))
     }
 
-    /// The first view is that of the training images, all others are of the test images.
-    fn features_key(&self, model: &Model, view: usize, trigger: Option<&PreparedTrigger>) -> Option<Key> {
-        let view = &self.task.views[usize::from(view > 0)];
-        cache_keys::features_key(model, self.settings.compute, view, trigger.map(PreparedTrigger::digest).as_ref())
+    fn features_key(&self, model: &Model, view: &View) -> Option<Key> {
+        let of = &self.task.views[usize::from(!view.train)];
+        cache_keys::features_key(model, self.settings.compute, of, view.change.map(PreparedTrigger::digest).as_ref())
     }
 
     /// Features of every image, clean and changed; what of them was kept, in words.
     pub(super) fn extract(&self, arm: Arm, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
+        let views = self.views(arm);
+        emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(self.images_of(&views) as u64), unit: "images" });
+        let (all, done) = self.features_of(arm, &views, emit)?;
+        Ok((self.standardised(arm, all)?, done))
+    }
+
+    /// Features under the shams of a rule (by its index), where they are not there yet.
+    pub(super) fn extract_shams(&mut self, arm: Arm, of_rule: usize, emit: &mut dyn FnMut(Event)) -> Result<(), EngineError> {
+        let prepared = &self.prepared[of_rule];
+        let rule = prepared.rule.id.clone();
+        let Some(frozen) = self.frozen.get(&arm) else { return Ok(()) };
+        if frozen.changed.get(&rule).is_none_or(|(_, shams)| shams.len() == prepared.shams.len()) {
+            return Ok(());
+        }
+        let views: Vec<View> = sham_views(&rule, &prepared.shams).collect();
+        let (all, _) = self.features_of(arm, &views, emit)?;
+        let shams = all.into_iter().map(|raw| Features::new(raw, &frozen.standard)).collect();
+        if let Some((_, place)) = self.frozen.get_mut(&arm).and_then(|frozen| frozen.changed.get_mut(&rule)) {
+            *place = shams;
+        }
+        Ok(())
+    }
+
+    /// The features of some views, found or made; what of them was kept, in words.
+    fn features_of(&self, arm: Arm, views: &[View], emit: &mut dyn FnMut(Event)) -> Result<(Vec<Raw>, Done), EngineError> {
         let model = self.model(arm)?;
         let width = model.feature_layer.width;
         let own = match &model.runtime {
             Ok(_) => None,
             Err(_) => Some((model.own()?, Weights::on(self.settings.compute, &model.own()?.params.0)?)),
         };
-        let views = self.views(arm);
-        let total = self.task.train.len() + self.task.test.len() * (views.len() - 1);
-        emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(total as u64), unit: "images" });
         let (cache, too_large) = match self.features_cache(arm) {
             Ok(cache) => (cache, None),
             Err(bytes) => (None, Some(bytes)),
         };
         let (mut done, mut found) = (0u64, 0);
         let mut all = Vec::with_capacity(views.len());
-        for (i, (what, trigger)) in views.iter().enumerate() {
-            let images = if i == 0 { &self.task.train } else { &self.task.test }.seen_by(&model.input);
-            let key = cache.and_then(|cache| Some((cache, self.features_key(model, i, *trigger)?)));
+        for view in views {
+            let trigger = view.change;
+            let images = if view.train { &self.task.train } else { &self.task.test }.seen_by(&model.input);
+            let key = cache.and_then(|cache| Some((cache, self.features_key(model, view)?)));
             if let Some(features) =
                 key.as_ref().and_then(|(cache, key)| cache_keys::features(cache, key, (images.len(), width), self.settings.budget))
             {
                 found += 1;
                 done += images.len() as u64;
+                self.count(arm, Passage::Kept, images.len());
                 emit(Event::Progress { done });
                 all.push(features);
                 continue;
@@ -98,7 +132,7 @@ impl<'a> Bench<'a> {
             let mut tick = |images: usize| {
                 done += images as u64;
                 emit(Event::Progress { done });
-                self.step(images)
+                self.pass(arm, Passage::Evaluated, images)
             };
             let compute = |input: &Tensor| match (&model.runtime, &own) {
                 (_, Some((network, weights))) => Ok(exec::infer(&network.trunk, weights, &weights.place(input)?)?),
@@ -108,7 +142,7 @@ impl<'a> Bench<'a> {
             };
             let features = Raw::extract(width, &compute, &feed, self.settings.budget, &mut tick)?;
             if let Some((cache, key)) = &key {
-                let name = format!("{}, {what}, {}", model.identity.name(), model.executor());
+                let name = format!("{}, {}, {}", model.identity.name(), view.what, model.executor());
                 if let Err(error) = cache_keys::keep_features(cache, key, &name, &features) {
                     emit(Event::Warning(format!("these features are not kept for later runs: {error}")));
                 }
@@ -122,7 +156,7 @@ impl<'a> Bench<'a> {
             // Rules may share a trigger, and the second reads what the first kept.
             (None, found) => format!("{found} of {} views {} kept", views.len(), diag::agree(&found, "was", "were")),
         };
-        Ok((self.standardised(arm, all)?, Done { summary, kept: found }))
+        Ok((all, Done { summary, kept: found }))
     }
 
     /// Features view by view, in the order of [`Bench::views`], made ready for heads.
@@ -139,6 +173,11 @@ impl<'a> Bench<'a> {
             let shams = shams.iter().map(|_| next()).collect::<Result<_, _>>()?;
             changed.insert(prepared.rule.id.clone(), (triggered, shams));
         }
-        Ok(Frozen { train: Features::new(train, &standard), test, changed })
+        Ok(Frozen { train: Features::new(train, &standard), test, changed, standard })
     }
+}
+
+/// Views of the test images under the shams of a rule.
+fn sham_views<'t>(rule: &str, shams: &'t [PreparedTrigger]) -> impl Iterator<Item = View<'t>> {
+    shams.iter().enumerate().map(move |(draw, sham)| View { train: false, what: format!("{rule}, sham {draw}"), change: Some(sham) })
 }

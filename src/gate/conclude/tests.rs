@@ -23,6 +23,7 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
         notes: Vec::new(),
         limit: 0.1,
         origin: Origin { file: "p.yaml".into(), line: 1, column: 1 },
+        own: None,
         comparisons: Vec::new(),
         arms: if verdict == Verdict::Skipped { Vec::new() } else { vec![source] },
         drawn_to: None,

@@ -17,6 +17,15 @@ pub(super) struct Case<'a> {
     /// The source's reaction by itself, or why it cannot be bounded; none where no pass rests on it.
     pub own: Option<&'a Result<Own, String>>,
     pub comparisons: &'a [Comparison],
+    /// Where the shams that the rule names were not measured.
+    pub lacking: Option<Lacking>,
+}
+
+/// Shams that were not measured.
+#[derive(Clone, Copy)]
+pub(super) struct Lacking {
+    /// Whether the excess over them could be estimated whatever they did.
+    pub would_tell: bool,
 }
 
 /// The share of the limit that an innocent checkpoint's distance from the references may have as standard deviation: with more, a
@@ -29,6 +38,10 @@ const REFERENCES: &str = "name `references` in the policy and `reference` in the
 /// The verdict, and why where it is none.
 pub(super) fn decide(case: &Case) -> (Verdict, Option<String>) {
     match verdict(case) {
+        // What they showed might have been an excuse.
+        Ok(Verdict::Fail) | Err(_) if case.source_valid && case.lacking.is_some() => {
+            (Verdict::Inconclusive, Some(case.missing().join("; ")))
+        }
         Ok(verdict) => (verdict, None),
         Err(reason) => (Verdict::Inconclusive, Some(reason)),
     }
@@ -40,7 +53,7 @@ fn verdict(case: &Case) -> Result<Verdict, String> {
             .to_owned());
     }
     let usable = || case.comparisons.iter().filter(|c| c.excess.is_some());
-    if usable().next().is_none() {
+    if usable().next().is_none() && !case.lacking.is_some_and(|shams| shams.would_tell) {
         return Err(if case.comparisons.is_empty() { "the rule names no control".to_owned() } else { case.missing().join("; ") });
     }
     match case.by {
@@ -152,7 +165,7 @@ impl Case<'_> {
 
     /// Why a control that is nearly as high as the source is no pass.
     fn unexplained(&self, own: &Own) -> String {
-        let (limit, Own { mean, low, high, highest, seeds }) = (self.limit(), *own);
+        let (limit, Own { mean, low, high, highest, seeds, .. }) = (self.limit(), *own);
         let reacts = format!("the model's own reaction to the trigger, {mean:+.3} [{low:.3}, {high:.3}],");
         if let Some(few) = self.too_few(seeds).filter(|_| high < limit && highest < limit) {
             return format!("{reacts} is below the limit {limit}, but {few}");

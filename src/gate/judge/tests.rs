@@ -1,4 +1,5 @@
 mod several;
+mod spared;
 
 use super::*;
 use crate::gate::{Innocents, Severity};
