@@ -248,17 +248,6 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The features of an arm, if they are not there yet.
-    fn make_ready(&mut self, arm: Arm, emit: &mut dyn FnMut(Event), stages: &mut BTreeMap<Step, Stage>) -> Result<(), EngineError> {
-        if self.frozen.contains_key(&arm) {
-            return Ok(());
-        }
-        let step = Step::Features(arm);
-        let frozen = timed((step, self.step_name(step)), &Rc::clone(&self.seen), emit, stages, |emit| self.extract(arm, emit))?;
-        self.frozen.insert(arm, frozen);
-        Ok(())
-    }
-
     /// The rules that measure fine-tunes, with the shams that these are shown.
     fn measuring(&self, tuning: Tuning) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
         self.shown(move |other| other == tuning)

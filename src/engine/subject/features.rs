@@ -1,10 +1,11 @@
 //! What a frozen network gives: its features under every view, made or found, and standardised.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use candle_core::Tensor;
 
-use super::{Bench, Done, Frozen, MOST_KEPT, Prepared};
+use super::{Bench, Done, Frozen, MOST_KEPT, Prepared, timed};
 use crate::diag;
 use crate::engine::wording::Step;
 use crate::engine::{EngineError, Event, cache_keys};
@@ -13,7 +14,7 @@ use crate::model::Model;
 use crate::pixels::Frame;
 use crate::plan::Tuning;
 use crate::probe::Arm;
-use crate::report::Passage;
+use crate::report::{Passage, Stage};
 use crate::store::{self, Cache, Key};
 use crate::transform::PreparedTrigger;
 use crate::tune::{Features, Mode, Raw, Standard, TuneError};
@@ -70,8 +71,24 @@ impl<'a> Bench<'a> {
         cache_keys::features_key(model, self.settings.compute, of, view.change.map(PreparedTrigger::digest).as_ref())
     }
 
+    /// The features of an arm, if they are not there yet.
+    pub(super) fn make_ready(
+        &mut self,
+        arm: Arm,
+        emit: &mut dyn FnMut(Event),
+        stages: &mut BTreeMap<Step, Stage>,
+    ) -> Result<(), EngineError> {
+        if self.frozen.contains_key(&arm) {
+            return Ok(());
+        }
+        let step = Step::Features(arm);
+        let frozen = timed((step, self.step_name(step)), &Rc::clone(&self.seen), emit, stages, |emit| self.extract(arm, emit))?;
+        self.frozen.insert(arm, frozen);
+        Ok(())
+    }
+
     /// Features of every image, clean and changed; what of them was kept, in words.
-    pub(super) fn extract(&self, arm: Arm, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
+    fn extract(&self, arm: Arm, emit: &mut dyn FnMut(Event)) -> Result<(Frozen, Done), EngineError> {
         let views = self.views(arm);
         emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(self.images_of(&views) as u64), unit: "images" });
         let (all, done) = self.features_of(arm, &views, emit)?;
