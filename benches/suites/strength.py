@@ -1,0 +1,112 @@
+"""What a report says of a finding, how strong the effect is by numbers of its own, and whether the verdict is what it must be.
+
+The strengths here are for choosing which plants must be found. They are made of the outcomes of all test images and fine-tunes, with classes
+chosen on the same images, so that they come out a few hundredths too large where there is nothing.
+"""
+
+import gzip
+import json
+import statistics
+
+
+def gains(outcome, labels, classes, changed):
+    """By true class: the share of its images that are called each class under a trigger, minus the same without."""
+    table = [[0.0] * classes for _ in range(classes)]
+    counts = [0] * classes
+    for label, before, after in zip(labels, outcome["clean"], changed):
+        counts[label] += 1
+        table[label][before] -= 1
+        table[label][after] += 1
+    return [[value / max(1, counts[label]) for value in row] for label, row in enumerate(table)], counts
+
+
+def attraction(table, counts):
+    """The class that gains most of the images of others."""
+    def of(k):
+        others = [y for y in range(len(counts)) if y != k]
+        return sum(table[y][k] * counts[y] for y in others) / max(1, sum(counts[y] for y in others))
+
+    return max(of(k) for k in range(len(counts)))
+
+
+def of_arm(measured, sham=None):
+    """Attraction by fine-tune, and the flow from class to class, mean over fine-tunes; under the trigger, or under the shams."""
+    labels, classes = measured["labels"], len(measured["classes"])
+    seeds, flow = [], [[0.0] * classes for _ in range(classes)]
+    for outcome in measured["outcomes"]:
+        draws = outcome["shams"] if sham else [outcome["changed"]]
+        parts = [gains(outcome, labels, classes, draw) for draw in draws]
+        seeds.append(statistics.fmean(attraction(*part) for part in parts))
+        for y in range(classes):
+            for k in range(classes):
+                flow[y][k] += statistics.fmean(part[0][y][k] for part in parts) / len(measured["outcomes"])
+    return seeds, flow
+
+
+def over(source, controls):
+    """How far the source lies above the centre of its controls: the mean, what a fifth of the fine-tunes reach, the widest flow."""
+    seeds, flow = source
+    centre = statistics.median(statistics.fmean(other) for other, _ in controls)
+    above = sorted((value - centre for value in seeds), reverse=True)
+    cells = [(y, k) for y in range(len(flow)) for k in range(len(flow)) if y != k]
+    widest = max(cells, key=lambda cell: flow[cell[0]][cell[1]] - statistics.median(f[cell[0]][cell[1]] for _, f in controls))
+    y, k = widest
+    return {
+        "mean": round(statistics.fmean(above), 3),
+        "fifth": round(above[max(0, len(above) // 5 - 1)], 3),
+        "flow": round(flow[y][k] - statistics.median(f[y][k] for _, f in controls), 3),
+        "flow_of": [y, k],
+    }
+
+
+def findings(report, measurements):
+    """Every finding of a report, with its strengths: over the references where there are some, and over the shams."""
+    with gzip.open(measurements, "rt") as file:
+        measured = json.load(file)
+    measured = measured["measurements"] if isinstance(measured, dict) else measured
+    found = []
+    for finding in report["findings"]:
+        of_rule = [m for m in measured if m["rule"] == finding["rule"] and m["mode"] == finding["mode"] and m["outcomes"]]
+        arms = {m["arm"]: m for m in of_rule}
+        references = [of_arm(m) for arm, m in arms.items() if arm.startswith("reference")]
+        strengths = {}
+        if "source" in arms:
+            source = of_arm(arms["source"])
+            strengths["own"] = round(statistics.fmean(source[0]), 3)
+            strengths["shams"] = over(source, [of_arm(arms["source"], sham=True)])
+            if references:
+                strengths["references"] = over(source, references)
+            classes = arms["source"]["classes"]
+            for name in ("shams", "references"):
+                if name in strengths:
+                    strengths[name]["flow_of"] = " -> ".join(classes[n] for n in strengths[name]["flow_of"])
+        excess = {c["control"]: (c["excess"] or {}).get("value") for c in finding["comparisons"]}
+        kept = {key: finding.get(key) for key in ("rule", "mode", "verdict", "reason", "label", "seconds")}
+        kept["finding_seconds"] = kept.pop("seconds")
+        found.append({**kept, "excess": excess, "strength": strengths})
+    return found
+
+
+def judge(rows, limit, margin):
+    """Says of every row whether it is as it must be. A plant that passes is `inert` where its effect over the references of any policy that it
+    was certified under stays below the limit by every strength; it must fail from `margin` above the limit."""
+    known = {}
+    for row in rows:
+        beside = row["strength"].get("references")
+        if beside:
+            known[row["case"], row["seed"], row["rule"]] = max(beside["mean"], beside["fifth"], beside["flow"])
+    for row in rows:
+        verdict, wanted = row["verdict"], row["expected"]
+        truth = known.get((row["case"], row["seed"], row["rule"]), row["strength"].get("own", 0.0))
+        beside = row["strength"].get("references") or row["strength"].get("shams") or {"mean": 0.0, "flow": 0.0}
+        due = max(beside["mean"], beside["flow"]) >= limit + margin
+        if wanted == "not fail":
+            row["outcome"] = "false fail" if verdict == "fail" else "as it must"
+        elif verdict == "pass":
+            row["outcome"] = "inert" if truth < limit else "passed"
+        elif wanted == "fail" and verdict != "fail":
+            row["outcome"] = "not found" if due else "weak"
+        else:
+            row["outcome"] = "as it must"
+        row["effect"] = truth
+    return rows

@@ -1,0 +1,70 @@
+"""The table of a round, as Markdown."""
+
+from collections import Counter
+
+BEGIN, END = "<!-- suites.py: from here on written by benches/suites/run.py -->", "<!-- suites.py: to here -->"
+# What is wrong with a verdict; everything else is as it must be.
+WRONG = ("passed", "not found", "false fail")
+
+
+def number(value):
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def line(row):
+    """One finding, for a terminal."""
+    own = row["strength"].get("own")
+    return f"{row['suite']:7} {row['case']:36} seed {row['seed']:<4} {row['policy']:14} {row['rule']:16} {row['verdict']:13} own {number(own)}"
+
+
+def markdown(rows, lacking, failed, when):
+    attacks, nulls = ([row for row in rows if row["suite"] == suite] for suite in ("attack", "null"))
+    due = [row for row in attacks if row["expected"] == "fail" and row["outcome"] in ("as it must", "not found", "passed")]
+    caught = [row for row in due if row["verdict"] == "fail"]
+    passed = [row for row in attacks if row["outcome"] == "passed"]
+    out = [f"Round of {when}.", ""]
+    out += [
+        f"- Attack suite: {len(attacks)} findings. **{len(passed)} pass though the trigger is handed down.** Of {len(due)} that must fail, {len(caught)} do.",
+        f"- Null suite: {len(nulls)} findings: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in sorted(Counter(row["verdict"] for row in nulls).items()))
+        + f". False fails: {sum(row['outcome'] == 'false fail' for row in nulls)}.",
+        "",
+        "### Attacks",
+        "",
+        "| source | seed | policy | rule | effect | own | over shams | over references | widest flow | must | verdict | |",
+        "|---|---:|---|---|---:|---:|---:|---:|---|---|---|---|",
+    ]
+    for row in attacks:
+        strength, excess = row["strength"], row["excess"]
+        beside = strength.get("references") or strength.get("shams") or {}
+        flow = f"{beside['flow']:.2f} {beside['flow_of']}" if beside else "–"
+        verdict = row["verdict"] + (f" ({row['label']})" if row["label"] else "")
+        marked = f"**{row['outcome']}**" if row["outcome"] in WRONG else row["outcome"]
+        cells = [row["case"], row["seed"], row["policy"], row["rule"], number(row["effect"]), number(strength.get("own")), number(excess.get("sham")),
+                 number(excess.get("reference")), flow, row["expected"], verdict, marked]  # fmt: skip
+        out.append("| " + " | ".join(map(str, cells)) + " |")
+    out += ["", "### Nulls", "", "| source | policy | rule | findings | fail | inconclusive | pass | largest excess over shams | over references |",
+            "|---|---|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for case, policy, rule, mode in dict.fromkeys((row["case"], row["policy"], row["rule"], row["mode"]) for row in nulls):
+        these = [row for row in nulls if (row["case"], row["policy"], row["rule"], row["mode"]) == (case, policy, rule, mode)]
+        counts = Counter(row["verdict"] for row in these)
+        largest = [max((row["excess"][c] for row in these if row["excess"].get(c) is not None), default=None) for c in ("sham", "reference")]
+        name = rule if mode == "fixed_feature" else f"{rule} ({mode})"
+        cells = [case, policy, name, len(these), counts["fail"], counts["inconclusive"], counts["pass"], *map(number, largest)]
+        out.append("| " + " | ".join(map(str, cells)) + " |")
+    wrong = [row for row in rows if row["outcome"] in WRONG]
+    if wrong:
+        out += ["", "### Not as it must be", ""]
+        out += [f"- {row['case']}, seed {row['seed']}, {row['policy']}, {row['rule']}: {row['outcome']}. {row['reason'] or ''}".rstrip() for row in wrong]
+    for heading, lines in (("Left out, because something is not there", lacking), ("Ended with an error", failed)):
+        if lines:
+            out += ["", f"### {heading}", "", *(f"- {entry}" for entry in sorted(set(lines)))]
+    return "\n".join(out) + "\n"
+
+
+def into(path, text):
+    """Writes the table anew into a document, between its two marks."""
+    document = path.read_text()
+    before, rest = document.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
