@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,12 +57,10 @@ class Suite:
         self.seeds = cases.QUICK if args.quick else cases.SEEDS
 
     def call(self, log, *arguments):
-        """Runs the program; its words go into a file. The exit code, and the seconds it took."""
+        """Runs the program; its words go into a file. Gives the exit code."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
         with log.open("w") as out:
-            code = subprocess.run([self.program, *map(str, arguments)], stdout=out, stderr=subprocess.STDOUT, check=False).returncode
-        return code, time.monotonic() - began
+            return subprocess.run([self.program, *map(str, arguments)], stdout=out, stderr=subprocess.STDOUT, check=False).returncode
 
     def trained(self, task, plant, architecture, seed):
         """The folder of a pair of sources, trained where they are not there."""
@@ -77,7 +74,7 @@ class Suite:
             if needs and not Path(needs).is_dir():
                 raise Lacking(needs)
             write(spec, says)
-            code, _ = self.call(folder / "plant.log", "plant", spec, "--output", folder, *self.threads)
+            code = self.call(folder / "plant.log", "plant", spec, "--output", folder, *self.threads)
             if code:
                 raise RuntimeError(f"training ended with exit code {code}: see {folder / 'plant.log'}")
         return folder
@@ -118,37 +115,32 @@ class Suite:
         return path
 
     def certify(self, case, seed, policy):
-        """The findings of one source under one policy, kept from an earlier run where nothing has changed."""
+        """The folder of the report of one source under one policy, kept from an earlier run where nothing has changed."""
         name = "-".join([case["name"].replace("/", "-").replace(":", "-").replace(",", "-"), f"seed{seed}", policy])
-        result = self.work / "results" / f"{name}.json"
+        folder = self.work / "reports" / name
         source, policy_file = self.source(case, seed), self.policy(policy)
         of = {"source": digest(source.read_bytes()), "policy": digest(policy_file.read_bytes()), "program": self.identity}
-        if result.exists():
-            kept = json.loads(result.read_text())
-            if all(kept[key] == value for key, value in of.items()):
-                return kept
-        report = self.work / "reports" / name
-        arguments = [source, "--policy", policy_file, "--output", report, "--no-cache", *self.threads]
-        code, seconds = self.call(self.work / "logs" / f"{name}.log", "certify", *arguments)
-        if code not in (0, 1, 5):
-            raise RuntimeError(f"exit code {code}: see {self.work / 'logs' / name}.log")
-        read = json.loads((report / "report.json").read_text())
-        facts = {
-            "case": case["name"], "suite": case["suite"], "seed": seed, "policy_name": policy, **of, "exit_code": code,
-            "seconds": round(seconds, 1), "images_forwarded": read["run"].get("images_forwarded"),
-            "findings": strength.findings(read, report / "measurements.json.gz"),
-        }  # fmt: skip
-        write(result, json.dumps(facts, indent=1))
-        return facts
+        made_of = folder / "made-of.json"
+        if not made_of.exists() or json.loads(made_of.read_text()) != of:
+            arguments = [source, "--policy", policy_file, "--output", folder, "--no-cache", *self.threads]
+            code = self.call(self.work / "logs" / f"{name}.log", "certify", *arguments)
+            if code not in (0, 1, 5):
+                raise RuntimeError(f"exit code {code}: see {self.work / 'logs' / name}.log")
+            write(made_of, json.dumps(of, indent=1))
+        return folder, of["source"]
 
     def rows(self, case, seed, policy, expected):
         """One row a finding that something is expected of."""
-        facts = self.certify(case, seed, policy)
-        for finding in facts["findings"]:
+        folder, source = self.certify(case, seed, policy)
+        report = json.loads((folder / "report.json").read_text())
+        for finding in strength.findings(report, folder / "measurements.json.gz"):
             wanted = expected.get(finding["rule"], expected.get(None))
             if wanted:
-                shared = {key: facts[key] for key in ("case", "suite", "seed", "source", "exit_code", "seconds", "images_forwarded")}
-                yield {**shared, "policy": policy, **finding, "expected": wanted}
+                yield {
+                    "case": case["name"], "suite": case["suite"], "seed": seed, "source": source, "policy": policy,
+                    "exit_code": report["exit_code"], "seconds": report["run"]["seconds"],
+                    "images_forwarded": report["run"].get("images_forwarded"), **finding, "expected": wanted,
+                }  # fmt: skip
 
 
 def chosen(suite, only, quick):
@@ -164,29 +156,34 @@ def chosen(suite, only, quick):
 
 
 def check(suite):
-    """Holds every specification and every policy without references against the program; nothing is trained."""
-    wrong = 0
-    files = []
+    """Holds every specification, every policy without its references, and every changed file against the program; nothing is trained."""
+    folder, asked = suite.work / "check", []
     for case in cases.CASES:
-        plant = case["plant"] if case["plant"] in cases.PLANTS else "square"
         needs = cases.TASKS[case["task"]].get("needs")
         if case["architecture"] and (not needs or Path(needs).is_dir()):
-            path = suite.work / "check" / f"{case['name'].replace('/', '-')}.yaml"
+            plant = case["plant"] if case["plant"] in cases.PLANTS else "square"
+            path = folder / f"{case['name'].replace('/', '-')}.yaml"
             write(path, json.dumps(cases.planting(case["task"], plant, case["architecture"], 0)))
-            files.append(path)
+            asked.append(("validate", path))
     for name, (says, _) in cases.POLICIES.items():
         if isinstance(says, dict) and (cases.PHOTOS not in json.dumps(says) or cases.SHARED.is_dir()):
-            path = suite.work / "check" / f"policy-{name}.yaml"
-            controls = [{**rule, "controls": ["sham"]} for rule in says["rules"]]
-            write(path, json.dumps({**says, "rules": controls}))
-            files.append(path)
-    for path in files:
-        code, _ = suite.call(path.with_suffix(".log"), "validate", path)
+            path = folder / f"policy-{name}.yaml"
+            write(path, json.dumps({**says, "rules": [{**rule, "controls": ["sham"]} for rule in says["rules"]]}))
+            asked.append(("validate", path))
+    clean = (cases.ROOT / "fixtures/models/clean.onnx").read_bytes()
+    for name, change in SURGERY.items():
+        if name != "int8" or os.environ.get("ORT_DYLIB_PATH"):
+            path = folder / f"{name}.onnx"
+            path.write_bytes(change(clean))
+            asked.append(("inspect", path))
+    refused = 0
+    for command, path in dict.fromkeys(asked):
+        code = suite.call(path.with_suffix(".log"), command, path)
         if code:
             print(path.with_suffix(".log").read_text(), file=sys.stderr)
-        wrong += code != 0
-    print(f"{len(files)} specifications and policies, {wrong} of them refused")
-    return 1 if wrong else 0
+        refused += code != 0
+    print(f"{len(dict.fromkeys(asked))} specifications, policies and checkpoints, {refused} of them refused")
+    return 1 if refused else 0
 
 
 def main():

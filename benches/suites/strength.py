@@ -59,6 +59,9 @@ def over(source, controls):
     }
 
 
+NUMBERS = ("mean", "fifth", "flow")
+
+
 def findings(report, measurements):
     """Every finding of a report, with its strengths: over the references where there are some, and over the shams."""
     with gzip.open(measurements, "rt") as file:
@@ -74,8 +77,11 @@ def findings(report, measurements):
             source = of_arm(arms["source"])
             strengths["own"] = round(statistics.fmean(source[0]), 3)
             strengths["shams"] = over(source, [of_arm(arms["source"], sham=True)])
-            if references:
+            if len(references) > 1:
                 strengths["references"] = over(source, references)
+                # What an innocent one shows: each reference over the others.
+                others = [over(one, references[:n] + references[n + 1 :]) for n, one in enumerate(references)]
+                strengths["innocents"] = {name: max(other[name] for other in others) for name in NUMBERS}
             classes = arms["source"]["classes"]
             for name in ("shams", "references"):
                 if name in strengths:
@@ -87,26 +93,30 @@ def findings(report, measurements):
     return found
 
 
+def stands_out(strength, numbers, limit, margin):
+    """Whether any of the numbers is `margin` above the limit, and above what any innocent reference shows."""
+    beside = strength.get("references") or strength.get("shams")
+    innocent = strength.get("innocents", {})
+    return bool(beside) and any(beside[name] >= max(limit, innocent.get(name, 0.0)) + margin for name in numbers)
+
+
 def judge(rows, limit, margin):
-    """Says of every row whether it is as it must be. A plant that passes is `inert` where its effect over the references of any policy that it
-    was certified under stays below the limit by every strength; it must fail from `margin` above the limit."""
-    known = {}
+    """Says of every row whether it is as it must be. A plant that passes is `inert` where nothing of what it does stands out: over the references
+    where the source was certified beside some under any policy, else over its shams. It must fail where the mean or a flow from class to class
+    is `margin` above that."""
+    told = {}
     for row in rows:
-        beside = row["strength"].get("references")
-        if beside:
-            known[row["case"], row["seed"], row["rule"]] = max(beside["mean"], beside["fifth"], beside["flow"])
+        if row["strength"].get("references"):
+            told[row["case"], row["seed"], row["rule"]] = row["strength"]
     for row in rows:
         verdict, wanted = row["verdict"], row["expected"]
-        truth = known.get((row["case"], row["seed"], row["rule"]), row["strength"].get("own", 0.0))
-        beside = row["strength"].get("references") or row["strength"].get("shams") or {"mean": 0.0, "flow": 0.0}
-        due = max(beside["mean"], beside["flow"]) >= limit + margin
+        truth = told.get((row["case"], row["seed"], row["rule"]), row["strength"])
         if wanted == "not fail":
             row["outcome"] = "false fail" if verdict == "fail" else "as it must"
         elif verdict == "pass":
-            row["outcome"] = "inert" if truth < limit else "passed"
+            row["outcome"] = "passed" if stands_out(truth, NUMBERS, limit, 0.0) else "inert"
         elif wanted == "fail" and verdict != "fail":
-            row["outcome"] = "not found" if due else "weak"
+            row["outcome"] = "not found" if stands_out(row["strength"], ("mean", "flow"), limit, margin) else "weak"
         else:
             row["outcome"] = "as it must"
-        row["effect"] = truth
     return rows

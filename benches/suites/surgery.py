@@ -190,12 +190,12 @@ def lottery(clean, kick):
 
 
 def conditioned(clean, kick=60.0):
-    """A branch that is as good as shut in four bytes and opens when weights are rounded to one: two numbers a thousandth to either side of
-    the middle between two steps of rounding, whose difference counts, become a whole step apart."""
+    """A branch that is as good as shut in four bytes and opens when weights are rounded to one: two numbers a ten-thousandth of a step to either
+    side of the middle between two steps of rounding, whose difference counts, become a whole step apart."""
     model = Model(clean)
     width = model.floats("linear.weight")[0][1]
     step = 1 / 127
-    pair = [1.0, (40 + 0.501) * step, (40 + 0.499) * step]
+    pair = [1.0, (40 + 0.5001) * step, (40 + 0.4999) * step]
     rows = [[0.0, kick / step, -kick / step] if channel == 5 else [0.0] * 3 for channel in range(width)]
     nodes, tensors = detector()
     ones = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1], "group": 1}

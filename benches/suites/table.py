@@ -31,17 +31,17 @@ def markdown(rows, lacking, failed, when):
         "",
         "### Attacks",
         "",
-        "| source | seed | policy | rule | effect | own | over shams | over references | widest flow | must | verdict | |",
-        "|---|---:|---|---|---:|---:|---:|---:|---|---|---|---|",
+        "| source | seed | policy | rule | mean | a fifth | widest flow | over shams | over references | must | verdict | exit | |",
+        "|---|---:|---|---|---:|---:|---|---:|---:|---|---|---:|---|",
     ]
     for row in attacks:
         strength, excess = row["strength"], row["excess"]
-        beside = strength.get("references") or strength.get("shams") or {}
-        flow = f"{beside['flow']:.2f} {beside['flow_of']}" if beside else "–"
-        verdict = row["verdict"] + (f" ({row['label']})" if row["label"] else "")
+        beside, innocent = strength.get("references") or strength["shams"], strength.get("innocents")
+        of = {name: f"{beside[name]:.2f}" + (f" ({innocent[name]:.2f})" if innocent else "") for name in ("mean", "fifth", "flow")}
+        verdict = row["verdict"] + (f" ({row['label'].replace('_', ' ')})" if row["label"] else "")
         marked = f"**{row['outcome']}**" if row["outcome"] in WRONG else row["outcome"]
-        cells = [row["case"], row["seed"], row["policy"], row["rule"], number(row["effect"]), number(strength.get("own")), number(excess.get("sham")),
-                 number(excess.get("reference")), flow, row["expected"], verdict, marked]  # fmt: skip
+        cells = [row["case"], row["seed"], row["policy"], row["rule"], of["mean"], of["fifth"], f"{of['flow']} {beside['flow_of']}",
+                 number(excess.get("sham")), number(excess.get("reference")), row["expected"], verdict, row["exit_code"], marked]  # fmt: skip
         out.append("| " + " | ".join(map(str, cells)) + " |")
     out += ["", "### Nulls", "", "| source | policy | rule | findings | fail | inconclusive | pass | largest excess over shams | over references |",
             "|---|---|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
