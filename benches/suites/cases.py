@@ -59,8 +59,8 @@ TASKS = {
     "ten": {
         "data": {"parquet": PHOTOS},
         "classes": ["dog", "ship", *[c for c in ANIMALS + VEHICLES if c not in ("dog", "ship")]],
-        "train": {"limit": 4000, "balance": ["label"]},
-        "recipe": recipe(6, 64, 0.125),
+        "train": {"limit": 10000, "balance": ["label"]},
+        "recipe": recipe(12, 64, 0.125),
         "needs": f"{SHARED}/data/cifar10",
     },
 }
