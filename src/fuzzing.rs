@@ -96,15 +96,16 @@ pub fn specification(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let planted = plant::parse(text, "plant.yaml").map_err(|error| drawn(&error));
     let calibrated = calibrate::parse(text, "calibration.yaml").map_err(|error| drawn(&error));
-    let studied = data::alone::in_a_folder(&[("study.yaml", bytes)], |folder| match study::Grid::read(&folder.join("study.yaml"), None) {
-        Ok(_) => true,
-        Err(error) => {
-            if let StudyError::Spec(error) = &error {
-                drawn(error);
+    let studied =
+        data::alone::in_a_folder(&[("study.yaml", bytes)], |folder| match study::Grid::read(&folder.join("study.yaml"), None, None) {
+            Ok(_) => true,
+            Err(error) => {
+                if let StudyError::Spec(error) = &error {
+                    drawn(error);
+                }
+                false
             }
-            false
-        }
-    });
+        });
     planted.is_ok() || calibrated.is_ok() || studied
 }
 
@@ -189,7 +190,7 @@ pub fn report_files(bytes: &[u8]) -> bool {
     let measurements = Report::parse_measurements(measured, Path::new("measurements.json.gz")).unwrap_or_default();
     let Some(policy) = &*JUDGE else { return false };
     let again = engine::rejudge(&report, &measurements, policy, "2026-01-01", false);
-    rendered && written > 0 && report::json::render(&again).is_ok()
+    rendered && written > 0 && again.is_ok_and(|again| report::json::render(&again).is_ok())
 }
 
 /// What measurements are judged by: every kind of number that is computed from them, few seeds asked.

@@ -7,6 +7,7 @@
 mod docs;
 mod expand;
 mod files;
+mod salt;
 #[cfg(test)]
 mod schema;
 mod semantics;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::salt::{ReadVariable, Seed};
 pub use self::starter::starter;
 use crate::data::Target;
 use crate::diag::{Diagnostic, Level, Origin};
@@ -56,6 +58,11 @@ pub struct PolicyFile {
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,
+    /// Name of the environment variable with the operator's salt: a secret that decides with `seed` which shams, halves and fine-tunes there
+    /// are, so that whoever knows the policy does not know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub salt_env: Option<String>,
     /// What must hold.
     #[schemars(length(min = 1))]
     pub rules: Vec<Rule>,
@@ -145,6 +152,8 @@ pub struct Policy {
     pub written: BTreeMap<String, usize>,
     /// Where each rule of the file has its limit.
     pub limits: Vec<Origin>,
+    /// The seed of all that is drawn but the images, which are chosen by that of the file.
+    pub seed: Seed,
 }
 
 impl Policy {
@@ -193,11 +202,13 @@ pub struct Options {
     pub reference_follows: bool,
     /// Today, as `(year, month, day)`, for the expiry of waivers.
     pub today: (i64, u8, u8),
+    /// What gives the salt that `salt_env` names. None: it is not read, and a policy that names one cannot be run.
+    pub salt: Option<ReadVariable>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { files: true, data: None, reference_follows: false, today: today() }
+        Self { files: true, data: None, reference_follows: false, today: today(), salt: None }
     }
 }
 
@@ -304,7 +315,8 @@ pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnosti
     let written = parts.iter().enumerate().flat_map(|(index, rules)| rules.iter().map(move |rule| (rule.id.clone(), index))).collect();
     let limits = (0..file.rules.len()).map(limit).collect();
     let rules = parts.into_iter().flatten().collect();
-    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, rules, written, limits };
+    let seed = salt::seed(&file, tree, options, diagnostics);
+    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, rules, written, limits, seed };
     let policy = match &options.data {
         Some(path) => policy.with_data(path.clone()),
         None => policy,

@@ -303,6 +303,12 @@ pub struct PolicyFacts {
     pub digest: Digest,
     /// Least severity whose failure changes the exit code.
     pub fail_on: Severity,
+    /// Whether an operator's salt decided with the policy's seed which shams, halves and fine-tunes there are. Reports of earlier builds have none.
+    #[serde(default)]
+    pub salted: bool,
+    /// What the salt is known by: numbers of two reports can be compared one by one only where it is the same, or neither has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<Digest>,
     /// All that it says, defaults filled in, paths as they are written. Absent in reports of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<serde_json::Value>,
@@ -341,7 +347,16 @@ impl From<&Policy> for PolicyFacts {
         let file = &policy.file;
         // Plain data under plain names: writing it cannot fail.
         let contents = serde_json::to_value(file).ok();
-        Self { name: file.name.clone(), source: policy.source.clone(), digest: policy.digest.clone(), fail_on: file.fail_on, contents }
+        let salt = policy.seed.salt().cloned();
+        Self {
+            name: file.name.clone(),
+            source: policy.source.clone(),
+            digest: policy.digest.clone(),
+            fail_on: file.fail_on,
+            salted: salt.is_some(),
+            salt,
+            contents,
+        }
     }
 }
 

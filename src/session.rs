@@ -105,6 +105,7 @@ impl Session<'_> {
 
     /// What certifying a checkpoint by a policy would run. Trains nothing. What the user should know is told before a plan is refused.
     pub fn plan(&self, policy: &Policy, model: &Model, emit: &mut dyn FnMut(Event)) -> Result<Plan, SessionError> {
+        engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = plan::resolve(policy);
         let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.budget(&resolved, model)?)?;
         emit(Event::Fact { topic: "executor", text: engine::executors(model, &data)? });
@@ -146,6 +147,7 @@ impl Session<'_> {
         options: CertifyOptions,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SessionError> {
+        engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = Resolved { shams: options.shams, ..plan::resolve(policy) };
         let budget = self.budget(&resolved, model)?;
         let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&budget))?;

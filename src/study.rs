@@ -24,7 +24,7 @@ use crate::exec::Compute;
 use crate::gate::Finding;
 use crate::model::{InputOverride, Model};
 use crate::plant::{self, Specification};
-use crate::policy::{self, Policy, PolicyFile};
+use crate::policy::{self, Policy, PolicyFile, ReadVariable};
 use crate::report::Tool;
 use crate::report::plot::PlotError;
 use crate::series::{self, Campaign, CampaignError, Opening, Record, SeriesError, campaign};
@@ -197,8 +197,8 @@ pub struct Grid {
 
 impl Grid {
     /// Reads a study. Its checkpoints, what it plants and every combination's policy are checked with their data before anything runs. `data`
-    /// takes the place of the policy's data, and of those that sources are trained on.
-    pub fn read(path: &Path, data: Option<&Path>) -> Result<Self, StudyError> {
+    /// takes the place of the policy's data, and of those that sources are trained on; `salt` gives the policy's salt, which a run needs.
+    pub fn read(path: &Path, data: Option<&Path>, salt: Option<ReadVariable>) -> Result<Self, StudyError> {
         let text = spec::text(&spec::STUDY, path)?;
         let base = store::folder_of(path).to_owned();
         let name = path.display().to_string();
@@ -220,7 +220,7 @@ impl Grid {
         }
         // Images inside the program stay where they are.
         let elsewhere = data.filter(|_| written.tree.find("/target/data/embedded").is_none());
-        let options = policy::Options { data: elsewhere.map(Path::to_owned), ..policy::Options::default() };
+        let options = policy::Options { data: elsewhere.map(Path::to_owned), salt, ..policy::Options::default() };
         let document = Document { text, name, tree };
         let (session, mut unknown) = (Session::new(Compute::cpu()), None);
         let opening = Opening { session: &session, only_looks: true };

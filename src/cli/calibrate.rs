@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
-use super::series;
+use super::{machine, series};
 use heirloom::calibrate::{self, CalibrateError, Request, Spec};
 use heirloom::diag::{Class, Explain};
 use heirloom::exec::Compute;
-use heirloom::policy::{self, Policy};
+use heirloom::policy::{self, Policy, ReadVariable};
 use heirloom::series::{Ahead, Opening, campaign};
 use heirloom::session::Session;
 use heirloom::spec::{Document, Remarks};
@@ -50,7 +50,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let _held = super::unfinished::hold(&args.output)?;
     calibrate::begin(&args.output)?;
     // Before the self-test: what is wrong with the specification is known now.
-    let Read { spec, document, policy, remarks, .. } = read(&args.spec, args.data.as_deref())?;
+    let Read { spec, document, policy, remarks, .. } = read(&args.spec, args.data.as_deref(), Some(machine::variable))?;
     for remark in remarks.diagnostics {
         out.remark(&format!("warning: {}", remark.message));
     }
@@ -80,15 +80,15 @@ pub(super) struct Read {
 }
 
 /// A specification with its policy and remarks on that; whether all sources can be had and used, as far as nothing is trained. `data` leads
-/// the images of both elsewhere, unless the policy's are inside the program.
-pub(super) fn read(file: &Path, data: Option<&Path>) -> Result<Read, Failure> {
+/// the images of both elsewhere, unless the policy's are inside the program; `salt` gives the policy's salt, which a run needs.
+pub(super) fn read(file: &Path, data: Option<&Path>, salt: Option<ReadVariable>) -> Result<Read, Failure> {
     let named = |error: CalibrateError| known(error, file);
     let (mut read, document) = calibrate::load(file)?;
     if let Some(path) = data {
         read = read.with_data(path);
     }
     let path = store::folder_of(file).join(&read.policy);
-    let options = policy::Options { reference_follows: read.trains_reference(), ..policy::Options::default() };
+    let options = policy::Options { reference_follows: read.trains_reference(), salt, ..policy::Options::default() };
     let (written, _) = policy::load_with(&path, &policy::Options { files: false, ..options.clone() })?;
     let inside = written.file.target.data.is_embedded();
     let data = data.filter(|_| !inside).map(Path::to_owned);

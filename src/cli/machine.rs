@@ -7,6 +7,11 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use super::output::Output;
 use heirloom::store::{Cache, LIMIT};
 
+/// An environment variable that a policy names.
+pub(super) fn variable(name: &str) -> Result<String, std::env::VarError> {
+    std::env::var(name)
+}
+
 /// As asked, or as many as the machine or the container's quota allows (the standard library reads control groups).
 pub(super) fn threads(asked: Option<u16>) -> usize {
     asked.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)

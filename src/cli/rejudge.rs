@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Usage};
 use super::output::Output;
-use super::{certify, unfinished};
+use super::{certify, machine, unfinished};
 use heirloom::report::{self, Report};
 use heirloom::session::now;
 use heirloom::{engine, policy};
@@ -57,13 +57,13 @@ fn judge(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let report = Report::read(&args.report)?;
     let measurements = report.read_measurements(&args.report)?;
     // Nothing runs, so the data need not be there.
-    let options = policy::Options { files: false, ..policy::Options::default() };
+    let options = policy::Options { files: false, salt: Some(machine::variable), ..policy::Options::default() };
     let (policy, remarks) = policy::load_with(&args.policy, &options)?;
     for remark in remarks {
         out.remark(&format!("warning: {}", remark.message));
     }
     let (_, today) = now();
-    let judged = engine::rejudge(&report, &measurements, &policy, &today, args.report_only);
+    let judged = engine::rejudge(&report, &measurements, &policy, &today, args.report_only)?;
     let written = match &args.output {
         Some(folder) => report::write_all(&judged, &measurements, &[], folder)?,
         None => Vec::new(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
-use super::series;
+use super::{machine, series};
 use heirloom::study::{self, Grid};
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let _held = super::unfinished::hold(&args.output)?;
     study::begin(&args.output)?;
-    let grid = Grid::read(&args.study, args.data.as_deref())?;
+    let grid = Grid::read(&args.study, args.data.as_deref(), Some(machine::variable))?;
     for message in grid.remarks.iter().flat_map(|remarks| &remarks.diagnostics).map(|remark| &remark.message) {
         out.remark(&format!("warning: {message}"));
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::failure::{Failure, Unsuited};
 use super::output::Output;
-use super::{device, interrupt, runtime};
+use super::{device, interrupt, machine, runtime};
 use heirloom::model::Model;
 use heirloom::policy::{self, Policy};
 use heirloom::session::{OpenOptions, Session};
@@ -48,7 +48,10 @@ impl Subject {
         let mut session = Session::new(device.open(out)?);
         session.stop = &interrupt::requested;
         let (checked, remarks) = if let Some(path) = &args.policy {
-            policy::load_with(path, &policy::Options { data: args.data.clone(), ..policy::Options::default() })?
+            policy::load_with(
+                path,
+                &policy::Options { data: args.data.clone(), salt: Some(machine::variable), ..policy::Options::default() },
+            )?
         } else {
             let embedded = policy::embedded()?;
             (if let Some(path) = &args.data { embedded.with_data(path.clone()) } else { embedded }, Vec::new())

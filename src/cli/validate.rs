@@ -83,12 +83,12 @@ fn checked(file: &Path, data: Option<&Path>) -> Result<Valid, Failure> {
     let text = spec::text(&spec::ANY, file)?;
     let kind = spec::kind_of(&text);
     if *kind == spec::STUDY {
-        let grid = Grid::read(file, data)?;
+        let grid = Grid::read(file, data, None)?;
         let what = format!("a study of {}", diag::count(grid.len(), "certification"));
         return Ok(Valid { remarks: grid.remarks, what });
     }
     if *kind == spec::CALIBRATION {
-        let calibrate::Read { remarks, sources, .. } = calibrate::read(file, data)?;
+        let calibrate::Read { remarks, sources, .. } = calibrate::read(file, data, None)?;
         return Ok(Valid { remarks: vec![remarks], what: format!("a calibration with {}", diag::count(sources, "source")) });
     }
     if *kind == spec::PLANT {

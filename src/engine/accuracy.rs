@@ -140,7 +140,7 @@ fn heads(
     let mut tick = |_: usize| !(settings.stop)();
     let mut outcomes = Vec::with_capacity(seeds);
     for seed in 0..seeds {
-        let streams = (policy.file.seed, seed as u64);
+        let streams = (policy.seed.value(), seed as u64);
         let pool = tune::pool(of_view, &task.train_clusters, streams.0, streams.1);
         let start = Weights::on(settings.compute, &tune::fresh_head(WIDTH, classes, streams.0, streams.1))?;
         let on = tune::TrainingSet { feed: train as &dyn Feed, labels: &task.train_labels, pool: &pool };

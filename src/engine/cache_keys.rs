@@ -11,6 +11,7 @@ use crate::exec::Compute;
 use crate::graph::{Graph, Role};
 use crate::model::Model;
 use crate::plan::Tuning;
+use crate::policy::Policy;
 use crate::probe::{Arm, Outcome};
 use crate::store::{Cache, Digest, Fingerprint, Fingerprinter, Key, MemoryBudget};
 use crate::tune::{Mode, Raw, Recipe};
@@ -48,12 +49,14 @@ pub(super) struct Tuned<'a> {
 impl Shared {
     /// `views`: the digests of the training and the test view.
     pub(super) fn of(settings: &Settings, views: [&Digest; 2]) -> Self {
-        let parts = vec![
+        let policy = settings.resolved.policy;
+        let mut parts = vec![
             ("training view", views[0].to_string()),
             ("test view", views[1].to_string()),
-            ("policy seed", settings.resolved.policy.file.seed.to_string()),
+            ("policy seed", policy.file.seed.to_string()),
             ("device", settings.compute.key()),
         ];
+        parts.extend(policy.seed.salt().map(|salt| ("salt", salt.to_string())));
         Self { parts }
     }
 
@@ -114,14 +117,15 @@ pub(super) fn features_key(model: &Model, compute: &Compute, view: &Digest, trig
 }
 
 /// What a network of fresh weights is known by: all that they and the statistics of its norms are made of.
-pub(super) fn untrained(model: &Model, views: [&Digest; 2], (seed, draw): (u64, u64), compute: &Compute) -> Digest {
+pub(super) fn untrained(model: &Model, views: [&Digest; 2], (policy, draw): (&Policy, u64), compute: &Compute) -> Digest {
     let mut feed = Fingerprinter::new("heirloom untrained network", 1);
     feed.field("architecture", &architecture(model));
     feed.field("input", &input(model));
     feed.field("images", &views[0]);
-    feed.field("seed", &seed);
+    feed.field("seed", &policy.file.seed);
     feed.field("draw", &draw);
     feed.field("device", &compute.key());
+    feed.later("salt", &policy.seed.salt());
     feed.finish()
 }
 

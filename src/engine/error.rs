@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::WaiverError;
+use super::{SaltError, WaiverError};
 use crate::data::DataError;
 use crate::diag::{Class, Explain};
 use crate::graph::GraphError;
@@ -94,6 +94,9 @@ pub enum EngineError {
     /// A waiver that would count for nothing.
     #[error(transparent)]
     Waiver(#[from] WaiverError),
+    /// The policy asks for a salt that was not read.
+    #[error(transparent)]
+    Salt(#[from] SaltError),
     /// A rule needs an untrained network, and none was made.
     #[error("a rule compares with `untrained`, and no such network was made: this is a fault of the program")]
     NoUntrained,
@@ -110,6 +113,7 @@ impl Explain for EngineError {
             Self::Tune(error) => Some(error),
             Self::Model(error) => Some(error),
             Self::Waiver(error) => Some(error),
+            Self::Salt(error) => Some(error),
             _ => None,
         }
     }

@@ -131,7 +131,7 @@ pub(super) fn terms(resolved: &Resolved, question: &Question, look: usize) -> Ju
         findings: resolved.questions.len(),
         look,
         final_look: most <= first || look == 2,
-        policy_seed: resolved.policy.file.seed,
+        policy_seed: resolved.policy.seed.value(),
         scratch_void: false,
     }
 }

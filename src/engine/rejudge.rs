@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::SaltError;
 use super::pending::{self, Missing};
+use super::salt;
 use crate::gate::{self, ConcludeTerms, Finding, Rule, SelfTestOutcome, Verdict};
 use crate::model::Bypass;
 use crate::plan::{self, Question, Resolved, Tuning};
@@ -12,8 +14,15 @@ use crate::report::{Report, SelfTestStatus, TargetFacts};
 use crate::transform::PreparedTrigger;
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
-/// task or recipe, is `Error`.
-pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, today: &str, report_only: bool) -> Report {
+/// task or recipe, is `Error`. A policy with another salt is refused.
+pub fn rejudge(
+    report: &Report,
+    measurements: &[Measurement],
+    policy: &Policy,
+    today: &str,
+    report_only: bool,
+) -> Result<Report, SaltError> {
+    salt::is_same(report, policy)?;
     let resolved = plan::resolve(policy);
     let void = report.model.bypass.as_ref().map(Bypass::reason);
     let (elsewhere, doubt) = match data(report, policy) {
@@ -96,7 +105,7 @@ pub fn rejudge(report: &Report, measurements: &[Measurement], policy: &Policy, t
         report_only,
         ..report.clone()
     };
-    Report { summary: judged.counts(), ..judged }
+    Ok(Report { summary: judged.counts(), ..judged })
 }
 
 /// What a report says of rules that the policy has too.

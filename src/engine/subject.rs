@@ -89,7 +89,8 @@ impl<'a> Bench<'a> {
             let change = super::suits::change(policy, rule, [settings.model.input.height, settings.model.input.width])?;
             let with_sham = resolved.measured_with(rule, |_| true) == Some(true);
             let draws = if with_sham { SHAM_DRAWS } else { 0 };
-            let shams = change.iter().flat_map(|trigger| (0..draws).map(|draw| trigger.sham(draw, policy.file.seed))).collect();
+            let seed = policy.seed.value();
+            let shams = change.iter().flat_map(|trigger| (0..draws).map(move |draw| trigger.sham(draw, seed))).collect();
             let attribute = rule.probe.compared().and_then(|c| task.test_columns.iter().find(|column| column.name == c.attribute));
             let change = change.map(|trigger| {
                 let digest = trigger.digest();
@@ -312,7 +313,7 @@ impl<'a> Bench<'a> {
     /// The training images of a seed.
     fn pool(&self, tuning: Tuning, seed: usize) -> Result<Vec<usize>, TuneError> {
         let of_view = self.task.pools.get(tuning.view).ok_or(TuneError::Empty { images: 0 })?;
-        Ok(tune::pool(of_view, &self.task.train_clusters, self.settings.resolved.policy.file.seed, seed as u64))
+        Ok(tune::pool(of_view, &self.task.train_clusters, self.settings.resolved.policy.seed.value(), seed as u64))
     }
 
     /// The fine-tune of one seed: one that waits, or was kept by an earlier run, else trained. `seen`: images of this stage that went before.
@@ -326,7 +327,7 @@ impl<'a> Bench<'a> {
     ) -> Result<FineTuned, EngineError> {
         let Tuning { arm, mode, .. } = tuning;
         let pool = self.pool(tuning, seed)?;
-        let (streams, classes) = ((self.settings.resolved.policy.file.seed, seed as u64), self.task.classes.len());
+        let (streams, classes) = ((self.settings.resolved.policy.seed.value(), seed as u64), self.task.classes.len());
         let model = self.model(arm)?;
         let frozen = self.frozen.get(&arm).filter(|_| mode == Mode::FixedFeature);
         let graph = match frozen {

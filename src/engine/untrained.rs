@@ -31,7 +31,8 @@ pub(super) fn models(settings: &Settings, task: &Task) -> Result<Vec<Model>, Eng
 }
 
 fn model(settings: &Settings, task: &Task, network: &Network, draw: u64) -> Result<Model, EngineError> {
-    let seed = settings.resolved.policy.file.seed;
+    let policy = settings.resolved.policy;
+    let seed = policy.seed.value();
     let (model, trunk) = (settings.model, &*network.trunk);
     let fresh = tune::fresh_weights(trunk, &network.params.0, seed, UNTRAINED_STREAMS + draw);
     let mut order: Vec<usize> = (0..task.train.len()).collect();
@@ -42,7 +43,7 @@ fn model(settings: &Settings, task: &Task, network: &Network, draw: u64) -> Resu
     let batches = order.chunks(BATCH).filter(|batch| batch.len() > 1).map(|batch| images.batch(batch, None, &|_| None));
     let params = Params(tune::with_statistics(trunk, fresh, settings.compute, batches)?);
     let mut identity = model.identity.clone();
-    identity.digest = cache_keys::untrained(model, [&task.views[0], &task.views[1]], (seed, draw), settings.compute);
+    identity.digest = cache_keys::untrained(model, [&task.views[0], &task.views[1]], (policy, draw), settings.compute);
     let network = Network { params, ..network.clone() };
     Ok(Model { identity, network: Ok(network), runtime: Err("its weights are fresh".into()), ..model.clone() })
 }

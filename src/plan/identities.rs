@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::resolve;
-use crate::policy::{Options, Policy, parse};
+use crate::policy::{self, Options, Policy, parse};
 use crate::probe::Arm;
 use crate::store::golden;
 use crate::tune::Mode;
@@ -32,6 +32,22 @@ fn measurements_are_called_as_the_script_calls_them() {
         }
     }
     assert_eq!(asked, 24);
+}
+
+#[test]
+fn a_salt_is_part_of_what_a_measurement_is_called() {
+    let salted = |salt: policy::ReadVariable| {
+        let options = Options { files: false, salt: Some(salt), ..Options::default() };
+        let policy = parse(&format!("{POLICY}salt_env: SALT\n"), "policy.yaml", Path::new("."), &options).unwrap().0;
+        let resolved = resolve(&policy);
+        let rule = policy.rules.iter().find(|rule| rule.id == "patch").unwrap();
+        (policy.seed.salt().cloned(), resolved.measurement_id(rule, Arm::Source, Mode::FixedFeature))
+    };
+    let (salt, patch) = salted(|_| Ok("0123456789abcdef".into()));
+    assert_eq!((salt.unwrap().digits(), patch.digits()), (golden("salt"), golden("salted patch")));
+    // As the variable stands in a file.
+    assert_eq!(salted(|_| Ok(" 0123456789abcdef\r\n".into())).1, patch);
+    assert_ne!(salted(|_| Ok("0123456789abcdeg".into())).1, patch);
 }
 
 #[test]

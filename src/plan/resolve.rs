@@ -169,6 +169,7 @@ impl<'p> Resolved<'p> {
         feed.field("seed", &file.seed);
         feed.field("reference", &trusted);
         feed.field("input", &file.input);
+        feed.later("salt", &self.policy.seed.salt());
         feed.finish()
     }
 }

@@ -91,12 +91,13 @@ pub(super) fn earlier_reference(policy: &Policy, options: &Options, index: usize
     }
 }
 
-/// Digest of all that decides what a policy asks: its text, where its images lie, and what is in the other files that it names. A file that
+/// Digest of all that decides what a policy asks: its text, where its images lie, its salt, and what is in the other files that it names. A file that
 /// is not there counts as none: whoever runs the policy is told.
 pub(super) fn digest(policy: &Policy) -> Digest {
     let mut feed = Fingerprinter::new("heirloom policy with its files", 1);
     feed.field("policy", &policy.digest);
     feed.field("data", &policy.file.target.data);
+    feed.later("salt", &policy.seed.salt());
     let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
     let files: Vec<PathBuf> = triggers.flat_map(Trigger::files).map(|file| file.path).collect();
     for path in files.iter().map(PathBuf::as_path).chain(policy.file.target.attributes.as_deref()) {

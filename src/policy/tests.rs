@@ -1,6 +1,7 @@
 //! Policies read, and every class of mistake as a user sees it.
 
 mod references;
+mod salt;
 
 use std::path::Path;
 
@@ -176,6 +177,7 @@ mistakes! {
     value_color: with("\"#ffff00\"", "yellow");
     value_color_without_quotes: with("trigger: { patch: { size: 0.25, at: top_left, color: \"#ffff00\" } }", "trigger:\n          patch:\n            size: 0.25\n            color: #ffff00");
     syntax_color_without_quotes_in_braces: with("\"#ffff00\"", "#ffff00");
+    value_salt_in_the_place_of_its_name: with("name: mine", "name: mine\nsalt_env: 4bf5122f344554c5");
     value_rule_id: with("backdoor/square", "Backdoor Square");
     all_at_once: with("version: 1", "version: 7").replace("limit: 0.1", "limit: 3").replace("trigger:", "triger:").replace("epochs: 5", "epochs: 0");
     after_multi_byte_characters: with("schedule: cyclic }", "'größe 東京 🚚': 1 } # 🚚").replace("name: mine", "name: 'é🚚'\nfoo: 1");

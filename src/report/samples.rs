@@ -151,6 +151,8 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             source: "policies/baseline.yaml".to_owned(),
             digest: Digest::sample("41c9"),
             fail_on: Severity::Low,
+            salted: false,
+            salt: None,
             contents: None,
         },
         target: Some(TargetFacts {

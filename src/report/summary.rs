@@ -79,6 +79,12 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "Images: {}.\n", text::escape(&model.input.resized()))?;
     writeln!(out, "Normalised: {}.\n", text::escape(&model.input.normalised()))?;
+    if !report.policy.salted {
+        writeln!(
+            out,
+            "Shams and halves are drawn from the policy's seed alone: whoever knows the policy knows them (`salt_env` changes that).\n"
+        )?;
+    }
     if !report.findings.is_empty() {
         writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
         writeln!(out, "|---|---|---:|---|---|")?;

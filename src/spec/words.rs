@@ -72,6 +72,7 @@ pub(super) fn shape(pattern: &str) -> Option<&'static str> {
         r"^(sha256:)?[0-9a-f]{12,64}$" => {
             "give the model's digest as `heirloom inspect` prints it: `sha256:` and at least the first 12 of its 64 digits"
         }
+        r"^[A-Za-z_][A-Za-z0-9_]*$" => "name an environment variable, such as HEIRLOOM_SALT; its value has no place in a policy",
         r"^\d{4}-\d{2}-\d{2}$" => "write the date as year-month-day, such as 2027-01-31",
         r"^[ -~]*[!-~][ -~]*$" => "the font has printable ASCII characters, and it takes one that is no space",
         r"^#[0-9a-fA-F]{6}$" => "write the colour as \"#rrggbb\", in quotes, such as \"#ffff00\" for yellow",

@@ -147,7 +147,7 @@ fn mistakes_of_combinations_are_shown_where_they_are_written() {
     std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
     let read = |text: &str| {
         std::fs::write(&path, text).unwrap();
-        shown(Grid::read(&path, None).map(|grid| grid.len()).unwrap_err(), folder.path())
+        shown(Grid::read(&path, None, None).map(|grid| grid.len()).unwrap_err(), folder.path())
     };
     // Two values are wrong by themselves, one only with another: all are shown, and the policy's own mistake once.
     let head = "version: 1\nname: s\nsources: { one: { model: m.onnx } }\n";
@@ -204,14 +204,14 @@ fn remarks_on_the_policies_have_their_place() {
     let inline =
         format!("# augment\nversion: 1\nname: s\nquestion: augment\nsources: {{ one: {{ model: m.onnx }} }}\n{policy}{vary}# augment\n");
     std::fs::write(&path, &inline).unwrap();
-    let remarks = Grid::read(&path, None).unwrap().remarks;
+    let remarks = Grid::read(&path, None, None).unwrap().remarks;
     assert_eq!(remarks.len(), 1, "{remarks:?}");
     assert_eq!((&remarks[0].text, remarks[0].diagnostics.len()), (&inline, 1));
     assert_eq!(remarks[0].diagnostics[0].span.start, inline.find("augment: {").unwrap());
     let own = policy.replace("policy: {", "{");
     std::fs::write(folder.path().join("policy.yaml"), &own).unwrap();
     std::fs::write(&path, format!("version: 1\nname: s\nsources: {{ one: {{ model: m.onnx }} }}\npolicy: policy.yaml\n{vary}")).unwrap();
-    let remarks = Grid::read(&path, None).unwrap().remarks;
+    let remarks = Grid::read(&path, None, None).unwrap().remarks;
     assert_eq!((remarks.len(), &remarks[0].text, remarks[0].diagnostics[0].span.start), (1, &own, own.find("augment: {").unwrap()));
     assert!(remarks[0].name.ends_with("policy.yaml"));
 }
@@ -224,7 +224,7 @@ fn a_combination_is_known_by_its_text() {
     std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
     let vary = "vary: [{ name: seed, set: [/seed], to: [7] }, { name: epochs, set: [/transfer/fixed_feature/epochs], to: [2] }]\n";
     std::fs::write(&path, format!("version: 1\nname: s\nsources: {{ one: {{ model: m.onnx }} }}\n{POLICY}{vary}")).unwrap();
-    let grid = Grid::read(&path, None).unwrap();
+    let grid = Grid::read(&path, None, None).unwrap();
     let text =
         POLICY.strip_prefix("policy: ").unwrap().replace("epochs: 1", "epochs: 2").replace("limit: 0.2 }] }", "limit: 0.2 }], seed: 7 }");
     let value = spec::tree::<PolicyFile>(&text, "p.yaml", &mut Vec::new()).unwrap().unwrap().value();
@@ -242,7 +242,7 @@ fn mistakes_of_a_study_are_named() {
     let read = |text: &str| {
         let path = folder.path().join("study.yaml");
         std::fs::write(&path, text).unwrap();
-        Grid::read(&path, None).map(|grid| grid.len())
+        Grid::read(&path, None, None).map(|grid| grid.len())
     };
     let policy = POLICY;
     std::fs::write(folder.path().join("m.onnx"), MODEL).unwrap();
@@ -298,7 +298,7 @@ fn every_mistake_is_shown_at_its_place() {
     let path = folder.path().join("study.yaml");
     let read = |text: &str| {
         std::fs::write(&path, text).unwrap();
-        shown(Grid::read(&path, None).map(|grid| grid.len()).unwrap_err(), folder.path())
+        shown(Grid::read(&path, None, None).map(|grid| grid.len()).unwrap_err(), folder.path())
     };
     let policy = POLICY
         .replace(" { version: 1, name: p, ", "\n  version: 1\n  name: p\n  ")

@@ -13,5 +13,6 @@ mod onnx;
 mod probes;
 mod run;
 mod runtime;
+mod salt;
 mod shams;
 mod worker;

@@ -298,11 +298,24 @@ def rebalance(correlation, aligned, limit):
     return some(Struct("rebalance", *fields))
 
 
-def measurement(change=NOTHING, rebalanced=NOTHING, attribute=NOTHING, recipe=FIXED, reference=NOTHING):
+def measurement(change=NOTHING, rebalanced=NOTHING, attribute=NOTHING, recipe=FIXED, reference=NOTHING, salt=None):
     feed = Feed("heirloom measurement", 1)
     feed.field("task", TASK).field("change", change).field("training pictures", rebalanced).field("attribute", attribute)
     feed.field("recipe", some(recipe)).field("seed", 3).field("reference", reference).field("input", some(INPUT))
+    if salt is not None:
+        feed.field("salt", some("sha256:" + known_by(salt)))
     return feed.digest()
+
+
+# What a salt is known by, and the seed that it comes to with the policy's: src/policy/salt.rs.
+
+
+def known_by(salt):
+    return Feed("heirloom salt", 1).value(salt).digest()
+
+
+def salted_seed(seed, salt):
+    return hashlib.sha256(b"heirloom salted seed v1" + struct.pack("<Q", seed) + salt.encode()).hexdigest()
 
 
 TRUSTED = some("sha256:" + hashlib.sha256(b"abc").hexdigest())
@@ -311,6 +324,10 @@ for rule, trigger in TRIGGERS.items():
     show(f"{rule}@fixed_feature/source", measurement(some(trigger)))
 SQUARE = some(TRIGGERS["patch"])
 show("patch@fixed_feature/reference", measurement(SQUARE, reference=TRUSTED))
+SALT = "0123456789abcdef"
+show("salt", known_by(SALT))
+show("salted seed", salted_seed(3, SALT))
+show("salted patch", measurement(SQUARE, salt=SALT))
 show("patch@full_network/source", measurement(SQUARE, recipe=FULL))
 show("patch@full_network/scratch", measurement(SQUARE, recipe=SCRATCH))
 show("patch@full_network/reference", measurement(SQUARE, recipe=FULL, reference=TRUSTED))
