@@ -303,7 +303,7 @@ pub struct PolicyFacts {
     pub digest: Digest,
     /// Least severity whose failure changes the exit code.
     pub fail_on: Severity,
-    /// Whether an operator's salt decided with the policy's seed which shams, halves and fine-tunes there are. Reports of earlier builds have none.
+    /// Whether an operator's salt decided with the policy's seed which shams, halves and fine-tunes there are. False in reports of earlier builds.
     #[serde(default)]
     pub salted: bool,
     /// What the salt is known by: numbers of two reports can be compared one by one only where it is the same, or neither has one.

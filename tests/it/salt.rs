@@ -64,7 +64,7 @@ fn secrets() -> Vec<Vec<u8>> {
     let number = u64::from_le_bytes(seed);
     let spelt = [SALT.to_owned(), number.to_string(), format!("{number:x}"), format!("{:x}", number.swap_bytes())];
     let plain: [u8; 32] = sha2::Sha256::digest(SALT).into();
-    let digits: String = plain.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = plain.map(|byte| format!("{byte:02x}")).concat();
     spelt.into_iter().chain([digits]).map(String::into_bytes).chain([seed.to_vec(), number.to_be_bytes().to_vec()]).collect()
 }
 
