@@ -324,6 +324,8 @@ fn looks(runs: u64) -> Outcomes<()> {
                     controls: Some(controls.to_vec()),
                     // Every arm is dragged to class 0, which it learns.
                     limit: world.limit(),
+                    flow_limit: Some(1.0),
+                    flip_limit: Some(1.0),
                     confidence: 0.95,
                     severity: Severity::High,
                 };

@@ -72,6 +72,14 @@ pub struct Rule {
     /// Greatest excess that is accepted, as a rate.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub limit: f64,
+    /// Under triggers: the greatest class flow that is accepted beside it, as a rate. Default: 0.5; with 1 it is not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub flow_limit: Option<f64>,
+    /// Under triggers: the greatest flip rate that is accepted beside it. Default: 0.5; with 1 it is not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub flip_limit: Option<f64>,
     /// Two-sided confidence of the printed interval before it is shared among looks and findings.
     #[serde(default = "default_confidence")]
     #[schemars(range(min = 0.5, max = 0.9999))]
@@ -310,6 +318,9 @@ pub struct Finding {
     /// Of a failure beside references: whether it is this very trigger, any of its kind, or in some fine-tunes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
+    /// Under triggers: what is judged beside `estimand`. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Further>,
     /// 1 or 2.
     pub look: usize,
     /// The waiver that accepts it, if one counts.
@@ -317,6 +328,38 @@ pub struct Finding {
     /// Seconds spent on it.
     #[serde(skip)]
     pub seconds: f64,
+}
+
+/// A number of a trigger rule beside the one that it names. One may be hidden from that: a trigger that moves one class to another class moves few of all
+/// images, and one that exchanges classes draws to none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Further {
+    /// Which.
+    pub estimand: Estimand,
+    /// Its limit.
+    pub limit: f64,
+    /// The answer for it. The finding fails if any of its numbers does, and passes if all do.
+    pub verdict: Verdict,
+    /// Why, where the numbers alone do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the source does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Estimate>,
+    /// Of a class flow: the class of the images, and the one that they are called, in most fine-tunes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between: Option<[String; 2]>,
+    /// One entry per named control.
+    pub comparisons: Vec<Comparison>,
+}
+
+impl Further {
+    /// For people: the number and its place.
+    pub(crate) fn told(&self) -> String {
+        let between = self.between.as_ref().map(|[from, to]| format!(" from \"{from}\" to \"{to}\"")).unwrap_or_default();
+        let own = self.own.as_ref().map(|own| format!(" {:+.3} [{:.3}, {:.3}]", own.value, own.low, own.high));
+        format!("{}{between}{}, limit {}", self.estimand.words(), own.unwrap_or_default(), self.limit)
+    }
 }
 
 /// That of reports from before there were others.
@@ -420,6 +463,17 @@ impl Rule {
         (single && mode == Mode::FixedFeature).then_some(fewest.ceil() as usize)
     }
 
+    /// The numbers that are judged beside the one that it names, with their limits.
+    pub fn further(&self) -> Vec<(Estimand, f64)> {
+        /// Where the policy names none: half the images of a class, or of all.
+        const LIMIT: f64 = 0.5;
+        let beside = matches!(self.estimand(), Estimand::Attraction | Estimand::AttackSuccessRate | Estimand::FlipRate | Estimand::ClassFlow);
+        let all = [(Estimand::ClassFlow, self.flow_limit), (Estimand::FlipRate, self.flip_limit)];
+        let with_limit = all.map(|(estimand, limit)| (estimand, limit.unwrap_or(LIMIT)));
+        let judged = |(estimand, limit): &(Estimand, f64)| *estimand != self.estimand() && *limit < 1.0;
+        if self.is_trigger() && beside { with_limit.into_iter().filter(judged).collect() } else { Vec::new() }
+    }
+
     /// Whether it is about a trigger: something laid over images that is no part of the world they show.
     pub(crate) fn is_trigger(&self) -> bool {
         matches!(self.probe, Probe::Backdoor(_) | Probe::Spurious(_)) && self.probe.change().is_some()
@@ -486,10 +540,34 @@ impl Finding {
             arms: Vec::new(),
             drawn_to: None,
             label: None,
+            further: Vec::new(),
             look,
             waived: None,
             seconds: 0.0,
         }
+    }
+
+    /// Adds the answer for a further number: the finding fails if any of its numbers does, and passes only if all do.
+    pub(crate) fn add_further(&mut self, further: Further, label: Option<Label>) {
+        match (self.verdict, further.verdict) {
+            (Verdict::Pass, Verdict::Inconclusive) => {
+                self.verdict = Verdict::Inconclusive;
+                self.reason = Some(format!("{}: {}", further.told(), further.reason.as_deref().unwrap_or("not settled")));
+            }
+            (Verdict::Pass | Verdict::Inconclusive, Verdict::Fail) => {
+                self.verdict = Verdict::Fail;
+                self.label = label;
+                self.reason = Some(further.told());
+            }
+            _ => {}
+        }
+        self.further.push(further);
+    }
+
+    /// The further number that it fails by, where the one that the rule names does not: only then a failure has a reason beside its numbers.
+    pub(crate) fn failed_by(&self) -> Option<&Further> {
+        let failed = |further: &&Further| further.verdict == Verdict::Fail;
+        self.reason.as_ref().filter(|_| self.verdict == Verdict::Fail).and_then(|_| self.further.iter().find(failed))
     }
 
     /// `rule@mode`.

@@ -96,7 +96,7 @@ impl Probe {
         match estimand {
             Estimand::FlipRate => 0.0,
             Estimand::AttackSuccessRate if self.class().is_some() => 0.0,
-            Estimand::Attraction | Estimand::AttackSuccessRate => table::AMONG_CLASSES,
+            Estimand::Attraction | Estimand::AttackSuccessRate | Estimand::ClassFlow => table::AMONG_CLASSES,
             _ => table::OPPOSITE,
         }
     }
@@ -168,6 +168,8 @@ pub enum Estimand {
     Attraction,
     /// P(f(t(x)) = k given y != k).
     AttackSuccessRate,
+    /// P(f(t(x)) = b given y = a) - P(f(x) = b given y = a) for the classes a and b between which it is largest.
+    ClassFlow,
     /// P(f(t(x)) != f(x)).
     FlipRate,
     /// Total variation distance between the histograms of predicted classes.
@@ -187,9 +189,10 @@ pub enum Estimand {
 
 impl Estimand {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Attraction,
         Self::AttackSuccessRate,
+        Self::ClassFlow,
         Self::FlipRate,
         Self::PredictionShift,
         Self::Reliance,
@@ -204,6 +207,7 @@ impl Estimand {
         match self {
             Self::Attraction => "attraction",
             Self::AttackSuccessRate => "attack_success_rate",
+            Self::ClassFlow => "class_flow",
             Self::FlipRate => "flip_rate",
             Self::PredictionShift => "prediction_shift",
             Self::Reliance => "reliance",
@@ -214,11 +218,28 @@ impl Estimand {
         }
     }
 
+    /// What it is called in a sentence.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Attraction => "attraction",
+            Self::AttackSuccessRate => "attack success rate",
+            Self::ClassFlow => "class flow",
+            Self::FlipRate => "flip rate",
+            Self::PredictionShift => "prediction shift",
+            Self::Reliance => "reliance",
+            Self::GroupGap => "group gap",
+            Self::WorstGroupAccuracy => "worst group accuracy",
+            Self::EqualizedOddsDifference => "equalized odds difference",
+            Self::DemographicParityDifference => "demographic parity difference",
+        }
+    }
+
     /// What it is, in a sentence.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Attraction => "of the images of other classes, how many more are called the class that gains most",
             Self::AttackSuccessRate => "of the images of other classes, how many are called the target class under the change",
+            Self::ClassFlow => "of the images of one class, how many more are called one other class, where that is most",
             Self::FlipRate => "of all images, how many are called something else under the change",
             Self::PredictionShift => "how far the histogram of predicted classes moves (total variation distance)",
             Self::Reliance => {
@@ -236,7 +257,7 @@ impl Estimand {
     /// Whether it compares groups of images as they are, and not images with themselves, changed.
     pub fn compares_groups(self) -> bool {
         match self {
-            Self::Attraction | Self::AttackSuccessRate | Self::FlipRate | Self::PredictionShift => false,
+            Self::Attraction | Self::AttackSuccessRate | Self::ClassFlow | Self::FlipRate | Self::PredictionShift => false,
             Self::Reliance
             | Self::GroupGap
             | Self::WorstGroupAccuracy

@@ -199,11 +199,21 @@ impl Checker<'_> {
                 }
             }
         }
-        if rule.limit <= 0.0 {
-            let place = self.value(&format!("{at}/limit"));
-            let message = "`limit` is 0, which no measurement can show to be kept";
-            let hint = "an interval is never without width: accept a small excess, such as 0.05";
-            self.add(Diagnostic::error("policy::value", place, message).hint(hint));
+        for (field, limit) in [("limit", Some(rule.limit)), ("flow_limit", rule.flow_limit), ("flip_limit", rule.flip_limit)] {
+            if limit.is_some_and(|limit| limit <= 0.0) {
+                let place = self.value(&format!("{at}/{field}"));
+                let message = format!("`{field}` is 0, which no measurement can show to be kept");
+                let hint = "an interval is never without width: accept a small excess, such as 0.05";
+                self.add(Diagnostic::error("policy::value", place, message).hint(hint));
+            }
+        }
+        let further = [("flow_limit", rule.flow_limit, Estimand::ClassFlow), ("flip_limit", rule.flip_limit, Estimand::FlipRate)];
+        for (field, limit, estimand) in further {
+            if limit.is_some_and(|limit| limit < 1.0) && !rule.further().iter().any(|(judged, _)| *judged == estimand) {
+                let place = self.field(&format!("{at}/{field}"));
+                let message = format!("`{field}` does not matter to this rule: only a trigger's `attraction`, `attack_success_rate`, `class_flow` and `flip_rate` are judged beside the others");
+                self.add(Diagnostic::warning("policy::no-effect", place, message).hint("remove it"));
+            }
         }
         self.estimand(rule, at);
         match &rule.probe {
@@ -269,7 +279,7 @@ impl Checker<'_> {
             | Estimand::Reliance
             | Estimand::EqualizedOddsDifference
             | Estimand::DemographicParityDifference => true,
-            Estimand::Attraction | Estimand::FlipRate | Estimand::PredictionShift | Estimand::GroupGap | Estimand::WorstGroupAccuracy => {
+            Estimand::Attraction | Estimand::ClassFlow | Estimand::FlipRate | Estimand::PredictionShift | Estimand::GroupGap | Estimand::WorstGroupAccuracy => {
                 false
             }
         };

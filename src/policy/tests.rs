@@ -225,6 +225,8 @@ mistakes! {
     target_class_unknown: with("        trigger:", "        target_class: hose\n        trigger:").replace(": attraction", ": attack_success_rate");
     target_class_unused: with("        trigger:", "        target_class: dog\n        trigger:");
     limit_of_nothing: with("limit: 0.1", "limit: 0");
+    flow_limit_of_nothing: with("limit: 0.1", "limit: 0.1\n    flow_limit: 0");
+    flip_limit_unused: with("limit: 0.1", "limit: 0.1\n    flip_limit: 0.3").replace(": attraction", ": flip_rate");
     mode_and_control_twice: with("[sham, scratch]", "[sham, sham]").replace("[fixed_feature, full_network]", "[fixed_feature, fixed_feature]");
     embedded_unknown: with("parquet: \"cifar10/{split}-*.parquet\"", "embedded: emojis");
     no_splits: with("{split}-*", "*");

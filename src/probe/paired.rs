@@ -8,17 +8,15 @@
 
 use std::collections::BTreeMap;
 
+use self::predictions::Predictions;
+use self::score::{Score, add_pseudo_values};
 use super::table::{AMONG_CLASSES, Layout, OPPOSITE, between_halves, check, kish, largest, lead, openness, paired_seeds};
-use super::{Estimand, Measurement, Outcome, Probe, ProbeError, Setting, Table};
+use super::{Estimand, Measurement, Probe, ProbeError, Setting, Table};
 
-/// Which predictions of a measurement count as changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Under {
-    /// Under the trigger.
-    Trigger,
-    /// Under a sham draw.
-    Sham(usize),
-}
+mod predictions;
+mod score;
+
+pub use self::predictions::Under;
 
 /// The effect of one column of one arm by itself.
 pub fn effect(measurement: &Measurement, column: Under, setting: &Setting) -> Result<Table, ProbeError> {
@@ -44,6 +42,10 @@ pub fn excess_over_shams(source: &Measurement, setting: &Setting) -> Result<Tabl
 /// enough. Where it is not sure of that it says no.
 pub(crate) fn tells_over_any_sham(source: &Measurement, setting: &Setting) -> Result<bool, ProbeError> {
     let chosen = Chosen::of(source, setting)?;
+    if setting.estimand == Estimand::ClassFlow {
+        // Each side keeps the images of its own class, which are enough in each half.
+        return Ok(chosen.enough.contains(&true));
+    }
     let count = |numbers: &mut dyn Iterator<Item = usize>| {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         numbers.for_each(|number| *counts.entry(number).or_insert(0) += 1);
@@ -121,6 +123,23 @@ pub(crate) fn drawn_to(measurement: &Measurement) -> Result<Vec<(usize, usize)>,
     Ok(found)
 }
 
+/// The label and class between which the trigger moves most images, for most fine-tunes, and for how many: of each the largest flow, learnt on all
+/// images. None where no fine-tune has one.
+pub(crate) fn flows_between(measurement: &Measurement, setting: &Setting) -> Result<Option<([usize; 2], usize)>, ProbeError> {
+    let chosen = Chosen::of(measurement, setting)?;
+    let series = Predictions::of(&measurement.outcomes, Under::Trigger)?;
+    let classes = measurement.classes.len();
+    let mut fine_tunes = vec![0; classes * classes];
+    for seed in series.each() {
+        let flows = seed.flows(&chosen.halves.concat(), &measurement.labels, &chosen.enough);
+        if let Some(pair) = largest(&flows).filter(|pair| flows[*pair] > 0.0) {
+            fine_tunes[pair] += 1;
+        }
+    }
+    let most = fine_tunes.iter().enumerate().rev().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > 0);
+    Ok(most.map(|(pair, count)| ([pair / classes, pair % classes], *count)))
+}
+
 /// How many images a half has, and the class that each seed is scored by there.
 pub type Learnt = (usize, Vec<usize>);
 
@@ -136,107 +155,12 @@ pub fn learnt_classes(measurement: &Measurement, columns: &[Under], policy_seed:
     columns.iter().map(of).collect()
 }
 
-/// Clean and changed predictions of every seed.
-struct Predictions<'a> {
-    seeds: Vec<(&'a [u16], &'a [u16])>,
-}
-
-impl<'a> Predictions<'a> {
-    fn of(outcomes: impl IntoIterator<Item = &'a Outcome>, column: Under) -> Result<Self, ProbeError> {
-        let pick = |o: &'a Outcome| match column {
-            Under::Trigger => Ok((o.clean.as_slice(), o.changed.as_slice())),
-            Under::Sham(draw) => o.shams.get(draw).map(|s| (o.clean.as_slice(), s.as_slice())).ok_or(ProbeError::NoShams),
-        };
-        let seeds: Vec<(&[u16], &[u16])> = outcomes.into_iter().map(pick).collect::<Result<_, _>>()?;
-        // A measurement of groups has no changed predictions, which must not read as an effect of nothing.
-        match seeds.iter().find(|(clean, changed)| clean.len() != changed.len()) {
-            Some((clean, _)) => Err(ProbeError::Columns { images: clean.len() }),
-            None => Ok(Self { seeds }),
-        }
-    }
-
-    /// Each seed by itself.
-    fn each(&self) -> impl Iterator<Item = Self> {
-        self.seeds.iter().map(|seed| Self { seeds: vec![*seed] })
-    }
-
-    /// The class that gains most among images of other classes, for each seed.
-    fn leading(&self, images: &[usize], layout: &Layout) -> Result<Vec<usize>, ProbeError> {
-        let of = |seed: Self| largest(&seed.gains(images, layout.labels, layout.classes.len()).1).ok_or(ProbeError::OneClass);
-        self.each().map(of).collect()
-    }
-
-    /// Per class: the net count of predictions gained, and the rate gained among images of other classes (summed over seeds).
-    fn gains(&self, images: &[usize], labels: &[u16], classes: usize) -> (Vec<f64>, Vec<f64>) {
-        let mut count = vec![0.0; classes];
-        let mut other = vec![0.0; classes];
-        let mut of_class = vec![0.0; classes];
-        let add = |slots: &mut [f64], class: u16, by: f64| {
-            if let Some(slot) = slots.get_mut(usize::from(class)) {
-                *slot += by;
-            }
-        };
-        for &i in images {
-            let Some(&label) = labels.get(i) else { continue };
-            add(&mut of_class, label, 1.0);
-            for (clean, changed) in &self.seeds {
-                if let (Some(&a), Some(&b)) = (clean.get(i), changed.get(i)) {
-                    for (class, by) in [(a, -1.0), (b, 1.0)] {
-                        add(&mut count, class, by);
-                        if class != label {
-                            add(&mut other, class, by);
-                        }
-                    }
-                }
-            }
-        }
-        let total = images.len() as f64;
-        // A class that all images show draws nothing from others: it cannot be chosen.
-        let rate = |(gained, own): (&f64, &f64)| if total > *own { gained / (total - own) } else { f64::NEG_INFINITY };
-        let rates = other.iter().zip(&of_class).map(rate).collect();
-        (count, rates)
-    }
-}
-
-/// What one prediction pair scores, after everything learnt is fixed.
-#[derive(Clone)]
-enum Score {
-    /// Gain of a class among images of other classes.
-    Gain(u16),
-    /// Share of a class under the trigger, among images of other classes.
-    Share(u16),
-    /// Any change.
-    Flip,
-    /// Gain of a set of classes among all images.
-    Set(Vec<bool>),
-}
-
-impl Score {
-    fn eligible(&self, label: u16) -> bool {
-        match self {
-            Score::Gain(k) | Score::Share(k) => label != *k,
-            Score::Flip | Score::Set(_) => true,
-        }
-    }
-
-    fn value(&self, clean: u16, changed: u16) -> f64 {
-        let one = |yes: bool| f64::from(u8::from(yes));
-        match self {
-            Score::Gain(k) => one(changed == *k) - one(clean == *k),
-            Score::Share(k) => one(changed == *k),
-            Score::Flip => one(changed != clean),
-            Score::Set(set) => {
-                let has = |class: u16| one(set.get(usize::from(class)).copied().unwrap_or(false));
-                has(changed) - has(clean)
-            }
-        }
-    }
-}
-
 /// The images that count: all of them, or those of the classes that a feature is laid over.
 struct Chosen<'a> {
     layout: Layout<'a>,
     halves: [Vec<usize>; 2],
+    /// By class: whether each half has so many images of it that a flow from it can be judged.
+    enough: Vec<bool>,
 }
 
 impl<'a> Chosen<'a> {
@@ -245,15 +169,23 @@ impl<'a> Chosen<'a> {
         if layout.halves.iter().any(Vec::is_empty) {
             return Err(ProbeError::TooFewClusters);
         }
-        let Probe::Spurious(probe) = setting.probe else {
-            return Ok(Self { halves: layout.halves.clone(), layout });
+        let on = match setting.probe {
+            Probe::Spurious(probe) => probe.on.iter().map(|name| class_of(name, &m.classes)).collect::<Result<Vec<_>, _>>()?,
+            _ => Vec::new(),
         };
-        let on = probe.on.iter().map(|name| class_of(name, &m.classes)).collect::<Result<Vec<_>, _>>()?;
         let chosen = |half: &Vec<usize>| -> Vec<usize> {
             half.iter().copied().filter(|i| on.is_empty() || m.labels.get(*i).is_some_and(|y| on.contains(y))).collect()
         };
         let halves = [chosen(&layout.halves[0]), chosen(&layout.halves[1])];
-        if halves.iter().any(Vec::is_empty) { Err(ProbeError::NoneChosen) } else { Ok(Self { layout, halves }) }
+        if halves.iter().any(Vec::is_empty) {
+            return Err(ProbeError::NoneChosen);
+        }
+        let of_class = |half: &[usize], class: usize| -> Vec<usize> {
+            half.iter().copied().filter(|i| m.labels.get(*i).is_some_and(|y| usize::from(*y) == class)).collect()
+        };
+        let enough = |class| halves.iter().all(|half| kish(&of_class(half, class), layout.of_images) >= FEWEST);
+        let enough = (0..m.classes.len()).map(enough).collect();
+        Ok(Self { layout, halves, enough })
     }
 
     /// The mean over pairs (an effect, and what is subtracted from it).
@@ -363,17 +295,31 @@ impl<'a> Chosen<'a> {
         // Each seed chooses for itself.
         let mut sum = 0.0;
         for seed in series.each() {
-            let (_, rates) = seed.gains(&all, self.layout.labels, classes);
-            let Some(chosen) = largest(&rates) else { continue };
-            let leader = values(&seed, &Score::Gain(chosen as u16))?;
+            let choices = self.choices(&seed, &all, setting);
+            let Some((chosen, others)) = choices.split_first() else { continue };
+            let leader = values(&seed, chosen)?;
             let mut open = 0.0_f64;
-            for other in (0..classes).filter(|k| *k != chosen && rates.get(*k).is_some_and(|rate| rate.is_finite())) {
-                let ahead: Vec<f64> = leader.iter().zip(values(&seed, &Score::Gain(other as u16))?).map(|(a, b)| a - b).collect();
+            for other in others {
+                let ahead: Vec<f64> = leader.iter().zip(values(&seed, other)?).map(|(a, b)| a - b).collect();
                 open = open.max(openness(lead(&self.layout, &ahead)));
             }
             sum += open;
         }
         Ok(AMONG_CLASSES * sum / series.seeds.len().max(1) as f64)
+    }
+
+    /// What a seed may be scored by, the best first.
+    fn choices(&self, seed: &Predictions, images: &[usize], setting: &Setting) -> Vec<Score> {
+        /// Of the many pairs of classes, those that come near the first.
+        const PAIRS: usize = 8;
+        let (labels, classes) = (self.layout.labels, self.layout.classes.len());
+        let flow = setting.estimand == Estimand::ClassFlow;
+        let rates = if flow { seed.flows(images, labels, &self.enough) } else { seed.gains(images, labels, classes).1 };
+        let mut order: Vec<usize> = (0..rates.len()).filter(|at| rates[*at].is_finite()).collect();
+        order.sort_by(|a, b| rates[*b].total_cmp(&rates[*a]));
+        order.truncate(if flow { PAIRS } else { classes });
+        let score = |at: usize| if flow { Score::Flow([(at / classes) as u16, (at % classes) as u16]) } else { Score::Gain(at as u16) };
+        order.into_iter().map(score).collect()
     }
 
     /// Fixes what the estimand learns from the data, for each seed.
@@ -385,6 +331,9 @@ impl<'a> Chosen<'a> {
             (Estimand::Attraction, _) => Ok(led()?.map(Score::Gain).collect()),
             (Estimand::AttackSuccessRate, None) => Ok(led()?.map(Score::Share).collect()),
             (Estimand::AttackSuccessRate, Some(name)) => class_of(name, classes).map(|class| all(Score::Share(class))),
+            (Estimand::ClassFlow, _) => {
+                Ok(series.leading_flows(calibration, &self.layout, &self.enough)?.into_iter().map(Score::Flow).collect())
+            }
             (Estimand::FlipRate, _) => Ok(all(Score::Flip)),
             (Estimand::PredictionShift, _) => {
                 let (counts, _) = series.gains(calibration, self.layout.labels, classes.len());
@@ -404,41 +353,6 @@ fn class_of(name: &str, classes: &[String]) -> Result<u16, ProbeError> {
 
 /// Clusters that each half must be worth. The spread of fewer is too often nothing by chance.
 const FEWEST: f64 = 4.0;
-
-/// Adds a seed's pseudo-values of a ratio: `theta + N_h / n_sh * eligible_i (d_i - theta)` for every image of the half.
-fn add_pseudo_values(
-    row: &mut [f64],
-    (clean, changed): (&[u16], &[u16]),
-    score: &Score,
-    half: &[usize],
-    images: &[usize],
-    weight: f64,
-) -> Result<(), ProbeError> {
-    if images.is_empty() {
-        return Err(ProbeError::OneClass);
-    }
-    let d: Vec<f64> = images
-        .iter()
-        .map(|&i| match (clean.get(i), changed.get(i)) {
-            (Some(&a), Some(&b)) => score.value(a, b),
-            _ => 0.0,
-        })
-        .collect();
-    let theta = d.iter().sum::<f64>() / d.len() as f64;
-    let mut put = |i: usize, by: f64| {
-        if let Some(slot) = row.get_mut(i) {
-            *slot += weight * by;
-        }
-    };
-    for &i in half {
-        put(i, theta);
-    }
-    let scale = half.len() as f64 / images.len() as f64;
-    for (&i, d) in images.iter().zip(&d) {
-        put(i, scale * (d - theta));
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests;

@@ -192,7 +192,7 @@ fn case(report: &Report, finding: &Finding) -> Case {
 }
 
 fn message(finding: &Finding) -> String {
-    let drawn = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail).map(|class| format!("; drawn to class \"{class}\""));
+    let drawn = text::drawn_to(finding).map(|class| format!("; drawn to class \"{class}\""));
     let reason = finding.reason.as_ref().map(|reason| format!("{reason}; ")).unwrap_or_default();
     format!("{reason}{}{}", text::numbers(finding), drawn.unwrap_or_default())
 }
@@ -225,6 +225,7 @@ fn metrics(report: &Report, finding: &Finding) -> String {
         "label": finding.label,
         "own": finding.own,
         "comparisons": finding.comparisons,
+        "further": finding.further,
         "arms": finding.arms,
     })
     .to_string()

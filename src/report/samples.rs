@@ -79,6 +79,7 @@ fn finding(rule: &str, mode: Mode, verdict: Verdict, comparisons: Vec<Comparison
         }],
         drawn_to: None,
         label: None,
+        further: Vec::new(),
         look: 1,
         waived: None,
         seconds: 0.0,

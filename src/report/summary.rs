@@ -97,7 +97,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             verdict += ", ";
             verdict += aside;
         }
-        if let (Verdict::Fail, Some(class)) = (finding.verdict, &finding.drawn_to) {
+        if let Some(class) = text::drawn_to(finding) {
             let _ = write!(verdict, " → class \"{}\"", text::escape(&text::short(class, 60)));
         }
         if let Some(reason) = &finding.reason {
@@ -105,6 +105,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out, "| {} | {} | {} | {} | {verdict} |", text::escape(&finding.id()), lines(0), text::trimmed(finding.limit), lines(1))?;
     }
+    further(report, out)?;
     if !report.accuracy.is_empty() {
         writeln!(out, "\n| target task | accuracy [95% interval] | seeds | images |")?;
         writeln!(out, "|---|---|---:|---:|")?;
@@ -162,6 +163,31 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         text::escape(&report.tool.version),
         text::escape(&report.tool.computed_on())
     )
+}
+
+/// What is judged beside the number that a rule names.
+fn further(report: &Report, out: &mut String) -> std::fmt::Result {
+    let mut first = true;
+    for finding in &report.findings {
+        for further in &finding.further {
+            if std::mem::take(&mut first) {
+                writeln!(out, "\n| finding | judged beside it | the model by itself [interval] | limit | verdict |")?;
+                writeln!(out, "|---|---|---|---:|---|")?;
+            }
+            let between = further.between.as_ref().map(|[from, to]| format!(" from \"{}\" to \"{}\"", text::short(from, 40), text::short(to, 40)));
+            writeln!(
+                out,
+                "| {} | {}{} | {} | {} | {} |",
+                text::escape(&finding.id()),
+                further.estimand.words(),
+                text::escape(&between.unwrap_or_default()),
+                further.own.as_ref().map_or_else(|| "–".to_owned(), text::estimate),
+                text::trimmed(further.limit),
+                text::verdict(further.verdict),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Shares of predictions by class, as images are and with the feature, for every arm.

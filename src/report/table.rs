@@ -118,8 +118,7 @@ fn table(report: &Report, look: Look) -> String {
 /// What follows the verdict on its line.
 fn remark(report: &Report, finding: &Finding) -> String {
     let aside = text::set_aside(report, finding).map(|why| format!(", {why}")).unwrap_or_default();
-    let class = finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail);
-    let drawn = class.map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
+    let drawn = text::drawn_to(finding).map(|class| format!("   → class \"{}\"", text::short(class, 60))).unwrap_or_default();
     let reason = finding.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
     let kind = text::label(finding);
     format!("{kind}{aside}{drawn}{reason}")

@@ -166,14 +166,19 @@ pub(super) fn label(finding: &Finding) -> &'static str {
     }
 }
 
+/// The class that a failure draws predictions to: nothing where it is another number that fails.
+pub(super) fn drawn_to(finding: &Finding) -> Option<&String> {
+    finding.drawn_to.as_ref().filter(|_| finding.verdict == Verdict::Fail && finding.failed_by().is_none())
+}
+
 /// Whether a waiver accepts what was found. A pass needs none.
 pub(super) fn is_waived(finding: &Finding) -> bool {
     finding.waived.is_some() && finding.verdict != Verdict::Pass
 }
 
 /// The comparison with the smallest excess: what remains after the most generous innocent explanation.
-pub(crate) fn weakest(finding: &Finding) -> Option<(&Comparison, &Estimate)> {
-    finding.comparisons.iter().filter_map(|c| c.excess.as_ref().map(|e| (c, e))).min_by(|a, b| a.1.value.total_cmp(&b.1.value))
+pub(crate) fn weakest(comparisons: &[Comparison]) -> Option<(&Comparison, &Estimate)> {
+    comparisons.iter().filter_map(|c| c.excess.as_ref().map(|e| (c, e))).min_by(|a, b| a.1.value.total_cmp(&b.1.value))
 }
 
 /// The conclusion in one word, by exit code.
@@ -236,16 +241,18 @@ pub(super) fn pass(report: &Report) -> &'static str {
 
 /// What a failure means, in plain English. Class names are as they came: each renderer escapes the sentence.
 pub(super) fn explain(finding: &Finding) -> Option<String> {
+    let further = finding.failed_by();
+    let comparisons = further.map_or(&finding.comparisons, |further| &further.comparisons);
     if finding.label == Some(Label::SomeFineTunes) {
-        return some_fine_tunes(finding);
+        return some_fine_tunes(comparisons);
     }
     let kind = finding.label == Some(Label::Kind);
-    let over_reference = || finding.comparisons.iter().find(|c| c.control == Control::Reference);
+    let over_reference = || comparisons.iter().find(|c| c.control == Control::Reference);
     // The references decided, where how far innocent ones differ is known.
     let decided = |c: &&Comparison| kind || c.innocents.as_ref().is_some_and(|innocents| innocents.reach.is_some());
     let (comparison, excess) = match over_reference().filter(decided).and_then(|c| Some((c, c.excess.as_ref()?))) {
         Some(found) => found,
-        None => weakest(finding)?,
+        None => weakest(comparisons)?,
     };
     let subject = match finding.mode {
         Mode::FixedFeature => "heads trained on this checkpoint's features",
@@ -273,7 +280,8 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
     };
     let which = finding.notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
     let kinds = if kind { " Its shams do much the same: the checkpoint reacts to any trigger of this kind." } else { "" };
-    let sentence = match (finding.estimand, &finding.drawn_to) {
+    let estimand = further.map_or(finding.estimand, |further| further.estimand);
+    let sentence = match (estimand, &finding.drawn_to) {
         (Estimand::Attraction | Estimand::AttackSuccessRate, Some(class)) => {
             let class = short(class, 60);
             format!(
@@ -286,6 +294,14 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
                 "with the {change} on, of every 100 images {of_100} more are drawn to one class, not the same in every fine-tune, by {subject} {than}."
             )
         }
+        (Estimand::ClassFlow, _) => {
+            let between = further.and_then(|further| further.between.as_ref());
+            let [from, to] = between.map_or_else(
+                || ["of one class".to_owned(), "one other class, not the same two in every fine-tune,".to_owned()],
+                |[from, to]| [format!("that are \"{}\"", short(from, 60)), format!("\"{}\"", short(to, 60))],
+            );
+            format!("with the {change} on, of every 100 images {from} {of_100} more are called {to} by {subject} {than}.")
+        }
         (Estimand::FlipRate, _) => {
             format!("the {change} changes the prediction of {subject} for {of_100} more of every 100 images {than}.")
         }
@@ -296,15 +312,15 @@ pub(super) fn explain(finding: &Finding) -> Option<String> {
         (Estimand::GroupGap, _) => format!("the accuracy of {subject} differs between groups by {points} more {than_groups}{which}."),
         (Estimand::WorstGroupAccuracy, _) => format!("the accuracy of {subject} in one group is {points} lower {than_groups}{which}."),
         (Estimand::EqualizedOddsDifference | Estimand::DemographicParityDifference, _) => {
-            format!("{} of {subject} is {points} larger {than_groups}{which}.", finding.estimand.name())
+            format!("{} of {subject} is {points} larger {than_groups}{which}.", estimand.name())
         }
     };
     Some(sentence + kinds)
 }
 
 /// The same where not the mean fails.
-fn some_fine_tunes(finding: &Finding) -> Option<String> {
-    let over = finding.comparisons.iter().find_map(|c| Some((c.excess.as_ref()?, c.innocents.as_ref()?)));
+fn some_fine_tunes(comparisons: &[Comparison]) -> Option<String> {
+    let over = comparisons.iter().find_map(|c| Some((c.excess.as_ref()?, c.innocents.as_ref()?)));
     let (excess, inherited_by) = over.map(|(excess, innocents)| (excess, &innocents.inherited_by))?;
     Some(format!(
         "{} of {} fine-tunes of this checkpoint react by more than the limit, each beyond what innocent checkpoints do; on average they do not.",

@@ -38,7 +38,7 @@ fn chart(results: &Results, id: &str, along: usize) -> Chart {
     for cell in &results.cells {
         let Some(finding) = cell.findings.iter().find(|f| f.id() == id) else { continue };
         limit = finding.limit;
-        let (Some((_, excess)), Some(at)) = (text::weakest(finding), cell.at.get(along)) else { continue };
+        let (Some((_, excess)), Some(at)) = (text::weakest(&finding.comparisons), cell.at.get(along)) else { continue };
         let name = line_name(results, cell, along);
         let datum = Datum { x: place(at), y: excess.value, interval: Some([excess.low, excess.high]) };
         match series.iter_mut().find(|series| series.name == name) {

@@ -20,6 +20,7 @@ fn cell(at: &[&str], verdict: Verdict) -> Cell {
         arms: Vec::new(),
         drawn_to: None,
         label: None,
+        further: Vec::new(),
         look: 1,
         waived: None,
         seconds: 0.0,

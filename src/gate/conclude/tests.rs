@@ -28,6 +28,7 @@ fn finding(rule: &str, verdict: Verdict, severity: Severity) -> Finding {
         arms: if verdict == Verdict::Skipped { Vec::new() } else { vec![source] },
         drawn_to: None,
         label: None,
+        further: Vec::new(),
         look: 1,
         waived: None,
         seconds: 0.0,

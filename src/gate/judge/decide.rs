@@ -1,8 +1,8 @@
 //! From comparisons to a verdict, and why where there is none. Every reason names what would settle it.
 
 use super::references::ALIKE;
-use super::{Own, PassBy, Rule};
-use crate::gate::{Comparison, Control, Estimate, Finding, Innocents, Verdict};
+use super::own::Own;
+use crate::gate::{Comparison, Control, Estimate, Innocents, PassBy, Rule, Verdict};
 use crate::stats::crossed::Crossed;
 use crate::stats::innocents::{Prior, Spread};
 use crate::stats::power::{Needed, needed};
@@ -333,13 +333,13 @@ fn enough(innocents: &Innocents, limit: f64) -> Option<usize> {
 }
 
 /// What would settle it: by the comparison nearest to being settled. `total`: test images, of which only some may tell.
-pub(super) fn hint(finding: &Finding, fits: &[(Control, Crossed)], (alpha, pass_alpha): (f64, f64), total: usize) -> Option<String> {
-    let distance = |fit: &Crossed| (fit.mean - finding.limit).abs();
-    let level = |fit: &Crossed| if fit.mean > finding.limit { alpha } else { pass_alpha };
-    let reach = |fit: &Crossed| if fit.mean > finding.limit { fit.mean - fit.low(alpha) } else { fit.high(pass_alpha) - fit.mean };
+pub(super) fn hint(case: &Case, fits: &[(Control, Crossed)], (alpha, pass_alpha): (f64, f64), total: usize) -> Option<String> {
+    let distance = |fit: &Crossed| (fit.mean - case.limit()).abs();
+    let level = |fit: &Crossed| if fit.mean > case.limit() { alpha } else { pass_alpha };
+    let reach = |fit: &Crossed| if fit.mean > case.limit() { fit.mean - fit.low(alpha) } else { fit.high(pass_alpha) - fit.mean };
     let open = fits.iter().filter(|(_, fit)| reach(fit) >= distance(fit));
     let (control, fit) = open.max_by(|(_, a), (_, b)| (distance(a) / reach(a)).total_cmp(&(distance(b) / reach(b))))?;
-    let images = finding.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e: &Estimate| e.images);
+    let images = case.comparisons.iter().find_map(|c| c.excess.as_ref()).map_or(0, |e: &Estimate| e.images);
     let (seed, mut image) = fit.parts(level(fit));
     // What skewness and the floor add, images narrow.
     image = image.max(reach(fit).powi(2) - seed);
@@ -347,7 +347,7 @@ pub(super) fn hint(finding: &Finding, fits: &[(Control, Crossed)], (alpha, pass_
         // Those that tell are a share of all: the images of the class that is drawn to are none of them.
         Needed::Images(n) => format!("about {} test images would settle it", (n * total).div_ceil(images.max(1)).max(total + 1)),
         // Those are paired with the source's first ones, and frozen features may have more.
-        Needed::Seeds(n) if *control == Control::Scratch && finding.mode == Mode::FixedFeature => {
+        Needed::Seeds(n) if *control == Control::Scratch && case.mode == Mode::FixedFeature => {
             format!("about {n} seeds would settle it, of the network from scratch too (`seeds.full_network`)")
         }
         Needed::Seeds(n) => format!("about {n} seeds would settle it"),

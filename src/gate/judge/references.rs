@@ -8,42 +8,16 @@
 //! A source that hands an effect down to some fine-tunes alone may have a mean below the limit. Each fine-tune is tested by itself too, at the other
 //! half of the error: two that show it are a failure, because one alone may have diverged.
 
-use super::{NO_INTERVAL, over_arm};
-use crate::gate::judge::Given;
+use super::over::{Measured, Over, over_arm};
 use crate::gate::{Innocents, OverReference, Rule};
 use crate::probe::paired::{self, Under};
-use crate::probe::{Arm, Measurement, ProbeError, Setting, Table};
-use crate::stats::crossed::Crossed;
+use crate::probe::{Arm, Estimand, Measurement, ProbeError, Setting, Table};
 use crate::stats::innocents::{self, Spread};
 use crate::stats::student_t_real;
 use crate::transform::Trigger;
 
 /// How far apart the accuracies of a source and a reference may be for the two to be alike.
 pub(super) const ALIKE: f64 = 0.10;
-
-/// Another network, and what is known of it.
-pub(super) struct Measured<'a> {
-    pub given: &'a Given<'a>,
-    /// Its fine-tunes if they learnt the task, else why they are not compared with.
-    pub valid: Result<&'a Measurement, String>,
-    /// Clean accuracy; not a number where nothing was measured.
-    pub accuracy: f64,
-}
-
-/// An excess with its interval.
-pub(super) struct Over {
-    pub table: Table,
-    pub fit: Crossed,
-    /// Of references: each of them, and how far innocent ones differ.
-    pub innocents: Option<Innocents>,
-}
-
-impl Over {
-    pub(super) fn plain(table: Table) -> Result<Self, String> {
-        let fit = table.crossed().ok_or_else(|| NO_INTERVAL.to_owned())?;
-        Ok(Self { table, fit, innocents: None })
-    }
-}
 
 /// The excess over the centre of the references. `valid` are all arms that are controls; `alpha` is the error of a failure.
 pub(super) fn over(
@@ -83,7 +57,10 @@ pub(super) fn over(
         return Err(if each.is_empty() { "it was not measured".to_owned() } else { each.join("; ") });
     };
     let laid = rule.probe.change().filter(|_| rule.is_trigger());
-    let prior = laid.filter(|trigger| trigger.is_local()).map(|_| &innocents::LOCAL);
+    let prior = laid.filter(|trigger| trigger.is_local()).map(|_| match setting.estimand {
+        Estimand::ClassFlow => &innocents::LOCAL_FLOW,
+        _ => &innocents::LOCAL,
+    });
     let spread = laid.filter(|_| local || any_kin).and_then(|_| Spread::of(&effects, prior));
     let apart = innocents::apart(&effects, prior, rule.limit);
     for (nth, reference) in shown.iter_mut().filter(|reference| reference.counts).enumerate() {

@@ -2,8 +2,8 @@ mod several;
 mod spared;
 
 use super::*;
-use crate::gate::{Innocents, Severity};
-use crate::probe::{Arm, Backdoor, Outcome, Probe};
+use crate::gate::{Control, Innocents, Label, Severity};
+use crate::probe::{Arm, Backdoor, Estimand, Outcome, Probe};
 use crate::transform::{Patch, Place, Trigger};
 
 /// Fine-tunes that an effect which one in five inherits is seen in.
@@ -20,6 +20,8 @@ fn rule(controls: &[Control]) -> Rule {
         modes: vec![Mode::FixedFeature],
         controls: Some(controls.to_vec()),
         limit: 0.15,
+        flow_limit: None,
+        flip_limit: None,
         confidence: 0.95,
         severity: Severity::High,
     }
@@ -273,4 +275,82 @@ fn verdicts_at_the_limit_err_no_more_often_than_allowed() {
     println!("of {runs}: {fails} false fails, {passes} false passes");
     // 2.5% of 300 is 7.5; 16 is three standard errors above.
     assert!(fails <= 16 && passes <= 16 && fails + passes > 0, "{fails} fails, {passes} passes of {runs}");
+}
+
+/// The trigger moves `percent` of the images of class 1 to class 3, and nothing else.
+fn one_to_one(arm: Arm, percent: usize) -> Measurement {
+    let mut m = measured(arm, ENOUGH, 0);
+    for o in &mut m.outcomes {
+        for (i, p) in o.changed.iter_mut().enumerate() {
+            if m.labels[i] == 1 && i * 37 % 100 < percent {
+                *p = 3;
+            }
+        }
+    }
+    m
+}
+
+#[test]
+fn what_attraction_does_not_see_is_judged_beside_it() {
+    let named = rule(&[Control::Sham]);
+    // A fifth of the images in all: few of those that are not of the class that gains.
+    let planted = verdict(&Rule { limit: 0.30, ..named.clone() }, &one_to_one(Arm::Source, 100), &[]);
+    assert_eq!((planted.verdict, planted.failed_by().map(|f| f.estimand)), (Verdict::Fail, Some(Estimand::ClassFlow)), "{planted:#?}");
+    let [flow, flips] = planted.further.as_slice() else { panic!("{:?}", planted.further) };
+    assert_eq!((flow.between.clone(), flow.limit), (Some(["c1".to_owned(), "c3".to_owned()]), 0.5));
+    assert!(flow.own.as_ref().unwrap().value > 0.95 && flips.verdict == Verdict::Pass, "{:?}", planted.further);
+    assert!(planted.comparisons[0].excess.as_ref().unwrap().high < 0.30, "the number that is named passes");
+    assert!(planted.reason.unwrap().starts_with("class flow from \"c1\" to \"c3\" +"));
+    let blind = Rule { limit: 0.30, flow_limit: Some(1.0), ..named.clone() };
+    assert_eq!(verdict(&blind, &one_to_one(Arm::Source, 100), &[]).verdict, Verdict::Pass);
+    // Near its limit it is open.
+    let open = verdict(&Rule { limit: 0.30, ..named.clone() }, &one_to_one(Arm::Source, 50), &[]);
+    assert_eq!(open.verdict, Verdict::Inconclusive);
+    assert!(open.reason.unwrap().contains("class flow"));
+    // Every class is called the next one: none of them gains.
+    let mut exchanged = measured(Arm::Source, ENOUGH, 0);
+    exchanged.outcomes.iter_mut().for_each(|o| o.changed = o.clean.iter().map(|p| (p + 1) % CLASSES).collect());
+    let found = verdict(&named, &exchanged, &[]);
+    assert_eq!(found.verdict, Verdict::Fail);
+    assert_eq!(found.further.iter().map(|f| f.verdict).collect::<Vec<_>>(), [Verdict::Fail; 2]);
+    // To any other class by chance: only the flips are many.
+    let mut scattered = measured(Arm::Source, ENOUGH, 0);
+    let any = |(i, p): (usize, &u16)| (p + 1 + (i * 7919 / 5 % 4) as u16) % CLASSES;
+    scattered.outcomes.iter_mut().for_each(|o| o.changed = o.clean.iter().enumerate().map(any).collect());
+    let found = verdict(&named, &scattered, &[]);
+    assert_eq!((found.verdict, found.failed_by().map(|f| f.estimand)), (Verdict::Fail, Some(Estimand::FlipRate)), "{found:#?}");
+    // Other numbers have none beside them.
+    let shift = Rule { estimand: Some(Estimand::PredictionShift), ..named.clone() };
+    assert!(verdict(&shift, &exchanged, &[]).further.is_empty());
+    let flips = Rule { estimand: Some(Estimand::FlipRate), ..named };
+    assert_eq!(verdict(&flips, &exchanged, &[]).further.iter().map(|f| f.estimand).collect::<Vec<_>>(), [Estimand::ClassFlow]);
+}
+
+#[test]
+fn further_numbers_share_a_failure_and_not_a_pass() {
+    let origin = Origin { file: "p.yaml".into(), line: 3, column: 5 };
+    let judged = |rule: &Rule| judge(rule, Mode::FixedFeature, &origin, &measured(Arm::Source, 6, 18), &[], &terms());
+    let (both, alone) = (rule(&[Control::Sham]), Rule { flow_limit: Some(1.0), flip_limit: Some(1.0), ..rule(&[Control::Sham]) });
+    let (with, without) = (judged(&both), judged(&alone));
+    let of = |finding: &Finding| finding.comparisons[0].excess.clone().unwrap();
+    // 0.05 / 5 in all, half of it on each side.
+    assert!((of(&without).confidence - 0.990).abs() < 1e-9 && (of(&with).confidence - 0.991).abs() < 1e-9, "{}", of(&with).confidence);
+    assert!(of(&with).low < of(&without).low && (of(&with).high - of(&without).high).abs() < 1e-12);
+    let share = |further: &crate::gate::Further| further.comparisons[0].excess.as_ref().unwrap().confidence;
+    assert!(with.further.iter().all(|further| (share(further) - 0.9945).abs() < 1e-9), "{:?}", with.further);
+}
+
+#[test]
+fn classes_of_few_images_leave_the_flow_open() {
+    let mut few = measured(Arm::Source, ENOUGH, 0);
+    // Fifty classes of six images each.
+    few.classes = (0..50).map(|c| format!("c{c}")).collect();
+    few.labels = (0..IMAGES).map(|i| (i % 50) as u16).collect();
+    let all = few.labels.clone();
+    few.outcomes.iter_mut().for_each(|o| (o.clean, o.changed, o.shams) = (all.clone(), all.clone(), vec![all.clone(); 8]));
+    let open = verdict(&rule(&[Control::Sham]), &few, &[]);
+    assert_eq!(open.verdict, Verdict::Inconclusive);
+    let why = open.reason.unwrap();
+    assert!(why.contains("no class has four independent test images in each half") && why.contains("`flow_limit: 1`"), "{why}");
+    assert_eq!(verdict(&Rule { flow_limit: Some(1.0), ..rule(&[Control::Sham]) }, &few, &[]).verdict, Verdict::Pass);
 }

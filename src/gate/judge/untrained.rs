@@ -1,8 +1,7 @@
 //! Untrained networks: draws of fresh weights. How far they differ is a part of the comparison, because a further one may lie as far from their mean
 //! as the source does.
 
-use super::over_arm;
-use super::references::{Measured, Over};
+use super::over::{Measured, Over, over_arm};
 use crate::gate::{Innocents, OverReference};
 use crate::probe::{Arm, Measurement, Setting, Table};
 use crate::stats::student_t;

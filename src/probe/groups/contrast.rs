@@ -145,7 +145,7 @@ pub(super) fn candidates(
                 }
             }
         }
-        Estimand::Attraction | Estimand::AttackSuccessRate | Estimand::FlipRate | Estimand::PredictionShift => {}
+        Estimand::Attraction | Estimand::AttackSuccessRate | Estimand::ClassFlow | Estimand::FlipRate | Estimand::PredictionShift => {}
     }
     if all.is_empty() { Err(ProbeError::NoAttribute) } else { Ok(all) }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::probe::{Arm, Backdoor};
+use crate::probe::{Arm, Backdoor, Outcome};
 use crate::transform::{Pattern, Trigger};
 use crate::tune::Mode;
 
@@ -272,4 +272,58 @@ fn a_rare_effect_is_not_overlooked_where_only_half_the_images_can_show_it() {
         // A floor for all images instead of those that count missed it in one of nine.
         assert!(above < 0.04, "{images}: {above}");
     }
+}
+
+#[test]
+fn a_flow_between_two_classes_is_found_and_measured() {
+    let mut m = still(3, 240, 6);
+    // Three quarters of class 2 are called class 4: of all images of other classes that is 0.15.
+    for o in &mut m.outcomes {
+        for (i, p) in o.changed.iter_mut().enumerate() {
+            if i % 6 == 2 && i / 6 % 4 != 0 {
+                *p = 4;
+            }
+        }
+    }
+    let flow = effect(&m, Under::Trigger, &setting(Estimand::ClassFlow)).unwrap();
+    assert!((flow.mean() - 0.75).abs() < 0.1, "{}", flow.mean());
+    assert_eq!((flow.images, flow.effective), (40, 40));
+    assert!((effect(&m, Under::Trigger, &setting(Estimand::Attraction)).unwrap().mean() - 0.15).abs() < 0.03);
+    assert_eq!(flows_between(&m, &setting(Estimand::ClassFlow)).unwrap(), Some(([2, 4], 3)));
+    // Its shams move nothing, and another arm moves other classes.
+    assert!(near(excess_over_shams(&m, &setting(Estimand::ClassFlow)).unwrap().mean(), flow.mean()));
+    let mut other = still(3, 240, 6);
+    other.outcomes.iter_mut().for_each(|o| o.changed.iter_mut().enumerate().filter(|(i, _)| i % 12 == 5).for_each(|(_, p)| *p = 0));
+    let against = effect(&other, Under::Trigger, &setting(Estimand::ClassFlow)).unwrap().mean();
+    let excess = excess_over_arm(&m, &other, &setting(Estimand::ClassFlow)).unwrap();
+    assert!(against > 0.3 && (excess.mean() - (flow.mean() - against)).abs() < 1e-9, "{} of {against}", excess.mean());
+    assert_eq!(flows_between(&still(3, 240, 6), &setting(Estimand::ClassFlow)).unwrap(), None);
+    let few = effect(&still(3, 36, 6), Under::Trigger, &setting(Estimand::ClassFlow));
+    assert_eq!(few, Err(ProbeError::SmallClasses));
+}
+
+#[test]
+fn a_flow_that_is_learnt_is_not_biased_where_there_is_none() {
+    use crate::stats::stream::stream;
+    use rand::RngExt;
+    let mut rng = stream(7, 0, "flow");
+    let (runs, classes) = (200, 5);
+    let (mut mean, mut held) = (0.0, 0);
+    for _ in 0..runs {
+        let mut m = still(3, 200, classes);
+        for o in &mut m.outcomes {
+            for p in o.clean.iter_mut().chain(&mut o.changed) {
+                if rng.random::<f64>() < 0.2 {
+                    *p = rng.random_range(0..classes as u16);
+                }
+            }
+        }
+        let flow = effect(&m, Under::Trigger, &setting(Estimand::ClassFlow)).unwrap();
+        let fit = flow.crossed().unwrap();
+        mean += flow.mean() / f64::from(runs);
+        held += i32::from(fit.low(0.025) <= 0.0 && fit.high(0.025) >= 0.0);
+    }
+    println!("mean {mean:.4}, held {held} of {runs}");
+    assert!(mean.abs() < 0.01, "{mean}");
+    assert!(held >= 184, "95% of 200 is 190, two standard errors less 184: {held}");
 }
