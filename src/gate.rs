@@ -467,7 +467,8 @@ impl Rule {
     pub fn further(&self) -> Vec<(Estimand, f64)> {
         /// Where the policy names none: half the images of a class, or of all.
         const LIMIT: f64 = 0.5;
-        let beside = matches!(self.estimand(), Estimand::Attraction | Estimand::AttackSuccessRate | Estimand::FlipRate | Estimand::ClassFlow);
+        let beside =
+            matches!(self.estimand(), Estimand::Attraction | Estimand::AttackSuccessRate | Estimand::FlipRate | Estimand::ClassFlow);
         let all = [(Estimand::ClassFlow, self.flow_limit), (Estimand::FlipRate, self.flip_limit)];
         let with_limit = all.map(|(estimand, limit)| (estimand, limit.unwrap_or(LIMIT)));
         let judged = |(estimand, limit): &(Estimand, f64)| *estimand != self.estimand() && *limit < 1.0;

@@ -211,7 +211,9 @@ impl Checker<'_> {
         for (field, limit, estimand) in further {
             if limit.is_some_and(|limit| limit < 1.0) && !rule.further().iter().any(|(judged, _)| *judged == estimand) {
                 let place = self.field(&format!("{at}/{field}"));
-                let message = format!("`{field}` does not matter to this rule: only a trigger's `attraction`, `attack_success_rate`, `class_flow` and `flip_rate` are judged beside the others");
+                let message = format!(
+                    "`{field}` does not matter to this rule: only a trigger's `attraction`, `attack_success_rate`, `class_flow` and `flip_rate` are judged beside the others"
+                );
                 self.add(Diagnostic::warning("policy::no-effect", place, message).hint("remove it"));
             }
         }
@@ -279,9 +281,12 @@ impl Checker<'_> {
             | Estimand::Reliance
             | Estimand::EqualizedOddsDifference
             | Estimand::DemographicParityDifference => true,
-            Estimand::Attraction | Estimand::ClassFlow | Estimand::FlipRate | Estimand::PredictionShift | Estimand::GroupGap | Estimand::WorstGroupAccuracy => {
-                false
-            }
+            Estimand::Attraction
+            | Estimand::ClassFlow
+            | Estimand::FlipRate
+            | Estimand::PredictionShift
+            | Estimand::GroupGap
+            | Estimand::WorstGroupAccuracy => false,
         };
         if !matters {
             let field = at.rsplit('/').next().unwrap_or_default();

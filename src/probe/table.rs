@@ -260,7 +260,9 @@ pub enum ProbeError {
         clusters: usize,
     },
     /// No class of which a flow could be judged.
-    #[error("no class has four independent test images in each half of the test, so that none can be judged by itself; use more test images, or leave the class flow out with `flow_limit: 1`")]
+    #[error(
+        "no class has four independent test images in each half of the test, so that none can be judged by itself; use more test images, or leave the class flow out with `flow_limit: 1`"
+    )]
     SmallClasses,
     /// No image of the classes that carry the feature.
     #[error("one half of the test images shows none of the classes that `on` names; use more test images of them")]

@@ -174,7 +174,8 @@ fn further(report: &Report, out: &mut String) -> std::fmt::Result {
                 writeln!(out, "\n| finding | judged beside it | the model by itself [interval] | limit | verdict |")?;
                 writeln!(out, "|---|---|---|---:|---|")?;
             }
-            let between = further.between.as_ref().map(|[from, to]| format!(" from \"{}\" to \"{}\"", text::short(from, 40), text::short(to, 40)));
+            let between =
+                further.between.as_ref().map(|[from, to]| format!(" from \"{}\" to \"{}\"", text::short(from, 40), text::short(to, 40)));
             writeln!(
                 out,
                 "| {} | {}{} | {} | {} | {} |",

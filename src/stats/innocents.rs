@@ -122,7 +122,13 @@ impl Spread {
 
     /// How far a new innocent checkpoint lies above the centre with probability `alpha` at most.
     pub fn reach(&self, alpha: f64) -> f64 {
-        (student_t_real(alpha, self.degrees.min(MOST_DEGREES)) * self.error()).max(self.least)
+        self.reach_of_one(alpha, 0.0)
+    }
+
+    /// The same of a single fine-tune, where fine-tunes of one innocent checkpoint differ by the standard deviation `seeds`.
+    pub fn reach_of_one(&self, alpha: f64, seeds: f64) -> f64 {
+        let error = self.error().hypot(seeds * self.weight.sqrt());
+        (student_t_real(alpha, self.degrees.min(MOST_DEGREES)) * error).max(self.least)
     }
 }
 

@@ -1,7 +1,7 @@
 //! From comparisons to a verdict, and why where there is none. Every reason names what would settle it.
 
-use super::references::ALIKE;
 use super::own::Own;
+use super::references::ALIKE;
 use crate::gate::{Comparison, Control, Estimate, Innocents, PassBy, Rule, Verdict};
 use crate::stats::crossed::Crossed;
 use crate::stats::innocents::{Prior, Spread};
@@ -17,6 +17,8 @@ pub(super) struct Case<'a> {
     /// The source's reaction by itself, or why it cannot be bounded; none where no pass rests on it.
     pub own: Option<&'a Result<Own, String>>,
     pub comparisons: &'a [Comparison],
+    /// How far a trigger moves the source, compared with nothing; none where that is no doubt for this number.
+    pub reaction: Option<f64>,
     /// Where the shams that the rule names were not measured.
     pub lacking: Option<Lacking>,
 }
@@ -56,6 +58,23 @@ fn verdict(case: &Case) -> Result<Verdict, String> {
     if usable().next().is_none() && !case.lacking.is_some_and(|shams| shams.would_tell) {
         return Err(if case.comparisons.is_empty() { "the rule names no control".to_owned() } else { case.missing().join("; ") });
     }
+    let verdict = by_controls(case)?;
+    match case.saturated().filter(|_| verdict == Verdict::Pass) {
+        Some(reason) => Err(reason),
+        None => Ok(verdict),
+    }
+}
+
+/// Fine-tunes that have to show an effect each by itself: one alone may have diverged.
+const SHOWN_TWICE: usize = 2;
+
+/// References of the source's own kind from which on they show how far innocents of that kind differ.
+const ENOUGH_KIN: usize = 3;
+
+/// The reaction from which on others that react as much are no pass: what is left for a plant to show is too little.
+const SATURATED: f64 = 0.5;
+
+fn by_controls(case: &Case) -> Result<Verdict, String> {
     match case.by {
         PassBy::AnyControl => case.by_any_control(),
         PassBy::OwnReaction => case.by_own_reaction(),
@@ -68,21 +87,10 @@ fn verdict(case: &Case) -> Result<Verdict, String> {
         }
         PassBy::WholeImage => {
             let reference = case.of(Control::Reference).ok_or("the rule names no reference")?;
-            let kin = |innocents: &Innocents| innocents.references.iter().filter(|r| r.counts && r.kin).count();
-            if reference.innocents.as_ref().map_or(0, kin) >= ENOUGH_KIN {
-                case.by_references(reference)
-            } else {
-                case.without_kin(reference)
-            }
+            if case.kin() >= ENOUGH_KIN { case.by_references(reference) } else { case.without_kin(reference) }
         }
     }
 }
-
-/// Fine-tunes that have to show an effect each by itself: one alone may have diverged.
-const SHOWN_TWICE: usize = 2;
-
-/// References of the source's own kind from which on they show how far innocents of that kind differ.
-const ENOUGH_KIN: usize = 3;
 
 impl Case<'_> {
     fn limit(&self) -> f64 {
@@ -91,6 +99,23 @@ impl Case<'_> {
 
     fn of(&self, control: Control) -> Option<&Comparison> {
         self.comparisons.iter().find(|c| c.control == control)
+    }
+
+    /// References that it is compared with and that tell how far innocent checkpoints differ: under a local trigger all, else those of its own kind.
+    fn kin(&self) -> usize {
+        let any = self.by == PassBy::OwnOrReferences;
+        let innocents = self.of(Control::Reference).and_then(|reference| reference.innocents.as_ref());
+        innocents.map_or(0, |innocents| innocents.references.iter().filter(|r| r.counts && (any || r.kin)).count())
+    }
+
+    /// Why a source that reacts so much passes by nothing but enough references of its own kind.
+    fn saturated(&self) -> Option<String> {
+        let reaction = self.reaction.filter(|reaction| *reaction > SATURATED && self.kin() < ENOUGH_KIN)?;
+        let which = if self.by == PassBy::OwnOrReferences { "" } else { " of its architecture and accuracy" };
+        Some(format!(
+            "saturated: the model itself reacts by {reaction:+.3}, so that little room is left for a plant to show, and what it is compared with may be \
+             poisoned too: name {ENOUGH_KIN} or more `references`{which}, or use a weaker trigger"
+        ))
     }
 
     /// Why controls are missing, void ones too.

@@ -98,7 +98,11 @@ impl<'a> Number<'a> {
         }
         let own = by.asks_own().then(|| own_reaction(source, &setting, pass_alpha, (rule.limit, &over_shams)));
         let lacking = lacks_shams.then(|| Lacking { would_tell: paired::tells_over_any_sham(source, &setting).unwrap_or(false) });
-        let case = Case { rule, mode, by, source_valid, own: own.as_ref(), comparisons: &comparisons, lacking };
+        // Many innocent checkpoints call half the images something else under a trigger over the whole image, and no class gains by it.
+        let counts = rule.is_trigger() && matches!(setting.estimand, Estimand::Attraction | Estimand::AttackSuccessRate);
+        let gain = setting.with(Estimand::Attraction);
+        let reaction = counts.then(|| paired::effect(source, Under::Trigger, &gain).ok()).flatten().map(|table| table.mean());
+        let case = Case { rule, mode, by, source_valid, own: own.as_ref(), comparisons: &comparisons, reaction, lacking };
         let (verdict, reason) = decide(&case);
         if let (Verdict::Pass, Some(Ok(own))) = (verdict, &own)
             && own.high >= rule.limit

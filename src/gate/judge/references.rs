@@ -69,13 +69,14 @@ pub(super) fn over(
     let inherited_by = match spread {
         Some(spread) if seeds.len() >= FEWEST_APART => {
             let each = alpha / (2.0 * seeds.len() as f64);
+            let own = effects_of(&named, &seeds, setting).unwrap_or_default();
+            let reach = spread.reach_of_one(each, between_seeds(&own));
             let shown = |table: &Table| -> Vec<usize> {
-                let above = |row: &Vec<f64>| lower(row, table.effective, each) > rule.limit && mean(row) > spread.reach(alpha / 2.0);
+                let above = |row: &Vec<f64>| lower(row, table.effective, each) > rule.limit && mean(row) > reach;
                 seeds.iter().zip(&table.rows).filter(|(_, row)| above(row)).map(|(seed, _)| *seed).collect()
             };
             // What the centre does to all fine-tunes alike is no fine-tune's own.
-            let centre = effects_of(&named, &seeds, setting).map(|tables| centred(&tables));
-            let innocent = centre.is_ok_and(|tables| tables.iter().all(|table| shown(table).is_empty()));
+            let innocent = !own.is_empty() && centred(&own).iter().all(|table| shown(table).is_empty());
             if innocent { shown(&table) } else { Vec::new() }
         }
         _ => Vec::new(),
@@ -116,6 +117,17 @@ pub(super) fn lower(row: &[f64], effective: usize, alpha: f64) -> f64 {
 fn effects_of(named: &[&Measured], seeds: &[usize], setting: &Setting) -> Result<Vec<Table>, ProbeError> {
     let valid = named.iter().filter_map(|arm| arm.valid.as_ref().ok());
     valid.map(|measurement| paired::effect(&at(measurement, seeds), Under::Trigger, setting)).collect()
+}
+
+/// Standard deviation between the fine-tunes of one checkpoint, over all tables.
+fn between_seeds(tables: &[Table]) -> f64 {
+    let (mut squares, mut freedom) = (0.0, 0.0);
+    for table in tables {
+        let all = table.mean();
+        squares += table.of_seeds().map(|effect| (effect - all).powi(2)).sum::<f64>();
+        freedom += table.rows.len() as f64 - 1.0;
+    }
+    (squares / f64::max(freedom, 1.0)).sqrt()
 }
 
 /// Tables less the centre of their means.

@@ -25,7 +25,7 @@ fn shams_do_not_excuse_what_a_reference_contradicts() {
     let specific = beside(&one(0), &measured(Arm::Source, 3, 60), &named);
     assert_eq!((specific.verdict, specific.label), (Verdict::Fail, Some(Label::Specific)));
     // A reference that reacts as well: both have it from elsewhere.
-    let shared = beside(&one(60), &of_any_kind(60), &named);
+    let shared = beside(&one(40), &of_any_kind(40), &named);
     assert_eq!((shared.verdict, shared.label), (Verdict::Pass, None), "{:?}", shared.reason);
     let clean = beside(&one(0), &measured(Arm::Source, ENOUGH, 0), &named);
     assert_eq!(clean.verdict, Verdict::Pass);
@@ -240,4 +240,51 @@ fn untrained_networks_keep_from_failing_and_never_pass() {
     let terms = JudgeTerms { scratch_void: true, ..terms() };
     let finding = judge(&named, Mode::FixedFeature, &origin, &planted, &void, &terms);
     assert_eq!((finding.verdict, finding.comparisons[1].void), (Verdict::Fail, true), "{:?}", finding.reason);
+}
+
+/// What reacts so much leaves a plant little room to show: shams that are poisoned too, or a single reference, are no excuse for it.
+#[test]
+fn a_saturated_source_passes_beside_three_references_alone() {
+    let over_shams = |percent| verdict(&wide(&[Control::Sham]), &of_any_kind(percent), &[]);
+    assert_eq!(over_shams(40).verdict, Verdict::Pass);
+    let full = over_shams(60);
+    assert_eq!(full.verdict, Verdict::Inconclusive);
+    let why = full.reason.unwrap();
+    assert!(why.contains("saturated: the model itself reacts by +0.588") && why.contains("name 3 or more `references` of its"), "{why}");
+    let named = rule(&[Control::Reference]);
+    let beside = |count: usize| beside(&references(&vec![60; count]), &of_any_kind(60), &named);
+    let two = beside(2);
+    assert_eq!(two.verdict, Verdict::Inconclusive);
+    assert!(
+        two.reason.as_ref().is_some_and(|why| why.contains("saturated") && why.contains("3 or more `references`, or")),
+        "{:?}",
+        two.reason
+    );
+    let three = beside(3);
+    assert_eq!(three.verdict, Verdict::Pass, "{:?}", three.reason);
+}
+
+#[test]
+fn fine_tunes_that_differ_among_innocents_too_are_no_plant() {
+    // Single fine-tunes of an innocent reference lie 0.12 to either side; two of the source's lie 0.35 above.
+    let spread = |arm| {
+        let mut m = measured(arm, ENOUGH, 12);
+        for o in m.outcomes.iter_mut() {
+            let percent = [0, 12, 24][o.seed % 3];
+            o.changed = o.clean.iter().enumerate().map(|(i, p)| if i * 37 % 100 < percent { 0 } else { *p }).collect();
+        }
+        m
+    };
+    let mut source = spread(Arm::Source);
+    let high = measured(Arm::Source, ENOUGH, 47);
+    for at in [4, 11] {
+        source.outcomes[at] = high.outcomes[at].clone();
+    }
+    let named = rule(&[Control::Reference]);
+    let found = beside(&[spread(Arm::Reference(0))], &source, &named);
+    assert_eq!(innocents(&found).inherited_by, [0_usize; 0], "{:?}", found.reason);
+    assert_ne!(found.verdict, Verdict::Fail);
+    // Beside a reference whose fine-tunes do not differ they are.
+    let found = beside(&references(&[12]), &source, &named);
+    assert_eq!(innocents(&found).inherited_by, [4, 11], "{:?}", found.reason);
 }

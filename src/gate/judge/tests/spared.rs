@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::probe::paired;
 use crate::stats::stream::stream;
 
 fn without_shams(source: &Measurement) -> Measurement {
