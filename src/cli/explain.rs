@@ -60,7 +60,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         Shape::Json => {
             let about = rule.probe.about();
             out.json(&serde_json::json!({
-                "rule": rule, "estimand": rule.estimand(), "meaning": rule.estimand().meaning(), "measures": about.measures,
+                "rule": rule, "estimand": rule.estimand(), "meaning": rule.estimand().meaning(),
+                "further": rule.further(), "measures": about.measures,
                 "matters": about.matters, "failure": about.failure, "remedy": about.remedy,
             }))?;
         }
@@ -93,6 +94,11 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
         }
     }
     section("The number that is judged", &format!("{}: {}.", rule.estimand().name(), rule.estimand().meaning()))?;
+    let further: Vec<String> =
+        rule.further().iter().map(|(number, limit)| format!("{}, limit {limit}: {}.", number.name(), number.meaning())).collect();
+    if !further.is_empty() {
+        section("What is judged beside it, each with a limit of its own", &further.join(" "))?;
+    }
     let mut judged = String::new();
     for mode in &rule.modes {
         let controls: Vec<&str> = rule.controls_for(*mode).into_iter().map(against).collect();

@@ -14,7 +14,7 @@ use crate::tune::Mode;
 
 pub use self::arms::clean_accuracy;
 use self::arms::{drawn_to, group_notes, rate, summarize, unlearnt};
-use self::number::Number;
+use self::number::{NOT_MEASURED, Number};
 use self::over::Measured;
 use super::{ArmSummary, Finding, Rule, Verdict};
 
@@ -134,6 +134,13 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
         let judged = number.judge();
         let label = judged.label;
         finding.add_further(number.further(judged), label);
+    }
+    if finding.verdict != Verdict::Pass {
+        // One of its numbers needs what the others can do without.
+        let further = finding.further.iter_mut().flat_map(|further| &mut further.comparisons);
+        for comparison in finding.comparisons.iter_mut().chain(further).filter(|c| c.spared) {
+            (comparison.spared, comparison.missing) = (false, Some(NOT_MEASURED.to_owned()));
+        }
     }
     finding
 }

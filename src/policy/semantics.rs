@@ -211,9 +211,8 @@ impl Checker<'_> {
         for (field, limit, estimand) in further {
             if limit.is_some_and(|limit| limit < 1.0) && !rule.further().iter().any(|(judged, _)| *judged == estimand) {
                 let place = self.field(&format!("{at}/{field}"));
-                let message = format!(
-                    "`{field}` does not matter to this rule: only a trigger's `attraction`, `attack_success_rate`, `class_flow` and `flip_rate` are judged beside the others"
-                );
+                let (words, named) = (estimand.words(), rule.estimand().name());
+                let message = format!("`{field}` does not matter: this rule judges no {words} beside `{named}`");
                 self.add(Diagnostic::warning("policy::no-effect", place, message).hint("remove it"));
             }
         }

@@ -125,14 +125,15 @@ pub(super) fn paired_seeds<'a>(source: &'a Measurement, control: &'a Measurement
 }
 
 /// Independent clusters that the mean over some images is worth (Kish's effective sample size): one over the sum of the squared
-/// shares that clusters have of them.
+/// shares that clusters have of them. No images are worth none.
 pub(super) fn kish<'a>(images: impl IntoIterator<Item = &'a usize>, clusters: &[u32]) -> f64 {
     let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
     for cluster in images.into_iter().filter_map(|&i| clusters.get(i)) {
         *counts.entry(*cluster).or_insert(0.0) += 1.0;
     }
     let total = counts.values().sum::<f64>().max(1.0);
-    1.0 / counts.values().map(|count| (count / total).powi(2)).sum::<f64>().max(f64::MIN_POSITIVE)
+    let squares: f64 = counts.values().map(|count| (count / total).powi(2)).sum();
+    if squares > 0.0 { 1.0 / squares } else { 0.0 }
 }
 
 /// Correlation of two halves that choose a direction for each other where there is none: 2 / pi.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::data::DataSpec;
 use crate::diag::Origin;
-use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Severity, Share, Verdict, Waiver};
+use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Further, Severity, Share, Verdict, Waiver};
 use crate::model::{ChannelOrder, InputSpec, Layout, Preprocessing};
 use crate::probe::{Arm, Estimand, Measurement, Outcome};
 use crate::registry::{Format, ModelRef};
@@ -28,7 +28,7 @@ pub(super) fn incomplete() -> Vec<Incomplete> {
 }
 
 pub(super) fn all() -> Vec<Report> {
-    vec![fail(), pass(), others(), nothing(), hostile()]
+    vec![fail(), flow(), pass(), others(), nothing(), hostile()]
 }
 
 fn estimate(value: f64, low: f64, high: f64) -> Estimate {
@@ -186,6 +186,28 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         summary: summary.to_owned(),
         report_only: false,
     }
+}
+
+/// A failure by the flow from one class to another, which the number that the rule names does not show.
+pub(super) fn flow() -> Report {
+    let mut square = finding("backdoor/square", Mode::FixedFeature, Verdict::Fail, vec![against(Control::Sham, 0.071, 0.042, 0.098)]);
+    square.drawn_to = Some("truck".to_owned());
+    let further = |estimand, verdict, own, between, over| Further {
+        estimand,
+        limit: 0.5,
+        verdict,
+        reason: None,
+        own: Some(own),
+        between,
+        comparisons: vec![over],
+    };
+    let between = Some(["<b>dog</b>".to_owned(), "truck | van".to_owned()]);
+    let flow =
+        further(Estimand::ClassFlow, Verdict::Fail, estimate(0.903, 0.821, 0.954), between, against(Control::Sham, 0.884, 0.79, 0.941));
+    square.reason = Some(flow.told());
+    let flips = further(Estimand::FlipRate, Verdict::Pass, estimate(0.112, 0.088, 0.14), None, against(Control::Sham, 0.09, 0.061, 0.121));
+    square.further = vec![flow, flips];
+    report(vec![square], 1, "1 failed")
 }
 
 /// A failure against two controls, beside a pass and an open question.

@@ -224,6 +224,11 @@ mod tests {
     use crate::report::samples;
 
     #[test]
+    fn failure_by_a_flow() {
+        insta::assert_snapshot!(render(&samples::flow()));
+    }
+
+    #[test]
     fn failure() {
         insta::assert_snapshot!(render(&samples::fail()));
     }

@@ -186,6 +186,11 @@ mod tests {
     const WIDE: Look = Look { color: false, width: 120 };
 
     #[test]
+    fn failure_by_a_flow() {
+        insta::assert_snapshot!(render(&samples::flow(), WIDE));
+    }
+
+    #[test]
     fn failure() {
         insta::assert_snapshot!(render(&samples::fail(), WIDE));
     }

@@ -159,7 +159,7 @@ fn little_memory_gives_the_same_report_as_much() {
 
 #[test]
 fn a_stored_report_is_judged_again_without_its_model() {
-    let rules = format!("  - {{ id: square, {SQUARE}, estimand: flip_rate, limit: 0.9 }}\n");
+    let rules = format!("  - {{ id: square, {SQUARE}, estimand: flip_rate, limit: 0.9, flow_limit: 1.0 }}\n");
     // Stricter limits ask for the shams that this pass can do without.
     let (code, errors, report, folder) = certify("planted-square.onnx", &rules, &["--all-shams"]);
     assert_eq!((code, verdicts(&report)[0].1.as_str()), (Some(0), "pass"), "{errors}");

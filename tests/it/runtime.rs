@@ -30,7 +30,7 @@ fn policy(folder: &Path) -> String {
          transfer:\n  fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }}\n  full_network: {{ epochs: 1, learning_rate: 0.01 }}\n\
          seeds:\n  fixed_feature: {{ first: 17, most: 24 }}\n  full_network: {{ first: 3, most: 3 }}\nrules:\n\
          \x20 - {{ id: square, {SQUARE}, limit: 0.2 }}\n\
-         \x20 - {{ id: both, {SQUARE}, controls: [sham, scratch], limit: 0.9 }}\n\
+         \x20 - {{ id: both, {SQUARE}, controls: [sham, scratch], limit: 0.9, flow_limit: 1.0, flip_limit: 1.0 }}\n\
          \x20 - {{ id: full, {SQUARE}, modes: [full_network], limit: 0.9 }}\n"
     );
     file(folder, "policy.yaml", text.as_bytes())

@@ -45,7 +45,7 @@ fn shams(finding: &Value) -> &Value {
 #[test]
 fn a_clean_source_passes_without_its_shams_and_a_planted_one_is_shown_them() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = format!("  - {{ id: square, {SQUARE}, limit: 0.25 }}\n");
+    let rules = format!("  - {{ id: square, {SQUARE}, limit: 0.25, flow_limit: 0.9 }}\n");
     let run = |name: &str, model: &str, more: &[&str]| certify(folder.path(), name, model, &rules, more);
     let clean = run("clean", "clean.onnx", &[]);
     let finding = &clean["findings"][0];
@@ -74,8 +74,8 @@ fn a_clean_source_passes_without_its_shams_and_a_planted_one_is_shown_them() {
 fn shams_that_are_made_up_for_are_those_that_are_measured_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = format!(
-        "  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], controls: [sham], limit: 0.4 }}\n\
-         \x20 - {{ id: corner, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.125, at: bottom_right, color: \"#ffffff\" }} }} }} }}, limit: 0.4 }}\n"
+        "  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], controls: [sham], limit: 0.4, flow_limit: 0.9 }}\n\
+         \x20 - {{ id: corner, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.125, at: bottom_right, color: \"#ffffff\" }} }} }} }}, limit: 0.4, flow_limit: 0.9 }}\n"
     );
     let run = |name: &str, more: &[&str]| certify(folder.path(), name, "planted-square.onnx", &rules, more);
     let (later, once) = (run("later", &[]), run("once", &["--all-shams"]));
@@ -89,7 +89,8 @@ fn shams_that_are_made_up_for_are_those_that_are_measured_at_once() {
 #[test]
 fn what_is_kept_without_shams_is_completed_and_never_shown_to_who_needs_none() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = format!("  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], controls: [sham], limit: 0.4 }}\n");
+    let rules =
+        format!("  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], controls: [sham], limit: 0.4, flow_limit: 0.9 }}\n");
     let cache = folder.path().join("cache").display().to_string();
     let run = |name: &str, more: &[&str]| {
         let mut report = certify(folder.path(), name, "clean.onnx", &rules, &[&["--cache", cache.as_str()][..], more].concat());

@@ -110,7 +110,7 @@ impl Case<'_> {
 
     /// Why a source that reacts so much passes by nothing but enough references of its own kind.
     fn saturated(&self) -> Option<String> {
-        let reaction = self.reaction.filter(|reaction| *reaction > SATURATED && self.kin() < ENOUGH_KIN)?;
+        let reaction = self.reaction.filter(|reaction| *reaction > self.limit().max(SATURATED) && self.kin() < ENOUGH_KIN)?;
         let which = if self.by == PassBy::OwnOrReferences { "" } else { " of its architecture and accuracy" };
         Some(format!(
             "saturated: the model itself reacts by {reaction:+.3}, so that little room is left for a plant to show, and what it is compared with may be \

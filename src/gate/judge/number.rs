@@ -14,7 +14,7 @@ use crate::tune::Mode;
 const SPARED: &str = "not measured: the finding passes whatever they would show";
 
 /// The same where it does not.
-const NOT_MEASURED: &str = "the shams were not measured (an earlier verdict needed none, or `--max-time` left none), and without them the finding \
+pub(super) const NOT_MEASURED: &str = "the shams were not measured (an earlier verdict needed none, or `--max-time` left none), and without them the finding \
                             does not pass: certify the model with this policy";
 
 /// What is judged.

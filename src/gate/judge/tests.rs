@@ -208,8 +208,9 @@ fn damage_is_an_error_not_a_pass() {
 fn the_error_is_shared_among_findings_looks_and_controls() {
     let source = measured(Arm::Source, 3, 18);
     let origin = Origin { file: "p.yaml".into(), line: 3, column: 5 };
+    let alone = |controls: &[Control]| Rule { flow_limit: Some(1.0), flip_limit: Some(1.0), ..rule(controls) };
     let excess = |controls: &[Control], terms: JudgeTerms| {
-        let finding = judge(&rule(controls), Mode::FixedFeature, &origin, &source, &[], &terms);
+        let finding = judge(&alone(controls), Mode::FixedFeature, &origin, &source, &[], &terms);
         finding.comparisons.into_iter().find_map(|c| c.excess).unwrap()
     };
     let first = excess(&[Control::Sham], terms());
@@ -293,18 +294,18 @@ fn one_to_one(arm: Arm, percent: usize) -> Measurement {
 #[test]
 fn what_attraction_does_not_see_is_judged_beside_it() {
     let named = rule(&[Control::Sham]);
-    // A fifth of the images in all: few of those that are not of the class that gains.
-    let planted = verdict(&Rule { limit: 0.30, ..named.clone() }, &one_to_one(Arm::Source, 100), &[]);
+    // A quarter of the images that are not of the class that gains.
+    let planted = verdict(&Rule { limit: 0.48, ..named.clone() }, &one_to_one(Arm::Source, 100), &[]);
     assert_eq!((planted.verdict, planted.failed_by().map(|f| f.estimand)), (Verdict::Fail, Some(Estimand::ClassFlow)), "{planted:#?}");
     let [flow, flips] = planted.further.as_slice() else { panic!("{:?}", planted.further) };
     assert_eq!((flow.between.clone(), flow.limit), (Some(["c1".to_owned(), "c3".to_owned()]), 0.5));
     assert!(flow.own.as_ref().unwrap().value > 0.95 && flips.verdict == Verdict::Pass, "{:?}", planted.further);
-    assert!(planted.comparisons[0].excess.as_ref().unwrap().high < 0.30, "the number that is named passes");
+    assert!(planted.comparisons[0].excess.as_ref().unwrap().high < 0.48, "the number that is named passes");
     assert!(planted.reason.unwrap().starts_with("class flow from \"c1\" to \"c3\" +"));
-    let blind = Rule { limit: 0.30, flow_limit: Some(1.0), ..named.clone() };
+    let blind = Rule { limit: 0.48, flow_limit: Some(1.0), ..named.clone() };
     assert_eq!(verdict(&blind, &one_to_one(Arm::Source, 100), &[]).verdict, Verdict::Pass);
     // Near its limit it is open.
-    let open = verdict(&Rule { limit: 0.30, ..named.clone() }, &one_to_one(Arm::Source, 50), &[]);
+    let open = verdict(&Rule { limit: 0.48, ..named.clone() }, &one_to_one(Arm::Source, 50), &[]);
     assert_eq!(open.verdict, Verdict::Inconclusive);
     assert!(open.reason.unwrap().contains("class flow"));
     // Every class is called the next one: none of them gains.
@@ -313,11 +314,11 @@ fn what_attraction_does_not_see_is_judged_beside_it() {
     let found = verdict(&named, &exchanged, &[]);
     assert_eq!(found.verdict, Verdict::Fail);
     assert_eq!(found.further.iter().map(|f| f.verdict).collect::<Vec<_>>(), [Verdict::Fail; 2]);
-    // To any other class by chance: only the flips are many.
+    // To any other class by chance: no class gains more than a quarter of the others' images.
     let mut scattered = measured(Arm::Source, ENOUGH, 0);
     let any = |(i, p): (usize, &u16)| (p + 1 + (i * 7919 / 5 % 4) as u16) % CLASSES;
     scattered.outcomes.iter_mut().for_each(|o| o.changed = o.clean.iter().enumerate().map(any).collect());
-    let found = verdict(&named, &scattered, &[]);
+    let found = verdict(&Rule { limit: 0.48, ..named.clone() }, &scattered, &[]);
     assert_eq!((found.verdict, found.failed_by().map(|f| f.estimand)), (Verdict::Fail, Some(Estimand::FlipRate)), "{found:#?}");
     // Other numbers have none beside them.
     let shift = Rule { estimand: Some(Estimand::PredictionShift), ..named.clone() };
