@@ -269,7 +269,7 @@ fn fine_tunes_that_differ_among_innocents_too_are_no_plant() {
     // Single fine-tunes of an innocent reference lie 0.12 to either side; two of the source's lie 0.5 above.
     let spread = |arm| {
         let mut m = measured(arm, ENOUGH, 12);
-        for o in m.outcomes.iter_mut() {
+        for o in &mut m.outcomes {
             let percent = [0, 12, 24][o.seed % 3];
             o.changed = o.clean.iter().enumerate().map(|(i, p)| if i * 37 % 100 < percent { 0 } else { *p }).collect();
         }
