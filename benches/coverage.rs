@@ -1,6 +1,7 @@
 //! How often intervals hold the truth and verdicts err, by simulation: `cargo bench --bench coverage [-- --quick] > docs/evidence/coverage.md`.
 //!
-//! Names of parts (`sham`, `arm`, `estimands`, `groups`, `wandering`, `skewed`, `looks`, `choosing`) run those alone.
+//! Names of parts (`sham`, `arm`, `estimands`, `groups`, `wandering`, `skewed`, `looks`, `choosing`,
+//! `sample`) run those alone.
 //!
 //! Outcomes are made up, everything after them is the program's own code: tables, intervals, verdicts. Prints Markdown; the same numbers on
 //! every machine and for any number of threads.
@@ -19,10 +20,13 @@ use rayon::prelude::*;
 
 #[path = "coverage/groups.rs"]
 mod groups;
+#[path = "coverage/sample.rs"]
+mod sample;
 #[path = "coverage/world.rs"]
 mod world;
 
 use groups::{Groups, Setup};
+use sample::Sample;
 use world::{Against, Shape, World, uniform};
 
 type Outcomes<T> = Result<T, Box<dyn Error>>;
@@ -396,6 +400,27 @@ fn choosing(runs: u64) -> Outcomes<()> {
     Ok(())
 }
 
+/// The effect over samples of training images.
+fn another_sample(runs: u64) -> Outcomes<()> {
+    println!(
+        "| seeds | test images | other samples bring (sd) | a seed's own draws (sd) | the interval that is judged by | `another_sample` |\n|---:|---:|---:|---:|---:|---:|"
+    );
+    for seeds in [3, 6, 17, 24] {
+        for images in [500, 2000] {
+            for (of_samples, of_seeds) in [(0.0, 0.03), (0.03, 0.0), (0.06, 0.0), (0.06, 0.02)] {
+                let cell = Sample { seeds, images, of_samples, of_seeds };
+                let one = |run| cell.experiment(&mut stream(2210, run, &format!("{cell:?}"))).ok_or("no interval");
+                let all: Result<Vec<[bool; 2]>, &str> = (0..runs).into_par_iter().map(one).collect();
+                let all = all?;
+                let [judged, wider] = [0, 1].map(|at| percent(all.iter().filter(|held| held[at]).count() as f64 / runs as f64));
+                println!("| {seeds} | {images} | {of_samples} | {of_seeds} | {judged} | {wider} |");
+            }
+        }
+    }
+    println!();
+    Ok(())
+}
+
 fn main() -> Outcomes<()> {
     let quick = std::env::args().any(|a| a == "--quick");
     let runs = if quick { 200 } else { 2000 };
@@ -437,6 +462,13 @@ fn main() -> Outcomes<()> {
     if wanted("looks") {
         println!("## Two looks, the true excess at the limit\n\nEvery fail and every pass is an error. Allowed: 2.5% of each.\n");
         looks(runs)?;
+    }
+    if wanted("sample") {
+        println!(
+            "## Another training sample\n\nSeeds train on four fifths of one sample of training images; asked for is the mean over samples. What a seed draws for itself is taken for \
+             what training images bring, so that the interval is too wide where that is all there is.\n"
+        );
+        another_sample(runs)?;
     }
     if wanted("choosing") {
         let experiments = 5 * runs;

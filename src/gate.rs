@@ -171,6 +171,10 @@ pub struct Estimate {
     pub high: f64,
     /// Two-sided confidence of `low` and `high`, after sharing the error.
     pub confidence: f64,
+    /// Lower and upper bound at the same confidence, where the training images are taken for a sample too: how far it may lie on as many others of
+    /// their kind. Of heads on frozen features. Informs only: a verdict is about the training images of the policy. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub another_sample: Option<[f64; 2]>,
     /// Images that entered.
     pub images: usize,
     /// Clusters of images.
@@ -461,6 +465,12 @@ impl Rule {
         let single = self.pass_by(mode).asks_own();
         let fewest = ((1.0 - self.confidence) / 2.0).ln() / (1.0 - SEEN).ln();
         (single && mode == Mode::FixedFeature).then_some(fewest.ceil() as usize)
+    }
+
+    /// References with fewer than which a source passes only where it hardly reacts itself. `None` where references decide nothing;
+    /// `Some(Err(limit))` where no number of them suffices at the rule's own limit: the least one at which some does.
+    pub fn fewest_references(&self, mode: Mode) -> Option<Result<usize, f64>> {
+        judge::fewest_references(self, mode)
     }
 
     /// The numbers that are judged beside the one that it names, with their limits.

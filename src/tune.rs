@@ -228,6 +228,9 @@ pub enum TuneError {
         /// How many there are.
         images: usize,
     },
+    /// A fault of this program: the images were not shown to the network before their features were asked for.
+    #[error("features that this finding needs were not computed: a fault of heirloom, please report it with the command")]
+    NoFeatures,
     /// The caller said stop.
     #[error("interrupted: nothing was finished")]
     Stopped,

@@ -214,6 +214,7 @@ mod tests {
                 low: 0.0,
                 high: 1.0,
                 confidence: 0.95,
+                another_sample: None,
                 images: 10,
                 clusters: 10,
                 seeds: 3,

@@ -193,8 +193,14 @@ impl<'a> Bench<'a> {
     pub(super) fn seconds_to(&self, job: &Job, look: usize) -> f64 {
         let arm = job.tuning.arm;
         let missing = self.missing(job, look);
-        let once =
-            if missing == 0 || self.frozen.contains_key(&arm) || self.all_features_kept(job.tuning) { 0.0 } else { job.seconds.once };
+        let once = if missing == 0 || self.all_features_kept(job.tuning) {
+            0.0
+        } else if self.frozen.contains_key(&arm) {
+            let share = 1.0 / self.settings.resolved.sparing(job.tuning).count().max(1) as f64;
+            share * job.shams.once * self.without_shams(arm).len() as f64
+        } else {
+            job.seconds.once
+        };
         once + job.seconds.each * missing as f64
     }
 
@@ -378,7 +384,7 @@ impl<'a> Bench<'a> {
         change: Option<(&Prepared, Option<usize>)>,
     ) -> Result<Vec<u16>, EngineError> {
         let Tuning { arm, mode, .. } = tuning;
-        let missing = || EngineError::Tune(TuneError::Empty { images: 0 });
+        let missing = || EngineError::Tune(TuneError::NoFeatures);
         if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
             let of_rule = |prepared: &Prepared| frozen.changed.get(&prepared.rule.id);
             let features = match change {

@@ -14,6 +14,7 @@ use crate::tune::Mode;
 
 pub use self::arms::clean_accuracy;
 use self::arms::{drawn_to, group_notes, rate, summarize, unlearnt};
+pub(super) use self::decide::fewest_references;
 use self::number::{NOT_MEASURED, Number};
 use self::over::Measured;
 use super::{ArmSummary, Finding, Rule, Verdict};

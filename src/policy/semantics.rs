@@ -20,6 +20,7 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
     checker.transfer();
     checker.seeds();
     checker.few_seeds();
+    checker.few_references();
     checker.references(|index, digest| files::earlier_reference(policy, options, index, digest));
     let mut ids = BTreeSet::new();
     for (index, rule) in file.rules.iter().enumerate() {
@@ -128,6 +129,48 @@ impl Checker<'_> {
                 fewest + 7
             );
             self.add(Diagnostic::warning("policy::few-seeds", at, message).hint(hint));
+        }
+    }
+
+    /// References that are too few for the limit of some rule.
+    fn few_references(&mut self) {
+        let named = self.file.references.len();
+        if named == 0 {
+            return;
+        }
+        let mut at_local: Option<(&Rule, Result<usize, f64>)> = None;
+        let mut at_whole: Option<(&Rule, usize)> = None;
+        for rule in &self.file.rules {
+            for fewest in rule.modes.iter().filter_map(|mode| rule.fewest_references(*mode)) {
+                match (rule.probe.change().is_some_and(Trigger::is_local), fewest) {
+                    (false, Ok(fewest)) if named < fewest => at_whole = at_whole.or(Some((rule, fewest))),
+                    // The rule with the smallest limit needs the most.
+                    (true, fewest) if fewest.is_err() || fewest.is_ok_and(|fewest| named < fewest) => {
+                        at_local = at_local.filter(|(other, _)| other.limit <= rule.limit).or(Some((rule, fewest)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let at = self.field(references_at(self.tree));
+        let few = |rule: &Rule| format!("{named} of them {} too few for the rule `{}`", if named == 1 { "is" } else { "are" }, rule.id);
+        if let Some((rule, fewest)) = at_local {
+            let hint = match fewest {
+                Ok(fewest) => format!("name {fewest}"),
+                Err(limit) => format!("no number of references suffices at `limit: {}`: give {limit:.2} or more", rule.limit),
+            };
+            let message =
+                format!("{}: beside so few, a source passes at this limit only where it hardly reacts to the trigger itself", few(rule));
+            self.add(Diagnostic::warning("policy::few-references", at.clone(), message).hint(hint));
+        }
+        if let Some((rule, fewest)) = at_whole {
+            let message = format!(
+                "{}: under a trigger that changes much of the image a source fails only where it is above its shams too, and never passes \
+                 where more than half of the images are drawn",
+                few(rule)
+            );
+            let hint = format!("name {fewest} or more of the source's architecture and accuracy");
+            self.add(Diagnostic::warning("policy::few-references", at, message).hint(hint));
         }
     }
 

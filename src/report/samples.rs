@@ -32,7 +32,18 @@ pub(super) fn all() -> Vec<Report> {
 }
 
 fn estimate(value: f64, low: f64, high: f64) -> Estimate {
-    Estimate { value, low, high, confidence: 0.95, images: 600, clusters: 300, seeds: 3, method: "two-way layout".to_owned() }
+    let another_sample = Some([low - (value - low), high + (high - value)]);
+    Estimate {
+        value,
+        low,
+        high,
+        another_sample,
+        confidence: 0.95,
+        images: 600,
+        clusters: 300,
+        seeds: 3,
+        method: "two-way layout".to_owned(),
+    }
 }
 
 fn accuracy(what: &str, arm: Option<Arm>, [accuracy, low, high]: [f64; 3]) -> TaskAccuracy {

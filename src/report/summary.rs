@@ -6,7 +6,7 @@ use super::format::Format;
 use super::text::printable;
 use super::{Incomplete, Report, SelfTestStatus, Status, text};
 use crate::diag;
-use crate::gate::{Finding, Verdict};
+use crate::gate::{Control, Finding, Verdict};
 
 pub(super) const FORMAT: Format =
     Format { name: "summary.md", report: |report| Ok(render(report).into_bytes()), incomplete: |of| Ok(incomplete(of).into_bytes()) };
@@ -114,6 +114,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         let (what, value) = (text::escape(&accuracy.what), text::accuracy(accuracy));
         writeln!(out, "| {what} | {value} | {} | {} |", accuracy.seeds, accuracy.images)?;
     }
+    another_sample(report, out)?;
     if let Some(forwarded) = &report.run.images_forwarded {
         writeln!(out, "\nImages forwarded: {}.", forwarded.told(report.references.len()))?;
     }
@@ -163,6 +164,27 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         text::escape(&report.tool.version),
         text::escape(&report.tool.computed_on())
     )
+}
+
+/// How far the numbers may lie on other training images.
+fn another_sample(report: &Report, out: &mut String) -> std::fmt::Result {
+    let mut all = Vec::new();
+    for finding in &report.findings {
+        let over = finding
+            .comparisons
+            .iter()
+            .filter(|c| c.control != Control::Scratch)
+            .filter_map(|c| Some((format!("over {}", c.control.name()), c.excess.as_ref()?)));
+        let own = finding.own.iter().map(|own| ("by itself".to_owned(), own));
+        let each: Vec<String> =
+            own.chain(over).filter_map(|(what, e)| Some(format!("{what} {}", text::interval(e.another_sample?)))).collect();
+        if !each.is_empty() {
+            all.push(format!("{} {}", finding.id(), each.join(", ")));
+        }
+    }
+    let Some(target) = report.target.as_ref().filter(|_| !all.is_empty()) else { return Ok(()) };
+    let others = diag::count(target.train.images, "other training image");
+    writeln!(out, "\nThe intervals are about these training images. On {others} of their kind: {}.", text::escape(&all.join("; ")))
 }
 
 /// What is judged beside the number that a rule names.

@@ -108,7 +108,12 @@ pub fn grouped(count: u64) -> String {
 
 /// `+0.412 [0.371, 0.453]`.
 pub(crate) fn estimate(e: &Estimate) -> String {
-    format!("{:+.3} [{:.3}, {:.3}]", e.value, e.low, e.high)
+    format!("{:+.3} {}", e.value, interval([e.low, e.high]))
+}
+
+/// Two bounds.
+pub(super) fn interval([low, high]: [f64; 2]) -> String {
+    format!("[{low:.3}, {high:.3}]")
 }
 
 /// What a finding was judged by, line by line: an effect with its interval (`none` where there is none), and what it is compared with. Shams that

@@ -141,6 +141,19 @@ impl Crossed {
         (root + z2 * skew.max(0.0) / 2.0).max(floor)
     }
 
+    /// The same mean seen as that of one sample of training images among many, where every seed trained on a share `share` of that sample.
+    ///
+    /// What the mean over seeds shares does not show between them. Of the variance that images of a part bring, seeds that train on parts of one
+    /// sample show what is left out of it, `1 - share`, and have `share` in common (to first order; the correlation of Nadeau and Bengio 2003,
+    /// doi:10.1023/A:1024068626366, where the common part is the training images'): `1 / S` of the variance of the mean becomes
+    /// `1 / S + share / (1 - share)`. Whatever else differs between seeds (a head's first weights, the order of images) is taken for that too, so that the
+    /// interval is wide rather than narrow.
+    #[must_use]
+    pub fn on_another_sample(&self, share: f64) -> Self {
+        let common = 1.0 + self.seeds as f64 * share / (1.0 - share);
+        Self { ms_seed: common * self.ms_seed, ..*self }
+    }
+
     /// The squared half-width, split into what more seeds and what more images would make smaller.
     pub fn parts(&self, alpha: f64) -> (f64, f64) {
         let cells = self.seeds as f64 * self.clusters as f64;

@@ -80,6 +80,22 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::max(count, 1.0)
 }
 
+/// Standard deviation of a new innocent checkpoint's distance from the centre of `count` references, where innocent ones differ by the standard
+/// deviation `sd`; none of none, or of more than 20.
+pub fn error(sd: f64, count: usize) -> Option<f64> {
+    Some(sd * weight(count)?.sqrt())
+}
+
+/// One, and the variance of the centre of so many in units of that of one.
+fn weight(count: usize) -> Option<f64> {
+    match count {
+        0 => None,
+        1 => Some(2.0),
+        2 => Some(1.5),
+        _ => Some(1.0 + OF_MEDIAN.get(count - 3)?.0),
+    }
+}
+
 /// How far a new innocent checkpoint lies from the centre of some references.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
@@ -96,16 +112,16 @@ pub struct Spread {
 impl Spread {
     /// The spread that the effects of references show; none where they are too few to show any and there is no prior, or one is no number.
     pub fn of(effects: &[f64], prior: Option<&Prior>) -> Option<Self> {
-        let (weight, square, own) = match effects {
-            [] => return None,
-            [_] => (2.0, 0.0, 0.0),
-            [a, b] => (1.5, (a - b).powi(2) / 2.0, 1.0),
+        let weight = weight(effects.len())?;
+        let (square, own) = match effects {
+            [] | [_] => (0.0, 0.0),
+            [a, b] => ((a - b).powi(2) / 2.0, 1.0),
             _ => {
-                let (variance, scale, degrees) = *OF_MEDIAN.get(effects.len() - 3)?;
+                let (_, scale, degrees) = *OF_MEDIAN.get(effects.len() - 3)?;
                 let middle = middle(effects)?;
                 let mut squares: Vec<f64> = effects.iter().map(|effect| (effect - middle).powi(2)).collect();
                 squares.sort_by(f64::total_cmp);
-                (1.0 + variance, scale * squares[..squares.len() - 1].iter().sum::<f64>(), degrees)
+                (scale * squares[..squares.len() - 1].iter().sum::<f64>(), degrees)
             }
         };
         let (sd, before) = prior.map_or((0.0, 0.0), |prior| (prior.sd, prior.degrees));

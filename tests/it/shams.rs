@@ -123,6 +123,30 @@ fn what_is_kept_without_shams_is_completed_and_never_shown_to_who_needs_none() {
     );
 }
 
+/// What the heads so far did under their shams was kept, and the further heads of the second look need the features under them.
+#[test]
+fn a_second_look_needs_the_shams_that_the_first_one_found_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("cache").display().to_string();
+    let square = format!("  - {{ id: square, {SQUARE}, controls: [sham], limit: 0.4, flow_limit: 0.9 }}\n");
+    let both =
+        format!("{square}  - {{ id: other, {}, controls: [sham], limit: 0.9, flow_limit: 0.9 }}\n", SQUARE.replace("ffff00", "00ffff"));
+    let one_look = policy(&square).replace("most: 24", "most: 17");
+    let run = |name: &str, policy: &str, more: &[&str]| {
+        let policy = file(folder.path(), "policy.yaml", policy.as_bytes());
+        let output = folder.path().join(name).display().to_string();
+        let model = fixture("planted-square.onnx");
+        let out = command().args(["certify", &model, "--policy", &policy, "--output", &output]).args(more).output().expect("runs");
+        let report = std::fs::read(folder.path().join(name).join("report.json")).unwrap_or_else(|_| panic!("{}", text(&out.stderr)));
+        serde_json::from_slice::<Value>(&report).expect("JSON")
+    };
+    let first = run("first", &one_look, &["--cache", &cache]);
+    assert!(first["findings"][0]["verdict"] == "inconclusive" && shams(&first["findings"][0])["spared"].is_null(), "{first}");
+    let (kept, fresh) = (run("kept", &policy(&both), &["--cache", &cache]), run("fresh", &policy(&both), &[]));
+    assert_eq!((&fresh["findings"][0]["look"], &fresh["findings"][0]["own"]["seeds"]), (&json!(2), &json!(24)), "{fresh}");
+    assert_eq!(kept["findings"], fresh["findings"]);
+}
+
 /// What trusted checkpoints do is measured once for all that are compared with them.
 #[test]
 fn a_second_source_sends_nothing_through_the_references_of_the_first() {

@@ -71,17 +71,27 @@ impl<'a> Bench<'a> {
         cache_keys::features_key(model, self.settings.compute, of, view.change.map(PreparedTrigger::digest).as_ref())
     }
 
-    /// The features of an arm, if they are not there yet.
+    /// The features of an arm under every view that its heads are shown, where they are not there yet.
     pub(super) fn make_ready(
         &mut self,
         arm: Arm,
         emit: &mut dyn FnMut(Event),
         stages: &mut BTreeMap<Step, Stage>,
     ) -> Result<(), EngineError> {
+        let step = Step::Features(arm);
         if self.frozen.contains_key(&arm) {
+            // The heads so far needed no features under these shams: what they do under them was kept by an earlier run.
+            for of_rule in self.without_shams(arm) {
+                let images = (self.prepared[of_rule].shams.len() * self.task.test.len()) as u64;
+                let name = self.step_name(step);
+                timed((step, name.clone()), &Rc::clone(&self.seen), emit, stages, |emit| {
+                    emit(Event::StageStart { stage: name, total: Some(images), unit: "images" });
+                    self.extract_shams(arm, of_rule, emit)?;
+                    Ok(((), Done { summary: String::new(), kept: 0 }))
+                })?;
+            }
             return Ok(());
         }
-        let step = Step::Features(arm);
         let frozen = timed((step, self.step_name(step)), &Rc::clone(&self.seen), emit, stages, |emit| self.extract(arm, emit))?;
         self.frozen.insert(arm, frozen);
         Ok(())
@@ -93,6 +103,20 @@ impl<'a> Bench<'a> {
         emit(Event::StageStart { stage: self.step_name(Step::Features(arm)), total: Some(self.images_of(&views) as u64), unit: "images" });
         let (all, done) = self.features_of(arm, &views, emit)?;
         Ok((self.standardised(arm, all)?, done))
+    }
+
+    /// The rules (their indices) whose shams the heads of an arm are shown, though there are no features under these.
+    pub(super) fn without_shams(&self, arm: Arm) -> Vec<usize> {
+        let Some(frozen) = self.frozen.get(&arm) else { return Vec::new() };
+        let lacks = |prepared: &Prepared, shams: &[PreparedTrigger]| {
+            frozen.changed.get(&prepared.rule.id).is_some_and(|(_, there)| there.len() < shams.len())
+        };
+        let lacking: Vec<&str> = self
+            .measuring_heads(arm)
+            .filter(|(prepared, shams)| lacks(prepared, shams))
+            .map(|(prepared, _)| prepared.rule.id.as_str())
+            .collect();
+        (0..self.prepared.len()).filter(|&at| lacking.contains(&self.prepared[at].rule.id.as_str())).collect()
     }
 
     /// Features under the shams of a rule (by its index), where they are not there yet.
@@ -179,7 +203,7 @@ impl<'a> Bench<'a> {
     /// Features view by view, in the order of [`Bench::views`], made ready for heads.
     fn standardised(&self, arm: Arm, views: Vec<Raw>) -> Result<Frozen, EngineError> {
         let mut views = views.into_iter();
-        let mut next = || views.next().ok_or(EngineError::Tune(TuneError::Empty { images: 0 }));
+        let mut next = || views.next().ok_or(EngineError::Tune(TuneError::NoFeatures));
         let train = next()?;
         let standard = Standard::of(&train).map_err(TuneError::from)?;
         let mut next = || next().map(|features| Features::new(features, &standard));

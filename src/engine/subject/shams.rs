@@ -70,7 +70,7 @@ impl Bench<'_> {
         let found = |seed: usize| Some((seed, self.kept_outcome(&self.prepared[of_rule], *tuning, recipe, (seed, draws))?.shams));
         let kept: BTreeMap<usize, Vec<Vec<u16>>> = seeds.iter().filter_map(|seed| found(*seed)).collect();
         let missing = seeds.len() - kept.len();
-        if mode == Mode::FixedFeature && missing > 0 {
+        if mode == Mode::FixedFeature && missing > 0 && !self.frozen.contains_key(&arm) {
             self.make_ready(arm, emit, stages)?;
         }
         let images = draws * self.task.test.len();

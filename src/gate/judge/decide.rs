@@ -3,8 +3,9 @@
 use super::own::Own;
 use super::references::ALIKE;
 use crate::gate::{Comparison, Control, Estimate, Innocents, PassBy, Rule, Verdict};
+use crate::probe::MOST_REFERENCES;
 use crate::stats::crossed::Crossed;
-use crate::stats::innocents::{Prior, Spread};
+use crate::stats::innocents;
 use crate::stats::power::{Needed, needed};
 use crate::tune::Mode;
 
@@ -351,10 +352,27 @@ fn all_valid(reference: &Comparison) -> bool {
 
 /// References with which innocents would lie near enough to their centre for this limit, if they differ as they do now.
 fn enough(innocents: &Innocents, limit: f64) -> Option<usize> {
-    let (sd, degrees) = (innocents.sd?, innocents.degrees?);
-    let prior = Prior { sd, degrees, farthest: 0.0 };
-    let error = |count: usize| Spread::of(&vec![0.0; count], Some(&prior)).map(|spread| sd * spread.weight.sqrt());
-    (1..=crate::probe::MOST_REFERENCES).find(|count| error(*count).is_some_and(|error| error <= MOST_OF_LIMIT * limit))
+    innocents.sd.and_then(|sd| enough_of(sd, limit))
+}
+
+/// References from which on an innocent checkpoint's distance from them is small enough for a pass at `limit`, where innocent ones differ by
+/// the standard deviation `sd`; none where no number of them suffices.
+fn enough_of(sd: f64, limit: f64) -> Option<usize> {
+    (1..=MOST_REFERENCES).find(|count| innocents::error(sd, *count).is_some_and(|error| error <= MOST_OF_LIMIT * limit))
+}
+
+/// References with fewer than which a source passes a rule only where it hardly reacts itself; `None` where no rule of this kind
+/// passes by references, and `Some(Err(limit))` where not even the most references suffice at the rule's limit: the least one at which they do.
+pub(in crate::gate) fn fewest_references(rule: &Rule, mode: Mode) -> Option<Result<usize, f64>> {
+    match rule.pass_by(mode) {
+        PassBy::AnyControl | PassBy::OwnReaction => None,
+        PassBy::WholeImage => Some(Ok(ENOUGH_KIN)),
+        PassBy::OwnOrReferences => {
+            let sd = innocents::LOCAL.sd;
+            let least = innocents::error(sd, MOST_REFERENCES).map_or(1.0, |error| (100.0 * error / MOST_OF_LIMIT).ceil() / 100.0);
+            Some(enough_of(sd, rule.limit).ok_or(least))
+        }
+    }
 }
 
 /// What would settle it: by the comparison nearest to being settled. `total`: test images, of which only some may tell.

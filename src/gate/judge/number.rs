@@ -45,6 +45,11 @@ pub(super) struct Judged {
     pub comparisons: Vec<Comparison>,
 }
 
+/// Where whole networks train, most of what seeds differ by is no training image's doing: what it comes to as if it were says nothing.
+fn about_samples(estimate: Estimate, mode: Mode) -> Estimate {
+    Estimate { another_sample: estimate.another_sample.filter(|_| mode == Mode::FixedFeature), ..estimate }
+}
+
 impl<'a> Number<'a> {
     fn setting(&self) -> Setting<'a> {
         Setting { probe: &self.rule.probe, estimand: self.rule.estimand(), policy_seed: self.terms.policy_seed }
@@ -88,7 +93,7 @@ impl<'a> Number<'a> {
                         _ if beside => references::share(alpha, fit.seeds),
                         _ => alpha,
                     };
-                    let excess = Some(estimate(&table, &fit, alpha, pass_alpha));
+                    let excess = Some(about_samples(estimate(&table, &fit, alpha, pass_alpha), mode));
                     Comparison { control, excess, highest: Some(highest), missing: None, void, spared: false, innocents }
                 }
                 Err(missing) => {
@@ -118,7 +123,7 @@ impl<'a> Number<'a> {
             _ => reason,
         });
         let label = (verdict == Verdict::Fail).then(|| label(rule, &comparisons)).flatten();
-        let own = own.and_then(Result::ok).map(|own| own.estimate(pass_alpha));
+        let own = own.and_then(Result::ok).map(|own| about_samples(own.estimate(pass_alpha), mode));
         if let (true, Verdict::Pass, Some(sham)) = (lacks_shams, verdict, comparisons.iter_mut().find(|c| c.control == Control::Sham)) {
             (sham.missing, sham.spared) = (Some(SPARED.to_owned()), true);
         }
@@ -132,7 +137,7 @@ impl<'a> Number<'a> {
         let alpha = error_share(rule.confidence, 1, terms.look, terms.only_look());
         let by_itself = || {
             let table = paired::effect(source, Under::Trigger, &setting).ok()?;
-            Some(estimate(&table, &table.crossed()?, alpha, alpha))
+            Some(about_samples(estimate(&table, &table.crossed()?, alpha, alpha), self.mode))
         };
         let between = (setting.estimand == Estimand::ClassFlow).then(|| between(source, &setting)).flatten();
         let Judged { verdict, reason, own, comparisons, .. } = judged;

@@ -4,6 +4,7 @@ use super::Given;
 use crate::gate::{Estimate, Innocents};
 use crate::probe::{self, Arm, Measurement, Setting, Table};
 use crate::stats::crossed::Crossed;
+use crate::tune::POOL_SHARE;
 
 /// How intervals are made.
 pub(super) const METHOD: &str = "two-way crossed seeds x clusters, widened for skewness";
@@ -47,11 +48,14 @@ pub(super) fn over_scratch(source: &Measurement, arms: &[Measured], valid: &[&Me
 }
 
 pub(super) fn estimate(table: &Table, fit: &Crossed, alpha: f64, pass_alpha: f64) -> Estimate {
+    // Both sides are differences of shares: no excess is further from nothing than 2.
+    let bounds = |fit: &Crossed| [fit.low(alpha).max(-2.0), fit.high(pass_alpha).min(2.0)];
+    let [low, high] = bounds(fit);
     Estimate {
         value: fit.mean,
-        // Both sides are differences of shares: no excess is further from nothing than 2.
-        low: fit.low(alpha).max(-2.0),
-        high: fit.high(pass_alpha).min(2.0),
+        low,
+        high,
+        another_sample: Some(bounds(&fit.on_another_sample(POOL_SHARE))),
         confidence: 1.0 - alpha - pass_alpha,
         images: table.images,
         clusters: fit.clusters,

@@ -5,6 +5,7 @@ use super::references;
 use crate::gate::Estimate;
 use crate::probe::paired::{self, Under};
 use crate::probe::{Estimand, Measurement, Setting};
+use crate::tune::POOL_SHARE;
 
 /// What the source does under a trigger, compared with nothing.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub(super) struct Own {
     pub mean: f64,
     pub low: f64,
     pub high: f64,
+    /// The bounds where the training images are taken for a sample too.
+    another_sample: [f64; 2],
     /// The highest that any fine-tune does: by itself where that is shown to be above the limit, else no more than over its shams.
     pub highest: f64,
     /// Fine-tunes.
@@ -26,6 +29,7 @@ impl Own {
             value: self.mean,
             low: self.low.max(-1.0),
             high: self.high.min(1.0),
+            another_sample: Some(self.another_sample),
             confidence: 1.0 - 2.0 * alpha,
             images: self.images,
             clusters: self.clusters,
@@ -50,5 +54,7 @@ pub(super) fn own_reaction(source: &Measurement, setting: &Setting, alpha: f64, 
     });
     let highest = each.fold(f64::NEG_INFINITY, f64::max);
     let (images, clusters) = (table.images, fit.clusters);
-    Ok(Own { mean: fit.mean, low: fit.low(alpha), high: fit.high(alpha), highest, seeds: fit.seeds, images, clusters })
+    let wider = fit.on_another_sample(POOL_SHARE);
+    let another_sample = [wider.low(alpha).max(-1.0), wider.high(alpha).min(1.0)];
+    Ok(Own { another_sample, mean: fit.mean, low: fit.low(alpha), high: fit.high(alpha), highest, seeds: fit.seeds, images, clusters })
 }

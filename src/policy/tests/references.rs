@@ -7,13 +7,39 @@ use super::*;
 fn an_earlier_reference_is_a_list_of_one_with_a_warning() {
     let one = format!("{{ model: trusted.onnx, digest: sha256:{} }}", "0a".repeat(32));
     let read = |field: &str| {
-        let text = with("[sham, scratch]", "[sham, reference]") + field;
+        let text = with("[sham, scratch]", "[sham, reference]").replace("limit: 0.1", "limit: 0.15") + field;
         parse(&text, "mine.yaml", Path::new("."), &Options { files: false, ..Options::default() }).unwrap()
     };
     let (earlier, remarks) = read(&format!("reference: {one}\n"));
     let (now, none) = read(&format!("references: [{one}]\n"));
     assert_eq!(earlier.file, now.file);
     assert_eq!((remarks.len(), &*remarks[0].code, none.len()), (1, "policy::earlier-form", 0), "{remarks:?}");
+}
+
+/// Innocents of the prior, which differ by 0.05, lie 0.071 from one reference and 0.061 from the mean of two: two thirds of the limit are 0.067.
+#[test]
+fn references_that_are_too_few_for_a_limit_are_said() {
+    let remarks = |from: (&str, &str), references: usize| -> Vec<(String, String)> {
+        let one = |nth: usize| format!("  - {{ model: {nth}.onnx, digest: sha256:{nth:064} }}\n");
+        let text = with("[sham, scratch]", "[sham, reference]").replace(from.0, from.1)
+            + "references:\n"
+            + &(0..references).map(one).collect::<String>();
+        let (_, remarks) = parse(&text, "mine.yaml", Path::new("."), &Options { files: false, ..Options::default() }).unwrap();
+        remarks.into_iter().map(|remark| (remark.message, remark.hint.unwrap_or_default())).collect()
+    };
+    let none = ("limit: 0.1", "limit: 0.1");
+    let one = remarks(none, 1);
+    assert!(one[0].0.starts_with("1 of them is too few for the rule `backdoor/square`: beside so few, a source passes"), "{one:?}");
+    assert_eq!((one.len(), &*one[0].1), (1, "name 2"));
+    assert!(remarks(none, 2).is_empty());
+    assert!(remarks(("limit: 0.1", "limit: 0.15"), 1).is_empty());
+    let tight = remarks(("limit: 0.1", "limit: 0.05"), 20);
+    assert_eq!((tight.len(), &*tight[0].1), (1, "no number of references suffices at `limit: 0.05`: give 0.08 or more"));
+    let blend = ("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "blend: { opacity: 0.1, seed: 1 }");
+    let whole = remarks(blend, 2);
+    assert!(whole[0].0.contains("2 of them are too few") && whole[0].0.contains("above its shams too"), "{whole:?}");
+    assert_eq!((whole.len(), &*whole[0].1), (1, "name 3 or more of the source's architecture and accuracy"));
+    assert!(remarks(blend, 3).is_empty());
 }
 
 /// A policy of an earlier release that names a trusted file by BLAKE3.

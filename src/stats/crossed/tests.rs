@@ -77,6 +77,36 @@ fn a_rare_effect_that_seeds_agree_on_has_wilsons_bound_on_its_side() {
     }
 }
 
+/// Two samples of four fifths of the same images have four fifths of them in common: by hand, 10 seeds make 41 of the mean square of one.
+#[test]
+fn on_another_sample_the_common_part_of_the_training_images_counts() {
+    let table: Vec<Vec<f64>> =
+        (0..10).map(|seed| (0..50).map(|image| f64::from(seed) / 100.0 + f64::from(image % 7) / 20.0).collect()).collect();
+    let fit = crossed(&table).expect("a full table");
+    let wider = fit.on_another_sample(0.8);
+    assert!(close(wider.ms_seed, 41.0 * fit.ms_seed) && close(wider.mean, fit.mean) && close(wider.ms_image, fit.ms_image));
+    assert!(close(fit.on_another_sample(0.0).high(0.025), fit.high(0.025)), "samples that share nothing");
+    let runs = 2000;
+    let (mut held, mut judged) = (0, 0);
+    let mut rng = stream(19, 2, "another sample");
+    for _ in 0..runs {
+        let brought: Vec<f64> = (0..100).map(|_| draw(&mut rng)).collect();
+        let of_images: Vec<f64> = (0..60).map(|_| draw(&mut rng) / 8.0).collect();
+        let row = |_| -> Vec<f64> {
+            let part = rand::seq::index::sample(&mut rng, 100, 80);
+            let mean = part.iter().map(|at| brought[at]).sum::<f64>() / 80.0;
+            of_images.iter().map(|of_image| mean + of_image).collect()
+        };
+        let fit = crossed(&(0..17).map(row).collect::<Vec<_>>()).expect("a full table");
+        let holds = |fit: &Crossed| i32::from(fit.low(0.025) <= 0.0 && fit.high(0.025) >= 0.0);
+        held += holds(&fit.on_another_sample(0.8));
+        judged += holds(&fit);
+    }
+    let share = |count| f64::from(count) / f64::from(runs);
+    assert!((0.935..0.98).contains(&share(held)), "{}", share(held));
+    assert!(share(judged) < 0.7, "what the seeds show says nothing of other samples: {}", share(judged));
+}
+
 fn draw(rng: &mut ChaCha8Rng) -> f64 {
     StandardNormal.sample(rng)
 }
