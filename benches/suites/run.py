@@ -54,7 +54,9 @@ class Suite:
         self.program, self.work = args.program.resolve(), args.work.resolve()
         self.threads = ["--threads", str(args.threads)] if args.threads else []
         self.identity = digest(self.program.read_bytes()) if self.program.is_file() else None
-        self.seeds = cases.QUICK if args.quick else cases.SEEDS
+        self.seeds = cases.QUICK if args.quick else {**cases.SEEDS}
+        if args.seeds:
+            self.seeds = {kind: cases.SEEDS[kind][: None if kind == "reference" else args.seeds] for kind in cases.SEEDS}
 
     def call(self, log, *arguments):
         """Runs the program; its words go into a file. Gives the exit code."""
@@ -186,12 +188,21 @@ def check(suite):
     return 1 if refused else 0
 
 
+def round_of(args):
+    """What was asked for, in words."""
+    cases_of = "the cases of the quick round" if args.quick else "all cases"
+    if args.seeds:
+        return f"{cases_of}, {args.seeds} seed{'s' if args.seeds > 1 else ''} of each source"
+    return "the quick round" if args.quick else "the full round"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", type=Path, default=cases.ROOT / "target/release/heirloom", help="the built program")
     parser.add_argument("--work", type=Path, default=cases.ROOT / "target/suites", help="folder for sources, reports and results")
     parser.add_argument("--only", action="append", help="cases whose name has this in it, or a suite: attack, null; more than once for several")
     parser.add_argument("--quick", action="store_true", help="one seed each: half an hour instead of hours")
+    parser.add_argument("--seeds", type=int, help="so many seeds of each source; with --quick of the cases of the quick round")
     parser.add_argument("--jobs", type=int, default=1, help="certifications at a time; one uses all cores as it is")
     parser.add_argument("--threads", type=int, help="threads of each")
     parser.add_argument("--list", action="store_true", help="say what would be run, and run nothing")
@@ -241,7 +252,7 @@ def main():
             strength.judge(rows, cases.LIMIT, cases.MARGIN)
             write(suite.work / "results.json", json.dumps({"program": suite.identity, "rows": rows, "lacking": lacking, "failed": failed}, indent=1))
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    text = table.markdown(rows, lacking, failed, f"{date}, {'the quick round' if args.quick else 'the full round'}")
+    text = table.markdown(rows, lacking, failed, f"{date}, {round_of(args)}")
     write(suite.work / "results.md", text)
     if args.evidence:
         table.into(args.evidence, text)
