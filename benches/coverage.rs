@@ -302,7 +302,8 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
         let (source, control) = (upto(&source), upto(&control));
         let terms =
             gate::JudgeTerms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
-        let scratch = gate::Given { arm: Arm::Scratch, name: "scratch".into(), same_architecture: true, measured: Ok(&control) };
+        let scratch =
+            gate::Given { arm: Arm::Scratch, name: "scratch".into(), same_architecture: true, measured: Ok(&control), spared: false };
         gate::judge(rule, Mode::FixedFeature, &origin, &source, &[scratch], &terms).verdict
     };
     match look(1, world.seeds / 2) {

@@ -17,7 +17,7 @@ use crate::tune::{EVALUATION_BATCH, Mode, POOL_SHARE, Recipe};
 
 mod resolve;
 
-pub use resolve::{FineTune, Question, Resolved, Shams, resolve};
+pub use resolve::{Controls, FineTune, Question, Resolved, resolve};
 
 /// How much data a target task has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -271,15 +271,17 @@ pub(crate) fn plan(resolved: &Resolved, counts: &Counts, profile: &MachineProfil
         Ok(cost(resolved, job, recipe, counts, speed).unwrap_or(Job { possible: false, ..job }))
     };
     let mut jobs: Vec<Job> = resolved.fine_tunes.iter().map(job).collect::<Result<_, PlanError>>()?;
-    // The cheap ones first: what they settle is settled whatever happens to the others.
-    jobs.sort_by(|a, b| a.seconds(a.seeds.first).total_cmp(&b.seconds(b.seeds.first)));
+    // The cheap ones first: what they settle is settled whatever happens to the others. Last those that nobody may need.
+    let spared = |job: &Job| resolved.may_be_spared(job.tuning);
+    let first = |job: &Job| job.seconds(job.seeds.first);
+    jobs.sort_by(|a, b| spared(a).cmp(&spared(b)).then(first(a).total_cmp(&first(b))));
     let (least, most) = (|job: &Job| job.seeds_at(1), |job: &Job| job.seeds_at(2));
     let seconds = [
-        jobs.iter().map(|job| job.seconds(least(job))).sum(),
+        jobs.iter().filter(|job| !spared(job)).map(|job| job.seconds(least(job))).sum(),
         jobs.iter().map(|job| job.seconds(most(job)) + job.shams.at(most(job))).sum(),
     ];
     let images = [
-        jobs.iter().map(|job| job.images.at(least(job)).round() as u64).sum(),
+        jobs.iter().filter(|job| !spared(job)).map(|job| job.images.at(least(job)).round() as u64).sum(),
         jobs.iter().map(|job| (job.images.at(most(job)) + job.sham_images.at(most(job))).round() as u64).sum(),
     ];
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();

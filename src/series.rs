@@ -12,7 +12,7 @@ pub(crate) use campaign::{Campaign, CampaignError, Record};
 use crate::diag::{Class, Explain};
 use crate::engine::{self, Certified, Event};
 use crate::model::Model;
-use crate::plan::Shams;
+use crate::plan::Controls;
 use crate::plant::{Ground, PlantError, Specification};
 use crate::policy::Policy;
 use crate::session::{CertifyOptions, Session, SessionError};
@@ -37,7 +37,7 @@ pub(crate) fn certify(
     };
     let references: Vec<&Model> = external.into_iter().chain(&named).collect();
     // Curves and studies need the excess over shams of every item, those that pass too.
-    let options = CertifyOptions { shams: Shams::Always, ..CertifyOptions::default() };
+    let options = CertifyOptions { controls: Controls::All, ..CertifyOptions::default() };
     let certified = session.certify(policy, model, &references, options, emit)?;
     if certified.report.interrupted() {
         return Err(SeriesError::Stopped);

@@ -33,7 +33,7 @@ use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Setting
 use crate::exec::Compute;
 use crate::gate::SelfTestOutcome;
 use crate::model::{Extractor, LoadOptions, Model, ModelError};
-use crate::plan::{self, Plan, Resolved, Shams};
+use crate::plan::{self, Controls, Plan, Resolved};
 use crate::policy::Policy;
 use crate::registry::{self, RegistryError};
 use crate::report::{self, Tool};
@@ -74,8 +74,8 @@ pub struct CertifyOptions {
     pub max_seconds: Option<f64>,
     /// Whether sample images are wanted.
     pub samples: bool,
-    /// Where the checkpoint is measured under shams.
-    pub shams: Shams,
+    /// Which controls are measured.
+    pub controls: Controls,
 }
 
 impl Session<'_> {
@@ -148,7 +148,7 @@ impl Session<'_> {
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SessionError> {
         engine::check_salt(policy).map_err(EngineError::from)?;
-        let resolved = Resolved { shams: options.shams, ..plan::resolve(policy) };
+        let resolved = Resolved { controls: options.controls, ..plan::resolve(policy) };
         let budget = self.budget(&resolved, model)?;
         let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&budget))?;
         let (started, today) = now();

@@ -11,7 +11,7 @@ use super::{device, duration, machine, size, unfinished};
 use heirloom::diag;
 use heirloom::engine::Event;
 use heirloom::model::Model;
-use heirloom::plan::Shams;
+use heirloom::plan::Controls;
 use heirloom::policy::Policy;
 use heirloom::report::{self, ModelFacts, Report, WriteError, json, table};
 use heirloom::session::CertifyOptions;
@@ -65,10 +65,10 @@ pub struct Args {
     /// Put sample images with their triggers and shams into the output folder. Reports hold none otherwise.
     #[arg(long)]
     pub pictures: bool,
-    /// Measure shams for every rule that names them, also where a finding passes without: for whoever wants their numbers in the report. No verdict
+    /// Measure every control that a rule names, also where a finding passes without it: for whoever wants their numbers in the report. No verdict
     /// changes.
     #[arg(long)]
-    pub all_shams: bool,
+    pub all_controls: bool,
 }
 
 /// Runs the command. Whatever becomes of it, the output folder holds reports of this run and of no other.
@@ -94,7 +94,7 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         report_only: args.report_only,
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
         samples: args.pictures,
-        shams: if args.all_shams { Shams::Always } else { Shams::WhereNeeded },
+        controls: if args.all_controls { Controls::All } else { Controls::WhereNeeded },
     };
     let certified = session.certify(policy, model, &references, options, &mut |event| progress.handle(&event))?;
     drop(progress);

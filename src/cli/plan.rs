@@ -110,6 +110,6 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache
     let kept = if cache { format!("; {}", engine::KEPT) } else { String::new() };
     writeln!(
         out,
-        "in all about {first} ({fewest} images through networks), up to {second} ({most} images) if a second look and every sham are needed{kept}"
+        "in all about {first} ({fewest} images through networks), up to {second} ({most} images) if a second look and every control are needed{kept}"
     )
 }

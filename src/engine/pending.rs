@@ -19,12 +19,15 @@ pub(super) enum Missing {
     Failed(String),
     /// The checkpoint does not allow it.
     Impossible(String),
+    /// The finding may pass without it.
+    Spared,
 }
 
 impl Missing {
     pub(super) fn reason(&self) -> &str {
         match self {
             Missing::NotRun(reason) | Missing::Failed(reason) | Missing::Impossible(reason) => reason,
+            Missing::Spared => "it was not measured",
         }
     }
 }
@@ -66,7 +69,8 @@ impl<'a> Pending<'a> {
         self.resolved.sparing(tuning).any(open)
     }
 
-    /// Judges the findings whose arms are all `through` with this look and that were not judged at it. Gives the questions (indices into
+    /// Judges the findings whose arms are all `through` with this look and that were not judged at it; one that may pass without networks of fresh weights
+    /// before these are there, and then only a pass counts. Gives the questions (indices into
     /// [`Resolved::questions`]) that do not pass without their shams: these are judged when it is called again, with what there is then.
     pub(super) fn judge<'m>(
         &mut self,
@@ -80,16 +84,26 @@ impl<'a> Pending<'a> {
             let question = entry.question;
             let void = void_for(question.rule, self.void.as_deref());
             let mut needed = question.rests_on.iter().filter(|tuning| !tuning.arm.is_fresh() || void.is_none());
-            let ready = needed.all(|tuning| through.contains(tuning));
-            if !ready || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
+            let there = |tuning: &Tuning| through.contains(tuning);
+            let ready = needed.all(there);
+            let early = !ready && self.resolved.spares_fresh(question) && question.tuning(Arm::Source).as_ref().is_some_and(there);
+            if !(ready || early) || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
                 continue;
             }
             let terms = terms(self.resolved, question, look);
-            let found =
-                finding(self.resolved.policy, question, &terms, (void, self.references), &|tuning| measured(&question.rule.id, tuning));
+            let found = finding(self.resolved.policy, question, &terms, (void, self.references), &|tuning| {
+                if look == 1 && tuning.arm.is_fresh() && !through.contains(&tuning) {
+                    Err(Missing::Spared)
+                } else {
+                    measured(&question.rule.id, tuning)
+                }
+            });
             if found.verdict == Verdict::Inconclusive && entry.asked != Some(look) && lacks_shams(self.resolved, question, measured) {
                 entry.asked = Some(look);
                 asking.push(at);
+                continue;
+            }
+            if early && found.verdict != Verdict::Pass {
                 continue;
             }
             entry.settled = terms.final_look || found.verdict != Verdict::Inconclusive;
@@ -161,16 +175,21 @@ pub(super) fn finding<'m>(
         Err(Missing::NotRun(reason)) => return without_numbers(policy, question, terms.look, Verdict::Inconclusive, reason),
         Err(Missing::Failed(reason)) => return without_numbers(policy, question, terms.look, Verdict::Error, reason),
         Err(Missing::Impossible(reason)) => return without_numbers(policy, question, terms.look, Verdict::Skipped, reason),
+        Err(spared @ Missing::Spared) => return without_numbers(policy, question, terms.look, Verdict::Error, spared.reason().to_owned()),
     };
     let given = |tuning: &Tuning| {
         let arm = tuning.arm;
+        let mut spared = false;
         let measured = match (arm, void) {
             (arm, Some(void)) if arm.is_fresh() => Err(void.to_owned()),
-            _ => of(arm).map_err(|missing| missing.reason().to_owned()),
+            _ => of(arm).map_err(|missing| {
+                spared = missing == Missing::Spared;
+                missing.reason().to_owned()
+            }),
         };
         let known = references.iter().find(|known| known.arm == arm);
         let name = known.map_or_else(|| arm.to_string(), |known| known.name.clone());
-        Given { arm, name, same_architecture: known.is_some_and(|known| known.same_architecture), measured }
+        Given { arm, name, same_architecture: known.is_some_and(|known| known.same_architecture), measured, spared }
     };
     let controls: Vec<Given> = question.rests_on.iter().filter(|tuning| tuning.arm != Arm::Source).map(given).collect();
     let terms = JudgeTerms { scratch_void: void.is_some(), ..*terms };

@@ -61,6 +61,7 @@ pub fn rejudge(
                     _ if elsewhere.is_some() => Err(Missing::Failed(format!("{}: {anew}", elsewhere.clone().unwrap_or_default()))),
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Skipped) => Err(Missing::Impossible(why)),
                     None if arm == Arm::Source && before.is_some_and(|f| f.verdict == Verdict::Inconclusive) => Err(Missing::NotRun(why)),
+                    None if arm.is_fresh() && before.is_some_and(|f| f.comparisons.iter().any(|c| c.spared && c.control.has(arm))) => Err(Missing::Spared),
                     None => Err(Missing::Failed(format!("the report holds no {name} arm of {finding}: {anew}"))),
                     Some(m) if m.terms.as_ref() != Some(&id) => Err(Missing::Failed(format!(
                         "the {name} arm of {finding} was measured with another trigger, task, recipe, reference or seed than this policy has: {anew}"

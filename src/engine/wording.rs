@@ -38,7 +38,7 @@ pub(super) fn describe(plan: &Plan, cache: bool) -> String {
     let c = &plan.counts;
     let kept = if cache { format!("; {KEPT}") } else { String::new() };
     format!(
-        "{}, {} + {} images ({}), about {} (up to {} if a second look and every sham are needed){kept}",
+        "{}, {} + {} images ({}), about {} (up to {} if a second look and every control are needed){kept}",
         diag::count(plan.findings.len(), "finding"),
         c.train,
         c.test,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Severity, Verdict, Waiver};
+use super::{Comparison, Control, Finding, Severity, Verdict, Waiver};
 use crate::diag::Class;
 use crate::store::Digest;
 
@@ -132,12 +132,28 @@ pub fn conclude(mut findings: Vec<Finding>, terms: &ConcludeTerms) -> Conclusion
         let (are, do_not) = if low == 1 { ("1 finding", "it does not") } else { (&*format!("{low} findings"), "they do not") };
         notes.push(format!("{are} below the severity of `fail_on` did not pass; {do_not} change the exit code"));
     }
+    notes.extend(together(&findings));
     let exit = match exit {
         _ if terms.interrupted => ExitCode::Interrupted,
         _ if terms.report_only => ExitCode::Pass,
         exit => exit,
     };
     Conclusion { verdict, exit, findings, notes }
+}
+
+/// How far the source lies above its references over all trigger rules together: many effects, each below its limit, pass one by one.
+fn together(findings: &[Finding]) -> Option<String> {
+    let distance = |c: &Comparison| Some(c.excess.as_ref()?.value / c.innocents.as_ref()?.error.filter(|error| *error > 0.0)?);
+    let beside = findings.iter().filter_map(|f| f.comparisons.iter().find(|c| c.control == Control::Reference).and_then(distance));
+    let distances: Vec<f64> = beside.collect();
+    let mean = distances.iter().sum::<f64>() / distances.len().max(1) as f64;
+    (distances.len() > 1).then(|| {
+        format!(
+            "over the {} findings beside references the model lies {mean:+.1} standard deviations of innocent checkpoints from them on average; \
+             this decides nothing: many effects below their limits pass one by one",
+            distances.len()
+        )
+    })
 }
 
 /// Whether a waiver can accept a finding: one that failed, or one that was measured and stays open. What was left out has shown nothing to accept.

@@ -15,7 +15,7 @@ use crate::tune::Mode;
 pub use self::arms::clean_accuracy;
 use self::arms::{drawn_to, group_notes, rate, summarize, unlearnt};
 pub(super) use self::decide::fewest_references;
-use self::number::{NOT_MEASURED, Number};
+use self::number::{Number, not_measured};
 use self::over::Measured;
 use super::{ArmSummary, Finding, Rule, Verdict};
 
@@ -59,6 +59,8 @@ pub struct Given<'a> {
     pub same_architecture: bool,
     /// Its fine-tunes, or why there are none.
     pub measured: Result<&'a Measurement, String>,
+    /// Whether it was not measured because the finding may pass without it.
+    pub spared: bool,
 }
 
 /// Judges a rule in a mode.
@@ -140,7 +142,7 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
         // One of its numbers needs what the others can do without.
         let further = finding.further.iter_mut().flat_map(|further| &mut further.comparisons);
         for comparison in finding.comparisons.iter_mut().chain(further).filter(|c| c.spared) {
-            (comparison.spared, comparison.missing) = (false, Some(NOT_MEASURED.to_owned()));
+            (comparison.spared, comparison.missing) = (false, Some(not_measured(comparison.control).to_owned()));
         }
     }
     finding

@@ -1,7 +1,7 @@
 //! What a policy asks for, once: its questions, the fine-tunes that answer them, and which fine-tune serves which question.
 
 use crate::data::Rebalance;
-use crate::gate::{Control, Rule};
+use crate::gate::{Control, PassBy, Rule};
 use crate::policy::{Looks, Policy};
 use crate::probe::Arm;
 use crate::store::{Digest, Fingerprinter};
@@ -9,14 +9,14 @@ use crate::tune::{Mode, Recipe};
 
 use super::Tuning;
 
-/// Where the source is measured under shams.
+/// Which controls are measured: shams of the source's own images, and networks of fresh weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shams {
-    /// Where a finding does not pass without them: under a local trigger the source's own reaction is often enough.
+pub enum Controls {
+    /// Those without which a finding does not pass: under a local trigger the source's own reaction is often enough.
     #[default]
     WhereNeeded,
-    /// Wherever a rule names them: for whoever needs the excess over them of passing findings too.
-    Always,
+    /// All that a rule names: for whoever needs the excess over them of passing findings too.
+    All,
 }
 
 /// A policy with its relations. Made once for a run ([`resolve`]); everything else looks them up here.
@@ -31,8 +31,8 @@ pub struct Resolved<'p> {
     pub questions: Vec<Question<'p>>,
     /// The fine-tunes, equal ones merged, in the order in which questions ask for them.
     pub fine_tunes: Vec<FineTune<'p>>,
-    /// Where the source is measured under shams.
-    pub shams: Shams,
+    /// Which controls are measured.
+    pub controls: Controls,
 }
 
 /// A rule in one of its modes: it ends in one finding.
@@ -59,6 +59,11 @@ impl Question<'_> {
     /// The fine-tunes of an arm that it rests on, if it rests on any.
     pub(crate) fn tuning(&self, arm: Arm) -> Option<Tuning> {
         self.rests_on.iter().copied().find(|tuning| tuning.arm == arm)
+    }
+
+    /// Whether it may pass without networks of fresh weights at a first look, by the source's own reaction alone.
+    fn may_pass_without_fresh(&self) -> bool {
+        self.may_pass_without_shams() && self.rule.pass_by(self.mode) == PassBy::OwnReaction
     }
 
     /// Whether it names shams, and may pass without them at a first look.
@@ -92,7 +97,7 @@ pub fn resolve(policy: &Policy) -> Resolved<'_> {
             views.push(Some(rebalance));
         }
     }
-    let mut resolved = Resolved { policy, views, questions: Vec::new(), fine_tunes: Vec::new(), shams: Shams::default() };
+    let mut resolved = Resolved { policy, views, questions: Vec::new(), fine_tunes: Vec::new(), controls: Controls::default() };
     for (rule, mode) in policy.rules.iter().flat_map(|rule| rule.modes.iter().map(move |mode| (rule, *mode))) {
         let rebalance = rule.probe.rebalance();
         let view = resolved.views.iter().position(|view| *view == rebalance).unwrap_or(0);
@@ -134,7 +139,17 @@ impl<'p> Resolved<'p> {
     /// The questions whose shams are shown to these fine-tunes only where the finding does not pass without them.
     pub(crate) fn sparing(&self, tuning: Tuning) -> impl Iterator<Item = &Question<'p>> {
         let spares = move |question: &&Question| question.names_shams(tuning) && question.may_pass_without_shams();
-        self.questions.iter().filter(|_| self.shams == Shams::WhereNeeded).filter(spares)
+        self.questions.iter().filter(|_| self.controls == Controls::WhereNeeded).filter(spares)
+    }
+
+    /// Whether a question is judged without its networks of fresh weights first, and waits for them only where it does not pass.
+    pub(crate) fn spares_fresh(&self, question: &Question) -> bool {
+        self.controls == Controls::WhereNeeded && question.may_pass_without_fresh()
+    }
+
+    /// Whether nobody may need fine-tunes: those of fresh weights that every question which rests on them may pass without.
+    pub(crate) fn may_be_spared(&self, tuning: Tuning) -> bool {
+        tuning.arm.is_fresh() && self.served_by(tuning).all(|question| self.spares_fresh(question))
     }
 
     /// Whether a rule is measured on fine-tunes (those that `serves` holds of), and if so whether under shams too, at once or where they

@@ -64,9 +64,9 @@ fn images_are_counted_with_and_without_the_shams_that_may_be_spared() {
     let frozen = |shams: u64| 1000 + 500 * (2 + shams);
     let whole = |seeds: u64, shams: u64| seeds * (8000 + 500 * (2 + shams));
     let all = SHAM_DRAWS as u64;
-    let images = |shams| plan(&Resolved { shams, ..resolve(&policy) }, &counts(), &profile(None)).unwrap().images;
-    assert_eq!(images(Shams::WhereNeeded), [frozen(0) + whole(4, 0), frozen(all) + whole(6, all)]);
-    assert_eq!(images(Shams::Always), [frozen(all) + whole(4, all), frozen(all) + whole(6, all)]);
+    let images = |controls| plan(&Resolved { controls, ..resolve(&policy) }, &counts(), &profile(None)).unwrap().images;
+    assert_eq!(images(Controls::WhereNeeded), [frozen(0) + whole(4, 0), frozen(all) + whole(6, all)]);
+    assert_eq!(images(Controls::All), [frozen(all) + whole(4, all), frozen(all) + whole(6, all)]);
 }
 
 #[test]

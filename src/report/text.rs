@@ -121,7 +121,10 @@ pub(super) fn interval([low, high]: [f64; 2]) -> String {
 pub(super) fn effects(finding: &Finding, none: &str) -> Vec<[String; 2]> {
     let line = |effect: Option<&Estimate>, with: &str| [effect.map_or_else(|| none.to_owned(), estimate), with.to_owned()];
     let of = |c: &Comparison| if c.spared { line(finding.own.as_ref(), OWN) } else { line(c.excess.as_ref(), c.control.name()) };
-    finding.comparisons.iter().map(of).collect()
+    let mut lines: Vec<[String; 2]> = finding.comparisons.iter().map(of).collect();
+    // Several controls that were not needed are one line.
+    lines.dedup();
+    lines
 }
 
 /// What the model's own reaction is called where controls stand.
@@ -363,7 +366,7 @@ pub(super) fn hint(report: &Report, finding: &Finding) -> String {
 
 /// One line with estimate, interval, limit and size per control: what a failure message must hold.
 pub(super) fn numbers(finding: &Finding) -> String {
-    let each: Vec<String> = finding
+    let mut each: Vec<String> = finding
         .comparisons
         .iter()
         .map(|c| match (c.excess.as_ref().or(finding.own.as_ref().filter(|_| c.spared)), &c.missing) {
@@ -379,6 +382,7 @@ pub(super) fn numbers(finding: &Finding) -> String {
             (None, None) => format!("no {} control", c.control.name()),
         })
         .collect();
+    each.dedup();
     let excess = if each.is_empty() { "not measured".to_owned() } else { each.join("; ") };
     format!("excess {}: {excess}; limit {} ({})", finding.estimand.name(), trimmed(finding.limit), finding.origin)
 }

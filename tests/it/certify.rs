@@ -47,7 +47,7 @@ fn what_does_not_fit_the_time_is_left_out_and_the_rest_is_judged() {
          \x20 - {{ id: both, {SQUARE}, controls: [sham, scratch], limit: 0.9 }}\n"
     );
     // Frozen features take seconds, a hundred networks of 1,000 epochs take hours.
-    let (code, errors, report, _folder) = certify("clean.onnx", &rules, &["--max-time", "5m"]);
+    let (code, errors, report, _folder) = certify("clean.onnx", &rules, &["--max-time", "5m", "--all-controls"]);
     assert_eq!(code, Some(5), "{errors}");
     let verdicts = verdicts(&report);
     assert_eq!(verdicts[0].1, "pass", "{verdicts:?}");
@@ -65,7 +65,7 @@ fn what_does_not_fit_the_time_is_left_out_and_the_rest_is_judged() {
 #[test]
 fn the_accuracy_on_the_target_task_stands_beside_that_of_a_head_on_small_images() {
     let rules = format!("  - {{ id: both, {SQUARE}, controls: [sham, scratch], limit: 0.9 }}\n");
-    let (_, errors, report, folder) = certify("clean.onnx", &rules, &["--no-cache"]);
+    let (_, errors, report, folder) = certify("clean.onnx", &rules, &["--no-cache", "--all-controls"]);
     let all = report["accuracy"].as_array().unwrap_or_else(|| panic!("accuracies: {errors}"));
     let names: Vec<&str> = all.iter().filter_map(|a| a["what"].as_str()).collect();
     assert_eq!(names, ["source, fixed features", "from scratch", "linear head on images of 8x8"]);
@@ -161,7 +161,7 @@ fn little_memory_gives_the_same_report_as_much() {
 fn a_stored_report_is_judged_again_without_its_model() {
     let rules = format!("  - {{ id: square, {SQUARE}, estimand: flip_rate, limit: 0.9, flow_limit: 1.0 }}\n");
     // Stricter limits ask for the shams that this pass can do without.
-    let (code, errors, report, folder) = certify("planted-square.onnx", &rules, &["--all-shams"]);
+    let (code, errors, report, folder) = certify("planted-square.onnx", &rules, &["--all-controls"]);
     assert_eq!((code, verdicts(&report)[0].1.as_str()), (Some(0), "pass"), "{errors}");
     let estimate = &report["findings"][0]["comparisons"][0]["excess"];
     let (low, high) = (estimate["low"].as_f64().expect("a bound"), estimate["high"].as_f64().expect("a bound"));

@@ -77,7 +77,7 @@ fn a_quantised_model_is_certified_by_its_frozen_features() {
     for (model, code, square) in [("planted-square", Some(1), "fail"), ("clean", Some(0), "pass")] {
         let folder = tempfile::tempdir().expect("a folder");
         let model = path(&format!("fixtures/models/{model}.int8.onnx"));
-        let (found, errors, report) = certify(folder.path(), &model, &library, &[]);
+        let (found, errors, report) = certify(folder.path(), &model, &library, &["--all-controls"]);
         assert_eq!(found, code, "{errors}");
         assert_eq!(verdicts(&report), [square, "pass", "skipped"], "{report}");
         let reason = report["findings"][2]["reason"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Shams are measured where a finding does not pass without them, and no verdict hangs on that.
+//! Shams, and networks from scratch, are measured where a finding does not pass without them, and no verdict hangs on that.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ fn a_clean_source_passes_without_its_shams_and_a_planted_one_is_shown_them() {
     assert!(summary.contains("| own reaction |") && summary.contains("Images forwarded: 900 images through the checkpoint"), "{summary}");
 
     // Whoever wants the numbers gets them; all else is the same.
-    let all = run("all", "clean.onnx", &["--all-shams"]);
+    let all = run("all", "clean.onnx", &["--all-controls"]);
     let finding = &all["findings"][0];
     assert!(finding["verdict"] == "pass" && shams(finding)["excess"]["value"].is_f64() && shams(finding)["spared"].is_null(), "{finding}");
     assert_eq!(finding["own"], clean["findings"][0]["own"]);
@@ -78,7 +78,7 @@ fn shams_that_are_made_up_for_are_those_that_are_measured_at_once() {
          \x20 - {{ id: corner, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.125, at: bottom_right, color: \"#ffffff\" }} }} }} }}, limit: 0.4, flow_limit: 0.9 }}\n"
     );
     let run = |name: &str, more: &[&str]| certify(folder.path(), name, "planted-square.onnx", &rules, more);
-    let (later, once) = (run("later", &[]), run("once", &["--all-shams"]));
+    let (later, once) = (run("later", &[]), run("once", &["--all-controls"]));
     let [Value::Array(later), Value::Array(once)] = [&later["findings"], &once["findings"]] else { panic!("findings") };
     assert_eq!(later.len(), 3);
     assert_eq!(later[..2], once[..2]);
@@ -103,7 +103,7 @@ fn what_is_kept_without_shams_is_completed_and_never_shown_to_who_needs_none() {
     assert_eq!(forwarded, (TRAIN + 2 * TEST + 3 * 2 * TEST, trained, 0));
     assert!(first["findings"].as_array().is_some_and(|all| all.iter().all(|finding| shams(finding)["spared"] == true)), "{first}");
     // Features and weights are there: only what is new goes through the network, and the clean images of the networks once more.
-    let (all, forwarded) = run("all", &["--all-shams"]);
+    let (all, forwarded) = run("all", &["--all-controls"]);
     assert_eq!(forwarded, (8 * TEST + 3 * 10 * TEST, 0, TRAIN + 2 * TEST + trained));
     assert!(shams(&all["findings"][0])["excess"]["value"].is_f64());
     let (again, forwarded) = run("again", &[]);
@@ -121,6 +121,42 @@ fn what_is_kept_without_shams_is_completed_and_never_shown_to_who_needs_none() {
         finding["reason"].as_str().is_some_and(|why| why.contains("the shams were not measured") && why.contains("certify")),
         "{finding}"
     );
+}
+
+/// Networks from scratch decide nothing where the model itself hardly reacts, and are trained where it does.
+#[test]
+fn a_network_from_scratch_is_trained_where_a_finding_does_not_pass_without() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = format!(
+        "  - {{ id: square, {SQUARE}, modes: [fixed_feature, full_network], controls: [sham, scratch], limit: 0.25, flow_limit: 0.9 }}\n"
+    );
+    let others = |report: &Value| report["run"]["images_forwarded"]["others"]["trained"].as_u64();
+    let scratch = |report: &Value, at: usize| {
+        let all = report["findings"][at]["comparisons"].as_array().expect("comparisons");
+        all.iter().find(|c| c["control"] == "scratch").expect("it is named").clone()
+    };
+    let verdicts = |report: &Value| [0, 1].map(|at| report["findings"][at]["verdict"].clone());
+    let clean = certify(folder.path(), "clean", "clean.onnx", &rules, &[]);
+    assert_eq!((verdicts(&clean), others(&clean)), ([json!("pass"), json!("pass")], Some(0)), "{}", clean["findings"]);
+    for at in [0, 1] {
+        let scratch = scratch(&clean, at);
+        assert_eq!((&scratch["spared"], &scratch["excess"]), (&json!(true), &Value::Null), "{scratch}");
+    }
+    let all = certify(folder.path(), "all", "clean.onnx", &rules, &["--all-controls"]);
+    assert_eq!((verdicts(&all), others(&all)), (verdicts(&clean), Some(3 * 8 * TRAIN * 4 / 5)));
+    assert!(scratch(&all, 1)["excess"]["value"].is_f64() && scratch(&all, 1)["spared"].is_null());
+    // Judged again from what was measured, it is the same finding.
+    let policy = folder.path().join("policy.yaml").display().to_string();
+    let (stored, output) = (folder.path().join("clean").display().to_string(), folder.path().join("again").display().to_string());
+    let out = heirloom(&["rejudge", &stored, "--policy", &policy, "--output", &output]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let again: Value = serde_json::from_slice(&std::fs::read(Path::new(&output).join("report.json")).expect("a report")).expect("JSON");
+    assert_eq!(again["findings"], clean["findings"]);
+
+    let planted = certify(folder.path(), "planted", "planted-square.onnx", &rules, &[]);
+    assert!(others(&planted).is_some_and(|trained| trained > 0), "{}", planted["run"]);
+    assert_ne!(planted["findings"][0]["verdict"], "pass");
+    assert!(scratch(&planted, 0)["excess"]["value"].is_f64(), "{}", planted["findings"]);
 }
 
 /// What the heads so far did under their shams was kept, and the further heads of the second look need the features under them.

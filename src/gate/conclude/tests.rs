@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::diag::Origin;
-use crate::gate::ArmSummary;
+use crate::gate::{ArmSummary, Estimate, Innocents};
 use crate::probe::{Arm, Estimand};
 use crate::tune::Mode;
 
@@ -55,6 +55,48 @@ fn terms(waivers: &[Waiver]) -> ConcludeTerms<'_> {
 
 fn end(verdicts: &[Verdict], terms: &ConcludeTerms) -> Conclusion {
     conclude(verdicts.iter().map(|v| finding("a", *v, Severity::High)).collect(), terms)
+}
+
+/// By hand: 0.10 and 0.02 over 0.04, and one without references.
+#[test]
+fn many_small_effects_are_told_together() {
+    let beside = |rule: &str, value: f64| {
+        let excess = Estimate {
+            value,
+            low: value,
+            high: value,
+            confidence: 0.95,
+            another_sample: None,
+            images: 10,
+            clusters: 10,
+            seeds: 3,
+            method: String::new(),
+        };
+        let innocents = Innocents {
+            references: Vec::new(),
+            sd: Some(0.03),
+            degrees: Some(10.0),
+            error: Some(0.04),
+            reach: None,
+            inherited_by: Vec::new(),
+            less_accurate: 0.0,
+        };
+        let comparison = Comparison {
+            control: Control::Reference,
+            excess: Some(excess),
+            highest: None,
+            missing: None,
+            void: false,
+            spared: false,
+            innocents: Some(innocents),
+        };
+        Finding { comparisons: vec![comparison], ..finding(rule, Verdict::Pass, Severity::High) }
+    };
+    let told = |findings: Vec<Finding>| conclude(findings, &terms(&[])).notes;
+    let alone = finding("c", Verdict::Pass, Severity::High);
+    let notes = told(vec![beside("a", 0.10), beside("b", 0.02), alone.clone()]);
+    assert!(notes.len() == 1 && notes[0].starts_with("over the 2 findings beside references the model lies +1.5 standard"), "{notes:?}");
+    assert!(told(vec![beside("a", 0.10), alone]).is_empty());
 }
 
 /// Left out altogether, as `--max-time` leaves out what does not fit: a pipeline that lets an inconclusive run pass must not let that pass.

@@ -10,12 +10,21 @@ use crate::probe::{self, Estimand, Measurement, Setting};
 use crate::stats::power::error_share;
 use crate::tune::Mode;
 
-/// Why a comparison with shams is not there where a finding passes.
+/// Why a comparison is not there where a finding passes.
 const SPARED: &str = "not measured: the finding passes whatever they would show";
 
 /// The same where it does not.
-pub(super) const NOT_MEASURED: &str = "the shams were not measured (an earlier verdict needed none, or `--max-time` left none), and without them the finding \
-                            does not pass: certify the model with this policy";
+pub(super) fn not_measured(control: Control) -> &'static str {
+    match control {
+        Control::Sham => {
+            "the shams were not measured (an earlier verdict needed none, or `--max-time` left none), and without them the finding does not pass: \
+             certify the model with this policy"
+        }
+        _ => {
+            "it was not measured (an earlier verdict needed none), and without it the finding does not pass: certify the model with this policy"
+        }
+    }
+}
 
 /// What is judged.
 pub(super) struct Number<'a> {
@@ -66,10 +75,12 @@ impl<'a> Number<'a> {
         let undivided = error_share(rule.confidence, 1, terms.look, terms.only_look());
         let pass_alpha = undivided / by.ways(named.len()) as f64;
         let lacks_shams = by.asks_own() && named.contains(&Control::Sham) && source.outcomes.iter().all(|outcome| outcome.shams.is_empty());
+        let spared = |control: Control| by == PassBy::OwnReaction && arms.iter().any(|arm| arm.given.spared && control.has(arm.given.arm));
         let (mut comparisons, mut notes, mut fits, mut over_shams) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for control in named {
             let over = match control {
-                Control::Sham if lacks_shams => Err(NOT_MEASURED.to_owned()),
+                Control::Sham if lacks_shams => Err(not_measured(control).to_owned()),
+                _ if spared(control) => Err(not_measured(control).to_owned()),
                 Control::Sham => probe::excess_over_shams(source, &setting).map_err(|e| e.to_string()).and_then(Over::plain),
                 Control::Scratch => over_scratch(source, arms, &valid, &setting),
                 Control::Untrained => untrained::over(source, arms, &valid, &setting, undivided),
@@ -124,8 +135,9 @@ impl<'a> Number<'a> {
         });
         let label = (verdict == Verdict::Fail).then(|| label(rule, &comparisons)).flatten();
         let own = own.and_then(Result::ok).map(|own| about_samples(own.estimate(pass_alpha), mode));
-        if let (true, Verdict::Pass, Some(sham)) = (lacks_shams, verdict, comparisons.iter_mut().find(|c| c.control == Control::Sham)) {
-            (sham.missing, sham.spared) = (Some(SPARED.to_owned()), true);
+        let not_there = |c: &&mut Comparison| if c.control == Control::Sham { lacks_shams } else { spared(c.control) };
+        for comparison in comparisons.iter_mut().filter(not_there).filter(|_| verdict == Verdict::Pass) {
+            (comparison.missing, comparison.spared) = (Some(SPARED.to_owned()), true);
         }
         Judged { verdict, reason, label, notes, own, comparisons }
     }
