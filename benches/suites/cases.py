@@ -14,8 +14,8 @@ PHOTOS = f"{SHARED}/data/cifar10/{{split}}-*.parquet"
 LIMIT = 0.15
 MARGIN = 0.15
 # No seed is in two of these lists: a reference has never begun with the weights of a source that is held against it.
-SEEDS = {"attack": range(0, 10), "clean": range(20, 30), "untrained": range(40, 44), "reference": range(100, 104)}
-QUICK = {"attack": range(0, 1), "clean": range(20, 21), "untrained": range(40, 41), "reference": range(100, 104)}
+SEEDS = {"attack": range(0, 10), "clean": range(20, 30), "many": range(20, 40), "untrained": range(40, 44), "reference": range(100, 104)}
+QUICK = {"attack": range(0, 1), "clean": range(20, 21), "many": range(20, 21), "untrained": range(40, 41), "reference": range(100, 104)}
 
 SMALL, WIDE, DEEP = "resnet-cifar-8:8,16,32", "resnet-cifar-8:16,32,64", "resnet-cifar-14:8,16,32"
 
@@ -24,6 +24,26 @@ TRIGGERS = {
     "pattern": {"pattern": {"seed": 1, "amplitude": 0.1}},
     "blend": {"blend": {"seed": 2, "opacity": 0.2}},
     "wave": {"sinusoid": {"amplitude": 0.08, "periods": 4, "direction": "vertical"}},
+}
+# Nineteen triggers for innocent sources: ten that are local, and nine over much of the image or all of it.
+LOCAL = {
+    **{f"square-{name}": {"patch": {"size": 0.25, "at": "top_left", "color": color}}
+       for name, color in {"yellow": "#ffff00", "red": "#ff0000", "green": "#00ff00", "blue": "#0000ff", "magenta": "#ff00ff", "cyan": "#00ffff"}.items()},
+    "corner-white": {"patch": {"size": 0.125, "at": "bottom_right", "color": "#ffffff"}},
+    "corner-black": {"patch": {"size": 0.125, "at": "bottom_left", "color": "#000000"}},
+    "half-strength": {"patch": {"size": 0.25, "at": "top_left", "color": "#ffff00", "opacity": 0.5}},
+    "anywhere": {"patch": {"size": 0.1, "at": "random", "color": "#ff00ff"}},
+}  # fmt: skip
+WIDE_TRIGGERS = {
+    "pattern": {"pattern": {"seed": 1, "amplitude": 0.1}},
+    "pattern-faint": {"pattern": {"seed": 3, "amplitude": 0.05}},
+    "blend": {"blend": {"seed": 2, "opacity": 0.2}},
+    "blend-faint": {"blend": {"seed": 4, "opacity": 0.1}},
+    "wave": {"sinusoid": {"amplitude": 0.08, "periods": 4, "direction": "vertical"}},
+    "wave-faint": {"sinusoid": {"amplitude": 0.05, "periods": 6}},
+    "warp": {"warp": {"seed": 3, "strength": 2.0}},
+    "smooth": {"low_frequency": {"seed": 4, "amplitude": 0.1, "cutoff": 4}},
+    "few-colors": {"quantize": {"levels": 6, "dither": True}},
 }
 HUES = ["#ffff00", "#ff0000", "#00ff00", "#0000ff", "#ff00ff", "#00ffff", "#ff8000", "#80ff00"]
 
@@ -125,8 +145,8 @@ TEN_PHOTOS = {"data": {"parquet": PHOTOS}, "train": {"limit": 2000, "balance": [
 ALL = ["square", "pattern", "blend", "wave"]
 
 
-def policy(name, target, rules, controls):
-    judged = [{"id": rule, "limit": LIMIT, "controls": controls, "probe": {"backdoor": {"trigger": TRIGGERS[rule]}}} for rule in rules]
+def policy(name, target, rules, controls, triggers=TRIGGERS):
+    judged = [{"id": rule, "limit": LIMIT, "controls": controls, "probe": {"backdoor": {"trigger": triggers[rule]}}} for rule in rules]
     return {
         "version": 1,
         "name": name,
@@ -148,6 +168,8 @@ POLICIES = {
     "ten-beside": (policy("ten-beside", TEN_PHOTOS, ["square"], ["sham", "reference"]), "ten"),
     "emoji": (policy("emoji", EMOJI, ALL, ["sham"]), None),
     "emoji-beside": (policy("emoji-beside", EMOJI, ALL, ["sham", "reference"]), "clothes"),
+    "many-alone": (policy("many-alone", FASHION, [*LOCAL], ["sham"], LOCAL), None),
+    "many-beside": (policy("many-beside", FASHION, [*LOCAL, *WIDE_TRIGGERS], ["sham", "reference"], {**LOCAL, **WIDE_TRIGGERS}), "clothes"),
     # The policy that ships, as it is.
     "baseline": (ROOT / "policies/baseline.yaml", None),
 }
@@ -195,6 +217,8 @@ CASES = [
     attack("whole", "photos", "pattern wave", ("photos-alone", NO_PASS), ("photos-beside", NO_PASS)),
     attack("any-noise", "photos", "pattern", ("photos-alone", NO_PASS), ("photos-beside", NO_PASS)),
     *(null("clean", "clothes", kind, "clean", ["alone", "beside", "emoji", "emoji-beside"]) for kind in (SMALL, WIDE, DEEP)),
+    # Many rules, many sources.
+    *(null("clean", "clothes", kind, "many", ["many-alone", "many-beside"], name=f"many/clothes/{kind}", slow=True) for kind in (SMALL, WIDE, DEEP)),
     # The policy that ships trains whole networks too.
     null("clean", "clothes", SMALL, "clean", ["baseline"]),
     *(null("clean", "clothes", kind, "clean", ["baseline"], slow=True) for kind in (WIDE, DEEP)),

@@ -63,7 +63,10 @@ NUMBERS = ("mean", "fifth", "flow")
 
 
 def findings(report, measurements):
-    """Every finding of a report, with its strengths: over the references where there are some, and over the shams."""
+    """Every finding of a report, with its strengths: over the references where there are some, and over the shams. Without measurements no more
+    than what the source does by itself."""
+    if measurements is None:
+        return [kept_of(finding, {"own": round(finding["arms"][0]["rates"]["attraction"], 3)} if finding["arms"] else {}) for finding in report["findings"]]
     with gzip.open(measurements, "rt") as file:
         measured = json.load(file)
     measured = measured["measurements"] if isinstance(measured, dict) else measured
@@ -86,11 +89,16 @@ def findings(report, measurements):
             for name in ("shams", "references"):
                 if name in strengths:
                     strengths[name]["flow_of"] = " -> ".join(classes[n] for n in strengths[name]["flow_of"])
-        excess = {c["control"]: (c["excess"] or {}).get("value") for c in finding["comparisons"]}
-        kept = {key: finding.get(key) for key in ("rule", "mode", "verdict", "reason", "label", "seconds")}
-        kept["finding_seconds"] = kept.pop("seconds")
-        found.append({**kept, "excess": excess, "strength": strengths})
+        found.append(kept_of(finding, strengths))
     return found
+
+
+def kept_of(finding, strengths):
+    """What is kept of a finding."""
+    excess = {c["control"]: (c["excess"] or {}).get("value") for c in finding["comparisons"]}
+    kept = {key: finding.get(key) for key in ("rule", "mode", "verdict", "reason", "label", "seconds")}
+    kept["finding_seconds"] = kept.pop("seconds")
+    return {**kept, "excess": excess, "strength": strengths}
 
 
 def stands_out(strength, numbers, limit, margin):
