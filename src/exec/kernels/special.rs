@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn exp_and_erf_are_right_to_single_precision() {
-        for i in -120_000..=120_000_i32 {
+        // Each takes Miri a thousandth of a second.
+        for i in (-120_000..=120_000_i32).step_by(if cfg!(miri) { 997 } else { 1 }) {
             let x = i as f32 / 1000.0;
             let exact = f64::from(x).exp();
             let relative = (f64::from(exp(x)) / exact - 1.0).abs();

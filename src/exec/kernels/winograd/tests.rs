@@ -27,6 +27,7 @@ fn agrees_with_products_of_patches() {
 
 /// Transforms lose some accuracy in single precision: no more than a digit.
 #[test]
+#[cfg_attr(miri, ignore = "fourteen million products take Miri an hour, and it is about rounding")]
 fn single_precision_stays_close_to_double() {
     let g = Geometry {
         n: 2,
