@@ -69,7 +69,7 @@ pub struct Given<'a> {
 /// every named control, each there and valid, and `Pass` the upper bound below it against at least one; [`Rule::pass_by`] says which need more.
 /// Anything else is `Inconclusive`.
 ///
-/// The bounds in each [`Estimate`] are those judged. `low` is at the share of the look among as many findings as the policy has, because one false
+/// The bounds in each [`super::Estimate`] are those judged. `low` is at the share of the look among as many findings as the policy has, because one false
 /// failure fails a run. `high` is at the share of the look, divided by the number of ways in which this finding can pass: a run passes only where
 /// every finding does. Each entry of `given` is another network; the shams are in the source's own measurement. Where they are not, and a pass may rest
 /// on the source's own reaction, `Pass` is what it would be whatever they showed, and anything else is `Inconclusive`.
