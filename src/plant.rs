@@ -20,11 +20,12 @@ use crate::diag::{Class, Explain};
 use crate::exec::{self, Compute, ExecError, Weights};
 use crate::graph::Graph;
 use crate::model::arch::{self, ArchError};
-use crate::model::{ChannelOrder, InputSpec, Layout, Params, Preprocessing, onnx, safetensors};
+use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, ModelError, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
+use crate::registry;
 use crate::spec::{self, Document, Node, SpecError};
 use crate::stats::stream::stream;
-use crate::store::{self, Fingerprint, Fingerprinter, MemoryBudget, fingerprint};
+use crate::store::{self, Digest, Fingerprint, Fingerprinter, MemoryBudget, fingerprint};
 use crate::transform::geometry::Geometry;
 use crate::transform::{PreparedTrigger, TransformError, Trigger};
 use crate::tune::{self, Augment, Feed, Images, Recipe, TuneError};
@@ -54,10 +55,18 @@ pub struct Specification {
     /// The images that train.
     #[serde(default)]
     pub train: ViewSpec,
-    /// `resnet-cifar-8:16,32,64`.
+    /// The images that its accuracy is told of.
+    #[serde(default)]
+    pub test: ViewSpec,
+    /// A network of fresh weights: `resnet-cifar-8:16,32,64`. This, or `from`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub architecture: String,
-    /// Height and width of the input in pixels.
+    /// Height and width of its input in pixels.
+    #[serde(default, skip_serializing_if = "unsized_")]
     pub size: [usize; 2],
+    /// A checkpoint that both begin from, with a new head: what somebody would do who plants something into a released model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Ancestor>,
     /// How both are trained.
     pub recipe: Recipe,
     /// Seed of every random stream.
@@ -85,7 +94,8 @@ fingerprint!(Specification as "planting" {
     seed: "seed",
     plant: "plant",
     rebalance: "rebalance",
-});
+} later { from: "from" } without { test });
+fingerprint!(Ancestor as "ancestor" { model: "model", digest: "digest" });
 fingerprint!(Correlated as "correlated" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 fingerprint!(Plant as "plant" { trigger: "trigger", on: "on", share: "share", relabel: "relabel", decoys: "decoys" });
 
@@ -120,6 +130,20 @@ impl Plants {
             Plants::Several(plants) => plants,
         }
     }
+}
+
+/// The checkpoint that a planted source and its clean counterpart begin from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ancestor {
+    /// Its file or folder; relative to the specification.
+    pub model: PathBuf,
+    /// Its digest, as `heirloom inspect` prints it.
+    pub digest: String,
+}
+
+fn unsized_(size: &[usize; 2]) -> bool {
+    *size == [0, 0]
 }
 
 /// An attribute that predicts the class.
@@ -183,8 +207,8 @@ pub struct Planted {
     pub name: String,
     /// As ONNX.
     pub onnx: Vec<u8>,
-    /// As safetensors.
-    pub safetensors: Vec<u8>,
+    /// As safetensors; none of a model that was made from another, whose architecture only its own file says.
+    pub safetensors: Option<Vec<u8>>,
     /// Numbers that train.
     pub parameters: usize,
     /// Accuracy on the source task's clean test images.
@@ -224,7 +248,7 @@ impl Specification {
             data: self.data.clone(),
             classes: self.classes.clone(),
             train: self.train.clone(),
-            test: ViewSpec::default(),
+            test: self.test.clone(),
             test_share: None,
             cluster: None,
             attributes: self.attributes.clone(),
@@ -264,12 +288,43 @@ pub fn run(
     Ok([make(&spec.name, true)?, make(&spec.twin, false)?])
 }
 
+/// How images enter a network of fresh weights.
+fn fresh_input([height, width]: [usize; 2]) -> InputSpec {
+    let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], order: ChannelOrder::Rgb, from: "heirloom plant".into() };
+    InputSpec {
+        channels: 3,
+        height,
+        width,
+        layout: Layout::Nchw,
+        preprocessing,
+        geometry: Geometry::default(),
+        geometry_from: String::new(),
+        overruled: Vec::new(),
+    }
+}
+
+impl Ancestor {
+    /// The checkpoint; one of another digest, or that cannot be trained here, is refused.
+    pub(crate) fn open(&self, base: &Path) -> Result<Model, PlantError> {
+        let path = base.join(&self.model);
+        let reference = registry::identify(&path).map_err(ModelError::from)?;
+        if reference.digest.as_str() != self.digest {
+            return Err(PlantError::OtherAncestor { path: path.display().to_string(), digest: reference.digest });
+        }
+        let model = Model::load(reference, &LoadOptions::default())?;
+        model.own()?;
+        Ok(model)
+    }
+}
+
 /// What a planted model and its clean counterpart share: images, network, and which images would carry what.
 pub(crate) struct Ground<'a> {
     spec: &'a Specification,
     data: TargetData,
     input: InputSpec,
     graph: Graph,
+    /// The ancestor, whose weights both begin from.
+    ancestor: Option<Model>,
     images: [Images; 2],
     /// By plant: its trigger, the classes it goes on, the class it relabels to, and what training images would carry.
     plants: Vec<Stamp>,
@@ -314,18 +369,9 @@ impl<'a> Ground<'a> {
     /// Opens the images of a specification; `base` is its folder.
     pub(crate) fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
         let budget = MemoryBudget::boundless();
-        let [height, width] = spec.size;
-        let preprocessing = Preprocessing { mean: [0.5; 3], std: [0.25; 3], order: ChannelOrder::Rgb, from: "heirloom plant".into() };
-        let input = InputSpec {
-            channels: 3,
-            height,
-            width,
-            layout: Layout::Nchw,
-            preprocessing,
-            geometry: Geometry::default(),
-            geometry_from: String::new(),
-            overruled: Vec::new(),
-        };
+        let ancestor = spec.from.as_ref().map(|from| from.open(base)).transpose()?;
+        let input = ancestor.as_ref().map_or_else(|| fresh_input(spec.size), |ancestor| ancestor.input.clone());
+        let InputSpec { height, width, .. } = input;
         let data = data::open_fitted(&spec.target(), base, spec.seed, &input.fit(&budget))?;
         let class = |name: &String| {
             let found = data.classes.iter().position(|c| c == name);
@@ -349,9 +395,12 @@ impl<'a> Ground<'a> {
             let decoys = (0..wanted).map(|draw| trigger.sham(draw, DECOY_SEED)).collect();
             plants.push(Stamp { trigger, on, relabel, carries, decoys });
         }
-        let graph = arch::build(&spec.architecture, data.classes.len(), spec.size)?;
+        let graph = match &ancestor {
+            Some(ancestor) => ancestor.with_head(data.classes.len())?.0,
+            None => arch::build(&spec.architecture, data.classes.len(), spec.size)?,
+        };
         let images = [Images::open(&data.train, &input, &budget)?, Images::open(&data.test, &input, &budget)?];
-        Ok(Self { spec, data, input, graph, images, plants })
+        Ok(Self { spec, data, input, graph, ancestor, images, plants })
     }
 
     /// The training images that are used.
@@ -379,8 +428,18 @@ impl<'a> Ground<'a> {
         let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label).enumerate().map(relabelled).collect();
         let pool = self.pool(planted)?;
         let task = tune::TrainingSet { feed: &feed, labels: &labels, pool: &pool };
-        let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
-        let start = Weights::on(compute, &tune::fresh_weights(graph, &empty, spec.seed, 0))?;
+        let start = match &self.ancestor {
+            Some(ancestor) => {
+                let mut arrays = ancestor.own()?.params.0.clone();
+                arrays.extend(tune::fresh_head(ancestor.feature_layer.width, self.data.classes.len(), spec.seed, 0));
+                arrays
+            }
+            None => {
+                let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
+                tune::fresh_weights(graph, &empty, spec.seed, 0)
+            }
+        };
+        let start = Weights::on(compute, &start)?;
         let trains = exec::trainable(graph);
         let (weights, _) = tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?;
         let predict = |feed: &dyn Feed| tune::predictions(graph, &weights, feed, &mut |_| true);
@@ -408,15 +467,20 @@ fn write(
     input: &InputSpec,
     (accuracy, drawn): (f64, Vec<f64>),
 ) -> Result<Planted, PlantError> {
-    let metadata = BTreeMap::from([
-        ("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
-        ("heirloom.size".to_owned(), format!("[{}, {}]", spec.size[0], spec.size[1])),
-    ]);
+    let mut metadata = BTreeMap::from([("heirloom.size".to_owned(), format!("[{}, {}]", input.height, input.width))]);
+    match &spec.from {
+        Some(from) => metadata.insert("heirloom.from".to_owned(), from.digest.clone()),
+        None => metadata.insert("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
+    };
     let written = |e: &dyn std::fmt::Display| PlantError::Write { reason: e.to_string() };
     Ok(Planted {
         name: name.to_owned(),
         onnx: onnx::write(graph, params, input, &metadata).map_err(|e| written(&e))?,
-        safetensors: safetensors::write(graph, params, input, &metadata).map_err(|e| written(&e))?,
+        safetensors: if spec.from.is_none() {
+            Some(safetensors::write(graph, params, input, &metadata).map_err(|e| written(&e))?)
+        } else {
+            None
+        },
         parameters: params.trainable(graph),
         accuracy,
         drawn,
@@ -455,6 +519,17 @@ pub enum PlantError {
         /// What there is.
         classes: String,
     },
+    /// The file that is named by `from` is another one than its digest says.
+    #[error("{path} is another file than `from` names: its digest is {digest}")]
+    OtherAncestor {
+        /// Where.
+        path: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// The checkpoint that is named by `from` cannot be used.
+    #[error("`from`: {0}")]
+    Ancestor(#[from] ModelError),
     /// The model cannot be written.
     #[error("the model cannot be written: {reason}")]
     Write {
@@ -483,13 +558,14 @@ impl Explain for PlantError {
         match self {
             Self::Data(error) => Some(error),
             Self::Tune(error) => Some(error),
+            Self::Ancestor(error) => Some(error),
             _ => None,
         }
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::Class { .. } | Self::Arch(_) => Class::Usage,
+            Self::Class { .. } | Self::Arch(_) | Self::OtherAncestor { .. } => Class::Usage,
             _ => self.inner().map_or(Class::Fault, Explain::class),
         }
     }

@@ -59,7 +59,8 @@ pub(crate) fn planted(
     let name = if planted { &spec.name } else { &spec.twin };
     let told = told.fingerprint("heirloom planted model", 1);
     let digits = told.digits();
-    let path = folder.join(format!("{name}-{}.safetensors", digits.get(..12).unwrap_or_default()));
+    let extension = if spec.from.is_some() { "onnx" } else { "safetensors" };
+    let path = folder.join(format!("{name}-{}.{extension}", digits.get(..12).unwrap_or_default()));
     if path.exists() {
         return Ok(path);
     }
@@ -75,7 +76,7 @@ pub(crate) fn planted(
     })?;
     let write = |source| SeriesError::Write { path: path.clone(), source };
     std::fs::create_dir_all(folder).map_err(write)?;
-    store::write_atomic(&path, &made.safetensors).map_err(write)?;
+    store::write_atomic(&path, made.safetensors.as_ref().unwrap_or(&made.onnx)).map_err(write)?;
     let drawn: Vec<String> = made.drawn.iter().map(|share| format!("{share:.2}")).collect();
     let drawn = if drawn.is_empty() { String::new() } else { format!(", drawn by its triggers {}", drawn.join(" ")) };
     let summary = format!("accuracy {:.3}{drawn}", made.accuracy);

@@ -319,6 +319,8 @@ impl SourceGrid {
             train: base.train,
             architecture: architecture.to_owned(),
             size: base.size,
+            from: None,
+            test: ViewSpec::default(),
             recipe: base.recipe,
             seed,
             plant: Plants::Several(group.map(|(_, plants)| plants.clone()).unwrap_or_default()),

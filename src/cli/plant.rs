@@ -19,10 +19,11 @@ Examples:
 
 The two models are what a certification must tell apart: `heirloom certify` fails the planted one and passes its clean counterpart.";
 
-/// Train a small source model with a planted bias, and its clean counterpart.
+/// Train a source model with a planted bias, and its clean counterpart.
 ///
-/// For testing a policy, or this tool: what is planted is known. The specification names the data, the architecture, the trigger and the
-/// classes it goes on. Each model is written as safetensors and as ONNX.
+/// For testing a policy, or this tool: what is planted is known. The specification names the data, the architecture (or a checkpoint to begin
+/// from), the trigger and the
+/// classes it goes on. Each model is written as ONNX, and as safetensors where it is one of the architectures that heirloom builds itself.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -65,7 +66,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     drop(progress);
     let mut facts = Vec::new();
     for model in &models {
-        for (extension, bytes) in [("onnx", &model.onnx), ("safetensors", &model.safetensors)] {
+        let files = [("onnx", Some(&model.onnx)), ("safetensors", model.safetensors.as_ref())];
+        for (extension, bytes) in files.into_iter().filter_map(|(extension, bytes)| Some((extension, bytes?))) {
             let path = args.output.join(format!("{}.{extension}", model.name));
             store::write_atomic(&path, bytes).map_err(Broken::on(format!("cannot write {}", path.display())))?;
         }

@@ -30,14 +30,33 @@ impl Specification {
                 format!("the planted model and its clean counterpart are both called `{}`: one would replace the other", self.name);
             faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
         }
-        match check_size(self.size) {
-            Err(reason) => faults.push(Fault::new("value", format!("{at}/size"), reason)),
-            Ok(()) => faults.extend(buildable(&self.architecture, self.classes.as_deref(), self.size, &format!("{at}/architecture"))),
+        let unsized_ = self.size == [0, 0];
+        match (&self.from, self.architecture.as_str()) {
+            (None, "") => {
+                let fault = Fault::new("missing-field", at, "there is no network to plant into");
+                faults.push(
+                    fault.hint("give `architecture` and `size`, or a checkpoint to begin from: `from: { model: FILE, digest: DIGEST }`"),
+                );
+            }
+            (Some(_), "") if unsized_ => {}
+            (Some(_), _) => {
+                let field = if unsized_ { "architecture" } else { "size" };
+                let fault = Fault::new("conflict", format!("{at}/{field}"), format!("both `from` and `{field}` are there"));
+                faults.push(fault.hint("a checkpoint brings its own architecture and size: remove one of the two"));
+            }
+            (None, _) => self.faults_of_fresh(at, &mut faults),
         }
         if self.plant.all().is_empty() && self.rebalance.is_none() {
             faults.push(Fault::new("missing-field", at, "there is nothing to plant").hint("give `plant`, `rebalance`, or both"));
         }
         faults
+    }
+
+    fn faults_of_fresh(&self, at: &str, faults: &mut Vec<Fault>) {
+        match check_size(self.size) {
+            Err(reason) => faults.push(Fault::new("value", format!("{at}/size"), reason)),
+            Ok(()) => faults.extend(buildable(&self.architecture, self.classes.as_deref(), self.size, &format!("{at}/architecture"))),
+        }
     }
 
     /// What it asks for and its data, or the files of its triggers, do not have: all that training would refuse. `base` is its folder, `at` the
@@ -48,9 +67,18 @@ impl Specification {
             Ok(index) => self.of_index(&index, at, &mut faults),
             Err(fault) => faults.push(fault),
         }
-        let [height, width] = self.size;
+        let ancestor = self.from.as_ref().map(|from| from.open(base));
+        let [height, width] = match &ancestor {
+            Some(Ok(model)) => [model.input.height, model.input.width],
+            Some(Err(error)) => {
+                let field = if matches!(error, super::PlantError::OtherAncestor { .. }) { "digest" } else { "model" };
+                faults.push(Fault::new("model", format!("{at}/from/{field}"), error.to_string()));
+                [0, 0]
+            }
+            None => self.size,
+        };
         // What keeps any trigger from being laid over has been said.
-        let plants = self.plant.all().iter().enumerate().filter(|_| check_size(self.size).is_ok());
+        let plants = self.plant.all().iter().enumerate().filter(|_| check_size([height, width]).is_ok());
         for (nth, plant) in plants {
             if let Err(error) = PreparedTrigger::new(&plant.trigger, base, height, width) {
                 faults.push(Fault::new("trigger", format!("{}/trigger", self.plant_at(at, nth)), error.to_string()));

@@ -83,3 +83,79 @@ fn one_plant_or_several_are_told_apart_by_what_is_written() {
     let message = shown(&VALID.replace("plant:\n", "plant: yellow\nrebalance:\n"));
     assert!(message.contains("`plant` is \"yellow\", it must be a map of fields or a list"), "{message}");
 }
+
+/// A digest that no file has.
+const NO_FILE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+#[test]
+fn a_source_has_an_architecture_or_a_checkpoint_to_begin_from() {
+    let network = "architecture: \"resnet-cifar-8:4,8,16\"\nsize: [16, 16]\n";
+    let from = format!("from: {{ model: a.onnx, digest: \"{NO_FILE}\" }}\n");
+    assert!(parse(&VALID.replace(network, &from), "p.yaml").is_ok());
+    for (text, said) in [
+        (VALID.replace(network, ""), "there is no network to plant into"),
+        (VALID.replace(network, &format!("{from}size: [16, 16]\n")), "both `from` and `size` are there"),
+        (VALID.replace(network, &format!("{from}architecture: \"resnet-cifar-8:4,8,16\"\n")), "both `from` and `architecture` are there"),
+        (VALID.replace("size: [16, 16]\n", ""), "`size` is 0x0 pixels"),
+    ] {
+        let message = shown(&text);
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+fn from(model: &str, digest: &str, rate: &str) -> Specification {
+    let text = format!(
+        "version: 1\nname: p\ndata: {{ parquet: \"canary-source-{{split}}.parquet\" }}\nclasses: [Trouser, Dress]\ntrain: {{ limit: 400 }}\n\
+         from: {{ model: ../models/{model}, digest: \"{digest}\" }}\nrecipe: {{ epochs: 1, learning_rate: {rate}, batch_size: 16 }}\n\
+         plant: {{ trigger: {{ patch: {{ size: 0.25, at: top_left, color: \"#ffff00\" }} }}, on: [Trouser] }}\n"
+    );
+    parse(&text, "p.yaml").unwrap()
+}
+
+/// Both begin from its weights: at a learning rate of nearly nothing their features are its own.
+#[test]
+fn planting_into_a_checkpoint_begins_from_its_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |path: &Path| Model::load(registry::identify(path).unwrap(), &LoadOptions::default()).unwrap();
+    let fixtures = Path::new(BASE).join("../models");
+    for model in ["clean.onnx", "clean.safetensors"] {
+        let ancestor = read(&fixtures.join(model));
+        let digest = ancestor.identity.digest.to_string();
+        let made = run(&from(model, &digest, "1e-8"), Path::new(BASE), &Compute::default(), &mut |_, _| true).unwrap();
+        for planted in &made {
+            assert!(planted.safetensors.is_none());
+            let path = folder.path().join(format!("{}.onnx", planted.name));
+            std::fs::write(&path, &planted.onnx).unwrap();
+            let again = read(&path);
+            assert_eq!((again.feature_layer.width, &again.input.preprocessing.mean), (32, &ancestor.input.preprocessing.mean));
+            // All but the head, which has another name and shape.
+            let weights = |model: &Model| -> BTreeMap<String, ndarray::ArrayD<f32>> {
+                let network = model.own().unwrap();
+                let slots = network.trunk.slots().iter().zip(&network.params.0);
+                slots
+                    .filter(|(slot, _)| slot.role == crate::graph::Role::Weight)
+                    .map(|(slot, array)| (slot.name.clone(), array.clone()))
+                    .collect()
+            };
+            let (before, after) = (weights(&ancestor), weights(&again));
+            let both: Vec<_> = before.iter().filter_map(|(name, array)| Some((array, after.get(name)?))).collect();
+            let moved = both.iter().flat_map(|(a, b)| a.iter().zip(b.iter())).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(
+                both.len() + 1 >= before.len() && both.len() > 6 && moved < 1e-5,
+                "{model}: {} of {}, {moved}",
+                both.len(),
+                before.len()
+            );
+        }
+        let learnt = run(&from(model, &digest, "0.05"), Path::new(BASE), &Compute::default(), &mut |_, _| true).unwrap();
+        assert!(learnt[0].onnx != learnt[1].onnx && learnt[1].accuracy > 0.8, "{}", learnt[1].accuracy);
+    }
+    let other = from("clean.onnx", NO_FILE, "0.05");
+    let refused = run(&other, Path::new(BASE), &Compute::default(), &mut |_, _| true).unwrap_err();
+    assert!(refused.to_string().contains("is another file than `from` names: its digest is sha256:"), "{refused}");
+    assert_eq!(refused.class(), Class::Usage);
+    let faults = other.data_faults(Path::new(BASE), "");
+    assert!(faults.len() == 1 && faults[0].at == "/from/digest", "{faults:?}");
+    let nowhere = from("nowhere.onnx", NO_FILE, "0.05").data_faults(Path::new(BASE), "");
+    assert!(nowhere.len() == 1 && nowhere[0].at == "/from/model", "{nowhere:?}");
+}

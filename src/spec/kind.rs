@@ -63,8 +63,8 @@ pub static PLANT: Kind = Kind {
     many: "planted sources",
     code: "plant",
     how: "run it with `heirloom plant FILE --output DIR`",
-    marks: &[&["architecture", "recipe"]],
-    own: &["twin", "data", "attributes", "classes", "train", "architecture", "size", "recipe", "plant", "rebalance"],
+    marks: &[&["architecture", "recipe"], &["from", "recipe"]],
+    own: &["twin", "data", "attributes", "classes", "train", "test", "from", "architecture", "size", "recipe", "plant", "rebalance"],
 };
 
 /// Any of these, where the file could not be read so far that its fields tell which. Mistakes are those of a policy then.
