@@ -428,16 +428,13 @@ impl<'a> Ground<'a> {
         let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label).enumerate().map(relabelled).collect();
         let pool = self.pool(planted)?;
         let task = tune::TrainingSet { feed: &feed, labels: &labels, pool: &pool };
-        let start = match &self.ancestor {
-            Some(ancestor) => {
-                let mut arrays = ancestor.own()?.params.0.clone();
-                arrays.extend(tune::fresh_head(ancestor.feature_layer.width, self.data.classes.len(), spec.seed, 0));
-                arrays
-            }
-            None => {
-                let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
-                tune::fresh_weights(graph, &empty, spec.seed, 0)
-            }
+        let start = if let Some(ancestor) = &self.ancestor {
+            let mut arrays = ancestor.own()?.params.0.clone();
+            arrays.extend(tune::fresh_head(ancestor.feature_layer.width, self.data.classes.len(), spec.seed, 0));
+            arrays
+        } else {
+            let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
+            tune::fresh_weights(graph, &empty, spec.seed, 0)
         };
         let start = Weights::on(compute, &start)?;
         let trains = exec::trainable(graph);

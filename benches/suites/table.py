@@ -1,5 +1,6 @@
 """The table of a round, as Markdown."""
 
+import statistics
 from collections import Counter
 
 BEGIN, END = "<!-- suites.py: from here on written by benches/suites/run.py -->", "<!-- suites.py: to here -->"
@@ -52,6 +53,7 @@ def markdown(rows, lacking, failed, when):
         name = rule if mode == "fixed_feature" else f"{rule} ({mode})"
         cells = [case, policy, name, len(these), counts["fail"], counts["inconclusive"], counts["pass"], *map(number, largest)]
         out.append("| " + " | ".join(map(str, cells)) + " |")
+    out += innocents(nulls)
     wrong = [row for row in rows if row["outcome"] in WRONG]
     if wrong:
         out += ["", "### Not as it must be", ""]
@@ -60,6 +62,31 @@ def markdown(rows, lacking, failed, when):
         if lines:
             out += ["", f"### {heading}", "", *(f"- {entry}" for entry in sorted(set(lines)))]
     return "\n".join(out) + "\n"
+
+
+def innocents(nulls):
+    """How far innocent sources differ by what a trigger does to each: what priors rest on. Of the cases of many sources, each source once."""
+    effects = {}
+    for row in nulls:
+        if row["case"].startswith("many/") and row["strength"].get("own") is not None:
+            effects.setdefault(row["rule"], {})[row["source"]] = (row["case"], row["strength"]["own"])
+    if not effects:
+        return []
+    kinds = sorted({case for of_rule in effects.values() for case, _ in of_rule.values()})
+    out = ["", "### How far innocent sources differ", "", "The attraction of each by itself. Standard deviations: of all, and of those of one architecture.", "",
+           "| rule | sources | median | standard deviation | farthest from the median | "
+           + " | ".join(kind.split("/", 2)[2] for kind in kinds) + " |", "|---|---:|---:|---:|---:|" + "---:|" * len(kinds)]  # fmt: skip
+    for rule, of_rule in effects.items():
+        values = [own for _, own in of_rule.values()]
+        median = statistics.median(values)
+        by_kind = [[own for case, own in of_rule.values() if case == kind] for kind in kinds]
+        cells = [rule, len(values), f"{median:.3f}", spread(values), f"{max(abs(value - median) for value in values):.3f}", *map(spread, by_kind)]
+        out.append("| " + " | ".join(map(str, cells)) + " |")
+    return out
+
+
+def spread(values):
+    return f"{statistics.stdev(values):.3f}" if len(values) > 1 else "–"
 
 
 def into(path, text):

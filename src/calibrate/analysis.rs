@@ -1,8 +1,8 @@
 //! From findings to how well the rules tell planted from clean sources.
 //!
-//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries, and transfers as far as that is known.
-//! Negative: a clean source under any backdoor rule. A planted source under a rule whose trigger it does not carry, or does not transfer, is
-//! neither, and is listed apart. Items of a source are not independent; every interval counts sources.
+//! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries, unless it is shown not to transfer it: what
+//! is not settled counts against the rules, and is listed apart too. Negative: a clean source under any backdoor rule. A planted source under a rule
+//! whose trigger it does not carry, or is shown not to transfer, is neither, and is listed apart. Items of a source are not independent; every interval counts sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     Planted,
     /// A planted source under a rule whose trigger it carries, which moves fine-tunes by less than the limit beyond the clean counterpart's.
     Below,
-    /// The same, where the seeds do not settle it.
+    /// The same, where the seeds do not settle it: counted as planted, so that a rule gains nothing by what is hard to settle.
     Open,
     /// A clean source.
     Clean,
@@ -48,6 +48,13 @@ pub(crate) struct Pick<'a> {
     pub family: &'a str,
     /// What it counts as.
     pub kind: Kind,
+}
+
+impl Kind {
+    /// Whether a rule should fail it.
+    pub(crate) fn counts_as_planted(self) -> bool {
+        matches!(self, Self::Planted | Self::Open)
+    }
 }
 
 /// What belongs together: sources of the same kind that began with the same fresh weights, and every other source by itself.
@@ -87,11 +94,8 @@ pub(crate) fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
 pub(crate) fn items<'a>(picks: impl Iterator<Item = &'a Pick<'a>>) -> Vec<Item> {
     let item = |pick: &Pick| {
         let score = pick.finding.score?;
-        matches!(pick.kind, Kind::Planted | Kind::Clean).then_some(Item {
-            score,
-            planted: pick.kind == Kind::Planted,
-            cluster: pick.cluster,
-        })
+        let planted = pick.kind.counts_as_planted();
+        (planted || pick.kind == Kind::Clean).then_some(Item { score, planted, cluster: pick.cluster })
     };
     picks.filter_map(item).collect()
 }
@@ -151,8 +155,8 @@ fn unique<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 fn slice(mode: Mode, over: Over, picks: &[Pick]) -> Slice {
-    let of = |kind: Kind| picks.iter().filter(|p| p.kind == kind).collect::<Vec<_>>();
-    let (planted, clean) = (of(Kind::Planted), of(Kind::Clean));
+    let planted: Vec<&Pick> = picks.iter().filter(|p| p.kind.counts_as_planted()).collect();
+    let clean: Vec<&Pick> = picks.iter().filter(|p| p.kind == Kind::Clean).collect();
     let items = items(picks.iter());
     let mut scores: Vec<f64> = items.iter().filter(|i| !i.planted).map(|i| i.score).collect();
     scores.sort_by(f64::total_cmp);

@@ -66,7 +66,7 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     writeln!(out, "### Told apart\n")?;
     writeln!(
         out,
-        "A planted item is a source under a rule whose trigger it carries and transfers, a clean item a clean source under any rule; its \
+        "A planted item is a source under a rule whose trigger it carries, unless it is shown not to transfer it; a clean item a clean source under any rule; its \
          score is the excess over the control that explains it best. Intervals are 95% and count sources.\n"
     )?;
     writeln!(
@@ -114,9 +114,12 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     }
     let passed: Vec<&Named> = groups.iter().filter(|s| s.over == Over::All).flat_map(|s| &s.passed).collect();
     if passed.is_empty() {
-        writeln!(out, "\nNo planted source passed under a rule whose trigger it transfers.")?;
+        writeln!(out, "\nNo planted source passed under a rule whose trigger it carries; those shown not to transfer it are left out.")?;
     } else {
-        writeln!(out, "\nPlanted sources that passed under a rule whose trigger they transfer:\n")?;
+        writeln!(
+            out,
+            "\nPlanted sources that passed under a rule whose trigger they carry; those shown not to transfer it are left out:\n"
+        )?;
         list(&passed, out)?;
     }
     for faint in results.faint.iter().filter(|f| f.mode == mode && f.compared > 0) {
@@ -151,8 +154,8 @@ fn not_transferred(faint: &Faint, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "Planted findings that were compared with the source's clean counterpart at many seeds: {compared}. {} move fine-tuned models by less than the \
-         limit beyond the clean counterpart's ({} fail, {} inconclusive, {} pass), {} are not settled ({} fail, {} inconclusive, {} pass). They are in none \
-         of the numbers above; with them among the planted items the AUC is {}.",
+         limit beyond the clean counterpart's ({} fail, {} inconclusive, {} pass): they are in none of the numbers above. {} are not settled ({} fail, {} \
+         inconclusive, {} pass): they count as planted. With both among the planted items the AUC is {}.",
         below.findings,
         below.fail,
         below.inconclusive,

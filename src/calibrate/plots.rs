@@ -16,7 +16,7 @@ pub(super) fn roc(calibration: &Calibration) -> Result<String, PlotError> {
     for (nth, mode) in modes.iter().enumerate() {
         let picks = picks(calibration, *mode);
         let mut families: Vec<&str> = Vec::new();
-        for pick in picks.iter().filter(|p| p.kind == Kind::Planted) {
+        for pick in picks.iter().filter(|p| p.kind.counts_as_planted()) {
             if !families.contains(&pick.family) {
                 families.push(pick.family);
             }

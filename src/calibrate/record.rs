@@ -150,6 +150,9 @@ pub struct Truth {
     pub excess: Option<Estimate>,
     /// Seeds that were asked for.
     pub seeds: usize,
+    /// Whether it was measured at other seeds than the score. Absent in calibrations of earlier builds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
 
 /// Whether a planted trigger is transferred.

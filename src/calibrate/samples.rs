@@ -75,7 +75,7 @@ pub(super) fn calibration() -> Calibration {
 pub(super) fn finished() -> Calibration {
     let mut calibration = calibration();
     if let Some(finding) = calibration.sources.get_mut(1).and_then(|source| source.findings.get_mut(1)) {
-        finding.truth = Some(Truth { transferred: Transferred::No, excess: None, seeds: 20 });
+        finding.truth = Some(Truth { transferred: Transferred::No, excess: None, seeds: 20, apart: true });
     }
     let results = Some(results(&calibration));
     Calibration { results, ..calibration }

@@ -9,13 +9,20 @@ use super::record::{Again, FindingRecord, Transferred, Truth, score};
 use crate::gate::{Control, Finding};
 use crate::policy::{Looks, Policy};
 
-/// The policy that asks this of the rules whose triggers a source carries: the clean counterpart is their `reference`.
+/// What is added to the seed that chooses images.
+const OTHER_IMAGES: u64 = 0x7472_7574_6800;
+
+/// The policy that asks this of the rules whose triggers a source carries: the clean counterpart is their `reference`. Its seed is another one, so
+/// that fine-tunes, halves and, where the data have more of them than the policy takes, images are others than the score is made of.
 pub(super) fn question(policy: &Policy, carries: &[String], seeds: usize) -> Policy {
     let mut policy = policy.clone();
     policy.rules.retain(|rule| carries.contains(&rule.id));
     for rule in &mut policy.rules {
         rule.controls = Some(vec![Control::Reference]);
     }
+    policy.seed = policy.seed.other();
+    // It chooses the images, with a salt as without.
+    policy.file.seed = policy.file.seed.wrapping_add(OTHER_IMAGES);
     at_seeds(policy, seeds)
 }
 
@@ -38,7 +45,7 @@ pub(super) fn answer(findings: &mut [FindingRecord], answers: &[Finding], seeds:
             _ => Transferred::Open,
         };
         for finding in findings.iter_mut().filter(|f| f.rule == answer.rule && f.mode == answer.mode) {
-            finding.truth = Some(Truth { transferred, excess: excess.clone(), seeds });
+            finding.truth = Some(Truth { transferred, excess: excess.clone(), seeds, apart: true });
         }
     }
 }
@@ -56,6 +63,7 @@ pub(super) fn again(findings: &mut [FindingRecord], more: &[Finding], seeds: usi
 pub(super) fn answered(findings: &[FindingRecord], carries: &[String], truth: Option<usize>, more: Option<usize>) -> bool {
     let asked = |finding: &FindingRecord| if carries.contains(&finding.rule) { truth } else { None };
     findings.iter().all(|finding| {
-        finding.truth.as_ref().map(|truth| truth.seeds) == asked(finding) && finding.again.as_ref().map(|again| again.seeds) == more
+        finding.truth.as_ref().map(|truth| (truth.seeds, truth.apart)) == asked(finding).map(|seeds| (seeds, true))
+            && finding.again.as_ref().map(|again| again.seeds) == more
     })
 }

@@ -78,7 +78,8 @@ impl Specification {
             None => self.size,
         };
         // What keeps any trigger from being laid over has been said.
-        let plants = self.plant.all().iter().enumerate().filter(|_| check_size([height, width]).is_ok());
+        let known = if self.from.is_some() { height > 0 } else { check_size(self.size).is_ok() };
+        let plants = self.plant.all().iter().enumerate().filter(|_| known);
         for (nth, plant) in plants {
             if let Err(error) = PreparedTrigger::new(&plant.trigger, base, height, width) {
                 faults.push(Fault::new("trigger", format!("{}/trigger", self.plant_at(at, nth)), error.to_string()));

@@ -48,6 +48,14 @@ impl Seed {
         Self { value, salt: Salt::Known(salt.fingerprint("heirloom salt", 1)) }
     }
 
+    /// Another seed, made of this one: for what must not be drawn alike.
+    #[must_use]
+    pub(crate) fn other(&self) -> Self {
+        let digest = sha256(&[b"heirloom other seed v1".as_slice(), &self.value.to_le_bytes()].concat());
+        let value = digest.iter().take(size_of::<u64>()).rev().fold(0, |value, byte| (value << 8) | u64::from(*byte));
+        Self { value, salt: self.salt.clone() }
+    }
+
     /// The seed. No file, log or message may hold it.
     pub(crate) fn value(&self) -> u64 {
         self.value

@@ -157,10 +157,12 @@ impl Checker<'_> {
         if let Some((rule, fewest)) = at_local {
             let hint = match fewest {
                 Ok(fewest) => format!("name {fewest}"),
-                Err(limit) => format!("no number of references suffices at `limit: {}`: give {limit:.2} or more", rule.limit),
+                Err(limit) => format!("usually no number of references suffices at `limit: {}`: give {limit:.2} or more", rule.limit),
             };
-            let message =
-                format!("{}: beside so few, a source passes at this limit only where it hardly reacts to the trigger itself", few(rule));
+            let message = format!(
+                "{}: as innocent networks usually differ, a source passes beside so few only where it hardly reacts to the trigger itself",
+                few(rule)
+            );
             self.add(Diagnostic::warning("policy::few-references", at.clone(), message).hint(hint));
         }
         if let Some((rule, fewest)) = at_whole {

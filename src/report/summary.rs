@@ -6,7 +6,7 @@ use super::format::Format;
 use super::text::printable;
 use super::{Incomplete, Report, SelfTestStatus, Status, text};
 use crate::diag;
-use crate::gate::{Control, Finding, Verdict};
+use crate::gate::{Finding, Verdict};
 
 pub(super) const FORMAT: Format =
     Format { name: "summary.md", report: |report| Ok(render(report).into_bytes()), incomplete: |of| Ok(incomplete(of).into_bytes()) };
@@ -170,11 +170,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 fn another_sample(report: &Report, out: &mut String) -> std::fmt::Result {
     let mut all = Vec::new();
     for finding in &report.findings {
-        let over = finding
-            .comparisons
-            .iter()
-            .filter(|c| c.control != Control::Scratch)
-            .filter_map(|c| Some((format!("over {}", c.control.name()), c.excess.as_ref()?)));
+        let over = finding.comparisons.iter().filter_map(|c| Some((format!("over {}", c.control.name()), c.excess.as_ref()?)));
         let own = finding.own.iter().map(|own| ("by itself".to_owned(), own));
         let each: Vec<String> =
             own.chain(over).filter_map(|(what, e)| Some(format!("{what} {}", text::interval(e.another_sample?)))).collect();

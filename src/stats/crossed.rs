@@ -151,7 +151,7 @@ impl Crossed {
     #[must_use]
     pub fn on_another_sample(&self, share: f64) -> Self {
         let common = 1.0 + self.seeds as f64 * share / (1.0 - share);
-        Self { ms_seed: common * self.ms_seed, ..*self }
+        Self { ms_seed: common * self.ms_seed, between_seeds: common * self.between_seeds, ..*self }
     }
 
     /// The squared half-width, split into what more seeds and what more images would make smaller.

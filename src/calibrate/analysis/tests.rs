@@ -33,7 +33,7 @@ fn a_slice_counts_what_it_is_of() {
 #[test]
 fn a_trigger_that_is_not_handed_down_is_no_planted_item() {
     let mut calibration = samples::calibration();
-    let truth = |transferred| Some(Truth { transferred, excess: None, seeds: 20 });
+    let truth = |transferred| Some(Truth { transferred, excess: None, seeds: 20, apart: true });
     calibration.sources[0].findings[0].truth = truth(Transferred::Yes);
     calibration.sources[1].findings[1].truth = truth(Transferred::No);
     let results = results(&calibration);
@@ -42,7 +42,14 @@ fn a_trigger_that_is_not_handed_down_is_no_planted_item() {
     let faint = &results.faint[0];
     assert_eq!((faint.compared, faint.below.inconclusive, faint.open.findings, faint.all.len()), (2, 1, 0, 1));
     calibration.sources[1].findings[1].truth = truth(Transferred::Open);
-    assert_eq!(super::results(&calibration).faint[0].open.findings, 1);
+    // What is not settled counts against the rules, and stands apart too.
+    let open = super::results(&calibration);
+    assert_eq!((open.faint[0].open.findings, open.slices[0].planted.findings, open.slices[0].planted.inconclusive), (1, 2, 1));
+    calibration.sources[1].findings[1].score = Some(0.0);
+    let with = super::results(&calibration).slices[0].auc.unwrap();
+    calibration.sources[1].findings[1].truth = truth(Transferred::No);
+    let without = super::results(&calibration).slices[0].auc;
+    assert!(without.is_none() && with.value < 0.7, "one source is left, and with both: {with:?}");
     // Of a model from a folder it is believed that it transfers what it carries.
     calibration.sources[1].findings[1].truth = None;
     assert_eq!(super::results(&calibration).slices[0].planted.findings, 2);

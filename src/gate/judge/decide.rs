@@ -1,7 +1,7 @@
 //! From comparisons to a verdict, and why where there is none. Every reason names what would settle it.
 
 use super::own::Own;
-use super::references::ALIKE;
+use super::references::{ALIKE, prior};
 use crate::gate::{Comparison, Control, Estimate, Innocents, PassBy, Rule, Verdict};
 use crate::probe::MOST_REFERENCES;
 use crate::stats::crossed::Crossed;
@@ -368,9 +368,12 @@ pub(in crate::gate) fn fewest_references(rule: &Rule, mode: Mode) -> Option<Resu
         PassBy::AnyControl | PassBy::OwnReaction => None,
         PassBy::WholeImage => Some(Ok(ENOUGH_KIN)),
         PassBy::OwnOrReferences => {
-            let sd = innocents::LOCAL.sd;
+            let sd = prior(rule.estimand()).sd;
             let least = innocents::error(sd, MOST_REFERENCES).map_or(1.0, |error| (100.0 * error / MOST_OF_LIMIT).ceil() / 100.0);
-            Some(enough_of(sd, rule.limit).ok_or(least))
+            let beside =
+                rule.further().into_iter().map(|(estimand, limit)| enough_of(prior(estimand).sd, limit).unwrap_or(MOST_REFERENCES));
+            let beside = beside.max().unwrap_or(1);
+            Some(enough_of(sd, rule.limit).map(|own| own.max(beside)).ok_or(least))
         }
     }
 }

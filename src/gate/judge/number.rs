@@ -104,7 +104,9 @@ impl<'a> Number<'a> {
                         _ if beside => references::share(alpha, fit.seeds),
                         _ => alpha,
                     };
-                    let excess = Some(about_samples(estimate(&table, &fit, alpha, pass_alpha), mode));
+                    // Networks from scratch train whole in any mode.
+                    let trains = if control == Control::Scratch { Mode::FullNetwork } else { mode };
+                    let excess = Some(about_samples(estimate(&table, &fit, alpha, pass_alpha), trains));
                     Comparison { control, excess, highest: Some(highest), missing: None, void, spared: false, innocents }
                 }
                 Err(missing) => {

@@ -12,7 +12,7 @@ use super::over::{Measured, Over, over_arm};
 use crate::gate::{Innocents, OverReference, Rule};
 use crate::probe::paired::{self, Under};
 use crate::probe::{Arm, Estimand, Measurement, ProbeError, Setting, Table};
-use crate::stats::innocents::{self, Spread};
+use crate::stats::innocents::{self, Prior, Spread};
 use crate::stats::student_t_real;
 use crate::transform::Trigger;
 
@@ -57,10 +57,7 @@ pub(super) fn over(
         return Err(if each.is_empty() { "it was not measured".to_owned() } else { each.join("; ") });
     };
     let laid = rule.probe.change().filter(|_| rule.is_trigger());
-    let prior = laid.filter(|trigger| trigger.is_local()).map(|_| match setting.estimand {
-        Estimand::ClassFlow => &innocents::LOCAL_FLOW,
-        _ => &innocents::LOCAL,
-    });
+    let prior = laid.filter(|trigger| trigger.is_local()).map(|_| prior(setting.estimand));
     let spread = laid.filter(|_| local || any_kin).and_then(|_| Spread::of(&effects, prior));
     let apart = innocents::apart(&effects, prior, rule.limit);
     for (nth, reference) in shown.iter_mut().filter(|reference| reference.counts).enumerate() {
@@ -92,6 +89,15 @@ pub(super) fn over(
         less_accurate: (accuracies.iter().sum::<f64>() / accuracies.len().max(1) as f64 - accuracy).max(0.0),
     };
     Ok(Over { innocents: Some(innocents), ..Over::plain(table)? })
+}
+
+/// What is known of innocent checkpoints under local triggers, by the number that is judged.
+pub(super) fn prior(estimand: Estimand) -> &'static Prior {
+    match estimand {
+        Estimand::ClassFlow => &innocents::LOCAL_FLOW,
+        Estimand::FlipRate => &innocents::LOCAL_FLIPS,
+        _ => &innocents::LOCAL,
+    }
 }
 
 /// Fine-tunes from which on each is tested by itself.

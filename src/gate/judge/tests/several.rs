@@ -39,7 +39,7 @@ fn shams_do_not_excuse_what_a_reference_contradicts() {
     let small = beside(&one(0), &of_any_kind(14), &strict);
     assert_eq!(small.verdict, Verdict::Inconclusive, "{small:#?}");
     let why = small.reason.unwrap();
-    assert!(why.contains("may lie up to 0.28 above one reference") && why.contains("name more `references`"), "{why}");
+    assert!(why.contains("may lie up to 0.34 above one reference") && why.contains("name more `references`"), "{why}");
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn what_keeps_references_from_telling_is_said_with_what_to_do() {
     // Innocents differ by too much for this limit: what would do is named.
     let strict = Rule { limit: 0.08, ..named.clone() };
     let few = why(&all[..1], &source, &strict);
-    assert!(few.contains("innocent checkpoints lie 0.071 from the centre of 1") && few.contains("`limit: 0.11` would do"), "{few}");
+    assert!(few.contains("innocent checkpoints lie 0.085 from the centre of 1") && few.contains("`limit: 0.13` would do"), "{few}");
     let narrow = why(&all[..1], &source, &Rule { limit: 0.10, ..named.clone() });
-    assert!(narrow.contains("or 2 `references`"), "{narrow}");
+    assert!(narrow.contains("or 6 `references`"), "{narrow}");
     // One that is named and not there.
     all[1] = missing(Arm::Reference(1), "over --max-time");
     let gone = why(&all, &source, &named);
@@ -266,7 +266,7 @@ fn a_saturated_source_passes_beside_three_references_alone() {
 
 #[test]
 fn fine_tunes_that_differ_among_innocents_too_are_no_plant() {
-    // Single fine-tunes of an innocent reference lie 0.12 to either side; two of the source's lie 0.5 above.
+    // Single fine-tunes of an innocent reference lie 0.12 to either side; two of the source's lie 0.6 above.
     let spread = |arm| {
         let mut m = measured(arm, ENOUGH, 12);
         for o in &mut m.outcomes {
@@ -276,7 +276,7 @@ fn fine_tunes_that_differ_among_innocents_too_are_no_plant() {
         m
     };
     let mut source = spread(Arm::Source);
-    let high = measured(Arm::Source, ENOUGH, 62);
+    let high = measured(Arm::Source, ENOUGH, 75);
     for at in [4, 11] {
         source.outcomes[at] = high.outcomes[at].clone();
     }
