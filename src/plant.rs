@@ -3,34 +3,34 @@
 //! Both models of the pair train on the same images in the same order from the same fresh weights; the planted one sees a trigger
 //! on the training images of some classes. `faults` says what is wrong with a specification.
 
+mod error;
 mod faults;
+mod stamped;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
 use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::data::{self, DataError, DataSpec, Rebalance, Target, TargetData, ViewSpec};
-use crate::diag::{Class, Explain};
-use crate::exec::{self, Compute, ExecError, Weights};
+use crate::data::{self, DataSpec, Rebalance, Target, TargetData, ViewSpec};
+use crate::exec::{self, Compute, Weights};
 use crate::graph::Graph;
-use crate::model::arch::{self, ArchError};
+use crate::model::arch;
 use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, ModelError, Params, Preprocessing, onnx, safetensors};
 use crate::pixels::Frame;
 use crate::registry;
 use crate::spec::{self, Document, Node, SpecError};
 use crate::stats::stream::stream;
-use crate::store::{self, Digest, Fingerprint, Fingerprinter, MemoryBudget, fingerprint};
+use crate::store::{self, Fingerprint, Fingerprinter, MemoryBudget, fingerprint};
 use crate::transform::geometry::Geometry;
-use crate::transform::{PreparedTrigger, TransformError, Trigger};
-use crate::tune::{self, Augment, Feed, Images, Recipe, TuneError};
+use crate::transform::{PreparedTrigger, Trigger};
+use crate::tune::{self, Feed, Images, Recipe};
 
+pub use error::PlantError;
 pub(crate) use faults::{buildable, check_size, unknown_class};
+use stamped::Stamped;
 
 /// What to plant, as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -482,90 +482,6 @@ fn write(
         accuracy,
         drawn,
     })
-}
-
-/// Training images of which some carry triggers.
-struct Stamped<'a> {
-    images: &'a Images,
-    stamps: &'a [Stamp],
-}
-
-impl Feed for Stamped<'_> {
-    fn len(&self) -> usize {
-        self.images.len()
-    }
-
-    fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-        let change = |&i: &usize| {
-            let carried: Vec<&PreparedTrigger> = self.stamps.iter().filter_map(|stamp| stamp.over(i)).collect();
-            (!carried.is_empty()).then_some(move |frame: &mut Frame| carried.iter().for_each(|trigger| trigger.apply(frame)))
-        };
-        let changes: BTreeMap<usize, _> = indices.iter().filter_map(|i| Some((*i, change(i)?))).collect();
-        self.images.batch(indices, augment, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
-    }
-}
-
-/// Why nothing was planted.
-#[derive(Debug, Error)]
-pub enum PlantError {
-    /// A class that the data does not have.
-    #[error("there is no class `{name}`: the data has {classes}")]
-    Class {
-        /// As written.
-        name: String,
-        /// What there is.
-        classes: String,
-    },
-    /// The file that is named by `from` is another one than its digest says.
-    #[error("{path} is another file than `from` names: its digest is {digest}")]
-    OtherAncestor {
-        /// Where.
-        path: String,
-        /// Its digest.
-        digest: Digest,
-    },
-    /// The checkpoint that is named by `from` cannot be used.
-    #[error("`from`: {0}")]
-    Ancestor(#[from] ModelError),
-    /// The model cannot be written.
-    #[error("the model cannot be written: {reason}")]
-    Write {
-        /// Why.
-        reason: String,
-    },
-    /// The images.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The architecture.
-    #[error(transparent)]
-    Arch(#[from] ArchError),
-    /// The trigger.
-    #[error(transparent)]
-    Transform(#[from] TransformError),
-    /// The training.
-    #[error(transparent)]
-    Tune(#[from] TuneError),
-    /// The network.
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-}
-
-impl Explain for PlantError {
-    fn inner(&self) -> Option<&dyn Explain> {
-        match self {
-            Self::Data(error) => Some(error),
-            Self::Tune(error) => Some(error),
-            Self::Ancestor(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    fn class(&self) -> Class {
-        match self {
-            Self::Class { .. } | Self::Arch(_) | Self::OtherAncestor { .. } => Class::Usage,
-            _ => self.inner().map_or(Class::Fault, Explain::class),
-        }
-    }
 }
 
 #[cfg(test)]

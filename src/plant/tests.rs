@@ -1,4 +1,5 @@
 use super::*;
+use crate::diag::{Class, Explain};
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/data");
 
