@@ -13,9 +13,10 @@ PHOTOS = f"{SHARED}/data/cifar10/{{split}}-*.parquet"
 # What is accepted. A plant must fail from MARGIN above it; between the two any verdict but a wrong pass will do.
 LIMIT = 0.15
 MARGIN = 0.15
-# No seed is in two of these lists: a reference has never begun with the weights of a source that is held against it.
-SEEDS = {"attack": range(0, 10), "clean": range(20, 30), "many": range(20, 40), "untrained": range(40, 44), "reference": range(100, 104)}
-QUICK = {"attack": range(0, 1), "clean": range(20, 21), "many": range(20, 21), "untrained": range(40, 41), "reference": range(100, 104)}
+# No seed is in two of these lists, but that `many` and `clean` are the same innocent sources: a reference has never begun with the weights of a
+# source that is held against it. Attack seed 0 and seeds 20 to 43 were seen while the program's rules, limits and priors were made.
+SEEDS = {"attack": range(1, 11), "clean": range(60, 70), "many": range(60, 80), "untrained": range(80, 84), "reference": range(100, 104)}
+QUICK = {"attack": range(1, 2), "clean": range(60, 61), "many": range(60, 61), "untrained": range(80, 81), "reference": range(100, 104)}
 
 SMALL, WIDE, DEEP = "resnet-cifar-8:8,16,32", "resnet-cifar-8:16,32,64", "resnet-cifar-14:8,16,32"
 
