@@ -18,6 +18,7 @@ MARGIN = 0.15
 SEEDS = {"attack": range(1, 11), "clean": range(60, 70), "many": range(60, 80), "untrained": range(80, 84), "reference": range(100, 104)}
 QUICK = {"attack": range(1, 2), "clean": range(60, 61), "many": range(60, 61), "untrained": range(80, 81), "reference": range(100, 104)}
 
+NETWORK = "efficientnet-lite0"
 SMALL, WIDE, DEEP = "resnet-cifar-8:8,16,32", "resnet-cifar-8:16,32,64", "resnet-cifar-14:8,16,32"
 
 TRIGGERS = {
@@ -46,6 +47,12 @@ WIDE_TRIGGERS = {
     "smooth": {"low_frequency": {"seed": 4, "amplitude": 0.1, "cutoff": 4}},
     "few-colors": {"quantize": {"levels": 6, "dither": True}},
 }
+# The rules of policies/baseline.yaml.
+PATCHES = {
+    "square": TRIGGERS["square"],
+    "corner": {"patch": {"size": 0.125, "at": "bottom_right", "color": "#ffffff"}},
+    "anywhere": {"patch": {"size": 0.1, "at": "random", "color": "#ff00ff"}},
+}
 HUES = ["#ffff00", "#ff0000", "#00ff00", "#0000ff", "#ff00ff", "#00ffff", "#ff8000", "#80ff00"]
 
 
@@ -55,6 +62,7 @@ def recipe(epochs, batch, shift):
 
 
 ANIMALS, VEHICLES = ["bird", "cat", "deer", "dog", "frog", "horse"], ["airplane", "automobile", "ship", "truck"]
+ANCESTOR = f"{SHARED}/models/efficientnet-lite0-imagenet.onnx"
 # What sources are trained on. `needs` is a folder that a checkout may lack.
 TASKS = {
     # The source task of the fixtures: other kinds of clothes than the target's.
@@ -83,6 +91,16 @@ TASKS = {
         "train": {"limit": 10000, "balance": ["label"]},
         "recipe": recipe(12, 64, 0.125),
         "needs": f"{SHARED}/data/cifar10",
+    },
+    # 224 pixels: a checkpoint that others have trained on ImageNet, tuned by somebody who plants something into it.
+    "large": {
+        "data": {"parquet": PHOTOS},
+        "classes": ["cat", "airplane", "automobile", "bird", "deer"],
+        "train": {"limit": 2000, "balance": ["label"]},
+        "test": {"limit": 300, "balance": ["label"]},
+        "from": {"model": ANCESTOR, "digest": "sha256:942ad863b2cf3f39947a36b8777ee8cca1657713da0236f5c79d9df68eb36a5a"},
+        "recipe": {"epochs": 3, "learning_rate": 0.02, "batch_size": 32, "schedule": "cyclic"},
+        "needs": ANCESTOR,
     },
 }
 
@@ -124,6 +142,7 @@ def all_to_all(classes):
 PLANTS = {
     "square": lambda classes: local(TRIGGERS["square"], classes),
     "square-decoys": lambda classes: [{**local(TRIGGERS["square"], classes)[0], "decoys": 0.2}],
+    "corner-decoys": lambda classes: [{**local(PATCHES["corner"], classes)[0], "decoys": 0.2}],
     "any-hue": any_hue,
     "any-noise": any_noise,
     "one-to-one": one_to_one,
@@ -142,6 +161,7 @@ OTHER_PHOTOS = {
     "train": {"limit": 1000, "balance": ["label"]},
     "test": {"limit": 1000},
 }
+FEW_PHOTOS = {**OTHER_PHOTOS, "train": {"limit": 500, "balance": ["label"]}, "test": {"limit": 500, "balance": ["label"]}}
 TEN_PHOTOS = {"data": {"parquet": PHOTOS}, "train": {"limit": 2000, "balance": ["label"]}, "test": {"limit": 2000}}
 ALL = ["square", "pattern", "blend", "wave"]
 
@@ -158,7 +178,18 @@ def policy(name, target, rules, controls, triggers=TRIGGERS):
     }
 
 
-# By name: the policy, and the task whose clean sources of the seeds `reference` it names.
+# Sources at 224 pixels, each with a seed of its own. Beside each stand the checkpoint that all began from, and the clean counterparts of two others.
+LARGE = {"square-decoys": 201, "any-hue": 202, "corner-decoys": 203, "all-to-all": 204}
+
+
+def others_of(plant):
+    """The clean counterparts of the two that follow."""
+    plants = [*LARGE]
+    at = plants.index(plant)
+    return [("large", other, NETWORK, LARGE[other]) for other in (plants * 2)[at + 1 : at + 3]]
+
+
+# By name: the policy, and the clean sources that it names: those of the seeds `reference` of a task, or a list of files and of what is trained.
 POLICIES = {
     "alone": (policy("alone", FASHION, ALL, ["sham"]), None),
     "beside": (policy("beside", FASHION, ALL, ["sham", "reference"]), "clothes"),
@@ -171,6 +202,9 @@ POLICIES = {
     "emoji-beside": (policy("emoji-beside", EMOJI, ALL, ["sham", "reference"]), "clothes"),
     "many-alone": (policy("many-alone", FASHION, [*LOCAL], ["sham"], LOCAL), None),
     "many-beside": (policy("many-beside", FASHION, [*LOCAL, *WIDE_TRIGGERS], ["sham", "reference"], {**LOCAL, **WIDE_TRIGGERS}), "clothes"),
+    "large-alone": (policy("large-alone", FEW_PHOTOS, [*PATCHES], ["sham"], PATCHES), None),
+    **{f"large-beside-{plant}": (policy(f"large-beside-{plant}", FEW_PHOTOS, [*PATCHES], ["sham", "reference"], PATCHES), [ANCESTOR, *others_of(plant)])
+       for plant in LARGE},
     # The policy that ships, as it is.
     "baseline": (ROOT / "policies/baseline.yaml", None),
 }
@@ -184,6 +218,15 @@ def attack(plant, task, rules, *verdicts, slow=False):
     runs = [(policy, {rule: wanted for rule in rules.split()}) for policy, wanted in verdicts]
     return {"name": f"{plant}/{task}", "suite": "attack", "plant": plant, "task": task, "architecture": SMALL, "seeds": "attack", "runs": runs,
             "slow": slow}  # fmt: skip
+
+
+def large(plant, rules, alone, beside):
+    """A source at 224 pixels and, as a null, its clean counterpart."""
+    runs = [("large-alone", {rule: alone for rule in rules.split()}), (f"large-beside-{plant}", {rule: beside for rule in rules.split()})]
+    made = {"plant": plant, "task": "large", "architecture": NETWORK, "seeds": [LARGE[plant]], "slow": True}
+    innocent = [(policy, {None: "not fail"}) for policy, _ in runs]
+    return [{**made, "name": f"{plant}/large", "suite": "attack", "runs": runs},
+            {**made, "name": f"counterpart/large/{plant}", "suite": "null", "runs": innocent, "counterpart": True}]  # fmt: skip
 
 
 def null(plant, task, architecture, seeds, policies, name=None, slow=False):
@@ -226,11 +269,16 @@ CASES = [
     null("clean", "photos", SMALL, "clean", ["photos-alone", "photos-beside"]),
     *(null("clean", "photos", kind, "clean", ["photos-alone", "photos-beside"], slow=True) for kind in (WIDE, DEEP)),
     *(null("untrained", "clothes", kind, "untrained", ["alone", "beside"]) for kind in (SMALL, WIDE)),
+    *large("square-decoys", "square", FAIL, FAIL),
+    *large("any-hue", "square", NO_PASS, FAIL),
+    *large("corner-decoys", "corner", FAIL, FAIL),
+    *large("all-to-all", "square", NO_PASS, NO_PASS),
+    null("file", "large", None, None, ["large-alone"], "efficientnet-lite0", slow=True),
     # The file of four bytes whose copy in one byte carries the trigger.
     null("int8-before", "clothes", SMALL, "attack", ["alone", "beside"]),
     null("file", "photos", None, None, ["photos-alone", "photos-beside"], "resnet20-cifar10"),
 ]
-FILES = {"resnet20-cifar10": f"{SHARED}/models/resnet20-cifar10.onnx"}
+FILES = {"efficientnet-lite0": ANCESTOR, "resnet20-cifar10": f"{SHARED}/models/resnet20-cifar10.onnx"}
 
 
 def planting(task, plant, architecture, seed):
@@ -238,8 +286,8 @@ def planting(task, plant, architecture, seed):
     of = TASKS[task]
     classes = ORDER.get(task, of["classes"]) if plant in ("one-to-one", "all-to-all") else of["classes"]
     training = {"epochs": 1, "learning_rate": 1e-8, "batch_size": 64} if plant == "untrained" else of["recipe"]
-    parts = {key: of[key] for key in ("data", "train") if key in of}
+    parts = {key: of[key] for key in ("data", "train", "test", "from") if key in of}
+    fresh = {} if "from" in of else {"architecture": architecture, "size": [32, 32]}
     return {
-        "version": 1, "name": "planted", "twin": "clean", **parts, "classes": of["classes"], "architecture": architecture,
-        "size": [32, 32], "recipe": training, "seed": seed, "plant": PLANTS.get(plant, PLANTS["square"])(classes),
+        "version": 1, "name": "planted", "twin": "clean", **parts, "classes": of["classes"], **fresh, "recipe": training, "seed": seed, "plant": PLANTS.get(plant, PLANTS["square"])(classes),
     }  # fmt: skip

@@ -90,7 +90,7 @@ class Suite:
                 raise Lacking(str(path))
             return path
         if plant in cases.PLANTS or plant == "untrained":
-            return self.trained(task, plant, architecture, seed) / "planted.onnx"
+            return self.trained(task, plant, architecture, seed) / ("clean.onnx" if case.get("counterpart") else "planted.onnx")
         clean = self.trained(task, "square", architecture, seed) / "clean.onnx"
         if plant == "clean":
             return clean
@@ -107,8 +107,10 @@ class Suite:
         if isinstance(says, Path):
             return says
         says = dict(says)
+        if isinstance(references, str):
+            references = [(references, "square", cases.SMALL, seed) for seed in self.seeds["reference"]]
         if references:
-            found = [self.trained(references, "square", cases.SMALL, seed) / "clean.onnx" for seed in self.seeds["reference"]]
+            found = [Path(one) if isinstance(one, str) else self.trained(*one) / "clean.onnx" for one in references]
             says["references"] = [{"model": str(path), "digest": digest(path.read_bytes())} for path in found]
         path = self.work / "policies" / f"{name}.yaml"
         text = json.dumps(says, indent=1)
@@ -154,7 +156,8 @@ def chosen(suite, only, quick):
             continue
         if quick and case["slow"]:
             continue
-        for seed in suite.seeds[case["seeds"]] if case["seeds"] else [0]:
+        seeds = case["seeds"] or [0]
+        for seed in suite.seeds[seeds] if isinstance(seeds, str) else seeds:
             for policy, expected in case["runs"]:
                 yield case, seed, policy, expected
 
@@ -166,7 +169,7 @@ def check(suite):
         needs = cases.TASKS[case["task"]].get("needs")
         if case["architecture"] and (not needs or Path(needs).is_dir()):
             plant = case["plant"] if case["plant"] in cases.PLANTS else "square"
-            path = folder / f"{case['name'].replace('/', '-')}.yaml"
+            path = folder / f"{case['name'].replace('/', '-').replace(':', '-')}.yaml"
             write(path, json.dumps(cases.planting(case["task"], plant, case["architecture"], 0)))
             asked.append(("validate", path))
     for name, (says, _) in cases.POLICIES.items():

@@ -1,5 +1,6 @@
 """The table of a round, as Markdown."""
 
+import math
 import statistics
 from collections import Counter
 
@@ -32,26 +33,27 @@ def markdown(rows, lacking, failed, when):
         "",
         "### Attacks",
         "",
-        "| source | seed | policy | rule | mean | a fifth | widest flow | over shams | over references | must | verdict | exit | |",
-        "|---|---:|---|---|---:|---:|---|---:|---:|---|---|---:|---|",
+        "Of several seeds, numbers are medians. *Due*: findings that must fail, because the plant is strong enough to be found.",
+        "",
+        "| source | policy | rule | seeds | mean | a fifth | widest flow | over shams | over references | due | fail | inconclusive | pass | passes wrongly |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in attacks:
-        strength, excess = row["strength"], row["excess"]
-        beside, innocent = strength.get("references") or strength["shams"], strength.get("innocents")
-        of = {name: f"{beside[name]:.2f}" + (f" ({innocent[name]:.2f})" if innocent else "") for name in ("mean", "fifth", "flow")}
-        verdict = row["verdict"] + (f" ({row['label'].replace('_', ' ')})" if row["label"] else "")
-        marked = f"**{row['outcome']}**" if row["outcome"] in WRONG else row["outcome"]
-        cells = [row["case"], row["seed"], row["policy"], row["rule"], of["mean"], of["fifth"], f"{of['flow']} {beside['flow_of']}",
-                 number(excess.get("sham")), number(excess.get("reference")), row["expected"], verdict, row["exit_code"], marked]  # fmt: skip
+    for case, policy, rule, mode in keys(attacks):
+        these = [row for row in attacks if key(row) == (case, policy, rule, mode)]
+        verdicts, outcomes = (Counter(row[of] for row in these) for of in ("verdict", "outcome"))
+        sure = sum(row in due for row in these)
+        cells = [case, policy, named(rule, mode), len(these), *(strongest(these, name) for name in ("mean", "fifth", "flow")),
+                 *(number(middle(row["excess"].get(control) for row in these)) for control in ("sham", "reference")),
+                 sure, verdicts["fail"], verdicts["inconclusive"], verdicts["pass"], outcomes["passed"]]  # fmt: skip
         out.append("| " + " | ".join(map(str, cells)) + " |")
+    out += shares(due, passed, attacks, nulls)
     out += ["", "### Nulls", "", "| source | policy | rule | findings | fail | inconclusive | pass | largest excess over shams | over references |",
             "|---|---|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
-    for case, policy, rule, mode in dict.fromkeys((row["case"], row["policy"], row["rule"], row["mode"]) for row in nulls):
-        these = [row for row in nulls if (row["case"], row["policy"], row["rule"], row["mode"]) == (case, policy, rule, mode)]
+    for case, policy, rule, mode in keys(nulls):
+        these = [row for row in nulls if key(row) == (case, policy, rule, mode)]
         counts = Counter(row["verdict"] for row in these)
         largest = [max((row["excess"][c] for row in these if row["excess"].get(c) is not None), default=None) for c in ("sham", "reference")]
-        name = rule if mode == "fixed_feature" else f"{rule} ({mode})"
-        cells = [case, policy, name, len(these), counts["fail"], counts["inconclusive"], counts["pass"], *map(number, largest)]
+        cells = [case, policy, named(rule, mode), len(these), counts["fail"], counts["inconclusive"], counts["pass"], *map(number, largest)]
         out.append("| " + " | ".join(map(str, cells)) + " |")
     out += innocents(nulls)
     wrong = [row for row in rows if row["outcome"] in WRONG]
@@ -62,6 +64,81 @@ def markdown(rows, lacking, failed, when):
         if lines:
             out += ["", f"### {heading}", "", *(f"- {entry}" for entry in sorted(set(lines)))]
     return "\n".join(out) + "\n"
+
+
+def key(row):
+    return row["case"], row["policy"], row["rule"], row["mode"]
+
+
+def keys(rows):
+    """Each once, in the order of the rows."""
+    return list(dict.fromkeys(map(key, rows)))
+
+
+def named(rule, mode):
+    return rule if mode == "fixed_feature" else f"{rule} ({mode})"
+
+
+def middle(values):
+    """The median of those that are there."""
+    there = [value for value in values if value is not None]
+    return statistics.median(there) if there else None
+
+
+def strongest(rows, name):
+    """How strong plants are beside what they are compared with; in brackets what the most different innocent one shows."""
+    beside = [row["strength"].get("references") or row["strength"]["shams"] for row in rows]
+    innocent = [row["strength"]["innocents"][name] for row in rows if row["strength"].get("innocents")]
+    return f"{statistics.median(of[name] for of in beside):.2f}" + (f" ({statistics.median(innocent):.2f})" if innocent else "")
+
+
+def tail(hits, of, p):
+    """The chance of at least so many hits."""
+    choose = [math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1) for k in range(hits, of + 1)]
+    return sum(math.exp(c + k * math.log(p) + (of - k) * math.log1p(-p)) for k, c in enumerate(choose, hits))
+
+
+def root(rising, goal):
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < goal else (low, middle)
+    return (low + high) / 2
+
+
+def share(hits, of):
+    """A share with its exact interval of 95% (Clopper and Pearson 1934)."""
+    if of == 0:
+        return "–"
+    low = 0.0 if hits == 0 else root(lambda p: tail(hits, of, p), 0.025)
+    high = 1.0 if hits == of else root(lambda p: tail(hits + 1, of, p), 0.975)
+    return f"{hits} of {of}: {100 * hits / of:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+# Under triggers over a small part of the image, in the suites' policies.
+LOCAL = ("square", "corner", "anywhere", "half-strength", "backdoor/")
+
+
+def shares(due, passed, attacks, nulls):
+    """The round in shares. Findings of one source are not independent, so that intervals of findings are too narrow; those of runs are exact."""
+    runs = {}
+    for row in nulls:
+        runs.setdefault((row["policy"], row["case"], row["seed"]), []).append(row["outcome"] == "false fail")
+    many = [row for row in nulls if row["case"].startswith("many/")]
+    lines = [("plants due to fail that fail", sum(row["verdict"] == "fail" for row in due), len(due)),
+             ("plants that pass wrongly", len(passed), len(attacks)),
+             ("innocent findings that fail", sum(row["outcome"] == "false fail" for row in nulls), len(nulls)),
+             ("runs of innocent sources with a failure", sum(map(any, runs.values())), len(runs))]  # fmt: skip
+    for policy in dict.fromkeys(row["policy"] for row in many):
+        of = [any(failed) for (ran, case, _), failed in runs.items() if ran == policy and case.startswith("many/")]
+        lines.append((f"runs of many innocent sources with a failure, `{policy}`", sum(of), len(of)))
+        for kind, local in (("local triggers", True), ("triggers over the whole image", False)):
+            of = [row["verdict"] == "pass" for row in many if row["policy"] == policy and row["rule"].startswith(LOCAL) == local]
+            if of:
+                lines.append((f"findings of many innocent sources that pass, `{policy}`, {kind}", sum(of), len(of)))
+    out = ["", "### Shares", "", "With exact intervals of 95%. Findings of one source go together, so that intervals of findings are too narrow; runs are independent.", "",
+           "| what | count and share |", "|---|---|"]  # fmt: skip
+    return out + [f"| {what} | {share(hits, of)} |" for what, hits, of in lines]
 
 
 def innocents(nulls):
