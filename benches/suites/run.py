@@ -73,7 +73,7 @@ class Suite:
                 raise RuntimeError(f"{folder} was trained by another specification: move it away, or name another --work")
         else:
             needs = cases.TASKS[task].get("needs")
-            if needs and not Path(needs).is_dir():
+            if needs and not Path(needs).exists():
                 raise Lacking(needs)
             write(spec, says)
             code = self.call(folder / "plant.log", "plant", spec, "--output", folder, *self.threads)
@@ -167,7 +167,7 @@ def check(suite):
     folder, asked = suite.work / "check", []
     for case in cases.CASES:
         needs = cases.TASKS[case["task"]].get("needs")
-        if case["architecture"] and (not needs or Path(needs).is_dir()):
+        if case["architecture"] and (not needs or Path(needs).exists()):
             plant = case["plant"] if case["plant"] in cases.PLANTS else "square"
             path = folder / f"{case['name'].replace('/', '-').replace(':', '-')}.yaml"
             write(path, json.dumps(cases.planting(case["task"], plant, case["architecture"], 0)))
