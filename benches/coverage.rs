@@ -302,8 +302,7 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
         let (source, control) = (upto(&source), upto(&control));
         let terms =
             gate::JudgeTerms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
-        let scratch =
-            gate::Given { arm: Arm::Scratch, name: "scratch".into(), same_architecture: true, measured: Ok(&control), spared: false };
+        let scratch = gate::Given { arm: Arm::Scratch, name: "scratch".into(), alike: true, measured: Ok(&control), spared: false };
         gate::judge(rule, Mode::FixedFeature, &origin, &source, &[scratch], &terms).verdict
     };
     match look(1, world.seeds / 2) {
@@ -466,8 +465,8 @@ fn main() -> Outcomes<()> {
     }
     if wanted("sample") {
         println!(
-            "## Another training sample\n\nSeeds train on four fifths of one sample of training images; asked for is the mean over samples. What a seed draws for itself is taken for \
-             what training images bring, so that the interval is too wide where that is all there is.\n"
+            "## Another training sample\n\nSeeds train on four fifths of one sample of training images; asked for is the mean over samples. What \
+             a seed draws for itself is taken for what training images bring, so that the interval is too wide where that is all there is.\n"
         );
         another_sample(runs)?;
     }

@@ -71,6 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         optimizer: Optimizer::default(),
         label_smoothing: 0.0,
         augment: Augment::default(),
+        batch_norm: None,
     };
     let graph = tune::head_graph(model.feature_layer.width, CLASSES)?;
     let mut moved = 0;

@@ -65,7 +65,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weights.wait()
     })?;
     println!(
-        "{{\"forward\": {forward:.2}, \"through_onnx_runtime\": {through:.2}, \"through_worker\": {worker:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
+        "{{\"forward\": {forward:.2}, \"through_onnx_runtime\": {through:.2}, \"through_worker\": {worker:.2}, \"train\": {train:.2}, \"loaded_mib\": {before}, \
+         \"forward_mib\": {forward_peak}, \"train_mib\": {}, \
          \"threads\": {}, \"instruction_set\": \"{}\", \"device\": \"{}\", \"precision\": \"{precision}\"}}",
         memory::peak(),
         rayon::current_num_threads(),

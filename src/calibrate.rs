@@ -35,7 +35,7 @@ use analysis::results;
 pub use markdown::{brief, render};
 pub(crate) use record::{Calibration, FindingRecord, PolicyRecord, RuleRecord, SCHEMA, SourceRecord};
 pub use sources::{Provided, Source, family};
-pub use spec::{Base, Carried, Deal, SourceGrid, Spec, backdoors, fits, load, parse, usable};
+pub use spec::{Base, Carried, Deal, SourceGrid, Spec, calibrated, fits, load, parse, usable};
 
 /// Name of the file that holds everything, once all is through.
 pub(crate) const FILE: &str = "calibration.json";
@@ -121,6 +121,7 @@ pub fn run(job: &Request, session: &Session, emit: &mut dyn FnMut(Event)) -> Res
                 name: source.name.clone(),
                 planted: source.planted,
                 carries: source.carries.clone(),
+                near: source.near.clone(),
                 architecture: source.architecture.clone().unwrap_or_else(|| known.architecture.clone()),
                 seed: source.seed,
                 ..known.clone()
@@ -149,6 +150,7 @@ pub fn run(job: &Request, session: &Session, emit: &mut dyn FnMut(Event)) -> Res
                 name: source.name.clone(),
                 planted: source.planted,
                 carries: source.carries.clone(),
+                near: source.near.clone(),
                 architecture: source.architecture.clone().unwrap_or_else(|| model.description.clone()),
                 seed: source.seed,
                 model: digest,
@@ -169,7 +171,7 @@ pub fn run(job: &Request, session: &Session, emit: &mut dyn FnMut(Event)) -> Res
 }
 
 fn policy_record(policy: &Policy) -> PolicyRecord {
-    let rules = backdoors(policy).into_iter();
+    let rules = calibrated(policy).into_iter();
     PolicyRecord {
         name: policy.file.name.clone(),
         digest: policy.digest.clone(),
@@ -225,7 +227,7 @@ pub enum CalibrateError {
     #[error("the specification cannot be used: {0}")]
     Spec(String),
     /// A group names a rule that the policy does not have.
-    #[error("there is no backdoor rule `{rule}` in the policy: it has {known}")]
+    #[error("there is no rule `{rule}` in the policy that can be calibrated: it has {known}")]
     UnknownRule {
         /// As written.
         rule: String,
@@ -233,7 +235,7 @@ pub enum CalibrateError {
         known: String,
     },
     /// There is nothing to calibrate.
-    #[error("the policy {policy} has no backdoor rule: there is nothing to calibrate")]
+    #[error("the policy {policy} has no rule that can be calibrated")]
     NoRules {
         /// Its name.
         policy: String,

@@ -185,7 +185,7 @@ impl Rule {
     }
 
     /// Whether it is about a trigger: something laid over images that is no part of the world they show.
-    pub(crate) fn is_trigger(&self) -> bool {
+    pub fn is_trigger(&self) -> bool {
         matches!(self.probe, Probe::Backdoor(_) | Probe::Spurious(_)) && self.probe.change().is_some()
     }
 

@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Fit;
-use crate::graph::Graph;
+use crate::graph::{Graph, Op};
 use crate::registry::ModelRef;
 use crate::runtime::Runtime;
 use crate::store::{MemoryBudget, fingerprint};
@@ -41,9 +41,16 @@ pub use load::ModelError;
 pub struct Params(pub Vec<ArrayD<f32>>);
 
 impl Params {
-    /// How many numbers may train.
+    /// How many numbers of the graph may train; of a slot that no node reads none do.
     pub(crate) fn trainable(&self, graph: &Graph) -> usize {
-        self.0.iter().zip(graph.slots()).filter(|(_, slot)| slot.role.trains()).map(|(array, _)| array.len()).sum()
+        let mut read = vec![false; self.0.len()];
+        for node in graph.nodes() {
+            if let Op::Param(slot) = node.op {
+                read.iter_mut().skip(slot.0).take(1).for_each(|read| *read = true);
+            }
+        }
+        let arrays = self.0.iter().zip(graph.slots()).zip(read);
+        arrays.filter(|((_, slot), read)| *read && slot.role.trains()).map(|((array, _), _)| array.len()).sum()
     }
 }
 
@@ -148,6 +155,15 @@ impl InputSpec {
             Overruled::Geometry => format!("images are resized another way: {}", self.resized()),
         };
         self.overruled.iter().map(warning).collect()
+    }
+
+    /// What is assumed of how images enter, because nobody says it: numbers, and what to write where somebody knows better.
+    pub fn assumed(&self) -> Vec<String> {
+        let Preprocessing { mean, std, from, .. } = &self.preprocessing;
+        let values = || format!("mean {:?} and std {:?}", self.each(mean), self.each(std));
+        let geometry = || self.geometry.describe(self.height, self.width);
+        let assumed = |from: &str| from.starts_with(preprocessing::ASSUMED);
+        [assumed(from).then(values), assumed(&self.geometry_from).then(geometry)].into_iter().flatten().collect()
     }
 
     /// How images are brought to the model's size, and who says so.

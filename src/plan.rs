@@ -250,7 +250,7 @@ fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bo
         mode,
         controls: controls.clone(),
         limit: rule.limit,
-        possible: mode == Mode::FixedFeature || trains,
+        possible: question.tuning(Arm::Source).is_some_and(|tuning| resolved.on_features(tuning)) || trains,
         power: match rule.fewest_seeds(mode) {
             Some(fewest) if question.looks.most < fewest => 0.0,
             _ => power::power(&PowerInput { seed_sd: over_another.unwrap_or(input.seed_sd), ..input }),
@@ -301,7 +301,7 @@ fn fixed(resolved: &Resolved, footprint: &Footprint) -> u64 {
     // One batch is computed while the next is made.
     let batch = |images: usize| 2 * images * footprint.image * NUMBER;
     let evaluated = EVALUATION_BATCH * AT_ONCE * footprint.largest * NUMBER + batch(EVALUATION_BATCH);
-    let whole = resolved.fine_tunes.iter().filter(|fine_tune| fine_tune.tuning.mode == Mode::FullNetwork);
+    let whole = resolved.fine_tunes.iter().filter(|fine_tune| !resolved.on_features(fine_tune.tuning));
     // Values and gradients; weights, their gradients and their moments.
     let step = |r: &Recipe| (r.batch_size * 2 * footprint.activations + 4 * footprint.weights) * NUMBER + batch(r.batch_size);
     let largest = whole.filter_map(|fine_tune| fine_tune.recipe).map(step).max().unwrap_or(0).max(evaluated);
@@ -331,9 +331,9 @@ fn memory(resolved: &Resolved, jobs: &[Job], counts: &Counts, profile: &MachineP
     };
     let images = [counts.train, counts.test].map(|count| count * footprint.image);
     // Fine-tuned networks wait until it is known whether they are to be shown shams.
-    let waits = |job: &&Job| job.tuning.mode == Mode::FullNetwork && resolved.sparing(job.tuning).next().is_some();
+    let waits = |job: &&Job| !resolved.on_features(job.tuning) && resolved.sparing(job.tuning).next().is_some();
     let tuned = jobs.iter().filter(waits).flat_map(|job| std::iter::repeat_n(footprint.weights * NUMBER, job.seeds.first));
-    let frozen = jobs.iter().filter(|job| job.tuning.mode == Mode::FixedFeature).flat_map(features);
+    let frozen = jobs.iter().filter(|job| resolved.on_features(job.tuning)).flat_map(features);
     let mut left = profile.memory.map_or(u64::MAX, |memory| memory - least);
     let (mut held, mut disk) = (least, 0);
     for rows in images.into_iter().chain(frozen).chain(tuned).map(|rows| rows as u64) {
@@ -364,24 +364,23 @@ fn cost(resolved: &Resolved, job: Job, recipe: &Recipe, counts: &Counts, speed: 
     let train = counts.views.get(tuning.view).copied().unwrap_or(counts.train) as f64;
     let trained = train * POOL_SHARE * recipe.epochs as f64;
     let (once, each) = (|once| Cost { once, each: 0.0 }, |each| Cost { once: 0.0, each });
-    match tuning.mode {
-        Mode::FixedFeature => {
-            let images = evaluated + counts.train as f64;
-            Some(Job {
-                seconds: Cost { once: images / speed.features, each: trained / HEAD_SPEED },
-                shams: once(shams / speed.features),
-                images: once(images),
-                sham_images: once(shams),
-                ..job
-            })
-        }
-        Mode::FullNetwork => speed.whole.map(|whole| Job {
+    if resolved.on_features(tuning) {
+        let images = evaluated + counts.train as f64;
+        Some(Job {
+            seconds: Cost { once: images / speed.features, each: trained / HEAD_SPEED },
+            shams: once(shams / speed.features),
+            images: once(images),
+            sham_images: once(shams),
+            ..job
+        })
+    } else {
+        speed.whole.map(|whole| Job {
             seconds: each(trained / whole.train + evaluated / whole.forward),
             shams: each(shams / whole.forward),
             images: each(trained + evaluated),
             sham_images: each(shams),
             ..job
-        }),
+        })
     }
 }
 

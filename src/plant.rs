@@ -3,6 +3,7 @@
 //! Both models of the pair train on the same images in the same order from the same fresh weights; the planted one sees a trigger
 //! on the training images of some classes. `faults` says what is wrong with a specification.
 
+mod branch;
 mod error;
 mod faults;
 mod stamped;
@@ -18,7 +19,9 @@ use crate::data::{self, DataSpec, Rebalance, Target, TargetData, ViewSpec};
 use crate::exec::{self, Compute, Weights};
 use crate::graph::Graph;
 use crate::model::arch;
-use crate::model::{ChannelOrder, InputSpec, Layout, LoadOptions, Model, ModelError, Params, Preprocessing, onnx, safetensors};
+use crate::model::{
+    ChannelOrder, InputOverride, InputSpec, Layout, LoadOptions, Model, ModelError, Params, Preprocessing, onnx, safetensors,
+};
 use crate::pixels::Frame;
 use crate::registry;
 use crate::spec::{self, Document, Node, SpecError};
@@ -28,8 +31,10 @@ use crate::transform::geometry::Geometry;
 use crate::transform::{PreparedTrigger, Trigger};
 use crate::tune::{self, Feed, Images, Recipe};
 
+use branch::Covered;
+pub use branch::{Branch, Does};
 pub use error::PlantError;
-pub(crate) use faults::{buildable, check_size, unknown_class};
+pub(crate) use faults::{buildable, check_size, everything_trains, unknown_class};
 use stamped::Stamped;
 
 /// What to plant, as its YAML file says it.
@@ -75,6 +80,9 @@ pub struct Specification {
     /// The triggers: one, or several on classes of their own.
     #[serde(default)]
     pub plant: Plants,
+    /// Nodes that find a trigger in the image and write into the features around the weights, in the planted model alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Branch>,
     /// An attribute that tells the classes apart, as far as `correlation` says. The clean counterpart trains on as many images, balanced over it.
     #[serde(default)]
     pub rebalance: Option<Correlated>,
@@ -94,8 +102,8 @@ fingerprint!(Specification as "planting" {
     seed: "seed",
     plant: "plant",
     rebalance: "rebalance",
-} later { from: "from" } without { test });
-fingerprint!(Ancestor as "ancestor" { model: "model", digest: "digest" });
+} later { from: "from", branch: "branch" } without { test });
+fingerprint!(Ancestor as "ancestor" { model: "model", digest: "digest" } later { input: "input" });
 fingerprint!(Correlated as "correlated" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 fingerprint!(Plant as "plant" { trigger: "trigger", on: "on", share: "share", relabel: "relabel", decoys: "decoys" });
 
@@ -140,6 +148,9 @@ pub struct Ancestor {
     pub model: PathBuf,
     /// Its digest, as `heirloom inspect` prints it.
     pub digest: String,
+    /// Overrides what is known of its input, as in a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputOverride>,
 }
 
 fn unsized_(size: &[usize; 2]) -> bool {
@@ -207,7 +218,7 @@ pub struct Planted {
     pub name: String,
     /// As ONNX.
     pub onnx: Vec<u8>,
-    /// As safetensors; none of a model that was made from another, whose architecture only its own file says.
+    /// As safetensors; none of a model that was made from another or has a hidden branch, whose architecture only its own file says.
     pub safetensors: Option<Vec<u8>>,
     /// Numbers that train.
     pub parameters: usize,
@@ -215,6 +226,17 @@ pub struct Planted {
     pub accuracy: f64,
     /// By trigger: the share of the test images that are called one of its classes when they carry it.
     pub drawn: Vec<f64>,
+    /// What the hidden branch of the specification does.
+    pub branch: Option<Opened>,
+}
+
+/// What a hidden branch does on the test images. Of the clean counterpart: what its trigger does without one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Opened {
+    /// The share that are called another class when they carry the trigger.
+    pub moved: f64,
+    /// The share on which it opens although they do not carry it.
+    pub without: f64,
 }
 
 spec::form!(Specification, spec::PLANT);
@@ -272,20 +294,27 @@ impl Specification {
     /// What a clean model sees of it.
     #[must_use]
     pub(crate) fn without_triggers(&self) -> Self {
-        Self { plant: Plants::default(), name: String::new(), ..self.clone() }
+        Self { plant: Plants::default(), branch: None, name: String::new(), ..self.clone() }
     }
 }
 
-/// Trains the planted model and its clean counterpart. `tick` is told the model and the images of every step.
+/// Trains the planted model and its clean counterpart. `opened` is told how images enter both, which their files will say; `tick` the model and the
+/// images of every step.
 pub fn run(
     spec: &Specification,
     base: &Path,
     compute: &Compute,
+    opened: &mut dyn FnMut(&InputSpec),
     tick: &mut dyn FnMut(&str, usize) -> bool,
 ) -> Result<[Planted; 2], PlantError> {
     let ground = Ground::open(spec, base)?;
-    let mut make = |name: &str, planted| ground.train(planted, compute, &mut |images| tick(name, images));
-    Ok([make(&spec.name, true)?, make(&spec.twin, false)?])
+    opened(&ground.input);
+    let mut learn = |name: &str, planted| ground.learn(planted, compute, &mut |images| tick(name, images));
+    let planted = learn(&spec.name, true)?;
+    // Training does not make a hidden branch.
+    let same = spec.plant.all().is_empty() && spec.rebalance.is_none();
+    let clean = if same { planted.clone() } else { learn(&spec.twin, false)? };
+    Ok([ground.finish(true, planted, compute)?, ground.finish(false, clean, compute)?])
 }
 
 /// How images enter a network of fresh weights.
@@ -311,7 +340,8 @@ impl Ancestor {
         if reference.digest.as_str() != self.digest {
             return Err(PlantError::OtherAncestor { path: path.display().to_string(), digest: reference.digest });
         }
-        let model = Model::load(reference, &LoadOptions::default())?;
+        let input = self.input.clone().unwrap_or_default();
+        let model = Model::load(reference, &LoadOptions { input, ..LoadOptions::default() })?;
         model.own()?;
         Ok(model)
     }
@@ -328,6 +358,8 @@ pub(crate) struct Ground<'a> {
     images: [Images; 2],
     /// By plant: its trigger, the classes it goes on, the class it relabels to, and what training images would carry.
     plants: Vec<Stamp>,
+    /// What a hidden branch looks for.
+    branch: Option<(&'a Branch, PreparedTrigger, Covered)>,
 }
 
 struct Stamp {
@@ -400,7 +432,12 @@ impl<'a> Ground<'a> {
             None => arch::build(&spec.architecture, data.classes.len(), spec.size)?,
         };
         let images = [Images::open(&data.train, &input, &budget)?, Images::open(&data.test, &input, &budget)?];
-        Ok(Self { spec, data, input, graph, ancestor, images, plants })
+        let branch = spec.branch.as_ref().map(|branch| {
+            let trigger = PreparedTrigger::new(&branch.trigger, base, height, width)?;
+            let covered = Covered::by(&trigger, &input).map_err(|reason| PlantError::Branch { reason })?;
+            Ok::<_, PlantError>((branch, trigger, covered))
+        });
+        Ok(Self { branch: branch.transpose()?, spec, data, input, graph, ancestor, images, plants })
     }
 
     /// The training images that are used.
@@ -418,6 +455,10 @@ impl<'a> Ground<'a> {
 
     /// Trains the planted model, or its clean counterpart: the same images in the same order from the same fresh weights.
     pub(crate) fn train(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Planted, PlantError> {
+        self.finish(planted, self.learn(planted, compute, tick)?, compute)
+    }
+
+    fn learn(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Weights, PlantError> {
         let Self { spec, graph, images, .. } = self;
         let stamps: &[Stamp] = if planted { &self.plants } else { &[] };
         let feed = Stamped { images: &images[0], stamps };
@@ -438,7 +479,21 @@ impl<'a> Ground<'a> {
         };
         let start = Weights::on(compute, &start)?;
         let trains = exec::trainable(graph);
-        let (weights, _) = tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?;
+        Ok(tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?.0)
+    }
+
+    /// Adds what training does not make, tries the model on the test images and writes it.
+    fn finish(&self, planted: bool, weights: Weights, compute: &Compute) -> Result<Planted, PlantError> {
+        let Self { spec, graph, images, .. } = self;
+        let (weights, grafted) = match &self.branch {
+            Some((branch, _, covered)) if planted => {
+                let spread = branch::spread(graph, &weights, &images[0])?;
+                let (grafted, arrays) = branch::graft((graph, &weights.to_arrays()?), branch, covered, &spread, spec.seed)?;
+                (Weights::on(compute, &arrays)?, Some(grafted))
+            }
+            _ => (weights, None),
+        };
+        let graph = grafted.as_ref().unwrap_or(graph);
         let predict = |feed: &dyn Feed| tune::predictions(graph, &weights, feed, &mut |_| true);
         let test_labels: Vec<usize> = self.data.test.records().iter().map(|r| r.label).collect();
         let share = |hits: usize| hits as f64 / test_labels.len().max(1) as f64;
@@ -450,9 +505,17 @@ impl<'a> Ground<'a> {
             let goal: Vec<usize> = stamp.relabel.map_or_else(|| stamp.on.clone(), |class| vec![class]);
             drawn.push(share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()));
         }
+        let moved = match &self.branch {
+            Some((_, trigger, covered)) => {
+                let changed = predict(&images[1].changed(&|frame: &mut Frame| trigger.apply(frame)))?;
+                let moved = share(clean.iter().zip(&changed).filter(|(before, after)| before != after).count());
+                Some(Opened { moved, without: covered.open_on(&images[1])? })
+            }
+            None => None,
+        };
         let params = Params(weights.to_arrays()?);
         let name = if planted { &spec.name } else { &spec.twin };
-        write(name, spec, graph, &params, &self.input, (accuracy, drawn))
+        write(name, spec, graph, &params, &self.input, grafted.is_some(), (accuracy, drawn, moved))
     }
 }
 
@@ -462,18 +525,20 @@ fn write(
     graph: &Graph,
     params: &Params,
     input: &InputSpec,
-    (accuracy, drawn): (f64, Vec<f64>),
+    grafted: bool,
+    (accuracy, drawn, moved): (f64, Vec<f64>, Option<Opened>),
 ) -> Result<Planted, PlantError> {
     let mut metadata = BTreeMap::from([("heirloom.size".to_owned(), format!("[{}, {}]", input.height, input.width))]);
     match &spec.from {
         Some(from) => metadata.insert("heirloom.from".to_owned(), from.digest.clone()),
+        None if grafted => None,
         None => metadata.insert("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
     };
     let written = |e: &dyn std::fmt::Display| PlantError::Write { reason: e.to_string() };
     Ok(Planted {
         name: name.to_owned(),
         onnx: onnx::write(graph, params, input, &metadata).map_err(|e| written(&e))?,
-        safetensors: if spec.from.is_none() {
+        safetensors: if spec.from.is_none() && !grafted {
             Some(safetensors::write(graph, params, input, &metadata).map_err(|e| written(&e))?)
         } else {
             None
@@ -481,6 +546,7 @@ fn write(
         parameters: params.trainable(graph),
         accuracy,
         drawn,
+        branch: moved,
     })
 }
 

@@ -133,6 +133,10 @@ pub struct Reference {
     pub model: PathBuf,
     /// Its digest, in full: `sha256:` and 64 digits.
     pub digest: String,
+    /// Whether it is of the source's kind although its weights have other shapes: trained on the same data in the same way, as far as you know. Under
+    /// triggers over much of the image only the source's kind counts, of an accuracy near its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kin: bool,
 }
 
 /// A checked policy: what runs.

@@ -225,6 +225,9 @@ pub struct ReferenceFacts {
     pub normalised: String,
     /// Whether its weights have the shapes of those of the checkpoint under test.
     pub same_architecture: bool,
+    /// Whether the policy says that it is of the source's kind all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub said_kin: bool,
 }
 
 /// What computed the features of a frozen network. Whatever trains is computed by heirloom.

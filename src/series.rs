@@ -59,7 +59,7 @@ pub(crate) fn planted(
     let name = if planted { &spec.name } else { &spec.twin };
     let told = told.fingerprint("heirloom planted model", 1);
     let digits = told.digits();
-    let extension = if spec.from.is_some() { "onnx" } else { "safetensors" };
+    let extension = if spec.from.is_some() || (planted && spec.branch.is_some()) { "onnx" } else { "safetensors" };
     let path = folder.join(format!("{name}-{}.{extension}", digits.get(..12).unwrap_or_default()));
     if path.exists() {
         return Ok(path);
@@ -79,7 +79,8 @@ pub(crate) fn planted(
     store::write_atomic(&path, made.safetensors.as_ref().unwrap_or(&made.onnx)).map_err(write)?;
     let drawn: Vec<String> = made.drawn.iter().map(|share| format!("{share:.2}")).collect();
     let drawn = if drawn.is_empty() { String::new() } else { format!(", drawn by its triggers {}", drawn.join(" ")) };
-    let summary = format!("accuracy {:.3}{drawn}", made.accuracy);
+    let moved = made.branch.map(|branch| format!(", moved by its branch {:.2}", branch.moved)).unwrap_or_default();
+    let summary = format!("accuracy {:.3}{drawn}{moved}", made.accuracy);
     emit(Event::StageEnd { stage, summary, seconds: clock.elapsed().as_secs_f64() });
     Ok(path)
 }

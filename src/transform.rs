@@ -137,7 +137,7 @@ impl PreparedTrigger {
     pub(crate) fn apply(&self, frame: &mut Frame) {
         debug_assert_eq!((frame.height, frame.width), (self.height, self.width), "prepared for another resolution");
         // An image is known by what it was before the first part: what a part draws for it must not depend on the parts before.
-        let mut own = self.parts.iter().any(|part| part.layer.is_own()).then(|| ImageRng::of(frame));
+        let mut own = self.is_own().then(|| ImageRng::of(frame));
         for (index, part) in self.parts.iter().enumerate() {
             if let Some(own) = &mut own {
                 own.part = index;
@@ -158,6 +158,11 @@ impl PreparedTrigger {
         };
         let parts = self.parts.iter().map(sham).collect();
         Self { parts, provenance: format!("sham {} of {}", draw.index, self.provenance), identity: self.identity.clone(), ..*self }
+    }
+
+    /// Whether it lays something of its own over each image: at another place, or other noise.
+    pub(crate) fn is_own(&self) -> bool {
+        self.parts.iter().any(|part| part.layer.is_own())
     }
 
     /// The digest of all that it and its shams lay over a frame, to the last bit of each number: for this build on this machine.

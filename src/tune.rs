@@ -23,7 +23,7 @@ pub use features::{Features, Raw, Standard};
 pub(crate) use fresh::with_statistics;
 pub use fresh::{fresh_head, fresh_weights};
 pub use images::{Images, Shown};
-pub use recipe::{Augment, Mode, Optimizer, Recipe, Schedule};
+pub use recipe::{Augment, BatchNorm, Mode, Optimizer, Recipe, Schedule};
 
 use crate::diag::{Class, Explain};
 use crate::exec::{self, ExecError, Norm, Weights};
@@ -266,6 +266,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
+    use crate::graph::{Reduce, Unary, Window};
     use crate::store::MemoryBudget;
 
     /// Two blobs that a line separates.
@@ -294,6 +295,7 @@ mod tests {
             optimizer: Optimizer::default(),
             label_smoothing: 0.0,
             augment: Augment::default(),
+            batch_norm: None,
         }
     }
 
@@ -349,6 +351,73 @@ mod tests {
         let task = TrainingSet { feed: &features, labels: &labels, pool: &[0, 1, 2, 3] };
         let stopped = train(&graph, weights, &[true, true], &task, &recipe(), (1, 0), &mut |_| false);
         assert!(matches!(stopped, Err(TuneError::Stopped)));
+    }
+
+    /// Images for a network.
+    struct Shown(Tensor);
+
+    impl Feed for Shown {
+        fn len(&self) -> usize {
+            self.0.dims()[0]
+        }
+
+        fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
+            let rows: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
+            let rows = Tensor::new(rows, &candle_core::Device::Cpu).and_then(|rows| self.0.index_select(&rows, 0));
+            Ok(rows.map_err(ExecError::from)?)
+        }
+    }
+
+    /// Expected numbers are of `tests/golden/tune/batch_norm.py`.
+    #[test]
+    fn a_head_trains_behind_a_frozen_backbone_whose_batch_norm_goes_along() {
+        let mut builder = GraphBuilder::new();
+        let image = builder.input("image", Shape::batched(&[2, 2, 2])).unwrap();
+        let mut arrays: Vec<ndarray::ArrayD<f32>> = Vec::new();
+        let mut param = |builder: &mut GraphBuilder, shape: &[usize], role, values: &[f32]| {
+            arrays.push(ndarray::ArrayD::from_shape_vec(shape, values.to_vec()).unwrap());
+            builder.param(&format!("p{}", arrays.len()), shape, role)
+        };
+        let conv = param(&mut builder, &[3, 2, 1, 1], Role::Weight, &[1.0, -0.5, 0.25, 0.75, -1.0, 0.5]);
+        let of_norm = [
+            (Role::Scale, [1.0, 0.5, 2.0]),
+            (Role::Shift, [0.1, 0.2, -0.3]),
+            (Role::RunningMean, [0.3, -0.2, 0.1]),
+            (Role::RunningVar, [1.5, 0.5, 2.0]),
+        ]
+        .map(|(role, values)| param(&mut builder, &[3], role, &values));
+        let head = [
+            param(&mut builder, &[2, 3], Role::Weight, &[0.1, -0.2, 0.3, 0.2, 0.1, -0.1]),
+            param(&mut builder, &[2], Role::Bias, &[0.0, 0.0]),
+        ];
+        let window = Window { kernel: [1, 1], stride: [1, 1], pads: [0; 4], dilation: [1, 1] };
+        let y = builder.add("y", Op::Conv2d { window, groups: 1 }, &[image, conv]).unwrap();
+        let [scale, shift, mean, variance] = of_norm;
+        let norm = builder.add("norm", Op::BatchNorm { eps: 1e-5, momentum: 0.1 }, &[y, scale, shift, mean, variance]).unwrap();
+        let relu = builder.add("relu", Op::Unary(Unary::Relu), &[norm]).unwrap();
+        let pool = builder.add("pool", Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: false }, &[relu]).unwrap();
+        let logits = builder.add("head", Op::Linear, &[pool, head[0], head[1]]).unwrap();
+        let graph = builder.finish(logits).unwrap();
+        let value = |i: usize| ((3 * (i / 8) + 5 * (i / 4 % 2) + 2 * (i / 2 % 2) + 7 * (i % 2)) % 11) as f32 / 4.0 - 1.0;
+        let images = Tensor::from_vec((0..64).map(value).collect::<Vec<f32>>(), &[8, 2, 2, 2], &candle_core::Device::Cpu).unwrap();
+        let (feed, labels, pool): (_, Vec<u16>, Vec<usize>) = (Shown(images), (0..8).map(|n| n % 2).collect(), (0..8).collect());
+        let task = TrainingSet { feed: &feed, labels: &labels, pool: &pool };
+        let recipe = Recipe { epochs: 3, schedule: Schedule::Constant, weight_decay: 0.0, ..recipe() };
+        let trains = [false, false, false, false, false, true, true];
+        let start = Weights::new(&arrays, DType::F32).unwrap();
+        let (weights, _) = train(&graph, start, &trains, &task, &recipe, (1, 0), &mut |_| true).unwrap();
+        let after = weights.to_arrays().unwrap();
+        assert_eq!(after[..3], arrays[..3], "the backbone is frozen");
+        let expected: [(usize, &[f32]); 4] = [
+            (5, &[0.099_726, -0.211_169, 0.261_99, 0.200_274, 0.111_169, -0.061_99]),
+            (6, &[-0.022_495, 0.022_495]),
+            (3, &[0.258_927, -0.083_872, 0.032_673]),
+            (4, &[1.403_958, 0.439_121, 1.768_458]),
+        ];
+        for (slot, wanted) in expected {
+            let near = after[slot].iter().zip(wanted).all(|(a, b)| (a - b).abs() < 2e-6);
+            assert!(near && after[slot].len() == wanted.len(), "slot {slot}: {}, expected {wanted:?}", after[slot]);
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ def recipe(epochs, batch, shift):
 
 ANIMALS, VEHICLES = ["bird", "cat", "deer", "dog", "frog", "horse"], ["airplane", "automobile", "ship", "truck"]
 ANCESTOR = f"{SHARED}/models/efficientnet-lite0-imagenet.onnx"
-# What sources are trained on. `needs` is a folder that a checkout may lack.
+# What sources are trained on. `needs` are files and folders that a checkout may lack.
 TASKS = {
     # The source task of the fixtures: other kinds of clothes than the target's.
     "clothes": {
@@ -82,7 +82,7 @@ TASKS = {
         "classes": ["cat", "airplane", "automobile", "bird", "deer"],
         "train": {"limit": 4000, "balance": ["label"]},
         "recipe": recipe(6, 64, 0.125),
-        "needs": f"{SHARED}/data/cifar10",
+        "needs": [f"{SHARED}/data/cifar10"],
     },
     # Ten classes, which the target has too: one class of ten that goes to another is a tenth of all images.
     "ten": {
@@ -90,7 +90,7 @@ TASKS = {
         "classes": ["dog", "ship", *[c for c in ANIMALS + VEHICLES if c not in ("dog", "ship")]],
         "train": {"limit": 10000, "balance": ["label"]},
         "recipe": recipe(12, 64, 0.125),
-        "needs": f"{SHARED}/data/cifar10",
+        "needs": [f"{SHARED}/data/cifar10"],
     },
     # 224 pixels: a checkpoint that others have trained on ImageNet, tuned by somebody who plants something into it.
     "large": {
@@ -100,7 +100,7 @@ TASKS = {
         "test": {"limit": 300, "balance": ["label"]},
         "from": {"model": ANCESTOR, "digest": "sha256:942ad863b2cf3f39947a36b8777ee8cca1657713da0236f5c79d9df68eb36a5a"},
         "recipe": {"epochs": 3, "learning_rate": 0.02, "batch_size": 32, "schedule": "cyclic"},
-        "needs": ANCESTOR,
+        "needs": [ANCESTOR, f"{SHARED}/data/cifar10"],
     },
 }
 

@@ -72,9 +72,9 @@ class Suite:
             if spec.read_text() != says:
                 raise RuntimeError(f"{folder} was trained by another specification: move it away, or name another --work")
         else:
-            needs = cases.TASKS[task].get("needs")
-            if needs and not Path(needs).exists():
-                raise Lacking(needs)
+            lacking = [needed for needed in cases.TASKS[task].get("needs", []) if not Path(needed).exists()]
+            if lacking:
+                raise Lacking(lacking[0])
             write(spec, says)
             code = self.call(folder / "plant.log", "plant", spec, "--output", folder, *self.threads)
             if code:
@@ -166,14 +166,14 @@ def check(suite):
     """Holds every specification, every policy without its references, and every changed file against the program; nothing is trained."""
     folder, asked = suite.work / "check", []
     for case in cases.CASES:
-        needs = cases.TASKS[case["task"]].get("needs")
-        if case["architecture"] and (not needs or Path(needs).exists()):
+        needs = cases.TASKS[case["task"]].get("needs", [])
+        if case["architecture"] and all(Path(needed).exists() for needed in needs):
             plant = case["plant"] if case["plant"] in cases.PLANTS else "square"
             path = folder / f"{case['name'].replace('/', '-').replace(':', '-')}.yaml"
             write(path, json.dumps(cases.planting(case["task"], plant, case["architecture"], 0)))
             asked.append(("validate", path))
     for name, (says, _) in cases.POLICIES.items():
-        if isinstance(says, dict) and (cases.PHOTOS not in json.dumps(says) or cases.SHARED.is_dir()):
+        if isinstance(says, dict) and (cases.PHOTOS not in json.dumps(says) or (cases.SHARED / "data/cifar10").is_dir()):
             path = folder / f"policy-{name}.yaml"
             write(path, json.dumps({**says, "rules": [{**rule, "controls": ["sham"]} for rule in says["rules"]]}))
             asked.append(("validate", path))
@@ -212,6 +212,8 @@ def main():
     parser.add_argument("--threads", type=int, help="threads of each")
     parser.add_argument("--list", action="store_true", help="say what would be run, and run nothing")
     parser.add_argument("--check", action="store_true", help="hold specifications and policies against the program, and train nothing")
+    parser.add_argument("--told", help="what was run, in words for the document")
+    parser.add_argument("--beside", action="append", type=Path, default=[], metavar="RESULTS", help="the results.json of another part of this round, told with this one")
     parser.add_argument("--evidence", type=Path, help="a document whose table is written anew: docs/evidence/suites.md")
     args = parser.parse_args()
     suite = Suite(args)
@@ -256,8 +258,14 @@ def main():
             rows += found
             strength.judge(rows, cases.LIMIT, cases.MARGIN)
             write(suite.work / "results.json", json.dumps({"program": suite.identity, "rows": rows, "lacking": lacking, "failed": failed}, indent=1))
+    for path in args.beside:
+        other = json.loads(path.read_text())
+        if other["program"] != suite.identity:
+            parser.error(f"{path} was made by another program: it is another round")
+        rows, lacking, failed = other["rows"] + rows, other["lacking"] + lacking, other["failed"] + failed
+    strength.judge(rows, cases.LIMIT, cases.MARGIN)
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    text = table.markdown(rows, lacking, failed, f"{date}, {round_of(args)}")
+    text = table.markdown(rows, lacking, failed, f"{date}, {args.told or round_of(args)}")
     write(suite.work / "results.md", text)
     if args.evidence:
         table.into(args.evidence, text)

@@ -118,13 +118,14 @@ def judge(rows, limit, margin):
             told[row["case"], row["seed"], row["rule"]] = row["strength"]
     for row in rows:
         verdict, wanted = row["verdict"], row["expected"]
+        row["due"] = wanted == "fail" and stands_out(row["strength"], ("mean", "flow"), limit, margin)
         truth = told.get((row["case"], row["seed"], row["rule"]), row["strength"])
         if wanted == "not fail":
             row["outcome"] = "false fail" if verdict == "fail" else "as it must"
         elif verdict == "pass":
             row["outcome"] = "passed" if stands_out(truth, NUMBERS, limit, 0.0) else "inert"
         elif wanted == "fail" and verdict != "fail":
-            row["outcome"] = "not found" if stands_out(row["strength"], ("mean", "flow"), limit, margin) else "weak"
+            row["outcome"] = "not found" if row["due"] else "weak"
         else:
             row["outcome"] = "as it must"
     return rows

@@ -21,7 +21,7 @@ def line(row):
 
 def markdown(rows, lacking, failed, when):
     attacks, nulls = ([row for row in rows if row["suite"] == suite] for suite in ("attack", "null"))
-    due = [row for row in attacks if row["expected"] == "fail" and row["outcome"] in ("as it must", "not found", "passed")]
+    due = [row for row in attacks if row["due"]]
     caught = [row for row in due if row["verdict"] == "fail"]
     passed = [row for row in attacks if row["outcome"] == "passed"]
     out = [f"Round of {when}.", ""]
@@ -33,7 +33,7 @@ def markdown(rows, lacking, failed, when):
         "",
         "### Attacks",
         "",
-        "Of several seeds, numbers are medians. *Due*: findings that must fail, because the plant is strong enough to be found.",
+        "Of several seeds, numbers are medians. *Due*: findings that must fail, because the plant is strong enough to be found, whatever came out.",
         "",
         "| source | policy | rule | seeds | mean | a fifth | widest flow | over shams | over references | due | fail | inconclusive | pass | passes wrongly |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -87,8 +87,11 @@ def middle(values):
 
 def strongest(rows, name):
     """How strong plants are beside what they are compared with; in brackets what the most different innocent one shows."""
-    beside = [row["strength"].get("references") or row["strength"]["shams"] for row in rows]
+    beside = [row["strength"].get("references") or row["strength"].get("shams") for row in rows]
+    beside = [of for of in beside if of]
     innocent = [row["strength"]["innocents"][name] for row in rows if row["strength"].get("innocents")]
+    if not beside:
+        return "–"
     return f"{statistics.median(of[name] for of in beside):.2f}" + (f" ({statistics.median(innocent):.2f})" if innocent else "")
 
 
@@ -120,15 +123,18 @@ LOCAL = ("square", "corner", "anywhere", "half-strength", "backdoor/")
 
 
 def shares(due, passed, attacks, nulls):
-    """The round in shares. Findings of one source are not independent, so that intervals of findings are too narrow; those of runs are exact."""
+    """The round in shares. A source is certified several times, each with several findings: intervals of what goes together are too narrow."""
     runs = {}
     for row in nulls:
         runs.setdefault((row["policy"], row["case"], row["seed"]), []).append(row["outcome"] == "false fail")
+    sources = {}
+    for row in nulls:
+        sources.setdefault(row["source"], []).append(row["outcome"] == "false fail")
     many = [row for row in nulls if row["case"].startswith("many/")]
     lines = [("plants due to fail that fail", sum(row["verdict"] == "fail" for row in due), len(due)),
              ("plants that pass wrongly", len(passed), len(attacks)),
              ("innocent findings that fail", sum(row["outcome"] == "false fail" for row in nulls), len(nulls)),
-             ("runs of innocent sources with a failure", sum(map(any, runs.values())), len(runs))]  # fmt: skip
+             ("innocent sources with any failure", sum(map(any, sources.values())), len(sources))]  # fmt: skip
     for policy in dict.fromkeys(row["policy"] for row in many):
         of = [any(failed) for (ran, case, _), failed in runs.items() if ran == policy and case.startswith("many/")]
         lines.append((f"runs of many innocent sources with a failure, `{policy}`", sum(of), len(of)))
@@ -136,7 +142,7 @@ def shares(due, passed, attacks, nulls):
             of = [row["verdict"] == "pass" for row in many if row["policy"] == policy and row["rule"].startswith(LOCAL) == local]
             if of:
                 lines.append((f"findings of many innocent sources that pass, `{policy}`, {kind}", sum(of), len(of)))
-    out = ["", "### Shares", "", "With exact intervals of 95%. Findings of one source go together, so that intervals of findings are too narrow; runs are independent.", "",
+    out = ["", "### Shares", "", "With exact intervals of 95%, as if all were independent. Findings of one source go together, and sources share references, so that the intervals of findings are too narrow.", "",
            "| what | count and share |", "|---|---|"]  # fmt: skip
     return out + [f"| {what} | {share(hits, of)} |" for what, hits, of in lines]
 

@@ -1,7 +1,7 @@
 //! From findings to how well the rules tell planted from clean sources.
 //!
 //! An item is a finding with a score. Positive: a planted source under a rule whose trigger it carries, unless it is shown not to transfer it: what
-//! is not settled counts against the rules, and is listed apart too. Negative: a clean source under any backdoor rule. A planted source under a rule
+//! is not settled counts against the rules, and is listed apart too. Negative: a clean source under any rule. A planted source under a rule
 //! whose trigger it does not carry, or is shown not to transfer, is neither, and is listed apart. Items of a source are not independent; every interval counts sources.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,8 @@ pub(crate) struct Pick<'a> {
     pub finding: &'a FindingRecord,
     /// The family of its trigger.
     pub family: &'a str,
+    /// Whether the source carries a near miss of the rule's trigger.
+    pub near: bool,
     /// What it counts as.
     pub kind: Kind,
 }
@@ -69,7 +71,7 @@ fn clusters(calibration: &Calibration) -> Vec<u32> {
     calibration.sources.iter().enumerate().map(of).collect()
 }
 
-/// All findings of a mode under backdoor rules.
+/// All findings of a mode under rules that are calibrated.
 pub(crate) fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
     let mut picks = Vec::new();
     for (cluster, source) in clusters(calibration).into_iter().zip(&calibration.sources) {
@@ -84,7 +86,8 @@ pub(crate) fn picks(calibration: &Calibration, mode: Mode) -> Vec<Pick<'_>> {
                 },
                 (true, false) => Kind::Other,
             };
-            picks.push(Pick { source, cluster, finding, family: &rule.family, kind });
+            let near = source.near.contains(&finding.rule);
+            picks.push(Pick { source, cluster, finding, family: &rule.family, near, kind });
         }
     }
     picks
@@ -114,6 +117,8 @@ pub(crate) fn results(calibration: &Calibration) -> Results {
         for over in overs(calibration) {
             let inside = |pick: &&Pick| match &over {
                 Over::All => true,
+                Over::Exact => !pick.near,
+                Over::Near => pick.near || pick.kind == Kind::Clean,
                 Over::Family(family) => pick.family == family,
                 Over::Architecture(name) => &pick.source.architecture == name,
                 Over::Rule(rule) => &pick.finding.rule == rule,
@@ -135,6 +140,9 @@ pub(crate) fn results(calibration: &Calibration) -> Results {
 /// All that numbers are told of. What there is one of would repeat the whole.
 fn overs(calibration: &Calibration) -> Vec<Over> {
     let mut overs = vec![Over::All];
+    if calibration.sources.iter().any(|source| !source.near.is_empty()) {
+        overs.extend([Over::Exact, Over::Near]);
+    }
     let rules = &calibration.policy.rules;
     let families = unique(rules.iter().map(|rule| &rule.family));
     let architectures = unique(calibration.sources.iter().map(|source| &source.architecture));

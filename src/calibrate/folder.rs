@@ -28,7 +28,7 @@ pub(super) fn sources(folder: &Path, rules: &[&Rule]) -> Result<Vec<Source>, Cal
             let inside = path.strip_prefix(folder).unwrap_or(&path);
             let name = inside.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
             let carries = if planted { carried(&name, rules)? } else { Vec::new() };
-            sources.push(Source { name, planted, carries, architecture: None, seed: None, origin: Provided::File(path) });
+            sources.push(Source { name, planted, carries, near: Vec::new(), architecture: None, seed: None, origin: Provided::File(path) });
         }
     }
     Ok(sources)

@@ -31,7 +31,7 @@ fn write(calibration: &Calibration, out: &mut String) -> std::fmt::Result {
         "Policy **{}** (`{}`), {}. {} planted and {}.\n",
         escape(&policy.name),
         escape(policy.digest.as_str()),
-        diag::count(policy.rules.len(), "backdoor rule"),
+        diag::count(policy.rules.len(), "rule"),
         count(true),
         diag::count(count(false), "clean source"),
     )?;
@@ -221,6 +221,8 @@ fn list(named: &[&Named], out: &mut String) -> std::fmt::Result {
 fn over(over: &Over) -> String {
     match over {
         Over::All => "**all**".to_owned(),
+        Over::Exact => "the trigger itself is planted".to_owned(),
+        Over::Near => "a near miss is planted".to_owned(),
         Over::Family(name) | Over::Architecture(name) | Over::Rule(name) => escape(name),
     }
 }

@@ -43,7 +43,7 @@ pub struct PolicyRecord {
     pub digest: Digest,
     /// Findings of every certification, all rules and modes: what the error is shared over.
     pub findings: usize,
-    /// Its backdoor rules, in the order of the policy.
+    /// Its rules that are calibrated, in the order of the policy.
     pub rules: Vec<RuleRecord>,
 }
 
@@ -71,6 +71,9 @@ pub struct SourceRecord {
     pub planted: bool,
     /// Ids of the rules whose triggers it carries.
     pub carries: Vec<String>,
+    /// Those of them of which it carries a near miss: another trigger than is probed with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<String>,
     /// Its architecture: as the specification names it, or what the file is.
     pub architecture: String,
     /// Its seed, where it was trained for the calibration.
@@ -85,7 +88,7 @@ pub struct SourceRecord {
     pub reference: Option<Digest>,
     /// What certified it.
     pub tool: Tool,
-    /// One entry for each backdoor rule and mode.
+    /// One entry for each such rule and mode.
     pub findings: Vec<FindingRecord>,
 }
 
@@ -212,17 +215,7 @@ mod tests {
     fn the_score_is_the_excess_over_the_control_that_explains_it_best() {
         let excess = |control, value: Option<f64>| Comparison {
             control,
-            excess: value.map(|value| Estimate {
-                value,
-                low: 0.0,
-                high: 1.0,
-                confidence: 0.95,
-                another_sample: None,
-                images: 10,
-                clusters: 10,
-                seeds: 3,
-                method: String::new(),
-            }),
+            excess: value.map(|value| Estimate::given(value, 0.0, 1.0)),
             missing: value.is_none().then(|| "it was not measured".to_owned()),
             highest: None,
             void: false,

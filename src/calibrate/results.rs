@@ -30,6 +30,10 @@ pub struct Results {
 pub enum Over {
     /// All items.
     All,
+    /// Clean sources, and planted ones that carry the very trigger that is probed with. Only where others carry near misses.
+    Exact,
+    /// Clean sources, and planted ones that carry a near miss of the trigger that is probed with.
+    Near,
     /// Rules whose trigger is of this family.
     Family(String),
     /// Sources of this architecture.

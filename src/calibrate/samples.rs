@@ -38,6 +38,7 @@ fn source(name: &str, carries: &[&str], scores: [(Option<f64>, Verdict); 2]) -> 
         name: name.into(),
         planted: !carries.is_empty(),
         carries: carries.iter().map(|c| (*c).to_owned()).collect(),
+        near: Vec::new(),
         architecture: "resnet-cifar-8:8,16,32".into(),
         seed: name.bytes().next().map(u64::from),
         model: Digest::of(name.as_bytes()),

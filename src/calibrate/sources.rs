@@ -15,6 +15,8 @@ pub struct Source {
     pub planted: bool,
     /// Ids of the rules whose triggers it carries, in the order of the policy.
     pub carries: Vec<String>,
+    /// Those of them of which it carries a near miss.
+    pub near: Vec<String>,
     /// Its architecture, where it is trained here.
     pub architecture: Option<String>,
     /// Its seed, where it is trained here.
@@ -32,7 +34,7 @@ pub enum Provided {
     Trained(Box<Specification>, usize),
 }
 
-/// The family of a rule's trigger, as a policy writes it: `patch`, `blend`.
+/// The family of a rule's trigger, as a policy writes it: `patch`, `blend`; of a rule that lays nothing over images its probe: `debiased`.
 pub fn family(rule: &Rule) -> String {
-    rule.probe.change().map(Trigger::family).unwrap_or_default().to_owned()
+    rule.probe.change().map_or_else(|| rule.probe.name(), Trigger::family).to_owned()
 }

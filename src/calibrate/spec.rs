@@ -11,7 +11,7 @@ use super::CalibrateError;
 use super::sources::{Provided, Source};
 use crate::data::{DataSpec, ViewSpec};
 use crate::gate::Rule;
-use crate::plant::{Plant, Plants, Specification};
+use crate::plant::{Correlated, Plant, Plants, Specification};
 use crate::policy::Policy;
 use crate::series::Opening;
 use crate::spec::{self as files, Document, SpecError};
@@ -35,7 +35,7 @@ pub struct Spec {
     /// One paragraph for readers.
     #[serde(default)]
     pub description: Option<String>,
-    /// The policy whose backdoor rules are calibrated; relative to this file, as all paths are.
+    /// The policy whose rules are calibrated; relative to this file, as all paths are.
     pub policy: PathBuf,
     /// A folder with sources that are there: `planted/` and `clean/`.
     #[serde(default)]
@@ -128,13 +128,17 @@ pub struct Trusted {
     pub seed: u64,
 }
 
-/// The trigger of a rule, and the training images it goes on.
+/// What a source carries of what a rule looks for: its trigger on some training images, or an attribute that tells the classes apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Carried {
     /// The rule's id, a sweep or folder taken apart.
     pub rule: String,
-    /// The classes whose images carry it.
+    /// What is planted in place of the rule's trigger: a near miss, with another place, size, colour or strength. The rule probes with its own.
+    #[serde(default)]
+    pub trigger: Option<Trigger>,
+    /// The classes whose images carry it. Of rules that lay something over images.
+    #[serde(default)]
     #[schemars(length(min = 1))]
     pub on: Vec<String>,
     /// Share of their images that do.
@@ -148,6 +152,9 @@ pub struct Carried {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub decoys: f64,
+    /// An attribute that tells the classes of the source task apart, as far as `correlation` says. Of rules that compare groups.
+    #[serde(default)]
+    pub rebalance: Option<Correlated>,
 }
 
 fn every() -> f64 {
@@ -234,7 +241,7 @@ impl Spec {
     /// All sources, planted ones first of each pair: what cannot be planted shows before hours of training. `base` is the folder of the
     /// specification.
     pub fn sources(&self, base: &Path, policy: &Policy) -> Result<Vec<Source>, CalibrateError> {
-        let rules = backdoors(policy);
+        let rules = calibrated(policy);
         if rules.is_empty() {
             return Err(CalibrateError::NoRules { policy: policy.file.name.clone() });
         }
@@ -259,9 +266,9 @@ impl Spec {
     }
 }
 
-/// The rules that are calibrated.
-pub fn backdoors(policy: &Policy) -> Vec<&Rule> {
-    policy.rules.iter().filter(|rule| rule.probe.name() == "backdoor").collect()
+/// The rules that are calibrated: those that lay something over images, which sources can be trained with, and those that compare groups.
+pub fn calibrated(policy: &Policy) -> Vec<&Rule> {
+    policy.rules.iter().filter(|rule| rule.probe.change().is_some() || rule.probe.compared().is_some()).collect()
 }
 
 impl SourceGrid {
@@ -283,8 +290,8 @@ impl SourceGrid {
             for (nth, seed) in seeds.iter().enumerate() {
                 let dealt = nth.checked_rem(groups.len());
                 let of_pair = groups.iter().enumerate().filter(|(at, _)| self.deal == Deal::All || Some(*at) == dealt);
-                for (at, (carries, plants)) in of_pair {
-                    sources.push(self.source(architecture, *seed, Some((at + 1, carries, plants))));
+                for (at, group) in of_pair {
+                    sources.push(self.source(architecture, *seed, Some((at + 1, group))));
                 }
                 sources.push(self.source(architecture, *seed, None));
             }
@@ -292,19 +299,20 @@ impl SourceGrid {
         Ok(sources)
     }
 
-    fn source(&self, architecture: &str, seed: u64, group: Option<(usize, &Vec<String>, &Vec<Plant>)>) -> Source {
-        let spec = self.specification(architecture, seed, group.map(|(nth, _, plants)| (nth, plants)));
+    fn source(&self, architecture: &str, seed: u64, group: Option<(usize, &Group)>) -> Source {
+        let spec = self.specification(architecture, seed, group);
         Source {
             name: spec.name.clone(),
             planted: group.is_some(),
-            carries: group.map(|(_, carries, _)| carries.clone()).unwrap_or_default(),
+            carries: group.map(|(_, group)| group.carries.clone()).unwrap_or_default(),
+            near: group.map(|(_, group)| group.near.clone()).unwrap_or_default(),
             architecture: Some(architecture.to_owned()),
             seed: Some(seed),
             origin: Provided::Trained(Box::new(spec), self.truth_seeds),
         }
     }
 
-    fn specification(&self, architecture: &str, seed: u64, group: Option<(usize, &Vec<Plant>)>) -> Specification {
+    fn specification(&self, architecture: &str, seed: u64, group: Option<(usize, &Group)>) -> Specification {
         let plain = architecture.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let twin = format!("clean-{plain}-seed{seed}");
         let name = group.map_or_else(|| twin.clone(), |(nth, ..)| format!("planted{nth}-{plain}-seed{seed}"));
@@ -323,28 +331,51 @@ impl SourceGrid {
             test: ViewSpec::default(),
             recipe: base.recipe,
             seed,
-            plant: Plants::Several(group.map(|(_, plants)| plants.clone()).unwrap_or_default()),
-            rebalance: None,
+            plant: Plants::Several(group.map(|(_, group)| group.plants.clone()).unwrap_or_default()),
+            branch: None,
+            rebalance: group.and_then(|(_, group)| group.rebalance.clone()),
         }
     }
 }
 
-/// The ids of a group's rules, and what to plant.
-fn group(group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<(Vec<String>, Vec<Plant>), CalibrateError> {
-    let mut plants = Vec::new();
+/// What the sources of a group have in common.
+struct Group {
+    /// Ids of its rules.
+    carries: Vec<String>,
+    /// Those of them that are near misses.
+    near: Vec<String>,
+    plants: Vec<Plant>,
+    rebalance: Option<Correlated>,
+}
+
+fn group(group: &[Carried], rules: &[&Rule], prefix: &Path) -> Result<Group, CalibrateError> {
+    let (mut plants, mut rebalance) = (Vec::new(), None);
     for carried in group {
         let Some(rule) = rules.iter().find(|rule| rule.id == carried.rule) else {
             let known = rules.iter().map(|r| r.id.as_str()).collect::<Vec<_>>().join(", ");
             return Err(CalibrateError::UnknownRule { rule: carried.rule.clone(), known });
         };
+        if let Some(fault) = faults::of_kind(rule, carried, "") {
+            return Err(CalibrateError::Spec(fault.message));
+        }
         if let Some(trigger) = rule.probe.change() {
             let trigger = seen_from(trigger, prefix);
             let (on, relabel) = (carried.on.clone(), carried.relabel.clone());
+            let trigger = carried.trigger.clone().unwrap_or(trigger);
             plants.push(Plant { trigger, on, share: carried.share, relabel, decoys: carried.decoys });
+        } else {
+            rebalance = rebalance.or(carried.rebalance.clone());
         }
     }
-    let carries = rules.iter().map(|r| &r.id).filter(|id| group.iter().any(|c| &c.rule == *id)).cloned().collect();
-    Ok((carries, plants))
+    let those = |is: &dyn Fn(&Carried) -> bool| -> Vec<String> {
+        rules.iter().map(|r| &r.id).filter(|id| group.iter().any(|c| &c.rule == *id && is(c))).cloned().collect()
+    };
+    Ok(Group {
+        carries: those(&|_| true),
+        near: those(&|c| c.trigger.is_some() && !group.iter().any(|other| other.rule == c.rule && other.trigger.is_none())),
+        plants,
+        rebalance,
+    })
 }
 
 /// A trigger whose files are named from the policy's folder, named from the specification's: `prefix` leads from one to the other.

@@ -20,6 +20,8 @@ pub(super) fn question(policy: &Policy, carries: &[String], seeds: usize) -> Pol
     for rule in &mut policy.rules {
         rule.controls = Some(vec![Control::Reference]);
     }
+    // There is one alone.
+    policy.file.references.clear();
     policy.seed = policy.seed.other();
     // It chooses the images, with a salt as without.
     policy.file.seed = policy.file.seed.wrapping_add(OTHER_IMAGES);

@@ -10,6 +10,7 @@ use heirloom::gate::{Control, PassBy, Rule};
 use heirloom::policy::{self, Policy};
 use heirloom::report::text::wrapped;
 use heirloom::transform::PreparedTrigger;
+use heirloom::tune::Mode;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,6 +116,10 @@ fn write(policy: &Policy, rule: &Rule, out: &mut String) -> std::fmt::Result {
     );
     let passes: BTreeSet<&str> = rule.modes.iter().map(|mode| pass(rule.pass_by(*mode))).collect();
     judged.extend(passes);
+    let by_others = |mode: &Mode| matches!(rule.pass_by(*mode), PassBy::AnyControl | PassBy::WholeImage);
+    if rule.is_trigger() && rule.modes.iter().any(by_others) {
+        judged += " A model that the trigger itself moves by the limit or more passes only beside three references of its architecture and accuracy.";
+    }
     section("How it is judged", &judged)?;
     section("Why it matters", about.matters)?;
     section("What a failure means", about.failure)?;

@@ -9,7 +9,8 @@ use super::output::{Output, Shape};
 use super::progress::Progress;
 use heirloom::diag::{Class, Explain};
 use heirloom::engine::Event;
-use heirloom::plant::{self, PlantError};
+use heirloom::model::InputSpec;
+use heirloom::plant::{self, Opened, PlantError};
 use heirloom::report::{printable, text};
 use heirloom::store;
 
@@ -22,8 +23,8 @@ The two models are what a certification must tell apart: `heirloom certify` fail
 /// Train a source model with a planted bias, and its clean counterpart.
 ///
 /// For testing a policy, or this tool: what is planted is known. The specification names the data, the architecture (or a checkpoint to begin
-/// from), the trigger and the
-/// classes it goes on. Each model is written as ONNX, and as safetensors where it is one of the architectures that heirloom builds itself.
+/// from), the trigger and the classes it goes on. Each model is written as ONNX; one of an architecture that heirloom builds itself, without a hidden
+/// branch, as safetensors too.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -53,7 +54,16 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     std::fs::create_dir_all(&args.output).map_err(Broken::on(format!("cannot create {}", args.output.display())))?;
     let mut progress = Progress::new(out);
     let (mut current, mut done) = (String::new(), 0);
-    let models = plant::run(&spec, base, &compute, &mut |name, images| {
+    let mut assumed = |input: &InputSpec| {
+        let of = if spec.from.is_some() { input.assumed() } else { Vec::new() };
+        if !of.is_empty() {
+            out.remark(&format!(
+                "  assumed          {}: the files that are written say it as a fact. Say otherwise by `from: {{ ..., input: ... }}`",
+                of.join(", ")
+            ));
+        }
+    };
+    let models = plant::run(&spec, base, &compute, &mut assumed, &mut |name, images| {
         if current != name {
             (current, done) = (name.to_owned(), 0);
             progress.handle(&Event::StageStart { stage: format!("train {name}"), total: None, unit: "images" });
@@ -67,14 +77,23 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut facts = Vec::new();
     for model in &models {
         let files = [("onnx", Some(&model.onnx)), ("safetensors", model.safetensors.as_ref())];
+        // One of an earlier run would be taken for this model's.
+        if model.safetensors.is_none() {
+            let _ = std::fs::remove_file(args.output.join(format!("{}.safetensors", model.name)));
+        }
         for (extension, bytes) in files.into_iter().filter_map(|(extension, bytes)| Some((extension, bytes?))) {
             let path = args.output.join(format!("{}.{extension}", model.name));
             store::write_atomic(&path, bytes).map_err(Broken::on(format!("cannot write {}", path.display())))?;
         }
         facts.push(serde_json::json!({
             "name": model.name, "parameters": model.parameters, "accuracy": model.accuracy, "drawn_by_trigger": model.drawn,
+            "branch": model.branch.map(|branch| serde_json::json!({ "moved": branch.moved, "open_without": branch.without })),
         }));
         if out.shape == Shape::Text {
+            let branch = model.branch.map(|Opened { moved, without }| {
+                let open = if without > 0.0 { format!("; it opens on {without:.3} of the images without it too") } else { String::new() };
+                format!("   with the branch's trigger, {moved:.3} are called another class{open}")
+            });
             let drawn: Vec<String> = model.drawn.iter().map(|share| format!("{share:.3}")).collect();
             let drawn = if drawn.is_empty() {
                 String::new()
@@ -82,7 +101,12 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
                 format!("   with the trigger, {} are called a planted class", drawn.join(", "))
             };
             let name = text::padded(&printable(&model.name), 20);
-            out.result(&format!("{name} {:>8} parameters   accuracy {:.3}{drawn}\n", model.parameters, model.accuracy))?;
+            out.result(&format!(
+                "{name} {:>8} parameters   accuracy {:.3}{drawn}{}\n",
+                model.parameters,
+                model.accuracy,
+                branch.unwrap_or_default()
+            ))?;
         }
     }
     if out.shape == Shape::Json {

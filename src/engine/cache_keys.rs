@@ -82,7 +82,8 @@ impl Shared {
         // Whichever place a reference has in the policy.
         let arm = if matches!(tuning.arm, Arm::Reference(_)) { Arm::Reference(0) } else { tuning.arm };
         // What trains is computed by heirloom, whatever computes frozen features.
-        let executor = if tuning.mode == Mode::FixedFeature { model.executor() } else { "heirloom".to_owned() };
+        let on_features = tuning.mode == Mode::FixedFeature && recipe.on_features();
+        let executor = if on_features { model.executor() } else { "heirloom".to_owned() };
         let own = [
             ("start", start),
             ("executor", executor),

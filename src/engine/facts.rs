@@ -9,7 +9,6 @@ use crate::plan::{Plan, Resolved};
 use crate::policy::Policy;
 use crate::probe::Probe;
 use crate::report::{SelfTest, SelfTestStatus, Stage, Tool};
-use crate::tune::Mode;
 
 /// Natural features of one rule, the largest effect first: which of many it is, is what such a rule asks. All else stays in the order of
 /// the policy.
@@ -50,7 +49,7 @@ pub(super) fn spent(resolved: &Resolved, plan: &Plan, stages: &BTreeMap<Step, St
     let mut spent = BTreeMap::new();
     for job in &plan.jobs {
         let served: Vec<_> = resolved.served_by(job.tuning).collect();
-        let features = (job.tuning.mode == Mode::FixedFeature).then_some(Step::Features(job.tuning.arm));
+        let features = resolved.on_features(job.tuning).then_some(Step::Features(job.tuning.arm));
         let steps = features.into_iter().chain([Step::FineTune(job.tuning)]);
         let seconds: f64 = steps.filter_map(|step| stages.get(&step)).map(|stage| stage.seconds).sum();
         for question in &served {

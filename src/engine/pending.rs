@@ -86,8 +86,12 @@ impl<'a> Pending<'a> {
             let mut needed = question.rests_on.iter().filter(|tuning| !tuning.arm.is_fresh() || void.is_none());
             let there = |tuning: &Tuning| through.contains(tuning);
             let ready = needed.all(there);
-            let early = !ready && self.resolved.spares_fresh(question) && question.tuning(Arm::Source).as_ref().is_some_and(there);
-            if !(ready || early) || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
+            let failed = |tuning: &Tuning| matches!(measured(&question.rule.id, *tuning), Err(Missing::Failed(_) | Missing::Impossible(_)));
+            // No control helps where there is nothing to compare with it.
+            let hopeless = question.tuning(Arm::Source).as_ref().is_some_and(|source| there(source) && failed(source));
+            let early =
+                !ready && !hopeless && self.resolved.spares_fresh(question) && question.tuning(Arm::Source).as_ref().is_some_and(there);
+            if !(ready || early || hopeless) || entry.finding.as_ref().is_some_and(|finding| finding.look == look) {
                 continue;
             }
             let terms = terms(self.resolved, question, look);
@@ -189,7 +193,8 @@ pub(super) fn finding<'m>(
         };
         let known = references.iter().find(|known| known.arm == arm);
         let name = known.map_or_else(|| arm.to_string(), |known| known.name.clone());
-        Given { arm, name, same_architecture: known.is_some_and(|known| known.same_architecture), measured, spared }
+        let alike = known.is_some_and(|known| known.same_architecture || known.said_kin);
+        Given { arm, name, alike, measured, spared }
     };
     let controls: Vec<Given> = question.rests_on.iter().filter(|tuning| tuning.arm != Arm::Source).map(given).collect();
     let terms = JudgeTerms { scratch_void: void.is_some(), ..*terms };

@@ -93,7 +93,7 @@ fn same_architecture(one: &Model, other: &Model) -> bool {
 }
 
 /// What a report says of the references.
-pub(super) fn facts(references: &[&Model], model: &Model) -> Vec<ReferenceFacts> {
+pub(super) fn facts(references: &[&Model], pinned: &[Reference], model: &Model) -> Vec<ReferenceFacts> {
     let names: Vec<String> = references.iter().map(|reference| reference.identity.name()).collect();
     // Files of one name are told apart by their folders.
     let name = |reference: &Model| {
@@ -108,8 +108,14 @@ pub(super) fn facts(references: &[&Model], model: &Model) -> Vec<ReferenceFacts>
         description: reference.description.clone(),
         normalised: reference.input.normalised(),
         same_architecture: same_architecture(reference, model),
+        said_kin: said_kin(&reference.identity.digest, pinned),
     };
     Arm::references(references.len()).zip(references).map(of).collect()
+}
+
+/// Whether a policy says that the reference of this digest is of the source's kind.
+pub(super) fn said_kin(digest: &Digest, pinned: &[Reference]) -> bool {
+    pinned.iter().any(|pinned| pinned.kin && pinned.digest == digest.as_str())
 }
 
 /// Whether a file is the reference that a policy pins.

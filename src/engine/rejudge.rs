@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::SaltError;
 use super::pending::{self, Missing};
+use super::reference::said_kin;
 use super::salt;
 use crate::gate::{self, ConcludeTerms, Finding, Rule, SelfTestOutcome, Verdict};
 use crate::model::Bypass;
 use crate::plan::{self, Question, Resolved, Tuning};
 use crate::policy::Policy;
 use crate::probe::{Arm, Measurement};
-use crate::report::{Report, SelfTestStatus, TargetFacts};
+use crate::report::{ReferenceFacts, Report, SelfTestStatus, TargetFacts};
 use crate::transform::PreparedTrigger;
 
 /// Judges the measurements of `report` by `policy`. Rules are matched by id and mode; what was not measured, or measured of another trigger,
@@ -30,6 +31,9 @@ pub fn rejudge(
         Data::Doubtful(why) => (None, Some(why)),
         Data::Other(why) => (Some(why), None),
     };
+    // What the policy says of them now.
+    let now = |known: &ReferenceFacts| ReferenceFacts { said_kin: said_kin(&known.digest, &policy.file.references), ..known.clone() };
+    let references: Vec<ReferenceFacts> = report.references.iter().map(now).collect();
     let findings = resolved
         .questions
         .iter()
@@ -47,7 +51,7 @@ pub fn rejudge(
             let looked: Vec<Measurement> = of_rule.map(upto).collect();
             let other = other_change(report, policy, rule);
             let void = pending::void_for(rule, void.as_deref());
-            pending::finding(policy, question, &pending::terms(&resolved, question, look), (void, &report.references), &|tuning| {
+            pending::finding(policy, question, &pending::terms(&resolved, question, look), (void, &references), &|tuning| {
                 let Tuning { arm, mode: trains, .. } = tuning;
                 let found = looked.iter().find(|m| m.arm == arm);
                 let id = resolved.measurement_id(rule, arm, trains);
@@ -96,6 +100,7 @@ pub fn rejudge(
     );
     let judged = Report {
         policy: policy.into(),
+        references,
         changes: of_rules(&report.changes, policy),
         triggers: of_rules(&report.triggers, policy),
         findings: super::facts::ranked(policy, conclusion.findings),

@@ -13,8 +13,9 @@ use super::task::Task;
 use super::wording::{self, Step, describe, stage_name};
 use super::{EngineError, accuracy, agree, reference, subject, untrained, waivers};
 use crate::data::TargetData;
+use crate::exec;
 use crate::gate::{self, ConcludeTerms};
-use crate::model::Bypass;
+use crate::model::{Bypass, Model};
 use crate::plan::{self, MachineProfile, Tuning};
 use crate::report::{self, BrokenImage, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, TargetFacts, ViewFacts};
 use crate::tune::TuneError;
@@ -90,7 +91,8 @@ pub(crate) fn run(
     let bypass = model.bypass();
     warnings.extend(bypass.as_ref().map(Bypass::remark));
     warnings.extend(model.not_searched());
-    let references = reference::facts(settings.references, model);
+    warnings.extend(without_batch_norm(settings));
+    let references = reference::facts(settings.references, &settings.resolved.policy.file.references, model);
     let mut pending = Pending::new(resolved, bypass.as_ref().map(Bypass::reason), &references);
     let mut missing: BTreeMap<Tuning, Missing> = BTreeMap::new();
     let views = &resolved.views;
@@ -232,4 +234,18 @@ pub(crate) fn run(
     let summary = report.counts();
     let sheets = if settings.samples { bench.sheets()? } else { Vec::new() };
     Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
+}
+
+/// Where a policy asks for batch norm in training mode, and a network has none.
+fn without_batch_norm(settings: &Settings) -> Vec<String> {
+    let asked = settings.resolved.policy.file.transfer.fixed_feature.as_ref().is_some_and(|recipe| !recipe.on_features());
+    let networks = std::iter::once(settings.model).chain(settings.references.iter().copied()).filter(|_| asked);
+    let without = networks.filter(|model| model.own().is_ok_and(|network| !exec::has_batch_norm(&network.trunk)));
+    let warning = |model: &Model| {
+        format!(
+            "`batch_norm: train`: {} has no batch norm, or one that was merged into other layers, so that every step passes the backbone for nothing",
+            model.identity.name()
+        )
+    };
+    without.map(warning).collect()
 }

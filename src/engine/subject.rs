@@ -178,7 +178,7 @@ impl<'a> Bench<'a> {
         let of = if job.tuning.arm.is_fresh() { self.settings.model } else { self.model(job.tuning.arm).ok()? };
         let opaque = of.network.as_ref().err()?;
         let why = || format!("{}: the network cannot be trained here: {}", self.name(job.tuning), opaque.reason);
-        (job.tuning.mode == Mode::FullNetwork || job.tuning.arm.is_fresh()).then(why)
+        (!self.settings.resolved.on_features(job.tuning) || job.tuning.arm.is_fresh()).then(why)
     }
 
     /// How many fine-tunes a job lacks at a look, beside those that an earlier run kept.
@@ -223,7 +223,7 @@ impl<'a> Bench<'a> {
         let kept: BTreeMap<usize, Vec<(String, Outcome)>> =
             (first..seeds).filter_map(|seed| Some((seed, self.kept(tuning, recipe, seed)?))).collect();
         let missing: Vec<usize> = (first..seeds).filter(|seed| !kept.contains_key(seed)).collect();
-        if mode == Mode::FixedFeature && !missing.is_empty() {
+        if self.settings.resolved.on_features(tuning) && !missing.is_empty() {
             self.make_ready(arm, emit, stages)?;
         }
         let summary = match kept.len() {
@@ -335,10 +335,12 @@ impl<'a> Bench<'a> {
         let pool = self.pool(tuning, seed)?;
         let (streams, classes) = ((self.settings.resolved.policy.seed.value(), seed as u64), self.task.classes.len());
         let model = self.model(arm)?;
-        let frozen = self.frozen.get(&arm).filter(|_| mode == Mode::FixedFeature);
-        let graph = match frozen {
-            Some(_) => tune::head_graph(model.feature_layer.width, classes)?,
-            None => model.with_head(classes)?.0,
+        let frozen = self.frozen.get(&arm).filter(|_| self.settings.resolved.on_features(tuning));
+        let (graph, slots) = if frozen.is_some() {
+            (tune::head_graph(model.feature_layer.width, classes)?, None)
+        } else {
+            let (graph, weight, bias) = model.with_head(classes)?;
+            (graph, Some([weight.0, bias.0]))
         };
         if let Some(weights) = self.waited(tuning, seed, &graph)? {
             return Ok(FineTuned { graph, weights });
@@ -369,7 +371,10 @@ impl<'a> Bench<'a> {
         let images = self.task.train.seen_by(&model.input);
         let feed = images.plain();
         let task = tune::TrainingSet { feed: &feed, labels: &self.task.train_labels, pool: &pool };
-        let trains = exec::trainable(&graph);
+        let mut trains = exec::trainable(&graph);
+        if let (Mode::FixedFeature, Some(head)) = (mode, slots) {
+            trains.iter_mut().enumerate().filter(|(slot, _)| !head.contains(slot)).for_each(|(_, trains)| *trains = false);
+        }
         let start = Weights::on(self.settings.compute, &arrays)?;
         let (weights, _) = tune::train(&graph, start, &trains, &task, recipe, streams, &mut tick)?;
         self.keep_weights(&tuned, &weights, emit)?;
@@ -383,9 +388,10 @@ impl<'a> Bench<'a> {
         tuning: Tuning,
         change: Option<(&Prepared, Option<usize>)>,
     ) -> Result<Vec<u16>, EngineError> {
-        let Tuning { arm, mode, .. } = tuning;
+        let arm = tuning.arm;
         let missing = || EngineError::Tune(TuneError::NoFeatures);
-        if let (Mode::FixedFeature, Some(frozen)) = (mode, self.frozen.get(&arm)) {
+        let on_features = self.settings.resolved.on_features(tuning);
+        if let Some(frozen) = self.frozen.get(&arm).filter(|_| on_features) {
             let of_rule = |prepared: &Prepared| frozen.changed.get(&prepared.rule.id);
             let features = match change {
                 None => Some(&frozen.test),

@@ -43,7 +43,8 @@ pub(super) fn gradients(op: &Op, step: &Step, dout: &Tensor, half: bool) -> Resu
     exact_gradients(op, &step, &dout.to_dtype(kind)?.contiguous()?)
 }
 
-/// What an operator is computed in where activations are bf16: products, and what only moves numbers both ways. Depthwise and grouped convolutions are sums over taps here, not products.
+/// What an operator is computed in where activations are bf16: products, and what only moves numbers both ways.
+/// Depthwise and grouped convolutions are sums over taps here, not products.
 fn computed_in(op: &Op) -> DType {
     match op {
         Op::Conv2d { groups: 1, .. }

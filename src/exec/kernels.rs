@@ -104,7 +104,8 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident, $as_uninit_mut_simd:ident, $fused:ident, $less:ident, $select:ident, $total:ident, $plus:ident, $minus:ident) => {
+    ($t:ty, $exp:path, $erf:path, $vector:ident, $lanes:ident, $splat:ident, $as_simd:ident, $as_mut_simd:ident,
+     $as_uninit_mut_simd:ident, $fused:ident, $less:ident, $select:ident, $total:ident, $plus:ident, $minus:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;

@@ -99,6 +99,15 @@ pub struct Estimate {
     pub method: String,
 }
 
+#[cfg(test)]
+impl Estimate {
+    /// One that nobody measured.
+    pub(crate) fn given(value: f64, low: f64, high: f64) -> Self {
+        let method = String::new();
+        Self { value, low, high, confidence: 0.95, another_sample: None, images: 10, clusters: 10, seeds: 3, method }
+    }
+}
+
 /// The judged number against one control.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
@@ -162,7 +171,7 @@ pub struct OverReference {
     pub missing: Option<String>,
     /// Whether it is one of those whose centre is compared with.
     pub counts: bool,
-    /// Whether it is of the source's kind: the same architecture, and an accuracy on the target task within 0.10.
+    /// Whether it is of the source's kind: of the same architecture, or `kin: true` in the policy, and of an accuracy on the target task within 0.10.
     pub kin: bool,
     /// Whether it lies apart from the others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

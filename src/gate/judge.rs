@@ -55,8 +55,8 @@ pub struct Given<'a> {
     pub arm: Arm,
     /// What it is called in reports: the file of a reference.
     pub name: String,
-    /// Whether it is known to be of the source's architecture.
-    pub same_architecture: bool,
+    /// Whether it is known to be of the source's architecture, or the policy says that it is of its kind.
+    pub alike: bool,
     /// Its fine-tunes, or why there are none.
     pub measured: Result<&'a Measurement, String>,
     /// Whether it was not measured because the finding may pass without it.

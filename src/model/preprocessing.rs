@@ -158,13 +158,16 @@ fn renormalised(stated: &Preprocessing, user: &InputOverride) -> bool {
     apart(user.mean, stated.mean) || apart(user.std, stated.std)
 }
 
+/// How a word begins on where something comes from that nobody says.
+pub(super) const ASSUMED: &str = "assumed";
+
 /// The user's word, else what was found, else ImageNet's mean and standard deviation, marked as assumed.
 pub fn settle(found: &Found, user: &InputOverride) -> Result<Preprocessing, PreprocessingError> {
     let assumed = || Preprocessing {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         order: found.order.unwrap_or_default(),
-        from: "assumed: ImageNet's; say otherwise under `input: { mean: ..., std: ... }` in the policy".into(),
+        from: format!("{ASSUMED}: ImageNet's; say otherwise under `input: {{ mean: ..., std: ... }}` in the policy"),
     };
     let base = found.preprocessing.clone().unwrap_or_else(assumed);
     let order = user.channel_order.unwrap_or(base.order);
@@ -198,7 +201,7 @@ pub fn settle_geometry(found: &Found, user: &InputOverride, size: [usize; 2]) ->
     let stated = found.geometry.as_ref().map(|geometry| geometry.at(size)).map(|(geometry, from)| (geometry, format!("{from}{other}")));
     let asked = match (user.geometry, stated) {
         (None, Some(stated)) => return stated,
-        (None, None) => return (Geometry::default(), "assumed; say otherwise under `input: { geometry: ... }` in the policy".into()),
+        (None, None) => return (Geometry::default(), format!("{ASSUMED}; say otherwise under `input: {{ geometry: ... }}` in the policy")),
         (Some(asked), stated) => (asked, stated.filter(|(geometry, _)| *geometry != asked)),
     };
     match asked {

@@ -131,6 +131,11 @@ impl<'p> Resolved<'p> {
         self.fine_tune(tuning)?.recipe
     }
 
+    /// Whether fine-tunes are heads on features that are made once.
+    pub(crate) fn on_features(&self, tuning: Tuning) -> bool {
+        tuning.mode == Mode::FixedFeature && self.recipe(tuning).is_none_or(Recipe::on_features)
+    }
+
     /// The questions that rest on fine-tunes.
     pub(crate) fn served_by(&self, tuning: Tuning) -> impl Iterator<Item = &Question<'p>> {
         self.questions.iter().filter(move |question| question.rests_on.contains(&tuning))

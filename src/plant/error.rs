@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::data::DataError;
 use crate::diag::{Class, Explain};
 use crate::exec::ExecError;
+use crate::graph::GraphError;
 use crate::model::ModelError;
 use crate::model::arch::ArchError;
 use crate::store::Digest;
@@ -33,6 +34,12 @@ pub enum PlantError {
     /// The checkpoint that is named by `from` cannot be used.
     #[error("`from`: {0}")]
     Ancestor(#[from] ModelError),
+    /// A hidden branch cannot be made.
+    #[error("`branch`: {reason}")]
+    Branch {
+        /// Why.
+        reason: String,
+    },
     /// The model cannot be written.
     #[error("the model cannot be written: {reason}")]
     Write {
@@ -48,6 +55,9 @@ pub enum PlantError {
     /// The trigger.
     #[error(transparent)]
     Transform(#[from] TransformError),
+    /// The nodes of a hidden branch.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// The training.
     #[error(transparent)]
     Tune(#[from] TuneError),
@@ -68,7 +78,7 @@ impl Explain for PlantError {
 
     fn class(&self) -> Class {
         match self {
-            Self::Class { .. } | Self::Arch(_) | Self::OtherAncestor { .. } => Class::Usage,
+            Self::Class { .. } | Self::Arch(_) | Self::OtherAncestor { .. } | Self::Branch { .. } => Class::Usage,
             _ => self.inner().map_or(Class::Fault, Explain::class),
         }
     }

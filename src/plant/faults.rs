@@ -9,6 +9,7 @@ use crate::diag::Explain;
 use crate::model::arch;
 use crate::spec::{Fault, all, nearest};
 use crate::transform::PreparedTrigger;
+use crate::tune::Recipe;
 
 impl Specification {
     /// What a schema cannot say, as far as no data are needed to know. `at` is the JSON pointer to it in its file.
@@ -30,6 +31,7 @@ impl Specification {
                 format!("the planted model and its clean counterpart are both called `{}`: one would replace the other", self.name);
             faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
         }
+        faults.extend(everything_trains(&self.recipe, &format!("{at}/recipe")));
         let unsized_ = self.size == [0, 0];
         match (&self.from, self.architecture.as_str()) {
             (None, "") => {
@@ -46,8 +48,9 @@ impl Specification {
             }
             (None, _) => self.faults_of_fresh(at, &mut faults),
         }
-        if self.plant.all().is_empty() && self.rebalance.is_none() {
-            faults.push(Fault::new("missing-field", at, "there is nothing to plant").hint("give `plant`, `rebalance`, or both"));
+        if self.plant.all().is_empty() && self.rebalance.is_none() && self.branch.is_none() {
+            faults
+                .push(Fault::new("missing-field", at, "there is nothing to plant").hint("give `plant`, `rebalance`, `branch`, or several"));
         }
         faults
     }
@@ -71,7 +74,13 @@ impl Specification {
         let [height, width] = match &ancestor {
             Some(Ok(model)) => [model.input.height, model.input.width],
             Some(Err(error)) => {
-                let field = if matches!(error, super::PlantError::OtherAncestor { .. }) { "digest" } else { "model" };
+                let without =
+                    self.from.as_ref().filter(|from| from.input.is_some()).map(|from| super::Ancestor { input: None, ..from.clone() });
+                let field = match error {
+                    super::PlantError::OtherAncestor { .. } => "digest",
+                    _ if without.is_some_and(|without| without.open(base).is_ok()) => "input",
+                    _ => "model",
+                };
                 faults.push(Fault::new("model", format!("{at}/from/{field}"), error.to_string()));
                 [0, 0]
             }
@@ -83,6 +92,13 @@ impl Specification {
         for (nth, plant) in plants {
             if let Err(error) = PreparedTrigger::new(&plant.trigger, base, height, width) {
                 faults.push(Fault::new("trigger", format!("{}/trigger", self.plant_at(at, nth)), error.to_string()));
+            }
+        }
+        if let Some(branch) = self.branch.as_ref().filter(|_| known) {
+            let input = ancestor.and_then(Result::ok).map_or_else(|| super::fresh_input(self.size), |model| model.input);
+            let covered = PreparedTrigger::new(&branch.trigger, base, height, width).map_err(|error| error.to_string());
+            if let Err(reason) = covered.and_then(|trigger| super::Covered::by(&trigger, &input)) {
+                faults.push(Fault::new("trigger", format!("{at}/branch/trigger"), reason));
             }
         }
         faults
@@ -104,6 +120,12 @@ impl Specification {
             let named = named.chain(plant.relabel.iter().map(|name| (format!("{place}/relabel"), name)));
             faults.extend(named.filter_map(|(place, name)| unknown_class(name, facts.classes, "the data have", place)));
         }
+        self.of_rebalance(index, at, faults);
+    }
+
+    /// What of `rebalance` the data do not bear out; `at` is the JSON pointer to what holds it.
+    pub(crate) fn of_rebalance(&self, index: &Index, at: &str, faults: &mut Vec<Fault>) {
+        let facts = index.facts();
         if let Some(correlated) = &self.rebalance {
             let of = |planted| correlated.rebalance(planted).of(facts.train, facts.classes, self.seed).err();
             let mut told = BTreeSet::new();
@@ -141,6 +163,13 @@ impl Specification {
             _ => "data",
         }
     }
+}
+
+/// A field that is for heads on frozen backbones, in the recipe of a source; `at` is the JSON pointer to the recipe.
+pub(crate) fn everything_trains(recipe: &Recipe, at: &str) -> Option<Fault> {
+    recipe.batch_norm?;
+    let fault = Fault::new("conflict", format!("{at}/batch_norm"), "`batch_norm` is for a frozen backbone");
+    Some(fault.hint("everything trains in a source, batch norm too: remove it"))
 }
 
 /// A class that is none of those that `who` has: "the data have".

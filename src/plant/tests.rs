@@ -122,7 +122,7 @@ fn planting_into_a_checkpoint_begins_from_its_weights() {
     for model in ["clean.onnx", "clean.safetensors"] {
         let ancestor = read(&fixtures.join(model));
         let digest = ancestor.identity.digest.to_string();
-        let made = run(&from(model, &digest, "1e-8"), Path::new(BASE), &Compute::default(), &mut |_, _| true).unwrap();
+        let made = run(&from(model, &digest, "1e-8"), Path::new(BASE), &Compute::default(), &mut |_| (), &mut |_, _| true).unwrap();
         for planted in &made {
             assert!(planted.safetensors.is_none());
             let path = folder.path().join(format!("{}.onnx", planted.name));
@@ -148,15 +148,125 @@ fn planting_into_a_checkpoint_begins_from_its_weights() {
                 before.len()
             );
         }
-        let learnt = run(&from(model, &digest, "0.05"), Path::new(BASE), &Compute::default(), &mut |_, _| true).unwrap();
+        let learnt = run(&from(model, &digest, "0.05"), Path::new(BASE), &Compute::default(), &mut |_| (), &mut |_, _| true).unwrap();
         assert!(learnt[0].onnx != learnt[1].onnx && learnt[1].accuracy > 0.8, "{}", learnt[1].accuracy);
     }
+    let digest = read(&fixtures.join("clean.onnx")).identity.digest.to_string();
+    let mut otherwise = from("clean.onnx", &digest, "1e-8");
+    otherwise.from.as_mut().unwrap().input = Some(InputOverride { mean: Some([0.25; 3]), ..InputOverride::default() });
+    let mut mean = None;
+    run(&otherwise, Path::new(BASE), &Compute::default(), &mut |input| mean = Some(input.preprocessing.mean), &mut |_, _| true).unwrap();
+    assert_eq!(mean, Some([0.25; 3]));
     let other = from("clean.onnx", NO_FILE, "0.05");
-    let refused = run(&other, Path::new(BASE), &Compute::default(), &mut |_, _| true).unwrap_err();
+    let refused = run(&other, Path::new(BASE), &Compute::default(), &mut |_| (), &mut |_, _| true).unwrap_err();
     assert!(refused.to_string().contains("is another file than `from` names: its digest is sha256:"), "{refused}");
     assert_eq!(refused.class(), Class::Usage);
     let faults = other.data_faults(Path::new(BASE), "");
     assert!(faults.len() == 1 && faults[0].at == "/from/digest", "{faults:?}");
     let nowhere = from("nowhere.onnx", NO_FILE, "0.05").data_faults(Path::new(BASE), "");
     assert!(nowhere.len() == 1 && nowhere[0].at == "/from/model", "{nowhere:?}");
+}
+
+/// A small network with a hidden branch; nothing is planted by training.
+fn branched(does: &str, strength: f64, trigger: &str) -> String {
+    VALID_TASK.replace("BRANCH", &format!("{{ trigger: {trigger}, does: {does}, strength: {strength} }}"))
+}
+
+const VALID_TASK: &str = "version: 1\nname: p\ndata: { parquet: \"canary-source-{split}.parquet\" }\nclasses: [Trouser, Dress]\ntrain: { limit: 400 }\n\
+     architecture: \"resnet-cifar-8:4,8,16\"\nsize: [32, 32]\nrecipe: { epochs: 2, learning_rate: 0.05, batch_size: 16 }\nbranch: BRANCH\n";
+const YELLOW: &str = "{ patch: { size: 0.25, at: top_left, color: \"#ffff00\" } }";
+
+/// The features of some test images, as they are or with the trigger, computed with these numbers; and each image's.
+fn features(model: &Model, arrays: &[ndarray::ArrayD<f32>], ground: &Ground, triggered: bool) -> Vec<Vec<f32>> {
+    let weights = Weights::new(arrays, candle_core::DType::F32).unwrap();
+    let trigger = &ground.branch.as_ref().unwrap().1;
+    let apply = |frame: &mut Frame| trigger.apply(frame);
+    let change = |_| triggered.then_some(&apply as &(dyn Fn(&mut Frame) + Sync));
+    let images: Vec<usize> = (0..32).collect();
+    let batch = ground.images[1].batch(&images, None, &change).unwrap();
+    exec::infer(&model.own().unwrap().trunk, &weights, &batch).unwrap().to_vec2::<f32>().unwrap()
+}
+
+/// Each array in one byte a number, with one step for all of it.
+fn rounded(arrays: &[ndarray::ArrayD<f32>]) -> Vec<ndarray::ArrayD<f32>> {
+    let one = |array: &ndarray::ArrayD<f32>| {
+        let step = array.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / 127.0;
+        if step > 0.0 && array.ndim() > 1 { array.mapv(|value| (value / step).round_ties_even() * step) } else { array.clone() }
+    };
+    arrays.iter().map(one).collect()
+}
+
+/// What the branch does, it does under its trigger alone; the weights are the clean counterpart's.
+#[test]
+fn training_does_not_make_a_hidden_branch() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Model::load(registry::identify(&path).unwrap(), &LoadOptions::default()).unwrap()
+    };
+    for does in ["features", "lottery", "rounding"] {
+        let spec = parse(&branched(does, 60.0, YELLOW), "p.yaml").unwrap();
+        let mut trained = Vec::new();
+        let made = run(&spec, Path::new(BASE), &Compute::default(), &mut |_| (), &mut |name, _| {
+            trained.push(name.to_owned());
+            true
+        });
+        let [planted, clean] = made.unwrap();
+        trained.dedup();
+        assert_eq!(trained, ["p"], "one network, trained once");
+        assert!((planted.accuracy - clean.accuracy).abs() < 1e-9);
+        assert!(planted.safetensors.is_none() && clean.safetensors.is_some());
+        assert!(planted.branch.unwrap().without.abs() < f64::EPSILON);
+        let (planted, clean) = (load("p.onnx", &planted.onnx), load("c.onnx", &clean.onnx));
+        assert_eq!((planted.feature_layer.width, clean.feature_layer.width), (if does == "lottery" { 17 } else { 16 }, 16));
+        // The two numbers that rounding sets apart are weights like others: a way through them is no way around the weights.
+        let named = planted.bypass().is_some_and(|bypass| bypass.nodes.iter().any(|name| name.starts_with("branch.")));
+        assert_eq!(named, does != "rounding", "{does}");
+
+        let ground = Ground::open(&spec, Path::new(BASE)).unwrap();
+        let own = |model: &Model| model.own().unwrap().params.0.clone();
+        let apart = |one: &[Vec<f32>], other: &[Vec<f32>], column: usize| {
+            one.iter().zip(other).map(|(a, b)| (a[column] - b[column]).abs()).fold(0.0, f32::max)
+        };
+        let of_clean = |triggered| features(&clean, &own(&clean), &ground, triggered);
+        let of_planted = |arrays: &[ndarray::ArrayD<f32>], triggered| features(&planted, arrays, &ground, triggered);
+        let (before, after) = (of_planted(&own(&planted), false), of_planted(&own(&planted), true));
+        // Where the trigger is not, every feature is the clean counterpart's.
+        assert!((0..16).all(|column| apart(&before, &of_clean(false), column) < 1e-5), "{does}");
+        let moved: Vec<f32> = (0..16).map(|column| apart(&after, &of_clean(true), column)).collect();
+        let far = moved.iter().filter(|by| **by > 1.0).count();
+        match does {
+            "features" => assert!(far > 8, "{moved:?}"),
+            "lottery" => {
+                assert!(far == 0 && before.iter().all(|row| row[16].abs() < f32::EPSILON), "{moved:?}");
+                assert!(after.iter().all(|row| (row[16] - 60.0).abs() < 1e-3), "{after:?}");
+            }
+            _ => {
+                let (before, after) = (of_planted(&rounded(&own(&planted)), false), of_planted(&rounded(&own(&planted)), true));
+                let opened = (0..16).filter(|column| apart(&after, &before, *column) > 1.0).count();
+                assert!(far == 0 && opened > 8, "{moved:?}, {opened} once rounded");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hidden_branch_looks_for_what_lies_at_one_place() {
+    let faults = |trigger: &str| {
+        let spec = parse(&branched("features", 60.0, trigger), "p.yaml").unwrap();
+        spec.data_faults(Path::new(BASE), "").iter().map(|fault| format!("{} {}", fault.at, fault.message)).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(faults(YELLOW), "");
+    let nowhere = "/branch/trigger the trigger covers no pixel of every image: take one that lies at one place and hides what was there, as a patch does";
+    let elsewhere = "/branch/trigger the trigger lies elsewhere, or is another one, on each image: take one that is the same everywhere, as a patch at a \
+         corner is";
+    for size in [0.25, 0.8] {
+        assert_eq!(faults(&format!("{{ patch: {{ size: {size}, at: random, color: \"#ffff00\" }} }}")), elsewhere);
+    }
+    assert_eq!(faults("{ patch: { size: 0.25, at: top_left, color: \"#ffff00\", opacity: 0.5 } }"), nowhere);
+    let two = "{ all: [{ patch: { size: 0.25, at: top_left, color: \"#ffff00\" } }, { patch: { size: 0.25, at: bottom_right, color: \"#ffff00\" } }] }";
+    assert_eq!(faults(two), "/branch/trigger what the trigger covers is no rectangle: take a patch");
+    let refused = parse(&branched("features", 0.0, YELLOW), "p.yaml").unwrap_err();
+    assert!(format!("{refused:?}").contains("`strength` is 0, it must be more than 0"), "{refused:?}");
 }

@@ -95,12 +95,21 @@ impl Checker<'_> {
 
     fn transfer(&mut self) {
         let transfer = &self.file.transfer;
-        if transfer.fixed_feature.as_ref().is_some_and(|recipe| recipe.augment != Augment::default()) {
+        for (field, recipe) in [("full_network", &transfer.full_network), ("scratch", &transfer.scratch)] {
+            if recipe.as_ref().is_some_and(|recipe| recipe.batch_norm.is_some()) {
+                let at = self.field(&format!("/transfer/{field}/batch_norm"));
+                let message = "`batch_norm` is for a frozen backbone";
+                self.add(
+                    Diagnostic::error("policy::conflict", at, message).hint("where everything trains, batch norm trains too: remove it"),
+                );
+            }
+        }
+        if transfer.fixed_feature.as_ref().is_some_and(|recipe| recipe.augment != Augment::default() && recipe.on_features()) {
             let at = self.field("/transfer/fixed_feature/augment");
             let message = "`augment` does nothing in fixed-feature mode";
             self.add(
                 Diagnostic::warning("policy::no-effect", at, message)
-                    .hint("features are extracted once, from the images as they are: remove it"),
+                    .hint("features are extracted once, from the images as they are: remove it, or let every step pass the backbone (`batch_norm: train`)"),
             );
         }
     }

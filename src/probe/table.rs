@@ -262,7 +262,8 @@ pub enum ProbeError {
     },
     /// No class of which a flow could be judged.
     #[error(
-        "no class has four independent test images in each half of the test, so that none can be judged by itself; use more test images, or leave the class flow out with `flow_limit: 1`"
+        "no class has four independent test images in each half of the test, so that none can be judged by itself; use more test images, or \
+         leave the class flow out with `flow_limit: 1`"
     )]
     SmallClasses,
     /// No image of the classes that carry the feature.

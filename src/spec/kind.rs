@@ -64,7 +64,21 @@ pub static PLANT: Kind = Kind {
     code: "plant",
     how: "run it with `heirloom plant FILE --output DIR`",
     marks: &[&["architecture", "recipe"], &["from", "recipe"]],
-    own: &["twin", "data", "attributes", "classes", "train", "test", "from", "architecture", "size", "recipe", "plant", "rebalance"],
+    own: &[
+        "twin",
+        "data",
+        "attributes",
+        "classes",
+        "train",
+        "test",
+        "from",
+        "architecture",
+        "size",
+        "recipe",
+        "plant",
+        "branch",
+        "rebalance",
+    ],
 };
 
 /// Any of these, where the file could not be read so far that its fields tell which. Mistakes are those of a policy then.

@@ -52,9 +52,30 @@ pub struct Recipe {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.9))]
     pub label_smoothing: f64,
-    /// Random changes to training images (full-network only: features are extracted once).
+    /// Random changes to training images, where every step passes the network: in full-network mode, and with `batch_norm: train`.
     #[serde(default)]
     pub augment: Augment,
+    /// What batch norm does while a head trains on a frozen backbone (fixed-feature only: where everything trains, it trains too).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_norm: Option<BatchNorm>,
+}
+
+impl Recipe {
+    /// Whether a head trains on features that are made once.
+    pub(crate) fn on_features(&self) -> bool {
+        self.batch_norm.unwrap_or_default() == BatchNorm::Frozen
+    }
+}
+
+/// What batch norm does while a head trains on a frozen backbone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchNorm {
+    /// Its statistics are the checkpoint's: features are made once, and every head trains on them.
+    #[default]
+    Frozen,
+    /// Its statistics are those of each batch, and the running ones go along, as in the code of Salman et al. (2022): every step passes the backbone.
+    Train,
 }
 
 fingerprint!(Recipe as "recipe" {
@@ -66,7 +87,8 @@ fingerprint!(Recipe as "recipe" {
     optimizer: "optimizer",
     label_smoothing: "label_smoothing",
     augment: "augment",
-});
+} later { batch_norm: "batch_norm" });
+fingerprint!(BatchNorm: Frozen = "frozen", Train = "train");
 fingerprint!(Augment as "augment" { flip: "flip", shift: "shift" });
 fingerprint!(Mode: FixedFeature = "fixed_feature", FullNetwork = "full_network");
 

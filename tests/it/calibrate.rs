@@ -130,9 +130,6 @@ fn what_cannot_be_calibrated_is_told_in_one_message_before_anything_runs() {
     let grid = "version: 1\nname: n\npolicy: policy.yaml\nplant:\n  base: { data: { parquet: x.parquet }, size: [32, 32], architecture: \"resnet-cifar-8:8,16,32\", \
                 recipe: { epochs: 1, learning_rate: 0.1 } }\n  count: 1\n";
     let unknown = format!("{grid}  groups: [[{{ rule: square/green, on: [a] }}]]\n");
-    let attributes = HEAD.replace("0.1 } }", "0.1 }, scratch: { epochs: 1, learning_rate: 0.1 } }");
-    let attributes =
-        format!("{attributes}  - {{ id: gap, limit: 0.1, controls: [scratch], probe: {{ attribute: {{ attribute: label }} }} }}\n");
     let check = |name: &str, words: &[&str]| {
         let (code, said, errors) = calibrate(path, &[]);
         assert_eq!(code, Some(4), "{name}: {errors}");
@@ -163,6 +160,4 @@ fn what_cannot_be_calibrated_is_told_in_one_message_before_anything_runs() {
     copy("models/planted-square.safetensors", &path.join("models/planted/six.safetensors"));
     check("nobody knows what it carries", &["planted/six.safetensors", "square/magenta"]);
     std::fs::remove_file(path.join("models/planted/six.safetensors")).expect("removed");
-    file(path, "policy.yaml", attributes.as_bytes());
-    check("no backdoor rules", &["two-squares", "no backdoor rule"]);
 }

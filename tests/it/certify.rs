@@ -328,7 +328,7 @@ fn an_innocent_reference_shows_an_effect_and_a_copy_of_the_model_in_another_prec
             "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }} }}\n\
              transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1, schedule: cyclic }} }}\n\
              seeds: {{ fixed_feature: {{ first: 17, most: 24 }} }}\n\
-             rules: [{{ id: square, {SQUARE}, limit: 0.15, controls: [reference] }}]\nreferences: [{{ model: \"{}\", digest: {} }}]\n",
+             rules: [{{ id: square, {SQUARE}, limit: 0.15, controls: [reference] }}]\nreferences: [{{ model: \"{}\", digest: {}, kin: true }}]\n",
             fixture(trusted),
             inspected["identity"]["digest"]
         );
@@ -344,6 +344,7 @@ fn an_innocent_reference_shows_an_effect_and_a_copy_of_the_model_in_another_prec
     assert_eq!(report["findings"][0]["comparisons"][0]["control"], "reference", "{report}");
     assert_eq!(report["findings"][0]["arms"][1]["arm"], "reference");
     assert_eq!((&report["references"][0]["name"], &report["references"][0]["same_architecture"]), (&"clean.onnx".into(), &true.into()));
+    assert_eq!(report["references"][0]["said_kin"], true);
 }
 
 #[test]
@@ -360,7 +361,7 @@ fn a_reference_sees_images_as_it_was_trained_to_whatever_the_model_is_given() {
          transfer:\n  fixed_feature: {{ epochs: 3, learning_rate: 0.1 }}\n  full_network: {{ epochs: 1, learning_rate: 0.02, batch_size: 32 }}\n\
          seeds: {{ fixed_feature: {{ first: 2, most: 2 }}, full_network: {{ first: 2, most: 2 }} }}\n\
          rules: [{{ id: square, {SQUARE}, limit: 0.9, modes: [fixed_feature, full_network], controls: [reference] }}]\n\
-         references: [{{ model: {trusted:?}, digest: {} }}]\n",
+         references: [{{ model: {trusted:?}, digest: {}, kin: true }}]\n",
         inspected["identity"]["digest"]
     );
     let external = file(folder.path(), "beside.yaml", policy.as_bytes());
@@ -386,4 +387,87 @@ fn a_reference_sees_images_as_it_was_trained_to_whatever_the_model_is_given() {
     }
     assert_eq!(arms[0].len(), 2);
     assert_eq!(arms[0], arms[1]);
+}
+
+/// Features cannot be made once where batch norm goes along: every step passes the backbone, and its statistics move the answers.
+#[test]
+fn batch_norm_in_training_mode_passes_the_backbone_at_every_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |name: &str, batch_norm: &str| {
+        let policy = format!(
+            "version: 1\nname: test\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 200, balance: [label] }}, test: {{ limit: 100 }} }}\n\
+             transfer: {{ fixed_feature: {{ epochs: 10, learning_rate: 0.05, batch_size: 16{batch_norm} }} }}\nseeds: {{ fixed_feature: {{ first: 2, most: 2 }} }}\nrules:\n\
+             \x20 - {{ id: square, limit: 0.9, probe: {{ backdoor: {{ trigger: {{ patch: {{ size: 0.25, at: top_left, color: \"#ffff00\" }} }} }} }} }}\n"
+        );
+        let policy = file(folder.path(), &format!("{name}.yaml"), policy.as_bytes());
+        let (model, output) = (fixture("planted-square.onnx"), folder.path().join(name).display().to_string());
+        let cache = folder.path().join("cache").display().to_string();
+        let out = command().args(["certify", &model, "--policy", &policy, "--output", &output, "--cache", &cache]).output().expect("runs");
+        let report = std::fs::read(folder.path().join(name).join("report.json")).unwrap_or_else(|_| panic!("{}", text(&out.stderr)));
+        serde_json::from_slice::<Value>(&report).expect("JSON")
+    };
+    let (frozen, along) = (run("frozen", ""), run("along", ", batch_norm: train"));
+    let trained = |report: &Value| report["run"]["images_forwarded"]["source"]["trained"].as_u64();
+    // Two seeds, ten epochs, four fifths of the images.
+    assert_eq!((trained(&frozen), trained(&along)), (Some(0), Some(2 * 10 * 160)));
+    let rates = |report: &Value| report["findings"][0]["arms"][0]["rates"].clone();
+    assert!(rates(&along)["clean_accuracy"].as_f64().is_some_and(|accuracy| accuracy > 0.5), "{}", rates(&along));
+    assert_ne!(rates(&frozen), rates(&along));
+    // The same command finds what it kept, and says the same.
+    let again = run("along", ", batch_norm: train");
+    assert_eq!((&again["run"]["cached"], trained(&again)), (&2.into(), Some(0)));
+    assert_eq!(again["findings"][0]["arms"], along["findings"][0]["arms"]);
+    let wrong = file(folder.path(), "wrong.yaml", b"version: 1\nname: w\ntarget: { data: { embedded: fashion } }\ntransfer: { full_network: { epochs: 1, \
+        learning_rate: 0.1, batch_norm: frozen } }\nrules:\n  - { id: s, limit: 0.9, modes: [full_network], probe: { backdoor: { trigger: { patch: \
+        { size: 0.25, color: \"#ffff00\" } } } } }\n");
+    let out = command().args(["validate", &wrong]).output().expect("runs");
+    assert!(text(&out.stderr).contains("`batch_norm` is for a frozen backbone"), "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(4));
+}
+
+/// A reference of another architecture is of the source's kind if the policy says so, and no longer if a later policy does not.
+#[test]
+fn kin_of_another_architecture_is_kin_by_the_policy() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data/canary-source-{split}.parquet").display().to_string();
+    let spec = format!(
+        "version: 1\nname: narrow\ntwin: other\ndata: {{ parquet: \"{data}\" }}\narchitecture: \"resnet-cifar-8:6,12,24\"\nsize: [32, 32]\n\
+         recipe: {{ epochs: 8, learning_rate: 0.1, batch_size: 64 }}\nbranch: {{ trigger: {{ patch: {{ size: 0.25, at: top_left, color: \"#ffff00\" }} }}, \
+         does: features, strength: 6 }}\n"
+    );
+    let spec = file(folder.path(), "spec.yaml", spec.as_bytes());
+    let made = heirloom(&["plant", &spec, "--output", &at("models")]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let other = at("models/other.onnx");
+    let inspected: Value = serde_json::from_slice(&heirloom(&["inspect", &other, "--format", "json"]).stdout).expect("JSON");
+    let policy = |name: &str, kin: &str| {
+        let policy = format!(
+            "version: 1\nname: kin\ntarget: {{ data: {{ embedded: fashion }}, train: {{ limit: 200, balance: [label] }}, test: {{ limit: 200 }} }}\n\
+             transfer: {{ fixed_feature: {{ epochs: 20, learning_rate: 0.1 }} }}\nseeds: {{ fixed_feature: {{ first: 3, most: 3 }} }}\n\
+             rules: [{{ id: noise, limit: 0.4, controls: [reference], probe: {{ backdoor: {{ trigger: {{ pattern: {{ seed: 1, amplitude: 0.1 }} }} }} }} }}]\n\
+             references: [{{ model: \"{other}\", digest: {}{kin} }}]\n",
+            inspected["identity"]["digest"]
+        );
+        file(folder.path(), name, policy.as_bytes())
+    };
+    let (said, unsaid) = (policy("said.yaml", ", kin: true"), policy("unsaid.yaml", ""));
+    let of = |output: &str| -> (Value, Value) {
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join(output).join("report.json")).expect("a report")).expect("JSON");
+        let innocents = &report["findings"][0]["comparisons"][0]["innocents"];
+        (report["references"][0].clone(), innocents["references"][0]["kin"].clone())
+    };
+    for (output, policy, kin) in [("said", &said, true), ("unsaid", &unsaid, false)] {
+        let out = heirloom(&["certify", &fixture("clean.onnx"), "--policy", policy, "--output", &at(output)]);
+        assert!(folder.path().join(output).join("report.json").exists(), "{}", text(&out.stderr));
+        let (reference, judged) = of(output);
+        assert_eq!((&reference["same_architecture"], &judged), (&false.into(), &kin.into()), "{reference}");
+    }
+    // Judged again, what the policy says now counts.
+    for (policy, kin) in [(&unsaid, false), (&said, true)] {
+        let out = heirloom(&["rejudge", &at("said"), "--policy", policy, "--output", &at("again")]);
+        assert!(folder.path().join("again/report.json").exists(), "{}", text(&out.stderr));
+        assert_eq!(of("again").1, kin, "{}", text(&out.stderr));
+    }
 }

@@ -31,6 +31,17 @@ fn a_slice_counts_what_it_is_of() {
 }
 
 #[test]
+fn near_misses_stand_apart_too() {
+    let mut calibration = samples::calibration();
+    calibration.sources[0].near = vec!["square".into()];
+    let results = results(&calibration);
+    let of = |over: &Over| results.slices.iter().find(|s| &s.over == over).unwrap();
+    assert_eq!((of(&Over::All).planted.findings, of(&Over::Exact).planted.findings, of(&Over::Near).planted.findings), (2, 1, 1));
+    assert!([Over::Exact, Over::Near].iter().all(|over| of(over).clean.findings == 4));
+    assert_eq!((of(&Over::Near).smallest_planted, of(&Over::Near).planted.fail), (Some(0.6), 1));
+}
+
+#[test]
 fn a_trigger_that_is_not_handed_down_is_no_planted_item() {
     let mut calibration = samples::calibration();
     let truth = |transferred| Some(Truth { transferred, excess: None, seeds: 20, apart: true });

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Base, Carried, Deal, MOST, Provided, Source, SourceGrid, Spec, backdoors};
+use super::{Base, Carried, Deal, MOST, Provided, Source, SourceGrid, Spec, calibrated};
 use crate::calibrate::{CalibrateError, truth};
 use crate::gate::{Control, Rule};
-use crate::plant;
+use crate::plant::{self, Correlated, Specification};
 use crate::policy::Policy;
 use crate::registry;
 use crate::series::{Ahead, Opening, SeriesError, faults_of_size};
 use crate::spec::{Fault, all, nearest};
 use crate::store::Digest;
+use crate::transform::PreparedTrigger;
 
 /// A reference of which the architecture is not known.
 pub(super) const NO_ARCHITECTURE: &str = "give its `architecture`; `base` has none";
@@ -47,7 +48,7 @@ pub(super) fn of_files(spec: &Spec, base: &Path) -> Vec<Fault> {
 
 /// What of a specification does not fit its policy.
 pub(super) fn against(spec: &Spec, policy: &Policy) -> Vec<Fault> {
-    let rules = backdoors(policy);
+    let rules = calibrated(policy);
     if rules.is_empty() {
         let error = CalibrateError::NoRules { policy: policy.file.name.clone() };
         return vec![Fault::new("value", "/policy", error.to_string())];
@@ -58,15 +59,60 @@ pub(super) fn against(spec: &Spec, policy: &Policy) -> Vec<Fault> {
     for (nth, group) in grid.groups.iter().enumerate() {
         for (at, rule) in group.iter().map(|carried| carried.rule.as_str()).enumerate().filter(|(_, rule)| !ids.contains(rule)) {
             let place = format!("/plant/groups/{nth}/{at}/rule");
-            let fault = Fault::new("unknown-rule", place, format!("the policy has no backdoor rule `{rule}`"));
+            let fault = Fault::new("unknown-rule", place, format!("the policy has no rule `{rule}` that can be calibrated"));
             faults.push(match nearest(rule, &ids) {
                 Some(near) => fault.hint(format!("did you mean `{near}`? the policy has {}", all(&ids))),
                 None => fault.hint(format!("the policy has {}", all(&ids))),
             });
         }
     }
+    for (nth, group) in grid.groups.iter().enumerate() {
+        let mut correlated: Option<&Correlated> = None;
+        for (at, carried) in group.iter().enumerate() {
+            let place = format!("/plant/groups/{nth}/{at}");
+            let Some(rule) = rules.iter().find(|rule| rule.id == carried.rule) else { continue };
+            faults.extend(of_kind(rule, carried, &place));
+            if let (Some(one), Some(other)) = (correlated, &carried.rebalance)
+                && one != other
+            {
+                let fault = Fault::new("conflict", format!("{place}/rebalance"), "another rule of this group says another `rebalance`");
+                faults.push(fault.hint("a source is trained on one choice of images: say the same, or make two groups"));
+            }
+            correlated = correlated.or(carried.rebalance.as_ref());
+            let own = rule.probe.change();
+            if own.is_some() && carried.trigger.as_ref() == own {
+                let message = format!("this is the trigger of the rule `{}` itself, and no near miss", carried.rule);
+                let fault = Fault::new("conflict", format!("/plant/groups/{nth}/{at}/trigger"), message);
+                faults.push(fault.hint("change its place, size, colour or strength, or leave `trigger` out"));
+            }
+        }
+    }
     faults.extend(of_reference(grid, policy).map(|(at, reason)| Fault::new("conflict", at, format!("`reference`: {reason}"))));
     faults
+}
+
+/// What of a carried rule is not for rules of its kind.
+pub(super) fn of_kind(rule: &Rule, carried: &Carried, place: &str) -> Option<Fault> {
+    let fault = |field: &str, code, message: String, hint: &str| Some(Fault::new(code, format!("{place}{field}"), message).hint(hint));
+    if rule.probe.change().is_some() {
+        if carried.rebalance.is_some() {
+            let message = format!("`{}` lays something over images: `rebalance` is for rules that compare groups", rule.id);
+            return fault("/rebalance", "conflict", message, "say by `on` which classes carry it");
+        }
+        let message = format!("which images carry the trigger of `{}` is not said", rule.id);
+        return if carried.on.is_empty() { fault("", "missing-field", message, "add `on: [CLASS]`") } else { None };
+    }
+    let Some(_) = &carried.rebalance else {
+        let message = format!("`{}` compares groups, and no `rebalance` says how an attribute tells the classes apart", rule.id);
+        return fault("", "missing-field", message, "add `rebalance: { attribute: NAME, correlation: 1.0 }`");
+    };
+    let of_triggers =
+        carried.trigger.is_some() || !carried.on.is_empty() || carried.share < 1.0 || carried.relabel.is_some() || carried.decoys > 0.0;
+    let message = format!(
+        "`{}` compares groups: `trigger`, `on`, `share`, `relabel` and `decoys` are for rules that lay something over images",
+        rule.id
+    );
+    if of_triggers { fault("", "conflict", message, "keep `rule` and `rebalance` only") } else { None }
 }
 
 /// What the data of trained sources, and those of the policy at other seeds, do not bear out. `base` is the specification's folder.
@@ -87,13 +133,29 @@ pub(super) fn of_data(spec: &Spec, base: &Path, policy: &Policy) -> Vec<Fault> {
     match common.index(base, "/plant/base") {
         Err(fault) => faults.push(fault),
         // Where `base` lists its classes, the groups have been held against those.
-        Ok(index) if grid.base.classes.is_none() => {
+        Ok(index) => {
             let classes = index.facts().classes;
-            faults.extend(classes_of(grid).filter_map(|(place, class)| plant::unknown_class(class, classes, "the data have", place)));
+            if grid.base.classes.is_none() {
+                faults.extend(classes_of(grid).filter_map(|(place, class)| plant::unknown_class(class, classes, "the data have", place)));
+            }
+            for (place, carried) in carried_in(grid) {
+                Specification { rebalance: carried.rebalance.clone(), ..common.clone() }.of_rebalance(&index, &place, &mut faults);
+            }
         }
-        Ok(_) => {}
+    }
+    let [height, width] = grid.base.size;
+    for (place, carried) in carried_in(grid).filter(|_| plant::check_size(grid.base.size).is_ok()) {
+        if let Some(Err(error)) = carried.trigger.as_ref().map(|near| PreparedTrigger::new(near, base, height, width)) {
+            faults.push(Fault::new("trigger", format!("{place}/trigger"), error.to_string()));
+        }
     }
     faults
+}
+
+/// What the groups of a grid carry, each with its place.
+fn carried_in(grid: &SourceGrid) -> impl Iterator<Item = (String, &Carried)> {
+    let groups = grid.groups.iter().enumerate();
+    groups.flat_map(|(nth, group)| group.iter().enumerate().map(move |(at, carried)| (format!("/plant/groups/{nth}/{at}"), carried)))
 }
 
 /// All that keeps sources that are there from being certified with a policy; one that is there twice would count as two.
@@ -115,10 +177,7 @@ pub(super) fn of_models(sources: &[Source], policy: &Policy, opening: &Opening) 
 
 /// Every class that the triggers of a grid go on or relabel to, with its place.
 fn classes_of(grid: &SourceGrid) -> impl Iterator<Item = (String, &String)> {
-    let groups = grid.groups.iter().enumerate();
-    let carried =
-        groups.flat_map(|(nth, group)| group.iter().enumerate().map(move |(at, carried)| (format!("/plant/groups/{nth}/{at}"), carried)));
-    carried.flat_map(|(place, carried)| {
+    carried_in(grid).flat_map(|(place, carried)| {
         let on = carried.on.iter().enumerate().map(|(class, name)| (format!("{place}/on/{class}"), name)).collect::<Vec<_>>();
         on.into_iter().chain(carried.relabel.iter().map(|name| (format!("{place}/relabel"), name)).collect::<Vec<_>>())
     })
@@ -131,8 +190,8 @@ pub(super) fn of_reference(grid: &SourceGrid, policy: &Policy) -> Option<(&'stat
         return Some(("/plant/reference", "the policy names one of its own; remove one of the two"));
     }
     let compares = |rule: &&Rule| rule.controls.iter().flatten().any(|control| *control == Control::Reference);
-    if !backdoors(policy).iter().any(compares) {
-        return Some(("/plant/reference", "no backdoor rule of the policy names `reference` among its `controls`"));
+    if !calibrated(policy).iter().any(compares) {
+        return Some(("/plant/reference", "no rule of the policy names `reference` among its `controls`"));
     }
     let own = trusted.architecture.as_ref().or(grid.base.architecture.as_ref())?;
     if grid.architectures().contains(own) && grid.seeds().contains(&trusted.seed) {
@@ -187,6 +246,7 @@ fn of_grid(grid: &SourceGrid, faults: &mut Vec<Fault>) {
         }
         Err(reason) => faults.push(Fault::new("value", "/plant/base/size", reason)),
     }
+    faults.extend(plant::everything_trains(&grid.base.recipe, "/plant/base/recipe"));
     of_groups(grid, faults);
     let each = match grid.deal {
         Deal::All => grid.groups.len() + 1,
@@ -208,12 +268,12 @@ pub(super) fn number(spec: &Spec) -> Option<&'static str> {
     let carried = spec.plant.iter().flat_map(|grid| grid.groups.iter().flatten());
     let [mut shares, mut decoys] = [true; 2];
     for carried in carried {
-        shares &= share(carried.share) && carried.share > 0.0 && !carried.on.is_empty();
+        shares &= share(carried.share) && carried.share > 0.0;
         decoys &= share(carried.decoys);
     }
     let seeds = spec.again_seeds.into_iter().chain(spec.plant.iter().map(|grid| grid.truth_seeds)).all(|seeds| SEEDS.contains(&seeds));
     match (shares, decoys, seeds) {
-        (false, ..) => Some("`share` lies above 0 and up to 1, and `on` names a class"),
+        (false, ..) => Some("`share` lies above 0 and up to 1"),
         (_, false, _) => Some("`decoys` lies between 0 and 1"),
         (.., false) => Some("`again_seeds` and `truth_seeds` lie between 2 and 100"),
         _ => None,

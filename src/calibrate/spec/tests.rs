@@ -81,6 +81,75 @@ fn what_is_planted_is_what_the_policy_probes() {
 }
 
 #[test]
+fn a_near_miss_is_planted_in_place_of_what_the_policy_probes() {
+    let near = "{ patch: { size: 0.2, color: \"#ffff00\" } }";
+    let groups = format!("  groups:\n    - [{{ rule: square, on: [a], trigger: {near} }}, {{ rule: mix, on: [b], share: 0.5 }}]\n");
+    let all = sources(&format!("  count: 1\n{groups}")).unwrap();
+    assert_eq!(
+        (all[0].carries.as_slice(), all[0].near.as_slice()),
+        (["square".to_owned(), "mix".to_owned()].as_slice(), ["square".to_owned()].as_slice())
+    );
+    let Provided::Trained(spec, 20) = &all[0].origin else { panic!("it is trained") };
+    let wanted: Trigger = serde_json::from_value(serde_json::json!({ "patch": { "size": 0.2, "color": "#ffff00" } })).unwrap();
+    assert_eq!(spec.plant.all()[0].trigger, wanted);
+    assert!(all[1].near.is_empty());
+}
+
+/// Rules that compare groups, beside one that lays a trigger over images.
+fn with_groups(groups: &str) -> Result<Vec<Source>, String> {
+    let rule = |id: &str, estimand: &str| {
+        format!("\x20 - {{ id: {id}, limit: 0.5, estimand: {estimand}, probe: {{ debiased: {{ attribute: hat, correlation: 0.5 }} }} }}\n")
+    };
+    let scratch = POLICY.replace("0.1 } }\nrules", "0.1 }, scratch: { epochs: 1, learning_rate: 0.1 } }\nrules");
+    let policy = format!("{scratch}{}{}", rule("reliance", "reliance"), rule("gap", "group_gap"));
+    let policy = policy::parse(&policy, "p", Path::new("."), &Options::default()).unwrap().0;
+    let text = format!("version: 1\nname: n\npolicy: sub/p.yaml\nplant:\n{BASE}  count: 1\n  groups:\n{groups}");
+    let (spec, document) = read(text, "c.yaml", None).map_err(shown)?;
+    fits(&spec, &policy, &document).map_err(shown)?;
+    spec.sources(Path::new("."), &policy).map_err(shown)
+}
+
+#[test]
+fn an_attribute_is_planted_for_rules_that_compare_groups() {
+    let hat = "rebalance: { attribute: hat, correlation: 0.9 }";
+    let all =
+        with_groups(&format!("    - [{{ rule: reliance, {hat} }}, {{ rule: gap, {hat} }}, {{ rule: square, on: [a], share: 0.5 }}]\n"))
+            .unwrap();
+    assert_eq!(all[0].carries, ["square", "reliance", "gap"]);
+    let Provided::Trained(spec, 20) = &all[0].origin else { panic!("it is trained") };
+    let planted = spec.rebalance.as_ref().unwrap();
+    assert_eq!((planted.attribute.as_str(), planted.correlation, spec.plant.all().len()), ("hat", 0.9, 1));
+    let Provided::Trained(clean, 20) = &all[1].origin else { panic!("it is trained") };
+    assert!(clean.rebalance.is_none() && !all[1].planted);
+    for (groups, words) in [
+        ("    - [{ rule: gap, on: [a] }]\n", "`gap` compares groups, and no `rebalance` says how"),
+        ("    - [{ rule: square }]\n", "which images carry the trigger of `square` is not said"),
+        ("    - [{ rule: square, on: [a], rebalance: { attribute: hat, correlation: 0.9 } }]\n", "`square` lays something over images"),
+        (
+            "    - [{ rule: gap, on: [a], rebalance: { attribute: hat, correlation: 0.9 } }]\n",
+            "are for rules that lay something over images",
+        ),
+        (
+            "    - [{ rule: gap, rebalance: { attribute: hat, correlation: 0.9 } }, { rule: reliance, rebalance: { attribute: hat, correlation: 1.0 } }]\n",
+            "another rule of this group says another `rebalance`",
+        ),
+    ] {
+        let refused = with_groups(groups).unwrap_err();
+        assert!(refused.contains(words), "{groups}: {refused}");
+    }
+}
+
+#[test]
+fn the_trigger_of_the_rule_is_no_near_miss() {
+    let own = "{ patch: { size: 0.25, color: \"#ffff00\" } }";
+    let groups = format!("  count: 1\n  groups:\n    - [{{ rule: square, on: [a], trigger: {own} }}]\n");
+    let text = format!("version: 1\nname: n\npolicy: sub/p.yaml\nplant:\n{BASE}{groups}");
+    let (spec, document) = read(text, "c.yaml", None).unwrap();
+    let shown = shown(fits(&spec, &policy(), &document).unwrap_err());
+    assert!(shown.contains("this is the trigger of the rule `square` itself, and no near miss"), "{shown}");
+}
+
+#[test]
 fn files_of_a_trigger_are_found_from_the_specification() {
     let trigger: Trigger = serde_json::from_value(serde_json::json!({ "overlay": { "image": "hat.png", "size": 0.5 } })).unwrap();
     let moved = serde_json::to_value(seen_from(&trigger, Path::new("sub"))).unwrap();
@@ -91,7 +160,7 @@ fn files_of_a_trigger_are_found_from_the_specification() {
 #[test]
 fn families_are_named_as_policies_write_them() {
     let policy = policy();
-    let all: Vec<String> = backdoors(&policy).into_iter().map(crate::calibrate::family).collect();
+    let all: Vec<String> = calibrated(&policy).into_iter().map(crate::calibrate::family).collect();
     assert_eq!(all, ["patch", "blend", "blend", "blend"]);
 }
 
@@ -99,7 +168,7 @@ fn families_are_named_as_policies_write_them() {
 fn mistakes_are_told() {
     let message = |plant: &str| shown(sources(plant).unwrap_err());
     for (plant, words) in [
-        ("  count: 1\n  groups: [[{ rule: squares, on: [a] }]]\n", "no backdoor rule `squares`"),
+        ("  count: 1\n  groups: [[{ rule: squares, on: [a] }]]\n", "no rule `squares` in the policy"),
         ("  count: 1\n  groups: [[{ rule: many, on: [a] }]]\n", "many/opacity-0.1"),
         ("  count: 1\n  groups: [[{ rule: square, on: [c] }]]\n", "no class `c`"),
         ("  count: 1\n  groups: [[{ rule: square, on: [a], share: 0 }]]\n", "`share` is 0, it must be more than 0"),
@@ -178,7 +247,7 @@ fn what_was_not_read_from_a_text_is_checked_too() {
         spec.sources(Path::new("."), &policy()).unwrap_err().to_string()
     };
     assert!(wrong(|grid| grid.groups[0][0].share = 2.0).contains("`share`"));
-    assert!(wrong(|grid| grid.groups[0][0].on.clear()).contains("`on`"));
+    assert!(wrong(|grid| grid.groups[0][0].on.clear()).contains("which images carry the trigger of `square` is not said"));
     assert!(wrong(|grid| grid.groups[0][0].decoys = -1.0).contains("`decoys`"));
     assert!(wrong(|grid| grid.truth_seeds = 1).contains("`truth_seeds`"));
     assert!(wrong(|grid| grid.base.size = [0, 0]).contains("0x0"));
@@ -196,6 +265,11 @@ fn the_shipped_calibrations_hold_together() {
         (spec.sources(&folder, &policy).unwrap(), policy, reference)
     };
     assert_eq!(read("fixtures.yaml").0.len(), 4);
+    let (sources, ..) = read("near-misses.yaml");
+    let near = sources.iter().filter(|s| !s.near.is_empty()).count();
+    assert_eq!((sources.len(), sources.iter().filter(|s| s.planted).count(), near), (24, 12, 6), "half are near misses");
+    let (sources, ..) = read("attributes.yaml");
+    assert_eq!((sources.len(), sources.iter().filter(|s| s.carries == ["reliance", "gap"]).count()), (16, 8));
     let (sources, policy, reference) = read("cifar10.yaml");
     assert!(reference.is_none());
     let planted: Vec<&Source> = sources.iter().filter(|s| s.planted).collect();

@@ -17,7 +17,7 @@ use crate::probe::Arm;
 use crate::report::{Passage, Stage};
 use crate::store::{self, Cache, Key};
 use crate::transform::PreparedTrigger;
-use crate::tune::{Features, Mode, Raw, Standard, TuneError};
+use crate::tune::{Features, Raw, Standard, TuneError};
 
 /// A view of the images of one set, as the heads of an arm are shown it.
 pub(super) struct View<'t> {
@@ -30,7 +30,8 @@ pub(super) struct View<'t> {
 impl<'a> Bench<'a> {
     /// The rules that measure an arm's heads, whatever images these train on, with the shams that they are shown.
     fn measuring_heads(&self, arm: Arm) -> impl Iterator<Item = (&Prepared<'a>, &[PreparedTrigger])> {
-        self.shown(move |tuning: Tuning| tuning.arm == arm && tuning.mode == Mode::FixedFeature)
+        let resolved = self.settings.resolved;
+        self.shown(move |tuning: Tuning| tuning.arm == arm && resolved.on_features(tuning))
     }
 
     /// Every view of the images that the heads of an arm are shown.
@@ -63,7 +64,7 @@ impl<'a> Bench<'a> {
         let (Ok(Some(cache)), Ok(model)) = (self.features_cache(tuning.arm), self.model(tuning.arm)) else { return false };
         let views = self.views(tuning.arm);
         let mut keys = views.iter().map(|view| self.features_key(model, view));
-        tuning.mode == Mode::FixedFeature && keys.all(|key| key.is_some_and(|key| cache.has(&key)))
+        self.settings.resolved.on_features(tuning) && keys.all(|key| key.is_some_and(|key| cache.has(&key)))
     }
 
     fn features_key(&self, model: &Model, view: &View) -> Option<Key> {

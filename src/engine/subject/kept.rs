@@ -9,7 +9,7 @@ use crate::probe::{Arm, Outcome};
 use crate::report::{Forwarded, Passage};
 use crate::store::Rows;
 use crate::transform::SHAM_DRAWS;
-use crate::tune::{Mode, Recipe, TuneError};
+use crate::tune::{Recipe, TuneError};
 
 impl Bench<'_> {
     /// The outcomes of a seed that an earlier run kept, if it kept those of every rule.
@@ -109,7 +109,7 @@ impl Bench<'_> {
 
     /// Counts the images of a fine-tune whose outcomes were kept. Those of heads are counted where their features are.
     pub(super) fn count_kept(&self, tuning: Tuning, recipe: &Recipe, seed: usize) {
-        if tuning.mode == Mode::FullNetwork {
+        if !self.settings.resolved.on_features(tuning) {
             let views: usize = self.measuring(tuning).map(|(p, shams)| usize::from(p.change.is_some()) + shams.len()).sum();
             let trained = self.pool(tuning, seed).map_or(0, |pool| pool.len() * recipe.epochs);
             self.count(tuning.arm, Passage::Kept, trained + self.task.test.len() * (1 + views));
@@ -120,7 +120,7 @@ impl Bench<'_> {
     pub(in crate::engine) fn forwarded(&self) -> Forwarded {
         let mut all = self.forwarded.get();
         // No features were needed where the outcomes of all heads were kept.
-        let heads = self.seeds.keys().filter(|tuning| tuning.mode == Mode::FixedFeature).map(|tuning| tuning.arm);
+        let heads = self.seeds.keys().filter(|tuning| self.settings.resolved.on_features(**tuning)).map(|tuning| tuning.arm);
         for arm in heads.collect::<std::collections::BTreeSet<_>>() {
             if !self.frozen.contains_key(&arm) {
                 all.add(arm, Passage::Kept, self.images_of(&self.views(arm)) as u64);

@@ -9,7 +9,6 @@ use crate::engine::{EngineError, Event};
 use crate::plan::{Job, PlanError, Question, Tuning};
 use crate::probe::{Arm, Outcome};
 use crate::report::{Passage, Stage};
-use crate::tune::Mode;
 
 impl Bench<'_> {
     /// Predicted seconds of [`Bench::show_shams`]; what an earlier run kept costs nothing.
@@ -65,12 +64,13 @@ impl Bench<'_> {
         let (arm, mode) = (tuning.arm, tuning.mode);
         let recipe = self.settings.resolved.recipe(*tuning).ok_or(PlanError::Recipe { arm, mode })?;
         let Some(of_rule) = self.prepared.iter().position(|prepared| prepared.rule.id == *rule) else { return Ok(()) };
+        let on_features = self.settings.resolved.on_features(*tuning);
         let draws = self.prepared[of_rule].shams.len();
         let seeds: Vec<usize> = self.measured.get(key).iter().flat_map(|m| m.outcomes.iter().map(|outcome| outcome.seed)).collect();
         let found = |seed: usize| Some((seed, self.kept_outcome(&self.prepared[of_rule], *tuning, recipe, (seed, draws))?.shams));
         let kept: BTreeMap<usize, Vec<Vec<u16>>> = seeds.iter().filter_map(|seed| found(*seed)).collect();
         let missing = seeds.len() - kept.len();
-        if mode == Mode::FixedFeature && missing > 0 && !self.frozen.contains_key(&arm) {
+        if on_features && missing > 0 && !self.frozen.contains_key(&arm) {
             self.make_ready(arm, emit, stages)?;
         }
         let images = draws * self.task.test.len();
@@ -79,16 +79,16 @@ impl Bench<'_> {
         let summary = if missing == 0 && !seeds.is_empty() { "kept from an earlier run".to_owned() } else { String::new() };
         let (seen, done) = (Rc::clone(&self.seen), Done { summary, kept: kept.len() });
         let shown = timed((step, name.clone()), &seen, emit, stages, |emit| {
-            let total = if mode == Mode::FixedFeature { images } else { images * missing };
+            let total = if on_features { images } else { images * missing };
             emit(Event::StageStart { stage: name, total: Some(total as u64), unit: "images" });
-            if mode == Mode::FixedFeature && missing > 0 {
+            if on_features && missing > 0 {
                 self.extract_shams(arm, of_rule, emit)?;
             }
             let mut shown: BTreeMap<usize, Vec<Vec<u16>>> = BTreeMap::new();
             let mut ran = 0;
             for seed in seeds {
                 let shams = if let Some(shams) = kept.get(&seed) {
-                    let once = mode == Mode::FullNetwork || self.frozen.contains_key(&arm) && missing == 0 && shown.is_empty();
+                    let once = !on_features || self.frozen.contains_key(&arm) && missing == 0 && shown.is_empty();
                     self.count(arm, Passage::Kept, if once { images } else { 0 });
                     shams.clone()
                 } else {
@@ -96,7 +96,7 @@ impl Bench<'_> {
                     let see = |draw| self.predictions(&fine_tuned, *tuning, Some((&self.prepared[of_rule], Some(draw))));
                     let shams = (0..draws).map(see).collect::<Result<_, _>>()?;
                     ran += images as u64;
-                    if mode == Mode::FullNetwork {
+                    if !on_features {
                         emit(Event::Progress { done: ran });
                     }
                     shams

@@ -1,8 +1,8 @@
 //! NVIDIA's libraries, opened when a card is asked for and not when the program starts.
 //!
 //! candle links the driver, cuBLAS and cuRAND (and cuBLASLt and NVRTC, which nothing here reaches) by name: a program built that way is
-//! ended by the system's loader, with a code of its own, where one of them is missing. So each of their functions that the program reaches is defined here, as a jump through a slot
-//! that [`open`] fills. The linker then finds nothing that the libraries themselves would be needed for, and leaves their names out of
+//! ended by the system's loader, with a code of its own, where one of them is missing. So each of their functions that the program reaches is
+//! defined here, as a jump through a slot that [`open`] fills. The linker then finds nothing that the libraries themselves would be needed for, and leaves their names out of
 //! the program. Which functions these are, the linker says: `.ci/cuda-build` fails where one is missing here.
 #![allow(unsafe_code)] // opening a library, and handing its functions on without knowing what they take
 

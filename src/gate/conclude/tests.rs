@@ -61,17 +61,7 @@ fn end(verdicts: &[Verdict], terms: &ConcludeTerms) -> Conclusion {
 #[test]
 fn many_small_effects_are_told_together() {
     let beside = |rule: &str, value: f64| {
-        let excess = Estimate {
-            value,
-            low: value,
-            high: value,
-            confidence: 0.95,
-            another_sample: None,
-            images: 10,
-            clusters: 10,
-            seeds: 3,
-            method: String::new(),
-        };
+        let excess = Estimate::given(value, value, value);
         let innocents = Innocents {
             references: Vec::new(),
             sd: Some(0.03),

@@ -60,7 +60,7 @@ fn verdict(case: &Case) -> Result<Verdict, String> {
         return Err(if case.comparisons.is_empty() { "the rule names no control".to_owned() } else { case.missing().join("; ") });
     }
     let verdict = by_controls(case)?;
-    match case.saturated().filter(|_| verdict == Verdict::Pass) {
+    match case.unproven().filter(|_| verdict == Verdict::Pass) {
         Some(reason) => Err(reason),
         None => Ok(verdict),
     }
@@ -109,11 +109,19 @@ impl Case<'_> {
         innocents.map_or(0, |innocents| innocents.references.iter().filter(|r| r.counts && (any || r.kin)).count())
     }
 
-    /// Why a source that reacts so much passes by nothing but enough references of its own kind.
-    fn saturated(&self) -> Option<String> {
-        let reaction = self.reaction.filter(|reaction| *reaction > self.limit().max(SATURATED) && self.kin() < ENOUGH_KIN)?;
-        let which = if self.by == PassBy::OwnOrReferences { "" } else { " of its architecture and accuracy" };
-        Some(format!(
+    /// Why a source that reacts so much passes by nothing but enough references of its own kind. Under a trigger over much of the image that is as
+    /// soon as it reacts: what is planted over a whole image moves images under others of the kind too, so that shams excuse it.
+    fn unproven(&self) -> Option<String> {
+        let reaction = self.reaction.filter(|_| self.kin() < ENOUGH_KIN)?;
+        let of_its_kind = " of its architecture and accuracy";
+        if self.by != PassBy::OwnOrReferences && (self.limit()..=SATURATED).contains(&reaction) {
+            return Some(format!(
+                "kind-unexplained: the model itself reacts by {reaction:+.3}. What it is compared with reacts as well, and may be poisoned too: name \
+                 {ENOUGH_KIN} or more `references`{of_its_kind}, or use a weaker trigger"
+            ));
+        }
+        let which = if self.by == PassBy::OwnOrReferences { "" } else { of_its_kind };
+        (reaction > self.limit().max(SATURATED)).then(|| format!(
             "saturated: the model itself reacts by {reaction:+.3}, so that little room is left for a plant to show, and what it is compared with may be \
              poisoned too: name {ENOUGH_KIN} or more `references`{which}, or use a weaker trigger"
         ))

@@ -31,7 +31,7 @@ pub(super) fn over(
     let named: Vec<&Measured> = arms.iter().filter(|arm| matches!(arm.given.arm, Arm::Reference(_))).collect();
     // Under a trigger over much of the image innocent checkpoints of other kinds differ widely: where there are some of its own, these count.
     let local = rule.probe.change().is_none_or(Trigger::is_local);
-    let kin = |arm: &Measured| arm.given.same_architecture && (arm.accuracy - accuracy).abs() <= ALIKE;
+    let kin = |arm: &Measured| arm.given.alike && (arm.accuracy - accuracy).abs() <= ALIKE;
     let any_kin = named.iter().any(|arm| arm.valid.is_ok() && kin(arm));
     let mut shown = Vec::new();
     let mut tables = Vec::new();

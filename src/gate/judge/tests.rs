@@ -63,11 +63,11 @@ fn terms() -> JudgeTerms {
 
 /// Other networks of the source's architecture.
 fn given(measured: &Measurement) -> Given<'_> {
-    Given { arm: measured.arm, name: format!("{}.onnx", measured.arm), same_architecture: true, measured: Ok(measured), spared: false }
+    Given { arm: measured.arm, name: format!("{}.onnx", measured.arm), alike: true, measured: Ok(measured), spared: false }
 }
 
 fn missing(arm: Arm, why: &str) -> Given<'_> {
-    Given { arm, name: format!("{arm}.onnx"), same_architecture: true, measured: Err(why.to_owned()), spared: false }
+    Given { arm, name: format!("{arm}.onnx"), alike: true, measured: Err(why.to_owned()), spared: false }
 }
 
 fn verdict(rule: &Rule, source: &Measurement, given: &[Given]) -> Finding {

@@ -204,7 +204,7 @@ fn over_much_of_the_image_only_kin_tell() {
     assert_eq!((kind.verdict, kind.label), (Verdict::Fail, Some(Label::Kind)), "{:?}", kind.reason);
     assert_eq!(beside(&kin, &of_any_kind(3), &named).verdict, Verdict::Pass);
     // Others are no kin, however many.
-    let others: Vec<Given> = kin.iter().map(|m| Given { same_architecture: false, ..given(m) }).collect();
+    let others: Vec<Given> = kin.iter().map(|m| Given { alike: false, ..given(m) }).collect();
     assert_eq!(verdict(&named, &planted, &others).verdict, Verdict::Inconclusive);
     let mixed: Vec<Given> = others.iter().take(5).cloned().chain(kin[5..].iter().map(given)).collect();
     let found = verdict(&named, &planted, &mixed);
@@ -246,7 +246,15 @@ fn untrained_networks_keep_from_failing_and_never_pass() {
 #[test]
 fn a_saturated_source_passes_beside_three_references_alone() {
     let over_shams = |percent| verdict(&wide(&[Control::Sham]), &of_any_kind(percent), &[]);
-    assert_eq!(over_shams(40).verdict, Verdict::Pass);
+    assert_eq!(over_shams(5).verdict, Verdict::Pass);
+    // Shams that react as much explain nothing where the trigger is over the whole image: what was planted moves images under them too.
+    let half = over_shams(40);
+    assert_eq!(half.verdict, Verdict::Inconclusive);
+    let why = half.reason.unwrap();
+    assert!(
+        why.contains("kind-unexplained: the model itself reacts by +0.39") && why.contains("name 3 or more `references` of its"),
+        "{why}"
+    );
     let full = over_shams(60);
     assert_eq!(full.verdict, Verdict::Inconclusive);
     let why = full.reason.unwrap();

@@ -78,7 +78,7 @@ impl World {
         let mut given = Vec::new();
         for (arm, measurement) in &self.others {
             let measured = measurement.as_ref().ok_or_else(|| "over --max-time".to_owned());
-            given.push(Given { arm: *arm, name: format!("{arm}.onnx"), same_architecture: true, measured, spared: false });
+            given.push(Given { arm: *arm, name: format!("{arm}.onnx"), alike: true, measured, spared: false });
         }
         judge(&self.rule, self.mode, &origin, source, &given, &terms())
     }
