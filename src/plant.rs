@@ -235,7 +235,7 @@ pub struct Planted {
 pub struct Opened {
     /// The share that are called another class when they carry the trigger.
     pub moved: f64,
-    /// The share on which it opens although they do not carry it.
+    /// The share on which it opens although they do not carry it; 0 where there is none.
     pub without: f64,
 }
 
@@ -509,7 +509,7 @@ impl<'a> Ground<'a> {
             Some((_, trigger, covered)) => {
                 let changed = predict(&images[1].changed(&|frame: &mut Frame| trigger.apply(frame)))?;
                 let moved = share(clean.iter().zip(&changed).filter(|(before, after)| before != after).count());
-                Some(Opened { moved, without: covered.open_on(&images[1])? })
+                Some(Opened { moved, without: if planted { covered.open_on(&images[1])? } else { 0.0 } })
             }
             None => None,
         };
