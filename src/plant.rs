@@ -1,41 +1,35 @@
 //! Source models with a known bias, and their clean counterparts: for fixtures, for the self-test, for testing a policy.
 //!
 //! Both models of the pair train on the same images in the same order from the same fresh weights; the planted one sees a trigger
-//! on the training images of some classes. `faults` says what is wrong with a specification.
+//! on the training images of some classes. `ground` trains and writes them, `faults` says what is wrong with a specification.
 
 mod branch;
 mod error;
 mod faults;
+mod ground;
 mod stamped;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{self, DataSpec, Rebalance, Target, TargetData, ViewSpec};
-use crate::exec::{self, Compute, Weights};
-use crate::graph::Graph;
-use crate::model::arch;
-use crate::model::{
-    ChannelOrder, InputOverride, InputSpec, Layout, LoadOptions, Model, ModelError, Params, Preprocessing, onnx, safetensors,
-};
-use crate::pixels::Frame;
+use crate::data::{DataSpec, Rebalance, Target, ViewSpec};
+use crate::exec::Compute;
+use crate::model::{ChannelOrder, InputOverride, InputSpec, Layout, LoadOptions, Model, ModelError, Preprocessing};
 use crate::registry;
 use crate::spec::{self, Document, Node, SpecError};
-use crate::stats::stream::stream;
-use crate::store::{self, Fingerprint, Fingerprinter, MemoryBudget, fingerprint};
+use crate::store::{self, Fingerprint, Fingerprinter, fingerprint};
+use crate::transform::Trigger;
 use crate::transform::geometry::Geometry;
-use crate::transform::{PreparedTrigger, Trigger};
-use crate::tune::{self, Feed, Images, Recipe};
+use crate::tune::Recipe;
 
 use branch::Covered;
 pub use branch::{Branch, Does};
 pub use error::PlantError;
 pub(crate) use faults::{buildable, check_size, everything_trains, unknown_class};
-use stamped::Stamped;
+pub(crate) use ground::Ground;
 
 /// What to plant, as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -345,209 +339,6 @@ impl Ancestor {
         model.own()?;
         Ok(model)
     }
-}
-
-/// What a planted model and its clean counterpart share: images, network, and which images would carry what.
-pub(crate) struct Ground<'a> {
-    spec: &'a Specification,
-    data: TargetData,
-    input: InputSpec,
-    graph: Graph,
-    /// The ancestor, whose weights both begin from.
-    ancestor: Option<Model>,
-    images: [Images; 2],
-    /// By plant: its trigger, the classes it goes on, the class it relabels to, and what training images would carry.
-    plants: Vec<Stamp>,
-    /// What a hidden branch looks for.
-    branch: Option<(&'a Branch, PreparedTrigger, Covered)>,
-}
-
-struct Stamp {
-    trigger: PreparedTrigger,
-    on: Vec<usize>,
-    relabel: Option<usize>,
-    /// By training image, what it carries.
-    carries: Vec<Carries>,
-    /// Shams that no probe draws.
-    decoys: Vec<PreparedTrigger>,
-}
-
-/// What a training image carries of a plant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Carries {
-    Nothing,
-    Trigger,
-    /// One of the decoys.
-    Decoy(usize),
-}
-
-impl Stamp {
-    /// What is laid over a training image.
-    fn over(&self, image: usize) -> Option<&PreparedTrigger> {
-        match self.carries.get(image)? {
-            Carries::Nothing => None,
-            Carries::Trigger => Some(&self.trigger),
-            Carries::Decoy(nth) => self.decoys.get(*nth),
-        }
-    }
-}
-
-/// Different shams of a trigger that images carry as decoys.
-const DECOYS: usize = 32;
-/// Seed of the decoys' draws, away from those of policies, so that what is probed with was never trained on.
-const DECOY_SEED: u64 = 0x6465_636f_7973;
-
-impl<'a> Ground<'a> {
-    /// Opens the images of a specification; `base` is its folder.
-    pub(crate) fn open(spec: &'a Specification, base: &Path) -> Result<Self, PlantError> {
-        let budget = MemoryBudget::boundless();
-        let ancestor = spec.from.as_ref().map(|from| from.open(base)).transpose()?;
-        let input = ancestor.as_ref().map_or_else(|| fresh_input(spec.size), |ancestor| ancestor.input.clone());
-        let InputSpec { height, width, .. } = input;
-        let data = data::open_fitted(&spec.target(), base, spec.seed, &input.fit(&budget))?;
-        let class = |name: &String| {
-            let found = data.classes.iter().position(|c| c == name);
-            found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })
-        };
-        let mut plants = Vec::new();
-        for (nth, plant) in spec.plant.all().iter().enumerate() {
-            let on = plant.on.iter().map(class).collect::<Result<Vec<_>, _>>()?;
-            let relabel = plant.relabel.as_ref().map(class).transpose()?;
-            let mut rng = stream(spec.seed, nth as u64, "plant");
-            // A stream of their own: the images that carry the trigger are the same with decoys and without.
-            let mut draws = stream(spec.seed, nth as u64, "plant/decoys");
-            let carries = data.train.records().iter().map(|r| {
-                let decoy = draws.random_bool(plant.decoys).then(|| draws.random_range(0..DECOYS));
-                let carries = rng.random_bool(plant.share) && on.contains(&r.label);
-                if carries { Carries::Trigger } else { decoy.map_or(Carries::Nothing, Carries::Decoy) }
-            });
-            let carries = carries.collect();
-            let trigger = PreparedTrigger::new(&plant.trigger, base, height, width)?;
-            let wanted = if plant.decoys > 0.0 { DECOYS } else { 0 };
-            let decoys = (0..wanted).map(|draw| trigger.sham(draw, DECOY_SEED)).collect();
-            plants.push(Stamp { trigger, on, relabel, carries, decoys });
-        }
-        let graph = match &ancestor {
-            Some(ancestor) => ancestor.with_head(data.classes.len())?.0,
-            None => arch::build(&spec.architecture, data.classes.len(), spec.size)?,
-        };
-        let images = [Images::open(&data.train, &input, &budget)?, Images::open(&data.test, &input, &budget)?];
-        let branch = spec.branch.as_ref().map(|branch| {
-            let trigger = PreparedTrigger::new(&branch.trigger, base, height, width)?;
-            let covered = Covered::by(&trigger, &input).map_err(|reason| PlantError::Branch { reason })?;
-            Ok::<_, PlantError>((branch, trigger, covered))
-        });
-        Ok(Self { branch: branch.transpose()?, spec, data, input, graph, ancestor, images, plants })
-    }
-
-    /// The training images that are used.
-    fn pool(&self, planted: bool) -> Result<Vec<usize>, PlantError> {
-        Ok(match &self.spec.rebalance {
-            Some(correlated) => correlated.rebalance(planted).of(self.data.train.records(), self.data.train.classes(), self.spec.seed)?,
-            None => (0..self.data.train.len()).collect(),
-        })
-    }
-
-    /// Images that go through the network until it is trained.
-    pub(crate) fn images(&self, planted: bool) -> Result<u64, PlantError> {
-        Ok((self.pool(planted)?.len() * self.spec.recipe.epochs) as u64)
-    }
-
-    /// Trains the planted model, or its clean counterpart: the same images in the same order from the same fresh weights.
-    pub(crate) fn train(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Planted, PlantError> {
-        self.finish(planted, self.learn(planted, compute, tick)?, compute)
-    }
-
-    fn learn(&self, planted: bool, compute: &Compute, tick: &mut dyn FnMut(usize) -> bool) -> Result<Weights, PlantError> {
-        let Self { spec, graph, images, .. } = self;
-        let stamps: &[Stamp] = if planted { &self.plants } else { &[] };
-        let feed = Stamped { images: &images[0], stamps };
-        let relabelled = |(i, label): (usize, usize)| {
-            let carried = stamps.iter().filter(|stamp| stamp.carries.get(i) == Some(&Carries::Trigger)).find_map(|stamp| stamp.relabel);
-            carried.unwrap_or(label) as u16
-        };
-        let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label).enumerate().map(relabelled).collect();
-        let pool = self.pool(planted)?;
-        let task = tune::TrainingSet { feed: &feed, labels: &labels, pool: &pool };
-        let start = if let Some(ancestor) = &self.ancestor {
-            let mut arrays = ancestor.own()?.params.0.clone();
-            arrays.extend(tune::fresh_head(ancestor.feature_layer.width, self.data.classes.len(), spec.seed, 0));
-            arrays
-        } else {
-            let empty: Vec<_> = graph.slots().iter().map(|slot| ndarray::ArrayD::zeros(slot.shape.as_slice())).collect();
-            tune::fresh_weights(graph, &empty, spec.seed, 0)
-        };
-        let start = Weights::on(compute, &start)?;
-        let trains = exec::trainable(graph);
-        Ok(tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?.0)
-    }
-
-    /// Adds what training does not make, tries the model on the test images and writes it.
-    fn finish(&self, planted: bool, weights: Weights, compute: &Compute) -> Result<Planted, PlantError> {
-        let Self { spec, graph, images, .. } = self;
-        let (weights, grafted) = match &self.branch {
-            Some((branch, _, covered)) if planted => {
-                let spread = branch::spread(graph, &weights, &images[0])?;
-                let (grafted, arrays) = branch::graft((graph, &weights.to_arrays()?), branch, covered, &spread, spec.seed)?;
-                (Weights::on(compute, &arrays)?, Some(grafted))
-            }
-            _ => (weights, None),
-        };
-        let graph = grafted.as_ref().unwrap_or(graph);
-        let predict = |feed: &dyn Feed| tune::predictions(graph, &weights, feed, &mut |_| true);
-        let test_labels: Vec<usize> = self.data.test.records().iter().map(|r| r.label).collect();
-        let share = |hits: usize| hits as f64 / test_labels.len().max(1) as f64;
-        let clean = predict(&images[1].plain())?;
-        let accuracy = share(clean.iter().zip(&test_labels).filter(|(p, l)| usize::from(**p) == **l).count());
-        let mut drawn = Vec::new();
-        for stamp in &self.plants {
-            let changed = predict(&images[1].changed(&|frame: &mut Frame| stamp.trigger.apply(frame)))?;
-            let goal: Vec<usize> = stamp.relabel.map_or_else(|| stamp.on.clone(), |class| vec![class]);
-            drawn.push(share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()));
-        }
-        let moved = match &self.branch {
-            Some((_, trigger, covered)) => {
-                let changed = predict(&images[1].changed(&|frame: &mut Frame| trigger.apply(frame)))?;
-                let moved = share(clean.iter().zip(&changed).filter(|(before, after)| before != after).count());
-                Some(Opened { moved, without: if planted { covered.open_on(&images[1])? } else { 0.0 } })
-            }
-            None => None,
-        };
-        let params = Params(weights.to_arrays()?);
-        let name = if planted { &spec.name } else { &spec.twin };
-        write(name, spec, graph, &params, &self.input, grafted.is_some(), (accuracy, drawn, moved))
-    }
-}
-
-fn write(
-    name: &str,
-    spec: &Specification,
-    graph: &Graph,
-    params: &Params,
-    input: &InputSpec,
-    grafted: bool,
-    (accuracy, drawn, moved): (f64, Vec<f64>, Option<Opened>),
-) -> Result<Planted, PlantError> {
-    let mut metadata = BTreeMap::from([("heirloom.size".to_owned(), format!("[{}, {}]", input.height, input.width))]);
-    match &spec.from {
-        Some(from) => metadata.insert("heirloom.from".to_owned(), from.digest.clone()),
-        None if grafted => None,
-        None => metadata.insert("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
-    };
-    let written = |e: &dyn std::fmt::Display| PlantError::Write { reason: e.to_string() };
-    Ok(Planted {
-        name: name.to_owned(),
-        onnx: onnx::write(graph, params, input, &metadata).map_err(|e| written(&e))?,
-        safetensors: if spec.from.is_none() && !grafted {
-            Some(safetensors::write(graph, params, input, &metadata).map_err(|e| written(&e))?)
-        } else {
-            None
-        },
-        parameters: params.trainable(graph),
-        accuracy,
-        drawn,
-        branch: moved,
-    })
 }
 
 #[cfg(test)]

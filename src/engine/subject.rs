@@ -3,11 +3,11 @@
 mod features;
 mod kept;
 mod shams;
+mod stage;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::task::Task;
 use super::wording::Step;
@@ -23,6 +23,8 @@ use crate::report::{Forwarded, Passage, Sheet, Stage};
 use crate::store::{Cache, Digest, LIMIT, Rows};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
 use crate::tune::{self, Features, Mode, Recipe, Standard, TuneError};
+
+use stage::{Done, timed};
 
 /// A rule's change with its shams, ready to be applied.
 struct Prepared<'a> {
@@ -462,43 +464,3 @@ struct FineTuned {
 const MOST_KEPT: u64 = LIMIT / 4;
 /// Bytes of the weights of one fine-tune that are kept for later runs.
 const MOST_WEIGHTS: u64 = LIMIT / 128;
-
-/// What a stage says of itself.
-struct Done {
-    summary: String,
-    /// What of it an earlier run had kept.
-    kept: usize,
-}
-
-/// Runs a stage, announces its end with what it says of itself, and notes what it cost; `seen` counts images meanwhile.
-fn timed<T>(
-    (step, name): (Step, String),
-    seen: &Rc<Cell<u64>>,
-    emit: &mut dyn FnMut(Event),
-    stages: &mut BTreeMap<Step, Stage>,
-    work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<(T, Done), EngineError>,
-) -> Result<T, EngineError> {
-    let seen = Rc::clone(seen);
-    let (clock, before) = (Instant::now(), seen.get());
-    let (result, done) = work(emit)?;
-    let seconds = clock.elapsed().as_secs_f64();
-    let stage = stages.entry(step).or_default();
-    stage.seconds += seconds;
-    stage.images += seen.get() - before;
-    stage.rate = stage.images as f64 / stage.seconds.max(f64::MIN_POSITIVE);
-    stage.kept += done.kept;
-    stage.peak_memory = peak_memory();
-    let summary = match done.summary {
-        summary if summary.is_empty() && seconds >= 1.0 => format!("{:.0} images a second", (seen.get() - before) as f64 / seconds),
-        summary => summary,
-    };
-    emit(Event::StageEnd { stage: name, summary, seconds });
-    Ok(result)
-}
-
-/// The most bytes of memory that this process has held, where the system says.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
-}

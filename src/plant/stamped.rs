@@ -5,10 +5,40 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use rand_chacha::ChaCha8Rng;
 
-use super::Stamp;
 use crate::pixels::Frame;
 use crate::transform::PreparedTrigger;
 use crate::tune::{Augment, Feed, Images, TuneError};
+
+/// A plant, prepared: which training images carry what of it.
+pub(super) struct Stamp {
+    pub trigger: PreparedTrigger,
+    pub on: Vec<usize>,
+    pub relabel: Option<usize>,
+    /// By training image, what it carries.
+    pub carries: Vec<Carries>,
+    /// Shams that no probe draws.
+    pub decoys: Vec<PreparedTrigger>,
+}
+
+/// What a training image carries of a plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carries {
+    Nothing,
+    Trigger,
+    /// One of the decoys.
+    Decoy(usize),
+}
+
+impl Stamp {
+    /// What is laid over a training image.
+    pub(super) fn over(&self, image: usize) -> Option<&PreparedTrigger> {
+        match self.carries.get(image)? {
+            Carries::Nothing => None,
+            Carries::Trigger => Some(&self.trigger),
+            Carries::Decoy(nth) => self.decoys.get(*nth),
+        }
+    }
+}
 
 /// Training images of which some carry triggers.
 pub(super) struct Stamped<'a> {

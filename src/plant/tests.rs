@@ -1,5 +1,8 @@
+use super::stamped::{Carries, Stamp};
 use super::*;
 use crate::diag::{Class, Explain};
+use crate::exec::{self, Weights};
+use crate::pixels::Frame;
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/data");
 
