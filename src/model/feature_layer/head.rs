@@ -26,6 +26,13 @@ pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), Feature
             let how = if is_linear(&first) { "input of the last linear layer" } else { "input of the last 1x1 convolution" };
             return Ok((one, how));
         }
+        (several, read) if only_heads && several.iter().all(is_linear) && common(graph, read, &constant).is_some() => {
+            for head in several {
+                answers_once(graph, *head)?;
+            }
+            let one = common(graph, read, &constant).unwrap_or(graph.output());
+            return Ok((one, "what all linear heads read"));
+        }
         (several, read) if only_heads && several.iter().filter(|id| is_linear(id)).count() > 1 => {
             let names: Vec<&str> = read.iter().map(|id| graph.node(*id).name.as_str()).collect();
             return Err(FeatureLayerError::SeveralHeads { names: names.join("\n  ") });
@@ -34,6 +41,36 @@ pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), Feature
     }
     encoder(graph, &constant)?;
     Ok((graph.output(), "the output (there is no linear head)"))
+}
+
+/// What several heads read, where each only normalises or scales it first, or takes a token of it.
+fn common(graph: &Graph, read: &[NodeId], constant: &[bool]) -> Option<NodeId> {
+    let chain = |from: NodeId| {
+        let (mut at, mut all) = (from, vec![from]);
+        loop {
+            let node = graph.node(at);
+            let passes = matches!(
+                node.op,
+                Op::BatchNorm { .. }
+                    | Op::LayerNorm { .. }
+                    | Op::Reshape { .. }
+                    | Op::Slice { .. }
+                    | Op::Select { .. }
+                    | Op::Binary(Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
+                    | Op::Unary(Unary::Affine { .. } | Unary::Round(_))
+            );
+            match data_inputs(graph, at, constant).as_slice() {
+                &[one] if passes => {
+                    at = one;
+                    all.push(at);
+                }
+                _ => return all,
+            }
+        }
+    };
+    let (first, rest) = read.split_first()?;
+    let rest: Vec<Vec<NodeId>> = rest.iter().map(|from| chain(*from)).collect();
+    chain(*first).into_iter().find(|node| rest.iter().all(|chain| chain.contains(node)))
 }
 
 /// Nodes that do not depend on the input.

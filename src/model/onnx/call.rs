@@ -100,6 +100,18 @@ impl Call<'_> {
         sizes.into_iter().map(|s| s.known().ok_or_else(|| format!("`{attribute}` depends on the batch"))).collect::<Result<_>>().map(Some)
     }
 
+    /// The condition of an `If`: one truth value that is known.
+    pub fn truth(&self) -> Result<bool> {
+        match self.input(0)? {
+            Value::Int(a) if a.len() == 1 => {
+                let truth = a.iter().next().and_then(|size| size.known());
+                truth.map(|truth| truth != 0).ok_or_else(|| "its condition depends on the batch".to_owned())
+            }
+            Value::Node(_) | Value::Spread(_) => Err("its condition depends on the image".into()),
+            _ => Err("its condition is not one truth value".into()),
+        }
+    }
+
     /// The only number in input `i` or the attribute.
     pub fn scalar(&self, i: usize, attribute: &str) -> Result<Option<f64>> {
         match self.optional(i) {

@@ -18,6 +18,8 @@ use super::value::{Const, Size, Value};
 use crate::graph::{Dim, Shape};
 use crate::registry::ExternalData;
 
+pub(super) use resize::matrices;
+
 /// How many floats constants may be expanded to in all: 2 GiB, above any network that fits an image classifier.
 pub(super) const BUDGET: usize = 1 << 29;
 

@@ -6,12 +6,12 @@ use super::call::Call;
 use super::guards::Guards;
 use super::importer::Importer;
 use super::node::{is_default, title};
-use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto};
+use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto, data_type};
 use super::tensor::{Data, Room, decode_within, is_float};
 use super::value::{Size, Value};
 use super::{OnnxError, attributes, fold, kinds, lower, random, roles, spread};
 use crate::graph::{NodeId, Shape};
-use crate::model::{Imported, Layout, Params};
+use crate::model::{ChannelOrder, Imported, Layout, Params, Preprocessing};
 use crate::registry::ExternalData;
 
 /// Reads a network, all of it or as far as the tensor `until`.
@@ -74,7 +74,7 @@ pub(super) fn import(
         layout: entry.layout,
         channels: entry.channels,
         size: entry.size,
-        usual: None,
+        usual: entry.bytes.then(as_bytes),
         features: feature_name,
         metadata,
     })
@@ -95,6 +95,13 @@ pub(super) struct Entry {
     pub layout: Layout,
     pub channels: usize,
     pub size: Option<[usize; 2]>,
+    /// Whether it takes whole numbers from 0 to 255.
+    bytes: bool,
+}
+
+/// What becomes of an image where the network takes bytes, and normalises them itself.
+fn as_bytes() -> Preprocessing {
+    Preprocessing { mean: [0.0; 3], std: [1.0 / 255.0; 3], order: ChannelOrder::Rgb, from: "its input takes bytes, 0 to 255".into() }
 }
 
 impl Entry {
@@ -111,8 +118,9 @@ impl Entry {
         let tensor = input.r#type.as_ref().and_then(|t: &TypeProto| t.tensor_type.as_ref());
         let tensor = tensor.ok_or_else(|| wrong(format!("input `{name}` is not a tensor, or its type is not given")))?;
         let kind = tensor.elem_type.unwrap_or(0);
-        if !is_float(kind) {
-            return Err(wrong(format!("input `{name}` holds elements of type {kind}: floats are needed")));
+        let bytes = kind == data_type::UINT8;
+        if !is_float(kind) && !bytes {
+            return Err(wrong(format!("input `{name}` holds elements of type {kind}: floats or bytes (uint8) are needed")));
         }
         let dims: Vec<Option<usize>> = match &tensor.shape {
             Some(shape) => shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|v| *v > 0)).collect(),
@@ -137,7 +145,7 @@ impl Entry {
             return Err(wrong(format!("input `{name}` is {h} by {w} pixels: too large")));
         }
         let shape = if layout == Layout::Nchw { Shape::batched(&[channels, h, w]) } else { Shape::batched(&[h, w, channels]) };
-        Ok(Self { name, shape, batch, layout, channels, size })
+        Ok(Self { name, shape, batch, layout, channels, size, bytes })
     }
 }
 
@@ -188,9 +196,9 @@ pub(super) fn lower_graph(
     let guards = Guards::of(&order, &graph.node, &made, wanted);
     supported(&order, &graph.node, input, &guards)?;
     let mut readers: BTreeMap<String, usize> = BTreeMap::new();
-    let read = order.iter().flat_map(|&i| &graph.node[i].input).chain(wanted);
+    let read = order.iter().flat_map(|&i| reads(&graph.node[i])).chain(wanted.iter().map(String::as_str));
     for name in read {
-        *readers.entry(name.clone()).or_default() += 1;
+        *readers.entry(name.to_owned()).or_default() += 1;
     }
     let mut values: BTreeMap<String, Value> = BTreeMap::new();
     let mut held: BTreeSet<String> = BTreeSet::new();
@@ -213,41 +221,117 @@ pub(super) fn lower_graph(
     }
     let mut importer = Importer::new(batch, readers);
     values.insert(input.to_owned(), Value::Node(importer.builder.input(input, shape.clone())?));
-    let mut budget = fold::BUDGET;
     let kinds = kinds::of(&order, &graph.node, held_kinds);
+    let mut walk = Walk { importer, values, budget: fold::BUDGET, room, opset, external, kinds };
     for i in order {
         let node = &graph.node[i];
         if guards.holds(i) {
             let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
-            let read = guards.read(i, node, &values).map_err(about)?;
-            values.extend(read.and_then(|value| Some((node.output.first()?.clone(), value))));
+            let read = guards.read(i, node, &walk.values).map_err(about)?;
+            walk.values.extend(read.and_then(|value| Some((node.output.first()?.clone(), value))));
             continue;
         }
-        let lookup = |name: &String| match values.get(name) {
+        walk.node(node, 0)?;
+    }
+    Ok(Lowered { importer: walk.importer, values: walk.values })
+}
+
+/// Deepest nesting of branches in branches.
+const MAX_DEPTH: usize = 8;
+
+/// The way through the nodes: what has been computed so far, and what may still be used of memory.
+struct Walk<'a> {
+    importer: Importer,
+    values: BTreeMap<String, Value>,
+    budget: usize,
+    room: Room,
+    opset: i64,
+    external: &'a ExternalData,
+    kinds: BTreeMap<String, i32>,
+}
+
+impl Walk<'_> {
+    /// Computes a node; `depth` is how many branches it lies in.
+    fn node(&mut self, node: &NodeProto, depth: usize) -> Result<(), OnnxError> {
+        let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
+        let lookup = |name: &String| match self.values.get(name) {
             Some(value) => Ok(Some(value.clone())),
             None if name.is_empty() => Ok(None),
-            None => Err(structure(format!("node `{}` ({}) reads `{name}`, which nothing computes", title(node), node.op_type))),
+            None => Err(OnnxError::Structure {
+                reason: format!("node `{}` ({}) reads `{name}`, which nothing computes", title(node), node.op_type),
+            }),
         };
-        let like = node.input.get(1).and_then(|name| kinds.get(name)).copied();
-        let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset, like };
+        let like = node.input.get(1).and_then(|name| self.kinds.get(name)).copied();
+        let call = Call { node, inputs: node.input.iter().map(lookup).collect::<Result<_, _>>()?, opset: self.opset, like };
         if let Some(at) = not_a_number(&call) {
             let name = node.input.get(at).cloned().unwrap_or_default();
             return Err(OnnxError::NotANumber { node: title(node).into(), op: node.op_type.clone(), name });
         }
-        let about = |reason: String| OnnxError::Node { node: title(node).into(), op: node.op_type.clone(), reason };
         let outputs = match call.tensor("value").filter(|_| call.op() == "Constant") {
-            Some(proto) => match decode_within(proto.clone(), external, &mut room) {
+            Some(proto) => match decode_within(proto.clone(), self.external, &mut self.room) {
                 Ok(data) => vec![constant(call.out(), data)],
                 Err(OnnxError::TooMuch { what, .. }) => return Err(OnnxError::TooMuch { name: call.out().into(), what }),
                 Err(error) => return Err(about(error.to_string())),
             },
-            None => convert(&mut importer, &call, &mut budget).map_err(about)?,
+            None if call.op() == "If" => {
+                let taken = call.truth().map_err(about)?;
+                self.branch(node, taken, depth)?
+            }
+            None => convert(&mut self.importer, &call, &mut self.budget).map_err(about)?,
         };
         for (name, value) in node.output.iter().zip(outputs) {
-            values.insert(name.clone(), value);
+            self.values.insert(name.clone(), value);
         }
+        Ok(())
     }
-    Ok(Lowered { importer, values })
+
+    /// What the branch of an `If` gives that is taken. The other one is never looked at: it may not even fit the sizes that there are.
+    fn branch(&mut self, node: &NodeProto, taken: bool, depth: usize) -> Result<Vec<Value>, OnnxError> {
+        let structure = |reason: String| OnnxError::Structure { reason: format!("node `{}` (If): {reason}", title(node)) };
+        if depth >= MAX_DEPTH {
+            return Err(structure(format!("branches lie more than {MAX_DEPTH} deep in branches")));
+        }
+        let name = if taken { "then_branch" } else { "else_branch" };
+        let body = node.attribute.iter().find(|a| a.name == name).and_then(|a| a.g.as_deref());
+        let body = body.ok_or_else(|| structure(format!("it has no `{name}`")))?;
+        let made = body.node.iter().flat_map(|inner| &inner.output).chain(body.initializer.iter().map(|held| &held.name));
+        let mut own = BTreeSet::new();
+        if let Some(twice) = made.filter(|name| !name.is_empty()).find(|name| self.values.contains_key(*name) || !own.insert(*name)) {
+            return Err(structure(format!("tensor `{twice}` is computed twice")));
+        }
+        for proto in &body.initializer {
+            let value = constant(&proto.name, decode_within(proto.clone(), self.external, &mut self.room)?);
+            self.values.insert(proto.name.clone(), value);
+        }
+        for inner in &body.node {
+            attributes::check(inner, self.opset)?;
+            if !is_default(&inner.domain) {
+                let list = vec![format!("{}.{} ({})", inner.domain, inner.op_type, title(inner))];
+                return Err(OnnxError::Unsupported { list });
+            }
+            self.node(inner, depth + 1)?;
+        }
+        let given = |out: &super::pb::ValueInfoProto| {
+            self.values.get(&out.name).cloned().ok_or_else(|| structure(format!("nothing computes its output `{}`", out.name)))
+        };
+        body.output.iter().map(given).collect()
+    }
+}
+
+/// The tensors that a node reads, those that its branches take from around them included.
+fn reads(node: &NodeProto) -> Vec<&str> {
+    let mut all: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    let mut open: Vec<(&GraphProto, usize)> = node.attribute.iter().filter_map(|a| a.g.as_deref()).map(|body| (body, 0)).collect();
+    while let Some((body, depth)) = open.pop() {
+        for inner in &body.node {
+            all.extend(inner.input.iter().map(String::as_str));
+            if depth < MAX_DEPTH {
+                open.extend(inner.attribute.iter().filter_map(|a| a.g.as_deref()).map(|body| (body, depth + 1)));
+            }
+        }
+        all.extend(body.output.iter().map(|out| out.name.as_str()));
+    }
+    all
 }
 
 /// The single constant beside what the network computes that is NaN. Larger ones are weights, and are named as such on loading the model; -inf
@@ -294,13 +378,13 @@ fn order(nodes: &[NodeProto], made: &BTreeMap<&str, usize>, wanted: &[String]) -
     let mut open: VecDeque<usize> = wanted.iter().filter_map(|w| made.get(w.as_str()).copied()).collect();
     while let Some(i) = open.pop_front() {
         if !std::mem::replace(&mut needed[i], true) {
-            open.extend(nodes[i].input.iter().filter_map(|name| made.get(name.as_str()).copied()));
+            open.extend(reads(&nodes[i]).into_iter().filter_map(|name| made.get(name).copied()));
         }
     }
     let mut waiting = vec![0usize; nodes.len()];
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
-        for before in node.input.iter().filter_map(|name| made.get(name.as_str()).copied()) {
+        for before in reads(node).into_iter().filter_map(|name| made.get(name).copied()) {
             users[before].push(i);
             waiting[i] += 1;
         }
@@ -330,7 +414,7 @@ fn supported(order: &[usize], nodes: &[NodeProto], input: &str, guards: &Guards)
     let mut depends = BTreeSet::from([input]);
     for (i, node) in order.iter().map(|&i| (i, &nodes[i])) {
         let op = node.op_type.as_str();
-        let from_input = !matches!(op, "Shape" | "Size") && node.input.iter().any(|name| depends.contains(name.as_str()));
+        let from_input = !matches!(op, "Shape" | "Size") && reads(node).iter().any(|name| depends.contains(name));
         if from_input {
             // An output left out has no name, as an input left out.
             depends.extend(node.output.iter().map(String::as_str).filter(|name| !name.is_empty()));
@@ -342,6 +426,8 @@ fn supported(order: &[usize], nodes: &[NodeProto], input: &str, guards: &Guards)
             unknown.entry(format!("{}.{op}", node.domain)).or_default().push(title(node));
         } else if from_input && ON_CONSTANTS.contains(&op) {
             unknown.entry(format!("{op}, on what depends on the image")).or_default().push(title(node));
+        } else if op == "If" && !node.input.iter().any(|name| depends.contains(name.as_str())) {
+            // Which branch is taken is known when the file is read.
         } else if !OPERATORS.contains(&op) && !ON_CONSTANTS.contains(&op) {
             let what = match op {
                 "If" | "Loop" | "Scan" => format!("{op}, control flow"),
@@ -370,17 +456,17 @@ const NAMED: usize = 3;
 #[rustfmt::skip]
 pub(super) const OPERATORS: &[&str] = &[
     "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Concat", "Constant", "Conv", "DepthToSpace",
-    "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
+    "Div", "Dropout", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
     "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Log",
     "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceL1",
-    "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Selu", "Shape", "Sigmoid",
+    "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize", "Selu", "Shape", "Sigmoid",
     "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Swish", "Tanh", "Tile",
-    "Transpose", "Unsqueeze",
+    "Transpose", "Unsqueeze", "Upsample",
 ];
 
 /// Operators of shape arithmetic: computed at import, never on an image.
 #[rustfmt::skip]
 pub(super) const ON_CONSTANTS: &[&str] = &[
     "And", "Ceil", "ConstantOfShape", "Cos", "Equal", "Floor", "GatherND", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Mod",
-    "NonZero", "Not", "Or", "Range", "ReduceProd", "Resize", "Round", "ScatterElements", "ScatterND", "Sign", "Sin", "Upsample", "Where", "Xor",
+    "NonZero", "Not", "Or", "Range", "ReduceProd", "Round", "ScatterElements", "ScatterND", "Sign", "Sin", "Where", "Xor",
 ];

@@ -1,8 +1,9 @@
 //! The operators of a network, one by one, as operators of the graph.
 //!
-//! Files: here what is said in a line or two, beside it `layout`, `window`, `norm`, `matrix` and `arithmetic`.
+//! Files: here what is said in a line or two, beside it `layout`, `window`, `norm`, `matrix`, `einsum` and `arithmetic`.
 
 mod arithmetic;
+mod einsum;
 mod layout;
 mod matrix;
 mod norm;
@@ -149,6 +150,8 @@ impl Lower<'_, '_> {
             }
             "Gemm" => self.gemm(),
             "MatMul" => self.matmul(),
+            "Einsum" => self.einsum(),
+            "Resize" | "Upsample" => self.resize(),
             "Softmax" | "LogSoftmax" => self.softmax(),
             "Add" | "Sub" | "Mul" | "Div" => self.binary(),
             "Sum" | "Mean" | "Max" | "Min" => self.several(),

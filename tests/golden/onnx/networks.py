@@ -228,5 +228,48 @@ tensors |= {"row": np.array([1, 36], np.int64), "column": np.array([36, 1], np.i
 tensors |= {"zero": np.float32(0), "hidden": np.float32(-100), "last": np.array([-1], np.int64)}
 write("mask_filled_region_by_region", nodes, tensors)
 
+# Sums of products by letters: attention, a linear layer, a sum with its axes exchanged.
+write("einsum_of_two_maps", [helper.make_node("Einsum", ["x", "x"], ["y"], equation="nchw,ndhw->ncd")], {})
+write("einsum_with_leading_axes", [helper.make_node("Einsum", ["x", "x"], ["y"], equation="bhij,bhkj->bhik")], {})
+write("einsum_with_a_weight", [helper.make_node("Einsum", ["x", "w"], ["y"], equation="nchw,wk->nkch")], {"w": weights(6, 5)})
+write("einsum_that_sums", [helper.make_node("Einsum", ["x"], ["y"], equation="nchw -> nwc")], {})
+
+# A branch that is known when the file is read; the other one does not fit.
+then_branch = helper.make_graph(
+    [helper.make_node("Relu", ["x"], ["positive"]), helper.make_node("Mul", ["positive", "two"], ["doubled"])],
+    "then",
+    [],
+    [helper.make_tensor_value_info("doubled", TensorProto.FLOAT, None)],
+    [numpy_helper.from_array(np.float32(2), "two")],
+)
+else_branch = helper.make_graph(
+    [helper.make_node("Reshape", ["x", "seven"], ["torn"])],
+    "else",
+    [],
+    [helper.make_tensor_value_info("torn", TensorProto.FLOAT, None)],
+    [numpy_helper.from_array(np.array([7, 7], np.int64), "seven")],
+)
+nodes = [
+    helper.make_node("Shape", ["x"], ["size"]),
+    helper.make_node("Gather", ["size", "one"], ["channels"]),
+    helper.make_node("Greater", ["channels", "one"], ["colour"]),
+    helper.make_node("If", ["colour"], ["y"], then_branch=then_branch, else_branch=else_branch),
+]
+write("if_on_a_shape", nodes, {"one": np.int64(1)})
+
+# A window larger than the map, which takes all of it.
+node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[9, 9], strides=[9, 9], ceil_mode=1)
+write("pooling_by_a_window_larger_than_the_map", [node], {}, lambda x: F.avg_pool2d(x, 9, ceil_mode=True))
+
+# Maps brought to another size.
+for name, how in [
+    ("linear", {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}),
+    ("corners", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    ("nearest", {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+    ("cubic", {"mode": "cubic", "cubic_coeff_a": -0.75}),
+]:
+    nodes = [helper.make_node("Resize", ["x", "", "scales"], ["y"], **how)]
+    write(f"resized_map_{name}", nodes, {"scales": np.array([1, 1, 2, 1.5], np.float32)})
+
 save_file(files, HERE / "networks.safetensors")
 print(len(files) // 3, "networks")

@@ -76,6 +76,9 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
         ("ratio", Float, 0, 12, false),
         ("seed", Int, 12, ALWAYS, false),
     ]),
+    ("Einsum", &[
+        ("equation", Text, 0, ALWAYS, true),
+    ]),
     ("Elu", &[
         ("alpha", Float, 0, ALWAYS, false),
     ]),

@@ -57,6 +57,26 @@ fn targets(call: &Call, from: &[usize]) -> Result<(Vec<usize>, Vec<f64>)> {
     Ok((from.iter().zip(&scales).map(|(from, scale)| (*from as f64 * scale).floor() as usize).collect(), scales))
 }
 
+/// For an input of these sizes: of every axis that changes, its new size and the matrix `[from, to]` that its entries are multiplied by.
+pub(in crate::model::onnx) fn matrices(call: &Call, from: &[usize], budget: &mut usize) -> Result<Vec<Option<ArrayD<f32>>>> {
+    let rule = Rule::of(call)?;
+    let (sizes, scales) = targets(call, from)?;
+    let matrix = |((&from, &size), &scale): ((&usize, &usize), &f64)| {
+        if from == size && (scale - 1.0).abs() < f64::EPSILON {
+            return Ok(None);
+        }
+        charge::<f32>(budget, &[from, size])?;
+        let mut matrix = ArrayD::<f32>::zeros(vec![from, size]);
+        for i in 0..size {
+            for (source, weight) in rule.taps(i, from, scale) {
+                matrix[[source, i]] += weight as f32;
+            }
+        }
+        Ok(Some(matrix))
+    };
+    from.iter().zip(&sizes).zip(&scales).map(matrix).collect()
+}
+
 #[derive(Clone, Copy)]
 enum Mode {
     Nearest,

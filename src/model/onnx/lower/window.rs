@@ -3,7 +3,7 @@
 use super::super::call::Result;
 use super::super::value::Value;
 use super::Lower;
-use crate::graph::{Dim, Op, Window};
+use crate::graph::{Dim, Op, Reduce, Window};
 
 impl Lower<'_, '_> {
     /// Kernel, strides, dilations and padding, `auto_pad` resolved.
@@ -77,13 +77,20 @@ impl Lower<'_, '_> {
                 let size = shape.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
                 let (before, after) = (window.pads[i], window.pads[i + 2]);
                 let reach = window.dilation[i] * (kernel[i] - 1) + 1;
-                let free = (size + before + after).checked_sub(reach).ok_or("the window is larger than the image")?;
+                let padded = size + before + after;
+                // A window larger than the image takes all of it, if its stride says that one step is left.
+                let over = reach.saturating_sub(padded);
+                if over >= window.stride[i] {
+                    return Err("the window is larger than the image".into());
+                }
+                extra[i] = over;
+                let free = padded.saturating_sub(reach);
                 let mut steps = free.div_ceil(window.stride[i]);
                 // A window that would begin beyond the image and its leading pad is dropped.
                 if steps > 0 && steps * window.stride[i] >= size + before {
                     steps -= 1;
                 }
-                extra[i] = (steps * window.stride[i]).saturating_sub(free);
+                extra[i] += (steps * window.stride[i]).saturating_sub(free);
             }
         }
         if call.op() == "AveragePool" && count && extra != [0; 2] {
@@ -92,6 +99,10 @@ impl Lower<'_, '_> {
             x = self.add("pad", Op::Pad { pads: vec![(0, 0), (0, 0), (top, bottom), (left, right)], value: 0.0 }, &[x])?;
             window.pads = [0; 4];
             count = false;
+        }
+        let whole = |i: usize| window.pads[i] == 0 && window.pads[i + 2] == 0 && shape.known(i + 2).is_some_and(|size| size <= kernel[i]);
+        if call.op() == "AveragePool" && whole(0) && whole(1) && window.dilation == [1, 1] && !count {
+            return self.last(Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: true }, &[x]);
         }
         window.pads[2] += extra[0];
         window.pads[3] += extra[1];
