@@ -14,6 +14,7 @@ pub mod device;
 pub mod doctor;
 pub mod duration;
 pub mod explain;
+pub mod export;
 mod failure;
 pub mod inspect;
 pub mod interrupt;
@@ -40,6 +41,7 @@ Start here:
   heirloom certify model.onnx --policy policy.yaml  certify against your own
   heirloom plan model.onnx --policy policy.yaml     what that would run, and how long it would take
   heirloom inspect model.onnx                       what the file holds
+  heirloom export model.safetensors model.onnx      the same model in another format
 
 Exit codes, the first that applies:
   130  interrupted
@@ -91,6 +93,7 @@ enum Command {
     Plan(plan::Args),
     Validate(validate::Args),
     Inspect(inspect::Args),
+    Export(export::Args),
     Rejudge(rejudge::Args),
     Plant(plant::Args),
     Calibrate(calibrate::Args),
@@ -136,6 +139,7 @@ fn run(command: &Command, out: &mut Output) -> Result<i32, Failure> {
     match command {
         Command::Validate(args) => validate::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
+        Command::Export(args) => export::run(args, out),
         Command::Certify(args) => certify::run(args, out),
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),

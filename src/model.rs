@@ -11,6 +11,7 @@ pub(crate) mod preprocessing;
 pub(crate) mod safetensors;
 
 mod bypass;
+mod export;
 mod extract;
 mod inspect;
 mod load;
@@ -31,6 +32,7 @@ use crate::store::{MemoryBudget, fingerprint};
 use crate::transform::geometry::{Geometry, Resize};
 
 pub use bypass::Bypass;
+pub use export::Part;
 pub(crate) use extract::{ExtractError, Extractor, difference, first_difference};
 pub(crate) use feature_layer::FeatureLayerError;
 pub use inspect::{FeatureLayerSummary, Inspection, ModeSummary, inspect};
@@ -251,6 +253,8 @@ pub struct Model {
     pub network: Result<Network, Opaque>,
     /// The features computed by ONNX Runtime, or why they are not.
     pub runtime: Result<Extractor, String>,
+    /// Free text in the file, and what a file of the same weights has to say to be read as this one was.
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// A network that only its file's own runtime understands.

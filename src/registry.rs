@@ -27,6 +27,9 @@ pub(crate) use shards::Index;
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
 pub(crate) const MAX_BYTES: u64 = 8 << 30;
 
+/// Largest configuration of an adapter that is read, in bytes.
+const MAX_ADAPTER_CONFIG: u64 = 4 << 20;
+
 /// How a checkpoint is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -94,6 +97,8 @@ impl ModelRef {
 /// A checkpoint in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
+    /// Where it lies, for messages; nowhere, for bytes in memory.
+    pub path: PathBuf,
     /// The file.
     pub bytes: Vec<u8>,
     /// The files beside it that hold its weights.
@@ -105,7 +110,7 @@ pub(crate) struct Contents {
 impl From<Vec<u8>> for Contents {
     /// A checkpoint in one file.
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, external: ExternalData::new(), configuration: Configuration::default() }
+        Self { path: PathBuf::new(), bytes, external: ExternalData::new(), configuration: Configuration::default() }
     }
 }
 
@@ -115,7 +120,7 @@ impl Contents {
             Format::Onnx => external_data::read(path, &bytes)?,
             Format::Safetensors => shards::read(path, &bytes)?,
         };
-        Ok(Self { bytes, external, configuration: Configuration::read(path)? })
+        Ok(Self { path: path.to_owned(), bytes, external, configuration: Configuration::read(path)? })
     }
 
     /// The identity, and the files that it is made of where it is not that of the file alone.
@@ -168,11 +173,21 @@ fn line(file: &FileRef) -> String {
 /// Names the checkpoint at `path`: a file, a folder that holds one, or the hub cache's folder of a model.
 pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
     let path = place::file_of(path)?;
+    if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adapter_model.")) {
+        return Err(RegistryError::Adapter { base: adapter_base(&path), path });
+    }
     let bytes = read_at_most(&path, MAX_BYTES)?;
     let format = format_of(&path, &bytes)?;
     let contents = Contents::read(&path, format, bytes)?;
     let (digest, files) = contents.identity();
     Ok(ModelRef { format, digest, bytes: contents.size(), files, path })
+}
+
+/// Of a `LoRA` adapter as peft writes it: what it calls its base, where it says so.
+fn adapter_base(path: &Path) -> Option<String> {
+    let config = crate::store::read(&path.with_file_name("adapter_config.json"), MAX_ADAPTER_CONFIG).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+    config.get("base_model_name_or_path")?.as_str().map(str::to_owned)
 }
 
 /// The digest that earlier builds gave a checkpoint (BLAKE3, 64 bare digits), to recognise what a policy of theirs means. An error if the
@@ -300,6 +315,14 @@ pub enum RegistryError {
         /// What it holds, for people.
         holds: String,
     },
+    /// Low-rank factors are no network.
+    #[error("{path} is a LoRA adapter{}: it is no network by itself", base.as_ref().map(|base| format!(" for {base}")).unwrap_or_default(), path = path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What it calls its base.
+        base: Option<String>,
+    },
     /// A folder with several.
     #[error("{path} holds several checkpoints ({names}): name the one to certify", path = path.display())]
     SeveralInFolder {
@@ -410,6 +433,10 @@ impl Explain for RegistryError {
                  weights = torch.load(\"model.pt\", map_location=\"cpu\", weights_only=True)\n  \
                  safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, \"model.safetensors\")\n\
                  or, with the model at hand: torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \"model.onnx\")",
+            ),
+            Self::Adapter { .. } => Some(
+                "merge it onto the checkpoint that it was trained on, and certify what is written: `heirloom export ADAPTER merged.safetensors --base \
+                 BASE`",
             ),
             Self::ExternalData { path, .. } if shards::is_index(path) => Some(
                 "fetch all parts that the index names into its folder, or save the model as one file: save_pretrained(..., max_shard_size=\"50GB\")",

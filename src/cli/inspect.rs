@@ -41,7 +41,7 @@ pub struct Args {
     pub runtime: runtime::Args,
 }
 
-fn size(text: &str) -> Result<[usize; 2], String> {
+pub(super) fn size(text: &str) -> Result<[usize; 2], String> {
     let sides = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
     sides
         .filter(|s| s.iter().all(|side| (1..=4096).contains(side)))

@@ -3,28 +3,95 @@
 //! A family knows how its tensors are named; how many stages, blocks and channels there are follows from the names and
 //! shapes found in the file. One family is one file that says all about it, and one line in [`FAMILIES`].
 
+mod beit_hf;
+mod byobnet;
+mod cait;
+mod classic;
 mod config;
+mod convnext;
+mod crossvit;
+mod cspnet;
+mod cvt;
+mod davit;
+mod dinov3_hf;
+mod edgenext;
+mod efficientformer;
+mod efficientnet;
 mod efficientnet_lite;
+mod efficientvit;
+mod efficientvit_msra;
+mod eva;
+mod fastvit;
+mod focalnet;
+mod ghostnet;
+mod hiera;
+mod hybrid;
+mod inception_next;
 mod layers;
+mod levit;
+mod made;
+mod maxvit;
+mod metaformer;
+mod mlp_mixer;
+mod mobilenet_hf;
+mod mobilenet_tv;
+mod mobilevit;
+mod nextvit;
+mod nfnet;
+mod pyramid;
+mod regnet;
+mod repvit;
+mod res2net;
 mod resnet;
 mod resnet_cifar;
 mod resnet_hf;
+mod resnetv2;
+mod rexnet;
+mod samvit;
+mod sknet;
+mod staged;
+mod swiftformer;
+mod swin;
+mod tiny_vit;
+mod token_parts;
 mod vgg;
+mod vit;
+mod volo;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde_json::Value;
 use thiserror::Error;
 
 use super::Preprocessing;
 use crate::graph::{Graph, GraphError};
-pub use config::Arguments;
+use config::Name;
+pub use config::{Config, Library, own_size, whose};
+pub use made::{Buffer, LeftOut, MADE, Made};
 
 /// Shapes of the tensors in a file, by name.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// A family of architectures: all that is known of it. There is one of each, in its own file.
+/// What is known of a checkpoint before its network is built.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// Its tensors.
+    pub shapes: &'a Shapes,
+    /// Height and width of the images that it is to take.
+    pub size: [usize; 2],
+    /// What is said of it.
+    pub config: Config<'a>,
+}
+
+impl<'a> Source<'a> {
+    /// Tensors of which nothing is said.
+    pub(super) fn plain(shapes: &'a Shapes, size: [usize; 2]) -> Self {
+        Self { shapes, size, config: Config::none() }
+    }
+}
+
+/// A family of architectures under one library's names: all that is known of it.
 pub struct Family {
     /// What `--arch` and the metadata `heirloom.arch` call it.
     pub name: &'static str,
@@ -34,22 +101,73 @@ pub struct Family {
     pub usual_size: [usize; 2],
     /// Normalisation that is part of its definition.
     pub preprocessing: fn() -> Option<Preprocessing>,
-    /// Whether a name given by the user or found in a file means it. The name is in lower case, words apart by `-`.
-    is_called: fn(&str) -> bool,
+    /// Whether a name given by the user or found in a file means it.
+    is_called: fn(&Name) -> bool,
     /// What stands before the depth in its names (`resnet` in `resnet50`), the longest first; none where names hold no depth.
     stems: &'static [&'static str],
     /// Families whose name in a file may mean this one: the tensors decide.
     within: &'static [&'static str],
     /// Whether tensors of these names and shapes are its.
     shows: fn(&Shapes) -> Likeness,
-    /// What is asked of it that is not built here.
-    left_out: fn(&Arguments) -> Arguments,
-    /// The network that tensors of these names and shapes belong to, for images of a size (height, width).
-    build: fn(&Shapes, [usize; 2], &Arguments) -> Result<Built, ArchError>,
+    /// The network that a checkpoint holds. It reads all that it honours of `Source::config`: whatever is left there is refused.
+    build: fn(&Source) -> Result<Built, ArchError>,
 }
 
-/// All families.
-pub static FAMILIES: [&Family; 5] = [&resnet::FAMILY, &resnet_hf::FAMILY, &resnet_cifar::FAMILY, &efficientnet_lite::FAMILY, &vgg::FAMILY];
+/// All families, file by file.
+static FAMILIES: &[&[&Family]] = &[
+    &[&resnet::FAMILY],
+    &[&resnet_hf::FAMILY],
+    &[&resnet_cifar::FAMILY],
+    &[&efficientnet_lite::FAMILY],
+    &[&vgg::FAMILY],
+    &[&efficientnet::FAMILY],
+    &[&mobilenet_tv::FAMILY],
+    &[&mobilenet_hf::MOBILENET, &mobilenet_hf::EFFICIENTNET],
+    &[&rexnet::FAMILY],
+    &[&ghostnet::FAMILY],
+    classic::FAMILIES,
+    &[&eva::FAMILY, &eva::BEIT],
+    &[&dinov3_hf::FAMILY],
+    &[&pyramid::SEGFORMER, &pyramid::PVT, &pyramid::PVT_V2, &pyramid::PVT_V2_HF, &pyramid::TWINS],
+    vit::FAMILIES,
+    &[&beit_hf::FAMILY],
+    &[&samvit::FAMILY],
+    &[&cait::CAIT, &cait::XCIT],
+    &[&mlp_mixer::FAMILY],
+    &[&crossvit::FAMILY],
+    &[&volo::FAMILY],
+    &[&convnext::TIMM, &convnext::TRANSFORMERS, &convnext::DINOV3, &convnext::TORCHVISION],
+    &[&swin::TIMM, &swin::TRANSFORMERS, &swin::TORCHVISION],
+    &[&inception_next::FAMILY],
+    &[&metaformer::TIMM, &metaformer::TRANSFORMERS],
+    &[&focalnet::TIMM, &focalnet::TRANSFORMERS],
+    &[&davit::FAMILY],
+    &[&res2net::FAMILY],
+    &[&sknet::FAMILY],
+    &[&regnet::TIMM, &regnet::TORCHVISION, &regnet::HUGGING_FACE],
+    &[&resnetv2::TIMM, &resnetv2::HUGGING_FACE],
+    &[&nfnet::FAMILY],
+    &[&byobnet::FAMILY],
+    &[&cspnet::FAMILY],
+    &[&mobilevit::FAMILY, &mobilevit::FAMILY_2, &mobilevit::HUGGING_FACE, &mobilevit::HUGGING_FACE_2],
+    &[&fastvit::FAMILY],
+    &[&levit::FAMILY, &levit::HUGGING_FACE],
+    &[&edgenext::FAMILY],
+    &[&efficientformer::FAMILY],
+    &[&efficientvit::FAMILY],
+    &[&efficientvit_msra::FAMILY],
+    &[&tiny_vit::FAMILY],
+    &[&repvit::FAMILY],
+    &[&swiftformer::FAMILY, &swiftformer::HUGGING_FACE],
+    &[&nextvit::FAMILY],
+    &[&hiera::TIMM, &hiera::HUGGING_FACE],
+    &[&cvt::FAMILY],
+    &[&maxvit::TIMM, &maxvit::TORCHVISION],
+];
+
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().flat_map(|group| group.iter().copied())
+}
 
 /// Whether tensors are those of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,18 +194,22 @@ impl fmt::Debug for Family {
 
 impl Family {
     /// The family that a name given by the user or found in a file means.
-    pub fn named(name: &str) -> Result<&'static Self, ArchError> {
-        let plain = plain(name);
-        let found = FAMILIES.into_iter().find(|family| plain == family.name || (family.is_called)(&plain));
+    pub fn named(name: &str, library: Library) -> Result<&'static Self, ArchError> {
+        let own = plain(name);
+        let called = Name::of(name, library);
+        let by_name = || families().find(|family| own == family.name);
+        let by_call = || families().find(|family| (family.is_called)(&called));
+        // What a library calls so is meant before a family of heirloom's that happens to be called so.
+        let found = if called.library == Library::Unknown { by_name().or_else(by_call) } else { by_call().or_else(by_name) };
         found.ok_or_else(|| ArchError::Unknown { name: name.into(), known: known() })
     }
 
     /// The family whose tensors these are.
     fn recognised(shapes: &Shapes) -> Result<&'static Self, ArchError> {
-        let of = |likeness| FAMILIES.into_iter().filter(move |family| (family.shows)(shapes) == likeness).collect::<Vec<_>>();
+        let of = |likeness| families().filter(move |family| (family.shows)(shapes) == likeness).collect::<Vec<_>>();
         match (of(Likeness::Yes).as_slice(), of(Likeness::Perhaps).as_slice()) {
             ([one], _) => Ok(one),
-            ([], []) => Err(ArchError::NotRecognised { examples: examples(shapes), known: known() }),
+            ([], []) => Err(ArchError::NotRecognised { examples: examples(shapes) }),
             (several, []) | (_, several) => Err(ArchError::Ambiguous { families: several.iter().map(|f| (f.name, f.about)).collect() }),
         }
     }
@@ -98,16 +220,11 @@ fn plain(name: &str) -> String {
     name.trim().to_lowercase().replace('_', "-")
 }
 
-/// What `config.json` says of a network beyond its tensors; `named`: the user named the architecture.
-pub(super) fn arguments(family: &Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
-    config::read(family, config, named)
-}
-
 /// Refuses a name that says another depth than the tensors have: weights and their description got mixed up.
 pub(super) fn same_depth(name: &str, from: &str, built: &Built) -> Result<(), ArchError> {
     let plain = plain(name);
     // Of two that fit, the longer one: `resnet-cifar-20` is no `resnet` of depth `-cifar-20`.
-    let stems = FAMILIES.into_iter().flat_map(|family| family.stems);
+    let stems = families().flat_map(|family| family.stems);
     let rest = stems.filter_map(|stem| plain.strip_prefix(stem)).min_by_key(|rest| rest.len()).unwrap_or_default();
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
     let said = digits(rest);
@@ -121,8 +238,8 @@ pub(super) fn same_depth(name: &str, from: &str, built: &Built) -> Result<(), Ar
     )))
 }
 
-fn known() -> String {
-    FAMILIES.map(|family| family.name).join(", ")
+fn known() -> usize {
+    families().count()
 }
 
 fn examples(shapes: &Shapes) -> String {
@@ -130,7 +247,7 @@ fn examples(shapes: &Shapes) -> String {
     names.join(", ")
 }
 
-/// What the file or the user says the architecture is.
+/// What the file or the user says the architecture is, and whose name that is.
 #[derive(Clone, Copy, Debug)]
 pub enum Hint<'a> {
     /// Binding: `--arch`.
@@ -140,11 +257,11 @@ pub enum Hint<'a> {
 }
 
 /// Chooses the family: what the user says, else what the tensor names show; what the file says must agree with them.
-pub fn choose(shapes: &Shapes, hint: Option<Hint>) -> Result<&'static Family, ArchError> {
+pub fn choose(shapes: &Shapes, hint: Option<Hint>, library: Library) -> Result<&'static Family, ArchError> {
     match hint {
-        Some(Hint::User(name)) => Family::named(name),
+        Some(Hint::User(name)) => Family::named(name, library),
         Some(Hint::File(name)) => {
-            let said = Family::named(name)?;
+            let said = Family::named(name, library)?;
             let seen = Family::recognised(shapes).ok().filter(|seen| seen.within.contains(&said.name));
             Ok(seen.unwrap_or(said))
         }
@@ -155,23 +272,31 @@ pub fn choose(shapes: &Shapes, hint: Option<Hint>) -> Result<&'static Family, Ar
 /// An architecture with the sizes found in a file.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The network; every slot is a tensor of the file.
+    /// The network; every slot is a tensor of the file, or made.
     pub graph: Graph,
     /// For people: `ResNet-20 (CIFAR)`.
     pub description: String,
+    /// The node that holds the features, where that is not the input of the last linear layer.
+    pub features: Option<String>,
+    /// Slots that are not a tensor of the file as it stands.
+    pub made: Vec<Made>,
+    /// Tensors of the file that no slot is, and that must hold what they are known to hold.
+    pub buffers: Vec<Buffer>,
+    /// Tensors that belong to other parts of the model than the network that is certified.
+    pub left_out: Vec<LeftOut>,
 }
 
-/// Builds the network that tensors of these names and shapes belong to, for images of `size` (height, width).
-/// `arguments` is what they do not show.
-pub fn from_shapes(family: &Family, shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
-    let built = (family.build)(shapes, size, arguments)?;
-    Ok(Built { description: format!("{}{}", built.description, arguments.told()), ..built })
+/// Builds the network that a checkpoint holds.
+pub fn build_from(family: &Family, source: &Source) -> Result<Built, ArchError> {
+    let built = (family.build)(source)?;
+    source.config.finish()?;
+    Ok(built)
 }
 
 /// Builds a network from a name, to be trained from fresh weights: `resnet-cifar-DEPTH` with three stages of 16, 32 and
 /// 64 channels, or `resnet-cifar-DEPTH:W1,W2,...` with one stage per width. The depth is
 /// `2 * stages * blocks + 2`: `resnet-cifar-20`, `resnet-cifar-8:8,16,32`. Tensor names are those that
-/// [`from_shapes`] recognises.
+/// [`build_from`] recognises.
 pub fn build(name: &str, classes: usize, size: [usize; 2]) -> Result<Graph, ArchError> {
     let (widths, blocks) = resnet_cifar::parse(name)?;
     small_resnet(&widths, blocks, classes, size)
@@ -179,27 +304,30 @@ pub fn build(name: &str, classes: usize, size: [usize; 2]) -> Result<Graph, Arch
 
 /// The small ResNet of [`build`] with these widths (one stage each) and `blocks` blocks per stage.
 pub fn small_resnet(widths: &[usize], blocks: usize, classes: usize, size: [usize; 2]) -> Result<Graph, ArchError> {
-    Ok(resnet_cifar::build(&resnet_cifar::shapes(widths, blocks, classes)?, size, &Arguments::default())?.graph)
+    Ok(resnet_cifar::build(&Source::plain(&resnet_cifar::shapes(widths, blocks, classes)?, size))?.graph)
 }
 
 /// Why no network can be built.
 #[derive(Debug, Error)]
 pub enum ArchError {
     /// A name that means nothing here.
-    #[error("architecture `{name}` is not known (known: {known}); export the model to ONNX instead")]
+    #[error(
+        "architecture `{name}` is none of the {known} families that are read (docs/usage.md lists them); export the model to ONNX instead"
+    )]
     Unknown {
         /// As given.
         name: String,
-        /// What there is.
-        known: String,
+        /// How many there are.
+        known: usize,
     },
     /// Tensor names of no known family.
-    #[error("the tensor names ({examples}, ...) are of no known architecture ({known}); export the model to ONNX, or name it with --arch")]
+    #[error(
+        "the tensor names ({examples}, ...) do not show an architecture: name it with --arch, such as timm/resnet50, or put the model's config.json beside \
+         it (docs/usage.md lists what is read)"
+    )]
     NotRecognised {
         /// A few of them.
         examples: String,
-        /// What there is.
-        known: String,
     },
     /// Several families fit.
     #[error("the tensor names are those of several architectures; say which: {}", either(families))]
@@ -228,6 +356,16 @@ pub enum ArchError {
         name: String,
         /// What is wrong.
         reason: String,
+    },
+    /// What only a name says: heads, groups, strides.
+    #[error("the tensors are those of {family}, and {what} cannot be read off them: name the architecture with --arch, such as {}", names.join(" or "))]
+    NeedsName {
+        /// Family.
+        family: &'static str,
+        /// What they do not show.
+        what: String,
+        /// Names that would do: `torchvision/vit_b_16`.
+        names: Vec<String>,
     },
     /// Something about the architecture that is not supported.
     #[error("{0}")]
@@ -262,17 +400,21 @@ pub(super) fn fitting(fits: &[&str]) -> String {
 
 /// The names of all architectures whose networks have these tensors and no others.
 pub fn fits(shapes: &Shapes) -> Vec<&'static str> {
-    let whole = |family: &Family| {
-        let built = from_shapes(family, shapes, family.usual_size, &Arguments::default());
-        built.is_ok_and(|built| unused(&built.graph, shapes).is_empty())
+    let whole = |family: &&Family| {
+        let built = build_from(family, &Source::plain(shapes, family.usual_size));
+        built.is_ok_and(|built| unused(&built, shapes).is_empty())
     };
-    FAMILIES.into_iter().filter(|family| whole(family)).map(|family| family.name).collect()
+    families().filter(whole).map(|family| family.name).collect()
 }
 
 /// The tensors that a network has no place for, but counters, which no network computes with.
-pub fn unused(graph: &Graph, shapes: &Shapes) -> Vec<String> {
-    let wanted: BTreeSet<&str> = graph.slots().iter().map(|slot| slot.name.as_str()).collect();
-    shapes.keys().filter(|name| !wanted.contains(name.as_str()) && !name.ends_with("num_batches_tracked")).cloned().collect()
+pub fn unused(built: &Built, shapes: &Shapes) -> Vec<String> {
+    let slots = built.graph.slots().iter().map(|slot| slot.name.as_str());
+    let made = built.made.iter().flat_map(|made| made.from.iter().map(String::as_str));
+    let wanted: BTreeSet<&str> = slots.chain(made).chain(built.buffers.iter().map(|buffer| buffer.name.as_str())).collect();
+    let left_out = |name: &str| built.left_out.iter().any(|part| name.starts_with(&part.prefix));
+    let is_unused = |name: &&String| !wanted.contains(name.as_str()) && !name.ends_with("num_batches_tracked") && !left_out(name);
+    shapes.keys().filter(is_unused).cloned().collect()
 }
 
 impl ArchError {
@@ -285,5 +427,7 @@ impl ArchError {
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,18 @@
 //! From a file to a [`Model`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::extract::{ExtractError, Extractor};
-use super::onnx::{self, OnnxError};
+use super::onnx::{self, OnnxError, Survey};
 use super::preprocessing::{self, Found, PreprocessingError};
+use super::safetensors::adapter::{Adapter, AdapterError};
 use super::safetensors::{self, SafetensorsError};
 use super::{
-    Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, arch::ArchError, feature_layer,
-    feature_layer::FeatureLayerError,
+    Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, feature_layer, feature_layer::FeatureLayerError,
 };
 use crate::diag::{Class, Explain};
 use crate::exec::Compute;
@@ -29,6 +29,26 @@ impl Model {
             extractor.call(&model.identity.name());
         }
         Ok(model)
+    }
+
+    /// Reads a `LoRA` adapter merged onto its base; what the adapter calls its base is handed to `told`.
+    pub fn load_adapted(
+        adapter: &Path,
+        base: ModelRef,
+        options: &LoadOptions,
+        told: &mut dyn FnMut(Option<&str>),
+    ) -> Result<Self, ModelError> {
+        if base.format != Format::Safetensors {
+            return Err(ModelError::BaseOfAdapter { path: base.path });
+        }
+        let read = || {
+            let adapter = Adapter::read(adapter, registry::MAX_BYTES)?;
+            told(adapter.base());
+            let contents = adapter.merged(&registry::contents(&base)?)?;
+            let imported = safetensors::load(&contents, options)?;
+            Self::assemble(base, imported, &contents, options)
+        };
+        read().map_err(|error: ModelError| error.about(adapter.to_owned()))
     }
 
     fn read(reference: ModelRef, options: &LoadOptions) -> Result<Self, ModelError> {
@@ -87,7 +107,8 @@ impl Model {
             Err(second) => return Err(second.end().map_or_else(|second| ModelError::Neither { error, second }, ModelError::Runtime)),
         };
         let network = Err(Opaque { reason: error.to_string(), parameters: survey.parameters, operators: survey.operators });
-        Ok(Self { identity, description: survey.description, input, feature_layer, network, runtime: Ok(extractor) })
+        let Survey { description, metadata, .. } = survey;
+        Ok(Self { identity, description, input, feature_layer, network, runtime: Ok(extractor), metadata })
     }
 
     /// Puts together what an importer read, what the files say (an ONNX file is what ONNX Runtime runs) and what the user says.
@@ -137,7 +158,7 @@ impl Model {
                 },
             },
         };
-        Ok(Self { identity, description, input, feature_layer, network: Ok(network), runtime })
+        Ok(Self { identity, description, input, feature_layer, network: Ok(network), runtime, metadata })
     }
 
     /// The network in our own operators, without which nothing can be trained.
@@ -315,6 +336,20 @@ pub enum ModelError {
         /// What was asked for.
         device: String,
     },
+    /// A file of weights alone would not say what they are the weights of.
+    #[error(
+        "a safetensors file holds weights only, and this network is of no architecture that heirloom could name there: write it as ONNX"
+    )]
+    NoArchitecture,
+    /// Adapters change tensors by name.
+    #[error("{path} is an ONNX file, and an adapter is merged onto a safetensors file: name the checkpoint that it was trained on", path = path.display())]
+    BaseOfAdapter {
+        /// The base.
+        path: PathBuf,
+    },
+    /// An adapter that cannot be merged.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// A head without outputs.
     #[error("a head needs at least one class")]
     NoClasses,
@@ -333,6 +368,9 @@ impl Explain for ModelError {
     fn class(&self) -> Class {
         match self {
             Self::ArchOfOnnx { .. }
+            | Self::NoArchitecture
+            | Self::BaseOfAdapter { .. }
+            | Self::Adapter(_)
             | Self::FixedSize { .. }
             | Self::Processor { .. }
             | Self::FeatureLayer(FeatureLayerError::NotFound { .. } | FeatureLayerError::Shape { .. }) => Class::Usage,
@@ -350,9 +388,7 @@ impl Explain for ModelError {
                 Some("fetch or export the file again; where it stays the same, `onnx.checker.check_model` says more")
             }
             Self::Safetensors(SafetensorsError::NoTensors) => Some("save the model's weights, not an empty dictionary"),
-            Self::Safetensors(SafetensorsError::Arch(ArchError::Tensors { fits, .. })) if fits.is_empty() => {
-                Some("give the tensors the names of that architecture, name another with --arch, or export the model to ONNX")
-            }
+            Self::Safetensors(SafetensorsError::Refused { advice, .. }) => Some(advice),
             Self::Onnx(OnnxError::Random { .. }) => Some(
                 "networks that draw are often exported from a training step, or mask parts of the image: export the encoder alone, after \
                  `model.eval()`",

@@ -1,6 +1,6 @@
 //! Checkpoints that carry weights only: reading them into an architecture, and writing our own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ndarray::{ArrayD, IxDyn};
@@ -11,22 +11,38 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::arch::{self, ArchError, Hint, Shapes};
+use super::arch::{self, ArchError, Buffer, Built, Config, Hint, Library, Made, Shapes, Source};
 use super::preprocessing::{self, PreprocessingError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Params};
 use crate::diag;
-use crate::graph::Graph;
+use crate::graph::{Graph, Op, Slot};
 use crate::registry::{CONFIG, Contents, Index};
 
 /// Longest header that is read, in bytes: about 100,000 tensors.
 const MAX_HEADER: usize = 16 << 20;
 
+/// Where our own files keep the `config.json` of the file that they come from.
+const OWN_CONFIG: &str = "heirloom.config";
+
 /// What wrappers put before the name of every tensor: `DataParallel`, `torch.compile`, Lightning and their like.
 const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "timm_model."];
+
+pub(crate) mod adapter;
+mod advice;
 
 /// Reads a safetensors file, or several with their index, into the architecture that its tensors, `config.json` beside it or `options.arch`
 /// name.
 pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
+    read(contents, options).map_err(|error| match error {
+        error @ (SafetensorsError::Arch(_) | SafetensorsError::Unused { .. } | SafetensorsError::Buffer { .. }) => {
+            let advice = advice::lines(contents, options);
+            SafetensorsError::Refused { error: Box::new(error), advice }
+        }
+        other => other,
+    })
+}
+
+fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
     let Tensors { views, metadata } = tensors(contents)?;
     let prefix = prefix(&views);
     let shapes: Shapes = views.iter().map(|(name, view)| (name[prefix.len()..].to_owned(), view.shape().to_vec())).collect();
@@ -34,17 +50,25 @@ pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safe
         return Err(SafetensorsError::NoTensors);
     }
 
-    let config = preprocessing::object(&contents.configuration, CONFIG)?;
+    // What a file that heirloom wrote says of itself stands in its header.
+    let own = || metadata.get(OWN_CONFIG).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let config = preprocessing::object(&contents.configuration, CONFIG)?.or_else(own);
     let said = config.as_ref().and_then(architecture).or_else(|| metadata.get("heirloom.arch").map(String::as_str));
     let hint = options.arch.as_deref().map(Hint::User).or(said.map(Hint::File));
-    let family = arch::choose(&shapes, hint)?;
+    let known = Config::of(config.as_ref(), options.arch.as_deref().or(said), options.arch.is_some())?;
+    let family = arch::choose(&shapes, hint, known.library())?;
     let found = preprocessing::find(&contents.configuration, &metadata, &options.input)?;
-    let size = match options.input.size {
-        Some(size) => preprocessing::checked_size(size, "the policy's `input.size`")?,
-        None => found.size.unwrap_or(family.usual_size),
+    let size = if let Some(size) = options.input.size {
+        preprocessing::checked_size(size, "the policy's `input.size`")?
+    } else {
+        let own = config.as_ref().and_then(arch::own_size);
+        // timm's file of the architecture says a size too, which is not that of a network that was made for another.
+        let own_first = known.library() == Library::Timm;
+        let said = if own_first { own.or(found.size) } else { found.size.or(own) };
+        preprocessing::checked_size(said.unwrap_or(family.usual_size), CONFIG)?
     };
-    let arguments = arch::arguments(family, config.as_ref(), options.arch.is_some())?;
-    let built = arch::from_shapes(family, &shapes, size, &arguments).map_err(|error| error.with_fits(&shapes))?;
+    let source = Source { shapes: &shapes, size, config: known };
+    let built = arch::build_from(family, &source).map_err(|error| error.with_fits(&shapes))?;
     // Stages of another depth may be among the arguments of `config.json`; a name given by the user is meant as it stands.
     let changed = config.as_ref().and_then(|config| config.get("model_args")).is_some_and(|args| args.get("layers").is_some());
     match (&options.arch, said) {
@@ -53,28 +77,76 @@ pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safe
         _ => {}
     }
 
-    let unused = arch::unused(&built.graph, &shapes);
+    let unused = arch::unused(&built, &shapes);
     if !unused.is_empty() {
         return Err(SafetensorsError::Unused { family: family.name, names: unused, fits: arch::fits(&shapes) });
     }
-    let mut params = Vec::with_capacity(built.graph.slots().len());
-    for slot in built.graph.slots() {
-        let name = format!("{prefix}{}", slot.name);
-        let view = views.get(&name).ok_or_else(|| SafetensorsError::Malformed(format!("`{name}` is missing")))?;
-        params.push(numbers(&slot.name, view.dtype(), view.shape(), view.data())?);
+    let tensor = |name: &str| {
+        let view = views.get(&format!("{prefix}{name}"));
+        let view = view.ok_or_else(|| SafetensorsError::Malformed(format!("`{name}` is missing")))?;
+        numbers(name, view.dtype(), view.shape(), view.data())
+    };
+    let params = params(&built, tensor)?;
+    for buffer in &built.buffers {
+        let view = views.get(&format!("{prefix}{}", buffer.name));
+        same(buffer, view.ok_or_else(|| SafetensorsError::Malformed(format!("`{}` is missing", buffer.name)))?, family.name)?;
     }
     let channels = built.graph.node(built.graph.input()).shape.known(1).unwrap_or(3);
     Ok(Imported {
         description: format!("safetensors, {}", built.description),
         graph: built.graph,
-        params: Params(params),
+        params,
         layout: Layout::Nchw,
         channels,
         size: Some(size),
         usual: (family.preprocessing)(),
-        features: None,
-        metadata: metadata.into_iter().chain([("heirloom.arch".to_owned(), family.name.to_owned())]).collect(),
+        features: built.features,
+        metadata: written(&metadata, options.arch.as_deref().or(said).unwrap_or(family.name), config.as_ref()),
     })
+}
+
+/// The notes of a file, with those that a file of the same network has to have so that it is read as this one was.
+fn written(metadata: &BTreeMap<String, String>, arch: &str, config: Option<&Value>) -> BTreeMap<String, String> {
+    let mut metadata = metadata.clone();
+    metadata.insert("heirloom.arch".to_owned(), arch.to_owned());
+    if let Some(config) = config {
+        metadata.insert(OWN_CONFIG.to_owned(), config.to_string());
+    }
+    metadata
+}
+
+/// The numbers of every slot: those of the file, or made of them.
+fn params(built: &Built, tensor: impl Fn(&str) -> Result<ArrayD<f32>, SafetensorsError>) -> Result<Params, SafetensorsError> {
+    let made: BTreeMap<&str, &Made> = built.made.iter().map(|made| (made.slot.as_str(), made)).collect();
+    let numbers = |slot: &Slot| match made.get(slot.name.as_str()) {
+        None => tensor(&slot.name),
+        Some(made) => {
+            let from = made.from.iter().map(|name| tensor(name)).collect::<Result<Vec<_>, _>>()?;
+            let array = made.make(&from);
+            let fits = array.shape() == slot.shape;
+            let wrong =
+                || SafetensorsError::Malformed(format!("`{}` is made as {:?}, {:?} is needed", slot.name, array.shape(), slot.shape));
+            if fits { Ok(array) } else { Err(wrong()) }
+        }
+    };
+    built.graph.slots().iter().map(numbers).collect::<Result<_, _>>().map(Params)
+}
+
+/// Refuses a tensor that is part of the architecture and holds other numbers than it does there.
+fn same(buffer: &Buffer, view: &TensorView, family: &'static str) -> Result<(), SafetensorsError> {
+    let (name, data) = (&buffer.name, view.data());
+    let found: Vec<f64> = match view.dtype() {
+        Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
+        Dtype::I32 => data.as_chunks().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
+        Dtype::BOOL | Dtype::U8 => data.iter().map(|b| f64::from(*b)).collect(),
+        dtype => numbers(name, dtype, view.shape(), data)?.iter().map(|v| f64::from(*v)).collect(),
+    };
+    // Numbers of two bytes, and those of another order of computing, are apart by their rounding. Two infinite ones are equal.
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 + 4e-3 * b.abs().min(1.0) || (a.is_infinite() && a.total_cmp(b).is_eq());
+    if found.len() == buffer.values.len() && found.iter().zip(&buffer.values).all(near) {
+        return Ok(());
+    }
+    Err(SafetensorsError::Buffer { family, name: name.clone() })
 }
 
 /// All that stands before the name of every tensor and is no part of an architecture.
@@ -132,7 +204,13 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
         return Err(unwritable(format!("{} arrays for {} tensors", params.0.len(), graph.slots().len())));
     }
     let mut tensors = BTreeMap::new();
-    for (slot, array) in graph.slots().iter().zip(&params.0) {
+    let read: BTreeSet<usize> =
+        graph.nodes().iter().filter_map(|node| if let Op::Param(slot) = node.op { Some(slot.0) } else { None }).collect();
+    for (i, (slot, array)) in graph.slots().iter().zip(&params.0).enumerate() {
+        // A part of a network leaves slots without readers; constants of an architecture are made anew when the file is read.
+        if !read.contains(&i) || slot.name.starts_with(arch::MADE) {
+            continue;
+        }
         if array.shape() != slot.shape {
             return Err(unwritable(format!("`{}` is {:?}, the network wants {:?}", slot.name, array.shape(), slot.shape)));
         }
@@ -318,9 +396,25 @@ pub enum SafetensorsError {
         /// Architectures that the tensors are those of.
         fits: Vec<&'static str>,
     },
+    /// A tensor that is part of the architecture and is another there.
+    #[error("`{name}` holds other numbers than {family} has there: it is of another network; export it to ONNX")]
+    Buffer {
+        /// Architecture.
+        family: &'static str,
+        /// Tensor.
+        name: String,
+    },
     /// No architecture, or one that the tensors do not fit.
     #[error(transparent)]
     Arch(#[from] ArchError),
+    /// A network that is not built here, with how it becomes a file that is read.
+    #[error("{error}")]
+    Refused {
+        /// Why.
+        error: Box<SafetensorsError>,
+        /// What to do, for people.
+        advice: String,
+    },
     /// The files beside it.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),

@@ -5,6 +5,7 @@ mod cache;
 mod calibrate;
 mod certify;
 mod cli;
+mod export;
 mod identities;
 #[path = "../../src/lacks.rs"]
 mod lacks;

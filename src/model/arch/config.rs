@@ -1,46 +1,311 @@
-//! What `config.json` says of a network beyond the names and shapes of its tensors.
+//! What is said of a network beyond the names and shapes of its tensors: by `config.json`, or by `--arch`.
 //!
-//! Two networks may have the same tensors and compute different things: another activation, a maximum where the other has a mean, a
-//! stride that became a dilation. So every field is honoured, known to change nothing that tensors do not show, or refused by name.
+//! Two networks may have the same tensors and compute different things: another activation, a maximum where the other has a mean, other
+//! heads. So every field is read by the architecture that it is said of, known to change nothing that tensors do not show, or refused by name
+//! ([`Config::finish`]).
 
-use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use super::{ArchError, Family};
+use serde_json::{Map, Value};
+
+use super::{ArchError, plain};
 use crate::graph::Unary;
 
-/// What the tensors of a network do not show.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Arguments {
-    /// The activation; `None` for that of the family.
-    pub act: Option<Unary>,
-    /// Whether features are the greatest value of each channel, not the mean.
-    pub max_pool: bool,
-    /// Beyond this reduction stages dilate instead of striding (timm's `output_stride`).
-    pub output_stride: usize,
-    /// Hugging Face: the first stage strides too.
-    pub downsample_in_first_stage: bool,
-    /// Hugging Face: the first convolution of a bottleneck strides, not the second.
-    pub downsample_in_bottleneck: bool,
+/// Whose names and defaults a checkpoint follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// timm: `config.json` has `architecture`, and in `model_args` what differs from that architecture.
+    Timm,
+    /// Hugging Face Transformers: `config.json` has `model_type`, and all fields of that type.
+    Transformers,
+    /// torchvision, whose files have no configuration.
+    Torchvision,
+    /// `OpenCLIP`.
+    OpenClip,
+    /// Nobody says.
+    Unknown,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        Self { act: None, max_pool: false, output_stride: 32, downsample_in_first_stage: false, downsample_in_bottleneck: false }
+impl Library {
+    /// What stands before `/` in `--arch timm/resnet50`.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Timm => "timm",
+            Self::Transformers => "transformers",
+            Self::Torchvision => "torchvision",
+            Self::OpenClip => "open_clip",
+            Self::Unknown => "",
+        }
     }
 }
 
-impl Arguments {
-    /// What makes it another network than its family's, for people: `, Silu, max pooling, output stride 16`.
-    pub(super) fn told(&self) -> String {
-        let act = self.act.filter(|act| *act != Unary::Relu).map(|act| format!(", {act:?}"));
-        let pool = self.max_pool.then(|| ", max pooling".to_owned());
-        let stride = (self.output_stride != 32).then(|| format!(", output stride {}", self.output_stride));
-        [act, pool, stride].into_iter().flatten().collect()
+/// The name of an architecture and the library whose name it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub library: Library,
+    /// In lower case, words apart by `-`, without the tag behind a dot: `vit-small-patch16-224`.
+    pub plain: String,
+}
+
+impl Name {
+    /// `timm/resnet50.a1_in1k`, or a name of which nobody says whose it is.
+    pub(super) fn of(text: &str, library: Library) -> Self {
+        let all = [Library::Timm, Library::Transformers, Library::Torchvision, Library::OpenClip];
+        let said = text.trim().split_once('/').and_then(|(prefix, rest)| Some((all.into_iter().find(|l| l.prefix() == prefix)?, rest)));
+        let (library, text) = said.unwrap_or((library, text));
+        let plain = plain(text);
+        let plain = plain.split_once('.').map_or(plain.as_str(), |(name, _)| name).to_owned();
+        Self { library, plain }
     }
 
-    /// The activation, where that of the family is a ReLU.
-    pub(super) fn activation(&self) -> Unary {
-        self.act.unwrap_or(Unary::Relu)
+    /// Whether it may be a name of that library.
+    pub(super) fn may_be(&self, library: Library) -> bool {
+        self.library == library || self.library == Library::Unknown
+    }
+
+    /// Whether it is, word for word, one of these, which are written as their library writes them.
+    pub(super) fn is_one_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> bool {
+        names.into_iter().any(|name| plain(name) == self.plain)
+    }
+}
+
+/// What is said of a network, each field with whether it was read.
+#[derive(Debug)]
+pub struct Config<'a> {
+    /// Whose fields they are.
+    pub(super) library: Library,
+    /// The architecture's name, where it is said.
+    pub(super) name: Option<Name>,
+    fields: Option<&'a Map<String, Value>>,
+    /// timm: how features are pooled, by what it writes for people.
+    pool: Option<&'a str>,
+    /// What stands before a field in messages: `model_args.`
+    path: String,
+    /// Whether the user named the architecture, and answers for fields that are not known.
+    named: bool,
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Config<'a> {
+    /// Nothing is said.
+    pub(super) fn none() -> Self {
+        Self {
+            library: Library::Unknown,
+            name: None,
+            fields: None,
+            pool: None,
+            path: String::new(),
+            named: false,
+            read: RefCell::default(),
+        }
+    }
+
+    /// What `config.json` says. `named`: what the user says the architecture is.
+    pub(in crate::model) fn of(config: Option<&'a Value>, said: Option<&str>, named: bool) -> Result<Self, ArchError> {
+        let library = config.map_or(Library::Unknown, library);
+        let name = said.map(|said| Name::of(said, library));
+        let library = match (library, &name) {
+            (Library::Unknown, Some(name)) => name.library,
+            (library, _) => library,
+        };
+        let whole = Self { library, name, named, ..Self::none() };
+        let Some(config) = config else { return Ok(whole) };
+        match library {
+            Library::Timm => {
+                let fields = timm(config, named)?;
+                let pool = config.get("global_pool").and_then(Value::as_str);
+                Ok(Self { fields, pool, path: "model_args.".to_owned(), ..whole })
+            }
+            Library::Transformers => Ok(Self { fields: config.as_object(), ..whole }),
+            _ => {
+                known(config, "", &OTHER, named)?;
+                Ok(whole)
+            }
+        }
+    }
+
+    /// Whose fields they are.
+    pub(in crate::model) fn library(&self) -> Library {
+        self.library
+    }
+
+    /// A field that is there and not null; it counts as read.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+        self.read.borrow_mut().insert(key.to_owned());
+        self.fields.and_then(|fields| fields.get(key)).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field is there at all, null too.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.fields.is_some_and(|fields| fields.contains_key(key))
+    }
+
+    /// A number above 0.
+    pub(super) fn count(&self, key: &str) -> Result<Option<usize>, ArchError> {
+        let number = |value: &Value| value.as_u64().and_then(|v| usize::try_from(v).ok()).filter(|v| (1..1 << 24).contains(v));
+        self.get(key).map(|value| number(value).ok_or_else(|| self.refused(key, value))).transpose()
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ArchError> {
+        self.get(key).map(|value| value.as_f64().filter(|v| v.is_finite()).ok_or_else(|| self.refused(key, value))).transpose()
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ArchError> {
+        self.get(key).map_or(Ok(default), |value| value.as_bool().ok_or_else(|| self.refused(key, value)))
+    }
+
+    /// A word.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, ArchError> {
+        self.get(key).map(|value| value.as_str().ok_or_else(|| self.refused(key, value))).transpose()
+    }
+
+    /// timm's `global_pool`, with the plain name of each pooling (`avg`, `max`, `token`); `default` is the architecture's own.
+    pub(super) fn pooling(&self, default: &'a str) -> Result<&'a str, ArchError> {
+        let plainly = |name: &'a str| match name {
+            "fast" | "fastavg" => "avg",
+            "fastmax" => "max",
+            other => other,
+        };
+        let pool = self.text("global_pool")?.map_or(default, plainly);
+        // For people, says timm; where it says something else than what timm would build, one of the two is wrong.
+        match self.pool {
+            Some(said) if plainly(said) != pool => {
+                let why = format!("`global_pool` is \"{said}\", and `model_args` makes it \"{pool}\"");
+                Err(ArchError::Unsupported(format!("config.json: {why}; write the one that was trained into `model_args`")))
+            }
+            _ => Ok(pool),
+        }
+    }
+
+    /// Numbers of at least 0, or one of them.
+    pub(super) fn counts(&self, key: &str) -> Result<Option<Vec<usize>>, ArchError> {
+        let number = |value: &Value| value.as_u64().and_then(|v| usize::try_from(v).ok()).filter(|v| *v < 1 << 24);
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let all = match value {
+            Value::Array(values) => values.iter().map(number).collect::<Option<Vec<_>>>(),
+            one => number(one).map(|one| vec![one]),
+        };
+        all.map(Some).ok_or_else(|| self.refused(key, value))
+    }
+
+    /// An activation by its name in timm or Transformers.
+    pub(super) fn act(&self, key: &str) -> Result<Option<Unary>, ArchError> {
+        self.get(key).map(|value| activation(value.as_str()).ok_or_else(|| self.refused(key, value))).transpose()
+    }
+
+    /// An object within, whose fields are to be read, and finished, by themselves.
+    pub(super) fn within(&self, key: &str) -> Result<Option<Config<'a>>, ArchError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let fields = value.as_object().ok_or_else(|| self.refused(key, value))?;
+        let path = format!("{}{key}.", self.path);
+        Ok(Some(Config {
+            library: self.library,
+            name: self.name.clone(),
+            fields: Some(fields),
+            pool: None,
+            path,
+            named: self.named,
+            read: RefCell::default(),
+        }))
+    }
+
+    /// Fields that change nothing, or that the tensors show too.
+    pub(super) fn shown(&self, keys: &[&str]) {
+        self.read.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
+    }
+
+    /// A field that is built with one value alone; not there is that value.
+    pub(super) fn only(&self, key: &str, built: impl Into<Value>) -> Result<(), ArchError> {
+        let built = built.into();
+        match self.get(key) {
+            Some(value) if *value != built && value.as_f64().zip(built.as_f64()).is_none_or(|(a, b)| (a - b).abs() > 1e-12) => {
+                Err(self.refused(key, value))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A number that the tensors show too: of another, the configuration is that of another network.
+    pub(super) fn agrees(&self, key: &str, found: usize) -> Result<(), ArchError> {
+        match self.get(key) {
+            Some(value) if value.as_u64() != Some(found as u64) => {
+                let path = &self.path;
+                Err(ArchError::Unsupported(format!(
+                    "config.json: `{path}{key}` is {value}, and the tensors show {found}: the two are of different models"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what was not read and is not known to change nothing.
+    pub(super) fn finish(&self) -> Result<(), ArchError> {
+        let harmless: &[&str] = match self.library {
+            Library::Timm => &TIMM_SHOWN,
+            Library::Transformers => &HUGGING_FACE,
+            _ => &[],
+        };
+        let read = self.read.borrow();
+        for (key, value) in self.fields.into_iter().flatten() {
+            // What is empty changes nothing, whatever it is called, but that code belongs to it says so all the same.
+            let off = value.is_null() || (value.as_object().is_some_and(Map::is_empty) && !own_code(key));
+            if off || read.contains(key) || harmless.contains(&key.as_str()) {
+                continue;
+            }
+            if own_code(key) || KNOWN_TO_MATTER.contains(&key.as_str()) {
+                return Err(self.refused(key, value));
+            }
+            if !self.named {
+                return Err(unknown(&format!("{}{key}", self.path), value));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a field makes it a network that is not built.
+    pub(super) fn refused(&self, key: &str, value: &Value) -> ArchError {
+        refused(&format!("{}{key}", self.path), value)
+    }
+}
+
+/// Whose a checkpoint is, and what its library calls the architecture; no name where nobody says.
+pub fn whose(config: Option<&Value>, said: Option<&str>) -> (Library, String) {
+    let library = config.map_or(Library::Unknown, library);
+    let Some(said) = said else { return (library, String::new()) };
+    let name = Name::of(said, library);
+    let plain = said.trim().strip_prefix(name.library.prefix()).map_or(said, |rest| rest.trim_start_matches('/'));
+    (name.library, plain.to_owned())
+}
+
+/// Height and width that `config.json` gives the network itself: what timm was told beside the architecture, or Transformers' `image_size`.
+pub fn own_size(config: &Value) -> Option<[usize; 2]> {
+    let side = |value: &Value| value.as_u64().and_then(|side| usize::try_from(side).ok());
+    let both = |value: &Value| match value {
+        Value::Array(sides) => match sides.as_slice() {
+            [height, width] => Some([side(height)?, side(width)?]),
+            _ => None,
+        },
+        one => side(one).map(|side| [side; 2]),
+    };
+    match library(config) {
+        Library::Timm => config.get("model_args")?.get("img_size").and_then(both),
+        Library::Transformers => config.get("image_size").or_else(|| config.get("vision_config")?.get("image_size")).and_then(both),
+        _ => None,
+    }
+}
+
+/// Whose `config.json` it is.
+fn library(config: &Value) -> Library {
+    let text = |key: &str| config.get(key).and_then(Value::as_str);
+    if text("architecture").is_some() || config.get("pretrained_cfg").is_some() || config.get("model_args").is_some() {
+        Library::Timm
+    } else if text("model_type").is_some() || config.get("architectures").is_some() {
+        Library::Transformers
+    } else {
+        Library::Unknown
     }
 }
 
@@ -62,11 +327,7 @@ const TIMM: [&str; 13] = [
 ];
 
 /// Arguments of timm's networks that the tensors show too, or that act in training only.
-const TIMM_SHOWN: [&str; 20] = [
-    "base_width",
-    "block_reduce_first",
-    "cardinality",
-    "channels",
+const TIMM_SHOWN: [&str; 14] = [
     "checkpoint_path",
     "device",
     "drop_block_rate",
@@ -75,18 +336,16 @@ const TIMM_SHOWN: [&str; 20] = [
     "dtype",
     "exportable",
     "in_chans",
-    "layers",
     "no_jit",
     "num_classes",
     "pretrained",
     "pretrained_cfg",
     "scriptable",
-    "stem_width",
     "zero_init_last",
 ];
 
 /// Fields of Hugging Face's configurations that the tensors show too, or that speak of labels, text, training and what is returned.
-const HUGGING_FACE: [&str; 79] = [
+const HUGGING_FACE: [&str; 75] = [
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
@@ -161,108 +420,13 @@ const HUGGING_FACE: [&str; 79] = [
     "use_bfloat16",
     "use_cache",
     "xla_device",
-    // Read below.
-    "downsample_in_bottleneck",
-    "downsample_in_first_stage",
-    "hidden_act",
     "initializer_range",
-    "layer_norm_eps",
 ];
 
 /// Fields of a file of neither library that say nothing of the network.
 const OTHER: [&str; 9] = ["crop_mode", "crop_pct", "input_size", "interpolation", "label_names", "labels", "mean", "num_classes", "std"];
 
-/// What `config.json` says. `named`: the user named the architecture, and answers for fields that are not known.
-pub(in crate::model) fn read(family: &Family, config: Option<&Value>, named: bool) -> Result<Arguments, ArchError> {
-    let Some(config) = config else { return Ok(Arguments::default()) };
-    let text = |key: &str| config.get(key).and_then(Value::as_str);
-    let arguments = if text("architecture").is_some() || config.get("pretrained_cfg").is_some() || config.get("model_args").is_some() {
-        timm(config, named)?
-    } else if text("model_type").is_some() || config.get("architectures").is_some() {
-        hugging_face(config, named)?
-    } else {
-        known(config, "", &OTHER, named)?;
-        Arguments::default()
-    };
-    supported(family, &arguments)?;
-    Ok(arguments)
-}
-
-/// Families that do not have an argument refuse it.
-fn supported(family: &Family, arguments: &Arguments) -> Result<(), ArchError> {
-    let plain = Arguments::default();
-    let left = (family.left_out)(arguments);
-    let asked = [
-        ("the activation", left.act.is_some()),
-        ("max pooling", left.max_pool),
-        ("the output stride", left.output_stride != plain.output_stride),
-        ("`downsample_in_first_stage`", left.downsample_in_first_stage),
-        ("`downsample_in_bottleneck`", left.downsample_in_bottleneck),
-    ];
-    let asked: Vec<&str> = asked.into_iter().filter(|(_, other)| *other).map(|(name, _)| name).collect();
-    if asked.is_empty() {
-        return Ok(());
-    }
-    let (name, asked) = (family.name, asked.join(" and "));
-    Err(ArchError::Unsupported(format!(
-        "config.json asks for another network than is built here of {name}: {asked}; export the model to ONNX"
-    )))
-}
-
-fn timm(config: &Value, named: bool) -> Result<Arguments, ArchError> {
-    // The whole in one object, as old versions wrote it, has the fields of `pretrained_cfg`, which whoever reads the preprocessing checks.
-    if config.get("pretrained_cfg").is_some() {
-        known(
-            config,
-            "",
-            &[&TIMM[..], &["do_pooling", "dtype", "torch_dtype", "initializer_range", "problem_type", "id2label", "label2id"]].concat(),
-            named,
-        )?;
-    }
-    if config.get("do_pooling") == Some(&Value::Bool(false)) {
-        return Err(refused("do_pooling", &Value::Bool(false)));
-    }
-    let empty = Value::Object(serde_json::Map::new());
-    let given = config.get("model_args").filter(|value| !value.is_null()).unwrap_or(&empty);
-    let mut arguments = Arguments::default();
-    let mut pool = "avg";
-    for (key, value) in given.as_object().ok_or_else(|| refused("model_args", given))? {
-        let path = format!("model_args.{key}");
-        let wrong = || refused(&path, value);
-        match key.as_str() {
-            _ if value.is_null() => {}
-            "act_layer" => arguments.act = Some(activation(value.as_str()).ok_or_else(wrong)?),
-            "global_pool" => pool = value.as_str().ok_or_else(wrong)?,
-            "output_stride" => {
-                arguments.output_stride = value.as_u64().filter(|stride| [8, 16, 32].contains(stride)).ok_or_else(wrong)? as usize;
-            }
-            "norm_layer" => {
-                let plain = value.as_str().map(str::to_lowercase);
-                if !plain.is_some_and(|name| ["batchnorm", "batchnorm2d"].contains(&name.as_str())) {
-                    return Err(wrong());
-                }
-            }
-            // What a plain ResNet has.
-            "stem_type" | "aa_layer" if value.as_str() == Some("") => {}
-            "down_kernel_size" if value.as_u64() == Some(1) => {}
-            "avg_down" | "replace_stem_pool" | "features_only" if *value == Value::Bool(false) => {}
-            "block_args" | "pretrained_cfg_overlay" if value.as_object().is_some_and(serde_json::Map::is_empty) => {}
-            "block" if matches!(value.as_str(), Some("basic" | "bottleneck")) => {}
-            other if TIMM_SHOWN.contains(&other) || (named && !KNOWN_TO_MATTER.contains(&other)) => {}
-            other if !KNOWN_TO_MATTER.contains(&other) => return Err(unknown(&path, value)),
-            _ => return Err(wrong()),
-        }
-    }
-    arguments.max_pool = max_pool(pool).ok_or_else(|| refused("model_args.global_pool", &Value::from(pool)))?;
-    // For people, says timm; where it says something else than what timm would build, one of the two is wrong.
-    if let Some(said) = config.get("global_pool").and_then(Value::as_str).filter(|said| max_pool(said) != Some(arguments.max_pool)) {
-        let why = format!("`global_pool` is \"{said}\", and `model_args` makes it \"{pool}\"");
-        return Err(ArchError::Unsupported(format!("config.json: {why}; write the one that was trained into `model_args`")));
-    }
-    Ok(arguments)
-}
-
-/// Arguments that are refused even where the user names the architecture.
+/// Fields that are refused even where the user names the architecture.
 const KNOWN_TO_MATTER: [&str; 11] = [
     "aa_layer",
     "avg_down",
@@ -277,30 +441,28 @@ const KNOWN_TO_MATTER: [&str; 11] = [
     "stem_type",
 ];
 
-fn max_pool(name: &str) -> Option<bool> {
-    match name {
-        "avg" | "fast" | "fastavg" => Some(false),
-        "max" | "fastmax" => Some(true),
-        _ => None,
-    }
+/// Code of its own is never run, whatever the user says, and what is quantised holds other numbers.
+fn own_code(key: &str) -> bool {
+    key == "auto_map" || key == "quantization_config"
 }
 
-fn hugging_face(config: &Value, named: bool) -> Result<Arguments, ArchError> {
-    known(config, "", &HUGGING_FACE, named)?;
-    let flag = |key: &str| match config.get(key).filter(|value| !value.is_null()) {
-        None => Ok(false),
-        Some(value) => value.as_bool().ok_or_else(|| refused(key, value)),
-    };
-    let act = match config.get("hidden_act").filter(|value| !value.is_null()) {
-        None => None,
-        Some(value) => Some(activation(value.as_str()).ok_or_else(|| refused("hidden_act", value))?),
-    };
-    Ok(Arguments {
-        act: act.filter(|act| *act != Unary::Relu),
-        downsample_in_first_stage: flag("downsample_in_first_stage")?,
-        downsample_in_bottleneck: flag("downsample_in_bottleneck")?,
-        ..Arguments::default()
-    })
+/// The arguments of timm's configuration.
+fn timm(config: &Value, named: bool) -> Result<Option<&Map<String, Value>>, ArchError> {
+    // The whole in one object, as old versions wrote it, has the fields of `pretrained_cfg`, which whoever reads the preprocessing checks.
+    if config.get("pretrained_cfg").is_some() {
+        known(
+            config,
+            "",
+            &[&TIMM[..], &["do_pooling", "dtype", "torch_dtype", "initializer_range", "problem_type", "id2label", "label2id"]].concat(),
+            named,
+        )?;
+    }
+    if config.get("do_pooling") == Some(&Value::Bool(false)) {
+        return Err(refused("do_pooling", &Value::Bool(false)));
+    }
+    let given = config.get("model_args").filter(|value| !value.is_null());
+    let given = given.map(|given| given.as_object().ok_or_else(|| refused("model_args", given))).transpose()?;
+    Ok(given)
 }
 
 /// The activation of a name in timm and Transformers.
@@ -324,11 +486,9 @@ fn activation(name: Option<&str>) -> Option<Unary> {
 /// Every field is one of `fields`, null, or answered for by the user.
 fn known(config: &Value, prefix: &str, fields: &[&str], named: bool) -> Result<(), ArchError> {
     let all = config.as_object().into_iter().flatten();
-    // Code of its own is never run, whatever the user says.
-    let own = |key: &str| key == "auto_map" || key == "quantization_config";
-    match all.into_iter().find(|(key, value)| !value.is_null() && !fields.contains(&key.as_str()) && (!named || own(key))) {
+    match all.into_iter().find(|(key, value)| !value.is_null() && !fields.contains(&key.as_str()) && (!named || own_code(key))) {
         None => Ok(()),
-        Some((key, value)) if own(key) => Err(refused(&format!("{prefix}{key}"), value)),
+        Some((key, value)) if own_code(key) => Err(refused(&format!("{prefix}{key}"), value)),
         Some((key, value)) => Err(unknown(&format!("{prefix}{key}"), value)),
     }
 }
@@ -354,29 +514,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::arch::{efficientnet_lite, resnet, resnet_cifar, resnet_hf};
+    use crate::model::arch::{Source, build_from, efficientnet_lite, resnet, resnet_cifar, resnet_hf, tests as networks};
 
-    fn of(config: &Value) -> Result<Arguments, String> {
-        read(&resnet::FAMILY, Some(config), false).map_err(|e| e.to_string())
+    /// What becomes of a ResNet under torchvision's names of which this is said.
+    fn of(config: &Value) -> Result<String, String> {
+        let shapes = networks::bottlenecks(1);
+        let config = Config::of(Some(config), None, false).map_err(|e| e.to_string())?;
+        let built = build_from(&resnet::FAMILY, &Source { shapes: &shapes, size: [64, 64], config });
+        built.map(|built| built.description).map_err(|e| e.to_string())
     }
 
-    fn timm_of(arguments: &Value) -> Result<Arguments, String> {
+    fn timm_of(arguments: &Value) -> Result<String, String> {
         of(&json!({"architecture": "resnet18", "num_classes": 5, "model_args": arguments, "pretrained_cfg": {"tag": "x"}}))
     }
 
     #[test]
     fn what_tensors_do_not_show_is_read() {
-        assert_eq!(timm_of(&json!({})), Ok(Arguments::default()));
-        let plain = json!({
-            "layers": [1, 1], "channels": [8, 16], "stem_width": 32, "stem_type": "", "drop_rate": 0.1, "aa_layer": null, "norm_layer": "BatchNorm2d",
+        let plain = Ok("ResNet-14, torchvision names".to_owned());
+        assert_eq!(timm_of(&json!({})), plain);
+        let written_out = json!({
+            "layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "stem_width": 32, "stem_type": "", "drop_rate": 0.1, "aa_layer": null, "norm_layer": "BatchNorm2d",
             "block_args": {}, "output_stride": 32, "global_pool": "fast"
         });
-        assert_eq!(timm_of(&plain), Ok(Arguments::default()));
+        assert_eq!(timm_of(&written_out), plain);
         let asked = timm_of(&json!({"act_layer": "silu", "global_pool": "max", "output_stride": 16}));
-        assert_eq!(asked, Ok(Arguments { act: Some(Unary::Silu), max_pool: true, output_stride: 16, ..Arguments::default() }));
-        let hf = json!({"model_type": "resnet", "hidden_act": "gelu", "downsample_in_bottleneck": true, "depths": [1], "torch_dtype": "float32"});
-        let read = read(&resnet_hf::FAMILY, Some(&hf), false).expect("read");
-        assert_eq!((read.act, read.downsample_in_bottleneck), (Some(Unary::Gelu { tanh: false }), true));
+        assert_eq!(asked, Ok("ResNet-14, torchvision names, Silu, max pooling, output stride 16".to_owned()));
     }
 
     #[test]
@@ -401,7 +563,6 @@ mod tests {
         for (config, wanted) in [
             (json!({"architecture": "resnet18", "pretrained_cfg": {}, "more": 1}), "`more`"),
             (json!({"architecture": "resnet18", "pretrained_cfg": {}, "global_pool": "max"}), "`global_pool`"),
-            (json!({"model_type": "resnet", "hidden_act": "mish"}), "`hidden_act`"),
             (json!({"model_type": "resnet", "use_se": true}), "`use_se`"),
             (json!({"model_type": "resnet", "auto_map": {"AutoModel": "x.Y"}}), "`auto_map`"),
             (json!({"num_classes": 10, "act": "silu"}), "`act`"),
@@ -409,19 +570,41 @@ mod tests {
             let text = of(&config).expect_err("refused");
             assert!(text.contains(wanted), "{config}: {text}");
         }
-        // The user's word for the architecture is one for what is not known, and for nothing that is.
-        let named = |config: &Value| read(&resnet::FAMILY, Some(config), true);
+    }
+
+    #[test]
+    fn the_users_word_is_one_for_what_is_not_known_and_for_nothing_that_is() {
+        let shapes = networks::bottlenecks(1);
+        let named = |config: &Value| {
+            let config = Config::of(Some(config), Some("resnet50"), true).map_err(|e| e.to_string())?;
+            let source = Source { shapes: &shapes, size: [64, 64], config };
+            build_from(&resnet::FAMILY, &source).map(|built| built.description).map_err(|e| e.to_string())
+        };
         assert!(named(&json!({"num_classes": 10, "act": "silu"})).is_ok());
+        assert!(named(&json!({"architecture": "x", "model_args": {"anything": 1}})).is_ok());
         assert!(named(&json!({"architecture": "x", "model_args": {"aa_layer": "blurpool"}})).is_err());
         assert!(named(&json!({"model_type": "resnet", "auto_map": {}})).is_err());
-        // What one family has, another may not have.
-        let asked = json!({"architecture": "x", "model_args": {"output_stride": 16}});
-        assert!(read(&resnet_cifar::FAMILY, Some(&asked), false).is_err());
-        let asked = json!({"architecture": "x", "model_args": {"act_layer": "silu"}});
-        let told = read(&efficientnet_lite::FAMILY, Some(&asked), false).expect_err("refused").to_string();
-        assert!(told.contains("efficientnet-lite: the activation;"), "{told}");
-        // Its own, written out.
-        let asked = json!({"architecture": "x", "model_args": {"act_layer": "relu6"}});
-        assert!(read(&efficientnet_lite::FAMILY, Some(&asked), false).is_ok());
+    }
+
+    #[test]
+    fn what_one_family_has_another_may_not_have() {
+        let refused = |family, config: Value, wanted: &str| {
+            let shapes = networks::bottlenecks(1);
+            let config = Config::of(Some(&config), None, false).expect("read");
+            let told = build_from(family, &Source { shapes: &shapes, size: [64, 64], config }).expect_err("refused").to_string();
+            assert!(told.contains(wanted), "{told}");
+        };
+        refused(&resnet_cifar::FAMILY, json!({"architecture": "x", "model_args": {"output_stride": 16}}), "`model_args.output_stride`");
+        refused(&efficientnet_lite::FAMILY, json!({"architecture": "x", "model_args": {"act_layer": "silu"}}), "`model_args.act_layer`");
+        refused(&resnet_hf::FAMILY, json!({"model_type": "resnet", "hidden_act": "mish"}), "`hidden_act`");
+        refused(&resnet_hf::FAMILY, json!({"model_type": "resnet", "downsample_in_bottleneck": 1}), "`downsample_in_bottleneck`");
+    }
+
+    #[test]
+    fn a_name_says_whose_it_is() {
+        let name = |text: &str| Name::of(text, Library::Timm);
+        assert_eq!(name("vit_small_patch16_224.augreg_in21k"), Name { library: Library::Timm, plain: "vit-small-patch16-224".into() });
+        assert_eq!(name("torchvision/ViT_B_16"), Name { library: Library::Torchvision, plain: "vit-b-16".into() });
+        assert!(name("torchvision/vit_b_16").is_one_of(["vit_b_32", "vit_b_16"]) && !name("vit").is_one_of(["vit_b_16"]));
     }
 }

@@ -3,8 +3,9 @@
 //! Strides cannot be read off weights; they are those of EfficientNet's seven stages (Tan, Le, arXiv 1905.11946, table 1), and
 //! a stage begins where the number of output channels changes, which holds at every width. Padding is TensorFlow's SAME.
 
+use super::config::Library;
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
+use super::{ArchError, Built, Family, Likeness, Source};
 use crate::graph::{NodeId, Op, Unary};
 use crate::model::{ChannelOrder, Preprocessing};
 
@@ -24,21 +25,27 @@ pub(super) static FAMILY: Family = Family {
             from: "EfficientNet-Lite: (value - 127) / 128".into(),
         })
     },
-    is_called: |name| name.starts_with("efficientnet-lite") || name.starts_with("tf-efficientnet-lite"),
+    // timm names its tensors otherwise.
+    is_called: |name| {
+        name.library != Library::Timm && ["efficientnet-lite", "tf-efficientnet-lite"].iter().any(|stem| name.plain.starts_with(stem))
+    },
     stems: &[],
-    within: &[],
+    within: &["efficientnet-timm"],
     shows: |shapes| if shapes.contains_key("_conv_stem.weight") { Likeness::Yes } else { Likeness::No },
-    // Its own activation may be written out.
-    left_out: |asked| Arguments { act: asked.act.filter(|act| *act != CLIP6), ..*asked },
     build,
 };
 
-fn build(shapes: &Shapes, size: [usize; 2], _: &Arguments) -> Result<Built, ArchError> {
+fn build(source: &Source) -> Result<Built, ArchError> {
+    let Source { shapes, size, config } = source;
+    // Its own activation may be written out.
+    if let Some(act) = config.text("act_layer")?.filter(|act| *act != "relu6") {
+        return Err(config.refused("act_layer", &act.into()));
+    }
     if shapes.keys().any(|name| name.contains("._se_")) {
         let what = "the file has squeeze-and-excitation tensors: an EfficientNet, not EfficientNet-Lite; export it to ONNX";
         return Err(ArchError::Unsupported(what.into()));
     }
-    let (mut net, input) = Layers::new(FAMILY.name, shapes, "_conv_stem.weight", size, 1e-3)?;
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, "_conv_stem.weight", *size, 1e-3)?;
     let mut x = unit(&mut net, "_conv_stem", "_bn0", input, 2, Groups::One)?;
     x = net.add("_relu0", RELU6, &[x])?;
     let blocks = count(shapes, "_blocks.");
@@ -60,11 +67,11 @@ fn build(shapes: &Shapes, size: [usize; 2], _: &Arguments) -> Result<Built, Arch
     if shapes.keys().any(|name| name.starts_with("_fc.")) {
         x = net.linear("_fc", x)?;
     }
-    let graph = net.finish(x)?;
+    let built = net.finish(x, format!("EfficientNet-Lite, {blocks} blocks"))?;
     if stage + 1 != STRIDES.len() {
         return Err(ArchError::Unsupported(format!("an EfficientNet-Lite has {} stages, this file {}", STRIDES.len(), stage + 1)));
     }
-    Ok(Built { graph, description: format!("EfficientNet-Lite, {blocks} blocks") })
+    Ok(built)
 }
 
 fn unit(net: &mut Layers, conv: &str, norm: &str, x: NodeId, stride: usize, groups: Groups) -> Result<NodeId, ArchError> {

@@ -1,9 +1,20 @@
 //! Layers whose sizes are read off the tensors in a file.
+//!
+//! `layers/moves.rs` changes shapes and combines values, `layers/tokens.rs` has the layers of transformers, `layers/maps.rs` the rarer ones of
+//! convolutional networks, `layers/stored.rs` tensors that are made, compared or left out.
 
-use std::collections::BTreeSet;
+mod maps;
+mod moves;
+mod stored;
+mod tokens;
 
-use super::{ArchError, Shapes};
-use crate::graph::{Binary, Graph, GraphBuilder, NodeId, Op, Reduce, Role, Shape, Unary, Window};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ArchError, Buffer, Built, LeftOut, Made, Shapes};
+use crate::graph::{Binary, GraphBuilder, NodeId, Op, Reduce, Role, Shape, Unary, Window};
+
+pub(super) use maps::Conv;
+pub(super) use stored::Grid;
 
 /// How many groups a convolution has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +48,14 @@ pub(super) struct Layers<'a> {
     missing: Vec<String>,
     wrong: Vec<String>,
     stopped: bool,
+    /// Of every batch norm.
     eps: f64,
+    /// Parameters that have a node: a tensor that is used twice is one slot.
+    params: BTreeMap<String, NodeId>,
+    made: Vec<Made>,
+    buffers: Vec<Buffer>,
+    left_out: Vec<LeftOut>,
+    features: Option<String>,
 }
 
 impl<'a> Layers<'a> {
@@ -61,7 +79,21 @@ impl<'a> Layers<'a> {
         let mut builder = GraphBuilder::new();
         let input = builder.input("input", Shape::batched(&[channels, size[0], size[1]]))?;
         let (sought, missing, wrong) = (BTreeSet::new(), Vec::new(), Vec::new());
-        let layers = Self { family, shapes, builder, sought, missing, wrong, stopped: false, eps };
+        let layers = Self {
+            family,
+            shapes,
+            builder,
+            sought,
+            missing,
+            wrong,
+            stopped: false,
+            eps,
+            params: BTreeMap::new(),
+            made: Vec::new(),
+            buffers: Vec::new(),
+            left_out: Vec::new(),
+            features: None,
+        };
         Ok((layers, input))
     }
 
@@ -120,7 +152,7 @@ impl<'a> Layers<'a> {
         }
         let reach = [kh, kw].map(|side| (side - 1) * dilation + 1);
         let window = Window { kernel: [kh, kw], stride: [stride; 2], pads: self.pads(x, reach, stride, padding), dilation: [dilation; 2] };
-        let mut inputs = vec![x, self.builder.param(&weight, &found, Role::Weight)];
+        let mut inputs = vec![x, self.param(&weight, &found, Role::Weight)];
         let bias = format!("{name}.bias");
         if self.has(&bias) {
             inputs.push(self.vector(&bias, out, Role::Bias));
@@ -155,27 +187,6 @@ impl<'a> Layers<'a> {
         self.add(name, Op::BatchNorm { eps: self.eps, momentum: 0.1 }, &inputs)
     }
 
-    /// A linear layer `name.weight`, `name.bias` on `[N, features]`.
-    pub(super) fn linear(&mut self, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
-        let weight = format!("{name}.weight");
-        let Some(found) = self.look(&weight) else { return Ok(x) };
-        let bias = format!("{name}.bias");
-        let features = self.channels(x);
-        let out = found.first().copied().unwrap_or(0);
-        if self.stopped {
-            self.look(&bias);
-            return Ok(x);
-        }
-        if found != [out, features] || out == 0 {
-            return Ok(self.misfit(&weight, &found, &format!("[classes, {features}]"), x));
-        }
-        let mut inputs = vec![x, self.builder.param(&weight, &found, Role::Weight)];
-        if self.has(&bias) {
-            inputs.push(self.vector(&bias, out, Role::Bias));
-        }
-        self.add(name, Op::Linear, &inputs)
-    }
-
     /// Any operator without tensors of its own.
     pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId, ArchError> {
         if self.stopped {
@@ -204,15 +215,20 @@ impl<'a> Layers<'a> {
         self.add(name, Op::Reduce { kind, axes: vec![2, 3], keep: false }, &[x])
     }
 
-    /// The network, or the tensors that do not fit.
-    pub(super) fn finish(self, output: NodeId) -> Result<Graph, ArchError> {
+    /// The network, or the tensors that do not fit. `description` is for people: `ResNet-50, torchvision names`.
+    pub(super) fn finish(self, output: NodeId, description: impl Into<String>) -> Result<Built, ArchError> {
         if !self.missing.is_empty() || !self.wrong.is_empty() {
             // A tensor of another name may be the one that is missing.
             let unused = |name: &&String| !self.sought.contains(*name) && !name.ends_with("num_batches_tracked");
             let unused = self.shapes.keys().filter(unused).cloned().collect();
             return Err(ArchError::Tensors { family: self.family, missing: self.missing, wrong: self.wrong, unused, fits: Vec::new() });
         }
-        Ok(self.builder.finish(output)?)
+        let parts: BTreeSet<&str> = self.left_out.iter().map(|part| part.what.as_str()).filter(|what| !what.is_empty()).collect();
+        let without = parts.into_iter().collect::<Vec<_>>().join(" and ");
+        let without = if without.is_empty() { String::new() } else { format!(", without {without}") };
+        let description = format!("{}{without}", description.into());
+        let Self { made, buffers, left_out, features, .. } = self;
+        Ok(Built { graph: self.builder.finish(output)?, description, features, made, buffers, left_out })
     }
 
     /// Says that something else than a tensor's presence is wrong.
@@ -236,15 +252,31 @@ impl<'a> Layers<'a> {
     }
 
     fn vector(&mut self, name: &str, length: usize, role: Role) -> NodeId {
-        let node = self.builder.param(name, &[length], role);
+        self.tensor(name, &[length], role)
+    }
+
+    /// A tensor of the file that must have this shape.
+    pub(super) fn tensor(&mut self, name: &str, shape: &[usize], role: Role) -> NodeId {
+        let node = self.param(name, shape, role);
         self.sought.insert(name.to_owned());
         match self.shapes.get(name) {
+            None if self.missing.iter().any(|missing| missing == name) => {}
             None => self.missing.push(name.to_owned()),
-            Some(found) if *found != [length] && !self.stopped => {
-                self.wrong.push(format!("{name} is {found:?}, expected [{length}]"));
+            Some(found) if *found != shape && !self.stopped => {
+                self.wrong.push(format!("{name} is {found:?}, expected {shape:?}"));
             }
             Some(_) => {}
         }
+        node
+    }
+
+    /// The node of a parameter, the same one each time.
+    fn param(&mut self, name: &str, shape: &[usize], role: Role) -> NodeId {
+        if let Some(node) = self.params.get(name) {
+            return *node;
+        }
+        let node = self.builder.param(name, shape, role);
+        self.params.insert(name.to_owned(), node);
         node
     }
 }

@@ -6,7 +6,7 @@
 
 use super::layers::{Groups, Layers, Padding, stages};
 use super::resnet::stem;
-use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source};
 use crate::graph::{NodeId, Op, Unary};
 
 pub(super) static FAMILY: Family = Family {
@@ -16,7 +16,7 @@ pub(super) static FAMILY: Family = Family {
     preprocessing: || None,
     is_called: |name| {
         let published = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202"];
-        name.starts_with("resnet-cifar") || published.contains(&name)
+        name.plain.starts_with("resnet-cifar") || published.contains(&name.plain.as_str())
     },
     stems: &["resnet-cifar-", "resnet"],
     within: &["resnet"],
@@ -26,13 +26,19 @@ pub(super) static FAMILY: Family = Family {
         Some(stem) if stem.kernel == 7 => Likeness::No,
         Some(_) => Likeness::Yes,
     },
-    left_out: |asked| Arguments { act: None, max_pool: false, ..*asked },
     build,
 };
 
-pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
-    let act = arguments.activation();
-    let (mut net, input) = Layers::new(FAMILY.name, shapes, "conv1.weight", size, 1e-5)?;
+pub(super) fn build(source: &Source) -> Result<Built, ArchError> {
+    let Source { shapes, size, config } = source;
+    let act = config.act("act_layer")?.unwrap_or(Unary::Relu);
+    let max_pool = match config.pooling("avg")? {
+        "avg" => false,
+        "max" => true,
+        other => return Err(config.refused("global_pool", &other.into())),
+    };
+    config.shown(&["channels", "layers", "stem_width"]);
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, "conv1.weight", *size, 1e-5)?;
     let mut x = net.conv("conv1", input, 1, Groups::One, Padding::Half)?;
     x = net.norm("bn1", x)?;
     x = net.act("relu", act, x)?;
@@ -46,11 +52,12 @@ pub(super) fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) ->
             x = residual(&mut net, &name, x, stride, act)?;
         }
     }
-    x = net.pool("avgpool", arguments.max_pool, x)?;
+    x = net.pool("avgpool", max_pool, x)?;
     if let Some(head) = ["linear", "fc"].iter().find(|head| shapes.keys().any(|name| name.starts_with(&format!("{head}.")))) {
         x = net.linear(head, x)?;
     }
-    Ok(Built { graph: net.finish(x)?, description: format!("ResNet-{} (CIFAR)", convolutions + 2) })
+    let told = if act == Unary::Relu { String::new() } else { format!(", {act:?}") };
+    net.finish(x, format!("ResNet-{} (CIFAR){told}{}", convolutions + 2, if max_pool { ", max pooling" } else { "" }))
 }
 
 fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, act: Unary) -> Result<NodeId, ArchError> {

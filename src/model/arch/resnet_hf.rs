@@ -1,7 +1,7 @@
 //! ResNet under the names of Hugging Face Transformers (`ResNetModel`, `ResNetForImageClassification`).
 
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
+use super::{ArchError, Built, Family, Likeness, Source};
 use crate::graph::{NodeId, Unary};
 
 pub(super) static FAMILY: Family = Family {
@@ -13,22 +13,23 @@ pub(super) static FAMILY: Family = Family {
     stems: &[],
     within: &["resnet"],
     shows: |shapes| {
-        let stem = shapes.keys().any(|name| name.ends_with("embedder.embedder.convolution.weight"));
+        // A `RegNet` has the same name for a stem of side 3.
+        let large = |shape: &Vec<usize>| shape.get(2) != Some(&3);
+        let stem = shapes.iter().any(|(name, shape)| name.ends_with("embedder.embedder.convolution.weight") && large(shape));
         if stem { Likeness::Yes } else { Likeness::No }
-    },
-    left_out: |asked| {
-        let Arguments { downsample_in_first_stage, downsample_in_bottleneck, .. } = Arguments::default();
-        Arguments { act: None, downsample_in_first_stage, downsample_in_bottleneck, ..*asked }
     },
     build,
 };
 
-fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
-    let act = arguments.activation();
+fn build(source: &Source) -> Result<Built, ArchError> {
+    let Source { shapes, size, config } = source;
+    let act = config.act("hidden_act")?.unwrap_or(Unary::Relu);
+    let in_first_stage = config.flag("downsample_in_first_stage", false)?;
+    let block = Block { act, in_first: config.flag("downsample_in_bottleneck", false)? };
     // The base model saved on its own has no `resnet.` in front.
     let base = if shapes.keys().any(|name| name.starts_with("resnet.")) { "resnet." } else { "" };
     let stem = format!("{base}embedder.embedder");
-    let (mut net, input) = Layers::new(FAMILY.name, shapes, &format!("{stem}.convolution.weight"), size, 1e-5)?;
+    let (mut net, input) = Layers::new(FAMILY.name, shapes, &format!("{stem}.convolution.weight"), *size, 1e-5)?;
     let mut x = unit(&mut net, &stem, input, 2)?;
     x = net.act(&format!("{stem}.activation"), act, x)?;
     x = net.stem_pool(&format!("{base}embedder.pooler"), x)?;
@@ -36,17 +37,26 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
     for stage in 0..count(shapes, &format!("{base}encoder.stages.")) {
         let stage_name = format!("{base}encoder.stages.{stage}.layers.");
         for layer in 0..count(shapes, &stage_name) {
-            let stride = if layer == 0 && (stage > 0 || arguments.downsample_in_first_stage) { 2 } else { 1 };
+            let stride = if layer == 0 && (stage > 0 || in_first_stage) { 2 } else { 1 };
             let name = format!("{stage_name}{layer}");
             convolutions += count(shapes, &format!("{name}.layer."));
-            x = residual(&mut net, &name, x, stride, arguments)?;
+            x = residual(&mut net, &name, x, stride, block)?;
         }
     }
     x = net.pool(&format!("{base}pooler"), false, x)?;
     if shapes.keys().any(|name| name.starts_with("classifier.")) {
         x = net.linear("classifier.1", x)?;
     }
-    Ok(Built { graph: net.finish(x)?, description: format!("ResNet-{}, Hugging Face names", convolutions + 2) })
+    let told = if act == Unary::Relu { String::new() } else { format!(", {act:?}") };
+    net.finish(x, format!("ResNet-{}, Hugging Face names{told}", convolutions + 2))
+}
+
+/// What a block does beyond its tensors.
+#[derive(Clone, Copy)]
+struct Block {
+    act: Unary,
+    /// Whether the first convolution of a bottleneck strides, not the second.
+    in_first: bool,
 }
 
 /// Convolution and batch norm.
@@ -55,10 +65,10 @@ fn unit(net: &mut Layers, name: &str, x: NodeId, stride: usize) -> Result<NodeId
     net.norm(&format!("{name}.normalization"), x)
 }
 
-fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, arguments: &Arguments) -> Result<NodeId, ArchError> {
+fn residual(net: &mut Layers, name: &str, input: NodeId, stride: usize, block: Block) -> Result<NodeId, ArchError> {
     let bottleneck = net.has(&format!("{name}.layer.2.convolution.weight"));
-    let act = arguments.activation();
-    let strides = match (bottleneck, arguments.downsample_in_bottleneck) {
+    let Block { act, in_first } = block;
+    let strides = match (bottleneck, in_first) {
         (false, _) => vec![stride, 1],
         (true, true) => vec![stride, 1, 1],
         (true, false) => vec![1, stride, 1],

@@ -3,11 +3,13 @@
 //! Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (arXiv 1409.1556). `features` is one list of
 //! convolutions, activations and poolings, numbered through: where the number of a convolution is one more than it would be without, a
 //! pooling stands before it. The last convolution is followed by one too. The classifier is three linear layers on 7x7 maps, in timm
-//! convolutions of 7x7 and 1x1.
+//! convolutions of 7x7 and 1x1. Maps of other sizes torchvision averages to that one, timm only smaller ones: it moves its classifier over
+//! larger ones and averages what comes out.
 
+use super::classic::adaptive_mean;
 use super::layers::{Groups, Layers, Padding};
-use super::{ArchError, Arguments, Built, Family, Likeness, Shapes};
-use crate::graph::{NodeId, Op, Shape, Window};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use crate::graph::{NodeId, Op, Shape, Unary, Window};
 
 pub(super) static FAMILY: Family = Family {
     name: "vgg",
@@ -15,7 +17,7 @@ pub(super) static FAMILY: Family = Family {
     usual_size: [224, 224],
     preprocessing: || None,
     is_called: |name| {
-        let depth = name.strip_prefix("vgg").map(|rest| rest.split_once('.').map_or(rest, |(depth, _)| depth));
+        let depth = name.plain.strip_prefix("vgg");
         depth.is_some_and(|depth| ["11", "13", "16", "19"].contains(&depth.strip_suffix("-bn").unwrap_or(depth)))
     },
     stems: &["vgg"],
@@ -28,15 +30,18 @@ pub(super) static FAMILY: Family = Family {
             Likeness::No
         }
     },
-    left_out: |asked| Arguments { act: None, ..*asked },
     build,
 };
 
 /// Height and width of the maps that the classifier takes.
 const LAST: usize = 7;
 
-fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Built, ArchError> {
-    let act = arguments.activation();
+fn build(source: &Source) -> Result<Built, ArchError> {
+    let &Source { shapes, size, ref config } = source;
+    let act = config.act("act_layer")?.unwrap_or(Unary::Relu);
+    if let Some(pool) = Some(config.pooling("avg")?).filter(|pool| *pool != "avg") {
+        return Err(config.refused("global_pool", &pool.into()));
+    }
     let (mut net, input) = Layers::new(FAMILY.name, shapes, "features.0.weight", size, 1e-5)?;
     let mut x = input;
     let (mut next, mut convolutions) = (0, 0);
@@ -69,16 +74,9 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
         convolutions += 1;
     }
     x = halved(&mut net, &format!("features.{next}"), x)?;
-    if net.is_whole() && net.size(x) != [LAST; 2] {
-        // The libraries average larger maps, each in its own way.
-        let [height, width] = net.size(x);
-        return Err(ArchError::Unsupported(format!(
-            "a VGG's classifier takes maps of {LAST}x{LAST}, as images of 224x224 make them; images of {}x{} make {height}x{width}: certify it with \
-             images of the first size, or export it to ONNX at its own",
-            size[0], size[1]
-        )));
-    }
     let of_timm = net.has("pre_logits.fc1.weight");
+    let least = if of_timm { net.size(x).map(|side| side.max(LAST)) } else { [LAST; 2] };
+    x = adaptive_mean(&mut net, "avgpool", x, least)?;
     if of_timm {
         for (i, name) in ["pre_logits.fc1", "pre_logits.fc2"].into_iter().enumerate() {
             x = net.conv(name, x, 1, Groups::One, Padding::Valid)?;
@@ -101,7 +99,8 @@ fn build(shapes: &Shapes, size: [usize; 2], arguments: &Arguments) -> Result<Bui
         }
     }
     let library = if of_timm { "timm" } else { "torchvision" };
-    Ok(Built { graph: net.finish(x)?, description: format!("VGG-{}, {library} names", convolutions + 3) })
+    let told = if act == Unary::Relu { String::new() } else { format!(", {act:?}") };
+    net.finish(x, format!("VGG-{}, {library} names{told}", convolutions + 3))
 }
 
 /// The numbers of the convolutions in `features`, in order: weights of four axes.

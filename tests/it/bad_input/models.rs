@@ -118,7 +118,7 @@ fn a_missing_tensor_and_one_left_over() {
         let bias = header.remove("bn1.bias").expect("there");
         header.insert("bn1.beta".into(), bias);
     });
-    refuse("renamed.safetensors", &bytes, &["missing  bn1.bias", "unused   bn1.beta", "give the tensors the names"]);
+    refuse("renamed.safetensors", &bytes, &["missing  bn1.bias", "unused   bn1.beta", "export it to ONNX"]);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn an_image_processor_that_is_not_understood() {
 fn a_configuration_that_asks_for_another_network() {
     for (config, said) in [
         (json!({"architecture": "resnet20", "pretrained_cfg": {}, "model_args": {"aa_layer": "blurpool"}}), "`model_args.aa_layer`"),
-        (json!({"architecture": "resnet20", "pretrained_cfg": {}, "model_args": {"output_stride": 8}}), "resnet-cifar"),
+        (json!({"architecture": "resnet20", "pretrained_cfg": {}, "model_args": {"output_stride": 8}}), "`model_args.output_stride` is 8"),
         (json!({"architecture": "resnet50_gn", "pretrained_cfg": {}}), "resnet50_gn"),
         (json!({"hidden_layers": 3, "activation": "mish"}), "config.json"),
     ] {
