@@ -58,17 +58,25 @@ fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safetens
     let known = Config::of(config.as_ref(), options.arch.as_deref().or(said), options.arch.is_some())?;
     let family = arch::choose(&shapes, hint, known.library())?;
     let found = preprocessing::find(&contents.configuration, &metadata, &options.input)?;
-    let size = if let Some(size) = options.input.size {
-        preprocessing::checked_size(size, "the policy's `input.size`")?
-    } else {
-        let own = config.as_ref().and_then(arch::own_size);
-        // timm's file of the architecture says a size too, which is not that of a network that was made for another.
-        let own_first = known.library() == Library::Timm;
-        let said = if own_first { own.or(found.size) } else { found.size.or(own) };
-        preprocessing::checked_size(said.unwrap_or(family.usual_size), CONFIG)?
+    let own = config.as_ref().and_then(arch::own_size);
+    // timm's file of the architecture says a size too, which is not that of a network that was made for another.
+    let said_size = if known.library() == Library::Timm { own.or(found.size) } else { found.size.or(own) };
+    let size = match options.input.size {
+        Some(size) => preprocessing::checked_size(size, "the policy's `input.size`")?,
+        None => preprocessing::checked_size(said_size.unwrap_or(family.usual_size), CONFIG)?,
     };
+    let assumed = options.input.size.is_none() && said_size.is_none();
     let source = Source { shapes: &shapes, size, config: known };
     let built = arch::build_from(family, &source).map_err(|error| error.with_fits(&shapes))?;
+    // At a size that nobody says, learnt positions would be those of another network.
+    if assumed && built.made.iter().any(|made| !made.from.is_empty()) {
+        let [height, width] = size;
+        return Err(ArchError::Unsupported(format!(
+            "nothing says the size of its images, and at {height}x{width} its learnt positions would be brought to another grid: say it with --size, or \
+             by `input: {{ size: ... }}` in the policy"
+        ))
+        .into());
+    }
     // Stages of another depth may be among the arguments of `config.json`; a name given by the user is meant as it stands.
     let changed = config.as_ref().and_then(|config| config.get("model_args")).is_some_and(|args| args.get("layers").is_some());
     match (&options.arch, said) {
