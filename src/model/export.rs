@@ -25,7 +25,8 @@ impl Model {
         match format {
             Format::Onnx => Ok(onnx::write(graph, &network.params, &self.input, &self.metadata)?),
             Format::Safetensors => {
-                if !self.metadata.contains_key("heirloom.arch") {
+                // The tensors of an ONNX file are called as its exporter calls them, whatever it says of itself.
+                if self.identity.format != Format::Safetensors || !self.metadata.contains_key("heirloom.arch") {
                     return Err(ModelError::NoArchitecture);
                 }
                 Ok(safetensors::write(graph, &network.params, &self.input, &self.metadata)?)
