@@ -18,7 +18,7 @@ use candle_core::{DType, Device, Tensor};
 use heirloom::exec::{Norm, Weights, infer, record};
 use heirloom::graph::{Graph, Role};
 use heirloom::model::{InputOverride, LoadOptions, Model, Network, Params};
-use heirloom::registry;
+use heirloom::registry::{self, Format};
 use safetensors::SafeTensors;
 
 /// Largest difference that counts as equal, as a share of the largest number.
@@ -87,6 +87,8 @@ fn compare(folder: &Path, name: &str) -> Result<Found, Failure> {
     let [_, _, height, width] = shape[..] else { return Err("no images".into()) };
     let input = InputOverride { size: Some([height, width]), ..InputOverride::default() };
     let reference = registry::identify(&checkpoint(folder)?)?;
+    // An ONNX file holds its own architecture.
+    let arch = arch.filter(|_| reference.format == Format::Safetensors);
     let model = Model::load(reference, &LoadOptions { arch, input, ..LoadOptions::default() })?;
     let network = model.own()?;
     let images = Tensor::from_vec(values, shape, &Device::Cpu)?;

@@ -216,7 +216,13 @@ fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, RegistryError> {
     if length == 0 {
         return Err(RegistryError::Empty { path: path.to_owned() });
     }
+    // In one piece from the start: one that grows is copied, and there twice for that time.
     let mut bytes = Vec::new();
+    let all = usize::try_from(length).ok().and_then(|length| length.checked_add(1));
+    let reserved = all.is_some_and(|all| bytes.try_reserve_exact(all).is_ok());
+    if !reserved {
+        return Err(io(path, std::io::ErrorKind::OutOfMemory.into()));
+    }
     // One byte more than the limit: a file that grows while it is read is noticed.
     file.take(most + 1).read_to_end(&mut bytes).map_err(|source| io(path, source))?;
     if bytes.len() as u64 != length {

@@ -56,6 +56,8 @@ pub(super) struct Layers<'a> {
     buffers: Vec<Buffer>,
     left_out: Vec<LeftOut>,
     features: Option<String>,
+    /// Biases that a layer may do without: the shape of its weight, and whether the bias is there.
+    biases: BTreeMap<String, (Vec<usize>, bool)>,
 }
 
 impl<'a> Layers<'a> {
@@ -93,12 +95,32 @@ impl<'a> Layers<'a> {
             buffers: Vec::new(),
             left_out: Vec::new(),
             features: None,
+            biases: BTreeMap::new(),
         };
         Ok((layers, input))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.shapes.contains_key(name)
+    }
+
+    /// Whether the file has this bias, of a layer that may do without; `weight` is the shape of the layer's weight.
+    fn has_bias(&mut self, name: &str, weight: &[usize]) -> bool {
+        let there = self.has(name);
+        self.biases.insert(name.to_owned(), (weight.to_vec(), there));
+        there
+    }
+
+    /// Biases that are not there although the layer of the same name and shape in a neighbouring block has one: such a network would be
+    /// built, and compute something else than what was trained.
+    fn lost_biases(&self) -> Vec<String> {
+        let of_neighbours = |(name, (weight, _)): (&String, &(Vec<usize>, bool))| {
+            neighbours(name).into_iter().map(|name| (name, weight.clone())).collect::<Vec<_>>()
+        };
+        let (there, not): (Vec<_>, Vec<_>) = self.biases.iter().partition(|(_, (_, there))| *there);
+        let there: BTreeSet<_> = there.into_iter().flat_map(of_neighbours).collect();
+        let lost = |layer: &(&String, _)| of_neighbours(*layer).iter().any(|name| there.contains(name));
+        not.into_iter().filter(lost).map(|(name, _)| name.clone()).collect()
     }
 
     /// Channels of a map built so far.
@@ -154,7 +176,7 @@ impl<'a> Layers<'a> {
         let window = Window { kernel: [kh, kw], stride: [stride; 2], pads: self.pads(x, reach, stride, padding), dilation: [dilation; 2] };
         let mut inputs = vec![x, self.param(&weight, &found, Role::Weight)];
         let bias = format!("{name}.bias");
-        if self.has(&bias) {
+        if self.has_bias(&bias, &found) {
             inputs.push(self.vector(&bias, out, Role::Bias));
         }
         Ok(self.builder.add(name, Op::Conv2d { window, groups: count }, &inputs)?)
@@ -216,7 +238,9 @@ impl<'a> Layers<'a> {
     }
 
     /// The network, or the tensors that do not fit. `description` is for people: `ResNet-50, torchvision names`.
-    pub(super) fn finish(self, output: NodeId, description: impl Into<String>) -> Result<Built, ArchError> {
+    pub(super) fn finish(mut self, output: NodeId, description: impl Into<String>) -> Result<Built, ArchError> {
+        let lost = self.lost_biases();
+        self.missing.extend(lost);
         if !self.missing.is_empty() || !self.wrong.is_empty() {
             // A tensor of another name may be the one that is missing.
             let unused = |name: &&String| !self.sought.contains(*name) && !name.ends_with("num_batches_tracked");
@@ -279,6 +303,17 @@ impl<'a> Layers<'a> {
         self.params.insert(name.to_owned(), node);
         node
     }
+}
+
+/// The name without one of its numbers, for each of them: what the layers of neighbouring blocks have in common. The first of several
+/// numbers is that of a stage, and stages may be built differently.
+fn neighbours(name: &str) -> Vec<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let counts = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let without = |at: usize| parts.iter().enumerate().map(|(i, part)| if i == at { "*" } else { part }).collect::<Vec<_>>().join(".");
+    let numbers: Vec<usize> = (0..parts.len()).filter(|&at| counts(parts[at])).collect();
+    let of_blocks = if numbers.len() > 1 { &numbers[1..] } else { &numbers };
+    of_blocks.iter().map(|&at| without(at)).collect()
 }
 
 /// How many of `prefix0.`, `prefix1.`, ... the file has, counted from 0 without gaps.

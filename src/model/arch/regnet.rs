@@ -6,7 +6,7 @@
 
 use super::config::{Config, Library};
 use super::layers::{Groups, Layers, Padding, count};
-use super::resnet::{classified, halved, mixed_up, same_counts, takes_greatest};
+use super::resnet::{classified, group_normed, halved, mixed_up, same_counts, takes_greatest};
 use super::{ArchError, Built, Family, Likeness, Shapes, Source};
 use crate::graph::{NodeId, Unary};
 
@@ -172,7 +172,7 @@ fn normed(net: &mut Layers, name: &str, x: NodeId, kind: Kind) -> Result<NodeId,
         None => net.norm(name, x),
         Some(size) => {
             let groups = net.channels(x) / size;
-            net.group_norm(name, x, groups.max(1), 1e-5)
+            group_normed(net, name, x, groups.max(1))
         }
     }
 }

@@ -367,8 +367,19 @@ pub(super) struct Step {
 pub(super) fn normed(net: &mut Layers, name: &str, x: NodeId, norm: Norm) -> Result<NodeId, ArchError> {
     match norm {
         Norm::Batch => net.norm(name, x),
-        Norm::Group => net.group_norm(name, x, NORM_GROUPS, 1e-5),
+        Norm::Group => group_normed(net, name, x, NORM_GROUPS),
     }
+}
+
+/// A group norm; behind a tensor that does not fit, where the map is another than it would be, its tensors are looked for alone.
+pub(super) fn group_normed(net: &mut Layers, name: &str, x: NodeId, groups: usize) -> Result<NodeId, ArchError> {
+    if net.is_whole() {
+        return net.group_norm(name, x, groups, 1e-5);
+    }
+    for part in ["weight", "bias"] {
+        net.look(&format!("{name}.{part}"));
+    }
+    Ok(x)
 }
 
 fn residual(net: &mut Layers, name: &str, input: NodeId, step: Step) -> Result<NodeId, ArchError> {

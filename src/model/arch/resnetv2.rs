@@ -7,7 +7,7 @@
 
 use super::config::{Config, Library};
 use super::layers::{Conv, Groups, Layers, Padding, count};
-use super::resnet::{halved, mixed_up, same_counts, takes_greatest};
+use super::resnet::{group_normed, halved, mixed_up, same_counts, takes_greatest};
 use super::{ArchError, Built, Family, Likeness, Shapes, Source};
 use crate::graph::{NodeId, Role, Unary};
 
@@ -101,7 +101,7 @@ pub(super) fn same(size: usize, kernel: usize, stride: usize) -> (usize, usize) 
 fn normed(net: &mut Layers, name: &str, x: NodeId, kind: Kind, act: bool) -> Result<NodeId, ArchError> {
     let x = match kind.groups {
         None => net.norm(name, x)?,
-        Some(groups) => net.group_norm(name, x, groups, 1e-5)?,
+        Some(groups) => group_normed(net, name, x, groups)?,
     };
     if act { net.act(&format!("{name}.act"), kind.act, x) } else { Ok(x) }
 }

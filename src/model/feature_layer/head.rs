@@ -33,6 +33,8 @@ pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), Feature
             let one = common(graph, read, &constant).unwrap_or(graph.output());
             return Ok((one, "what all linear heads read"));
         }
+        // One reads what another gives: both add to what an encoder puts out.
+        (several, _) if only_heads && several.iter().any(|head| is_read_by_another(graph, *head, several)) => {}
         (several, read) if only_heads && several.iter().filter(|id| is_linear(id)).count() > 1 => {
             let names: Vec<&str> = read.iter().map(|id| graph.node(*id).name.as_str()).collect();
             return Err(FeatureLayerError::SeveralHeads { names: names.join("\n  ") });
@@ -41,6 +43,16 @@ pub(super) fn automatic(graph: &Graph) -> Result<(NodeId, &'static str), Feature
     }
     encoder(graph, &constant)?;
     Ok((graph.output(), "the output (there is no linear head)"))
+}
+
+/// Whether another of these nodes is computed from this one.
+fn is_read_by_another(graph: &Graph, head: NodeId, heads: &[NodeId]) -> bool {
+    let mut follows = vec![false; graph.nodes().len()];
+    follows[head.0] = true;
+    for (i, node) in graph.nodes().iter().enumerate() {
+        follows[i] |= node.inputs.iter().any(|input| follows[input.0]);
+    }
+    heads.iter().any(|other| *other != head && follows[other.0])
 }
 
 /// What several heads read, where each only normalises or scales it first, or takes a token of it.

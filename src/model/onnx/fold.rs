@@ -19,6 +19,7 @@ use crate::graph::{Dim, Shape};
 use crate::registry::ExternalData;
 
 pub(super) use resize::matrices;
+pub(super) use scatter::places;
 
 /// How many floats constants may be expanded to in all: 2 GiB, above any network that fits an image classifier.
 pub(super) const BUDGET: usize = 1 << 29;
@@ -64,6 +65,14 @@ pub(super) fn fold(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>
             one(Value::int(ArrayD::from_shape_fn(shape, |i| Size::from(hits[i[1]][i[0]] as i64))))
         }
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Sum" | "Pow" => arithmetic(call, budget).map(Some),
+        "Clip" => {
+            charge_input(call, budget)?;
+            clip(call).map(Some)
+        }
+        "CumSum" => {
+            charge_input(call, budget)?;
+            reduce::running_sum(call).map(|value| Some(vec![value]))
+        }
         "Neg" | "Abs" | "Floor" | "Ceil" | "Round" | "Sqrt" | "Exp" | "Log" | "Reciprocal" | "Relu" | "Sigmoid" | "Tanh" | "Sign"
         | "Sin" | "Cos" => {
             charge_input(call, budget)?;
@@ -328,6 +337,30 @@ fn choose(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
     let (a, b) = (broadcast(&a.array, &to, budget)?, broadcast(&b.array, &to, budget)?);
     let data = condition.iter().zip(a.iter().zip(b.iter())).map(|(c, (x, y))| if *c { *x } else { *y }).collect();
     ArrayD::from_shape_vec(IxDyn(&to), data).map(|v| Some(vec![Value::float(call.out(), v)])).map_err(|e| e.to_string())
+}
+
+/// Every number brought between two bounds. Sizes stay whole, and may depend on the batch where the bound is passed or kept at every size.
+fn clip(call: &Call) -> Result<Vec<Value>> {
+    let (least, most) = (call.scalar(1, "min")?, call.scalar(2, "max")?);
+    let value = match call.input(0)? {
+        Value::Int(a) => {
+            let bound = |bound: Option<f64>| bound.map(|bound| Size::from(bound as i64));
+            let each = |x: Size| {
+                let x = bound(least).map_or(Some(x), |least| x.compare(least).map(|o| if o.is_ge() { x } else { least }))?;
+                bound(most).map_or(Some(x), |most| x.compare(most).map(|o| if o.is_le() { x } else { most }))
+            };
+            let data =
+                a.iter().map(|x| each(*x)).collect::<Option<Vec<_>>>().ok_or("whether a size is within its bounds depends on the batch")?;
+            Value::int(ArrayD::from_shape_vec(a.raw_dim(), data).map_err(|e| e.to_string())?)
+        }
+        value => {
+            let (least, most) = (least.map(|x| x as f32), most.map(|x| x as f32));
+            let above = |v: f32| least.map_or(v, |least| greater(v, least));
+            let x = floats(value, "")?;
+            Value::float(call.out(), x.array.mapv(|v| most.map_or(above(v), |most| lesser(above(v), most))))
+        }
+    };
+    Ok(vec![value])
 }
 
 fn unary(call: &Call) -> Result<Vec<Value>> {

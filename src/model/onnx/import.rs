@@ -455,8 +455,8 @@ const NAMED: usize = 3;
 
 #[rustfmt::skip]
 pub(super) const OPERATORS: &[&str] = &[
-    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Concat", "Constant", "Conv", "DepthToSpace",
-    "Div", "Dropout", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "CastLike", "Celu", "Clip", "Col2Im", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace",
+    "Div", "Dropout", "Einsum", "Elu", "Erf", "Exp", "Expand", "Flatten", "Gather", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
     "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Log",
     "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceL1",
     "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize", "Selu", "Shape", "Sigmoid",
@@ -467,6 +467,6 @@ pub(super) const OPERATORS: &[&str] = &[
 /// Operators of shape arithmetic: computed at import, never on an image.
 #[rustfmt::skip]
 pub(super) const ON_CONSTANTS: &[&str] = &[
-    "And", "Ceil", "ConstantOfShape", "Cos", "Equal", "Floor", "GatherND", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Mod",
+    "And", "Ceil", "ConstantOfShape", "Cos", "CumSum", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Mod",
     "NonZero", "Not", "Or", "Range", "ReduceProd", "Round", "ScatterElements", "ScatterND", "Sign", "Sin", "Where", "Xor",
 ];

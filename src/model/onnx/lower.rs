@@ -1,12 +1,13 @@
 //! The operators of a network, one by one, as operators of the graph.
 //!
-//! Files: here what is said in a line or two, beside it `layout`, `window`, `norm`, `matrix`, `einsum` and `arithmetic`.
+//! Files: here what is said in a line or two, beside it `layout`, `window`, `overlap`, `norm`, `matrix`, `einsum` and `arithmetic`.
 
 mod arithmetic;
 mod einsum;
 mod layout;
 mod matrix;
 mod norm;
+mod overlap;
 mod window;
 
 use super::call::{Call, Result, floats};
@@ -128,9 +129,12 @@ impl Lower<'_, '_> {
             "Tile" => self.tile(),
             "DepthToSpace" | "SpaceToDepth" => self.space(),
             "Gather" => self.gather(),
+            "GatherND" => self.gather_nd(),
             "Concat" => self.concat(),
             "Pad" => self.pad(),
             "Conv" => self.conv(),
+            "ConvTranspose" => self.conv_transpose(),
+            "Col2Im" => self.col2im(),
             "MaxPool" | "AveragePool" => self.pool(),
             "GlobalAveragePool" | "GlobalMaxPool" => {
                 let x = self.node(0)?;

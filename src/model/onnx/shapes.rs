@@ -240,12 +240,13 @@ pub(super) fn indices(value: &Value, size: usize) -> Result<(Vec<usize>, Vec<usi
 }
 
 /// Tile: how often every axis is repeated.
-pub(super) fn repeats(call: &Call, rank: usize) -> Result<Vec<usize>> {
-    let given = call.known(1, "repeats")?.ok_or("no repeats are given")?;
+pub(super) fn repeats(call: &Call, rank: usize) -> Result<Vec<Dim>> {
+    let given = call.sizes(1, "repeats")?.ok_or("no repeats are given")?;
     if given.len() != rank {
         return Err(format!("{} repeats for {rank} axes", given.len()));
     }
-    given.iter().map(|&r| usize::try_from(r).ok().filter(|r| *r > 0).ok_or_else(|| format!("it repeats {r} times"))).collect()
+    let some = |dim: &Dim| !matches!(dim, Dim::Fixed(0) | Dim::Batch(0));
+    given.iter().map(|r| r.dim().filter(some).ok_or_else(|| format!("it repeats {} times", display(&[*r])))).collect()
 }
 
 /// The entries of an axis of `size`, again and again.

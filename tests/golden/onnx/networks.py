@@ -271,5 +271,87 @@ for name, how in [
     nodes = [helper.make_node("Resize", ["x", "", "scales"], ["y"], **how)]
     write(f"resized_map_{name}", nodes, {"scales": np.array([1, 1, 2, 1.5], np.float32)})
 
+# What convolves along one axis (the gate of ECA), and pools along it.
+nodes = [
+    helper.make_node("Reshape", ["x", "row"], ["rows"]),
+    helper.make_node("Conv", ["rows", "w"], ["gate"], pads=[2, 2]),
+    helper.make_node("AveragePool", ["gate"], ["pooled"], kernel_shape=[3], strides=[2], pads=[1, 1]),
+    helper.make_node("Conv", ["pooled", "v", "b"], ["y"], auto_pad="SAME_UPPER", strides=[2], group=2),
+]
+tensors = {"row": np.array([0, 6, -1], np.int64), "w": weights(6, 6, 5), "v": weights(4, 3, 3), "b": weights(4)}
+write("convolutions_along_one_axis", nodes, tensors)
+
+# A convolution the other way round: windows that overlap, leave gaps, are cut, and come in groups.
+for name, how, shape in [
+    ("strided", {"strides": [2, 3], "pads": [1, 0, 0, 2]}, (3, 4, 3, 2)),
+    ("grouped", {"group": 3, "dilations": [2, 1], "strides": [3, 2], "output_padding": [2, 1]}, (3, 2, 2, 3)),
+    ("to_a_shape", {"strides": [2, 2], "output_shape": [12, 11]}, (3, 2, 3, 3)),
+    ("same", {"strides": [2, 2], "auto_pad": "SAME_UPPER"}, (3, 2, 3, 3)),
+    ("cut", {"strides": [1, 1], "pads": [3, 3, 3, 3]}, (3, 2, 3, 3)),
+]:
+    bias = () if name == "cut" else ("b",)
+    node = helper.make_node("ConvTranspose", ["x", "w", *bias], ["y"], **how)
+    tensors = {"w": weights(*shape)} | ({"b": weights(shape[1] * how.get("group", 1))} if bias else {})
+    write(f"transposed_convolution_{name}", [node], tensors)
+
+# Columns of windows put back, and added up where they overlap.
+for name, block, how in [
+    ("apart", (2, 3), {"strides": [2, 3]}),
+    ("overlapping", (3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("dilated", (2, 2), {"dilations": [3, 2], "pads": [0, 1, 1, 0]}),
+]:
+    fold = torch.nn.Unfold(block, dilation=tuple(how.get("dilations", (1, 1))), padding=0, stride=tuple(how.get("strides", (1, 1))))
+    top, left, bottom, right = how.get("pads", [0, 0, 0, 0])
+    columns = fold(F.pad(torch.zeros(1, 1, 6, 6), (left, right, top, bottom)))
+    per_channel, length = columns.shape[1:]
+    nodes = [
+        helper.make_node("Reshape", ["x", "flat"], ["parts"]),
+        helper.make_node("MatMul", ["parts", "w"], ["wide"]),
+        helper.make_node("Reshape", ["wide", "columns"], ["windows"]),
+        helper.make_node("Col2Im", ["windows", "size", "block"], ["y"], **how),
+    ]
+    tensors = {"flat": np.array([0, 3, 36], np.int64), "w": weights(36, per_channel * length)}
+    tensors |= {"columns": np.array([0, 3 * per_channel, length], np.int64), "size": np.array([6, 6], np.int64)}
+    write(f"windows_put_back_{name}", nodes, tensors | {"block": np.array(block, np.int64)})
+
+# Parts picked at known places of what is computed.
+nodes = [
+    helper.make_node("Reshape", ["x", "flat"], ["parts"]),
+    helper.make_node("MatMul", ["table", "mix"], ["computed"]),
+    helper.make_node("GatherND", ["computed", "places"], ["picked"]),
+    helper.make_node("Unsqueeze", ["picked", "first"], ["one"]),
+    helper.make_node("Add", ["parts", "one"], ["y"]),
+]
+tensors = {"flat": np.array([0, 3, 36], np.int64), "table": weights(5, 4), "mix": weights(4, 36), "first": np.array([0], np.int64)}
+write("parts_of_a_computed_table", nodes, tensors | {"places": np.array([[4], [-2], [0]], np.int64)})
+
+# The padding of TensorFlow, worked out of the size: bounds on numbers that are known, and sums along an axis.
+nodes = [
+    helper.make_node("Shape", ["x"], ["size"], start=2),
+    helper.make_node("Cast", ["size"], ["sides"], to=TensorProto.FLOAT),
+    helper.make_node("Sub", ["seven", "sides"], ["over"]),
+    helper.make_node("Clip", ["over", "zero", "half"], ["kept"]),
+    helper.make_node("CumSum", ["kept", "axis"], ["grown"], reverse=1),
+    helper.make_node("CumSum", ["size", "axis"], ["whole"], exclusive=1),
+    helper.make_node("Cast", ["whole"], ["counted"], to=TensorProto.FLOAT),
+    helper.make_node("Add", ["grown", "counted"], ["scale"]),
+    helper.make_node("Reshape", ["scale", "column"], ["scales"]),
+    helper.make_node("Tile", ["scales", "thrice"], ["factors"]),
+    helper.make_node("Mul", ["x", "factors"], ["y"]),
+]
+tensors = {"seven": np.float32(7), "zero": np.float32(0), "half": np.float32(0.5), "axis": np.int64(0)}
+write("bounds_and_running_sums", nodes, tensors | {"column": np.array([2, 1], np.int64), "thrice": np.array([3, 1], np.int64)})
+
+# One token for every image, repeated as often as there are images.
+nodes = [
+    helper.make_node("Shape", ["x"], ["batch"], start=0, end=1),
+    helper.make_node("Concat", ["batch", "once"], ["repeats"], axis=0),
+    helper.make_node("Tile", ["token", "repeats"], ["tokens"]),
+    helper.make_node("Reshape", ["x", "flat"], ["parts"]),
+    helper.make_node("Concat", ["tokens", "parts"], ["y"], axis=1),
+]
+tensors = {"once": np.array([1, 2], np.int64), "token": weights(1, 1, 18), "flat": np.array([0, 3, 36], np.int64)}
+write("a_token_repeated_for_every_image", nodes, tensors)
+
 save_file(files, HERE / "networks.safetensors")
 print(len(files) // 3, "networks")

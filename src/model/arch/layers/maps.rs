@@ -54,7 +54,7 @@ impl Layers<'_> {
         }
         let window = Window { kernel: [kh, kw], stride: how.stride, pads: how.pads, dilation: how.dilation };
         let mut inputs = vec![x, weight];
-        if self.has(bias) {
+        if self.has_bias(bias, &shape) {
             inputs.push(self.vector(bias, out, Role::Bias));
         }
         self.add(name, Op::Conv2d { window, groups: how.groups }, &inputs)

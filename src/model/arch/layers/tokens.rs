@@ -27,7 +27,7 @@ impl Layers<'_> {
             return Ok(self.misfit(weight, &found, &format!("[out, {features}]"), x));
         }
         let mut inputs = vec![x, self.param(weight, &found, Role::Weight)];
-        if self.has(bias) {
+        if self.has_bias(bias, &found) {
             inputs.push(self.vector(bias, out, Role::Bias));
         }
         self.add(name, Op::Linear, &inputs)
@@ -38,7 +38,7 @@ impl Layers<'_> {
         let width = self.width(x);
         let axis = self.whole(x).len().saturating_sub(1);
         let mut inputs = vec![x, self.vector(&format!("{name}.weight"), width, Role::Scale)];
-        if self.has(&format!("{name}.bias")) {
+        if self.has_bias(&format!("{name}.bias"), &[width]) {
             inputs.push(self.vector(&format!("{name}.bias"), width, Role::Shift));
         }
         self.add(name, Op::LayerNorm { axis, eps }, &inputs)

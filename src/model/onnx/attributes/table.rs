@@ -41,6 +41,11 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
         ("max", Float, 0, 11, false),
         ("min", Float, 0, 11, false),
     ]),
+    ("Col2Im", &[
+        ("dilations", Ints, 0, ALWAYS, false),
+        ("pads", Ints, 0, ALWAYS, false),
+        ("strides", Ints, 0, ALWAYS, false),
+    ]),
     ("Concat", &[
         ("axis", Int, 0, ALWAYS, true),
     ]),
@@ -66,7 +71,21 @@ pub(super) const TABLE: &[(&str, &[Known])] = &[
         ("pads", Ints, 0, ALWAYS, false),
         ("strides", Ints, 0, ALWAYS, false),
     ]),
+    ("ConvTranspose", &[
+        ("auto_pad", Text, 0, ALWAYS, false),
+        ("dilations", Ints, 0, ALWAYS, false),
+        ("group", Int, 0, ALWAYS, false),
+        ("kernel_shape", Ints, 0, ALWAYS, false),
+        ("output_padding", Ints, 0, ALWAYS, false),
+        ("output_shape", Ints, 0, ALWAYS, false),
+        ("pads", Ints, 0, ALWAYS, false),
+        ("strides", Ints, 0, ALWAYS, false),
+    ]),
     ("Cos", &[]),
+    ("CumSum", &[
+        ("exclusive", Int, 0, ALWAYS, false),
+        ("reverse", Int, 0, ALWAYS, false),
+    ]),
     ("DepthToSpace", &[
         ("blocksize", Int, 0, ALWAYS, true),
         ("mode", Text, 11, ALWAYS, false),

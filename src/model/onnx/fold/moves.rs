@@ -6,7 +6,7 @@ use super::super::call::{Call, Result, axis, floats, integers};
 use super::super::shapes;
 use super::super::value::{Const, Size, Value};
 use super::{broadcast, charge, shape_of};
-use crate::graph::Shape;
+use crate::graph::{Dim, Shape};
 
 /// The outputs of such an operator, or `None` if it is another.
 pub(super) fn structural(call: &Call, budget: &mut usize) -> Result<Option<Vec<Value>>> {
@@ -56,6 +56,8 @@ fn moved<T: Clone>(call: &Call, x: &ArrayD<T>, budget: &mut usize) -> Result<Opt
         "Tile" => {
             let mut out = x.clone();
             for (at, repeats) in shapes::repeats(call, x.ndim())?.into_iter().enumerate() {
+                // Along the batch: no constant any more.
+                let Dim::Fixed(repeats) = repeats else { return Ok(None) };
                 let mut to = out.shape().to_vec();
                 to[at] = to[at].saturating_mul(repeats);
                 charge::<T>(budget, &to)?;

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, Axis};
 
-use super::super::call::{Call, Result, axes, floats};
+use super::super::call::{Call, Result, axes, axis, floats};
 use super::super::value::{Size, Value};
 use super::{greater, lesser, shape_of};
 
@@ -73,4 +73,43 @@ fn integers(call: &Call, a: &ArrayD<Size>, over: &[usize], keep: bool) -> Result
         }
     }
     Ok(out)
+}
+
+/// `CumSum`: along an axis every number and all before it, or with `exclusive` those before it alone; with `reverse` from the other end.
+pub(super) fn running_sum(call: &Call) -> Result<Value> {
+    let given = call.input(0)?;
+    let at = call.known(1, "axis")?.ok_or("no axis is given")?;
+    let &[at] = at.as_slice() else { return Err(format!("its axis is {at:?}: one number is needed")) };
+    let at = axis(at, shape_of(given).len())?;
+    let (exclusive, reverse) = (call.int("exclusive") == Some(1), call.int("reverse") == Some(1));
+    if let Value::Int(a) = given {
+        let mut out = (**a).clone();
+        let mut whole = true;
+        for mut lane in out.lanes_mut(Axis(at)) {
+            let mut sum = Some(Size::from(0));
+            let mut step = |slot: &mut Size| {
+                let (before, own) = (sum, *slot);
+                sum = sum.and_then(|sum| sum.add(own));
+                *slot = (if exclusive { before } else { sum }).unwrap_or_default();
+            };
+            if reverse {
+                lane.iter_mut().rev().for_each(&mut step);
+            } else {
+                lane.iter_mut().for_each(&mut step);
+            }
+            whole &= sum.is_some();
+        }
+        return if whole { Ok(Value::int(out)) } else { Err("its sums overflow".into()) };
+    }
+    let mut out = floats(given, "")?.array.mapv(f64::from);
+    for mut lane in out.lanes_mut(Axis(at)) {
+        let mut sum = 0.0;
+        let mut step = |slot: &mut f64| {
+            let before = sum;
+            sum += *slot;
+            *slot = if exclusive { before } else { sum };
+        };
+        if reverse { lane.iter_mut().rev().for_each(&mut step) } else { lane.iter_mut().for_each(&mut step) }
+    }
+    Ok(Value::float(call.out(), out.mapv(|v| v as f32)))
 }

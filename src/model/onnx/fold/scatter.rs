@@ -5,6 +5,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::super::call::{Call, Result, axis, floats, integers};
 use super::super::value::{Size, Value};
 use super::{charge, shape_of};
+use crate::graph::{Dim, Shape};
 
 /// `ScatterND`, `ScatterElements` and `GatherND`.
 pub(super) fn scatter(call: &Call, budget: &mut usize) -> Result<Value> {
@@ -62,6 +63,19 @@ fn parts(to: &[usize], at: &ArrayD<Size>) -> Result<Places> {
         index.iter().zip(to).try_fold(0, |sum, (i, &size)| inside(*i, size).map(|i| sum * size + i)).map(|place: usize| place * each)
     };
     Ok(Places { starts: all.chunks_exact(depth).map(start).collect::<Result<_>>()?, each, shape })
+}
+
+/// What `GatherND` picks of a tensor of the network: how many leading axes its indices name, where in them taken together each of its parts is,
+/// and the shape of the indices without their last axis.
+pub(in super::super) fn places(shape: &Shape, at: &Value) -> Result<(usize, Vec<usize>, Vec<usize>)> {
+    let at = integers(at)?;
+    let depth = at.shape().last().copied().unwrap_or(0);
+    let leading = shape.0.get(..depth).filter(|_| depth > 0).ok_or_else(|| format!("its indices name {depth} axes of {}", shape.rank()))?;
+    if leading.iter().any(|dim| matches!(dim, Dim::Batch(_))) {
+        return Err("it picks from the batch".into());
+    }
+    let found = parts(&Shape(leading.to_vec()).at(1), &at)?;
+    Ok((depth, found.starts, found.shape))
 }
 
 /// Every number of `at` is the index on one axis of a tensor of shape `to`, beside its own place on the others.

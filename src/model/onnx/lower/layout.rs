@@ -1,8 +1,8 @@
 //! Operators that move elements.
 
 use super::super::call::{Result, axis};
-use super::super::shapes;
 use super::super::value::Value;
+use super::super::{fold, shapes};
 use super::Lower;
 use crate::graph::{Dim, NodeId, Op, Shape};
 
@@ -59,6 +59,24 @@ impl Lower<'_, '_> {
         let mut dims = shape.0;
         dims.splice(at..=at, given.into_iter().map(Dim::Fixed));
         self.last(Op::Reshape { shape: Shape(dims) }, &[picked])
+    }
+
+    /// Parts of a tensor at known places: entries of its leading axes laid side by side.
+    pub(super) fn gather_nd(&mut self) -> Result<Vec<Value>> {
+        if self.call.int("batch_dims").is_some_and(|batch| batch != 0) {
+            return Err("`batch_dims` is not supported".into());
+        }
+        let x = self.node(0)?;
+        let shape = self.shape(0)?;
+        let (depth, places, outer) = fold::places(&shape, self.call.input(1)?)?;
+        let rest = &shape.0[depth..];
+        let leading: usize = shape.at(1).iter().take(depth).product();
+        let mut flat = vec![Dim::Fixed(leading)];
+        flat.extend(rest);
+        let flat = self.add("leading", Op::Reshape { shape: Shape(flat) }, &[x])?;
+        let picked = self.add("picked", Op::Select { axis: 0, indices: places }, &[flat])?;
+        let to = outer.into_iter().map(Dim::Fixed).chain(rest.iter().copied()).collect();
+        self.last(Op::Reshape { shape: Shape(to) }, &[picked])
     }
 
     pub(super) fn concat(&mut self) -> Result<Vec<Value>> {
@@ -132,10 +150,19 @@ impl Lower<'_, '_> {
     pub(super) fn tile(&mut self) -> Result<Vec<Value>> {
         let mut x = self.node(0)?;
         let shape = self.shape(0)?;
-        for (at, repeats) in shapes::repeats(self.call, shape.rank())?.into_iter().enumerate().filter(|(_, r)| *r != 1) {
-            let size = shape.known(at).ok_or("it repeats the batch")?;
-            let indices = shapes::tiled(size, repeats)?;
-            x = self.add(&format!("axis{at}"), Op::Select { axis: at, indices }, &[x])?;
+        for (at, repeats) in shapes::repeats(self.call, shape.rank())?.into_iter().enumerate().filter(|(_, r)| *r != Dim::Fixed(1)) {
+            let op = match (repeats, shape.0[at]) {
+                (Dim::Fixed(repeats), Dim::Fixed(size)) => Op::Select { axis: at, indices: shapes::tiled(size, repeats)? },
+                // What is the same for every image, beside each of them.
+                (Dim::Batch(_), Dim::Fixed(1)) => {
+                    let mut to = self.importer.builder.shape(x).clone();
+                    to.0[at] = repeats;
+                    Op::Expand { shape: to }
+                }
+                (Dim::Batch(_), Dim::Fixed(size)) => return Err(format!("it repeats {size} entries along the batch")),
+                (_, Dim::Batch(_)) => return Err("it repeats the batch".into()),
+            };
+            x = self.add(&format!("axis{at}"), op, &[x])?;
         }
         Ok(vec![Value::Node(x)])
     }

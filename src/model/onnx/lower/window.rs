@@ -3,30 +3,30 @@
 use super::super::call::Result;
 use super::super::value::Value;
 use super::Lower;
-use crate::graph::{Dim, Op, Reduce, Window};
+use crate::graph::{Dim, NodeId, Op, Reduce, Shape, Window};
+
+/// In words.
+const NUMBERS: [&str; 5] = ["no size", "one size", "two sizes", "three sizes", "four sizes"];
 
 impl Lower<'_, '_> {
-    /// Kernel, strides, dilations and padding, `auto_pad` resolved.
-    pub(super) fn window(&mut self, kernel: [usize; 2]) -> Result<Window> {
+    /// Kernel, strides, dilations and padding over a map, `auto_pad` resolved. Along one axis, they are those of a map of one row.
+    pub(super) fn window(&mut self, kernel: [usize; 2], map: &Shape, axes: usize) -> Result<Window> {
         let call = self.call;
-        let two = |name: &str| match call.ints(name) {
-            Some(&[a, b]) if (1..1 << 16).contains(&a) && (1..1 << 16).contains(&b) => Ok([a as usize, b as usize]),
-            None | Some([]) => Ok([1, 1]),
-            Some(other) => Err(format!("`{name}` is {other:?}: two sizes of at least 1 are needed")),
+        let (stride, dilation) = (self.sides("strides", axes)?.unwrap_or([1; 2]), self.sides("dilations", axes)?.unwrap_or([1; 2]));
+        let pad = |p: i64| usize::try_from(p).ok().filter(|p| *p < 1 << 16);
+        let pads = |given: &[i64]| given.iter().map(|p| pad(*p)).collect::<Option<Vec<_>>>();
+        let mut pads = match (call.ints("pads").map(|given| (given, pads(given))), axes) {
+            (None | Some(([], _)), _) => [0; 4],
+            (Some((_, Some(given))), 2) if given.len() == 4 => [given[0], given[1], given[2], given[3]],
+            (Some((_, Some(given))), 1) if given.len() == 2 => [0, given[0], 0, given[1]],
+            (Some((other, _)), _) => return Err(format!("`pads` is {other:?}: {} sizes of at least 0 are needed", NUMBERS[2 * axes])),
         };
-        let (stride, dilation) = (two("strides")?, two("dilations")?);
-        let mut pads = match call.ints("pads") {
-            Some(&[a, b, c, d]) if [a, b, c, d].iter().all(|p| (0..1 << 16).contains(p)) => [a, b, c, d].map(|p| p as usize),
-            None | Some([]) => [0; 4],
-            Some(other) => return Err(format!("`pads` is {other:?}: four sizes of at least 0 are needed")),
-        };
-        let shape = self.shape(0)?;
         match call.text("auto_pad") {
             None | Some("NOTSET" | "") => {}
             Some("VALID") => pads = [0; 4],
             Some(mode @ ("SAME_UPPER" | "SAME_LOWER")) => {
                 for i in 0..2 {
-                    let size = shape.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
+                    let size = map.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
                     let reach = dilation[i].saturating_mul(kernel[i].saturating_sub(1)).saturating_add(1);
                     let total = ((size.div_ceil(stride[i])).saturating_sub(1) * stride[i]).saturating_add(reach).saturating_sub(size);
                     let less = total / 2;
@@ -38,38 +38,80 @@ impl Lower<'_, '_> {
         Ok(Window { kernel, stride, pads, dilation })
     }
 
+    /// An attribute of one size along each of the axes of a map; along one axis, of a map of one row.
+    pub(super) fn sides(&self, name: &str, axes: usize) -> Result<Option<[usize; 2]>> {
+        let side = |v: i64| usize::try_from(v).ok().filter(|v| (1..1 << 16).contains(v));
+        let given = self.call.ints(name).filter(|given| !given.is_empty());
+        let Some(given) = given else { return Ok(None) };
+        match (given.iter().map(|v| side(*v)).collect::<Option<Vec<_>>>().as_deref(), axes) {
+            (Some(&[height, width]), 2) => Ok(Some([height, width])),
+            (Some(&[width]), 1) => Ok(Some([1, width])),
+            _ => Err(format!("`{name}` is {given:?}: {} of at least 1 {} needed", NUMBERS[axes], if axes == 1 { "is" } else { "are" })),
+        }
+    }
+
+    /// Input `i` as a map `[N, C, height, width]`, and along how many axes it goes: `[N, C, length]` is a map of one row.
+    fn map(&mut self, i: usize) -> Result<(NodeId, usize)> {
+        let x = self.node(i)?;
+        let shape = self.shape(i)?;
+        match shape.0[..] {
+            [n, c, length] => {
+                let row = Shape(vec![n, c, Dim::Fixed(1), length]);
+                Ok((self.add(&format!("row{i}"), Op::Reshape { shape: row }, &[x])?, 1))
+            }
+            [_, _, _, _] => Ok((x, 2)),
+            _ => Err(format!("its input is {shape}: [N, C, height, width] or [N, C, length] is needed")),
+        }
+    }
+
+    /// The result of an operator on a map, which is a row again where a row was given.
+    fn back(&mut self, op: Op, inputs: &[NodeId], axes: usize) -> Result<Vec<Value>> {
+        if axes == 2 {
+            return self.last(op, inputs);
+        }
+        let map = self.add("map", op, inputs)?;
+        let mut shape = self.importer.builder.shape(map).clone();
+        shape.0.remove(2);
+        self.last(Op::Reshape { shape }, &[map])
+    }
+
     pub(super) fn conv(&mut self) -> Result<Vec<Value>> {
-        let (x, weight) = (self.node(0)?, self.node(1)?);
-        let shape = self.shape(1)?;
+        let (x, axes) = self.map(0)?;
+        let weight = self.shape(1)?;
+        if weight.rank() != axes + 2 {
+            return Err(format!(
+                "its weight is {weight}: convolutions have one of [out, in, height, width], or [out, in, length] along a row"
+            ));
+        }
+        let (weight, _) = self.map(1)?;
+        let shape = self.importer.builder.shape(weight).clone();
         let [_, _, Dim::Fixed(h), Dim::Fixed(w)] = shape.0[..] else {
             return Err(format!("its weight is {shape}: convolutions over images have [out, in, height, width]"));
         };
         if !(1..1 << 16).contains(&h) || !(1..1 << 16).contains(&w) {
             return Err(format!("a window of {h} by {w} is not supported"));
         }
-        if let Some(said) = self.call.ints("kernel_shape").filter(|said| !said.is_empty())
-            && *said != [h as i64, w as i64]
+        if let Some(said) = self.sides("kernel_shape", axes)?
+            && said != [h, w]
         {
             return Err(format!("`kernel_shape` is {said:?}, and its weight has windows of {h} by {w}"));
         }
-        let window = self.window([h, w])?;
+        let map = self.importer.builder.shape(x).clone();
+        let window = self.window([h, w], &map, axes)?;
         let groups = usize::try_from(self.call.int("group").unwrap_or(1)).map_err(|_| "`group` is negative")?;
         let mut inputs = vec![x, weight];
         if self.call.optional(2).is_some() {
             inputs.push(self.node(2)?);
         }
-        self.last(Op::Conv2d { window, groups }, &inputs)
+        self.back(Op::Conv2d { window, groups }, &inputs, axes)
     }
 
     pub(super) fn pool(&mut self) -> Result<Vec<Value>> {
         let call = self.call;
-        let kernel = match call.ints("kernel_shape") {
-            Some(&[a, b]) if (1..1 << 16).contains(&a) && (1..1 << 16).contains(&b) => [a as usize, b as usize],
-            other => return Err(format!("`kernel_shape` is {other:?}: two sizes are needed")),
-        };
-        let mut window = self.window(kernel)?;
-        let shape = self.shape(0)?;
-        let mut x = self.node(0)?;
+        let (mut x, axes) = self.map(0)?;
+        let shape = self.importer.builder.shape(x).clone();
+        let kernel = self.sides("kernel_shape", axes)?.ok_or("`kernel_shape` is missing")?;
+        let mut window = self.window(kernel, &shape, axes)?;
         let mut count = call.int("count_include_pad") == Some(1);
         let mut extra = [0; 2];
         if call.int("ceil_mode") == Some(1) {
@@ -102,11 +144,11 @@ impl Lower<'_, '_> {
         }
         let whole = |i: usize| window.pads[i] == 0 && window.pads[i + 2] == 0 && shape.known(i + 2).is_some_and(|size| size <= kernel[i]);
         if call.op() == "AveragePool" && whole(0) && whole(1) && window.dilation == [1, 1] && !count {
-            return self.last(Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: true }, &[x]);
+            return self.back(Op::Reduce { kind: Reduce::Mean, axes: vec![2, 3], keep: true }, &[x], axes);
         }
         window.pads[2] += extra[0];
         window.pads[3] += extra[1];
         let op = if call.op() == "MaxPool" { Op::MaxPool(window) } else { Op::AvgPool { window, count_include_pad: count } };
-        self.last(op, &[x])
+        self.back(op, &[x], axes)
     }
 }
