@@ -137,7 +137,7 @@ static FAMILIES: &[&[&Family]] = &[
     &[&crossvit::FAMILY],
     &[&volo::FAMILY],
     &[&convnext::TIMM, &convnext::TRANSFORMERS, &convnext::DINOV3, &convnext::TORCHVISION],
-    &[&swin::TIMM, &swin::TRANSFORMERS, &swin::TORCHVISION],
+    swin::FAMILIES,
     &[&inception_next::FAMILY],
     &[&metaformer::TIMM, &metaformer::TRANSFORMERS],
     &[&focalnet::TIMM, &focalnet::TRANSFORMERS],
