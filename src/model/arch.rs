@@ -136,7 +136,7 @@ static FAMILIES: &[&[&Family]] = &[
     &[&mlp_mixer::FAMILY],
     &[&crossvit::FAMILY],
     &[&volo::FAMILY],
-    &[&convnext::TIMM, &convnext::TRANSFORMERS, &convnext::DINOV3, &convnext::TORCHVISION],
+    convnext::FAMILIES,
     swin::FAMILIES,
     &[&inception_next::FAMILY],
     &[&metaformer::TIMM, &metaformer::TRANSFORMERS],
