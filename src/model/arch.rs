@@ -162,7 +162,7 @@ static FAMILIES: &[&[&Family]] = &[
     &[&nextvit::FAMILY],
     &[&hiera::TIMM, &hiera::HUGGING_FACE],
     &[&cvt::FAMILY],
-    &[&maxvit::TIMM, &maxvit::TORCHVISION],
+    maxvit::FAMILIES,
 ];
 
 fn families() -> impl Iterator<Item = &'static Family> {
