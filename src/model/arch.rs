@@ -128,7 +128,7 @@ static FAMILIES: &[&[&Family]] = &[
     classic::FAMILIES,
     &[&eva::FAMILY, &eva::BEIT],
     &[&dinov3_hf::FAMILY],
-    &[&pyramid::SEGFORMER, &pyramid::PVT, &pyramid::PVT_V2, &pyramid::PVT_V2_HF, &pyramid::TWINS],
+    pyramid::FAMILIES,
     vit::FAMILIES,
     &[&beit_hf::FAMILY],
     &[&samvit::FAMILY],
