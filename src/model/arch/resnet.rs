@@ -15,12 +15,13 @@ mod parts;
 
 use super::config::Library;
 use super::layers::{Groups, Layers, Padding, stages};
+pub(super) use super::staged::takes_greatest;
 use super::{ArchError, Built, Family, Likeness, Shapes, Source};
 use crate::graph::{NodeId, Unary};
 pub(super) use asked::Asked;
 use asked::{attention, attention_agrees};
 use parts::{Smooth, smoothed};
-pub(super) use parts::{classified, eca, halved, mixed_up, same_counts, takes_greatest, unit};
+pub(super) use parts::{classified, eca, halved, mixed_up, same_counts, unit};
 
 pub(super) static FAMILY: Family = Family {
     name: "resnet",

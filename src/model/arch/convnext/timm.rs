@@ -106,7 +106,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let act = config.act("act_layer")?.unwrap_or(known.act);
     config.shown(&["conv_bias", "conv_mlp", "head_init_scale", "ls_init_value"]);
     config.only("output_stride", 32)?;
-    let max = staged::pools_max(config)?;
+    let max = staged::takes_greatest(config)?;
     let (mut making, input) = Making::new(FAMILY.name, source, names(), "stem.0.weight", act, (norm, eps))?;
     let mut x = stem(&mut making, source, input)?;
     x = making.stages(x, |stage| stage, |stage| stage)?;

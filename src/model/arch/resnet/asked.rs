@@ -1,10 +1,11 @@
 //! What a ResNet's name and configuration say that its tensors do not show, and that both agree where they show it too.
 
 use super::names::{BLURS, MEANS};
-use super::parts::{Smooth, same_counts, takes_greatest};
+use super::parts::{Smooth, same_counts};
 use crate::graph::Unary;
 use crate::model::arch::config::Config;
 use crate::model::arch::layers::stages;
+use crate::model::arch::staged::takes_greatest;
 use crate::model::arch::{ArchError, Shapes};
 
 /// What tensors do not show.

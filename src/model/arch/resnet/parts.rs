@@ -88,15 +88,6 @@ pub(in crate::model::arch) fn classified(net: &mut Layers, x: NodeId, max_pool: 
     if net.has("head.fc.weight") { net.linear("head.fc", x) } else { Ok(x) }
 }
 
-/// Whether timm's `global_pool` asks for the greatest value; refuses what is neither that nor the mean.
-pub(in crate::model::arch) fn takes_greatest(config: &Config) -> Result<bool, ArchError> {
-    match config.pooling("avg")? {
-        "avg" => Ok(false),
-        "max" => Ok(true),
-        other => Err(config.refused("global_pool", &other.into())),
-    }
-}
-
 /// Refuses a configuration that counts something else than the tensors show.
 pub(in crate::model::arch) fn same_counts(config: &Config, key: &str, found: &[usize]) -> Result<(), ArchError> {
     match config.counts(key)? {

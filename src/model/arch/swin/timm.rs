@@ -112,7 +112,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     }
     making.act = if making.v2 { config.act("act_layer")?.unwrap_or(GELU) } else { GELU };
     making.fill_first = false;
-    let max = staged::pools_max(config)?;
+    let max = staged::takes_greatest(config)?;
     let mut x = making.stem("patch_embed.proj", "patch_embed.norm", input)?;
     for stage in 0..stages {
         if stage > 0 {
