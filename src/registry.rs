@@ -3,17 +3,17 @@
 //! The format is read off the first bytes, the extension only decides where those say nothing. Pickled files are
 //! refused: loading one runs whatever code it holds, which is no way to inspect a file of unknown origin.
 
+pub(crate) mod adapter;
 mod configuration;
 mod external_data;
+mod format;
+mod identity;
 mod place;
 mod shards;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::diag::Explain;
@@ -22,172 +22,25 @@ use crate::store::Digest;
 pub(crate) use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR};
 pub(crate) use external_data::ExternalData;
 pub(crate) use external_data::locations as outside;
+pub use format::Format;
+pub(crate) use identity::Contents;
+pub use identity::{FileRef, ModelRef};
 pub(crate) use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
 pub(crate) const MAX_BYTES: u64 = 8 << 30;
 
-/// Largest configuration of an adapter that is read, in bytes.
-const MAX_ADAPTER_CONFIG: u64 = 4 << 20;
-
-/// How a checkpoint is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// An ONNX protobuf.
-    Onnx,
-    /// A safetensors file: weights without architecture.
-    Safetensors,
-}
-
-/// The identity of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ModelRef {
-    /// The file as the user named it.
-    pub path: PathBuf,
-    /// Its format.
-    pub format: Format,
-    /// Its identity: the SHA-256 of the file, as `sha256sum` prints it. Where other files belong to it (ONNX external data, parts of an index,
-    /// `config.json` and the like), that of a list of all their digests; docs/method.md says how to make it.
-    pub digest: Digest,
-    /// Size in bytes of all its files.
-    pub bytes: u64,
-    /// The file itself, those beside it that hold its weights and those that configure it, where there are any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<FileRef>,
-}
-
-/// A file of a checkpoint that is kept in several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FileRef {
-    /// `-` for the checkpoint itself; else where the file is, as the checkpoint says it.
-    pub name: String,
-    /// The SHA-256 of its bytes.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub bytes: u64,
-}
-
-impl ModelRef {
-    /// What people call it: the file's name, with that of its folder where many models' files are called so, and with the repository's in
-    /// the hub's cache: `resnet50.onnx`, `release-7/model.safetensors`, `OWNER/NAME/model.safetensors`. Nothing is known by it.
-    pub fn name(&self) -> String {
-        place::name(&self.path)
-    }
-
-    /// The identity of its weights alone, without the files that configure it.
-    pub(crate) fn weights(&self) -> Digest {
-        let weights: Vec<&FileRef> = self.files.iter().filter(|file| !configuration::is_one(&file.name)).collect();
-        match weights.as_slice() {
-            [] => self.digest.clone(),
-            [own] => own.digest.clone(),
-            files => Digest::of(listed(files.iter().copied()).as_bytes()),
-        }
-    }
-
-    /// The names of the files that configure it, for people: `config.json and preprocessor_config.json`; `None` where there are none.
-    pub(crate) fn configured_by(&self) -> Option<String> {
-        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).filter(|name| configuration::is_one(name)).collect();
-        let (last, rest) = names.split_last()?;
-        Some(if rest.is_empty() { (*last).to_owned() } else { format!("{} and {last}", rest.join(", ")) })
-    }
-}
-
-/// A checkpoint in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Contents {
-    /// Where it lies, for messages; nowhere, for bytes in memory.
-    pub path: PathBuf,
-    /// The file.
-    pub bytes: Vec<u8>,
-    /// The files beside it that hold its weights.
-    pub external: ExternalData,
-    /// The files that configure it.
-    pub configuration: Configuration,
-}
-
-impl From<Vec<u8>> for Contents {
-    /// A checkpoint in one file.
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { path: PathBuf::new(), bytes, external: ExternalData::new(), configuration: Configuration::default() }
-    }
-}
-
-impl Contents {
-    fn read(path: &Path, format: Format, bytes: Vec<u8>) -> Result<Self, RegistryError> {
-        let external = match format {
-            Format::Onnx => external_data::read(path, &bytes)?,
-            Format::Safetensors => shards::read(path, &bytes)?,
-        };
-        Ok(Self { path: path.to_owned(), bytes, external, configuration: Configuration::read(path)? })
-    }
-
-    /// The identity, and the files that it is made of where it is not that of the file alone.
-    fn identity(&self) -> (Digest, Vec<FileRef>) {
-        let external = self.external.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-        // A name counts once, in the order of its bytes.
-        let others: BTreeMap<&str, &[u8]> = external.chain(self.configuration.files()).collect();
-        if others.is_empty() {
-            return (Digest::of(&self.bytes), Vec::new());
-        }
-        let all = std::iter::once((OWN, self.bytes.as_slice())).chain(others);
-        let file = |(name, bytes): (&str, &[u8])| FileRef { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.len() as u64 };
-        let files: Vec<FileRef> = all.map(file).collect();
-        (Digest::of(listed(&files).as_bytes()), files)
-    }
-
-    /// The identity that earlier builds gave it: BLAKE3, of the file or of a list.
-    fn earlier(&self) -> Digest {
-        let own = Digest::earlier(&self.bytes);
-        if self.external.is_empty() {
-            return own;
-        }
-        let mut list = vec![format!("heirloom checkpoint\n{own} {}", self.bytes.len())];
-        let line = |(name, bytes): (&String, &Vec<u8>)| format!("{} {} {} {name}", Digest::earlier(bytes), bytes.len(), name.len());
-        list.extend(self.external.iter().map(line));
-        Digest::earlier(list.join("\n").as_bytes())
-    }
-
-    fn size(&self) -> u64 {
-        let others = self.external.values().map(Vec::len).chain(self.configuration.files().map(|(_, bytes)| bytes.len()));
-        others.fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
-    }
-}
-
-/// What `sha256sum` calls what it reads from its input. The file's own name is no part of the identity: a renamed file is the same.
-const OWN: &str = "-";
-
-/// The files as `(sha256sum < MODEL; sha256sum FILE...)` prints them, those beside it in the order of their bytes (`LC_ALL=C sort`).
-fn listed<'a>(files: impl IntoIterator<Item = &'a FileRef>) -> String {
-    files.into_iter().map(line).collect()
-}
-
-/// A line of `sha256sum`, which begins with a backslash where characters of the name are escaped.
-fn line(file: &FileRef) -> String {
-    let name = file.name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    let mark = if name == file.name { "" } else { "\\" };
-    format!("{mark}{}  {name}\n", file.digest.digits())
-}
-
 /// Names the checkpoint at `path`: a file, a folder that holds one, or the hub cache's folder of a model.
 pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
     let path = place::file_of(path)?;
-    if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adapter_model.")) {
-        return Err(RegistryError::Adapter { base: adapter_base(&path), path });
+    if adapter::is_one(&path) {
+        return Err(RegistryError::Adapter { base: adapter::base_beside(&path), path });
     }
     let bytes = read_at_most(&path, MAX_BYTES)?;
-    let format = format_of(&path, &bytes)?;
+    let format = format::of(&path, &bytes)?;
     let contents = Contents::read(&path, format, bytes)?;
     let (digest, files) = contents.identity();
     Ok(ModelRef { format, digest, bytes: contents.size(), files, path })
-}
-
-/// Of a `LoRA` adapter as peft writes it: what it calls its base, where it says so.
-fn adapter_base(path: &Path) -> Option<String> {
-    let config = crate::store::read(&path.with_file_name("adapter_config.json"), MAX_ADAPTER_CONFIG).ok()?;
-    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
-    config.get("base_model_name_or_path")?.as_str().map(str::to_owned)
 }
 
 /// The digest that earlier builds gave a checkpoint (BLAKE3, 64 bare digits), to recognise what a policy of theirs means. An error if the
@@ -233,67 +86,6 @@ fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, RegistryError> {
 
 fn io(path: &Path, source: std::io::Error) -> RegistryError {
     RegistryError::Io { path: path.to_owned(), source }
-}
-
-fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
-    let path = path.to_owned();
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if bytes.starts_with(b"version https://git-lfs") {
-        return Err(RegistryError::LfsPointer { path });
-    }
-    if is_safetensors(bytes) || (shards::is_index(&path) && bytes.first() == Some(&b'{')) {
-        return Ok(Format::Safetensors);
-    }
-    if let Some(other) = known_other(bytes) {
-        return Err(if other == PICKLE { RegistryError::Pickle { path } } else { RegistryError::Unknown { path, looks_like: other } });
-    }
-    match extension.as_str() {
-        // Cut off within its header: the importer says how long it should be.
-        "safetensors" if bytes.get(8) == Some(&b'{') => Ok(Format::Safetensors),
-        "onnx" => Ok(Format::Onnx),
-        _ if looks_like_onnx(bytes) => Ok(Format::Onnx),
-        "safetensors" => Err(RegistryError::Unknown { path, looks_like: "it does not start with a safetensors header" }),
-        "bin" => Err(RegistryError::Unknown { looks_like: place::bin(&path), path }),
-        "pt" | "pth" | "ckpt" | "pkl" | "pickle" => Err(RegistryError::Pickle { path }),
-        "yaml" | "yml" => Err(RegistryError::Unknown { path, looks_like: "a YAML file: a policy is named with --policy" }),
-        _ => Err(RegistryError::Unknown { path, looks_like: "neither its first bytes nor its extension say" }),
-    }
-}
-
-/// Length of a JSON header, then its opening brace.
-fn is_safetensors(bytes: &[u8]) -> bool {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
-    u64::from_le_bytes(*length) <= rest.len() as u64 && rest.first() == Some(&b'{')
-}
-
-/// `ModelProto.ir_version`, a small number, and then another of its fields.
-fn looks_like_onnx(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x08, 1..=31, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..])
-}
-
-const PICKLE: &str = "a pickle";
-const PAGE: &str = "an HTML or XML page: the download went wrong";
-
-fn known_other(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [b'P', b'K', 3, 4, ..] => Some(if contains(bytes, b"data.pkl") { PICKLE } else { "a zip archive" }),
-        // Protocol opcode, protocol 2 to 5, then an opcode that pickles start with.
-        [0x80, 2..=5, ..] => Some(PICKLE),
-        [0x89, b'H', b'D', b'F', ..] => Some("an HDF5 file (Keras?)"),
-        [0x1f, 0x8b, ..] => Some("a gzip archive"),
-        [b'G', b'G', b'U', b'F', ..] => Some("a GGUF file"),
-        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Some("a TensorFlow Lite file"),
-        [b'<', ..] => Some(PAGE),
-        _ => None,
-    }
-}
-
-/// Names in a zip archive stand in plain text at its start and again in the directory at its end.
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    const WINDOW: usize = 1 << 16;
-    let start = bytes.get(..WINDOW.min(bytes.len())).unwrap_or_default();
-    let end = bytes.get(bytes.len().saturating_sub(1 << 20)..).unwrap_or_default();
-    [start, end].iter().any(|part| part.windows(needle.len()).any(|window| window == needle))
 }
 
 /// Why a checkpoint is not accepted.
@@ -455,7 +247,7 @@ impl Explain for RegistryError {
             Self::ExternalData { .. } => Some(
                 "copy the model together with the files beside it, or save it as one file: onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")",
             ),
-            Self::Unknown { looks_like: PAGE, .. } => {
+            Self::Unknown { looks_like: format::PAGE, .. } => {
                 Some("open the file in a text editor to see what the server answered, and download the checkpoint again")
             }
             Self::EmptyFolder { .. } => {
@@ -466,58 +258,5 @@ impl Explain for RegistryError {
             Self::TooLarge { .. } => Some("the limit cannot be raised; certify a smaller checkpoint of the family"),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn named(name: &str, bytes: &[u8]) -> Result<ModelRef, RegistryError> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("written");
-        identify(&path)
-    }
-
-    #[test]
-    fn content_decides_before_the_extension() {
-        let safetensors = [&2u64.to_le_bytes()[..], b"{}"].concat();
-        assert_eq!(named("weights.bin", &safetensors).expect("read").format, Format::Safetensors);
-        assert_eq!(named("m.onnx", &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
-        for name in ["m", "m.safetensors", "m.bin"] {
-            assert_eq!(named(name, &[0x08, 7, 0x12, 0]).expect("read").format, Format::Onnx);
-        }
-        assert!(named("policy.yaml", b"version: 1").expect_err("a policy").to_string().contains("--policy"));
-    }
-
-    #[test]
-    fn pickles_are_refused_by_content_and_by_extension() {
-        let zip = [b"PK\x03\x04", &[0u8; 26][..], b"archive/data.pkl"].concat();
-        for (name, bytes) in [("m.onnx", &zip[..]), ("m", b"\x80\x02}q\x00."), ("m.pt", b"whatever"), ("m.CKPT", b"whatever")] {
-            let error = named(name, bytes).expect_err(name);
-            assert!(matches!(error, RegistryError::Pickle { .. }), "{name}: {error}");
-            assert!(error.hint().is_some_and(|hint| hint.contains("save_file")));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_a_checkpoint_is_named() {
-        assert!(matches!(named("m.onnx", b"").expect_err("empty"), RegistryError::Empty { .. }));
-        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
-        assert!(matches!(named("m.safetensors", pointer).expect_err("pointer"), RegistryError::LfsPointer { .. }));
-        assert!(matches!(named("m.safetensors", b"nonsense").expect_err("bad"), RegistryError::Unknown { .. }));
-        let cut = [&99u64.to_le_bytes()[..], b"{\"conv1"].concat();
-        assert_eq!(named("m.safetensors", &cut).expect("the importer says more").format, Format::Safetensors);
-        assert!(named("m.onnx", b"<html>").expect_err("html").to_string().contains("download"));
-        assert!(matches!(identify(Path::new("/nowhere/at/all")).expect_err("absent"), RegistryError::Io { .. }));
-    }
-
-    #[test]
-    fn a_bin_file_is_a_pickle_only_where_its_bytes_say_so() {
-        let told = |name: &str| named(name, b"\x00\x01\x02\x03numbers").expect_err("refused").to_string();
-        assert!(told("group1-shard1of4.bin").contains("TensorFlow.js"));
-        assert!(!told("weights.bin").contains("pickle"), "{}", told("weights.bin"));
-        assert!(matches!(named("m.bin", b"\x80\x02}q\x00.").expect_err("a pickle"), RegistryError::Pickle { .. }));
     }
 }

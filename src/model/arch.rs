@@ -128,7 +128,7 @@ static FAMILIES: &[&[&Family]] = &[
     classic::FAMILIES,
     &[&eva::FAMILY, &eva::BEIT],
     &[&dinov3_hf::FAMILY],
-    &[&pyramid::SEGFORMER, &pyramid::PVT, &pyramid::PVT_V2, &pyramid::PVT_V2_HF, &pyramid::TWINS],
+    pyramid::FAMILIES,
     vit::FAMILIES,
     &[&beit_hf::FAMILY],
     &[&samvit::FAMILY],
@@ -136,8 +136,8 @@ static FAMILIES: &[&[&Family]] = &[
     &[&mlp_mixer::FAMILY],
     &[&crossvit::FAMILY],
     &[&volo::FAMILY],
-    &[&convnext::TIMM, &convnext::TRANSFORMERS, &convnext::DINOV3, &convnext::TORCHVISION],
-    &[&swin::TIMM, &swin::TRANSFORMERS, &swin::TORCHVISION],
+    convnext::FAMILIES,
+    swin::FAMILIES,
     &[&inception_next::FAMILY],
     &[&metaformer::TIMM, &metaformer::TRANSFORMERS],
     &[&focalnet::TIMM, &focalnet::TRANSFORMERS],
@@ -162,7 +162,7 @@ static FAMILIES: &[&[&Family]] = &[
     &[&nextvit::FAMILY],
     &[&hiera::TIMM, &hiera::HUGGING_FACE],
     &[&cvt::FAMILY],
-    &[&maxvit::TIMM, &maxvit::TORCHVISION],
+    maxvit::FAMILIES,
 ];
 
 fn families() -> impl Iterator<Item = &'static Family> {

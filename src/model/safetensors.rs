@@ -78,7 +78,7 @@ fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safetens
         .into());
     }
     // Stages of another depth may be among the arguments of `config.json`; a name given by the user is meant as it stands.
-    let changed = config.as_ref().and_then(|config| config.get("model_args")).is_some_and(|args| args.get("layers").is_some());
+    let changed = config.as_ref().is_some_and(tells_depth);
     match (&options.arch, said) {
         (Some(named), _) => arch::same_depth(named, "--arch", &built)?,
         (None, Some(named)) if !changed => arch::same_depth(named, "config.json or the file's metadata", &built)?,
@@ -352,6 +352,11 @@ impl<'de> Deserialize<'de> for Entries {
         }
         from.deserialize_map(Reader)
     }
+}
+
+/// Whether the arguments of timm's `config.json` say how deep the network is: its name need not say the same.
+fn tells_depth(config: &Value) -> bool {
+    config.get("model_args").is_some_and(|args| ["layers", "depths", "depth"].iter().any(|key| args.get(key).is_some()))
 }
 
 /// `architecture` of timm; `model_type`, else the first of `architectures`, of Hugging Face Transformers.

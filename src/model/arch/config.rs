@@ -3,72 +3,25 @@
 //! Two networks may have the same tensors and compute different things: another activation, a maximum where the other has a mean, other
 //! heads. So every field is read by the architecture that it is said of, known to change nothing that tensors do not show, or refused by name
 //! ([`Config::finish`]).
+//!
+//! `name` says whose a name is, `fields` lists what changes nothing, `act` knows the activations.
+
+mod act;
+mod fields;
+mod name;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{ArchError, plain};
+use super::ArchError;
 use crate::graph::Unary;
-
-/// Whose names and defaults a checkpoint follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Library {
-    /// timm: `config.json` has `architecture`, and in `model_args` what differs from that architecture.
-    Timm,
-    /// Hugging Face Transformers: `config.json` has `model_type`, and all fields of that type.
-    Transformers,
-    /// torchvision, whose files have no configuration.
-    Torchvision,
-    /// `OpenCLIP`.
-    OpenClip,
-    /// Nobody says.
-    Unknown,
-}
-
-impl Library {
-    /// What stands before `/` in `--arch timm/resnet50`.
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Self::Timm => "timm",
-            Self::Transformers => "transformers",
-            Self::Torchvision => "torchvision",
-            Self::OpenClip => "open_clip",
-            Self::Unknown => "",
-        }
-    }
-}
-
-/// The name of an architecture and the library whose name it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
-    pub library: Library,
-    /// In lower case, words apart by `-`, without the tag behind a dot: `vit-small-patch16-224`.
-    pub plain: String,
-}
-
-impl Name {
-    /// `timm/resnet50.a1_in1k`, or a name of which nobody says whose it is.
-    pub(super) fn of(text: &str, library: Library) -> Self {
-        let all = [Library::Timm, Library::Transformers, Library::Torchvision, Library::OpenClip];
-        let said = text.trim().split_once('/').and_then(|(prefix, rest)| Some((all.into_iter().find(|l| l.prefix() == prefix)?, rest)));
-        let (library, text) = said.unwrap_or((library, text));
-        let plain = plain(text);
-        let plain = plain.split_once('.').map_or(plain.as_str(), |(name, _)| name).to_owned();
-        Self { library, plain }
-    }
-
-    /// Whether it may be a name of that library.
-    pub(super) fn may_be(&self, library: Library) -> bool {
-        self.library == library || self.library == Library::Unknown
-    }
-
-    /// Whether it is, word for word, one of these, which are written as their library writes them.
-    pub(super) fn is_one_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> bool {
-        names.into_iter().any(|name| plain(name) == self.plain)
-    }
-}
+use act::activation;
+use fields::{HUGGING_FACE, KNOWN_TO_MATTER, OTHER, TIMM, TIMM_SHOWN, own_code};
+pub(super) use name::Name;
+use name::library;
+pub use name::{Library, whose};
 
 /// What is said of a network, each field with whether it was read.
 #[derive(Debug)]
@@ -271,15 +224,6 @@ impl<'a> Config<'a> {
     }
 }
 
-/// Whose a checkpoint is, and what its library calls the architecture; no name where nobody says.
-pub fn whose(config: Option<&Value>, said: Option<&str>) -> (Library, String) {
-    let library = config.map_or(Library::Unknown, library);
-    let Some(said) = said else { return (library, String::new()) };
-    let name = Name::of(said, library);
-    let plain = said.trim().strip_prefix(name.library.prefix()).map_or(said, |rest| rest.trim_start_matches('/'));
-    (name.library, plain.to_owned())
-}
-
 /// Height and width that `config.json` gives the network itself: what timm was told beside the architecture, or Transformers' `image_size`.
 pub fn own_size(config: &Value) -> Option<[usize; 2]> {
     let side = |value: &Value| value.as_u64().and_then(|side| usize::try_from(side).ok());
@@ -295,155 +239,6 @@ pub fn own_size(config: &Value) -> Option<[usize; 2]> {
         Library::Transformers => config.get("image_size").or_else(|| config.get("vision_config")?.get("image_size")).and_then(both),
         _ => None,
     }
-}
-
-/// Whose `config.json` it is.
-fn library(config: &Value) -> Library {
-    let text = |key: &str| config.get(key).and_then(Value::as_str);
-    if text("architecture").is_some() || config.get("pretrained_cfg").is_some() || config.get("model_args").is_some() {
-        Library::Timm
-    } else if text("model_type").is_some() || config.get("architectures").is_some() {
-        Library::Transformers
-    } else {
-        Library::Unknown
-    }
-}
-
-/// Fields of timm's configuration that the tensors show too, or that speak of labels and preprocessing.
-const TIMM: [&str; 13] = [
-    "architecture",
-    "architectures",
-    "feature_dim",
-    "global_pool",
-    "label_descriptions",
-    "label_names",
-    "labels",
-    "model_args",
-    "model_type",
-    "num_classes",
-    "num_features",
-    "pretrained_cfg",
-    "transformers_version",
-];
-
-/// Arguments of timm's networks that the tensors show too, or that act in training only.
-const TIMM_SHOWN: [&str; 14] = [
-    "checkpoint_path",
-    "device",
-    "drop_block_rate",
-    "drop_path_rate",
-    "drop_rate",
-    "dtype",
-    "exportable",
-    "in_chans",
-    "no_jit",
-    "num_classes",
-    "pretrained",
-    "pretrained_cfg",
-    "scriptable",
-    "zero_init_last",
-];
-
-/// Fields of Hugging Face's configurations that the tensors show too, or that speak of labels, text, training and what is returned.
-const HUGGING_FACE: [&str; 75] = [
-    "_attn_implementation_autoset",
-    "_commit_hash",
-    "_name_or_path",
-    "_num_labels",
-    "add_cross_attention",
-    "architectures",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "cross_attention_hidden_size",
-    "decoder_start_token_id",
-    "depths",
-    "diversity_penalty",
-    "do_sample",
-    "dtype",
-    "early_stopping",
-    "embedding_size",
-    "encoder_no_repeat_ngram_size",
-    "eos_token_id",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "hidden_sizes",
-    "id2label",
-    "is_composition",
-    "is_decoder",
-    "is_encoder_decoder",
-    "label2id",
-    "layer_type",
-    "length_penalty",
-    "max_length",
-    "min_length",
-    "model_type",
-    "name_or_path",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_channels",
-    "num_labels",
-    "num_return_sequences",
-    "out_features",
-    "out_indices",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "pad_token_id",
-    "prefix",
-    "problem_type",
-    "pruned_heads",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "return_dict",
-    "return_dict_in_generate",
-    "sep_token_id",
-    "stage_names",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tie_encoder_decoder",
-    "tie_word_embeddings",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torch_dtype",
-    "torchscript",
-    "transformers_version",
-    "typical_p",
-    "unk_token_id",
-    "use_bfloat16",
-    "use_cache",
-    "xla_device",
-    "initializer_range",
-];
-
-/// Fields of a file of neither library that say nothing of the network.
-const OTHER: [&str; 9] = ["crop_mode", "crop_pct", "input_size", "interpolation", "label_names", "labels", "mean", "num_classes", "std"];
-
-/// Fields that are refused even where the user names the architecture.
-const KNOWN_TO_MATTER: [&str; 11] = [
-    "aa_layer",
-    "avg_down",
-    "block",
-    "block_args",
-    "down_kernel_size",
-    "features_only",
-    "norm_layer",
-    "out_indices",
-    "pretrained_cfg_overlay",
-    "replace_stem_pool",
-    "stem_type",
-];
-
-/// Code of its own is never run, whatever the user says, and what is quantised holds other numbers.
-fn own_code(key: &str) -> bool {
-    key == "auto_map" || key == "quantization_config"
 }
 
 /// The arguments of timm's configuration.
@@ -463,24 +258,6 @@ fn timm(config: &Value, named: bool) -> Result<Option<&Map<String, Value>>, Arch
     let given = config.get("model_args").filter(|value| !value.is_null());
     let given = given.map(|given| given.as_object().ok_or_else(|| refused("model_args", given))).transpose()?;
     Ok(given)
-}
-
-/// The activation of a name in timm and Transformers.
-fn activation(name: Option<&str>) -> Option<Unary> {
-    Some(match name? {
-        "relu" => Unary::Relu,
-        "relu6" => Unary::Clip { min: 0.0, max: 6.0 },
-        "leaky_relu" => Unary::LeakyRelu(0.01),
-        "elu" => Unary::Elu(1.0),
-        "gelu" => Unary::Gelu { tanh: false },
-        "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Unary::Gelu { tanh: true },
-        "silu" | "swish" => Unary::Silu,
-        "sigmoid" => Unary::Sigmoid,
-        "tanh" => Unary::Tanh,
-        "hard_swish" => Unary::HardSwish,
-        "hard_sigmoid" => Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 },
-        _ => return None,
-    })
 }
 
 /// Every field is one of `fields`, null, or answered for by the user.
@@ -598,13 +375,5 @@ mod tests {
         refused(&efficientnet_lite::FAMILY, json!({"architecture": "x", "model_args": {"act_layer": "silu"}}), "`model_args.act_layer`");
         refused(&resnet_hf::FAMILY, json!({"model_type": "resnet", "hidden_act": "mish"}), "`hidden_act`");
         refused(&resnet_hf::FAMILY, json!({"model_type": "resnet", "downsample_in_bottleneck": 1}), "`downsample_in_bottleneck`");
-    }
-
-    #[test]
-    fn a_name_says_whose_it_is() {
-        let name = |text: &str| Name::of(text, Library::Timm);
-        assert_eq!(name("vit_small_patch16_224.augreg_in21k"), Name { library: Library::Timm, plain: "vit-small-patch16-224".into() });
-        assert_eq!(name("torchvision/ViT_B_16"), Name { library: Library::Torchvision, plain: "vit-b-16".into() });
-        assert!(name("torchvision/vit_b_16").is_one_of(["vit_b_32", "vit_b_16"]) && !name("vit").is_one_of(["vit_b_16"]));
     }
 }

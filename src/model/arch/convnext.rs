@@ -4,68 +4,21 @@
 //! A block is a depthwise convolution, a norm over channels and a network of two layers, which V2 normalises in between (GRN). One builder
 //! reads all four spellings. Where the two layers are 1x1 convolutions (timm's `conv_mlp`) the map stays as it is, else channels go last.
 //! Transformers has the norms inside at 1e-6 whatever `layer_norm_eps` says: that is the last norm's alone.
+//!
+//! A file of this folder for each library, and here the blocks that all have.
 
-use super::config::Library;
+mod hf;
+mod timm;
+mod torchvision;
+
 use super::layers::{Conv, Groups, Layers, Padding, count};
-use super::staged::{self, plus};
-use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use super::staged::plus;
+use super::{ArchError, Family, Likeness, Shapes, Source};
 use crate::graph::{NodeId, Role, Unary};
 
+pub(super) static FAMILIES: &[&Family] = &[&timm::FAMILY, &hf::FAMILY, &hf::DINOV3, &torchvision::FAMILY];
+
 const GELU: Unary = Unary::Gelu { tanh: false };
-
-pub(super) static TIMM: Family = Family {
-    name: "convnext-timm",
-    about: "ConvNeXt and ConvNeXt V2 under timm's names",
-    usual_size: [224, 224],
-    preprocessing: || None,
-    is_called: |name| name.may_be(Library::Timm) && staged::calls(name, &VARIANTS, |v| v.name),
-    stems: &[],
-    within: &[],
-    shows: |shapes| {
-        let has = |name: &str| shapes.contains_key(name);
-        let split = shapes.keys().any(|name| name.contains(".xca."));
-        likeness(has("stem.0.weight") && has("stages.0.blocks.0.conv_dw.weight") && has("stages.0.blocks.0.mlp.fc1.weight") && !split)
-    },
-    build: build_timm,
-};
-
-pub(super) static TRANSFORMERS: Family = Family {
-    name: "convnext-hf",
-    about: "ConvNeXt and ConvNeXt V2 under Hugging Face Transformers' names",
-    usual_size: [224, 224],
-    preprocessing: || None,
-    is_called: |name| name.library == Library::Transformers && name.is_one_of(["convnext", "convnextv2"]),
-    stems: &[],
-    within: &[],
-    shows: |shapes| likeness(shapes.keys().any(|name| name.ends_with("encoder.stages.0.layers.0.dwconv.weight"))),
-    build: build_transformers,
-};
-
-pub(super) static DINOV3: Family = Family {
-    name: "dinov3-convnext-hf",
-    about: "The ConvNeXt of DINOv3 under Hugging Face Transformers' names",
-    usual_size: [224, 224],
-    preprocessing: || None,
-    is_called: |name| name.library == Library::Transformers && name.is_one_of(["dinov3_convnext"]),
-    stems: &[],
-    within: &[],
-    shows: |shapes| likeness(shapes.keys().any(|name| name.ends_with("stages.0.layers.0.depthwise_conv.weight"))),
-    build: build_dinov3,
-};
-
-pub(super) static TORCHVISION: Family = Family {
-    name: "convnext-torchvision",
-    about: "ConvNeXt under torchvision's names",
-    usual_size: [224, 224],
-    preprocessing: || None,
-    is_called: |name| {
-        name.library == Library::Torchvision && name.is_one_of(["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"])
-    },
-    stems: &[],
-    within: &[],
-    shows: |shapes| likeness(shapes.contains_key("features.1.0.layer_scale")),
-    build: build_torchvision,
-};
 
 fn likeness(is: bool) -> Likeness {
     if is { Likeness::Yes } else { Likeness::No }
@@ -80,57 +33,6 @@ enum Norm {
     Simple,
 }
 
-/// What timm calls by a name, as far as tensors do not show it, and what they must show.
-struct Variant {
-    name: &'static str,
-    depths: [usize; 4],
-    dims: [usize; 4],
-    norm: Norm,
-    eps: f64,
-    act: Unary,
-}
-
-const fn variant(name: &'static str, depths: [usize; 4], width: usize) -> Variant {
-    Variant { name, depths, dims: [width, 2 * width, 4 * width, 8 * width], norm: Norm::Layer, eps: 1e-6, act: GELU }
-}
-
-/// All of timm's.
-static VARIANTS: [Variant; 31] = [
-    Variant { norm: Norm::Simple, ..variant("convnext_zepto_rms", [2, 2, 4, 2], 32) },
-    Variant { norm: Norm::Simple, ..variant("convnext_zepto_rms_ols", [2, 2, 4, 2], 32) },
-    variant("convnext_atto", [2, 2, 6, 2], 40),
-    variant("convnext_atto_ols", [2, 2, 6, 2], 40),
-    Variant { norm: Norm::Rms, ..variant("convnext_atto_rms", [2, 2, 6, 2], 40) },
-    variant("convnext_femto", [2, 2, 6, 2], 48),
-    variant("convnext_femto_ols", [2, 2, 6, 2], 48),
-    variant("convnext_pico", [2, 2, 6, 2], 64),
-    variant("convnext_pico_ols", [2, 2, 6, 2], 64),
-    variant("convnext_nano", [2, 2, 8, 2], 80),
-    variant("convnext_nano_ols", [2, 2, 8, 2], 80),
-    variant("convnext_tiny_hnf", [3, 3, 9, 3], 96),
-    variant("convnext_tiny", [3, 3, 9, 3], 96),
-    variant("convnext_small", [3, 3, 27, 3], 96),
-    variant("convnext_base", [3, 3, 27, 3], 128),
-    variant("convnext_large", [3, 3, 27, 3], 192),
-    variant("convnext_large_mlp", [3, 3, 27, 3], 192),
-    variant("convnext_xlarge", [3, 3, 27, 3], 256),
-    Variant { eps: 1e-5, ..variant("convnext_xxlarge", [3, 4, 30, 3], 384) },
-    variant("convnextv2_atto", [2, 2, 6, 2], 40),
-    variant("convnextv2_femto", [2, 2, 6, 2], 48),
-    variant("convnextv2_pico", [2, 2, 6, 2], 64),
-    variant("convnextv2_nano", [2, 2, 8, 2], 80),
-    variant("convnextv2_tiny", [3, 3, 9, 3], 96),
-    variant("convnextv2_small", [3, 3, 27, 3], 96),
-    variant("convnextv2_base", [3, 3, 27, 3], 128),
-    variant("convnextv2_large", [3, 3, 27, 3], 192),
-    variant("convnextv2_huge", [3, 3, 27, 3], 352),
-    Variant { eps: 1e-5, act: TANH, dims: [24, 32, 48, 64], ..variant("test_convnext", [1, 2, 4, 2], 24) },
-    Variant { eps: 1e-5, act: TANH, dims: [32, 64, 96, 128], ..variant("test_convnext2", [1, 1, 1, 1], 32) },
-    Variant { eps: 1e-5, act: Unary::Silu, dims: [32, 64, 96, 128], ..variant("test_convnext3", [1, 1, 1, 1], 32) },
-];
-
-const TANH: Unary = Unary::Gelu { tanh: true };
-
 /// How the tensors are called.
 struct Names {
     stages: String,
@@ -142,60 +44,6 @@ struct Names {
     layers: [&'static str; 2],
     grn: &'static str,
     scale: &'static str,
-}
-
-impl Names {
-    fn timm() -> Self {
-        Self {
-            stages: "stages.".to_owned(),
-            blocks: ".blocks.",
-            down: [".downsample.0", ".downsample.1"],
-            conv: "conv_dw",
-            norm: "norm",
-            layers: ["mlp.fc1", "mlp.fc2"],
-            grn: "mlp.grn",
-            scale: "gamma",
-        }
-    }
-
-    fn transformers(base: &str) -> Self {
-        Self {
-            stages: format!("{base}encoder.stages."),
-            blocks: ".layers.",
-            down: [".downsampling_layer.0", ".downsampling_layer.1"],
-            conv: "dwconv",
-            norm: "layernorm",
-            layers: ["pwconv1", "pwconv2"],
-            grn: "grn",
-            scale: "layer_scale_parameter",
-        }
-    }
-
-    fn dinov3(base: &str) -> Self {
-        Self {
-            stages: format!("{base}stages."),
-            blocks: ".layers.",
-            down: [".downsample_layers.0", ".downsample_layers.1"],
-            conv: "depthwise_conv",
-            norm: "layer_norm",
-            layers: ["pointwise_conv1", "pointwise_conv2"],
-            grn: "grn",
-            scale: "gamma",
-        }
-    }
-
-    fn torchvision() -> Self {
-        Self {
-            stages: "features.".to_owned(),
-            blocks: ".",
-            down: [".0", ".1"],
-            conv: "block.0",
-            norm: "block.2",
-            layers: ["block.3", "block.5"],
-            grn: "grn",
-            scale: "layer_scale",
-        }
-    }
 }
 
 /// A network and what is known of all its layers.
@@ -365,176 +213,5 @@ impl<'n> Making<'n> {
         let act = if self.act == GELU { String::new() } else { format!(", {:?}", self.act) };
         let width = self.dims.first().copied().unwrap_or(0);
         format!("{kind}, {} blocks from width {width}, {library} names{act}", plus(&self.depths))
-    }
-}
-
-fn build_timm(source: &Source) -> Result<Built, ArchError> {
-    let Source { shapes, config, .. } = source;
-    let Some(known) = staged::entry(config, &VARIANTS, |v| v.name) else {
-        return Err(ArchError::NeedsName {
-            family: TIMM.name,
-            what: "the activation and what is added to variances".to_owned(),
-            names: vec!["timm/convnext_tiny".to_owned(), "timm/convnextv2_atto".to_owned()],
-        });
-    };
-    let norm = match config.text("norm_layer")? {
-        None => known.norm,
-        Some("layernorm" | "layernorm2d") => Norm::Layer,
-        Some("rmsnorm" | "rmsnorm2d") => Norm::Rms,
-        Some("simplenorm" | "simplenorm2d") => Norm::Simple,
-        Some(other) => return Err(config.refused("norm_layer", &other.into())),
-    };
-    let eps = config.number("norm_eps")?.unwrap_or(known.eps);
-    let act = config.act("act_layer")?.unwrap_or(known.act);
-    config.shown(&["conv_bias", "conv_mlp", "head_init_scale", "ls_init_value"]);
-    config.only("output_stride", 32)?;
-    let max = staged::pools_max(config)?;
-    let (mut making, input) = Making::new(TIMM.name, source, Names::timm(), "stem.0.weight", act, (norm, eps))?;
-    let mut x = stem_timm(&mut making, source, input)?;
-    x = making.stages(x, |stage| stage, |stage| stage)?;
-    let norm_first = shapes.keys().any(|name| name.starts_with("norm_pre."));
-    staged::switch(config, "head_norm_first", norm_first)?;
-    if norm_first {
-        x = making.normed_map("norm_pre", x)?;
-        x = making.net.pool("head.global_pool", max, x)?;
-    } else {
-        x = making.net.pool("head.global_pool", max, x)?;
-        x = making.normed("head.norm", x)?;
-    }
-    if shapes.contains_key("head.pre_logits.fc.weight") {
-        x = making.net.linear("head.pre_logits.fc", x)?;
-        if making.net.is_whole() {
-            config.agrees("head_hidden_size", making.net.width(x))?;
-        }
-        x = making.net.act("head.pre_logits.act", GELU, x)?;
-    }
-    x = staged::head(&mut making.net, shapes, "head.fc", x)?;
-    if making.net.is_whole() {
-        staged::agree(config, "depths", &making.depths, Some(&known.depths))?;
-        staged::agree(config, "dims", &making.dims, Some(&known.dims))?;
-        staged::agree(config, "kernel_sizes", &making.kernels, None)?;
-        staged::switch(config, "use_grn", making.v2)?;
-    }
-    let told = making.told("timm");
-    let pool = if max { ", max pooling" } else { "" };
-    making.net.finish(x, format!("{told}{pool}"))
-}
-
-/// Patches, or two convolutions that overlap, with an activation between where the names leave room for it.
-fn stem_timm(making: &mut Making, source: &Source, input: NodeId) -> Result<NodeId, ArchError> {
-    let (shapes, config) = (source.shapes, &source.config);
-    let has = |name: &str| shapes.contains_key(name);
-    let (kinds, norm): (&[&str], &str) = match (has("stem.3.weight"), has("stem.2.weight")) {
-        (true, _) => (&["overlap_act"], "stem.3"),
-        (false, true) => (&["overlap", "overlap_tiered"], "stem.2"),
-        (false, false) => (&["patch"], "stem.1"),
-    };
-    if let Some(kind) = config.text("stem_type")?.filter(|kind| !kinds.contains(kind)) {
-        return Err(config.refused("stem_type", &kind.into()));
-    }
-    if kinds == ["patch"] {
-        let patch = making.kernel("stem.0");
-        config.agrees("patch_size", patch)?;
-        if patch != 2 && patch != 4 && has("stem.0.weight") {
-            return Err(config.refused("patch_size", &patch.into()));
-        }
-        let x = making.patches("stem.0", input)?;
-        return making.normed_map(norm, x);
-    }
-    config.shown(&["patch_size"]);
-    let mut x = making.net.conv("stem.0", input, 2, Groups::One, Padding::Half)?;
-    let second = if kinds == ["overlap_act"] {
-        x = making.net.act("stem.act", making.act, x)?;
-        "stem.2"
-    } else {
-        "stem.1"
-    };
-    x = making.net.conv(second, x, 2, Groups::One, Padding::Half)?;
-    making.normed_map(norm, x)
-}
-
-fn build_transformers(source: &Source) -> Result<Built, ArchError> {
-    let Source { shapes, config, .. } = source;
-    let base = ["convnext.", "convnextv2."].map(|prefix| staged::base(shapes, prefix)).concat();
-    let stem = format!("{base}embeddings");
-    let act = config.act("hidden_act")?.unwrap_or(GELU);
-    let last_eps = config.number("layer_norm_eps")?.unwrap_or(1e-12);
-    config.shown(&["drop_path_rate", "image_size", "layer_scale_init_value"]);
-    let patches = format!("{stem}.patch_embeddings");
-    let names = Names::transformers(&base);
-    let (mut making, input) = Making::new(TRANSFORMERS.name, source, names, &format!("{patches}.weight"), act, (Norm::Layer, 1e-6))?;
-    let patch = making.kernel(&patches);
-    let mut x = making.patches(&patches, input)?;
-    x = making.normed_map(&format!("{stem}.layernorm"), x)?;
-    x = making.stages(x, |stage| stage, |stage| stage)?;
-    x = making.net.pool(&format!("{base}pooler"), false, x)?;
-    x = making.net.layer_norm(&format!("{base}layernorm"), x, last_eps)?;
-    x = staged::head(&mut making.net, shapes, "classifier", x)?;
-    if making.net.is_whole() {
-        staged::agree(config, "depths", &making.depths, Some(&[3, 3, 9, 3]))?;
-        staged::agree(config, "hidden_sizes", &making.dims, Some(&[96, 192, 384, 768]))?;
-        staged::agree(config, "patch_size", &[patch], Some(&[4]))?;
-        config.agrees("num_stages", making.depths.len())?;
-        let named_v2 = config.name.as_ref().is_some_and(|name| name.is_one_of(["convnextv2"]));
-        if config.library == Library::Transformers && named_v2 != making.v2 {
-            let told = making.told("Hugging Face");
-            return Err(ArchError::Unsupported(format!("config.json: `model_type` is of another network than the weights, a {told}")));
-        }
-    }
-    let told = making.told("Hugging Face");
-    making.net.finish(x, told)
-}
-
-fn build_dinov3(source: &Source) -> Result<Built, ArchError> {
-    let config = &source.config;
-    let act = config.act("hidden_act")?.unwrap_or(GELU);
-    let eps = config.number("layer_norm_eps")?.unwrap_or(1e-6);
-    config.shown(&["drop_path_rate", "image_size", "layer_scale_init_value"]);
-    let base = staged::base(source.shapes, "model.");
-    let stem = format!("{base}stages.0.downsample_layers");
-    let (mut making, input) = Making::new(DINOV3.name, source, Names::dinov3(base), &format!("{stem}.0.weight"), act, (Norm::Layer, eps))?;
-    let mut x = making.patches(&format!("{stem}.0"), input)?;
-    x = making.normed_map(&format!("{stem}.1"), x)?;
-    x = making.stages(x, |stage| stage, |stage| stage)?;
-    // Transformers puts the mean in front of the places and normalises them all; what it calls pooled is the first.
-    x = making.net.pool("pool", false, x)?;
-    x = making.net.layer_norm("layer_norm", x, eps)?;
-    if making.net.is_whole() {
-        staged::agree(config, "depths", &making.depths, Some(&[3, 3, 9, 3]))?;
-        staged::agree(config, "hidden_sizes", &making.dims, Some(&[96, 192, 384, 768]))?;
-    }
-    let told = making.told("Hugging Face");
-    making.net.finish(x, format!("DINOv3 {told}"))
-}
-
-fn build_torchvision(source: &Source) -> Result<Built, ArchError> {
-    let (mut making, input) =
-        Making::new(TORCHVISION.name, source, Names::torchvision(), "features.0.0.weight", GELU, (Norm::Layer, 1e-6))?;
-    let mut x = making.patches("features.0.0", input)?;
-    x = making.normed_map("features.0.1", x)?;
-    x = making.stages(x, |stage| 2 * stage + 1, |stage| 2 * stage)?;
-    x = making.net.pool("avgpool", false, x)?;
-    x = making.normed("classifier.0", x)?;
-    x = staged::head(&mut making.net, source.shapes, "classifier.2", x)?;
-    let told = making.told("torchvision");
-    making.net.finish(x, told)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::arch::config::Name;
-
-    #[test]
-    fn names_are_those_of_their_library() {
-        let called = |family: &Family, text: &str, library| (family.is_called)(&Name::of(text, library));
-        assert!(called(&TIMM, "convnext_tiny.fb_in22k_ft_in1k_384", Library::Timm));
-        assert!(called(&TIMM, "convnext_tiny", Library::Unknown));
-        assert!(!called(&TIMM, "torchvision/convnext_tiny", Library::Unknown));
-        assert!(!called(&TIMM, "convnext", Library::Transformers));
-        assert!(!called(&TIMM, "convnext_tiny_dilated", Library::Timm));
-        assert!(called(&TORCHVISION, "torchvision/convnext_tiny", Library::Unknown));
-        assert!(called(&TRANSFORMERS, "convnextv2", Library::Transformers));
-        assert!(called(&DINOV3, "dinov3_convnext", Library::Transformers));
     }
 }

@@ -88,7 +88,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     config.only("attn_types", vec!["spatial", "channel"])?;
     config.only("ffn", true)?;
     config.shown(&["mlp_ratio", "named_blocks", "qkv_bias"]);
-    let max = staged::pools_max(config)?;
+    let max = staged::takes_greatest(config)?;
     let (mut net, input) = Layers::new(FAMILY.name, shapes, "stem.conv.weight", *size, asked.eps)?;
     let mut x = staged::padded(&mut net, "stem.fill", input, [4; 2])?;
     x = net.conv_as("stem.conv", x, Conv::new(4, 3))?;

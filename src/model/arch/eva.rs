@@ -4,13 +4,20 @@
 //! One network with many options. Which biases, norms, factors and gates there are, and how many heads keys have, the tensors show; heads of
 //! queries, how positions turn queries and keys, where norms stand and how tokens are pooled only the name and `model_args` say. Learnt
 //! frequencies of rotary positions (`rope.freqs`) are computed with as they are, and do not train.
+//!
+//! `variants` holds what a name says, `rope` how positions turn queries and keys.
+
+mod rope;
+mod variants;
 
 use super::config::{Config, Library};
 use super::layers::{Grid, Layers, count};
 use super::made::Resample;
-use super::token_parts::{Rotation, array, biased_by, grid_in_file, index_array, patch, patches, pooled, relative, shifted, sides, turns};
+use super::token_parts::{Rotation, biased_by, grid_in_file, index_array, patch, patches, pooled, relative, shifted, sides};
 use super::{ArchError, Built, Family, Likeness, Shapes, Source};
 use crate::graph::{NodeId, Role, Unary};
+use rope::{Rope, Turning, angles};
+use variants::{BEITS, DINO, Style, VARIANTS, Variant};
 
 type Made = Result<NodeId, ArchError>;
 
@@ -44,157 +51,6 @@ pub(super) static BEIT: Family = Family {
     build: |source| build_as(&BEIT, &BEITS, source),
     ..FAMILY
 };
-
-/// What rotary positions count.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Places {
-    /// Patches from 0, scaled to a grid of reference.
-    Index,
-    /// Middles of patches from -1 to 1.
-    Centred,
-    /// Patches from 0, times frequencies in the file that every block and head has its own of.
-    Learnt,
-}
-
-/// Rotary positions.
-#[derive(Clone, Copy)]
-struct Rope {
-    on: bool,
-    places: Places,
-    temperature: f64,
-    /// Added to every place.
-    offset: f64,
-    /// Across before down.
-    across_first: bool,
-    /// Halves of a head are paired, not neighbours.
-    half: bool,
-    /// Grid that places are scaled to.
-    reference: Option<[usize; 2]>,
-}
-
-/// What the networks of a kind have in common that their tensors do not show.
-#[derive(Clone, Copy)]
-struct Style {
-    title: &'static str,
-    rope: Rope,
-    eps: f64,
-    /// Norms by the root of the mean square.
-    rms: bool,
-    /// Norms behind attention and MLP, not before.
-    post_norm: bool,
-    /// Class and register tokens have no learnt position.
-    no_embed: bool,
-    /// Heads of the pooling by attention, where it has its own.
-    pool_heads: Option<usize>,
-}
-
-const NO_ROPE: Rope =
-    Rope { on: false, places: Places::Index, temperature: 10_000.0, offset: 0.0, across_first: false, half: false, reference: None };
-const EVA: Style = Style { title: "EVA", rope: NO_ROPE, eps: 1e-6, rms: false, post_norm: false, no_embed: false, pool_heads: None };
-const BEIT_STYLE: Style = Style { title: "BEiT", ..EVA };
-const POST_NORM: Style = Style { post_norm: true, ..EVA };
-const EVA02: Style = Style { title: "EVA02", rope: Rope { on: true, reference: Some([16; 2]), ..NO_ROPE }, ..EVA };
-const DINO: Style = Style {
-    title: "DINOv3",
-    rope: Rope { on: true, places: Places::Centred, temperature: 100.0, half: true, ..NO_ROPE },
-    eps: 1e-5,
-    ..EVA
-};
-const SAPIENS: Style = Style { title: "Sapiens2", eps: 1e-6, rms: true, ..DINO };
-const AXIAL: Style = Style { title: "RoPE ViT", rope: Rope { on: true, temperature: 100.0, across_first: true, ..NO_ROPE }, ..EVA };
-const AXIAL_APE: Style = Style { no_embed: true, ..AXIAL };
-const MIXED: Style = Style { rope: Rope { places: Places::Learnt, temperature: 10.0, ..AXIAL.rope }, ..AXIAL };
-const MIXED_APE: Style = Style { no_embed: true, ..MIXED };
-const PE_14: Style = perception([14; 2], 1.0);
-const PE_24: Style = perception([24; 2], 1.0);
-const PE_32: Style = perception([32; 2], 1.0);
-const PE_32_0: Style = perception([32; 2], 0.0);
-
-const fn perception(reference: [usize; 2], offset: f64) -> Style {
-    let rope = Rope { on: true, offset, across_first: true, reference: Some(reference), ..NO_ROPE };
-    Style { title: "Perception Encoder", rope, eps: 1e-5, pool_heads: Some(8), ..EVA }
-}
-
-/// A name of timm, its heads, its kind, its pooling.
-type Variant = (&'static str, usize, &'static Style, &'static str);
-
-static VARIANTS: [Variant; 65] = [
-    ("eva02_base_patch14_224", 12, &EVA02, "avg"),
-    ("eva02_base_patch14_448", 12, &EVA02, "avg"),
-    ("eva02_base_patch16_clip_224", 12, &EVA02, "token"),
-    ("eva02_enormous_patch14_clip_224", 16, &POST_NORM, "token"),
-    ("eva02_large_patch14_224", 16, &EVA02, "avg"),
-    ("eva02_large_patch14_448", 16, &EVA02, "avg"),
-    ("eva02_large_patch14_clip_224", 16, &EVA02, "token"),
-    ("eva02_large_patch14_clip_336", 16, &EVA02, "token"),
-    ("eva02_small_patch14_224", 6, &EVA02, "avg"),
-    ("eva02_small_patch14_336", 6, &EVA02, "avg"),
-    ("eva02_tiny_patch14_224", 3, &EVA02, "avg"),
-    ("eva02_tiny_patch14_336", 3, &EVA02, "avg"),
-    ("eva_giant_patch14_224", 16, &EVA, "avg"),
-    ("eva_giant_patch14_336", 16, &EVA, "avg"),
-    ("eva_giant_patch14_560", 16, &EVA, "avg"),
-    ("eva_giant_patch14_clip_224", 16, &EVA, "token"),
-    ("vit_5b_patch16_sapiens2", 32, &SAPIENS, "token"),
-    ("vit_7b_patch16_dinov3", 32, &DINO, "avg"),
-    ("vit_base_patch16_dinov3", 12, &DINO, "avg"),
-    ("vit_base_patch16_dinov3_qkvb", 12, &DINO, "avg"),
-    ("vit_base_patch16_lingbot", 12, &DINO, "token"),
-    ("vit_base_patch16_rope_224", 12, &AXIAL, "token"),
-    ("vit_base_patch16_rope_ape_224", 12, &AXIAL_APE, "token"),
-    ("vit_base_patch16_rope_mixed_224", 12, &MIXED, "token"),
-    ("vit_base_patch16_rope_mixed_ape_224", 12, &MIXED_APE, "token"),
-    ("vit_base_patch16_rope_reg1_gap_256", 12, &EVA02, "avg"),
-    ("vit_base_patch16_sapiens2", 12, &SAPIENS, "token"),
-    ("vit_betwixt_patch16_rope_reg4_gap_256", 10, &EVA02, "avg"),
-    ("vit_giant_patch16_lingbot", 24, &DINO, "token"),
-    ("vit_giant_patch16_sapiens2", 24, &SAPIENS, "token"),
-    ("vit_huge_patch16_sapiens2", 16, &SAPIENS, "token"),
-    ("vit_huge_plus_patch16_dinov3", 20, &DINO, "avg"),
-    ("vit_huge_plus_patch16_dinov3_qkvb", 20, &DINO, "avg"),
-    ("vit_large_patch16_dinov3", 16, &DINO, "avg"),
-    ("vit_large_patch16_dinov3_qkvb", 16, &DINO, "avg"),
-    ("vit_large_patch16_lingbot", 16, &DINO, "token"),
-    ("vit_large_patch16_rope_224", 16, &AXIAL, "token"),
-    ("vit_large_patch16_rope_ape_224", 16, &AXIAL_APE, "token"),
-    ("vit_large_patch16_rope_mixed_224", 16, &MIXED, "token"),
-    ("vit_large_patch16_rope_mixed_ape_224", 16, &MIXED_APE, "token"),
-    ("vit_large_patch16_sapiens2", 16, &SAPIENS, "token"),
-    ("vit_medium_patch16_rope_reg1_gap_256", 8, &EVA02, "avg"),
-    ("vit_mediumd_patch16_rope_reg1_gap_256", 8, &EVA02, "avg"),
-    ("vit_pe_core_base_patch16_224", 12, &PE_14, "map"),
-    ("vit_pe_core_gigantic_patch14_448", 16, &PE_32_0, "map"),
-    ("vit_pe_core_large_patch14_336", 16, &PE_24, "map"),
-    ("vit_pe_core_small_patch16_384", 6, &PE_24, "map"),
-    ("vit_pe_core_tiny_patch16_384", 3, &PE_24, "map"),
-    ("vit_pe_lang_gigantic_patch14_448", 16, &PE_32_0, "avg"),
-    ("vit_pe_lang_large_patch14_448", 16, &PE_32, "avg"),
-    ("vit_pe_spatial_base_patch16_512", 12, &PE_32, "avg"),
-    ("vit_pe_spatial_gigantic_patch14_448", 16, &PE_32_0, "avg"),
-    ("vit_pe_spatial_large_patch14_448", 16, &PE_32, "avg"),
-    ("vit_pe_spatial_small_patch16_512", 6, &PE_32, "avg"),
-    ("vit_pe_spatial_tiny_patch16_512", 3, &PE_32, "avg"),
-    ("vit_small_patch16_dinov3", 6, &DINO, "avg"),
-    ("vit_small_patch16_dinov3_qkvb", 6, &DINO, "avg"),
-    ("vit_small_patch16_lingbot", 6, &DINO, "token"),
-    ("vit_small_patch16_rope_224", 6, &AXIAL, "token"),
-    ("vit_small_patch16_rope_ape_224", 6, &AXIAL_APE, "token"),
-    ("vit_small_patch16_rope_mixed_224", 6, &MIXED, "token"),
-    ("vit_small_patch16_rope_mixed_ape_224", 6, &MIXED_APE, "token"),
-    ("vit_small_plus_patch16_dinov3", 6, &DINO, "avg"),
-    ("vit_small_plus_patch16_dinov3_qkvb", 6, &DINO, "avg"),
-    ("vit_tiny_patch16_dinov3_qkvb", 3, &DINO, "avg"),
-];
-
-static BEITS: [Variant; 7] = [
-    ("beit_base_patch16_224", 12, &BEIT_STYLE, "avg"),
-    ("beit_base_patch16_384", 12, &BEIT_STYLE, "avg"),
-    ("beit_large_patch16_224", 16, &BEIT_STYLE, "avg"),
-    ("beit_large_patch16_384", 16, &BEIT_STYLE, "avg"),
-    ("beit_large_patch16_512", 16, &BEIT_STYLE, "avg"),
-    ("beitv2_base_patch16_224", 12, &BEIT_STYLE, "avg"),
-    ("beitv2_large_patch16_224", 16, &BEIT_STYLE, "avg"),
-];
 
 /// What tensors do not show.
 struct Asked<'a> {
@@ -251,7 +107,7 @@ impl<'a> Asked<'a> {
         let mut style = *style;
         style.post_norm = config.flag("use_post_norm", style.post_norm)?;
         style.no_embed = config.flag("no_embed_class", style.no_embed)?;
-        style.rope = rope(config, style.rope)?;
+        style.rope = Rope::of(config, style.rope)?;
         let heads = config.count("num_heads")?.unwrap_or(heads);
         let pool = config.pooling(pool)?;
         if !["avg", "max", "avgmax", "token", "map"].contains(&pool) {
@@ -260,35 +116,6 @@ impl<'a> Asked<'a> {
         let pool_heads = config.count("attn_pool_num_heads")?.or(style.pool_heads).unwrap_or(heads);
         Ok(Self { style, heads, pool, pool_heads, image: sides(config, "img_size")? })
     }
-}
-
-fn rope(config: &Config, own: Rope) -> Result<Rope, ArchError> {
-    let places = match config.text("rope_type")? {
-        None => own.places,
-        Some("cat") => Places::Index,
-        Some("dinov3") => Places::Centred,
-        Some("mixed") => Places::Learnt,
-        Some(other) => return Err(config.refused("rope_type", &other.into())),
-    };
-    let across_first = match config.text("rope_grid_indexing")? {
-        None => own.across_first,
-        Some("ij") => false,
-        Some("xy") => true,
-        Some(other) => return Err(config.refused("rope_grid_indexing", &other.into())),
-    };
-    let temperature = config.number("rope_temperature")?.unwrap_or(own.temperature);
-    if temperature <= 0.0 {
-        return Err(config.refused("rope_temperature", &temperature.into()));
-    }
-    Ok(Rope {
-        on: config.flag("use_rot_pos_emb", own.on)?,
-        places,
-        temperature,
-        offset: config.number("rope_grid_offset")?.unwrap_or(own.offset),
-        across_first,
-        half: config.flag("rope_rotate_half", own.half)?,
-        reference: sides(config, "ref_feat_shape")?.or(own.reference),
-    })
 }
 
 fn build_as(family: &'static Family, variants: &[Variant], source: &Source) -> Result<Built, ArchError> {
@@ -377,98 +204,6 @@ fn bias_by_offset(net: &mut Layers, name: &str, grid: [usize; 2], shared: Option
 struct Scores {
     turn: Option<Rotation>,
     bias: Option<NodeId>,
-}
-
-/// How each block turns queries and keys.
-enum Turning {
-    Not,
-    Alike(Rotation),
-    /// Cosines and signed sines `[2, blocks, heads, tokens, d]`.
-    Apart(NodeId),
-}
-
-impl Turning {
-    fn of(net: &mut Layers, asked: &Asked, depth: usize, before: usize, grid: [usize; 2], width: usize) -> Result<Self, ArchError> {
-        let rope = asked.style.rope;
-        if !rope.on || !net.is_whole() {
-            return Ok(Self::Not);
-        }
-        let d = width / asked.heads;
-        if d == 0 || !d.is_multiple_of(4) {
-            return Err(ArchError::Unsupported(format!("heads of {d} numbers have no rotary positions of two axes")));
-        }
-        if rope.places != Places::Learnt {
-            let angles = angles(rope, grid, d);
-            return Ok(Self::Alike(Rotation::constant(net, "rope", &angles, d / 2, before, rope.half)));
-        }
-        let shape = [2, depth, asked.heads, d / 2];
-        let Some(found) = net.look("rope.freqs") else { return Ok(Self::Not) };
-        if found != shape {
-            net.misfit("rope.freqs", &found, &format!("{shape:?}"), NodeId(0));
-            return Ok(Self::Not);
-        }
-        let full = [2, depth, asked.heads, before + grid[0] * grid[1], d];
-        let made = net.made(&["rope.freqs"], &full, Role::Constant, move |tensors| {
-            let all: Vec<f32> = tensors.iter().flat_map(|tensor| tensor.iter().copied()).collect();
-            let (first, second) = all.split_at(all.len() / 2);
-            let of_head = |(first, second): (&[f32], &[f32])| {
-                let angles: Vec<f32> = places(grid, rope.across_first)
-                    .flat_map(|[a, b]| first.iter().zip(second).map(move |(f, g)| a as f32 * f + b as f32 * g))
-                    .collect();
-                turns(&angles, d / 2, before, false)
-            };
-            let [cos, sin]: [Vec<Vec<f32>>; 2] = {
-                let heads = first.chunks_exact(d / 2).zip(second.chunks_exact(d / 2)).map(of_head);
-                let (cos, sin) = heads.map(|[cos, sin]| (cos, sin)).unzip();
-                [cos, sin]
-            };
-            array(&full, [cos.concat(), sin.concat()].concat())
-        });
-        Ok(made.map_or(Self::Not, Self::Apart))
-    }
-
-    fn at(&self, net: &mut Layers, block: usize) -> Result<Option<Rotation>, ArchError> {
-        match self {
-            Self::Not => Ok(None),
-            Self::Alike(rotation) => Ok(Some(rotation.clone())),
-            Self::Apart(all) => {
-                let shape = net.whole(*all);
-                let dims = shape.get(2..).unwrap_or_default().to_vec();
-                let own = net.slice(&format!("rope.{block}"), *all, 1, block, block + 1)?;
-                let mut part = |name: &str, i: usize| {
-                    let one = net.slice(&format!("rope.{block}.{name}.slice"), own, 0, i, i + 1)?;
-                    net.reshape_fixed(&format!("rope.{block}.{name}"), one, &dims)
-                };
-                let (cos, sin) = (part("cos", 0)?, part("sin", 1)?);
-                Ok(Some(Rotation::of(cos, sin, false)))
-            }
-        }
-    }
-}
-
-/// The places of a grid, row by row.
-fn places(grid: [usize; 2], across_first: bool) -> impl Iterator<Item = [f64; 2]> {
-    let [height, width] = grid;
-    (0..height)
-        .flat_map(move |y| (0..width).map(move |x| [y as f64, x as f64]))
-        .map(move |[y, x]| if across_first { [x, y] } else { [y, x] })
-}
-
-/// The angle of every place and pair: half of the pairs turn by the one axis, half by the other.
-fn angles(rope: Rope, grid: [usize; 2], d: usize) -> Vec<f32> {
-    let of = |list: [usize; 2]| if rope.across_first { [list[1], list[0]] } else { list }.map(|size| size as f64);
-    let (sizes, reference) = (of(grid), rope.reference.map(of));
-    let coordinate = |place: f64, axis: usize| match (rope.places, reference) {
-        (Places::Centred, _) => std::f64::consts::TAU * (2.0 * (place + 0.5 + rope.offset) / sizes[axis] - 1.0),
-        (_, Some(reference)) => (place + rope.offset) / sizes[axis] * reference[axis],
-        (_, None) => place + rope.offset,
-    };
-    let bands: Vec<f64> = (0..d / 4).map(|i| rope.temperature.powf(-(i as f64) / (d / 4) as f64)).collect();
-    let both = |place: [f64; 2]| {
-        let turns = |axis: usize| bands.iter().map(|band| (coordinate(place[axis], axis) * band) as f32).collect::<Vec<_>>();
-        [turns(0), turns(1)].concat()
-    };
-    places(grid, rope.across_first).flat_map(both).collect()
 }
 
 /// The angles of `DINOv3` with a base of this temperature.

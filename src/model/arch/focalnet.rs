@@ -250,7 +250,7 @@ fn build_timm(source: &Source) -> Result<Built, ArchError> {
         });
     };
     let mean = config.flag("normalize_modulator", false)?;
-    let max = staged::pools_max(config)?;
+    let max = staged::takes_greatest(config)?;
     config.shown(&["head_init_scale", "layerscale_value", "mlp_ratio", "proj_drop_rate"]);
     let post = shapes.contains_key("layers.0.blocks.0.norm1_post.weight");
     let (mut making, input) = Making::new(TIMM.name, source, &TIMM_PARTS, "stem.proj.weight", (GELU, 1e-5), (post, mean))?;

@@ -36,7 +36,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let known = staged::entry(config, &VARIANTS, |v| v.0);
     config.only("output_stride", 32)?;
     config.shown(&["ls_init_value", "mlp_ratios"]);
-    let max = staged::pools_max(config)?;
+    let max = staged::takes_greatest(config)?;
     let (mut net, input) = Layers::new(FAMILY.name, shapes, "stem.0.weight", *size, 1e-5)?;
     let mut x = net.conv("stem.0", input, 4, Groups::One, Padding::Valid)?;
     x = net.norm("stem.1", x)?;

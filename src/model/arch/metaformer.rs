@@ -108,7 +108,7 @@ fn build_timm(source: &Source) -> Result<Built, ArchError> {
     };
     let asked = Asked { pool: pool_size(config.count("pool_size")?)?, head: config.count("head_dim")?.unwrap_or(32) };
     config.shown(&["layer_scale_init_values", "mlp_bias", "proj_drop_rate", "qkv_bias", "res_scale_init_values", "use_mlp_head"]);
-    let max = staged::pools_max(config)?;
+    let max = staged::takes_greatest(config)?;
     let (mut net, input) = Layers::new(TIMM.name, shapes, "stem.conv.weight", *size, 1e-5)?;
     let mut x = net.conv_as("stem.conv", input, Conv::new(4, 2))?;
     x = channel_norm(&mut net, shapes, "stem.norm", x)?;

@@ -42,7 +42,7 @@ pub(super) fn pair(config: &Config, key: &str) -> Result<Option<[usize; 2]>, Arc
 }
 
 /// Whether timm's pooling takes the greatest value; another than that and the mean is refused.
-pub(super) fn pools_max(config: &Config) -> Result<bool, ArchError> {
+pub(super) fn takes_greatest(config: &Config) -> Result<bool, ArchError> {
     match config.pooling("avg")? {
         "avg" => Ok(false),
         "max" => Ok(true),

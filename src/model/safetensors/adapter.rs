@@ -11,13 +11,9 @@ use thiserror::Error;
 
 use super::{SafetensorsError, check_header, numbers, tensors};
 use crate::registry::Contents;
+use crate::registry::adapter::{CONFIG, MAX_CONFIG, TENSORS, base_in};
 use crate::store;
 
-/// The adapter's configuration, beside its tensors.
-const CONFIG: &str = "adapter_config.json";
-const TENSORS: &str = "adapter_model.safetensors";
-/// Largest configuration that is read, in bytes.
-const MAX_CONFIG: u64 = 4 << 20;
 /// What peft puts before the names of the base's modules.
 const PREFIX: &str = "base_model.model.";
 
@@ -77,10 +73,10 @@ impl Adapter {
         let read = |path: PathBuf, most| store::read(&path, most).map_err(|source| AdapterError::Read { path, source });
         let config: Value = serde_json::from_slice(&read(folder.join(CONFIG), MAX_CONFIG)?)
             .map_err(|error| AdapterError::Config { reason: error.to_string() })?;
+        let base = base_in(&config).map(str::to_owned);
         let config = config.as_object().ok_or_else(|| AdapterError::Config { reason: "it holds no object".into() })?;
         let bytes = read(file.clone(), most)?;
         let (alpha, rank_root, transposed) = settings(config)?;
-        let base = config.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned);
         Ok(Self { path: file, bytes, alpha, rank_root, transposed, base })
     }
 

@@ -115,6 +115,16 @@ fn tensors_without_a_place_are_listed() {
     }
 }
 
+#[test]
+fn a_name_is_held_to_its_depth_where_no_argument_tells_another() {
+    let tells = |arguments: Value| tells_depth(&serde_json::json!({"architecture": "resnet18", "model_args": arguments}));
+    for key in ["layers", "depths", "depth"] {
+        assert!(tells(serde_json::json!({key: [1, 1, 1, 1]})), "{key}");
+    }
+    assert!(!tells(serde_json::json!({"act_layer": "silu"})) && !tells(Value::Null));
+    assert!(!tells_depth(&serde_json::json!({"architecture": "resnet18", "depth": 18})));
+}
+
 /// The file of [`tiny`] with other names, as a wrapper saves it.
 fn renamed(of: impl Fn(&str) -> String) -> Vec<u8> {
     let (graph, params, input, notes) = tiny();
