@@ -118,7 +118,10 @@ pub(crate) fn first_difference(model: &Model, one: &Tensor, least: f64) -> Resul
     let (Ok(network), Ok(extractor)) = (&model.network, &model.runtime) else { return Ok(None) };
     let (bytes, external, tensors) = match model.identity.format {
         Format::Onnx => {
-            let file = registry::contents(&model.identity)?;
+            let mut file = registry::contents(&model.identity)?;
+            if let Some(part) = onnx::image_part(&file.bytes, Some(&model.feature_layer.name))? {
+                file.bytes = part.bytes;
+            }
             let tensors = onnx::survey(&file.bytes, &file.external, Some([model.input.height, model.input.width]), None)?.tensors;
             (file.bytes, file.external, tensors)
         }

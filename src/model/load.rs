@@ -55,30 +55,39 @@ impl Model {
         if let (Format::Onnx, Some(name)) = (reference.format, &options.arch) {
             return Err(ModelError::ArchOfOnnx { name: name.clone() });
         }
-        let contents = registry::contents(&reference)?;
+        let mut contents = registry::contents(&reference)?;
         match reference.format {
             Format::Safetensors => {
                 let imported = safetensors::load(&contents, options)?;
                 Self::assemble(reference, imported, &contents, options)
             }
             Format::Onnx => {
-                let size = size(&contents, options)?;
-                let error = match onnx::load_sized(&contents.bytes, &contents.external, size) {
-                    Ok(imported) => return Self::assemble(reference, imported, &contents, options),
-                    Err(error) if error.is_about_operators() => error,
-                    Err(error) => return Err(error.into()),
-                };
-                // What lies behind the features that the user names need not be understood.
-                if let Some(name) = &options.features
-                    && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.external, size, name)
-                {
-                    return Self::assemble(reference, imported, &contents, options);
-                }
-                match &options.runtime {
-                    Some(runtime) => Self::opaque(reference, error, &contents, runtime, size, options),
-                    None => Err(error.into()),
-                }
+                let part = onnx::image_part(&contents.bytes, options.features.as_deref())?;
+                let Some(part) = part else { return Self::of_onnx(reference, &contents, options) };
+                contents.bytes = part.bytes;
+                let mut model = Self::of_onnx(reference, &contents, options)?;
+                model.description = format!("{}, without what enters by `{}`", model.description, part.without.join("`, `"));
+                Ok(model)
             }
+        }
+    }
+
+    fn of_onnx(reference: ModelRef, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
+        let size = size(contents, options)?;
+        let error = match onnx::load_sized(&contents.bytes, &contents.external, size) {
+            Ok(imported) => return Self::assemble(reference, imported, contents, options),
+            Err(error) if error.is_about_operators() => error,
+            Err(error) => return Err(error.into()),
+        };
+        // What lies behind the features that the user names need not be understood.
+        if let Some(name) = &options.features
+            && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.external, size, name)
+        {
+            return Self::assemble(reference, imported, contents, options);
+        }
+        match &options.runtime {
+            Some(runtime) => Self::opaque(reference, error, contents, runtime, size, options),
+            None => Err(error.into()),
         }
     }
 

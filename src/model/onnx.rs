@@ -7,7 +7,7 @@
 //! Files: `pb` the messages, `attributes` what those of a node must be, `tensor` checked numbers, `value` and `call` what a node sees.
 //! `import` is the way through the graph; `shapes` and `fold` are arithmetic on it, `spread` that of masks repeated along the batch; `lower` has the
 //! operators, `guards` what keeps NaN out of attention. `kinds` are element types, `batch` finds what mixes images, `random` what draws random
-//! numbers, `roles` what parameters are for. `survey` says what a file holds without understanding it, `head` where its features leave.
+//! numbers, `roles` what parameters are for. `part` leaves out what other inputs than images enter. `survey` says what a file holds without understanding it, `head` where its features leave.
 //!
 //! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
 //! comes from [`registry`](crate::registry), which reads the model's own folder only, and nothing recurses.
@@ -23,6 +23,7 @@ mod importer;
 mod kinds;
 mod lower;
 mod node;
+mod part;
 mod pb;
 mod random;
 mod roles;
@@ -41,6 +42,7 @@ use crate::graph::GraphError;
 use crate::registry::ExternalData;
 
 pub use head::{Classes, Found};
+pub use part::image_part;
 pub use survey::{Survey, survey};
 pub use write::write;
 

@@ -112,8 +112,8 @@ impl Entry {
         let input = inputs.next().ok_or_else(|| wrong("the graph has no input".into()))?;
         let name = input.name.clone();
         if let Some(second) = inputs.next() {
-            let reason = format!("the graph has several inputs (`{name}`, `{}`): a model of one batch of images is needed", second.name);
-            return Err(wrong(reason));
+            // Whoever reads a file has left out what other inputs enter (`part`).
+            return Err(wrong(format!("the graph has several inputs (`{name}`, `{}`): one batch of images is needed", second.name)));
         }
         let tensor = input.r#type.as_ref().and_then(|t: &TypeProto| t.tensor_type.as_ref());
         let tensor = tensor.ok_or_else(|| wrong(format!("input `{name}` is not a tensor, or its type is not given")))?;
@@ -319,7 +319,7 @@ impl Walk<'_> {
 }
 
 /// The tensors that a node reads, those that its branches take from around them included.
-fn reads(node: &NodeProto) -> Vec<&str> {
+pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
     let mut all: Vec<&str> = node.input.iter().map(String::as_str).collect();
     let mut open: Vec<(&GraphProto, usize)> = node.attribute.iter().filter_map(|a| a.g.as_deref()).map(|body| (body, 0)).collect();
     while let Some((body, depth)) = open.pop() {
