@@ -2,18 +2,20 @@
 """Which checkpoints heirloom reads, as a table: docs/evidence/checkpoints.md.
 
     cargo run --release --example answers -- ZOO/* >zoo.tsv
-    python3 benches/checkpoints/table.py --safetensors zoo.tsv --onnx "default exporter" dynamo.tsv --onnx "older exporter" script.tsv
+    python3 benches/checkpoints/table.py --safetensors zoo.tsv --onnx "default exporter" dynamo.tsv --onnx "older exporter" script.tsv --files files.jsonl
 
-`answers` prints one line for each folder (examples/answers.rs says what a folder holds). Python 3.9 or newer, nothing else.
+A part that is not named stays as it is. `files.py` beside this writes files.jsonl; `answers` prints one line for each folder (examples/answers.rs says what a folder holds). Python 3.9 or newer, nothing else.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/evidence/checkpoints.md"
+SAFETENSORS, ONNX, FILES = "Safetensors, by family", "ONNX, by exporter", "Files that others have published"
 MARK = "<!-- table.py: from here on written by benches/checkpoints/table.py -->"
 
 
@@ -77,17 +79,41 @@ def onnx(kinds):
     return [*out, *(["", "Not equal or not read:", "", *notes] if notes else [])]
 
 
+def files(found):
+    """Of files.py: what became of each file."""
+    out = ["| file | MB | what it is | features | verdict | seconds |", "|---|---:|---|---|---|---:|"]
+    for one in found:
+        trains = {True: ", can be trained", False: ", frozen features alone"}.get(one.get("trains"), "")
+        verdict = one["verdict"] + (f": {one['reason']}" if one.get("reason") else "")
+        what = f"{one.get('what', '')}{trains}"
+        cells = [f"`{one['file']}`", f"{one['bytes'] / 1e6:.1f}", what, one.get("features", ""), verdict, f"{one['seconds']:.0f}"]
+        out.append("| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |")
+    return out
+
+
+def sections(text):
+    """The parts of a page by their headings."""
+    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2])))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--safetensors", required=True, metavar="TSV")
+    parser.add_argument("--safetensors", metavar="TSV")
     parser.add_argument("--onnx", nargs=2, action="append", default=[], metavar=("KIND", "TSV"))
+    parser.add_argument("--files", type=Path, metavar="JSONL")
     parser.add_argument("--stdout", action="store_true", help="print the page instead of writing it")
     args = parser.parse_args()
-    lines = ["", "## Safetensors, by family", "", *safetensors(rows(args.safetensors))]
+    before, _, after = PAGE.read_text().partition(MARK) if PAGE.is_file() else ("", "", "")
+    parts = sections(after)
+    if args.safetensors:
+        parts[SAFETENSORS] = "\n".join(safetensors(rows(args.safetensors)))
     if args.onnx:
-        lines += ["", "## ONNX, by exporter", "", *onnx([(kind, rows(path)) for kind, path in args.onnx])]
-    before = PAGE.read_text().split(MARK)[0] if PAGE.is_file() else ""
-    page = f"{before}{MARK}\n" + "\n".join(lines) + "\n"
+        parts[ONNX] = "\n".join(onnx([(kind, rows(path)) for kind, path in args.onnx]))
+    if args.files:
+        parts[FILES] = "\n".join(files([json.loads(line) for line in args.files.read_text().splitlines()]))
+    told = "".join(f"\n## {heading}\n\n{parts[heading]}\n" for heading in (SAFETENSORS, ONNX, FILES) if heading in parts)
+    page = f"{before}{MARK}\n{told}"
     if args.stdout:
         sys.stdout.write(page)
     else:

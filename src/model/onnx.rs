@@ -4,7 +4,7 @@
 //! batch size kept symbolic), constants, padding modes and fused biases are all resolved here, so that an executor sees
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
-//! Files: `pb` the messages, `attributes` what those of a node must be, `tensor` checked numbers, `value` and `call` what a node sees.
+//! Files: `wire` bounds what bytes may stand for, `pb` has the messages, `attributes` what those of a node must be, `tensor` checked numbers, `value` and `call` what a node sees.
 //! `import` is the way through the graph; `shapes` and `fold` are arithmetic on it, `spread` that of masks repeated along the batch; `lower` has the
 //! operators, `guards` what keeps NaN out of attention. `kinds` are element types, `batch` finds what mixes images, `random` what draws random
 //! numbers, `roles` what parameters are for. `part` leaves out what other inputs than images enter. `survey` says what a file holds without understanding it, `head` where its features leave.
@@ -32,6 +32,7 @@ mod spread;
 mod survey;
 mod tensor;
 mod value;
+mod wire;
 mod write;
 
 use prost::Message;
@@ -66,6 +67,7 @@ pub fn load_until(bytes: &[u8], external: &ExternalData, size: Option<[usize; 2]
 }
 
 fn decode(bytes: &[u8]) -> Result<pb::ModelProto, OnnxError> {
+    wire::check(bytes)?;
     pb::ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })
 }
 

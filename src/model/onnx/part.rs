@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use prost::bytes::Buf;
-use prost::encoding::{self, DecodeContext, WireType};
+use prost::encoding::{self, WireType};
 
 use super::import::reads;
 use super::pb::{GraphProto, ValueInfoProto};
-use super::{OnnxError, decode};
+use super::wire::{Field, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_NODE, GRAPH_OUTPUT, MODEL_GRAPH, fields};
+use super::{OnnxError, decode, wire};
 
 /// Tensors that a message suggests.
 const SUGGESTED: usize = 3;
@@ -28,6 +28,7 @@ pub struct Part {
 /// takes for features.
 pub fn image_part(bytes: &[u8], features: Option<&str>) -> Result<Option<Part>, OnnxError> {
     // Names alone: most files have one input, and are not copied.
+    wire::check(bytes)?;
     let outline = Outline::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?.graph.unwrap_or_default();
     let held: BTreeSet<&str> = outline.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     if outline.input.iter().filter(|input| !held.contains(input.name.as_str())).count() < 2 {
@@ -182,45 +183,6 @@ impl Kept<'_> {
         }
         Ok(out)
     }
-}
-
-const MODEL_GRAPH: u32 = 7;
-const GRAPH_NODE: u32 = 1;
-const GRAPH_INITIALIZER: u32 = 5;
-const GRAPH_INPUT: u32 = 11;
-const GRAPH_OUTPUT: u32 = 12;
-
-/// A field of a message: all its bytes, and those of what it holds where it is a message itself.
-struct Field<'a> {
-    tag: u32,
-    whole: &'a [u8],
-    body: &'a [u8],
-}
-
-/// The fields of a message that was decoded before.
-fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Result<Field<'_>, OnnxError>> {
-    std::iter::from_fn(move || {
-        let start = bytes;
-        let step = |bytes: &mut &[u8]| -> Result<(u32, usize), prost::DecodeError> {
-            let (tag, wire) = encoding::decode_key(bytes)?;
-            let before = bytes.remaining();
-            let mut length = 0;
-            if wire == WireType::LengthDelimited {
-                let mut ahead = *bytes;
-                length = usize::try_from(encoding::decode_varint(&mut ahead)?).unwrap_or(before);
-            }
-            encoding::skip_field(wire, tag, bytes, DecodeContext::default())?;
-            Ok((tag, length))
-        };
-        if start.is_empty() {
-            return None;
-        }
-        let found = step(&mut bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() });
-        Some(found.map(|(tag, length)| {
-            let whole = &start[..start.len() - bytes.len()];
-            Field { tag, whole, body: &whole[whole.len() - length.min(whole.len())..] }
-        }))
-    })
 }
 
 fn message(out: &mut Vec<u8>, tag: u32, body: &[u8]) {

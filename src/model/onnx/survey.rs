@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost::Message;
-
 use super::head::{self, Found};
 use super::import::{Entry, description, outputs};
 use super::node::is_default;
-use super::pb::{ModelProto, NodeProto};
+use super::pb::NodeProto;
 use super::tensor::sixteen;
-use super::{OnnxError, random};
+use super::{OnnxError, decode, random};
 use crate::graph::Sixteen;
 use crate::model::{FeatureLayerError, Layout};
 use crate::registry::ExternalData;
@@ -46,7 +44,7 @@ pub struct Survey {
 /// Describes the ONNX file `bytes`; `size` is `[height, width]` in pixels for a file that leaves them open, `user` the tensor that the user
 /// takes for features. `beside` holds the files that it keeps tensors in.
 pub fn survey(bytes: &[u8], external: &ExternalData, size: Option<[usize; 2]>, user: Option<&str>) -> Result<Survey, OnnxError> {
-    let model = ModelProto::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?;
+    let model = decode(bytes)?;
     let graph = model.graph.ok_or(OnnxError::NoGraph)?;
     let entry = Entry::of(&graph, size)?;
     let size = entry.size.or(size).ok_or_else(|| OnnxError::Size { name: entry.name.clone() })?;
