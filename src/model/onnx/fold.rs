@@ -120,7 +120,7 @@ fn charge_input(call: &Call, budget: &mut usize) -> Result<()> {
 }
 
 /// Takes what an array of `T` needs off the budget, before it is made.
-fn charge<T>(budget: &mut usize, shape: &[usize]) -> Result<()> {
+pub(super) fn charge<T>(budget: &mut usize, shape: &[usize]) -> Result<()> {
     let each = size_of::<T>().div_ceil(size_of::<f32>());
     let needed = shape.iter().try_fold(each, |a, &b| a.checked_mul(b.max(1))).filter(|n| *n <= *budget);
     *budget -= needed.ok_or_else(|| format!("the constants of this file expand to more than {BUDGET} numbers"))?;

@@ -130,4 +130,6 @@ pub(super) struct Spread {
     pub array: Arc<ArrayD<Size>>,
     /// The shape that they stand for.
     pub shape: Shape,
+    /// By how much the numbers grow from each image to the next: 0, or they say where in a batch the numbers of an image are.
+    pub step: i64,
 }

@@ -353,5 +353,32 @@ nodes = [
 tensors = {"once": np.array([1, 2], np.int64), "token": weights(1, 1, 18), "flat": np.array([0, 3, 36], np.int64)}
 write("a_token_repeated_for_every_image", nodes, tensors)
 
+# Fewer entries, each of a window that grows with the step; as many rows and columns as the file says beside the batch.
+for name, how in [("linear", {"mode": "linear"}), ("cubic", {"mode": "cubic", "cubic_coeff_a": -0.5})]:
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], antialias=1, **how)
+    write(f"resized_map_antialias_{name}", [node], {"scales": np.array([1, 1, 0.5, 1.5], np.float32)})
+nodes = [
+    helper.make_node("Shape", ["x"], ["channels"], end=2),
+    helper.make_node("Concat", ["channels", "sides"], ["sizes"], axis=0),
+    helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear"),
+]
+write("resized_map_to_sizes_beside_the_batch", nodes, {"sides": np.array([4, 9], np.int64)})
+
+# What `as_strided` becomes: the places of each image's own numbers in the batch laid out flat.
+nodes = [
+    helper.make_node("ReduceMean", ["x", "sides"], ["mean"]),
+    helper.make_node("Reshape", ["mean", "flat"], ["numbers"]),
+    helper.make_node("Shape", ["x"], ["batch"], start=0, end=1),
+    helper.make_node("Squeeze", ["batch"], ["many"]),
+    helper.make_node("Range", ["zero", "many", "one"], ["images"]),
+    helper.make_node("Mul", ["images", "three"], ["starts"]),
+    helper.make_node("Unsqueeze", ["starts", "axes"], ["begin"]),
+    helper.make_node("Add", ["begin", "own"], ["places"]),
+    helper.make_node("Gather", ["numbers", "places"], ["y"], axis=0),
+]
+tensors = {"sides": np.array([2, 3], np.int64), "flat": np.array([-1], np.int64), "zero": np.int64(0), "one": np.int64(1)}
+tensors |= {"three": np.int64(3), "axes": np.array([1, 2], np.int64), "own": np.array([[[2], [0], [1]]], np.int64)}
+write("places_of_each_image_in_a_flat_batch", nodes, tensors)
+
 save_file(files, HERE / "networks.safetensors")
 print(len(files) // 3, "networks")

@@ -3,8 +3,10 @@
 use ndarray::{ArrayD, Axis};
 
 use super::super::call::{Call, Result, floats};
-use super::super::value::Value;
+use super::super::shapes;
+use super::super::value::{Size, Value};
 use super::charge;
+use crate::graph::Dim;
 
 /// Axis by axis, as ONNX defines it: every output entry is a weighted sum of a few input entries.
 pub(super) fn resize(call: &Call, budget: &mut usize) -> Result<Value> {
@@ -39,9 +41,13 @@ fn targets(call: &Call, from: &[usize]) -> Result<(Vec<usize>, Vec<f64>)> {
     }
     let scales_at = if call.op() == "Upsample" || call.opset < 11 { 1 } else { 2 };
     let fits = |n: usize| if n == from.len() { Ok(()) } else { Err(format!("{n} sizes are given for {} axes", from.len())) };
-    if let Some(sizes) = call.known(3, "sizes")?.filter(|s| !s.is_empty()) {
+    if let Some(sizes) = call.sizes(3, "sizes")?.filter(|s| !s.is_empty()) {
         fits(sizes.len())?;
-        let size = |s: &i64| usize::try_from(*s).ok().filter(|s| *s > 0).ok_or_else(|| format!("{s} is not a size"));
+        // Of the batch, what one image has.
+        let size = |s: &Size| match s.dim() {
+            Some(Dim::Fixed(size) | Dim::Batch(size)) if size > 0 => Ok(size),
+            _ => Err(format!("{} is not a size", shapes::display(&[*s]))),
+        };
         let sizes = sizes.iter().map(size).collect::<Result<Vec<_>>>()?;
         let scales = sizes.iter().zip(from).map(|(to, from)| *to as f64 / (*from).max(1) as f64).collect();
         return Ok((sizes, scales));
@@ -86,16 +92,18 @@ enum Mode {
 
 struct Rule {
     mode: Mode,
+    /// Whether a window grows with the step where entries become fewer.
+    antialias: bool,
     coordinates: String,
     nearest: String,
 }
 
 impl Rule {
     fn of(call: &Call) -> Result<Self> {
-        for refused in ["antialias", "exclude_outside"] {
-            if call.int(refused).unwrap_or(0) != 0 {
-                return Err(format!("`{refused}` is not supported"));
-            }
+        let antialias = call.int("antialias").unwrap_or(0) != 0;
+        // What lies outside counts for nothing with `antialias` in any case.
+        if call.int("exclude_outside").unwrap_or(0) != 0 && !antialias {
+            return Err("`exclude_outside` is not supported".into());
         }
         if call.node.attribute.iter().any(|a| a.name == "axes") {
             return Err("`axes` are not supported".into());
@@ -118,7 +126,10 @@ impl Rule {
         if !matches!(nearest, "floor" | "ceil" | "round_prefer_floor" | "round_prefer_ceil") {
             return Err(format!("`nearest_mode` {nearest} is not supported"));
         }
-        Ok(Self { mode, coordinates: coordinates.into(), nearest: nearest.into() })
+        if antialias && (coordinates != "half_pixel" || matches!(mode, Mode::Nearest)) {
+            return Err(format!("`antialias` with coordinates `{coordinates}` is not supported"));
+        }
+        Ok(Self { mode, antialias, coordinates: coordinates.into(), nearest: nearest.into() })
     }
 
     /// The input entries that output entry `i` is made of, with their weights; those beyond an end are the last one.
@@ -132,6 +143,9 @@ impl Rule {
             "asymmetric" => i / scale,
             _ => (i + 0.5) / scale - 0.5,
         };
+        if self.antialias {
+            return self.window(at + 0.5, from, scale);
+        }
         let clamped = |at: f64| at.clamp(0.0, from.saturating_sub(1) as f64) as usize;
         let floor = at.floor();
         let t = at - floor;
@@ -148,11 +162,31 @@ impl Rule {
             Mode::Linear => vec![(clamped(floor), 1.0 - t), (clamped(floor + 1.0), t)],
             // Keys, "Cubic convolution interpolation for digital image processing" (1981), eq. 4 with a free.
             Mode::Cubic { a } => {
-                let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
-                let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
-                let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
+                let weights = [t + 1.0, t, 1.0 - t, 2.0 - t].map(|d| cubic(a, d));
                 (-1..3).zip(weights).map(|(k, weight)| (clamped(floor + f64::from(k)), weight)).collect()
             }
         }
     }
+
+    /// The entries in a window about `center`, as wide as the step between output entries where that is more than one; their weights sum
+    /// to 1 (as Pillow and PyTorch's `antialias=True` do).
+    fn window(&self, center: f64, from: usize, scale: f64) -> Vec<(usize, f64)> {
+        let step = scale.recip().max(1.0);
+        let weight = |d: f64| match self.mode {
+            Mode::Cubic { a } if d < 2.0 => cubic(a, d),
+            Mode::Linear if d < 1.0 => 1.0 - d,
+            _ => 0.0,
+        };
+        let support = if matches!(self.mode, Mode::Cubic { .. }) { 2.0 * step } else { step };
+        let first = (center - support + 0.5).max(0.0) as usize;
+        let end = ((center + support + 0.5).max(0.0) as usize).min(from);
+        let taps: Vec<(usize, f64)> = (first..end).map(|j| (j, weight(((j as f64 + 0.5 - center) / step).abs()))).collect();
+        let total: f64 = taps.iter().map(|(_, weight)| weight).sum();
+        taps.into_iter().map(|(j, weight)| (j, weight / total)).collect()
+    }
+}
+
+/// The weight of an entry at distance `d`, 0 to 2, by Keys' equation 4.
+fn cubic(a: f64, d: f64) -> f64 {
+    if d <= 1.0 { ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0 } else { ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a }
 }

@@ -113,6 +113,14 @@ impl Lower<'_, '_> {
         let x = self.node(0)?;
         let shape = self.shape(0)?;
         let from = shape.at(1);
+        // A fixed size along the batch would be a resize of it.
+        let asked = call.sizes(3, "sizes")?.filter(|sizes| !sizes.is_empty());
+        let batches = |dim: Option<Dim>| matches!(dim, Some(Dim::Batch(_)));
+        if let Some(sizes) = asked
+            && sizes.iter().zip(&shape.0).any(|(size, dim)| batches(size.dim()) != batches(Some(*dim)) && self.importer.batch.is_none())
+        {
+            return Err("it resizes the batch".into());
+        }
         let mut budget = fold::BUDGET;
         let matrices = fold::matrices(call, &from, &mut budget)?;
         let changed: Vec<usize> = (0..matrices.len()).filter(|&at| matrices[at].is_some()).collect();
