@@ -108,3 +108,28 @@ fn every_family_computes_what_its_library_does() {
     let told: Vec<String> = told.collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
 }
+
+/// A linear layer may do without a bias, so that a file that lost one could be read as another network.
+#[test]
+fn a_bias_that_is_lost_is_named() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/zoo");
+    for (network, lost) in [
+        ("timm-vit-difference", "blocks.1.mlp.fc1.bias"),
+        ("hf-hiera", "hiera.encoder.stages.1.layers.1.mlp.fc1.bias"),
+        ("hf-swin", "swin.encoder.layers.0.blocks.1.attention.self.query.bias"),
+        ("timm-swin", "layers.0.blocks.1.attn.qkv.bias"),
+    ] {
+        let bytes = std::fs::read(folder.join(network).join("model.safetensors")).expect("a checkpoint");
+        let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+        let whole = file.tensors();
+        let rest: Vec<_> = whole.iter().filter(|(name, _)| name != lost).map(|(name, view)| (name.as_str(), view)).collect();
+        assert_eq!(rest.len() + 1, whole.len(), "{network} has {lost}");
+        let damaged = tempfile::tempdir().expect("a folder");
+        std::fs::copy(folder.join(network).join("config.json"), damaged.path().join("config.json")).expect("copied");
+        let path = damaged.path().join("model.safetensors");
+        std::fs::write(&path, safetensors::serialize(rest, None).expect("a file")).expect("written");
+        let reference = crate::registry::identify(&path).expect("identified");
+        let told = Model::load(reference, &LoadOptions::default()).expect_err("a bias is lost").to_string();
+        assert!(told.contains(lost), "{network}: {told}");
+    }
+}

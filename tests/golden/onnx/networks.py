@@ -355,7 +355,7 @@ write("a_token_repeated_for_every_image", nodes, tensors)
 
 # Fewer entries, each of a window that grows with the step; as many rows and columns as the file says beside the batch.
 for name, how in [("linear", {"mode": "linear"}), ("cubic", {"mode": "cubic", "cubic_coeff_a": -0.5})]:
-    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], antialias=1, **how)
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], antialias=1, exclude_outside=1, **how)
     write(f"resized_map_antialias_{name}", [node], {"scales": np.array([1, 1, 0.5, 1.5], np.float32)})
 nodes = [
     helper.make_node("Shape", ["x"], ["channels"], end=2),

@@ -101,9 +101,10 @@ struct Rule {
 impl Rule {
     fn of(call: &Call) -> Result<Self> {
         let antialias = call.int("antialias").unwrap_or(0) != 0;
-        // What lies outside counts for nothing with `antialias` in any case.
-        if call.int("exclude_outside").unwrap_or(0) != 0 && !antialias {
-            return Err("`exclude_outside` is not supported".into());
+        // As PyTorch computes and exports it, what lies outside counts for nothing with `antialias`, and is the last entry again without.
+        let exclude = call.int("exclude_outside").unwrap_or(0) != 0;
+        if exclude != antialias {
+            return Err(format!("`exclude_outside` is {exclude} and `antialias` is {antialias}: one without the other is not supported"));
         }
         if call.node.attribute.iter().any(|a| a.name == "axes") {
             return Err("`axes` are not supported".into());
