@@ -29,7 +29,8 @@ pub struct Part {
 pub fn image_part(bytes: &[u8], features: Option<&str>) -> Result<Option<Part>, OnnxError> {
     // Names alone: most files have one input, and are not copied.
     wire::check(bytes)?;
-    let outline = Outline::decode(bytes).map_err(|e| OnnxError::Decode { reason: e.to_string() })?.graph.unwrap_or_default();
+    let Ok(outline) = Outline::decode(bytes) else { return decode(bytes).map(|_| None) };
+    let outline = outline.graph.unwrap_or_default();
     let held: BTreeSet<&str> = outline.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     if outline.input.iter().filter(|input| !held.contains(input.name.as_str())).count() < 2 {
         return Ok(None);
