@@ -81,8 +81,9 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
             out.json(&serde_json::json!({"path": path, "digest": registry::identify(path)?.digest, "bytes": bytes.len(), "model": model.description}))?;
         }
         Shape::Text => {
-            let what = if args.only_features { "up to its features" } else { "whole" };
-            let line = format!("{}: {}, {what}, {} bytes\n", path.display(), model.description, bytes.len());
+            let what = if args.only_features { "up to its features" } else { "the whole network" };
+            let kind = if *format == Format::Onnx { "ONNX" } else { "safetensors" };
+            let line = format!("wrote {}: {kind}, {what}, {} bytes\n  from   {}\n", path.display(), bytes.len(), model.description);
             out.result(&printable(line.trim_end()))?;
             out.result("\n")?;
         }

@@ -66,7 +66,7 @@ impl Model {
                 let Some(part) = part else { return Self::of_onnx(reference, &contents, options) };
                 contents.bytes = part.bytes;
                 let mut model = Self::of_onnx(reference, &contents, options)?;
-                model.description = format!("{}, without what enters by `{}`", model.description, part.without.join("`, `"));
+                model.description = format!("{}, the part that images enter, without `{}`", model.description, part.without.join("`, `"));
                 Ok(model)
             }
         }
@@ -347,7 +347,7 @@ pub enum ModelError {
     },
     /// A file of weights alone would not say what they are the weights of.
     #[error(
-        "a safetensors file holds weights only, and this network is of no architecture that heirloom could name there: write it as ONNX"
+        "what comes from an ONNX file is written as ONNX only: a safetensors file holds weights alone, and nothing would say which network they are of"
     )]
     NoArchitecture,
     /// Adapters change tensors by name.

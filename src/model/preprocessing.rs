@@ -55,6 +55,8 @@ pub enum Before {
     Share(f64),
     /// Height and width in pixels, for a model of the second size.
     Pixels([usize; 2], [usize; 2]),
+    /// Height and width in pixels, for a model of the size that it has.
+    Exactly([usize; 2]),
 }
 
 impl FoundGeometry {
@@ -62,6 +64,7 @@ impl FoundGeometry {
     fn at(&self, size: [usize; 2]) -> (Geometry, String) {
         let (before, from) = match self.before {
             Before::Same => (size, self.from.clone()),
+            Before::Exactly(before) => (before, self.from.clone()),
             Before::Share(share) => (size.map(|side| (side as f64 / share) as usize), self.from.clone()),
             Before::Pixels(before, of) => {
                 let scaled = |i: usize| (before[i] * size[i] + of[i] / 2) / of[i].max(1);
@@ -235,21 +238,30 @@ fn own_geometry(metadata: &BTreeMap<String, String>) -> Result<Option<(Geometry,
     let geometry: Geometry = serde_json::from_str(text).map_err(|e| format!("metadata `heirloom.geometry`: {e}"))?;
     let before = match (geometry.before_crop, metadata.get("heirloom.size").and_then(|text| serde_json::from_str(text).ok())) {
         (Some(before), Some(size)) => Before::Pixels(before, size),
-        (Some(before), None) => Before::Pixels(before, before),
+        (Some(before), None) => Before::Exactly(before),
         (None, _) => Before::Same,
     };
     Ok(Some((geometry, before)))
 }
 
-/// What our writers note of an input beyond mean, standard deviation and size: what is not the usual.
+/// What our writers note of an input: what is known of it and not the usual. What was assumed is assumed again.
 pub(super) fn notes(input: &InputSpec) -> Vec<(String, String)> {
     let mut notes = Vec::new();
+    if !input.preprocessing.from.starts_with(ASSUMED) {
+        let list = |[red, green, blue]: [f32; 3]| format!("[{red}, {green}, {blue}]");
+        notes.push(("heirloom.mean".to_owned(), list(input.preprocessing.mean)));
+        notes.push(("heirloom.std".to_owned(), list(input.preprocessing.std)));
+    }
     if input.preprocessing.order == ChannelOrder::Bgr {
         notes.push(("heirloom.channel_order".to_owned(), "bgr".to_owned()));
     }
     if input.geometry != Geometry::default() {
         // Plain fields under plain names: writing them cannot fail.
         notes.push(("heirloom.geometry".to_owned(), serde_json::to_string(&input.geometry).unwrap_or_default()));
+    }
+    // What is cut out, and of which size, belongs together.
+    if !notes.is_empty() {
+        notes.push(("heirloom.size".to_owned(), format!("[{}, {}]", input.height, input.width)));
     }
     notes
 }

@@ -228,8 +228,6 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
     }
     let json = |values: Value| values.to_string();
     let mut notes = metadata.clone();
-    notes.insert("heirloom.mean".into(), json(input.preprocessing.mean.to_vec().into()));
-    notes.insert("heirloom.std".into(), json(input.preprocessing.std.to_vec().into()));
     notes.insert("heirloom.size".into(), json(vec![input.height, input.width].into()));
     notes.extend(preprocessing::notes(input));
     let mut header = serde_json::Map::new();

@@ -32,6 +32,7 @@ fn what_is_exported_is_read_back_as_the_same_network() {
                 let apart = sum(&after).zip(sum(&before)).map(|(a, b)| (a - b).abs());
                 assert!(apart.is_some_and(|apart| apart < 1e-6), "{name} {file}: {field}");
             }
+            assert_eq!(after["input"]["geometry"], before["input"]["geometry"], "{name} {file}");
             if file.ends_with("safetensors") {
                 assert_eq!(after["description"], before["description"], "{name}");
                 assert_eq!(after["operators"], before["operators"], "{name}");
@@ -68,7 +69,7 @@ fn what_cannot_be_exported_says_why() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let onnx = format!("{}/fixtures/models/planted-square.onnx", env!("CARGO_MANIFEST_DIR"));
     for (arguments, wanted) in [
-        (vec!["export".to_owned(), onnx.clone(), at("x.safetensors")], "write it as ONNX"),
+        (vec!["export".to_owned(), onnx.clone(), at("x.safetensors")], "is written as ONNX only"),
         (vec!["export".to_owned(), onnx.clone(), at("x.pt")], "must end with .onnx or .safetensors"),
         (vec!["export".to_owned(), golden("hf-vit"), at("x.onnx"), "--base".to_owned(), onnx], "is an ONNX file"),
     ] {

@@ -47,9 +47,6 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
         return Err(fail(&output, "the graph computes nothing"));
     }
     let mut all = metadata.clone();
-    let list = |v: [f32; 3]| format!("[{}, {}, {}]", v[0], v[1], v[2]);
-    all.insert("heirloom.mean".into(), list(input.preprocessing.mean));
-    all.insert("heirloom.std".into(), list(input.preprocessing.std));
     all.extend(preprocessing::notes(input));
     let proto = GraphProto {
         name: "heirloom".into(),

@@ -45,16 +45,18 @@ pub(super) fn lines(contents: &Contents, options: &LoadOptions) -> String {
             quoted(&path.to_string())
         ),
         Library::OpenClip | Library::Unknown => {
-            return "name its architecture with --arch, such as timm/resnet50, or export it to ONNX in the program \
-                    that wrote it: `torch.onnx.export(model.eval(), (images,), \"model.onnx\", dynamo=False, \
+            return "name its architecture with --arch, or export it to ONNX in the program that wrote it: `torch.onnx.export(model.eval(), (images,), \"model.onnx\", dynamo=False, \
                     opset_version=17)`"
                 .to_owned();
         }
     };
     let said = preprocessing::find(&contents.configuration, &BTreeMap::new(), &options.input).ok().and_then(|found| found.size);
     let [height, width] = options.input.size.or(said).unwrap_or([224, 224]);
-    let beside =
-        if contents.configuration.get(PREPROCESSOR).is_some() { format!("; keep {PREPROCESSOR} beside it") } else { String::new() };
+    // What images become is said there.
+    let said = [(PREPROCESSOR, true), (CONFIG, library == Library::Timm)];
+    let kept: Vec<&str> =
+        said.iter().filter(|(name, says)| *says && contents.configuration.get(name).is_some()).map(|(name, _)| *name).collect();
+    let beside = if kept.is_empty() { String::new() } else { format!("; copy {} beside it", kept.join(" and ")) };
     format!(
         "export it to ONNX, and certify that file{beside}:\n{model}\ntorch.onnx.export(model, (torch.zeros(1, 3, {height}, {width}),), \
          \"model.onnx\", dynamo=False, opset_version=17, input_names=[\"pixel_values\"], dynamic_axes={{\"pixel_values\": {{0: \"batch\"}}}})"
