@@ -14,6 +14,8 @@ const EMBEDDED_SIDE: usize = 64;
 
 /// The model, the policy and the data of a certification.
 #[derive(clap::Args, Debug)]
+// One group of a command is called so, that of the command itself.
+#[group(skip)]
 pub struct Args {
     /// An .onnx or .safetensors file, or the folder that holds one.
     #[arg(value_name = "MODEL", value_parser = super::existing)]
