@@ -170,6 +170,17 @@ pub struct PlannedFinding {
     pub smallest_limit: f64,
 }
 
+/// What earlier runs kept of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Kept {
+    /// Fine-tunes of the second look that need not run again.
+    pub fine_tunes: usize,
+    /// Of so many.
+    pub of: usize,
+    /// Predicted seconds that are left, in the two cases of [`Plan::seconds`].
+    pub seconds: [f64; 2],
+}
+
 /// All that a certification would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
@@ -189,6 +200,9 @@ pub struct Plan {
     pub memory: u64,
     /// Predicted bytes of images and features that do not fit into memory and are kept on disk meanwhile.
     pub disk: u64,
+    /// What earlier runs kept of it; none where that was not looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 impl Plan {
@@ -299,7 +313,7 @@ pub(crate) fn plan(resolved: &Resolved, counts: &Counts, profile: &MachineProfil
     ];
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
     let [memory, disk] = memory(resolved, &possible, counts, profile)?;
-    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, images, memory, disk })
+    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, images, memory, disk, kept: None })
 }
 
 /// Bytes of a number.
