@@ -74,9 +74,10 @@ impl Subject {
                 size[0],
                 size[1]
             );
+            let model = args.model.display();
             let hint = format!(
-                "`heirloom plan {} > policy.yaml` writes a policy to start from; fill in where your images are, and run again with `--policy policy.yaml`",
-                args.model.display()
+                "`heirloom init {model} --data FOLDER > policy.yaml` writes a policy for your own pictures, one folder of them per class in FOLDER; run again \
+                 with `--policy policy.yaml`. `heirloom plan {model} > policy.yaml` writes one to fill in by hand"
             );
             return Err(Unsuited { message, hint, starter }.into());
         }
