@@ -16,6 +16,7 @@ pub mod duration;
 pub mod explain;
 pub mod export;
 mod failure;
+pub mod init;
 pub mod inspect;
 pub mod interrupt;
 mod machine;
@@ -38,7 +39,8 @@ use output::{Color, Output, Shape};
 const EXAMPLES: &str = "\
 Start here:
   heirloom certify model.onnx                       certify against the embedded policy
-  heirloom certify model.onnx --policy policy.yaml  certify against your own
+  heirloom init model.onnx --data photos > policy.yaml   a policy for your own pictures
+  heirloom certify model.onnx --policy policy.yaml  certify against it
   heirloom plan model.onnx --policy policy.yaml     what that would run, and how long it would take
   heirloom inspect model.onnx                       what the file holds
   heirloom export model.safetensors model.onnx      the same model in another format
@@ -90,6 +92,7 @@ struct Global {
 #[derive(Subcommand, Debug)]
 enum Command {
     Certify(certify::Args),
+    Init(init::Args),
     Plan(plan::Args),
     Validate(validate::Args),
     Inspect(inspect::Args),
@@ -141,6 +144,7 @@ fn run(command: &Command, out: &mut Output) -> Result<i32, Failure> {
         Command::Inspect(args) => inspect::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Certify(args) => certify::run(args, out),
+        Command::Init(args) => init::run(args, out),
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),
         Command::Plant(args) => plant::run(args, out),

@@ -8,6 +8,7 @@
 pub(crate) mod alone;
 mod attributes;
 mod cells;
+mod census;
 mod cifar;
 mod dataset;
 pub(crate) mod decode;
@@ -21,6 +22,7 @@ mod guard;
 mod idx;
 mod index;
 mod parquet;
+mod recognise;
 mod source;
 mod spec;
 mod view;
@@ -32,11 +34,13 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use census::{Census, census};
 pub(crate) use dataset::{Broken, Dataset};
 use dataset::{Checked, Shown};
 pub use error::DataError;
 pub(crate) use fitted::{Fit, Fitted};
 pub(crate) use index::{Facts, Index, index};
+pub(crate) use recognise::recognise;
 use source::{Entry, Source, Want};
 pub use spec::{DataSpec, Orientation};
 

@@ -44,6 +44,8 @@ pub mod engine;
 
 pub mod session;
 
+pub mod init;
+
 pub mod plant;
 
 pub mod series;

@@ -170,6 +170,17 @@ pub struct PlannedFinding {
     pub smallest_limit: f64,
 }
 
+/// What earlier runs kept of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Kept {
+    /// Fine-tunes of the second look that need not run again.
+    pub fine_tunes: usize,
+    /// Of so many.
+    pub of: usize,
+    /// Predicted seconds that are left, in the two cases of [`Plan::seconds`].
+    pub seconds: [f64; 2],
+}
+
 /// All that a certification would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
@@ -189,6 +200,9 @@ pub struct Plan {
     pub memory: u64,
     /// Predicted bytes of images and features that do not fit into memory and are kept on disk meanwhile.
     pub disk: u64,
+    /// What earlier runs kept of it; none where that was not looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 impl Plan {
@@ -201,9 +215,21 @@ impl Plan {
 }
 
 /// What is judged, one finding for each question. `trains`: the network can be trained here. An error where the data and the seeds cannot
-/// settle a limit.
+/// settle a limit: all such limits together.
 pub(crate) fn findings(resolved: &Resolved, counts: &Counts, trains: bool) -> Result<Vec<PlannedFinding>, PlanError> {
-    resolved.questions.iter().map(|question| finding(resolved, counts, question, trains)).collect()
+    let mut planned = Vec::new();
+    let mut refused = Vec::new();
+    for question in &resolved.questions {
+        match finding(resolved, counts, question, trains) {
+            Ok(finding) => planned.push(finding),
+            Err(error) => refused.push(error),
+        }
+    }
+    match refused.pop() {
+        None => Ok(planned),
+        Some(only) if refused.is_empty() => Err(only),
+        Some(last) => Err(PlanError::Several(refused.into_iter().chain([last]).collect())),
+    }
 }
 
 /// All limits that the data and the seeds cannot settle.
@@ -243,6 +269,7 @@ fn finding(resolved: &Resolved, counts: &Counts, question: &Question, trains: bo
             smallest: smallest_limit,
             test: counts.test,
             clusters: input.clusters,
+            enough: power::clusters(&input).map(|clusters| (counts.test * clusters).div_ceil(input.clusters.max(1))),
         });
     }
     Ok(PlannedFinding {
@@ -286,7 +313,7 @@ pub(crate) fn plan(resolved: &Resolved, counts: &Counts, profile: &MachineProfil
     ];
     let possible: Vec<Job> = jobs.iter().copied().filter(|job| job.possible).collect();
     let [memory, disk] = memory(resolved, &possible, counts, profile)?;
-    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, images, memory, disk })
+    Ok(Plan { counts: counts.clone(), speed, findings, jobs, seconds, images, memory, disk, kept: None })
 }
 
 /// Bytes of a number.
@@ -403,9 +430,13 @@ fn sample(test: usize, worth: usize) -> String {
 pub enum PlanError {
     /// Not enough data or seeds for the limit.
     #[error(
-        "{rule}@{mode}: with {} and these seeds no source can be shown to be below {limit} (the smallest limit is {smallest:.3}): add test \
-         images or seeds, or raise the limit",
-        sample(*test, *clusters)
+        "{rule}@{mode}: with {} and these seeds no source can be shown to be below {limit} (the smallest limit is {smallest:.3}): {}, or raise \
+         the limit",
+        sample(*test, *clusters),
+        match enough {
+            Some(enough) => format!("add test images (about {enough} would do) or seeds"),
+            None => "add seeds".to_owned(),
+        }
     )]
     Cap {
         /// The rule.
@@ -420,7 +451,12 @@ pub enum PlanError {
         test: usize,
         /// The effective sample size: independent clusters that the comparison is worth.
         clusters: usize,
+        /// Test images that would do with these seeds, if any number does.
+        enough: Option<usize>,
     },
+    /// Not enough data or seeds for several limits.
+    #[error("{} cannot be settled:\n  {}", count(.0.len(), "limit"), .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+    Several(Vec<PlanError>),
     /// More memory than there is.
     #[error(
         "at least {} of memory are needed, {} may be used: lower `batch_size` or the `limit` of the views, or allow more (--memory {})",

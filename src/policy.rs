@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::salt::{ReadVariable, Seed};
 pub use self::starter::starter;
+pub(crate) use self::starter::{on_one_line, quoted};
 use crate::data::Target;
 use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};

@@ -29,7 +29,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::data::{self, DataError};
 use crate::diag::Explain;
-use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings};
+use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings, Task};
 use crate::exec::Compute;
 use crate::gate::SelfTestOutcome;
 use crate::model::{Extractor, LoadOptions, Model, ModelError};
@@ -105,15 +105,48 @@ impl Session<'_> {
 
     /// What certifying a checkpoint by a policy would run. Trains nothing. What the user should know is told before a plan is refused.
     pub fn plan(&self, policy: &Policy, model: &Model, emit: &mut dyn FnMut(Event)) -> Result<Plan, SessionError> {
+        self.plan_beside(policy, model, &[], emit)
+    }
+
+    /// The same beside trusted checkpoints (see [`Session::references`]): what the cache keeps of their fine-tunes is counted too.
+    pub fn plan_beside(
+        &self,
+        policy: &Policy,
+        model: &Model,
+        references: &[&Model],
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<Plan, SessionError> {
         engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = plan::resolve(policy);
-        let data = data::open_within(&policy.file.target, &policy.base, policy.file.seed, &self.budget(&resolved, model)?)?;
-        emit(Event::Fact { topic: "executor", text: engine::executors(model, &data)? });
+        let budget = self.budget(&resolved, model)?;
+        let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&budget))?;
+        let task = Task::open(&resolved, &data, model, &budget)?;
+        emit(Event::Fact { topic: "executor", text: engine::executors(model, &task)? });
         let profile = engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
         let counts = engine::counts(&resolved, data.facts())?;
         let warnings = model.input.warnings().into_iter().chain(model.bypass().map(|bypass| bypass.remark())).chain(model.not_searched());
         warnings.chain(engine::remarks(&resolved, data.facts(), &counts)).for_each(|warning| emit(Event::Warning(warning)));
-        Ok(plan::plan(&resolved, &counts, &profile).map_err(EngineError::from)?)
+        let plan = plan::plan(&resolved, &counts, &profile).map_err(EngineError::from)?;
+        if self.cache.is_none() {
+            return Ok(plan);
+        }
+        let (started, today) = now();
+        let settings = Settings {
+            resolved: &resolved,
+            model,
+            references,
+            today: &today,
+            started,
+            report_only: false,
+            max_seconds: None,
+            budget: &budget,
+            samples: false,
+            compute: &self.compute,
+            cache: self.cache.as_ref(),
+            self_test: SelfTestOutcome::NotRun("nothing is judged".to_owned()),
+            stop: self.stop,
+        };
+        Ok(Plan { kept: Some(engine::kept(&settings, &task, &plan)?), ..plan })
     }
 
     /// Whether this build tells the embedded planted source from the clean one on this machine, where frozen features are computed by `runtime`, or
@@ -180,7 +213,7 @@ impl Session<'_> {
     }
 
     /// What the memory leaves for images and features; what finds no room goes to disk, beside the cache where there is one.
-    fn budget(&self, resolved: &Resolved, model: &Model) -> Result<MemoryBudget, EngineError> {
+    pub(crate) fn budget(&self, resolved: &Resolved, model: &Model) -> Result<MemoryBudget, EngineError> {
         let folder: PathBuf = self.cache.as_ref().map_or_else(std::env::temp_dir, |cache| cache.folder().to_owned());
         Ok(MemoryBudget::new(plan::budget(resolved, &engine::footprint(model)?, self.memory), folder))
     }

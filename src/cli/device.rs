@@ -5,6 +5,8 @@ use heirloom::exec::{Choice, Compute, DeviceError, Precision};
 
 /// A device and the numbers it computes with.
 #[derive(clap::Args, Debug)]
+// One group of a command is called so, that of the command itself.
+#[group(skip)]
 pub struct Args {
     /// Where to compute: `cpu`, `cuda`, `cuda:N`, or `auto` for an NVIDIA card where there is one. A report says where it was made.
     #[arg(long, value_name = "DEVICE", default_value_t = Choice::Cpu)]

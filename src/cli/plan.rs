@@ -9,7 +9,8 @@ use super::subject::{self, Subject};
 use super::{device, duration, machine, size};
 use heirloom::data::Rebalance;
 use heirloom::engine::Event;
-use heirloom::plan::{self, Plan, Whole};
+use heirloom::model::Model;
+use heirloom::plan::{self, Kept, Plan, Whole};
 use heirloom::report::text;
 use heirloom::{diag, engine, store};
 
@@ -45,29 +46,30 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let (mut session, subject) = Subject::open(&args.subject, &args.compute, out)?;
     session.cache = machine::cache(None, out);
     session.memory = machine::budget(args.memory);
-    let Subject { model, policy, .. } = &subject;
+    let Subject { model, policy, references } = &subject;
+    let references: Vec<&Model> = references.iter().collect();
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {}", "normalise", model.input.normalised()));
-    let plan = session.plan(policy, model, &mut |event| match event {
+    let plan = session.plan_beside(policy, model, &references, &mut |event| match event {
         Event::Fact { topic, text } => out.remark(&format!("  {topic:<16} {text}")),
         Event::Warning(warning) => out.remark(&format!("warning: {warning}")),
         _ => {}
     })?;
     match out.shape {
         Shape::Json => out.json(&plan)?,
-        Shape::Text => out.result(&render(&plan, &plan::resolve(policy).views, args.max_time, session.cache.is_some()))?,
+        Shape::Text => out.result(&render(&plan, &plan::resolve(policy).views, args.max_time))?,
     }
     Ok(0)
 }
 
-fn render(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache: bool) -> String {
+fn render(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write(plan, views, most, cache, &mut text);
+    let _ = write(plan, views, most, &mut text);
     text
 }
 
-fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache: bool, out: &mut String) -> std::fmt::Result {
+fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, out: &mut String) -> std::fmt::Result {
     let c = &plan.counts;
     let (clusters, classes) = (diag::count(c.test_clusters, "cluster"), diag::count(c.classes, "class"));
     writeln!(out, "data      {} training and {} test images ({clusters}) of {classes}", c.train, c.test)?;
@@ -107,9 +109,16 @@ fn write(plan: &Plan, views: &[Option<Rebalance>], most: Option<Duration>, cache
     )?;
     let [first, second] = plan.seconds.map(engine::duration);
     let [fewest, most] = plan.images.map(text::grouped);
-    let kept = if cache { format!("; {}", engine::KEPT) } else { String::new() };
     writeln!(
         out,
-        "in all about {first} ({fewest} images through networks), up to {second} ({most} images) if a second look and every control are needed{kept}"
-    )
+        "in all about {first} ({fewest} images through networks), up to {second} ({most} images) if a second look and every control are needed"
+    )?;
+    let Some(Kept { fine_tunes, of, seconds }) = plan.kept else { return Ok(()) };
+    // Less than a second is no news.
+    if fine_tunes == 0 && seconds.iter().zip(plan.seconds).all(|(left, planned)| left + 1.0 > planned) {
+        return Ok(());
+    }
+    let [first, second] = seconds.map(engine::duration);
+    let fine_tunes = if fine_tunes > 0 { format!("{fine_tunes} of {of} fine-tunes") } else { "features".to_owned() };
+    writeln!(out, "kept from earlier runs: {fine_tunes}, so that about {first} are left, up to {second}")
 }

@@ -10,6 +10,8 @@ use heirloom::runtime::{self, Host, RuntimeError, Search, Wanted, Worker};
 
 /// The library of ONNX Runtime.
 #[derive(clap::Args, Debug)]
+// One group of a command is called so, that of the command itself.
+#[group(skip)]
 pub struct Args {
     /// ONNX Runtime library, or its folder, to run frozen networks with; `off` for heirloom's own kernels [default: `ORT_DYLIB_PATH`, which
     /// may be `off`, else one that is found: see `heirloom doctor`].

@@ -11,6 +11,8 @@ use heirloom::session::Session;
 
 /// Device, memory and cache of a series.
 #[derive(clap::Args, Debug)]
+// One group of a command is called so, that of the command itself.
+#[group(skip)]
 pub struct Args {
     /// The device.
     #[command(flatten)]

@@ -14,6 +14,8 @@ const EMBEDDED_SIDE: usize = 64;
 
 /// The model, the policy and the data of a certification.
 #[derive(clap::Args, Debug)]
+// One group of a command is called so, that of the command itself.
+#[group(skip)]
 pub struct Args {
     /// An .onnx or .safetensors file, or the folder that holds one.
     #[arg(value_name = "MODEL", value_parser = super::existing)]
@@ -72,9 +74,10 @@ impl Subject {
                 size[0],
                 size[1]
             );
+            let model = args.model.display();
             let hint = format!(
-                "`heirloom plan {} > policy.yaml` writes a policy to start from; fill in where your images are, and run again with `--policy policy.yaml`",
-                args.model.display()
+                "`heirloom init {model} --data FOLDER > policy.yaml` writes a policy for your own pictures, one folder of them per class in FOLDER; run again \
+                 with `--policy policy.yaml`. `heirloom plan {model} > policy.yaml` writes one to fill in by hand"
             );
             return Err(Unsuited { message, hint, starter }.into());
         }

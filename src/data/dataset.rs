@@ -193,6 +193,7 @@ impl Dataset {
     }
 
     /// The images at these places, in this order; places beyond the end are passed over.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn subset(&self, indices: &[usize]) -> Self {
         let at = |&i: &usize| Some((self.records.get(i)?.clone(), self.stored.get(i)?.clone(), *self.shown.get(i)?));

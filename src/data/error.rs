@@ -117,6 +117,9 @@ pub enum DataError {
     /// Neither splits nor a share.
     #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share`")]
     NoSplits,
+    /// Folders of two splits, one of which is called otherwise.
+    #[error("{path}: it has the folders `train` and `{found}`, where `train` and `{wanted}` are expected")]
+    OtherSplit { path: String, found: &'static str, wanted: &'static str },
     /// Both splits and a share.
     #[error("the data has train and test splits of its own: leave `test_share` out")]
     SplitTwice,
@@ -196,6 +199,7 @@ impl Explain for DataError {
             | Self::EmptyGroup { .. }
             | Self::LimitTooSmall { .. }
             | Self::NoSplits
+            | Self::OtherSplit { .. }
             | Self::Misfit { .. }
             | Self::SplitTwice => Class::Usage,
             _ => self.inner().map_or(Class::Fault, Explain::class),
@@ -230,6 +234,7 @@ impl Explain for DataError {
             Self::EmptySplit { .. } => {
                 "a target task needs images that train and others that measure: add some, or change `target` in the policy"
             }
+            Self::OtherSplit { .. } => "rename the second one; or name the folder of one of them, of which a share will measure",
             Self::OneClass { .. } => "add a second class, or more names under `classes`",
             Self::Set { .. } | Self::Rows(_) => return self.inner().and_then(Explain::hint),
             Self::TooManyBroken { .. } => "repair or remove these images, or raise `target.broken` in the policy",

@@ -4,10 +4,9 @@
 use candle_core::Tensor;
 
 use super::EngineError;
-use crate::data::TargetData;
+use super::task::Task;
 use crate::model::{self, Model, Network, rounding};
 use crate::report::Agreement;
-use crate::store::MemoryBudget;
 use crate::tune::{Feed, Images, TuneError};
 use crate::{diag, exec};
 
@@ -115,10 +114,8 @@ pub(super) fn fact(model: &Model, agreement: Option<&Agreement>) -> String {
 }
 
 /// Compares the executors of a model on images of its target task, where there are two: what to tell the user.
-pub(crate) fn executors(model: &Model, data: &TargetData) -> Result<String, EngineError> {
-    let few: Vec<usize> = (0..data.train.len().min(IMAGES)).collect();
-    let first = || Images::open(&data.train.subset(&few), &model.input, &MemoryBudget::boundless());
-    let agreement = if model.network.is_ok() { check(model, &first()?)? } else { None };
+pub(crate) fn executors(model: &Model, task: &Task) -> Result<String, EngineError> {
+    let agreement = if model.network.is_ok() { check(model, &task.train)? } else { None };
     Ok(fact(model, agreement.as_ref()))
 }
 

@@ -9,7 +9,7 @@ use crate::store::{Digest, MemoryBudget};
 use crate::tune::Images;
 
 /// The target task of a policy at a model's resolution. A reference sees the same images in its own way ([`Images::seen_by`]).
-pub(super) struct Task {
+pub(crate) struct Task {
     pub classes: Vec<String>,
     pub train: Images,
     pub train_labels: Vec<u16>,

@@ -70,6 +70,22 @@ pub fn smallest_limit(plan: &PowerInput) -> f64 {
     looks(plan).into_iter().map(|(seeds, alpha)| half_width(plan, seeds, alpha, 1.0)).fold(f64::INFINITY, f64::min)
 }
 
+/// The fewest clusters of test images with which a plan can hope to pass its limit, if any number does with its seeds.
+pub fn clusters(plan: &PowerInput) -> Option<usize> {
+    /// More than anybody has.
+    const MOST: usize = 10_000_000;
+    let enough = |clusters: usize| smallest_limit(&PowerInput { clusters, ..*plan }) <= plan.limit;
+    let (mut too_few, mut most) = (1, MOST);
+    if !enough(most) {
+        return None;
+    }
+    while most - too_few > 1 {
+        let middle = usize::midpoint(too_few, most);
+        if enough(middle) { most = middle } else { too_few = middle }
+    }
+    Some(most)
+}
+
 /// Seeds and pass-side error of each look.
 fn looks(plan: &PowerInput) -> Vec<(usize, f64)> {
     let only = plan.most <= plan.first;
@@ -168,6 +184,15 @@ mod tests {
         assert!(power(&PowerInput { ways: 2, ..plan() }) <= base);
         assert!(power(&PowerInput { limit: smallest_limit(&plan()), ..plan() }) > 0.4);
         assert!(power(&PowerInput { limit: smallest_limit(&plan()) * 0.5, ..plan() }) < 0.2);
+    }
+
+    #[test]
+    fn how_many_images_would_do_is_the_fewest_that_do() {
+        let strict = PowerInput { limit: 0.05, ..plan() };
+        let fewest = clusters(&strict).expect("some number");
+        let limit = |clusters| smallest_limit(&PowerInput { clusters, ..strict });
+        assert!(limit(fewest) <= strict.limit && limit(fewest - 1) > strict.limit, "{fewest}");
+        assert_eq!(clusters(&PowerInput { limit: 0.001, ..strict }), None, "seeds differ by more");
     }
 
     #[test]

@@ -9,6 +9,7 @@ fn help_of_every_command() {
     for command in [
         "",
         "certify",
+        "init",
         "plan",
         "validate",
         "inspect",
@@ -125,7 +126,10 @@ fn a_model_that_the_embedded_task_does_not_suit_gets_a_policy_on_stdout() {
         let (stdout, errors) = (text(&out.stdout), text(&out.stderr));
         assert_eq!(out.status.code(), Some(4), "{errors}");
         assert!(errors.starts_with("error: release-7/model.safetensors takes images of 96x96 pixels;"), "{errors}");
-        assert!(errors.contains(&format!("hint: `heirloom plan {model} > policy.yaml`")) && !errors.contains("version: 1"), "{errors}");
+        assert!(
+            errors.contains(&format!("hint: `heirloom init {model} --data FOLDER > policy.yaml`")) && !errors.contains("version: 1"),
+            "{errors}"
+        );
         assert_eq!(stdout.starts_with("# A policy to start from, for release-7/model.safetensors (96 x 96 pixels)."), printed, "{stdout}");
         assert_eq!(stdout.is_empty(), !printed, "{stdout}");
     }

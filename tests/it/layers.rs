@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 23] = [
+const LAYERS: [&[&str]; 24] = [
     &["diag", "lacks", "stats", "pixels"],
     &["store"],
     &["spec"],
@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 23] = [
     &["report"],
     &["engine"],
     &["session"],
+    &["init"],
     &["plant"],
     &["series"],
     &["calibrate", "study"],

@@ -7,6 +7,7 @@ mod certify;
 mod cli;
 mod export;
 mod identities;
+mod init;
 #[path = "../../src/lacks.rs"]
 mod lacks;
 mod layers;

@@ -1,21 +1,21 @@
 //! Shams where they are needed: what the fine-tunes of a question do under them, made up for when its finding does not pass without.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Bench, Done, timed};
+use super::{Bench, Done, Prepared, timed};
 use crate::engine::wording::Step;
 use crate::engine::{EngineError, Event};
 use crate::plan::{Job, PlanError, Question, Tuning};
 use crate::probe::{Arm, Outcome};
 use crate::report::{Passage, Stage};
+use crate::tune::Recipe;
 
 impl Bench<'_> {
     /// Predicted seconds of [`Bench::show_shams`]; what an earlier run kept costs nothing.
     pub(in crate::engine) fn seconds_under_shams(&self, question: &Question, job: &Job) -> f64 {
         let resolved = self.settings.resolved;
-        let prepared = self.prepared.iter().find(|prepared| prepared.rule.id == question.rule.id);
-        let (Some(prepared), Some(recipe)) = (prepared, resolved.recipe(job.tuning)) else { return 0.0 };
+        let Some((prepared, recipe)) = self.asked(question, job) else { return 0.0 };
         let seeds = self.seeds.get(&job.tuning).copied().unwrap_or(0);
         let kept = |seed: usize| self.kept_outcome(prepared, job.tuning, recipe, (seed, prepared.shams.len())).is_some();
         let missing = (0..seeds).filter(|seed| !kept(*seed)).count();
@@ -30,6 +30,35 @@ impl Bench<'_> {
         let frozen = self.frozen.contains_key(&job.tuning.arm) || self.all_features_kept(job.tuning);
         let once = if frozen { 0.0 } else { job.seconds.once };
         shams + once + job.seconds.each * untrained as f64
+    }
+
+    /// The rule of a question as it is laid over images, and the recipe of a job.
+    fn asked(&self, question: &Question, job: &Job) -> Option<(&Prepared<'_>, &Recipe)> {
+        let prepared = self.prepared.iter().find(|prepared| prepared.rule.id == question.rule.id)?;
+        Some((prepared, self.settings.resolved.recipe(job.tuning)?))
+    }
+
+    /// Predicted seconds of all shams that a job is spared as long as its findings pass without them, for a run that has not begun; what earlier ones
+    /// kept costs nothing.
+    pub(in crate::engine) fn seconds_under_spared(&self, job: &Job) -> f64 {
+        let resolved = self.settings.resolved;
+        let (seeds, of) = (job.seeds.most, resolved.sparing(job.tuning).count().max(1) as f64);
+        let mut seconds = 0.0;
+        let mut lacking = BTreeSet::new();
+        for question in resolved.sparing(job.tuning) {
+            let Some((prepared, recipe)) = self.asked(question, job) else { continue };
+            let kept = |seed: usize| self.kept_outcome(prepared, job.tuning, recipe, (seed, prepared.shams.len())).is_some();
+            let missing: Vec<usize> = (0..seeds).filter(|seed| !kept(*seed)).collect();
+            if !missing.is_empty() {
+                seconds += (job.shams.once + job.shams.each * missing.len() as f64) / of;
+            }
+            lacking.extend(missing);
+        }
+        let Some(recipe) = resolved.recipe(job.tuning).filter(|_| !lacking.is_empty()) else { return seconds };
+        // What is kept without shams is made again, unless its weights are kept too; what is not kept is there by then.
+        let again = |seed: &&usize| self.kept(job.tuning, recipe, **seed).is_some() && !self.has_weights(job.tuning, recipe, **seed);
+        let once = if self.missing(job, 2) > 0 || self.all_features_kept(job.tuning) { 0.0 } else { job.seconds.once };
+        seconds + once + job.seconds.each * lacking.iter().filter(again).count() as f64
     }
 
     /// Shows the fine-tunes of a question, those so far, its shams; those to come are shown them at once.

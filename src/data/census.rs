@@ -1,0 +1,34 @@
+//! How many images of each class there are, before any are chosen.
+
+use std::path::Path;
+
+use super::source::{self, Source, Want};
+use super::{DataError, DataSpec, Split};
+
+/// A data set counted. Nothing is refused for being small: that is for whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Census {
+    /// Class names by label.
+    pub classes: Vec<String>,
+    /// Images of each class: of those that train and those that measure, or of all where the data have no splits.
+    pub parts: Vec<Vec<usize>>,
+}
+
+/// Counts the images of a data set without decoding any. `base` is where relative paths start.
+pub(crate) fn census(data: &DataSpec, base: &Path) -> Result<Census, DataError> {
+    let splits: &[Option<Split>] = if data.has_splits() { &[Some(Split::Train), Some(Split::Test)] } else { &[None] };
+    let Source { classes, parts, .. } = source::read(data, splits, base, Want::Index).map_err(|error| error.about(data))?;
+    if let [only] = classes.as_slice() {
+        return Err(DataError::OneClass { name: only.clone() }.about(data));
+    }
+    let counted = |part: &Vec<source::Entry>| {
+        let mut counts = vec![0; classes.len()];
+        for entry in part {
+            if let Some(count) = counts.get_mut(entry.record.label) {
+                *count += 1;
+            }
+        }
+        counts
+    };
+    Ok(Census { parts: parts.iter().map(counted).collect(), classes })
+}
