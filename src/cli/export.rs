@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::failure::{Broken, Failure};
+use super::failure::{Broken, Failure, Usage};
 use super::inspect::size;
 use super::output::{Output, Shape};
 use heirloom::model::{InputOverride, LoadOptions, Model, Part};
@@ -61,6 +61,9 @@ fn target(text: &str) -> Result<(PathBuf, Format), String> {
 /// Loads the model and writes it.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let (path, format) = &args.file;
+    // Whatever link leads there.
+    let same =
+        |other: &PathBuf| std::fs::canonicalize(path).is_ok_and(|path| std::fs::canonicalize(other).is_ok_and(|other| path == other));
     let input = InputOverride { size: args.size, ..InputOverride::default() };
     let options = LoadOptions { features: args.features.clone(), arch: args.arch.clone(), input, runtime: None };
     let about = |error| Failure::about(&args.model, error);
@@ -73,6 +76,9 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
             Model::load_adapted(&args.model, registry::identify(base)?, &options, &mut told).map_err(about)?
         }
     };
+    if same(&model.identity.path) || same(&args.model) {
+        return Err(Usage(format!("{} is what would be read: name another file to write", path.display())).into());
+    }
     let part = if args.only_features { Part::Features } else { Part::Whole };
     let bytes = model.export(*format, part).map_err(about)?;
     store::write_atomic(path, &bytes).map_err(Broken::on(format!("cannot write {}", path.display())))?;

@@ -52,7 +52,10 @@ fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safetens
 
     // What a file that heirloom wrote says of itself stands in its header.
     let own = || metadata.get(OWN_CONFIG).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let config = preprocessing::object(&contents.configuration, CONFIG)?.or_else(own);
+    let config = match (preprocessing::object(&contents.configuration, CONFIG)?, own()) {
+        (Some(beside), Some(own)) if beside != own => return Err(SafetensorsError::OtherConfig),
+        (beside, own) => beside.or(own),
+    };
     let said = config.as_ref().and_then(architecture).or_else(|| metadata.get("heirloom.arch").map(String::as_str));
     let hint = options.arch.as_deref().map(Hint::User).or(said.map(Hint::File));
     let known = Config::of(config.as_ref(), options.arch.as_deref().or(said), options.arch.is_some())?;
@@ -415,6 +418,11 @@ pub enum SafetensorsError {
         /// Tensor.
         name: String,
     },
+    /// Two descriptions of one file.
+    #[error(
+        "the `config.json` beside the file is another than the one that it was written with, which its header holds: move the file into a folder of its own"
+    )]
+    OtherConfig,
     /// No architecture, or one that the tensors do not fit.
     #[error(transparent)]
     Arch(#[from] ArchError),

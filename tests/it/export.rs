@@ -68,8 +68,10 @@ fn what_cannot_be_exported_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();
     let onnx = format!("{}/fixtures/models/planted-square.onnx", env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(&onnx, at("own.onnx")).expect("copied");
     for (arguments, wanted) in [
         (vec!["export".to_owned(), onnx.clone(), at("x.safetensors")], "is written as ONNX only"),
+        (vec!["export".to_owned(), at("own.onnx"), at("own.onnx")], "is what would be read"),
         (vec!["export".to_owned(), onnx.clone(), at("x.pt")], "must end with .onnx or .safetensors"),
         (vec!["export".to_owned(), golden("hf-vit"), at("x.onnx"), "--base".to_owned(), onnx], "is an ONNX file"),
     ] {

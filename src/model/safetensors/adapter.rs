@@ -18,15 +18,13 @@ use crate::store;
 const PREFIX: &str = "base_model.model.";
 
 /// Fields that training alone reads, or that the tensors show too.
-const SHOWN: [&str; 22] = [
+const SHOWN: [&str; 19] = [
     "auto_mapping",
     "base_model_name_or_path",
     "ensure_weight_tying",
-    "exclude_modules",
     "inference_mode",
     "init_lora_weights",
     "layers_pattern",
-    "layers_to_transform",
     "lora_alpha",
     "lora_dropout",
     "megatron_core",
@@ -37,7 +35,6 @@ const SHOWN: [&str; 22] = [
     "revision",
     "runtime_config",
     "target_modules",
-    "target_parameters",
     "task_type",
     "use_rslora",
     "qalora_group_size",
@@ -58,11 +55,33 @@ const RENAMED: [(&str, &str); 7] = [
 pub(crate) struct Adapter {
     path: PathBuf,
     bytes: Vec<u8>,
+    settings: Settings,
+    base: Option<String>,
+}
+
+/// What `adapter_config.json` says.
+struct Settings {
     /// What scores of rank `r` are multiplied by.
     alpha: f64,
+    rank: usize,
     rank_root: bool,
     transposed: bool,
-    base: Option<String>,
+    /// The modules that are changed, by the ends of their names; `None` for all linear layers.
+    targets: Option<Vec<String>>,
+    /// Those that were trained whole.
+    whole: Vec<String>,
+}
+
+impl Settings {
+    /// Whether peft changes this module: others it passes over, whatever the file holds for them.
+    fn targets(&self, module: &str) -> bool {
+        let ends = |name: &String| module == name || module.strip_suffix(name.as_str()).is_some_and(|before| before.ends_with('.'));
+        self.targets.as_ref().is_none_or(|targets| targets.iter().any(ends))
+    }
+
+    fn replaces(&self, tensor: &str) -> bool {
+        self.whole.iter().any(|name| format!(".{tensor}.").contains(&format!(".{name}.")))
+    }
 }
 
 impl Adapter {
@@ -76,8 +95,7 @@ impl Adapter {
         let base = base_in(&config).map(str::to_owned);
         let config = config.as_object().ok_or_else(|| AdapterError::Config { reason: "it holds no object".into() })?;
         let bytes = read(file.clone(), most)?;
-        let (alpha, rank_root, transposed) = settings(config)?;
-        Ok(Self { path: file, bytes, alpha, rank_root, transposed, base })
+        Ok(Self { path: file, bytes, settings: settings(config)?, base })
     }
 
     /// What the adapter calls its base: shown, never fetched.
@@ -96,6 +114,9 @@ impl Adapter {
         for (name, view) in &own {
             let Some(module) = name.strip_prefix(PREFIX) else { return Err(AdapterError::Tensor { name: name.clone() }) };
             if let Some(module) = module.strip_suffix(".lora_A.weight") {
+                if !self.settings.targets(module) {
+                    return Err(AdapterError::Passed { tensor: name.clone(), by: "target_modules" });
+                }
                 let b = format!("{PREFIX}{module}.lora_B.weight");
                 let other = own.get(&b).ok_or(AdapterError::Tensor { name: b })?;
                 let key = format!("{module}.weight");
@@ -115,6 +136,9 @@ impl Adapter {
             } else {
                 // A module that was trained whole, such as a new head.
                 let key = module.replace("modules_to_save.default.", "").replace("modules_to_save.", "");
+                if !self.settings.replaces(&key) {
+                    return Err(AdapterError::Passed { tensor: name.clone(), by: "modules_to_save" });
+                }
                 if !whole.views.contains_key(&key) {
                     return Err(self.other_base(&key));
                 }
@@ -139,7 +163,14 @@ impl Adapter {
     fn added(&self, key: &str, weight: ArrayD<f32>, a: &ArrayD<f32>, b: &ArrayD<f32>) -> Result<ArrayD<f32>, AdapterError> {
         let misfit =
             || AdapterError::Shape { tensor: key.to_owned(), base: weight.shape().to_vec(), a: a.shape().to_vec(), b: b.shape().to_vec() };
-        let rank = a.shape().first().copied().filter(|rank| *rank > 0).ok_or_else(misfit)?;
+        let Settings { alpha, rank, rank_root, transposed, .. } = self.settings;
+        match a.shape().first() {
+            Some(&found) if found == rank && rank > 0 => {}
+            Some(found) => {
+                return Err(AdapterError::Config { reason: format!("`r` is {rank}, and what it has for `{key}` is of rank {found}") });
+            }
+            None => return Err(misfit()),
+        }
         let flat = |array: &ArrayD<f32>| -> Option<Array2<f32>> {
             let rows = array.shape().first().copied().filter(|rows| *rows > 0)?;
             array.to_owned().into_shape_with_order(IxDyn(&[rows, array.len() / rows])).ok()?.into_dimensionality::<Ix2>().ok()
@@ -147,9 +178,9 @@ impl Adapter {
         // The second factor of a convolution is 1x1.
         let pointwise = b.shape().get(2..).unwrap_or_default().iter().all(|side| *side == 1);
         let (Some(down), Some(up)) = (flat(a), flat(b).filter(|up| up.ncols() == rank && pointwise)) else { return Err(misfit()) };
-        let scale = if self.rank_root { self.alpha / (rank as f64).sqrt() } else { self.alpha / rank as f64 };
+        let scale = if rank_root { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 };
         let mut delta = up.dot(&down) * scale as f32;
-        if self.transposed && weight.ndim() == 2 {
+        if transposed && weight.ndim() == 2 {
             delta = delta.reversed_axes().as_standard_layout().into_owned();
         }
         let fits = weight.shape().first() == Some(&delta.nrows()) && weight.len() == delta.len();
@@ -184,8 +215,8 @@ fn written(
     safetensors::serialize(all, Some(notes)).map_err(|e| SafetensorsError::Malformed(e.to_string()).into())
 }
 
-/// Alpha, whether it is divided by the root of the rank, whether weights lie the other way round.
-fn settings(config: &Map<String, Value>) -> Result<(f64, bool, bool), AdapterError> {
+/// What is merged, and how; everything else is refused by name.
+fn settings(config: &Map<String, Value>) -> Result<Settings, AdapterError> {
     let refused =
         |key: &str| AdapterError::Config { reason: format!("`{key}` is {}: an adapter of that kind is not merged here", config[key]) };
     let text = |key: &str| config.get(key).and_then(Value::as_str);
@@ -215,7 +246,21 @@ fn settings(config: &Map<String, Value>) -> Result<(f64, bool, bool), AdapterErr
     let alpha = config.get("lora_alpha").and_then(Value::as_f64).filter(|alpha| alpha.is_finite());
     let alpha = alpha.ok_or_else(|| AdapterError::Config { reason: "`lora_alpha` is no number".into() })?;
     let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
-    Ok((alpha, flag("use_rslora"), flag("fan_in_fan_out")))
+    let rank = config.get("r").and_then(Value::as_u64).and_then(|rank| usize::try_from(rank).ok());
+    let rank = rank.ok_or_else(|| AdapterError::Config { reason: "`r` is no rank".into() })?;
+    let names = |key: &str| match config.get(key) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(names)) => names.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(|| refused(key))).collect(),
+        Some(_) => Err(refused(key)),
+    };
+    let targets = match config.get("target_modules") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(all)) if all == "all-linear" => None,
+        // A pattern: which modules it means is for Python to say.
+        Some(_) => Some(names("target_modules")?),
+    };
+    let (rank_root, transposed) = (flag("use_rslora"), flag("fan_in_fan_out"));
+    Ok(Settings { alpha, rank, rank_root, transposed, targets, whole: names("modules_to_save")? })
 }
 
 /// Why an adapter cannot be merged.
@@ -240,6 +285,14 @@ pub enum AdapterError {
     Tensor {
         /// The tensor.
         name: String,
+    },
+    /// What peft would pass over.
+    #[error("the adapter holds `{tensor}`, which its `{by}` does not name: peft passes over it, and what would be merged is not what runs")]
+    Passed {
+        /// The tensor.
+        tensor: String,
+        /// The field of `adapter_config.json`.
+        by: &'static str,
     },
     /// It changes what the base does not have.
     #[error("the adapter changes `{tensor}`, which the base does not have: it is of another base (it names {base})")]
@@ -323,6 +376,11 @@ mod tests {
             ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "`init_lora_weights`"),
             ("\"rank_pattern\": {}", "\"rank_pattern\": {\"fc1\": 4}", "`rank_pattern`"),
             ("\"lora_alpha\": 3", "\"lora_alpha\": \"3\"", "`lora_alpha` is no number"),
+            ("\"r\": 2", "\"r\": 4", "`r` is 4, and what it has for"),
+            ("\"o_proj\"", "\"o_proj2\"", "which its `target_modules` does not name"),
+            ("\"classifier\"", "\"head\"", "which its `modules_to_save` does not name"),
+            ("\"exclude_modules\": null", "\"exclude_modules\": [\"fc1\"]", "`exclude_modules` is [\"fc1\"]"),
+            ("\"layers_to_transform\": null", "\"layers_to_transform\": [5]", "`layers_to_transform` is [5]"),
         ] {
             assert!(config.contains(from), "{from}");
             let why = told(&config.replace(from, to), &tensors);
@@ -338,7 +396,7 @@ mod tests {
             ("lora_A", "lora_C", "is no tensor of a LoRA adapter"),
             ("q_proj.lora_B", "q_proj.lora_X", "is no tensor of a LoRA adapter"),
             ("base_model.model.", "", "is no tensor of a LoRA adapter"),
-            ("o_proj", "fc3", "of another base"),
+            ("o_proj", "fc3", "which its `target_modules` does not name"),
         ] {
             let why = told(&config, &renamed(from, to));
             assert!(why.contains(wanted), "{from}: {why}");

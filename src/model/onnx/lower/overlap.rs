@@ -148,7 +148,7 @@ impl Lower<'_, '_> {
         let columns = self.shape(0)?;
         let two = |i: usize, what: &str| match call.known(i, what)?.as_deref() {
             Some(&[a, b]) if (1..1 << 14).contains(&a) && (1..1 << 14).contains(&b) => Ok([a as usize, b as usize]),
-            other => Err(format!("`{what}` is {other:?}: two sizes are needed")),
+            other => Err(format!("`{what}` is {:?}: two sizes of 1 to 16383 are needed", other.unwrap_or_default())),
         };
         let (size, block) = (two(1, "image_shape")?, two(2, "block_shape")?);
         let (stride, dilation) = (self.sides("strides", 2)?.unwrap_or([1; 2]), self.sides("dilations", 2)?.unwrap_or([1; 2]));

@@ -19,7 +19,7 @@ impl Lower<'_, '_> {
             (None | Some(([], _)), _) => [0; 4],
             (Some((_, Some(given))), 2) if given.len() == 4 => [given[0], given[1], given[2], given[3]],
             (Some((_, Some(given))), 1) if given.len() == 2 => [0, given[0], 0, given[1]],
-            (Some((other, _)), _) => return Err(format!("`pads` is {other:?}: {} sizes of at least 0 are needed", NUMBERS[2 * axes])),
+            (Some((other, _)), _) => return Err(format!("`pads` is {other:?}: {} of 0 to 65535 are needed", NUMBERS[2 * axes])),
         };
         match call.text("auto_pad") {
             None | Some("NOTSET" | "") => {}
@@ -46,7 +46,7 @@ impl Lower<'_, '_> {
         match (given.iter().map(|v| side(*v)).collect::<Option<Vec<_>>>().as_deref(), axes) {
             (Some(&[height, width]), 2) => Ok(Some([height, width])),
             (Some(&[width]), 1) => Ok(Some([1, width])),
-            _ => Err(format!("`{name}` is {given:?}: {} of at least 1 {} needed", NUMBERS[axes], if axes == 1 { "is" } else { "are" })),
+            _ => Err(format!("`{name}` is {given:?}: {} of 1 to 65535 {} needed", NUMBERS[axes], if axes == 1 { "is" } else { "are" })),
         }
     }
 
