@@ -39,7 +39,7 @@ use output::{Color, Output, Shape};
 const EXAMPLES: &str = "\
 Start here:
   heirloom certify model.onnx                       certify against the embedded policy
-  heirloom init model.onnx --data photos > policy.yaml   a policy for your own pictures
+  heirloom init model.onnx --data photos            a policy for your own pictures, on stdout
   heirloom certify model.onnx --policy policy.yaml  certify against it
   heirloom plan model.onnx --policy policy.yaml     what that would run, and how long it would take
   heirloom inspect model.onnx                       what the file holds

@@ -1,8 +1,8 @@
 //! Runs a certification and reports through events: the only module that orchestrates.
 //!
 //! `run` goes from look to look: `subject` fine-tunes and measures the arms, `pending` judges what rests on them. `task` is the target task,
-//! `counts` what there is of data, `cache_keys` says what is kept for the next run, `profile` measures the machine, `agree` compares the
-//! executors, `self_test` is the embedded one.
+//! `counts` what there is of data, `cache_keys` says what is kept for the next run, `profile` measures the machine, `kept` counts what
+//! earlier runs kept, `agree` compares the executors, `self_test` is the embedded one.
 
 mod accuracy;
 mod agree;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::draft::{Draft, For, LIMITS, Shape};
+use super::draft::{Draft, For, LIMITS, MOST, Shape};
 use super::error::InitError;
 use super::pictures::{FEWEST_FULL, FEWEST_TEST, FEWEST_TRAIN, Pictures, View};
 use crate::engine::EngineError;
@@ -22,8 +22,6 @@ const SETTLED: f64 = 0.8;
 /// How much is asked, the most first.
 const SHAPES: [Shape; 4] =
     [Shape { rules: 3, full: true }, Shape { rules: 3, full: false }, Shape { rules: 2, full: false }, Shape { rules: 1, full: false }];
-/// Most pictures that train and that measure: some hundred of each class, beyond which a first verdict gains little.
-const MOST: [usize; 2] = [2000, 1000];
 /// Shares of these that are tried, the most first.
 const SCALES: [f64; 10] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.09, 0.06, 0.04];
 

@@ -10,6 +10,8 @@ use crate::transform::SHAM_DRAWS;
 
 /// Limits that are tried, the least first. Innocent checkpoints react to such patches too, mostly by less than the first of them.
 pub(super) const LIMITS: [f64; 5] = [0.10, 0.15, 0.20, 0.25, 0.30];
+/// Most pictures that train and that measure: some hundred of each class, beyond which a first verdict gains little.
+pub(super) const MOST: [usize; 2] = [2000, 1000];
 /// Full fine-tunes of the first look, and in all.
 const FULL_SEEDS: [usize; 2] = [5, 10];
 /// Heads of the first look, and in all. They cost next to nothing, and fewer than 17 pass nothing ([`crate::gate::Rule::fewest_seeds`]).
@@ -155,8 +157,8 @@ impl Draft {
                  # them measure: a head needs few, a narrow interval needs many.\n  test_share: {share}"
             )?;
         }
-        view(out, "train", "that train", self.train)?;
-        view(out, "test", "that measure", self.test)
+        view(out, ("train", "that train"), self.train, MOST[0])?;
+        view(out, ("test", "that measure"), self.test, MOST[1])
     }
 
     fn transfer(&self, of: &For, out: &mut String) -> std::fmt::Result {
@@ -216,16 +218,14 @@ fn time(seconds: f64) -> String {
     engine::duration(seconds).trim_end_matches(" 00 s").to_owned()
 }
 
-fn view(out: &mut String, name: &str, what: &str, view: View) -> std::fmt::Result {
+fn view(out: &mut String, (name, what): (&str, &str), view: View, most: usize) -> std::fmt::Result {
     let View { limit, balanced, images, all, .. } = view;
     match limit {
         None => writeln!(out, "  # All {all} pictures {what} are used: `{name}: {{ limit: ... }}` takes fewer."),
         Some(limit) => {
+            let why = if limit < most { "so many fit into the time" } else { "a first verdict gains little by more" };
             let (equal, balance) = if balanced { (", equally many of each class", ", balance: [label]") } else { ("", "") };
-            writeln!(
-                out,
-                "  # {images} of {all} pictures {what}{equal}: so many fit into the time.\n  {name}: {{ limit: {limit}{balance} }}"
-            )
+            writeln!(out, "  # {images} of {all} pictures {what}{equal}: {why}.\n  {name}: {{ limit: {limit}{balance} }}")
         }
     }
 }
