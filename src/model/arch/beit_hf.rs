@@ -52,16 +52,12 @@ fn build(source: &Source) -> Result<Built, ArchError> {
         "auxiliary_num_convs",
         "drop_path_rate",
         "hidden_dropout_prob",
-        "layer_scale_init_value",
         "pool_scales",
         "reshape_hidden_states",
         "segmentation_indices",
         "semantic_loss_ignore_index",
-        "use_absolute_position_embeddings",
         "use_auxiliary_head",
         "use_mask_token",
-        "use_relative_position_bias",
-        "use_shared_relative_position_bias",
         "vocab_size",
     ]);
     let asked = Asked {
@@ -82,12 +78,18 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let mut x = net.tokens(&at("embeddings.tokens"), map)?;
     let width = net.width(x);
     let depth = count(shapes, &at("encoder.layer."));
-    config.agrees("num_hidden_layers", depth)?;
+    config.agrees_or("num_hidden_layers", 12, depth)?;
     if net.is_whole() {
-        config.agrees("hidden_size", width)?;
+        config.agrees_or("hidden_size", 768, width)?;
     }
+    let any = |part: &str| shapes.keys().any(|name| name.starts_with(base) && name.ends_with(part));
+    let table = "relative_position_bias.relative_position_bias_table";
+    config.tells("use_absolute_position_embeddings", false, shapes.contains_key(&at("embeddings.position_embeddings")))?;
+    config.tells("use_relative_position_bias", false, any(&format!(".attention.{table}")))?;
+    config.tells("use_shared_relative_position_bias", false, shapes.contains_key(&at(&format!("encoder.{table}"))))?;
+    config.tells_above_zero("layer_scale_init_value", 0.1, any(".lambda_1") || any(".lambda_2"))?;
     if let Some(hidden) = shapes.get(&at("encoder.layer.0.intermediate.dense.weight")).and_then(|shape| shape.first()) {
-        config.agrees("intermediate_size", *hidden)?;
+        config.agrees_or("intermediate_size", 3072, *hidden)?;
     }
     let image = sides(config, "image_size")?;
     net.leave_out(&at("embeddings.mask_token"), "");
@@ -131,7 +133,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
 /// What is added to scores by a table of offsets of that name, where the file has one, and by `shared`.
 fn offsets(net: &mut Layers, name: &str, grid: [usize; 2], shared: Option<NodeId>) -> Result<Option<NodeId>, ArchError> {
     let table = format!("{name}.relative_position_bias_table");
-    if !net.has(&table) || !net.is_whole() {
+    if !net.may_have(&table) || !net.is_whole() {
         return Ok(shared);
     }
     let found = net.look(&table).unwrap_or_default();

@@ -100,9 +100,11 @@ impl<'a> Config<'a> {
         self.get(key).map(|value| number(value).ok_or_else(|| self.refused(key, value))).transpose()
     }
 
-    /// A finite number.
+    /// A finite number, above 0 where nothing else makes sense: what keeps a variance from 0, or the base of rotations.
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ArchError> {
-        self.get(key).map(|value| value.as_f64().filter(|v| v.is_finite()).ok_or_else(|| self.refused(key, value))).transpose()
+        let above = key.ends_with("eps") || key == "rope_theta";
+        let sound = |v: &f64| v.is_finite() && (*v > 0.0 || !above);
+        self.get(key).map(|value| value.as_f64().filter(sound).ok_or_else(|| self.refused(key, value))).transpose()
     }
 
     /// `true` or `false`.
@@ -188,6 +190,64 @@ impl<'a> Config<'a> {
                 let path = &self.path;
                 Err(ArchError::Unsupported(format!(
                     "config.json: `{path}{key}` is {value}, and the tensors show {found}: the two are of different models"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a field that is not said is taken for, `default` of the class that reads the file: of Transformers, which builds a network of
+    /// what config.json says, and drops tensors that have no place there. Where there is no such file, the tensors say what they are of.
+    pub(super) fn unsaid<T>(&self, default: T) -> Option<T> {
+        (self.library == Library::Transformers && self.fields.is_some()).then_some(default)
+    }
+
+    /// A switch that asks for tensors, or leaves them out; `there` are they in the file. `default` is that of the class.
+    pub(super) fn tells(&self, key: &str, default: bool, there: bool) -> Result<(), ArchError> {
+        let asked = self.flag(key, self.unsaid(default).unwrap_or(there))?;
+        self.asks(key, &asked.into(), asked, there)
+    }
+
+    /// A number that asks for tensors where it is above 0, and else leaves them out: what a factor is when training starts.
+    pub(super) fn tells_above_zero(&self, key: &str, default: f64, there: bool) -> Result<(), ArchError> {
+        match self.number(key)?.or(self.unsaid(default)) {
+            Some(number) => self.asks(key, &number.into(), number > 0.0, there),
+            None => Ok(()),
+        }
+    }
+
+    fn asks(&self, key: &str, value: &Value, asked: bool, there: bool) -> Result<(), ArchError> {
+        let why = match (asked, there) {
+            (false, true) => "and the file has tensors that it leaves out",
+            (true, false) => "and the file lacks the tensors that it asks for",
+            _ => return Ok(()),
+        };
+        let (path, said) = (&self.path, self.says(key));
+        let is = if said { format!("is {value}") } else { format!("is not said, so that it is {value}") };
+        Err(ArchError::Unsupported(format!("config.json: `{path}{key}` {is}, {why}: the two are of different models")))
+    }
+
+    /// A number that the tensors show too, which the class takes for `default` where it is not said.
+    pub(super) fn agrees_or(&self, key: &str, default: usize, found: usize) -> Result<(), ArchError> {
+        match (self.get(key), self.unsaid(default)) {
+            (None, Some(default)) if default != found => {
+                let path = &self.path;
+                Err(ArchError::Unsupported(format!(
+                    "config.json: `{path}{key}` is not said, so that it is {default}, and the tensors show {found}: the two are of different models"
+                )))
+            }
+            _ => self.agrees(key, found),
+        }
+    }
+
+    /// How many times as wide as the network the middle of an MLP is, against the weight `[middle, width, ..]` of its first layer.
+    pub(super) fn widens(&self, key: &str, default: f64, weight: Option<&Vec<usize>>) -> Result<(), ArchError> {
+        let Some(ratio) = self.number(key)?.or(self.unsaid(default)) else { return Ok(()) };
+        match weight.map(Vec::as_slice) {
+            Some([middle, width, ..]) if (*width as f64 * ratio) as usize != *middle => {
+                let path = &self.path;
+                Err(ArchError::Unsupported(format!(
+                    "config.json: `{path}{key}` is {ratio}, and the tensors show {middle} of {width}: the two are of different models"
                 )))
             }
             _ => Ok(()),
@@ -347,6 +407,23 @@ mod tests {
             let text = of(&config).expect_err("refused");
             assert!(text.contains(wanted), "{config}: {text}");
         }
+    }
+
+    #[test]
+    fn a_class_has_defaults_where_its_configuration_is_read() {
+        let all = |config: Option<&Value>, named: bool| {
+            let config = Config::of(config, Some("transformers/beit"), named).expect("read");
+            let hidden = config.widens("mlp_ratio", 4.0, Some(&vec![6, 2]));
+            [config.tells("a", true, false), config.tells_above_zero("b", 0.1, false), config.agrees_or("c", 12, 2), hidden]
+                .map(|told| told.is_ok())
+        };
+        assert_eq!(all(None, true), [true; 4]);
+        assert_eq!(all(Some(&json!({"model_type": "beit"})), false), [false; 4]);
+        assert_eq!(
+            all(Some(&json!({"model_type": "beit", "a": false, "b": 0, "c": 2, "mlp_ratio": 3.5})), false),
+            [true, true, true, false]
+        );
+        assert_eq!(all(Some(&json!({"model_type": "beit", "a": 1, "b": -1, "mlp_ratio": 3})), false), [false, true, false, true]);
     }
 
     #[test]

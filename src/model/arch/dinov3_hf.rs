@@ -47,25 +47,31 @@ fn build(source: &Source) -> Result<Built, ArchError> {
         "attention_dropout",
         "drop_path_rate",
         "image_size",
-        "key_bias",
         "layerscale_value",
-        "mlp_bias",
         "pos_embed_jitter",
         "pos_embed_rescale",
         "pos_embed_shift",
-        "proj_bias",
-        "query_bias",
         "reshape_hidden_states",
         "return_class_token",
-        "use_gated_mlp",
-        "value_bias",
     ]);
+    let any = |part: &str| shapes.keys().any(|name| name.ends_with(part));
+    config.tells("use_gated_mlp", false, any(".mlp.gate_proj.weight"))?;
+    for (key, default, linear) in [
+        ("query_bias", true, "q_proj"),
+        ("key_bias", false, "k_proj"),
+        ("value_bias", true, "v_proj"),
+        ("proj_bias", true, "o_proj"),
+        ("mlp_bias", true, "up_proj"),
+        ("mlp_bias", true, "down_proj"),
+    ] {
+        config.tells(key, default, any(&format!(".{linear}.bias")))?;
+    }
     let asked = Asked {
         heads: config.count("num_attention_heads")?.unwrap_or(6),
         act: config.act("hidden_act")?.unwrap_or(Unary::Gelu { tanh: false }),
         eps: config.number("layer_norm_eps")?.unwrap_or(1e-5),
     };
-    let theta = config.number("rope_theta")?.filter(|theta| *theta > 0.0).unwrap_or(100.0);
+    let theta = config.number("rope_theta")?.unwrap_or(100.0);
     let stem = "embeddings.patch_embeddings.weight";
     let (mut net, input) = Layers::new(FAMILY.name, shapes, stem, *size, 1e-5)?;
     let patch = patch(&mut net, config, stem, "patch_size")?;
@@ -76,13 +82,13 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let registers = shapes.get("embeddings.register_tokens").and_then(|shape| shape.get(1)).copied().unwrap_or(0);
     let layers = if shapes.keys().any(|name| name.starts_with("model.layer.")) { "model.layer." } else { "layer." };
     let depth = count(shapes, layers);
-    config.agrees("num_register_tokens", registers)?;
-    config.agrees("num_hidden_layers", depth)?;
+    config.agrees_or("num_register_tokens", 0, registers)?;
+    config.agrees_or("num_hidden_layers", 12, depth)?;
     if net.is_whole() {
-        config.agrees("hidden_size", width)?;
+        config.agrees_or("hidden_size", 384, width)?;
     }
     if let Some(hidden) = shapes.get(&format!("{layers}0.mlp.up_proj.weight")).and_then(|shape| shape.first()) {
-        config.agrees("intermediate_size", *hidden)?;
+        config.agrees_or("intermediate_size", 1536, *hidden)?;
     }
     net.leave_out("embeddings.mask_token", "");
     if registers > 0 {
@@ -110,11 +116,11 @@ fn residual(net: &mut Layers, name: &str, input: NodeId, asked: &Asked, turn: &R
     let at = |part: &str| format!("{name}.{part}");
     let x = net.layer_norm(&at("norm1"), input, asked.eps)?;
     let x = attention(net, &at("attention"), x, asked, turn)?;
-    let x = net.scaled(&at("layer_scale1.lambda1"), x)?;
+    let x = net.scaled_always(&at("layer_scale1.lambda1"), x)?;
     let middle = net.sum(&at("attention.add"), x, input)?;
     let x = net.layer_norm(&at("norm2"), middle, asked.eps)?;
     let x = mlp(net, &at("mlp"), x, asked)?;
-    let x = net.scaled(&at("layer_scale2.lambda1"), x)?;
+    let x = net.scaled_always(&at("layer_scale2.lambda1"), x)?;
     net.sum(&at("mlp.add"), x, middle)
 }
 

@@ -280,7 +280,8 @@ fn projections(net: &mut Layers, name: &str, x: NodeId) -> Result<[NodeId; 3], A
     let all = net.linear(&at("qkv"), x)?;
     let parts = net.split(&at("qkv.split"), all, 2, 3)?;
     let &[mut q, k, mut v] = parts.as_slice() else { return Ok([x; 3]) };
-    if net.has(&at("q_bias")) || net.has(&at("v_bias")) {
+    let [of_q, of_v] = ["q_bias", "v_bias"].map(|part| net.may_have(&at(part)));
+    if of_q || of_v {
         q = shifted(net, &at("q_bias"), q)?;
         v = shifted(net, &at("v_bias"), v)?;
     }

@@ -217,7 +217,7 @@ impl<'n> Making<'n> {
         }
         let modulator = self.pointwise(&context, sum)?;
         let mut x = self.net.mul(&format!("{name}.modulated"), query, modulator)?;
-        if self.has(&format!("{inner}.weight")) {
+        if self.net.may_have(&format!("{inner}.weight")) {
             x = self.net.layer_norm_map(&inner, x, self.eps)?;
         }
         self.pointwise(&out, x)
@@ -298,7 +298,7 @@ fn build_transformers(source: &Source) -> Result<Built, ArchError> {
     let (post, mean) = (config.flag("use_post_layernorm", false)?, config.flag("normalize_modulator", false)?);
     let overlap = config.flag("use_conv_embed", false)?;
     let patch = staged::pair(config, "patch_size")?.unwrap_or([4; 2]);
-    config.shown(&["drop_path_rate", "encoder_stride", "hidden_dropout_prob", "image_size", "layerscale_value", "mlp_ratio"]);
+    config.shown(&["drop_path_rate", "encoder_stride", "hidden_dropout_prob", "image_size", "layerscale_value"]);
     let (mut making, input) =
         Making::new(TRANSFORMERS.name, source, &TRANSFORMERS_PARTS, &format!("{projection}.weight"), (act, eps), (post, mean))?;
     let mut x = staged::padded(&mut making.net, &format!("{projection}.fill"), input, patch)?;
@@ -326,9 +326,17 @@ fn build_transformers(source: &Source) -> Result<Built, ArchError> {
         if !patches {
             return Err(config.refused("patch_size", &patch.to_vec().into()));
         }
-        let first = format!("{base}encoder.stages.0.layers.0");
-        staged::switch(config, "use_layerscale", making.has(&format!("{first}.gamma_1")))?;
-        staged::switch(config, "use_post_layernorm_in_modulation", making.has(&format!("{first}.modulation.layernorm.weight")))?;
+        config.widens("mlp_ratio", 4.0, shapes.get(&format!("{base}encoder.stages.0.layers.0.mlp.fc1.weight")))?;
+        let blocks = making.depths.iter().sum();
+        for (key, part) in [
+            ("use_layerscale", ".gamma_1"),
+            ("use_layerscale", ".gamma_2"),
+            ("use_post_layernorm_in_modulation", ".modulation.layernorm.weight"),
+        ] {
+            let there = shapes.keys().filter(|name| name.ends_with(part)).count();
+            config.tells(key, false, there > 0)?;
+            config.tells(key, false, there >= blocks)?;
+        }
     }
     let told = making.told("Hugging Face");
     let norms = if post { ", norms behind" } else { "" };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
+use serde_json::json;
 
 use crate::exec::{Norm, Weights, infer, record};
 use crate::model::{InputOverride, LoadOptions, Model, Network};
@@ -109,15 +110,59 @@ fn every_family_computes_what_its_library_does() {
     assert!(told.is_empty(), "{}", told.join("\n"));
 }
 
-/// A linear layer may do without a bias, so that a file that lost one could be read as another network.
+/// Transformers builds a network of what config.json says, and drops the tensors that have no place there, or makes those that are not there.
 #[test]
-fn a_bias_that_is_lost_is_named() {
+fn a_configuration_that_contradicts_the_tensors_is_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/zoo");
+    for (network, key, value) in [
+        ("hf-convnext", "layer_scale_init_value", Some(json!(0))),
+        ("dinov3-vit-hf", "mlp_bias", Some(json!(false))),
+        ("dinov3-vit-hf", "rope_theta", Some(json!(-1))),
+        ("dinov3-vit-hf", "layer_norm_eps", Some(json!(0))),
+        ("dinov3-vit-hf-gated", "use_gated_mlp", None),
+        ("hf-focalnet", "use_layerscale", Some(json!(true))),
+        ("hf-focalnet-post", "use_layerscale", None),
+        ("beit-hf", "num_hidden_layers", None),
+        ("beit-hf-shared", "use_shared_relative_position_bias", Some(json!(false))),
+        ("beit-hf-shared", "use_relative_position_bias", Some(json!(true))),
+        ("data2vec-hf", "layer_scale_init_value", Some(json!(0.001))),
+        ("data2vec-hf", "use_absolute_position_embeddings", None),
+        ("hf-dinov2-swiglu", "use_swiglu_ffn", None),
+        ("hf-bit", "hidden_sizes", Some(json!([32]))),
+        ("hf-bit", "depths", None),
+        ("hf-regnet", "hidden_sizes", None),
+        ("hf-swin", "qkv_bias", Some(json!(false))),
+        ("hf-poolformer", "use_layer_scale", Some(json!(false))),
+    ] {
+        let lying = tempfile::tempdir().expect("a folder");
+        let path = lying.path().join("model.safetensors");
+        std::fs::copy(folder.join(network).join("model.safetensors"), &path).expect("copied");
+        let text = std::fs::read_to_string(folder.join(network).join("config.json")).expect("a configuration");
+        let mut config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let fields = config.as_object_mut().expect("an object");
+        match value {
+            Some(value) => fields.insert(key.to_owned(), value),
+            None => fields.remove(key),
+        };
+        std::fs::write(lying.path().join("config.json"), config.to_string()).expect("written");
+        let reference = crate::registry::identify(&path).expect("identified");
+        let told = Model::load(reference, &LoadOptions::default()).expect_err("they are of different models").to_string();
+        assert!(told.contains(&format!("`{key}`")), "{network}: {told}");
+    }
+}
+
+/// A linear layer may do without a bias, and a block without a factor, so that a file that lost one could be read as another network.
+#[test]
+fn a_tensor_that_is_lost_is_named() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/zoo");
     for (network, lost) in [
         ("timm-vit-difference", "blocks.1.mlp.fc1.bias"),
         ("hf-hiera", "hiera.encoder.stages.1.layers.1.mlp.fc1.bias"),
         ("hf-swin", "swin.encoder.layers.0.blocks.1.attention.self.query.bias"),
         ("timm-swin", "layers.0.blocks.1.attn.qkv.bias"),
+        ("beit-hf", "beit.encoder.layer.1.lambda_1"),
+        ("beit-hf", "beit.encoder.layer.0.attention.attention.relative_position_bias.relative_position_bias_table"),
+        ("hf-dinov2", "dinov2.encoder.layer.0.layer_scale1.lambda1"),
     ] {
         let bytes = std::fs::read(folder.join(network).join("model.safetensors")).expect("a checkpoint");
         let file = SafeTensors::deserialize(&bytes).expect("safetensors");
@@ -129,7 +174,7 @@ fn a_bias_that_is_lost_is_named() {
         let path = damaged.path().join("model.safetensors");
         std::fs::write(&path, safetensors::serialize(rest, None).expect("a file")).expect("written");
         let reference = crate::registry::identify(&path).expect("identified");
-        let told = Model::load(reference, &LoadOptions::default()).expect_err("a bias is lost").to_string();
+        let told = Model::load(reference, &LoadOptions::default()).expect_err("a tensor is lost").to_string();
         assert!(told.contains(lost), "{network}: {told}");
     }
 }

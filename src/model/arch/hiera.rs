@@ -196,7 +196,7 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
     let usual = (config.library() == Library::Transformers).then_some([2, 3, 16, 3]);
     agree(config, "depths", usual, &depths)?;
     let width = shapes.get(&format!("{base}{stem}.weight")).and_then(|shape| shape.first()).copied().unwrap_or(0);
-    config.agrees("embed_dim", width)?;
+    config.agrees_or("embed_dim", 96, width)?;
     config.only("embed_dim_multiplier", 2.0)?;
     config.agrees("hidden_size", width << depths.len().saturating_sub(1).min(16))?;
     let kernel = format!("{base}{stem}.weight");

@@ -56,8 +56,8 @@ pub(super) struct Layers<'a> {
     buffers: Vec<Buffer>,
     left_out: Vec<LeftOut>,
     features: Option<String>,
-    /// Biases that a layer may do without: the shape of its weight, and whether the bias is there.
-    biases: BTreeMap<String, (Vec<usize>, bool)>,
+    /// Tensors that a block may do without: the shape of the weight that a bias belongs to, and whether the tensor is there.
+    optional: BTreeMap<String, (Vec<usize>, bool)>,
 }
 
 impl<'a> Layers<'a> {
@@ -95,7 +95,7 @@ impl<'a> Layers<'a> {
             buffers: Vec::new(),
             left_out: Vec::new(),
             features: None,
-            biases: BTreeMap::new(),
+            optional: BTreeMap::new(),
         };
         Ok((layers, input))
     }
@@ -107,17 +107,22 @@ impl<'a> Layers<'a> {
     /// Whether the file has this bias, of a layer that may do without; `weight` is the shape of the layer's weight.
     fn has_bias(&mut self, name: &str, weight: &[usize]) -> bool {
         let there = self.has(name);
-        self.biases.insert(name.to_owned(), (weight.to_vec(), there));
+        self.optional.insert(name.to_owned(), (weight.to_vec(), there));
         there
     }
 
-    /// Biases that are not there although the layer of the same name and shape in a neighbouring block has one: such a network would be
+    /// Whether the file has this tensor, which all blocks of a stage have, or none: a factor, a table of offsets.
+    pub(super) fn may_have(&mut self, name: &str) -> bool {
+        self.has_bias(name, &[])
+    }
+
+    /// Tensors that are not there although the layer of the same name and shape in a neighbouring block has one: such a network would be
     /// built, and compute something else than what was trained.
-    fn lost_biases(&self) -> Vec<String> {
+    fn lost(&self) -> Vec<String> {
         let of_neighbours = |(name, (weight, _)): (&String, &(Vec<usize>, bool))| {
             neighbours(name).into_iter().map(|name| (name, weight.clone())).collect::<Vec<_>>()
         };
-        let (there, not): (Vec<_>, Vec<_>) = self.biases.iter().partition(|(_, (_, there))| *there);
+        let (there, not): (Vec<_>, Vec<_>) = self.optional.iter().partition(|(_, (_, there))| *there);
         let there: BTreeSet<_> = there.into_iter().flat_map(of_neighbours).collect();
         let lost = |layer: &(&String, _)| of_neighbours(*layer).iter().any(|name| there.contains(name));
         not.into_iter().filter(lost).map(|(name, _)| name.clone()).collect()
@@ -239,7 +244,7 @@ impl<'a> Layers<'a> {
 
     /// The network, or the tensors that do not fit. `description` is for people: `ResNet-50, torchvision names`.
     pub(super) fn finish(mut self, output: NodeId, description: impl Into<String>) -> Result<Built, ArchError> {
-        let lost = self.lost_biases();
+        let lost = self.lost();
         self.missing.extend(lost);
         if !self.missing.is_empty() || !self.wrong.is_empty() {
             // A tensor of another name may be the one that is missing.

@@ -7,7 +7,7 @@
 use super::config::{Config, Library};
 use super::hybrid::{agree, answers, distance_bias, mean_only, needed, same_grid, side, unit};
 use super::layers::{Conv, Layers, count};
-use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source, staged};
 use crate::graph::{NodeId, Role, Unary};
 
 type Made = Result<NodeId, ArchError>;
@@ -182,12 +182,12 @@ fn build_hf(source: &Source) -> Result<Built, ArchError> {
     let stages = count(shapes, &format!("{base}encoder.stages."));
     let attention = |stage: usize| format!("{base}encoder.stages.{stage}.layers.0.module");
     let heads: Vec<usize> = (0..stages).filter_map(|i| first(shapes, &format!("{}.attention_biases", attention(i)))).collect();
-    agree(config, "num_attention_heads", &heads)?;
+    staged::agree(config, "num_attention_heads", &heads, config.unsaid(&[4, 8, 12]))?;
     let depths: Vec<usize> = (0..stages).map(|stage| hf_depth(shapes, &format!("{base}encoder.stages.{stage}.layers."))).collect();
-    agree(config, "depths", &depths)?;
+    staged::agree(config, "depths", &depths, config.unsaid(&[4, 4, 4]))?;
     let keys: Vec<usize> =
         (0..stages).zip(&heads).filter_map(|(i, &heads)| key_width(shapes, &attention(i), heads, &OF_HUGGING_FACE)).collect();
-    agree(config, "key_dim", &keys)?;
+    staged::agree(config, "key_dim", &keys, config.unsaid(&[16, 16, 16]))?;
     check_down(config, shapes, base)?;
     let stem: Vec<String> = (1..5).map(|i| format!("{base}patch_embeddings.embedding_layer_{i}")).collect();
     let (mut net, input) = Layers::new(HUGGING_FACE.name, shapes, &format!("{}.convolution.weight", stem[0]), *size, 1e-5)?;

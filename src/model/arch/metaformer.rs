@@ -282,10 +282,11 @@ fn build_transformers(source: &Source) -> Result<Built, ArchError> {
     let pool = pool_size(config.count("pool_size")?)?;
     let strides = config.counts("strides")?.unwrap_or_else(|| vec![4, 2, 2, 2]);
     let padding = config.counts("padding")?.unwrap_or_else(|| vec![2, 1, 1, 1]);
-    config.shown(&["drop_path_rate", "layer_scale_init_value", "mlp_ratio", "patch_size", "stride"]);
+    config.shown(&["drop_path_rate", "layer_scale_init_value", "patch_size", "stride"]);
+    config.widens("mlp_ratio", 4.0, shapes.get(&format!("{encoder}.block.0.0.output.conv1.weight")))?;
     let (mut net, mut x) = Layers::new(TRANSFORMERS.name, shapes, &format!("{stem}0.projection.weight"), *size, 1e-5)?;
     let (mut depths, mut dims, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
-    let mut scaled = false;
+    let mut scaled = 0;
     for stage in 0..stages {
         let (Some(&stride @ 1..64), Some(&pad @ 0..64)) = (strides.get(stage), padding.get(stage)) else {
             return Err(ArchError::Unsupported(format!(
@@ -300,7 +301,7 @@ fn build_transformers(source: &Source) -> Result<Built, ArchError> {
         dims.push(net.channels(x));
         for i in 0..count(shapes, &prefix) {
             let name = format!("{prefix}{i}");
-            scaled |= net.has(&format!("{name}.layer_scale_1"));
+            scaled += usize::from(net.has(&format!("{name}.layer_scale_1")));
             let normed = whole_norm(&mut net, &format!("{name}.before_norm"), x, 1e-5)?;
             let pooled = net.avg_pool(&format!("{name}.pooling.pool"), normed, pool, 1, pool / 2, false)?;
             let mut more = net.sub(&format!("{name}.pooling"), pooled, normed)?;
@@ -321,8 +322,9 @@ fn build_transformers(source: &Source) -> Result<Built, ArchError> {
         staged::agree(config, "depths", &depths, Some(&[2, 2, 6, 2]))?;
         staged::agree(config, "hidden_sizes", &dims, Some(&S))?;
         staged::agree(config, "patch_sizes", &kernels, Some(&[7, 3, 3, 3]))?;
-        config.agrees("num_encoder_blocks", stages)?;
-        staged::switch(config, "use_layer_scale", scaled)?;
+        config.agrees_or("num_encoder_blocks", 4, stages)?;
+        config.tells("use_layer_scale", true, scaled > 0)?;
+        config.tells("use_layer_scale", true, scaled >= depths.iter().sum())?;
     }
     let told = if act == GELU { String::new() } else { format!(", {act:?}") };
     let (depths, width) = (plus(&depths), dims.first().copied().unwrap_or(0));

@@ -262,7 +262,7 @@ fn efficientnet(source: &Source) -> Result<Built, ArchError> {
     x = asked.unit(&mut net, [&format!("{base}encoder.top_conv"), &format!("{base}encoder.top_bn")], x, None, true)?;
     // The library pools windows of `hidden_dim` places: all of them, of any map that is not as large as that.
     let [width, map] = [net.channels(x), net.size(x).into_iter().max().unwrap_or(0)];
-    config.agrees("hidden_dim", width)?;
+    config.agrees_or("hidden_dim", 2560, width)?;
     if map > width && net.is_whole() {
         return Err(ArchError::Unsupported(format!("a map of {map} places a side is not pooled whole, but in windows of {width}")));
     }

@@ -9,10 +9,10 @@
 //! corner, and version 2 of Transformers leaves the rest out and writes zeros there.
 
 use super::config::{Config, Library};
-use super::hybrid::{agree, head, maybe, numbered, pooled, unit};
+use super::hybrid::{head, maybe, numbered, pooled, unit};
 use super::layers::{Groups, Layers, Padding, count};
 use super::made::Resample;
-use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source, staged};
 use crate::graph::{NodeId, Op, Unary};
 
 type Made = Result<NodeId, ArchError>;
@@ -173,7 +173,7 @@ fn timm_asked(config: &Config, second: bool) -> Result<Asked, ArchError> {
 fn hf_asked(config: &Config, second: bool) -> Result<Asked, ArchError> {
     config.shown(&["aspp_dropout_prob", "aspp_out_channels", "atrous_rates", "classifier_dropout_prob", "semantic_loss_ignore_index"]);
     config.shown(&["attention_probs_dropout_prob", "hidden_dropout_prob", "attn_dropout", "ffn_dropout", "image_size"]);
-    config.shown(&["expand_ratio", "mlp_ratio", "qkv_bias", "width_multiplier", "base_attn_unit_dims", "ffn_multiplier"]);
+    config.shown(&["expand_ratio", "mlp_ratio", "width_multiplier", "base_attn_unit_dims", "ffn_multiplier"]);
     config.only("output_stride", 32)?;
     let patch = config.count("patch_size")?.unwrap_or(2);
     if patch > 32 {
@@ -227,7 +227,15 @@ fn build_by_hf(source: &Source, family: &'static str, base: &str, kind: &str, se
     let base = if shapes.keys().any(|name| name.starts_with(base)) { base } else { "" };
     let stem = format!("{base}conv_stem");
     let (mut net, input) = Layers::new(family, shapes, &format!("{stem}.convolution.weight"), *size, 1e-5)?;
-    hf_sizes(config, shapes, base)?;
+    hf_sizes(config, shapes, base, second)?;
+    if second {
+        config.shown(&["qkv_bias"]);
+    } else {
+        let biased = |part: &str| shapes.keys().any(|name| name.ends_with(&format!(".attention.{part}.bias")));
+        for part in ["query", "key", "value"] {
+            config.tells("qkv_bias", true, biased(part))?;
+        }
+    }
     let blocks = hf_blocks(shapes, base);
     let mut x = active(&mut net, &stem, input, 2, &OF_HUGGING_FACE, Some(asked.act))?;
     x = trunk(&mut net, x, &blocks, &OF_HUGGING_FACE, asked)?;
@@ -242,19 +250,21 @@ fn build_by_hf(source: &Source, family: &'static str, base: &str, kind: &str, se
 }
 
 /// Holds the sizes in a configuration against the tensors'.
-fn hf_sizes(config: &Config, shapes: &Shapes, base: &str) -> Result<(), ArchError> {
+fn hf_sizes(config: &Config, shapes: &Shapes, base: &str, second: bool) -> Result<(), ArchError> {
     let out = |name: String| shapes.get(&format!("{base}{name}.weight")).and_then(|shape| shape.first().copied());
     let layers = 0..count(shapes, &format!("{base}encoder.layer."));
     let attention: Vec<usize> = layers.filter(|i| out(format!("encoder.layer.{i}.conv_1x1.convolution")).is_some()).collect();
     let widths: Vec<usize> = attention.iter().filter_map(|i| out(format!("encoder.layer.{i}.conv_1x1.convolution"))).collect();
-    agree(config, "hidden_sizes", &widths)?;
+    // Version 2 says how much wider than its class it is instead.
+    let usual = |sizes: &'static [usize]| config.unsaid(sizes).filter(|_| !second);
+    staged::agree(config, "hidden_sizes", &widths, usual(&[144, 192, 240]))?;
     let depths: Vec<usize> = attention.iter().map(|i| count(shapes, &format!("{base}encoder.layer.{i}.transformer.layer."))).collect();
-    agree(config, "n_attn_blocks", &depths)?;
+    staged::agree(config, "n_attn_blocks", &depths, config.unsaid(&[2, 4, 3]))?;
     let plain = (0..2).filter_map(|i| out(format!("encoder.layer.{i}.layer.0.reduce_1x1.convolution")));
     let mixed = attention.iter().filter_map(|i| out(format!("encoder.layer.{i}.downsampling_layer.reduce_1x1.convolution")));
     let first = out("conv_stem.convolution".to_owned()).into_iter();
     let necks: Vec<usize> = first.chain(plain).chain(mixed).chain(out("conv_1x1_exp.convolution".to_owned())).collect();
-    agree(config, "neck_hidden_sizes", &necks)?;
+    staged::agree(config, "neck_hidden_sizes", &necks, usual(&[16, 32, 64, 96, 128, 160, 640]))?;
     let kernel = shapes.get(&format!("{base}encoder.layer.2.conv_kxk.convolution.weight")).and_then(|shape| shape.get(2).copied());
     kernel.map_or(Ok(()), |kernel| config.agrees("conv_kernel_size", kernel))
 }

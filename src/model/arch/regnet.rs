@@ -6,8 +6,8 @@
 
 use super::config::{Config, Library};
 use super::layers::{Groups, Layers, Padding, count};
-use super::resnet::{classified, group_normed, halved, mixed_up, same_counts, takes_greatest};
-use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use super::resnet::{classified, group_normed, halved, mixed_up, takes_greatest};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source, staged};
 use crate::graph::{NodeId, Unary};
 
 pub(super) static TIMM: Family = Family {
@@ -336,9 +336,12 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
     let base = if shapes.keys().any(|name| name.starts_with("regnet.")) { "regnet." } else { "" };
     let stages = format!("{base}encoder.stages.");
     let depths: Vec<usize> = (0..count(shapes, &stages)).map(|stage| count(shapes, &format!("{stages}{stage}.layers."))).collect();
-    same_counts(config, "depths", &depths)?;
+    staged::agree(config, "depths", &depths, config.unsaid(&[2, 6, 12, 2]))?;
     let excited = shapes.contains_key(&format!("{stages}0.layers.0.layer.2.attention.0.weight"));
-    config.only("layer_type", if excited { "y" } else { "x" })?;
+    let said = config.text("layer_type")?.or(config.unsaid("y"));
+    if let Some(said) = said.filter(|said| *said != if excited { "y" } else { "x" }) {
+        return Err(config.refused("layer_type", &said.into()));
+    }
     agreeing_groups(config, shapes, &stages)?;
     let act = config.act("hidden_act")?.unwrap_or(Unary::Relu);
     let in_first = config.flag("downsample_in_first_stage", true)?;
@@ -348,6 +351,8 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
     let mut x = net.conv(&format!("{stem}.convolution"), input, 2, Groups::One, Padding::Half)?;
     x = net.norm(&format!("{stem}.normalization"), x)?;
     x = net.act(&format!("{stem}.activation"), act, x)?;
+    let width = net.channels(x);
+    let mut dims = Vec::new();
     for (stage, &depth) in depths.iter().enumerate() {
         for block in 0..depth {
             let stride = if block == 0 && (stage > 0 || in_first) { 2 } else { 1 };
@@ -359,6 +364,11 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
             let shortcut = pair("shortcut");
             x = bottleneck(&mut net, &Names { at, convs, weighing, shortcut }, x, stride, kind)?;
         }
+        dims.push(net.channels(x));
+    }
+    if net.is_whole() {
+        config.agrees_or("embedding_size", 32, width)?;
+        staged::agree(config, "hidden_sizes", &dims, config.unsaid(&[128, 192, 512, 1088]))?;
     }
     x = net.pool(&format!("{base}pooler"), false, x)?;
     if shapes.contains_key("classifier.1.weight") {

@@ -1,7 +1,7 @@
 //! ResNet under the names of Hugging Face Transformers (`ResNetModel`, `ResNetForImageClassification`).
 
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Built, Family, Likeness, Source};
+use super::{ArchError, Built, Family, Likeness, Source, staged};
 use crate::graph::{NodeId, Unary};
 
 pub(super) static FAMILY: Family = Family {
@@ -33,7 +33,9 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let mut x = unit(&mut net, &stem, input, 2)?;
     x = net.act(&format!("{stem}.activation"), act, x)?;
     x = net.stem_pool(&format!("{base}embedder.pooler"), x)?;
+    let width = net.channels(x);
     let mut convolutions = 0;
+    let (mut depths, mut dims) = (Vec::new(), Vec::new());
     for stage in 0..count(shapes, &format!("{base}encoder.stages.")) {
         let stage_name = format!("{base}encoder.stages.{stage}.layers.");
         for layer in 0..count(shapes, &stage_name) {
@@ -41,6 +43,18 @@ fn build(source: &Source) -> Result<Built, ArchError> {
             let name = format!("{stage_name}{layer}");
             convolutions += count(shapes, &format!("{name}.layer."));
             x = residual(&mut net, &name, x, stride, block)?;
+        }
+        depths.push(count(shapes, &stage_name));
+        dims.push(net.channels(x));
+    }
+    if net.is_whole() {
+        config.agrees_or("embedding_size", 64, width)?;
+        staged::agree(config, "depths", &depths, config.unsaid(&[3, 4, 6, 3]))?;
+        staged::agree(config, "hidden_sizes", &dims, config.unsaid(&[256, 512, 1024, 2048]))?;
+        let bottleneck = shapes.contains_key(&format!("{base}encoder.stages.0.layers.0.layer.2.convolution.weight"));
+        let said = config.text("layer_type")?.or(config.unsaid("bottleneck"));
+        if let Some(said) = said.filter(|said| *said != if bottleneck { "bottleneck" } else { "basic" }) {
+            return Err(config.refused("layer_type", &said.into()));
         }
     }
     x = net.pool(&format!("{base}pooler"), false, x)?;

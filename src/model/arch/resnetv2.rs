@@ -8,7 +8,7 @@
 use super::config::{Config, Library};
 use super::layers::{Conv, Groups, Layers, Padding, count};
 use super::resnet::{group_normed, halved, mixed_up, same_counts, takes_greatest};
-use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source, staged};
 use crate::graph::{NodeId, Role, Unary};
 
 pub(super) static TIMM: Family = Family {
@@ -248,6 +248,7 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
     let stem = format!("{base}embedder");
     let (mut net, input) = Layers::new(HUGGING_FACE.name, shapes, &format!("{stem}.convolution.weight"), *size, 1e-5)?;
     let mut x = conv(&mut net, &format!("{stem}.convolution"), input, 2, kind)?;
+    let width = net.channels(x);
     if !kind.same {
         x = net.pad(&format!("{stem}.pad"), x, vec![(0, 0), (0, 0), (1, 1), (1, 1)])?;
     }
@@ -260,6 +261,10 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
     }
     x = net.max_pool(&format!("{stem}.pooler"), x, 3, 2, 0)?;
     let (mut x, convolutions) = blocks(&mut net, &stages, "layers", &depths, x, kind)?;
+    if net.is_whole() {
+        config.agrees_or("embedding_size", 64, width)?;
+        widths_agree(config, shapes, &stages, depths.len())?;
+    }
     if kind.first {
         x = normed(&mut net, &format!("{base}norm"), x, kind, true)?;
     }
@@ -271,9 +276,30 @@ fn hugging_face(source: &Source) -> Result<Built, ArchError> {
     net.finish(x, format!("BiT-{}, Hugging Face names{act}", convolutions + 2))
 }
 
+/// Refuses a configuration whose stages have other channels than the tensors.
+fn widths_agree(config: &Config, shapes: &Shapes, stages: &str, found: usize) -> Result<(), ArchError> {
+    let out = |stage: usize| shapes.get(&format!("{stages}{stage}.layers.0.conv3.weight")).and_then(|shape| shape.first()).copied();
+    let found: Vec<usize> = (0..found).filter_map(out).collect();
+    let factor = config.count("width_factor")?.unwrap_or(1);
+    let Some(said) = config.counts("hidden_sizes")?.or(config.unsaid(vec![256, 512, 1024, 2048])) else { return Ok(()) };
+    // The nearest multiple of 8, and not much less.
+    let wider = |width: &usize| {
+        let wide = (width * factor).min(1 << 24);
+        let near = ((wide + 4) / 8 * 8).max(8);
+        if near * 10 < wide * 9 { near + 8 } else { near }
+    };
+    let wanted: Vec<usize> = said.iter().map(wider).collect();
+    if wanted == found {
+        return Ok(());
+    }
+    Err(ArchError::Unsupported(format!(
+        "config.json: `hidden_sizes` {said:?} are {wanted:?} channels, and the tensors show {found:?}: the two are of different models"
+    )))
+}
+
 fn hugging_face_kind(config: &Config, depths: &[usize]) -> Result<Kind, ArchError> {
-    config.shown(&["width_factor", "drop_path_rate"]);
-    same_counts(config, "depths", depths)?;
+    config.shown(&["drop_path_rate"]);
+    staged::agree(config, "depths", depths, config.unsaid(&[3, 4, 6, 3]))?;
     config.only("output_stride", 32)?;
     let first = match config.text("layer_type")?.unwrap_or("preactivation") {
         "preactivation" => true,

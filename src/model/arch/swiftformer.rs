@@ -8,7 +8,7 @@
 use super::config::Library;
 use super::hybrid::{agree, answers, mean_only};
 use super::layers::{Groups, Layers, Padding, count};
-use super::{ArchError, Built, Family, Likeness, Shapes, Source};
+use super::{ArchError, Built, Family, Likeness, Shapes, Source, staged};
 use crate::graph::{NodeId, Op, Role, Unary};
 
 type Made = Result<NodeId, ArchError>;
@@ -104,7 +104,9 @@ fn build_timm(source: &Source) -> Result<Built, ArchError> {
 fn build_hf(source: &Source) -> Result<Built, ArchError> {
     let Source { shapes, config, .. } = source;
     config.shown(&["down_patch_size", "downsamples", "drop_conv_encoder_rate", "drop_mlp_rate", "drop_path_rate", "image_size"]);
-    config.shown(&["layer_scale_init_value", "mlp_ratio", "use_layer_scale"]);
+    config.shown(&["layer_scale_init_value", "mlp_ratio"]);
+    let any = |part: &str| shapes.keys().any(|name| name.ends_with(part));
+    config.tells("use_layer_scale", true, any(".layer_scale_1") || any(".layer_scale_2"))?;
     let gelu = Unary::Gelu { tanh: false };
     let base = if shapes.keys().any(|name| name.starts_with("swiftformer.")) { "swiftformer." } else { "" };
     let (mut stages, mut down) = (Vec::new(), None);
@@ -118,7 +120,7 @@ fn build_hf(source: &Source) -> Result<Built, ArchError> {
     }
     let parts = Parts { stem: format!("{base}patch_embed.patch_embedding"), stages };
     let asked = Asked { mlp: config.act("hidden_act")?.unwrap_or(gelu), act: gelu, weighed: false };
-    agree(config, "depths", &depths(shapes, &parts))?;
+    staged::agree(config, "depths", &depths(shapes, &parts), config.unsaid(&[3, 3, 6, 4]))?;
     let eps = config.number("batch_norm_eps")?.unwrap_or(1e-5);
     build(source, (HUGGING_FACE.name, "Hugging Face names"), &parts, (&OF_HUGGING_FACE, asked), eps)
 }
@@ -158,7 +160,7 @@ fn build(
         }
         widths.push(net.channels(x));
     }
-    agree(config, "embed_dims", &widths)?;
+    staged::agree(config, "embed_dims", &widths, config.unsaid(&[48, 56, 112, 220]))?;
     x = net.norm("norm", x)?;
     x = net.pool("global_pool", false, x)?;
     x = answers(&mut net, x, &names.heads.map(|head| (None, head.to_owned())))?;

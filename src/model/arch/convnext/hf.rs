@@ -60,7 +60,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let stem = format!("{base}embeddings");
     let act = config.act("hidden_act")?.unwrap_or(GELU);
     let last_eps = config.number("layer_norm_eps")?.unwrap_or(1e-12);
-    config.shown(&["drop_path_rate", "image_size", "layer_scale_init_value"]);
+    config.shown(&["drop_path_rate", "image_size"]);
     let patches = format!("{stem}.patch_embeddings");
     let names = names(&base);
     let (mut making, input) = Making::new(FAMILY.name, source, names, &format!("{patches}.weight"), act, (Norm::Layer, 1e-6))?;
@@ -75,7 +75,15 @@ fn build(source: &Source) -> Result<Built, ArchError> {
         staged::agree(config, "depths", &making.depths, Some(&[3, 3, 9, 3]))?;
         staged::agree(config, "hidden_sizes", &making.dims, Some(&[96, 192, 384, 768]))?;
         staged::agree(config, "patch_size", &[patch], Some(&[4]))?;
-        config.agrees("num_stages", making.depths.len())?;
+        config.agrees_or("num_stages", 4, making.depths.len())?;
+        // The second version has another norm instead.
+        let scaled = shapes.keys().filter(|name| name.ends_with(".layer_scale_parameter")).count();
+        if making.v2 {
+            config.shown(&["layer_scale_init_value"]);
+        } else {
+            config.tells_above_zero("layer_scale_init_value", 1e-6, scaled > 0)?;
+            config.tells_above_zero("layer_scale_init_value", 1e-6, scaled >= making.depths.iter().sum())?;
+        }
         let named_v2 = config.name.as_ref().is_some_and(|name| name.is_one_of(["convnextv2"]));
         if config.library == Library::Transformers && named_v2 != making.v2 {
             let told = making.told("Hugging Face");

@@ -114,7 +114,7 @@ impl Layers<'_> {
 
     /// Times a learnt factor for every channel, where the file has it: as many numbers as channels, in whatever shape.
     pub(in crate::model::arch) fn scaled_map(&mut self, name: &str, x: NodeId) -> Made {
-        if !self.has(name) {
+        if !self.may_have(name) {
             return Ok(x);
         }
         let channels = self.channels(x);

@@ -65,9 +65,11 @@ impl Layers<'_> {
 
     /// Times a learnt factor for every place of the last axis (`LayerScale`), where the file has it.
     pub(in crate::model::arch) fn scaled(&mut self, name: &str, x: NodeId) -> Made {
-        if !self.has(name) {
-            return Ok(x);
-        }
+        if self.may_have(name) { self.scaled_always(name, x) } else { Ok(x) }
+    }
+
+    /// The same of a network that has the factor always.
+    pub(in crate::model::arch) fn scaled_always(&mut self, name: &str, x: NodeId) -> Made {
         let width = self.width(x);
         let factor = self.vector(name, width, Role::Scale);
         self.mul(&format!("{name}.mul"), x, factor)

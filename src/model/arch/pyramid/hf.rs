@@ -137,7 +137,7 @@ fn segformer(source: &Source) -> Result<Built, ArchError> {
     let names = &SEGFORMER_NAMES;
     let base = base(shapes, &SEGFORMER_BASES, "patch_embeddings.0.proj.weight");
     let found = Found::of(shapes, base, names);
-    config.agrees("num_encoder_blocks", found.stages())?;
+    config.agrees_or("num_encoder_blocks", 4, found.stages())?;
     let asked = Asked::of(config, &found, &KEYS, &SEGFORMER_USUAL)?;
     let act = config.act("hidden_act")?.unwrap_or(asked.act);
     let asked = Asked { act, eps: 1e-5, inner_eps: 1e-5, linear: false, ..asked };
@@ -162,7 +162,7 @@ fn pvt(source: &Source) -> Result<Built, ArchError> {
     let names = &PVT_NAMES;
     let base = base(shapes, &PVT_BASES, "patch_embeddings.0.projection.weight");
     let found = Found::of(shapes, base, names);
-    config.agrees("num_encoder_blocks", found.stages())?;
+    config.agrees_or("num_encoder_blocks", 4, found.stages())?;
     // The library takes the stride for the kernel, and the patch for the stride.
     let keys = Keys { kernels: Some("strides"), strides: Some("patch_sizes"), coarser: "sequence_reduction_ratios", ..KEYS };
     let asked = Asked::of(config, &found, &keys, &PVT_USUAL)?;
@@ -185,7 +185,7 @@ fn pvt_v2(source: &Source) -> Result<Built, ArchError> {
     let names = &PVT_V2_NAMES;
     let base = base(shapes, &PVT_V2_BASES, "layers.0.patch_embedding.proj.weight");
     let found = Found::of(shapes, base, names);
-    config.agrees("num_encoder_blocks", found.stages())?;
+    config.agrees_or("num_encoder_blocks", 4, found.stages())?;
     let asked = Asked::of(config, &found, &KEYS, &PVT_V2_USUAL)?;
     let eps = config.number("layer_norm_eps")?.unwrap_or(1e-6);
     let act = config.act("hidden_act")?.unwrap_or(asked.act);

@@ -94,9 +94,7 @@ impl Asked {
         } else {
             agree(config, keys.coarser, told([8, 4, 2, 1]), &found.coarser)?;
         }
-        if config.flag("qkv_bias", found.bias)? != found.bias {
-            return Err(config.refused("qkv_bias", &Value::Bool(!found.bias)));
-        }
+        config.tells("qkv_bias", true, found.bias)?;
         let strides = match keys.strides {
             Some(key) => each(config, key, &usual.strides, stages)?,
             None => (0..stages).map(|stage| if stage == 0 { 4 } else { 2 }).collect(),

@@ -41,7 +41,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     let window = config.count("window_size")?.unwrap_or(7);
     let before = config.counts("pretrained_window_sizes")?.unwrap_or_default();
     let image = staged::pair(config, "image_size")?.unwrap_or([224; 2]);
-    config.shown(&["attention_probs_dropout_prob", "drop_path_rate", "encoder_stride", "hidden_dropout_prob", "mlp_ratio"]);
+    config.shown(&["attention_probs_dropout_prob", "drop_path_rate", "encoder_stride", "hidden_dropout_prob"]);
     let (mut making, input) = Making::new(FAMILY.name, source, &PARTS, &format!("{patches}.weight"))?;
     let v2 = making.v2;
     (making.act, making.eps, making.apart) = (act, eps, if v2 { -200.0 } else { -100.0 });
@@ -81,6 +81,10 @@ fn build(source: &Source) -> Result<Built, ArchError> {
     if making.net.is_whole() && stages > 0 {
         making.agrees(config, &[2, 2, 6, 2], Some(&[3, 6, 12, 24]), 96)?;
         staged::agree(config, "patch_size", &patch, Some(&[4]))?;
+        for part in ["query", "value"] {
+            config.tells("qkv_bias", true, shapes.keys().any(|name| name.ends_with(&format!(".attention.self.{part}.bias"))))?;
+        }
+        config.widens("mlp_ratio", 4.0, shapes.get(&format!("{base}encoder.layers.0.blocks.0.intermediate.dense.weight")))?;
         config.agrees("num_layers", stages)?;
         config.agrees("hidden_size", making.dims.last().copied().unwrap_or(0))?;
         let named_v2 = config.name.as_ref().is_some_and(|name| name.is_one_of(["swinv2"]));
@@ -96,7 +100,7 @@ fn build(source: &Source) -> Result<Built, ArchError> {
 /// Positions added to the patches. Those of V2 have one too many for its own network to add.
 fn absolute(making: &mut Making, config: &Config, name: &str, x: NodeId) -> Result<NodeId, ArchError> {
     let there = making.net.has(name);
-    staged::switch(config, "use_absolute_embeddings", there)?;
+    config.tells("use_absolute_embeddings", false, there)?;
     if !there || !making.net.is_whole() {
         return Ok(x);
     }

@@ -4,7 +4,7 @@
 //! masked siamese networks (2204.07141) and I-JEPA (2301.08243). Files that were written from a network in memory have newer names
 //! (`layers.0.attention.q_proj`), which are read too.
 
-use super::{Act, Grid, Node, attention, different, learnt, patches, perceptron, rows, same_flag, same_patch, sides, size_of, two_heads};
+use super::{Act, Grid, Node, attention, different, learnt, patches, perceptron, rows, same_patch, sides, size_of, two_heads};
 use crate::graph::{NodeId, Role, Unary};
 use crate::model::arch::config::{Config, Library};
 use crate::model::arch::layers::{Layers, count};
@@ -67,6 +67,8 @@ struct Asked {
     heads: usize,
     act: Act,
     eps: f64,
+    /// Whether what its halves give is scaled.
+    scaled: bool,
 }
 
 fn build(source: &Source) -> Result<Built, ArchError> {
@@ -120,13 +122,21 @@ fn asked(source: &Source, kind: &Type, stem: &str, layers: &str) -> Result<Asked
         }
     }
     if let Some(hidden) = first(&["intermediate.dense", "mlp.fc1"], 0) {
-        config.agrees("intermediate_size", hidden)?;
+        // DINOv2 says how many times as wide as the network instead.
+        if kind.name.starts_with("dinov2") {
+            config.agrees("intermediate_size", hidden)?;
+            config.widens("mlp_ratio", 4.0, shapes.get(&format!("{layers}0.mlp.fc1.weight")))?;
+        } else {
+            config.agrees_or("intermediate_size", 3072, hidden)?;
+        }
     }
     let heads = config.count("num_attention_heads")?.unwrap_or(12);
     config.agrees("head_dim", width.unwrap_or(0) / heads)?;
-    let any = |part: &str| shapes.keys().any(|name| name.contains(part));
-    same_flag(config, "qkv_bias", any("attention.query.bias") || any("attention.q_proj.bias"))?;
-    same_flag(config, "use_swiglu_ffn", any("mlp.weights_in") || any("mlp.gate_proj"))?;
+    let any = |part: &str| shapes.keys().any(|name| name.starts_with(layers) && name.contains(part));
+    for (part, short) in [("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj")] {
+        config.tells("qkv_bias", true, any(&format!("attention.{part}.bias")) || any(&format!("attention.{short}.bias")))?;
+    }
+    config.tells("use_swiglu_ffn", false, any("mlp.weights_in") || any("mlp.gate_proj"))?;
     // What is drawn at random, what of training or of the decoder, and what of the maps that a backbone gives.
     config.shown(&[
         "hidden_dropout_prob",
@@ -138,7 +148,12 @@ fn asked(source: &Source, kind: &Type, stem: &str, layers: &str) -> Result<Asked
     ]);
     config.shown(&["encoder_stride", "mask_ratio", "norm_pix_loss", "apply_layernorm", "reshape_hidden_states"]);
     config.shown(&["decoder_hidden_size", "decoder_intermediate_size", "decoder_num_attention_heads", "decoder_num_hidden_layers"]);
-    Ok(Asked { heads, act: Act::of(config, "hidden_act")?.unwrap_or(Act::GELU), eps: config.number("layer_norm_eps")?.unwrap_or(kind.eps) })
+    Ok(Asked {
+        heads,
+        act: Act::of(config, "hidden_act")?.unwrap_or(Act::GELU),
+        eps: config.number("layer_norm_eps")?.unwrap_or(kind.eps),
+        scaled: kind.name.starts_with("dinov2"),
+    })
 }
 
 /// Refuses a network without its `config.json`: nothing else says how many heads there are.
@@ -184,7 +199,7 @@ fn embedded(net: &mut Layers, source: &Source, kind: &Type, stem: &str, image: N
         return Ok(x);
     }
     let count = rows(shapes, &registers);
-    config.agrees("num_register_tokens", count)?;
+    config.agrees_or("num_register_tokens", 4, count)?;
     let (width, tokens) = (net.width(x), net.whole(x).get(1).copied().unwrap_or(0));
     let class = net.slice(&format!("{base}class"), x, 1, 0, 1)?;
     let rest = net.slice(&format!("{base}rest"), x, 1, 1, tokens)?;
@@ -210,11 +225,11 @@ fn block(net: &mut Layers, shapes: &Shapes, name: &str, x: NodeId, asked: Asked)
         either(&["attention.output.dense", "attention.o_proj"]),
     ];
     let inner = attention(net, names.each_ref().map(String::as_str), inner, asked.heads)?;
-    let inner = net.scaled(&at("layer_scale1.lambda1"), inner)?;
+    let inner = if asked.scaled { net.scaled_always(&at("layer_scale1.lambda1"), inner)? } else { inner };
     let x = net.sum(&at("add1"), x, inner)?;
     let inner = net.layer_norm(&either(&["layernorm_after", "norm2"]), x, asked.eps)?;
     let inner = mlp(net, shapes, name, inner, asked)?;
-    let inner = net.scaled(&at("layer_scale2.lambda1"), inner)?;
+    let inner = if asked.scaled { net.scaled_always(&at("layer_scale2.lambda1"), inner)? } else { inner };
     net.sum(&at("add2"), x, inner)
 }
 
