@@ -89,9 +89,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         Shape::Text => {
             let what = if args.only_features { "up to its features" } else { "the whole network" };
             let kind = if *format == Format::Onnx { "ONNX" } else { "safetensors" };
-            let line = format!("wrote {}: {kind}, {what}, {} bytes\n  from   {}\n", path.display(), bytes.len(), model.description);
-            out.result(&printable(line.trim_end()))?;
-            out.result("\n")?;
+            let wrote = format!("wrote {}: {kind}, {what}, {} bytes", path.display(), bytes.len());
+            out.result(&format!("{}\n  from   {}\n", printable(&wrote), printable(&model.description)))?;
         }
     }
     Ok(0)
