@@ -20,6 +20,9 @@ impl Lower<'_, '_> {
     fn apart(&mut self, name: &str, x: NodeId, stride: [usize; 2]) -> Result<NodeId> {
         let shape = self.importer.builder.shape(x).clone();
         let [n, c, Dim::Fixed(h), Dim::Fixed(w)] = shape.0[..] else { return Err(format!("{shape} is no map [N, C, height, width]")) };
+        if h == 0 || w == 0 {
+            return Err(format!("its input is {shape}: there is nothing in it"));
+        }
         if stride == [1, 1] {
             return Ok(x);
         }
@@ -87,7 +90,8 @@ impl Lower<'_, '_> {
             Some(other) => return Err(format!("`output_padding` is {other:?}: two sizes are needed")),
         };
         let reach = [0, 1].map(|i| (kernel[i] - 1).saturating_mul(dilation[i]));
-        let full = [0, 1].map(|i| stride[i].saturating_mul([height, width][i] - 1).saturating_add(reach[i]).saturating_add(1 + more[i]));
+        let full = [0, 1]
+            .map(|i| stride[i].saturating_mul([height, width][i].saturating_sub(1)).saturating_add(reach[i]).saturating_add(1 + more[i]));
         let pads = self.taken_off(full, stride, [height, width])?;
         let apart = self.apart("map", x, stride)?;
         let turned = self.turned(weight, groups, [inputs, outputs, h, w])?;
@@ -164,7 +168,7 @@ impl Lower<'_, '_> {
         let [n, Dim::Fixed(rows), Dim::Fixed(length)] = columns.0[..] else {
             return Err(format!("its input is {columns}: [N, C * block, L] is needed"));
         };
-        if places > MOST_PLACES || !rows.is_multiple_of(places) || steps[0].checked_mul(steps[1]) != Some(length) {
+        if steps.contains(&0) || places > MOST_PLACES || !rows.is_multiple_of(places) || steps[0].checked_mul(steps[1]) != Some(length) {
             return Err(format!("its input is {columns}, which are not the windows of {block:?} of a map of {size:?}"));
         }
         let channels = rows / places;
