@@ -4,10 +4,12 @@
 //! batch size kept symbolic), constants, padding modes and fused biases are all resolved here, so that an executor sees
 //! nothing of them. [`write()`] writes a [`Graph`](crate::graph::Graph) as operator set 17.
 //!
-//! Files: `wire` bounds what bytes may stand for, `pb` has the messages, `attributes` what those of a node must be, `tensor` checked numbers, `value` and `call` what a node sees.
+//! Files: `wire` bounds what bytes may stand for, `pb` has the messages, `attributes` what those of a node must be, `tensor` checked numbers,
+//! `value` and `call` what a node sees.
 //! `import` is the way through the graph; `shapes` and `fold` are arithmetic on it, `spread` that of masks repeated along the batch; `lower` has the
 //! operators, `guards` what keeps NaN out of attention. `kinds` are element types, `batch` finds what mixes images, `random` what draws random
-//! numbers, `roles` what parameters are for. `part` leaves out what other inputs than images enter. `survey` says what a file holds without understanding it, `head` where its features leave.
+//! numbers, `roles` what parameters are for. `part` leaves out what other inputs than images enter. `survey` says what a file holds without
+//! understanding it, `head` where its features leave.
 //!
 //! Every byte is untrusted: sizes are checked against what is there before memory is asked for, data outside the file
 //! comes from [`registry`](crate::registry), which reads the model's own folder only, and nothing recurses.

@@ -45,8 +45,8 @@ pub(super) fn lines(contents: &Contents, options: &LoadOptions) -> String {
             quoted(&path.to_string())
         ),
         Library::OpenClip | Library::Unknown => {
-            return "name its architecture with --arch, or export it to ONNX in the program that wrote it: `torch.onnx.export(model.eval(), (images,), \"model.onnx\", dynamo=False, \
-                    opset_version=17)`"
+            return "name its architecture with --arch, or export it to ONNX in the program that wrote it: \
+                    `torch.onnx.export(model.eval(), (images,), \"model.onnx\", dynamo=False, opset_version=17)`"
                 .to_owned();
         }
     };
