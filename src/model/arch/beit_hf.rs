@@ -36,13 +36,7 @@ struct Asked {
 
 fn build(source: &Source) -> Result<Built, ArchError> {
     let Source { shapes, size, config } = source;
-    if !config.says("model_type") {
-        return Err(ArchError::NeedsName {
-            family: FAMILY.name,
-            what: "heads".into(),
-            names: vec!["transformers/beit, with its config.json beside it".into()],
-        });
-    }
+    config.must_be_there(FAMILY.name, "heads", "beit")?;
     config.shown(&[
         "add_fpn",
         "attention_probs_dropout_prob",

@@ -94,6 +94,15 @@ impl<'a> Config<'a> {
         self.fields.is_some_and(|fields| fields.contains_key(key))
     }
 
+    /// Refuses a file of Transformers without its `config.json`, which alone says `what`.
+    pub(super) fn must_be_there(&self, family: &'static str, what: &str, model_type: &str) -> Result<(), ArchError> {
+        if self.says("model_type") {
+            return Ok(());
+        }
+        let names = vec![format!("transformers/{model_type}, with its config.json beside it")];
+        Err(ArchError::NeedsName { family, what: what.into(), names })
+    }
+
     /// A number above 0.
     pub(super) fn count(&self, key: &str) -> Result<Option<usize>, ArchError> {
         let number = |value: &Value| value.as_u64().and_then(|v| usize::try_from(v).ok()).filter(|v| (1..1 << 24).contains(v));

@@ -35,13 +35,7 @@ struct Asked {
 
 fn build(source: &Source) -> Result<Built, ArchError> {
     let Source { shapes, size, config } = source;
-    if !config.says("model_type") {
-        return Err(ArchError::NeedsName {
-            family: FAMILY.name,
-            what: "heads".into(),
-            names: vec!["transformers/dinov3_vit, with its config.json beside it".into()],
-        });
-    }
+    config.must_be_there(FAMILY.name, "heads", "dinov3_vit")?;
     config.shown(&[
         "apply_layernorm",
         "attention_dropout",

@@ -177,7 +177,7 @@ fn range(call: &Call, budget: &mut usize) -> Result<Value> {
     let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
     let count = ((limit - start) / delta).ceil();
     if !count.is_finite() {
-        return Err("the step is 0".into());
+        return Err(format!("from {start} to {limit} in steps of {delta} is no number of entries"));
     }
     let count = count.max(0.0) as usize;
     charge::<Size>(budget, &[count])?;

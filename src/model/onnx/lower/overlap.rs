@@ -74,9 +74,8 @@ impl Lower<'_, '_> {
         else {
             return Err(format!("its input is {map}: [N, C, height, width] is needed"));
         };
-        let groups =
-            call.int("group").and_then(|g| usize::try_from(g).ok()).or(call.int("group").is_none().then_some(1)).filter(|g| *g > 0);
-        let groups = groups.filter(|g| inputs.is_multiple_of(*g)).ok_or("`group` does not divide its channels")?;
+        let groups = usize::try_from(call.int("group").unwrap_or(1)).ok().filter(|groups| *groups > 0 && inputs.is_multiple_of(*groups));
+        let groups = groups.ok_or("`group` does not divide its channels")?;
         if channels != inputs || kernel.contains(&0) || kernel.iter().any(|k| *k >= 1 << 12) {
             return Err(format!("its weight is {:?}, which does not fit an input of {map}", weight.array.shape()));
         }
@@ -115,13 +114,7 @@ impl Lower<'_, '_> {
             (Some(asked), _) => asked,
             (None, "SAME_UPPER" | "SAME_LOWER") => [0, 1].map(|i| size[i].saturating_mul(stride[i])),
             (None, "VALID") => return Ok([0; 4]),
-            (None, "NOTSET" | "") => {
-                return match call.ints("pads") {
-                    None | Some([]) => Ok([0; 4]),
-                    Some(&[a, b, c, d]) if [a, b, c, d].iter().all(|p| (0..1 << 16).contains(p)) => Ok([a, b, c, d].map(|p| p as usize)),
-                    Some(other) => Err(format!("`pads` is {other:?}: four sizes of at least 0 are needed")),
-                };
-            }
+            (None, "NOTSET" | "") => return self.pads(2),
             (None, other) => return Err(format!("`auto_pad` is `{other}`")),
         };
         let mut pads = [0; 4];
@@ -156,11 +149,7 @@ impl Lower<'_, '_> {
         };
         let (size, block) = (two(1, "image_shape")?, two(2, "block_shape")?);
         let (stride, dilation) = (self.sides("strides", 2)?.unwrap_or([1; 2]), self.sides("dilations", 2)?.unwrap_or([1; 2]));
-        let pads = match call.ints("pads") {
-            None | Some([]) => [0; 4],
-            Some(&[a, b, c, d]) if [a, b, c, d].iter().all(|p| (0..1 << 14).contains(p)) => [a, b, c, d].map(|p| p as usize),
-            Some(other) => return Err(format!("`pads` is {other:?}: four sizes of at least 0 are needed")),
-        };
+        let pads = self.pads(2)?;
         let around = [0, 1].map(|i| size[i] + pads[i] + pads[i + 2]);
         let reach = [0, 1].map(|i| (block[i] - 1).saturating_mul(dilation[i]) + 1);
         let steps = [0, 1].map(|i| around[i].checked_sub(reach[i]).map_or(0, |free| free / stride[i] + 1));

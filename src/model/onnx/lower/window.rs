@@ -13,14 +13,7 @@ impl Lower<'_, '_> {
     pub(super) fn window(&mut self, kernel: [usize; 2], map: &Shape, axes: usize) -> Result<Window> {
         let call = self.call;
         let (stride, dilation) = (self.sides("strides", axes)?.unwrap_or([1; 2]), self.sides("dilations", axes)?.unwrap_or([1; 2]));
-        let pad = |p: i64| usize::try_from(p).ok().filter(|p| *p < 1 << 16);
-        let pads = |given: &[i64]| given.iter().map(|p| pad(*p)).collect::<Option<Vec<_>>>();
-        let mut pads = match (call.ints("pads").map(|given| (given, pads(given))), axes) {
-            (None | Some(([], _)), _) => [0; 4],
-            (Some((_, Some(given))), 2) if given.len() == 4 => [given[0], given[1], given[2], given[3]],
-            (Some((_, Some(given))), 1) if given.len() == 2 => [0, given[0], 0, given[1]],
-            (Some((other, _)), _) => return Err(format!("`pads` is {other:?}: {} of 0 to 65535 are needed", NUMBERS[2 * axes])),
-        };
+        let mut pads = self.pads(axes)?;
         match call.text("auto_pad") {
             None | Some("NOTSET" | "") => {}
             Some("VALID") => pads = [0; 4],
@@ -36,6 +29,18 @@ impl Lower<'_, '_> {
             Some(mode) => return Err(format!("`auto_pad` is `{mode}`")),
         }
         Ok(Window { kernel, stride, pads, dilation })
+    }
+
+    /// The attribute `pads`: top, left, bottom, right; along one axis, of a map of one row.
+    pub(super) fn pads(&self, axes: usize) -> Result<[usize; 4]> {
+        let given = self.call.ints("pads").unwrap_or_default();
+        let pad = |p: &i64| usize::try_from(*p).ok().filter(|p| *p < 1 << 16);
+        match (given.iter().map(pad).collect::<Option<Vec<_>>>().as_deref(), axes) {
+            (Some([]), _) => Ok([0; 4]),
+            (Some(&[top, left, bottom, right]), 2) => Ok([top, left, bottom, right]),
+            (Some(&[left, right]), 1) => Ok([0, left, 0, right]),
+            _ => Err(format!("`pads` is {given:?}: {} of 0 to 65535 are needed", NUMBERS[2 * axes])),
+        }
     }
 
     /// An attribute of one size along each of the axes of a map; along one axis, of a map of one row.
@@ -114,26 +119,28 @@ impl Lower<'_, '_> {
         let mut window = self.window(kernel, &shape, axes)?;
         let mut count = call.int("count_include_pad") == Some(1);
         let mut extra = [0; 2];
-        if call.int("ceil_mode") == Some(1) {
-            for i in 0..2 {
-                let size = shape.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
-                let (before, after) = (window.pads[i], window.pads[i + 2]);
-                let reach = window.dilation[i] * (kernel[i] - 1) + 1;
-                let padded = size + before + after;
-                // A window larger than the image takes all of it, if its stride says that one step is left.
-                let over = reach.saturating_sub(padded);
-                if over >= window.stride[i] {
-                    return Err("the window is larger than the image".into());
-                }
-                extra[i] = over;
-                let free = padded.saturating_sub(reach);
-                let mut steps = free.div_ceil(window.stride[i]);
-                // A window that would begin beyond the image and its leading pad is dropped.
-                if steps > 0 && steps * window.stride[i] >= size + before {
-                    steps -= 1;
-                }
-                extra[i] += (steps * window.stride[i]).saturating_sub(free);
+        let ceiling = call.int("ceil_mode") == Some(1);
+        for i in 0..2 {
+            let size = shape.known(i + 2).ok_or("the input must be [N, C, height, width]")?;
+            let (before, after) = (window.pads[i], window.pads[i + 2]);
+            let reach = window.dilation[i] * (kernel[i] - 1) + 1;
+            let padded = size + before + after;
+            // With the ceiling a window larger than the image takes all of it, if its stride says that one step is left.
+            let over = reach.saturating_sub(padded);
+            if over >= if ceiling { window.stride[i] } else { 1 } {
+                return Err("the window is larger than the image".into());
             }
+            if !ceiling {
+                continue;
+            }
+            extra[i] = over;
+            let free = padded.saturating_sub(reach);
+            let mut steps = free.div_ceil(window.stride[i]);
+            // A window that would begin beyond the image and its leading pad is dropped.
+            if steps > 0 && steps * window.stride[i] >= size + before {
+                steps -= 1;
+            }
+            extra[i] += (steps * window.stride[i]).saturating_sub(free);
         }
         if call.op() == "AveragePool" && count && extra != [0; 2] {
             // The file's own pads count in the divisor, those of the ceiling do not: the former become part of the image.

@@ -118,3 +118,13 @@ fn a_chain_of_100_000_nodes_does_not_overflow_the_stack() {
     let told = Model::load(reference(), &LoadOptions::default()).expect_err("refused").to_string();
     assert!(told.contains("3 features: too few"), "{told}");
 }
+
+#[test]
+fn a_window_larger_than_the_image() {
+    for op in ["AveragePool", "MaxPool"] {
+        let pool = |side: i64| with_ints(node(op, "x", "pooled"), "kernel_shape", &[side, 2]);
+        let read = |side: i64| read(&model(vec![pool(side), node("Flatten", "pooled", "y")], Vec::new()));
+        assert!(read(2).is_ok(), "{op}");
+        assert!(read(3).is_err_and(|told| told.contains("the window is larger than the image")), "{op}");
+    }
+}
