@@ -98,3 +98,19 @@ fn what_is_refused_says_how_it_is_exported() {
         assert!(told.contains(wanted), "{wanted}: {told}");
     }
 }
+
+#[test]
+fn a_file_of_ours_follows_no_other_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    assert_eq!(heirloom(&["export", &golden("hf-vit"), &at("model.safetensors")]).status.code(), Some(0));
+    let own = std::fs::read_to_string(format!("{}/config.json", golden("hf-vit"))).expect("a configuration");
+    std::fs::write(at("config.json"), &own).expect("written");
+    assert_eq!(inspected(&at("model.safetensors"))["description"], inspected(&golden("hf-vit"))["description"]);
+    let mut other: Value = serde_json::from_str(&own).expect("JSON");
+    other["layer_norm_eps"] = 0.5.into();
+    std::fs::write(at("config.json"), other.to_string()).expect("written");
+    let out = heirloom(&["inspect", &at("model.safetensors"), "--ort-lib", "off"]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(2) && told.contains("another than the one that it was written with"), "{told}");
+}
