@@ -49,7 +49,9 @@ pub fn onnx_file(bytes: &[u8]) -> bool {
     let Ok(imported) = onnx::load_sized(bytes, &external, Some([8, 8])) else { return surveyed };
     let identity = reference("fuzz.onnx", Format::Onnx, bytes);
     let contents = Contents { external, ..bytes.to_vec().into() };
-    Model::assemble(identity, imported, &contents, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
+    let file = Some(&contents);
+    Model::assemble(identity, imported, &contents.configuration, file, &LoadOptions::default())
+        .is_ok_and(|model| !model.inspection().modes.is_empty())
 }
 
 /// A safetensors file without anything beside it, or an index, a byte of 0 and the one file that every tensor of the index lies in.
@@ -58,9 +60,10 @@ pub fn safetensors_file(bytes: &[u8]) -> bool {
     let (file, shard) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let names = registry::Index::of(file).map(|index| index.weight_map.into_values()).into_iter().flatten();
     let contents = Contents { external: names.map(|name| (name, shard.to_vec())).collect(), ..file.to_vec().into() };
-    let Ok(imported) = safetensors::load(&contents, &LoadOptions::default()) else { return false };
+    let (configuration, options) = (&contents.configuration, LoadOptions::default());
+    let Ok(imported) = safetensors::load_held(&contents, &options) else { return false };
     let identity = reference("fuzz.safetensors", Format::Safetensors, bytes);
-    Model::assemble(identity, imported, &contents, &LoadOptions::default()).is_ok_and(|model| !model.inspection().modes.is_empty())
+    Model::assemble(identity, imported, configuration, None, &options).is_ok_and(|model| !model.inspection().modes.is_empty())
 }
 
 fn reference(name: &str, format: Format, bytes: &[u8]) -> ModelRef {
@@ -163,7 +166,7 @@ pub fn config(bytes: &[u8]) -> bool {
     data::alone::in_a_folder(&files, |folder| {
         let Ok(configuration) = Configuration::read(&folder.join("model.safetensors")) else { return false };
         let contents = Contents { configuration, ..TINY.clone() };
-        safetensors::load(&contents, &LoadOptions::default()).is_ok()
+        safetensors::load_held(&contents, &LoadOptions::default()).is_ok()
     })
 }
 

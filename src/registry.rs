@@ -8,9 +8,11 @@ mod configuration;
 mod external_data;
 mod format;
 mod identity;
+mod once;
 mod place;
 mod shards;
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +27,8 @@ pub(crate) use external_data::locations as outside;
 pub use format::Format;
 pub(crate) use identity::Contents;
 pub use identity::{FileRef, ModelRef};
+pub(crate) use once::OpenFile;
+use once::{Safetensors, Whole};
 pub(crate) use shards::Index;
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
@@ -35,6 +39,10 @@ pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
     let path = place::file_of(path)?;
     if adapter::is_one(&path) {
         return Err(RegistryError::Adapter { base: adapter::base_beside(&path), path });
+    }
+    if let Some(checkpoint) = Safetensors::at(&path)? {
+        let Whole { digest, files, bytes, .. } = checkpoint.read(|_| Ok::<_, RegistryError>(()))?;
+        return Ok(ModelRef { format: Format::Safetensors, digest, bytes, files, path });
     }
     let bytes = read_at_most(&path, MAX_BYTES)?;
     let format = format::of(&path, &bytes)?;
@@ -59,16 +67,31 @@ pub(crate) fn contents(reference: &ModelRef) -> Result<Contents, RegistryError> 
     Ok(contents)
 }
 
-/// A whole file of 1 to `most` bytes.
-fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, RegistryError> {
+/// Hands the files of a safetensors checkpoint identified before to `take`, one after the other, and gives its configuration; an error if they
+/// have changed since. Only then what was read may be used.
+pub(crate) fn weights<E: From<RegistryError>>(
+    reference: &ModelRef,
+    take: impl FnMut(OpenFile) -> Result<(), E>,
+) -> Result<Configuration, E> {
+    let changed = || RegistryError::Changed { path: reference.path.clone() };
+    let read = Safetensors::at(&reference.path)?.ok_or_else(changed)?.read(take)?;
+    if read.digest == reference.digest { Ok(read.configuration) } else { Err(changed().into()) }
+}
+
+/// A file of 1 to `most` bytes, and how many it has.
+fn open_at_most(path: &Path, most: u64) -> Result<(File, u64), RegistryError> {
     let file = crate::store::open(path).map_err(|source| io(path, source))?;
     let length = file.metadata().map_err(|source| io(path, source))?.len();
-    if length > most {
-        return Err(RegistryError::TooLarge { path: path.to_owned(), bytes: length });
+    match length {
+        0 => Err(RegistryError::Empty { path: path.to_owned() }),
+        bytes if bytes > most => Err(RegistryError::TooLarge { path: path.to_owned(), bytes }),
+        length => Ok((file, length)),
     }
-    if length == 0 {
-        return Err(RegistryError::Empty { path: path.to_owned() });
-    }
+}
+
+/// A whole file of 1 to `most` bytes.
+fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, RegistryError> {
+    let (file, length) = open_at_most(path, most)?;
     // In one piece from the start: one that grows is copied, and there twice for that time.
     let mut bytes = Vec::new();
     let all = usize::try_from(length).ok().and_then(|length| length.checked_add(1));

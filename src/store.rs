@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 pub use cache::{Cache, Entry, Key, LIMIT};
+pub(crate) use digest::Hashing;
 pub use digest::{Digest, EARLIER, sha256};
 pub(crate) use fingerprint::fingerprint;
 #[cfg(test)]

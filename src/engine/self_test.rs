@@ -12,7 +12,7 @@ use crate::gate::{SelfTestOutcome, Verdict};
 use crate::model::{LoadOptions, Model, safetensors};
 use crate::plan::{self, Footprint, MachineProfile, Speed};
 use crate::policy;
-use crate::registry::{Format, ModelRef};
+use crate::registry::{Contents, Format, ModelRef};
 use crate::runtime::Runtime;
 use crate::store::{Cache, Digest, MemoryBudget};
 
@@ -85,10 +85,10 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
 fn embedded(name: &str, bytes: &[u8], runtime: Option<&Runtime>) -> Result<Model, EngineError> {
     let path = PathBuf::from(format!("<embedded>/canary-{name}.safetensors"));
     let options = LoadOptions { runtime: runtime.cloned(), ..LoadOptions::default() };
-    let contents = bytes.to_vec().into();
-    let imported = safetensors::load(&contents, &options).map_err(|e| EngineError::SelfTest(e.to_string()))?;
+    let contents: Contents = bytes.to_vec().into();
+    let imported = safetensors::load_held(&contents, &options).map_err(|e| EngineError::SelfTest(e.to_string()))?;
     let identity = ModelRef { path, format: Format::Safetensors, digest: Digest::of(bytes), bytes: bytes.len() as u64, files: Vec::new() };
-    let model = Model::assemble(identity, imported, &contents, &options)?;
+    let model = Model::assemble(identity, imported, &contents.configuration, None, &options)?;
     if let Ok(extractor) = &model.runtime {
         extractor.call(&format!("the self-test's {name} source"));
     }

@@ -10,14 +10,14 @@ use super::extract::{ExtractError, Extractor};
 use super::onnx::{self, OnnxError, Survey};
 use super::preprocessing::{self, Found, PreprocessingError};
 use super::safetensors::adapter::{Adapter, AdapterError};
-use super::safetensors::{self, SafetensorsError};
+use super::safetensors::{self, SafetensorsError, Tensors};
 use super::{
     Imported, InputSpec, Layout, LoadOptions, Model, Network, Opaque, Preprocessing, feature_layer, feature_layer::FeatureLayerError,
 };
 use crate::diag::{Class, Explain};
 use crate::exec::Compute;
 use crate::graph::{Graph, GraphError, Op, Role, SlotId};
-use crate::registry::{self, Contents, Format, ModelRef, RegistryError};
+use crate::registry::{self, Configuration, Contents, Format, ModelRef, RegistryError};
 use crate::runtime::{Provider, Runtime, RuntimeError};
 
 impl Model {
@@ -44,9 +44,9 @@ impl Model {
         let read = || {
             let adapter = Adapter::read(adapter, registry::MAX_BYTES)?;
             told(adapter.base());
-            let contents = adapter.merged(&registry::contents(&base)?)?;
-            let imported = safetensors::load(&contents, options)?;
-            Self::assemble(base, imported, &contents, options)
+            let (weights, configuration) = weights(&base)?;
+            let imported = safetensors::load(adapter.merged(weights)?, &configuration, &base.path, options)?;
+            Self::assemble(base, imported, &configuration, None, options)
         };
         read().map_err(|error: ModelError| error.about(adapter.to_owned()))
     }
@@ -55,13 +55,14 @@ impl Model {
         if let (Format::Onnx, Some(name)) = (reference.format, &options.arch) {
             return Err(ModelError::ArchOfOnnx { name: name.clone() });
         }
-        let mut contents = registry::contents(&reference)?;
         match reference.format {
             Format::Safetensors => {
-                let imported = safetensors::load(&contents, options)?;
-                Self::assemble(reference, imported, &contents, options)
+                let (weights, configuration) = weights(&reference)?;
+                let imported = safetensors::load(weights, &configuration, &reference.path, options)?;
+                Self::assemble(reference, imported, &configuration, None, options)
             }
             Format::Onnx => {
+                let mut contents = registry::contents(&reference)?;
                 let part = onnx::image_part(&contents.bytes, options.features.as_deref())?;
                 let Some(part) = part else { return Self::of_onnx(reference, &contents, options) };
                 contents.bytes = part.bytes;
@@ -75,7 +76,7 @@ impl Model {
     fn of_onnx(reference: ModelRef, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
         let size = size(contents, options)?;
         let error = match onnx::load_sized(&contents.bytes, &contents.external, size) {
-            Ok(imported) => return Self::assemble(reference, imported, contents, options),
+            Ok(imported) => return Self::assemble(reference, imported, &contents.configuration, Some(contents), options),
             Err(error) if error.is_about_operators() => error,
             Err(error) => return Err(error.into()),
         };
@@ -83,7 +84,7 @@ impl Model {
         if let Some(name) = &options.features
             && let Ok(imported) = onnx::load_until(&contents.bytes, &contents.external, size, name)
         {
-            return Self::assemble(reference, imported, contents, options);
+            return Self::assemble(reference, imported, &contents.configuration, Some(contents), options);
         }
         match &options.runtime {
             Some(runtime) => Self::opaque(reference, error, contents, runtime, size, options),
@@ -107,7 +108,7 @@ impl Model {
             return Err(ModelError::FixedSize { asked, fixed: survey.size });
         }
         preprocessing::checked_size(survey.size, "the input size")?;
-        let found = found(None, contents, &survey.metadata, options)?;
+        let found = found(None, &contents.configuration, &survey.metadata, options)?;
         let input = input(&found, survey.channels, survey.size, survey.layout, options)?;
         let (feature_layer, extractor) = match Extractor::of_survey(runtime, contents, &survey, &input, options.features.as_deref()) {
             Ok(both) => both,
@@ -120,9 +121,14 @@ impl Model {
         Ok(Self { identity, description, input, feature_layer, network, runtime: Ok(extractor), metadata })
     }
 
-    /// Puts together what an importer read, what the files say (an ONNX file is what ONNX Runtime runs) and what the user says.
-    pub(crate) fn assemble(identity: ModelRef, imported: Imported, contents: &Contents, options: &LoadOptions) -> Result<Self, ModelError> {
-        let file = (identity.format == Format::Onnx).then_some(contents);
+    /// Puts together what an importer read, what the files say (ONNX Runtime runs `file`, an ONNX file) and what the user says.
+    pub(crate) fn assemble(
+        identity: ModelRef,
+        imported: Imported,
+        configuration: &Configuration,
+        file: Option<&Contents>,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
         let Imported { description, graph, params, layout, channels, size, usual, features, metadata } = imported;
         if params.0.len() != graph.slots().len() {
             return Err(ModelError::Params { arrays: params.0.len(), slots: graph.slots().len() });
@@ -132,7 +138,7 @@ impl Model {
                 return Err(ModelError::NotFinite { name: slot.name.clone() });
             }
         }
-        let found = found(usual, contents, &metadata, options)?;
+        let found = found(usual, configuration, &metadata, options)?;
         let [height, width] = match (options.input.size, size) {
             (Some(asked), Some(fixed)) if asked != fixed => return Err(ModelError::FixedSize { asked, fixed }),
             (Some(size), _) | (None, Some(size)) => preprocessing::checked_size(size, "the input size")?,
@@ -214,6 +220,18 @@ impl Model {
     }
 }
 
+/// The weights of a safetensors checkpoint, and the files that configure it.
+fn weights(reference: &ModelRef) -> Result<(Tensors, Configuration), ModelError> {
+    let mut tensors = Tensors::default();
+    let mut index = None;
+    let configuration = registry::weights(reference, |file| {
+        index = index.take().or_else(|| file.index.cloned());
+        tensors.add(file.shard, file.index, file.length, file.bytes).map_err(ModelError::from)
+    })?;
+    tensors.complete(index.as_ref())?;
+    Ok((tensors, configuration))
+}
+
 /// An ONNX file that leaves height and width open gets them from the policy, else from the files beside it.
 fn size(contents: &Contents, options: &LoadOptions) -> Result<Option<[usize; 2]>, ModelError> {
     Ok(match options.input.size {
@@ -225,11 +243,11 @@ fn size(contents: &Contents, options: &LoadOptions) -> Result<Option<[usize; 2]>
 /// What files beside it or its metadata say; else the normalisation that is usual of its architecture.
 fn found(
     usual: Option<Preprocessing>,
-    contents: &Contents,
+    configuration: &Configuration,
     metadata: &BTreeMap<String, String>,
     options: &LoadOptions,
 ) -> Result<Found, ModelError> {
-    let found = preprocessing::find(&contents.configuration, metadata, &options.input)?;
+    let found = preprocessing::find(configuration, metadata, &options.input)?;
     Ok(Found { preprocessing: found.preprocessing.or(usual), ..found })
 }
 
@@ -279,7 +297,7 @@ pub enum ModelError {
         /// Slots.
         slots: usize,
     },
-    /// Weights that no computation can use.
+    /// Tensors that no computation can use.
     #[error("`{name}` holds values that are not finite numbers: the checkpoint is damaged")]
     NotFinite {
         /// Tensor.

@@ -1,13 +1,8 @@
 //! Checkpoints that carry weights only: reading them into an architecture, and writing our own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::path::Path;
 
-use ndarray::{ArrayD, IxDyn};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -16,10 +11,8 @@ use super::preprocessing::{self, PreprocessingError};
 use super::{Imported, InputSpec, Layout, LoadOptions, Params};
 use crate::diag;
 use crate::graph::{Graph, Op, Slot};
-use crate::registry::{CONFIG, Contents, Index};
-
-/// Longest header that is read, in bytes: about 100,000 tensors.
-const MAX_HEADER: usize = 16 << 20;
+use crate::registry::{CONFIG, Configuration, Contents};
+use file::{MAX_HEADER, Tensor};
 
 /// Where our own files keep the `config.json` of the file that they come from.
 const OWN_CONFIG: &str = "heirloom.config";
@@ -29,30 +22,46 @@ const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "backbone.", "en
 
 pub(crate) mod adapter;
 mod advice;
+mod file;
 
-/// Reads a safetensors file, or several with their index, into the architecture that its tensors, `config.json` beside it or `options.arch`
-/// name.
-pub fn load(contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
-    read(contents, options).map_err(|error| match error {
+pub(crate) use file::Tensors;
+
+/// Makes the architecture of the weights that their names, `config.json` beside them or `options.arch` name; `path` is where the checkpoint
+/// lies, for messages.
+pub(crate) fn load(
+    tensors: Tensors,
+    configuration: &Configuration,
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Imported, SafetensorsError> {
+    read(tensors, configuration, options).map_err(|error| match error {
         error @ (SafetensorsError::Arch(_) | SafetensorsError::Unused { .. } | SafetensorsError::Buffer { .. }) => {
-            let advice = advice::lines(contents, options);
+            let advice = advice::lines(configuration, path, options);
             SafetensorsError::Refused { error: Box::new(error), advice }
         }
         other => other,
     })
 }
 
-fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
-    let Tensors { views, metadata } = tensors(contents)?;
-    let prefix = prefix(&views);
-    let shapes: Shapes = views.iter().map(|(name, view)| (name[prefix.len()..].to_owned(), view.shape().to_vec())).collect();
+/// The same of a checkpoint in memory.
+pub(crate) fn load_held(contents: &Contents, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
+    load(Tensors::of(contents)?, &contents.configuration, &contents.path, options)
+}
+
+fn read(tensors: Tensors, configuration: &Configuration, options: &LoadOptions) -> Result<Imported, SafetensorsError> {
+    let Tensors { by_name: mut tensors, metadata } = tensors;
+    let prefix = prefix(&tensors);
+    if !prefix.is_empty() {
+        tensors = tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
+    }
+    let shapes: Shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
     if shapes.is_empty() {
         return Err(SafetensorsError::NoTensors);
     }
 
     // What a file that heirloom wrote says of itself stands in its header.
     let own = || metadata.get(OWN_CONFIG).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let config = match (preprocessing::object(&contents.configuration, CONFIG)?, own()) {
+    let config = match (preprocessing::object(configuration, CONFIG)?, own()) {
         (Some(beside), Some(own)) if beside != own => return Err(SafetensorsError::OtherConfig),
         (beside, own) => beside.or(own),
     };
@@ -60,7 +69,7 @@ fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safetens
     let hint = options.arch.as_deref().map(Hint::User).or(said.map(Hint::File));
     let known = Config::of(config.as_ref(), options.arch.as_deref().or(said), options.arch.is_some())?;
     let family = arch::choose(&shapes, hint, known.library())?;
-    let found = preprocessing::find(&contents.configuration, &metadata, &options.input)?;
+    let found = preprocessing::find(configuration, &metadata, &options.input)?;
     let own = config.as_ref().and_then(arch::own_size);
     // timm's file of the architecture says a size too, which is not that of a network that was made for another.
     let said_size = if known.library() == Library::Timm { own.or(found.size) } else { found.size.or(own) };
@@ -92,16 +101,10 @@ fn read(contents: &Contents, options: &LoadOptions) -> Result<Imported, Safetens
     if !unused.is_empty() {
         return Err(SafetensorsError::Unused { family: family.name, names: unused, fits: arch::fits(&shapes) });
     }
-    let tensor = |name: &str| {
-        let view = views.get(&format!("{prefix}{name}"));
-        let view = view.ok_or_else(|| SafetensorsError::Malformed(format!("`{name}` is missing")))?;
-        numbers(name, view.dtype(), view.shape(), view.data())
-    };
-    let params = params(&built, tensor)?;
     for buffer in &built.buffers {
-        let view = views.get(&format!("{prefix}{}", buffer.name));
-        same(buffer, view.ok_or_else(|| SafetensorsError::Malformed(format!("`{}` is missing", buffer.name)))?, family.name)?;
+        same(buffer, tensors.get(&buffer.name).ok_or_else(|| missing(&buffer.name))?, family.name)?;
     }
+    let params = params(&built, tensors)?;
     let channels = built.graph.node(built.graph.input()).shape.known(1).unwrap_or(3);
     Ok(Imported {
         description: format!("safetensors, {}", built.description),
@@ -126,10 +129,28 @@ fn written(metadata: &BTreeMap<String, String>, arch: &str, config: Option<&Valu
     metadata
 }
 
-/// The numbers of every slot: those of the file, or made of them.
-fn params(built: &Built, tensor: impl Fn(&str) -> Result<ArrayD<f32>, SafetensorsError>) -> Result<Params, SafetensorsError> {
+fn missing(name: &str) -> SafetensorsError {
+    SafetensorsError::Malformed(format!("`{name}` is missing"))
+}
+
+/// The numbers of every slot: those of the file, or made of them. A tensor is let go with its last use.
+fn params(built: &Built, mut tensors: BTreeMap<String, Tensor>) -> Result<Params, SafetensorsError> {
     let made: BTreeMap<&str, &Made> = built.made.iter().map(|made| (made.slot.as_str(), made)).collect();
-    let numbers = |slot: &Slot| match made.get(slot.name.as_str()) {
+    let of = |slot: &'_ Slot| made.get(slot.name.as_str()).map_or_else(|| vec![slot.name.clone()], |made| made.from.clone());
+    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+    for name in built.graph.slots().iter().flat_map(of) {
+        *uses.entry(name).or_default() += 1;
+    }
+    tensors.retain(|name, _| uses.contains_key(name));
+    let mut tensor = |name: &str| {
+        let last = uses.get_mut(name).is_none_or(|left| {
+            *left -= 1;
+            *left == 0
+        });
+        let found = if last { tensors.remove(name) } else { tensors.get(name).cloned() };
+        found.ok_or_else(|| missing(name))?.numbers(name)
+    };
+    let mut numbers = |slot: &Slot| match made.get(slot.name.as_str()) {
         None => tensor(&slot.name),
         Some(made) => {
             let from = made.from.iter().map(|name| tensor(name)).collect::<Result<Vec<_>, _>>()?;
@@ -140,18 +161,13 @@ fn params(built: &Built, tensor: impl Fn(&str) -> Result<ArrayD<f32>, Safetensor
             if fits { Ok(array) } else { Err(wrong()) }
         }
     };
-    built.graph.slots().iter().map(numbers).collect::<Result<_, _>>().map(Params)
+    built.graph.slots().iter().map(&mut numbers).collect::<Result<_, _>>().map(Params)
 }
 
 /// Refuses a tensor that is part of the architecture and holds other numbers than it does there.
-fn same(buffer: &Buffer, view: &TensorView, family: &'static str) -> Result<(), SafetensorsError> {
-    let (name, data) = (&buffer.name, view.data());
-    let found: Vec<f64> = match view.dtype() {
-        Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
-        Dtype::I32 => data.as_chunks().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
-        Dtype::BOOL | Dtype::U8 => data.iter().map(|b| f64::from(*b)).collect(),
-        dtype => numbers(name, dtype, view.shape(), data)?.iter().map(|v| f64::from(*v)).collect(),
-    };
+fn same(buffer: &Buffer, tensor: &Tensor, family: &'static str) -> Result<(), SafetensorsError> {
+    let name = &buffer.name;
+    let found = tensor.values(name)?;
     // Numbers of two bytes, and those of another order of computing, are apart by their rounding. Two infinite ones are equal.
     let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 + 4e-3 * b.abs().min(1.0) || (a.is_infinite() && a.total_cmp(b).is_eq());
     if found.len() == buffer.values.len() && found.iter().zip(&buffer.values).all(near) {
@@ -161,7 +177,7 @@ fn same(buffer: &Buffer, view: &TensorView, family: &'static str) -> Result<(), 
 }
 
 /// All that stands before the name of every tensor and is no part of an architecture.
-fn prefix(views: &BTreeMap<String, TensorView>) -> String {
+fn prefix(views: &BTreeMap<String, Tensor>) -> String {
     let mut found = String::new();
     while let Some(next) = PREFIXES.iter().map(|next| format!("{found}{next}")).find(|next| views.keys().all(|name| name.starts_with(next)))
         && !views.is_empty()
@@ -169,41 +185,6 @@ fn prefix(views: &BTreeMap<String, TensorView>) -> String {
         found = next;
     }
     found
-}
-
-/// The tensors of a checkpoint by name, from one file or several.
-struct Tensors<'a> {
-    views: BTreeMap<String, TensorView<'a>>,
-    metadata: BTreeMap<String, String>,
-}
-
-fn tensors(contents: &Contents) -> Result<Tensors<'_>, SafetensorsError> {
-    let Some(index) = Index::of(&contents.bytes) else {
-        let bytes = &contents.bytes;
-        check_header(bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
-        return Ok(Tensors { views: file.tensors().into_iter().collect(), metadata: metadata(bytes)? });
-    };
-    let in_shard = |shard: &str, reason: &dyn fmt::Display| SafetensorsError::Malformed(format!("{shard}: {reason}"));
-    let mut all = Tensors { views: BTreeMap::new(), metadata: BTreeMap::new() };
-    for (shard, bytes) in &contents.external {
-        check_header(bytes).map_err(|error| in_shard(shard, &error))?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| in_shard(shard, &error))?;
-        for (name, view) in file.tensors() {
-            // A tensor that the index does not look for here would be of another version.
-            match index.weight_map.get(&name) {
-                Some(place) if place == shard => {}
-                Some(place) => return Err(in_shard(shard, &format!("`{name}` is here, the index has it in {place}"))),
-                None => return Err(in_shard(shard, &format!("`{name}` is not in the index"))),
-            }
-            all.views.insert(name, view);
-        }
-        all.metadata.extend(metadata(bytes)?);
-    }
-    match index.weight_map.iter().find(|(name, _)| !all.views.contains_key(*name)) {
-        Some((name, shard)) => Err(in_shard(shard, &format!("`{name}` is not here, the index says so"))),
-        None => Ok(all),
-    }
 }
 
 /// Writes a network as safetensors, its slots by name, with what [`load`] needs to read it back in the header:
@@ -255,106 +236,6 @@ pub fn write(graph: &Graph, params: &Params, input: &InputSpec, metadata: &BTree
     Ok(bytes)
 }
 
-/// What the `safetensors` crate leaves open: it takes headers of 100 MB, keeps the last of two tensors of one name, adds up
-/// offsets that may lie beyond the end of memory, and does not name every tensor that it refuses.
-fn check_header(bytes: &[u8]) -> Result<(), SafetensorsError> {
-    let malformed = |reason: &str| SafetensorsError::Malformed(reason.to_owned());
-    let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| malformed("shorter than the length of its header"))?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    if length > MAX_HEADER {
-        return Err(SafetensorsError::Malformed(format!("it claims a header of {length} bytes, at most {MAX_HEADER} are read")));
-    }
-    let header = rest.get(..length).ok_or_else(|| {
-        SafetensorsError::Malformed(format!("it claims a header of {length} bytes and ends after {} of them", rest.len()))
-    })?;
-    let data = (rest.len() - length) as u64;
-    let entries: Entries = serde_json::from_slice(header).map_err(|e| SafetensorsError::Malformed(format!("its header: {e}")))?;
-    let mut entries: Vec<(String, Entry)> = entries.0.into_iter().collect();
-    entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let mut next = 0;
-    for (name, entry) in entries {
-        let (start, end) = entry.data_offsets;
-        let reason = if end > data {
-            format!("`{name}` ends at byte {end} of {data} bytes of data: the file is cut off")
-        } else if start != next {
-            let what = if start < next { "overlaps another tensor" } else { "leaves a gap before it" };
-            format!("`{name}` starts at byte {start} where {next} is expected: it {what}")
-        } else if let Some(bytes) = entry.bytes().filter(|bytes| Some(*bytes) != end.checked_sub(start)) {
-            let Entry { dtype, shape, .. } = entry;
-            format!("`{name}` is {dtype} of shape {shape:?}, which takes {bytes} bytes, and its data are bytes {start} to {end}")
-        } else {
-            next = end;
-            continue;
-        };
-        return Err(SafetensorsError::Malformed(reason));
-    }
-    Ok(())
-}
-
-/// Free text in a header that was checked before.
-fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, SafetensorsError> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| SafetensorsError::Malformed(e.to_string()))?;
-    Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
-}
-
-/// What the header says of one tensor.
-#[derive(Deserialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<u64>,
-    /// First byte, and the one after the last.
-    data_offsets: (u64, u64),
-}
-
-impl Entry {
-    /// How many bytes it takes; `None` for types narrower than a byte, which are left to the `safetensors` crate.
-    fn bytes(&self) -> Option<u64> {
-        let width = match self.dtype.as_str() {
-            "F64" | "I64" | "U64" | "C64" => 8,
-            "F32" | "I32" | "U32" => 4,
-            "F16" | "BF16" | "I16" | "U16" => 2,
-            "BOOL" | "U8" | "I8" => 1,
-            _ => return None,
-        };
-        // Too many to count are too many in any case.
-        Some(self.shape.iter().try_fold(width, |all: u64, &side| all.checked_mul(side)).unwrap_or(u64::MAX))
-    }
-}
-
-/// Tensors by name, each once.
-struct Entries(BTreeMap<String, Entry>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object of tensors")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let (mut entries, mut notes) = (BTreeMap::new(), false);
-                while let Some(name) = map.next_key::<String>()? {
-                    let twice = if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
-                        std::mem::replace(&mut notes, true)
-                    } else {
-                        let entry = map.next_value::<Entry>()?;
-                        entries.insert(name.clone(), entry).is_some()
-                    };
-                    if twice {
-                        return Err(serde::de::Error::custom(format!("`{name}` is there twice")));
-                    }
-                }
-                Ok(Entries(entries))
-            }
-        }
-        from.deserialize_map(Reader)
-    }
-}
-
 /// Whether the arguments of timm's `config.json` say how deep the network is: its name need not say the same.
 fn tells_depth(config: &Value) -> bool {
     config.get("model_args").is_some_and(|args| ["layers", "depths", "depth"].iter().any(|key| args.get(key).is_some()))
@@ -366,23 +247,15 @@ fn architecture(config: &Value) -> Option<&str> {
     config.get("architecture").or_else(|| config.get("model_type")).or_else(first).and_then(Value::as_str)
 }
 
-fn numbers(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<ArrayD<f32>, SafetensorsError> {
-    let values: Vec<f32> = match dtype {
-        Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-        Dtype::F16 => data.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect(),
-        Dtype::BF16 => data.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect(),
-        other => return Err(SafetensorsError::Dtype { name: name.into(), dtype: other.to_string() }),
-    };
-    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|e| SafetensorsError::Malformed(format!("`{name}`: {e}")))
-}
-
 /// Why a file cannot be read or written.
 #[derive(Debug, Error)]
 pub enum SafetensorsError {
     /// Not a valid safetensors file.
     #[error("not a valid safetensors file: {0}")]
     Malformed(String),
+    /// The system does not give its bytes.
+    #[error("it cannot be read: {0}")]
+    Read(#[from] std::io::Error),
     /// A file without tensors.
     #[error("the file holds no tensors")]
     NoTensors,

@@ -23,15 +23,13 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
     if bytes.starts_with(b"version https://git-lfs") {
         return Err(RegistryError::LfsPointer { path });
     }
-    if is_safetensors(bytes) || (shards::is_index(&path) && bytes.first() == Some(&b'{')) {
+    if is_index(&path, bytes) || is_safetensors(&path, bytes, bytes.len() as u64) {
         return Ok(Format::Safetensors);
     }
     if let Some(other) = known_other(bytes) {
         return Err(if other == PICKLE { RegistryError::Pickle { path } } else { RegistryError::Unknown { path, looks_like: other } });
     }
     match extension.as_str() {
-        // Cut off within its header: the importer says how long it should be.
-        "safetensors" if bytes.get(8) == Some(&b'{') => Ok(Format::Safetensors),
         "onnx" => Ok(Format::Onnx),
         _ if looks_like_onnx(bytes) => Ok(Format::Onnx),
         "safetensors" => Err(RegistryError::Unknown { path, looks_like: "it does not start with a safetensors header" }),
@@ -42,10 +40,20 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Format, RegistryError> {
     }
 }
 
-/// Length of a JSON header, then its opening brace.
-fn is_safetensors(bytes: &[u8]) -> bool {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
-    u64::from_le_bytes(*length) <= rest.len() as u64 && rest.first() == Some(&b'{')
+/// So many bytes of a file say whether it is a safetensors file or an index of such files.
+pub(super) const HEAD: u64 = 9;
+
+/// Length of a JSON header, then its opening brace; `bytes` are the first of `length`.
+pub(super) fn is_safetensors(path: &Path, bytes: &[u8], length: u64) -> bool {
+    let Some((header, rest)) = bytes.split_first_chunk::<8>() else { return false };
+    // Cut off within its header: the importer says how long it should be.
+    let named = || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+    rest.first() == Some(&b'{') && (u64::from_le_bytes(*header) <= length.saturating_sub(8) || named())
+}
+
+/// Whether a file that begins with these bytes is an index of safetensors files.
+pub(super) fn is_index(path: &Path, bytes: &[u8]) -> bool {
+    shards::is_index(path) && bytes.first() == Some(&b'{')
 }
 
 /// `ModelProto.ir_version`, a small number, and then another of its fields.

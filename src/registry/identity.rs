@@ -98,15 +98,8 @@ impl Contents {
     /// The identity, and the files that it is made of where it is not that of the file alone.
     pub(super) fn identity(&self) -> (Digest, Vec<FileRef>) {
         let external = self.external.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-        // A name counts once, in the order of its bytes.
-        let others: BTreeMap<&str, &[u8]> = external.chain(self.configuration.files()).collect();
-        if others.is_empty() {
-            return (Digest::of(&self.bytes), Vec::new());
-        }
-        let all = std::iter::once((OWN, self.bytes.as_slice())).chain(others);
-        let file = |(name, bytes): (&str, &[u8])| FileRef { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.len() as u64 };
-        let files: Vec<FileRef> = all.map(file).collect();
-        (Digest::of(listed(&files).as_bytes()), files)
+        let parts = external.chain(self.configuration.files()).map(|(name, bytes)| (name.to_owned(), Part::of(bytes)));
+        of(Part::of(&self.bytes), parts.collect())
     }
 
     /// The identity that earlier builds gave it: BLAKE3, of the file or of a list.
@@ -125,6 +118,29 @@ impl Contents {
         let others = self.external.values().map(Vec::len).chain(self.configuration.files().map(|(_, bytes)| bytes.len()));
         others.fold(self.bytes.len() as u64, |sum, n| sum.saturating_add(n as u64))
     }
+}
+
+/// What is known of one file of a checkpoint.
+pub(super) struct Part {
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl Part {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { digest: Digest::of(bytes), bytes: bytes.len() as u64 }
+    }
+}
+
+/// The identity of a checkpoint, and the files that it is made of where there are others beside its own. A name counts once, in the order of its
+/// bytes.
+pub(super) fn of(own: Part, others: BTreeMap<String, Part>) -> (Digest, Vec<FileRef>) {
+    if others.is_empty() {
+        return (own.digest, Vec::new());
+    }
+    let all = std::iter::once((OWN.to_owned(), own)).chain(others);
+    let files: Vec<FileRef> = all.map(|(name, Part { digest, bytes })| FileRef { name, digest, bytes }).collect();
+    (Digest::of(listed(&files).as_bytes()), files)
 }
 
 /// What `sha256sum` calls what it reads from its input. The file's own name is no part of the identity: a renamed file is the same.

@@ -1,7 +1,7 @@
 //! Checkpoints in several safetensors files with an index (`model.safetensors.index.json`). All of them are part of the digest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -28,6 +28,12 @@ impl Index {
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.first() != Some(&b'{') || bytes.len() > MAX_INDEX { None } else { serde_json::from_slice(bytes).ok() }
     }
+
+    /// The index at `path`.
+    pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Self, RegistryError> {
+        let reason = || format!("it is no index of at most {MAX_INDEX} bytes with a `weight_map` from tensors to files");
+        Self::of(bytes).ok_or_else(|| RegistryError::Index { path: path.to_owned(), reason: reason() })
+    }
 }
 
 /// Whether a file is called as an index is.
@@ -50,24 +56,28 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<ExternalData, RegistryEr
     if !is_index(path) {
         return Ok(ExternalData::new());
     }
-    let wrong = |reason: String| RegistryError::Index { path: path.to_owned(), reason };
-    let Some(index) = Index::of(bytes) else {
-        return Err(wrong(format!("it is no index of at most {MAX_INDEX} bytes with a `weight_map` from tensors to files")));
-    };
-    let names: BTreeSet<String> = index.weight_map.into_values().collect();
-    if names.is_empty() || names.len() > MOST_SHARDS {
-        return Err(wrong(format!("it names {} files; 1 to {MOST_SHARDS} are read", names.len())));
-    }
     let mut left = MAX_BYTES.saturating_sub(bytes.len() as u64);
     let mut external = ExternalData::new();
-    for name in names {
-        let fail = |reason: String| RegistryError::ExternalData { path: path.to_owned(), location: name.clone(), reason };
-        let file = inside(path.parent().unwrap_or(Path::new("")), &name).map_err(fail)?;
+    for (name, file) in files(path, &Index::read(path, bytes)?)? {
         let content = read_at_most(&file, left)?;
         left -= content.len() as u64;
         external.insert(name, content);
     }
     Ok(external)
+}
+
+/// The files that the index at `path` names, each with its path, in the order of their names.
+pub(super) fn files(path: &Path, index: &Index) -> Result<Vec<(String, PathBuf)>, RegistryError> {
+    let names: BTreeSet<&String> = index.weight_map.values().collect();
+    if names.is_empty() || names.len() > MOST_SHARDS {
+        let reason = format!("it names {} files; 1 to {MOST_SHARDS} are read", names.len());
+        return Err(RegistryError::Index { path: path.to_owned(), reason });
+    }
+    let file = |name: &String| {
+        let fail = |reason| RegistryError::ExternalData { path: path.to_owned(), location: name.clone(), reason };
+        Ok((name.clone(), inside(path.parent().unwrap_or(Path::new("")), name).map_err(fail)?))
+    };
+    names.into_iter().map(file).collect()
 }
 
 #[cfg(test)]

@@ -38,17 +38,8 @@ impl Digest {
     }
 
     /// The digest of all that a reader gives, read in pieces.
-    pub(crate) fn of_reader(mut reader: impl Read) -> std::io::Result<Self> {
-        let mut hasher = sha2::Sha256::new();
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            match reader.read(&mut piece) {
-                Ok(0) => return Ok(Self::from_sha256(hasher.finalize().into())),
-                Ok(read) => hasher.update(piece.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    pub(crate) fn of_reader(reader: impl Read) -> std::io::Result<Self> {
+        Ok(Hashing::new(reader).finish()?.0)
     }
 
     /// The digest with this value.
@@ -87,6 +78,41 @@ impl Digest {
     pub(crate) fn short(&self) -> &str {
         let name = self.0.len() - self.digits().len();
         self.0.get(..name + SHORT).unwrap_or(&self.0)
+    }
+}
+
+/// A reader that makes the digest of what it gives.
+pub(crate) struct Hashing<R> {
+    inner: R,
+    hasher: sha2::Sha256,
+    read: u64,
+}
+
+impl<R: Read> Hashing<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner, hasher: sha2::Sha256::new(), read: 0 }
+    }
+
+    /// The digest of all that the reader gives, what is left of it included, and how many bytes that are.
+    pub(crate) fn finish(mut self) -> std::io::Result<(Digest, u64)> {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            match self.read(&mut piece) {
+                Ok(0) => return Ok((Digest::from_sha256(self.hasher.finalize().into()), self.read)),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(into)?;
+        self.hasher.update(into.get(..read).unwrap_or_default());
+        self.read += read as u64;
+        Ok(read)
     }
 }
 

@@ -40,7 +40,7 @@ fn both_formats_of_a_fixture_are_the_same_network() {
         let (_, bytes) = fixture(&format!("{name}.onnx"));
         let onnx = load(&bytes, &ExternalData::new()).unwrap();
         let (_, bytes) = fixture(&format!("{name}.safetensors"));
-        let other = safetensors::load(&bytes.into(), &LoadOptions::default()).unwrap();
+        let other = safetensors::load_held(&bytes.into(), &LoadOptions::default()).unwrap();
         let (a, b) = (run(&onnx.graph, &onnx.params), run(&other.graph, &other.params));
         assert_eq!(a.len(), 10);
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs())), "{name}: {a:?} and {b:?}");

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{SafetensorsError, check_header, numbers, tensors};
+use super::SafetensorsError;
+use super::file::{Tensor, Tensors};
 use crate::registry::Contents;
 use crate::registry::adapter::{CONFIG, MAX_CONFIG, TENSORS, base_in};
 use crate::store;
@@ -53,8 +52,7 @@ const RENAMED: [(&str, &str); 7] = [
 
 /// An adapter: what is added to which tensors of its base, and which it replaces.
 pub(crate) struct Adapter {
-    path: PathBuf,
-    bytes: Vec<u8>,
+    tensors: BTreeMap<String, Tensor>,
     settings: Settings,
     base: Option<String>,
 }
@@ -94,8 +92,8 @@ impl Adapter {
             .map_err(|error| AdapterError::Config { reason: error.to_string() })?;
         let base = base_in(&config).map(str::to_owned);
         let config = config.as_object().ok_or_else(|| AdapterError::Config { reason: "it holds no object".into() })?;
-        let bytes = read(file.clone(), most)?;
-        Ok(Self { path: file, bytes, settings: settings(config)?, base })
+        let contents = Contents { path: file.clone(), ..read(file, most)?.into() };
+        Ok(Self { tensors: Tensors::of(&contents)?.by_name, settings: settings(config)?, base })
     }
 
     /// What the adapter calls its base: shown, never fetched.
@@ -103,15 +101,11 @@ impl Adapter {
         self.base.as_deref()
     }
 
-    /// The base with the adapter merged into it, as one file in memory.
-    pub(crate) fn merged(&self, base: &Contents) -> Result<Contents, AdapterError> {
-        check_header(&self.bytes)?;
-        let file =
-            SafeTensors::deserialize(&self.bytes).map_err(|e| SafetensorsError::Malformed(format!("{}: {e}", self.path.display())))?;
-        let own: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();
-        let whole = tensors(base)?;
+    /// The base with the adapter merged into it.
+    pub(crate) fn merged(&self, mut base: Tensors) -> Result<Tensors, AdapterError> {
+        let own = &self.tensors;
         let mut changed: BTreeMap<String, ArrayD<f32>> = BTreeMap::new();
-        for (name, view) in &own {
+        for (name, tensor) in own {
             let Some(module) = name.strip_prefix(PREFIX) else { return Err(AdapterError::Tensor { name: name.clone() }) };
             if let Some(module) = module.strip_suffix(".lora_A.weight") {
                 if !self.settings.targets(module) {
@@ -121,10 +115,10 @@ impl Adapter {
                 let other = own.get(&b).ok_or(AdapterError::Tensor { name: b })?;
                 let key = format!("{module}.weight");
                 let renamed = || RENAMED.iter().fold(key.clone(), |key, (now, then)| key.replace(now, then));
-                let found = whole.views.get_key_value(&key).or_else(|| whole.views.get_key_value(&renamed()));
-                let (target, view_of_base) = found.ok_or_else(|| self.other_base(&key))?;
-                let weight = read(target, view_of_base)?;
-                let sum = self.added(&key, weight, &read(name, view)?, &read(name, other)?)?;
+                let found = base.by_name.get_key_value(&key).or_else(|| base.by_name.get_key_value(&renamed()));
+                let (target, weight) = found.ok_or_else(|| self.other_base(&key))?;
+                let numbers = |name: &str, tensor: &Tensor| tensor.clone().numbers(name);
+                let sum = self.added(&key, numbers(target, weight)?, &numbers(name, tensor)?, &numbers(name, other)?)?;
                 changed.insert(target.clone(), sum);
             } else if let Some(module) = module.strip_suffix(".lora_B.weight") {
                 let a = format!("{PREFIX}{module}.lora_A.weight");
@@ -139,20 +133,17 @@ impl Adapter {
                 if !self.settings.replaces(&key) {
                     return Err(AdapterError::Passed { tensor: name.clone(), by: "modules_to_save" });
                 }
-                if !whole.views.contains_key(&key) {
+                if !base.by_name.contains_key(&key) {
                     return Err(self.other_base(&key));
                 }
-                changed.insert(key, read(name, view)?);
+                changed.insert(key, tensor.clone().numbers(name)?);
             }
         }
         if changed.is_empty() {
             return Err(AdapterError::Config { reason: "the adapter changes nothing".into() });
         }
-        Ok(Contents {
-            path: self.path.clone(),
-            configuration: base.configuration.clone(),
-            ..written(&whole.views, &whole.metadata, &changed)?.into()
-        })
+        base.by_name.extend(changed.into_iter().map(|(name, array)| (name, Tensor::of(&array))));
+        Ok(base)
     }
 
     fn other_base(&self, key: &str) -> AdapterError {
@@ -187,32 +178,6 @@ impl Adapter {
         let delta = delta.into_dyn().into_shape_with_order(weight.raw_dim()).ok().filter(|_| fits).ok_or_else(misfit)?;
         Ok(weight + delta)
     }
-}
-
-fn read(name: &str, view: &TensorView) -> Result<ArrayD<f32>, SafetensorsError> {
-    numbers(name, view.dtype(), view.shape(), view.data())
-}
-
-/// The tensors of the base, changed ones as four-byte floats.
-fn written(
-    views: &BTreeMap<String, TensorView>,
-    metadata: &BTreeMap<String, String>,
-    changed: &BTreeMap<String, ArrayD<f32>>,
-) -> Result<Vec<u8>, AdapterError> {
-    let bytes: BTreeMap<&String, Vec<u8>> =
-        changed.iter().map(|(name, array)| (name, array.iter().flat_map(|value| value.to_le_bytes()).collect())).collect();
-    let mut all: Vec<(&str, TensorView)> = Vec::new();
-    for (name, view) in views {
-        let view = match (changed.get(name), bytes.get(name)) {
-            (Some(array), Some(bytes)) => TensorView::new(Dtype::F32, array.shape().to_vec(), bytes)
-                .map_err(|e| SafetensorsError::Malformed(format!("`{name}`: {e}")))?,
-            _ => TensorView::new(view.dtype(), view.shape().to_vec(), view.data())
-                .map_err(|e| SafetensorsError::Malformed(format!("`{name}`: {e}")))?,
-        };
-        all.push((name, view));
-    }
-    let notes = metadata.clone().into_iter().collect();
-    safetensors::serialize(all, Some(notes)).map_err(|e| SafetensorsError::Malformed(e.to_string()).into())
 }
 
 /// What is merged, and how; everything else is refused by name.
@@ -325,6 +290,7 @@ mod tests {
     use crate::exec::{Weights, infer};
     use crate::model::{LoadOptions, Model};
     use crate::registry::identify;
+    use safetensors::SafeTensors;
 
     fn golden() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -345,8 +311,8 @@ mod tests {
             let (model, base) = load(&path).expect("merged");
             assert_eq!(base.as_deref(), Some("someone/small-vit"));
             let bytes = std::fs::read(folder.join("io.safetensors")).expect("golden values");
-            let file = SafeTensors::deserialize(&bytes).expect("safetensors");
-            let array = |name: &str| read(name, &file.tensor(name).expect(name)).expect(name);
+            let file = Tensors::of(&bytes.into()).expect("safetensors");
+            let array = |name: &str| file.by_name[name].clone().numbers(name).expect(name);
             let (input, wanted) = (array("input"), array("output"));
             let shape = input.shape().to_vec();
             let values = input.into_raw_vec_and_offset().0;

@@ -8,18 +8,17 @@ use serde_json::{Map, Value};
 use super::architecture;
 use crate::model::arch::{Library, whose};
 use crate::model::{LoadOptions, preprocessing};
-use crate::registry::{CONFIG, Contents, PREPROCESSOR};
+use crate::registry::{CONFIG, Configuration, PREPROCESSOR};
 
 /// Longest list of arguments that is repeated.
 const LONGEST: usize = 400;
 
 /// The lines, or what to do where the library is not known.
-pub(super) fn lines(contents: &Contents, options: &LoadOptions) -> String {
-    let config = preprocessing::object(&contents.configuration, CONFIG).ok().flatten();
+pub(super) fn lines(configuration: &Configuration, path: &Path, options: &LoadOptions) -> String {
+    let config = preprocessing::object(configuration, CONFIG).ok().flatten();
     let said = options.arch.as_deref().or(config.as_ref().and_then(architecture));
     let (library, name) = whose(config.as_ref(), said);
-    let path = contents.path.display();
-    let folder = contents.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let model = match library {
         Library::Timm => {
             let arguments = config.as_ref().and_then(|config| config.get("model_args")).and_then(Value::as_object);
@@ -27,7 +26,7 @@ pub(super) fn lines(contents: &Contents, options: &LoadOptions) -> String {
             format!(
                 "import timm, torch\nmodel = timm.create_model({}, checkpoint_path={}{arguments}).eval()",
                 quoted(&name),
-                quoted(&path.to_string())
+                quoted(&path.display().to_string())
             )
         }
         Library::Transformers => {
@@ -42,7 +41,7 @@ pub(super) fn lines(contents: &Contents, options: &LoadOptions) -> String {
             "import torch, torchvision, safetensors.torch\nmodel = torchvision.models.get_model({}); \
              model.load_state_dict(safetensors.torch.load_file({})); model.eval()",
             quoted(&name),
-            quoted(&path.to_string())
+            quoted(&path.display().to_string())
         ),
         Library::OpenClip | Library::Unknown => {
             return "name its architecture with --arch, or export it to ONNX in the program that wrote it: \
@@ -50,12 +49,11 @@ pub(super) fn lines(contents: &Contents, options: &LoadOptions) -> String {
                 .to_owned();
         }
     };
-    let said = preprocessing::find(&contents.configuration, &BTreeMap::new(), &options.input).ok().and_then(|found| found.size);
+    let said = preprocessing::find(configuration, &BTreeMap::new(), &options.input).ok().and_then(|found| found.size);
     let [height, width] = options.input.size.or(said).unwrap_or([224, 224]);
     // What images become is said there.
     let said = [(PREPROCESSOR, true), (CONFIG, library == Library::Timm)];
-    let kept: Vec<&str> =
-        said.iter().filter(|(name, says)| *says && contents.configuration.get(name).is_some()).map(|(name, _)| *name).collect();
+    let kept: Vec<&str> = said.iter().filter(|(name, says)| *says && configuration.get(name).is_some()).map(|(name, _)| *name).collect();
     let beside = if kept.is_empty() { String::new() } else { format!("; copy {} beside it", kept.join(" and ")) };
     format!(
         "export it to ONNX, and certify that file{beside}:\n{model}\ntorch.onnx.export(model, (torch.zeros(1, 3, {height}, {width}),), \

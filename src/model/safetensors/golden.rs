@@ -26,12 +26,8 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn tensors(path: &Path) -> (Tensor, Vec<f32>) {
-    let bytes = std::fs::read(path).expect("golden file");
-    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
-    let array = |name: &str| {
-        let view = file.tensor(name).expect(name);
-        numbers(name, view.dtype(), view.shape(), view.data()).expect(name)
-    };
+    let file = Tensors::of(&std::fs::read(path).expect("golden file").into()).expect("safetensors");
+    let array = |name: &str| file.by_name[name].clone().numbers(name).expect(name);
     let input = array("input");
     let shape = input.shape().to_vec();
     let input = Tensor::from_vec(input.into_raw_vec_and_offset().0, shape, &Device::Cpu).expect("input");
@@ -57,7 +53,7 @@ fn residual_networks_answer_as_the_libraries_that_defined_them() {
         let [_, _, h, w] = input.dims() else { panic!("{name}: images") };
         let input_size = InputOverride { size: Some([*h, *w]), ..InputOverride::default() };
         let options = LoadOptions { input: input_size, ..LoadOptions::default() };
-        let model = load(&contents, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let model = load_held(&contents, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
         println!("{name}: {apart:e}");
         assert!(apart < 1e-5, "{name}: {apart:e}");
@@ -77,14 +73,14 @@ fn the_activation_of_config_json_stands_where_transformers_puts_it() {
         let outputs = golden.join(format!("hugging-face-{block}-{act}.io.safetensors"));
         let (input, expected) = tensors(&outputs);
         let bytes = std::fs::read(&outputs).expect("golden file");
-        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+        let notes = Tensors::of(&bytes.into()).expect("safetensors").metadata;
         let folder = tempfile::tempdir().expect("a folder");
-        let config = header.metadata().as_ref().and_then(|notes| notes.get("config")).expect("a configuration");
+        let config = notes.get("config").expect("a configuration");
         std::fs::write(folder.path().join("config.json"), config).expect("written");
         let contents = configured(&golden.join(format!("hugging-face-{block}.safetensors")), folder.path());
         let input_size = InputOverride { size: Some([48, 48]), ..InputOverride::default() };
         let options = LoadOptions { input: input_size, ..LoadOptions::default() };
-        let model = load(&contents, &options).unwrap_or_else(|e| panic!("{block} {act}: {e}"));
+        let model = load_held(&contents, &options).unwrap_or_else(|e| panic!("{block} {act}: {e}"));
         let apart = difference(&answer(&model.graph, &model.params, &input), &expected);
         assert!(apart < 1e-5, "{block} {act}: {apart:e}");
         let (_, plain) = tensors(&golden.join(format!("hugging-face-{block}.io.safetensors")));
@@ -98,22 +94,18 @@ fn networks_that_config_json_makes_others_answer_as_timm_does() {
     let mut plain = Vec::new();
     for block in ["basic", "bottleneck"] {
         let outputs = std::fs::read(golden.join(format!("timm-{block}.io.safetensors"))).expect("golden file");
-        let (_, header) = SafeTensors::read_metadata(&outputs).expect("a header");
-        let file = SafeTensors::deserialize(&outputs).expect("safetensors");
-        let array = |name: &str| {
-            let view = file.tensor(name).expect(name);
-            numbers(name, view.dtype(), view.shape(), view.data()).expect(name)
-        };
+        let file = Tensors::of(&outputs.into()).expect("safetensors");
+        let array = |name: &str| file.by_name[name].clone().numbers(name).expect(name);
         let input = array("input");
         let shape = input.shape().to_vec();
         let input = Tensor::from_vec(input.into_raw_vec_and_offset().0, shape, &Device::Cpu).expect("input");
-        let configs = header.metadata().clone().expect("configurations");
+        let configs = file.metadata.clone();
         assert_eq!(configs.len(), 9);
         for (name, config) in configs {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::write(folder.path().join("config.json"), config).expect("written");
             let contents = configured(&golden.join(format!("timm-{block}.safetensors")), folder.path());
-            let model = load(&contents, &LoadOptions::default()).unwrap_or_else(|e| panic!("{block} {name}: {e}"));
+            let model = load_held(&contents, &LoadOptions::default()).unwrap_or_else(|e| panic!("{block} {name}: {e}"));
             let told = [("silu", ", Silu"), ("max", ", max pooling"), ("all", ", Silu, max pooling, output stride 8")];
             let told = told.into_iter().find(|(of, _)| *of == name).map_or("", |(_, told)| told);
             assert!(model.description.ends_with(&format!("torchvision names{told}")) || told.is_empty(), "{}", model.description);
