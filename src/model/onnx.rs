@@ -33,6 +33,7 @@ mod shapes;
 mod spread;
 mod survey;
 mod tensor;
+mod token_major;
 mod value;
 mod wire;
 mod write;

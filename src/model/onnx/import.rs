@@ -9,7 +9,7 @@ use super::node::{is_default, title};
 use super::pb::{GraphProto, ModelProto, NodeProto, TypeProto, data_type};
 use super::tensor::{Data, Room, decode_within, is_float};
 use super::value::{Size, Value};
-use super::{OnnxError, attributes, fold, kinds, lower, random, roles, spread};
+use super::{OnnxError, attributes, fold, kinds, lower, random, roles, spread, token_major};
 use crate::graph::{NodeId, Shape};
 use crate::model::{ChannelOrder, Imported, Layout, Params, Preprocessing};
 use crate::registry::ExternalData;
@@ -44,7 +44,10 @@ pub(super) fn import(
     }
     let lowered = lower_graph(graph, &entry.name, &entry.shape, entry.batch, version, external, &wanted)?;
     let at = |name: &str| match lowered.values.get(name) {
-        Some(Value::Node(id)) => Ok(*id),
+        Some(Value::Node(id)) => {
+            let ends = token_major::ends(&lowered.importer, *id);
+            ends.map_err(|reason| OnnxError::Structure { reason: format!("output `{name}`: {reason}") }).map(|()| *id)
+        }
         _ => Err(OnnxError::Structure { reason: format!("output `{name}` does not depend on the input") }),
     };
     let mut output = at(&main)?;
@@ -360,6 +363,16 @@ fn convert(importer: &mut Importer, call: &Call, budget: &mut usize) -> Result<V
     if matches!(call.op(), "Identity" | "Dropout") {
         return Ok(vec![call.input(0)?.clone()]);
     }
+    if let Some(begun) = token_major::begun(importer, call)? {
+        return Ok(begun);
+    }
+    match token_major::converted(importer, call, |importer| plainly(importer, call, budget))? {
+        Some(converted) => Ok(converted),
+        None => plainly(importer, call, budget),
+    }
+}
+
+fn plainly(importer: &mut Importer, call: &Call, budget: &mut usize) -> Result<Vec<Value>, String> {
     if let Some(folded) = spread::fold(importer, call, budget)? {
         return Ok(folded);
     }

@@ -17,6 +17,8 @@ pub(super) struct Importer {
     pub batch: Option<usize>,
     /// How many nodes (and graph outputs) read a tensor.
     pub readers: BTreeMap<String, usize>,
+    /// Nodes whose rows the file has in another order (`token_major`).
+    pub token_major: BTreeSet<NodeId>,
     /// Constants in use, by the address of their numbers.
     slots: BTreeMap<usize, Used>,
     names: BTreeSet<String>,
@@ -32,7 +34,15 @@ struct Used {
 
 impl Importer {
     pub fn new(batch: Option<usize>, readers: BTreeMap<String, usize>) -> Self {
-        Self { builder: GraphBuilder::new(), params: Vec::new(), batch, readers, slots: BTreeMap::new(), names: BTreeSet::new() }
+        Self {
+            builder: GraphBuilder::new(),
+            params: Vec::new(),
+            batch,
+            readers,
+            token_major: BTreeSet::new(),
+            slots: BTreeMap::new(),
+            names: BTreeSet::new(),
+        }
     }
 
     /// An operator on earlier nodes, unless it mixes the images of a batch.

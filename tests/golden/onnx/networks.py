@@ -380,5 +380,20 @@ tensors = {"sides": np.array([2, 3], np.int64), "flat": np.array([-1], np.int64)
 tensors |= {"three": np.int64(3), "axes": np.array([1, 2], np.int64), "own": np.array([[[2], [0], [1]]], np.int64)}
 write("places_of_each_image_in_a_flat_batch", nodes, tensors)
 
+# Tokens before images: rows of all images' first tokens, then of their second ones, as attention of PyTorch lays them before its last product.
+nodes = [
+    helper.make_node("Reshape", ["x", "tokens"], ["held"]),
+    helper.make_node("Transpose", ["held"], ["swapped"], perm=[1, 0, 2]),
+    helper.make_node("Reshape", ["swapped", "rows"], ["flat"]),
+    helper.make_node("Gemm", ["flat", "w", "b"], ["mixed"], transB=1),
+    helper.make_node("LayerNormalization", ["mixed", "scale"], ["normed"], axis=-1),
+    helper.make_node("Add", ["normed", "flat"], ["sum"]),
+    helper.make_node("Reshape", ["sum", "back"], ["again"]),
+    helper.make_node("Transpose", ["again"], ["tokens_of_each"], perm=[1, 0, 2]),
+    helper.make_node("MatMul", ["tokens_of_each", "head"], ["y"]),
+]
+tensors = {"tokens": np.array([0, 18, 6], np.int64), "rows": np.array([-1, 6], np.int64), "back": np.array([18, -1, 6], np.int64)}
+write("tokens_before_images", nodes, tensors | {"w": weights(6, 6), "b": weights(6), "scale": weights(6), "head": weights(6, 5)})
+
 save_file(files, HERE / "networks.safetensors")
 print(len(files) // 3, "networks")

@@ -266,6 +266,26 @@ fn images_multiplied_with_each_other() {
     refused([flipped(), vec![node("Reshape", "flipped to", "y")]].concat(), vec![integers("to", &[-1, 12])], "other images");
 }
 
+/// The first tokens of all images, then their second ones: only what takes row by row may read them, until the axes are back.
+#[test]
+fn rows_of_tokens_that_lie_token_by_token() {
+    let tokens = || integers("tokens", &[0, -1, 2]);
+    let swapped = || with_ints(node("Transpose", "held", "swapped"), "perm", &[1, 0, 2]);
+    let rows = || vec![node("Reshape", "x tokens", "held"), swapped(), node("Reshape", "swapped to", "rows")];
+    let to = || integers("to", &[-1, 2]);
+    let said = |more: Vec<NodeProto>, held: Vec<TensorProto>| {
+        refused([rows(), more].concat(), [vec![tokens(), to()], held].concat(), "other images");
+    };
+    said(vec![node("Identity", "rows", "y")], vec![]);
+    said(vec![node("Reshape", "rows again", "y")], vec![integers("again", &[-1, 6, 2])]);
+    said(vec![node("Reshape", "rows again", "y")], vec![integers("again", &[3, -1, 2])]);
+    said(vec![node("Reshape", "rows again", "y")], vec![integers("again", &[-1, 4])]);
+    said(vec![with_int(node("Softmax", "rows", "y"), "axis", 0)], vec![]);
+    said(vec![node("ReduceMean", "rows axes", "y")], vec![integers("axes", &[1])]);
+    said(vec![node("Transpose", "rows", "y")], vec![]);
+    said(vec![node("Reshape", "x flat", "image_rows"), node("Add", "rows image_rows", "y")], vec![integers("flat", &[-1, 2])]);
+}
+
 #[test]
 fn a_batch_cut_padded_or_picked_from() {
     let slice = vec![node("Slice", "x from to axis", "y")];
