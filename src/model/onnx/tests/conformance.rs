@@ -53,7 +53,7 @@ fn committed_node_tests_agree() {
 #[test]
 fn small_networks_compute_what_other_runtimes_do() {
     let cases = cases("networks");
-    assert_eq!(cases.len(), 67);
+    assert_eq!(cases.len(), 68);
     for case in &cases {
         match check(case) {
             // Of any batch size, and of a fixed one.
