@@ -300,8 +300,14 @@ fn verdict(world: &World, rule: &Rule, rng: &mut rand_chacha::ChaCha8Rng) -> Ver
     let look = |look, seeds| {
         let upto = |m: &Measurement| Measurement { outcomes: m.outcomes.iter().take(seeds).cloned().collect(), ..m.clone() };
         let (source, control) = (upto(&source), upto(&control));
-        let terms =
-            gate::JudgeTerms { findings: 1, look, final_look: look == 2, policy_seed: world.setting().policy_seed, scratch_void: false };
+        let terms = gate::JudgeTerms {
+            findings: 1,
+            look,
+            final_look: look == 2,
+            policy_seed: world.setting().policy_seed,
+            scratch_void: false,
+            counted: heirloom::data::Counted::Global,
+        };
         let scratch = gate::Given { arm: Arm::Scratch, name: "scratch".into(), alike: true, measured: Ok(&control), spared: false };
         gate::judge(rule, Mode::FixedFeature, &origin, &source, &[scratch], &terms).verdict
     };

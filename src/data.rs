@@ -119,6 +119,36 @@ pub struct Target {
     /// `upright` for parquet (Hugging Face `datasets`), `stored` for folders (torchvision's `ImageFolder`) and shards (`webdataset`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orientation: Option<Orientation>,
+    /// How accuracy is counted: on it hangs whether an arm has learnt the task, and which references are as good as the source.
+    #[serde(default, skip_serializing_if = "Counted::is_global")]
+    pub accuracy: Counted,
+}
+
+/// How accuracy on the target task is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// The share of the test images that are called right.
+    #[default]
+    Global,
+    /// The mean over classes of that share of each class, so that a class of few images counts as much as one of many: usual for Pets, Flowers-102,
+    /// Caltech and Aircraft.
+    MeanPerClass,
+}
+
+impl Counted {
+    /// Whether it is the share of all images.
+    pub(crate) fn is_global(&self) -> bool {
+        *self == Self::Global
+    }
+
+    /// What such an accuracy is called.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Global => "accuracy",
+            Self::MeanPerClass => "mean accuracy per class",
+        }
+    }
 }
 
 /// Which images of a split are used.
@@ -207,7 +237,7 @@ pub(crate) fn open_within(target: &Target, base: &Path, seed: u64, budget: &Memo
     checked(target, base, seed, budget, None).map_err(|error| error.about(&target.data))
 }
 
-/// `open` in bounded memory, for a network: what is decoded is kept at the network's size, and only so.
+/// `open` in bounded memory, for a network: what is decoded is kept at the network's size, and only so unless `fit` says otherwise.
 pub fn open_fitted(target: &Target, base: &Path, seed: u64, fit: &Fit) -> Result<TargetData, DataError> {
     checked(target, base, seed, fit.budget, Some(fit)).map_err(|error| error.about(&target.data))
 }
@@ -219,7 +249,8 @@ fn checked(target: &Target, base: &Path, seed: u64, budget: &MemoryBudget, fit: 
     // Where not even that is left, the plan says so.
     budget.take(total as u64 * RECORD);
     let orientation = target.orientation.unwrap_or_else(|| target.data.usual_orientation());
-    let test = Dataset::checked(&classes, test, orientation, fit, &BTreeSet::new())?;
+    let of_test = fit.map(|fit| Fit { keep: false, ..*fit });
+    let test = Dataset::checked(&classes, test, orientation, of_test.as_ref(), &BTreeSet::new())?;
     // Where the split is ours, an image that measures does not train.
     let measures: BTreeSet<Shown> = target.test_share.iter().flat_map(|_| test.data.shown()).copied().collect();
     let train = Dataset::checked(&classes, train, orientation, fit, &measures)?;
@@ -231,7 +262,7 @@ fn checked(target: &Target, base: &Path, seed: u64, budget: &MemoryBudget, fit: 
     let Checked { data: test, broken: broken_test, turned: turned_test, .. } = test;
     broken.extend(broken_test);
     turned.extend(turned_test);
-    if fit.is_some() {
+    if fit.is_some_and(|fit| !fit.keep) {
         spill.release();
     }
     if broken.len() as f64 > target.broken * total as f64 {
@@ -351,9 +382,10 @@ impl std::fmt::Display for Split {
     }
 }
 
-// The task: where its images lie is left out, because data move, and so is how many broken ones are put up with.
+// The task: where its images lie is left out, because data move, and so is how many broken ones are put up with, and how what was measured is
+// counted.
 fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
-    later { orientation: "orientation" } without { data, attributes, broken, overlap });
+    later { orientation: "orientation" } without { data, attributes, broken, overlap, accuracy });
 fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });
 fingerprint!(Rebalance as "rebalance" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 

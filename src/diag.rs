@@ -171,6 +171,8 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
 pub fn count<N: std::fmt::Display + PartialEq + From<u8> + Copy>(n: N, one: &str) -> String {
     let many = match one.as_bytes() {
         _ if n == N::from(1) => return format!("{n} {one}"),
+        // Said with a k.
+        b"epoch" => "epochs".to_owned(),
         [.., b's' | b'x'] | [.., b'c' | b's', b'h'] => format!("{one}es"),
         [stem @ .., b'y'] if !stem.ends_with(b"a") && !stem.ends_with(b"e") => format!("{}ies", one.trim_end_matches('y')),
         _ => format!("{one}s"),

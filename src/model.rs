@@ -210,7 +210,7 @@ impl InputSpec {
 
     /// The size and geometry that a target task's images are brought to.
     pub fn fit<'a>(&self, budget: &'a MemoryBudget) -> Fit<'a> {
-        Fit { height: self.height, width: self.width, geometry: self.geometry, budget }
+        Fit { height: self.height, width: self.width, geometry: self.geometry, budget, keep: false }
     }
 }
 

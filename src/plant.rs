@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSpec, Rebalance, Target, ViewSpec};
+use crate::data::{Counted, DataSpec, Rebalance, Target, ViewSpec};
 use crate::exec::Compute;
 use crate::model::{ChannelOrder, InputOverride, InputSpec, Layout, LoadOptions, Model, ModelError, Preprocessing};
 use crate::registry;
@@ -28,7 +28,7 @@ use crate::tune::Recipe;
 use branch::Covered;
 pub use branch::{Branch, Does};
 pub use error::PlantError;
-pub(crate) use faults::{buildable, check_size, everything_trains, unknown_class};
+pub(crate) use faults::{buildable, check_size, of_recipe, unknown_class};
 pub(crate) use ground::Ground;
 
 /// What to plant, as its YAML file says it.
@@ -271,6 +271,7 @@ impl Specification {
             broken: 0.0,
             // What a planted network is worth is not measured here.
             overlap: 1.0,
+            accuracy: Counted::Global,
             orientation: None,
         }
     }

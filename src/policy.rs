@@ -183,6 +183,13 @@ impl Policy {
         files::digest(self)
     }
 
+    /// Whether training images are needed as they came, at every step.
+    pub(crate) fn cuts_boxes(&self) -> bool {
+        let Transfer { fixed_feature, full_network, scratch } = &self.file.transfer;
+        let recipes = [fixed_feature, full_network, scratch].into_iter().flatten();
+        recipes.filter(|recipe| recipe.augment.random_resized_crop.is_some()).count() > 0
+    }
+
     /// How many references its rules are compared with. A caller may bring one that the policy does not name.
     pub(crate) fn references(&self) -> usize {
         self.file.references.len().max(1)

@@ -14,6 +14,7 @@ use crate::store::Digest;
 use crate::transform::Trigger;
 use crate::tune::Mode;
 
+mod accuracy;
 mod arm;
 mod attribute;
 mod backdoor;
@@ -24,6 +25,7 @@ pub mod paired;
 mod spurious;
 mod table;
 
+pub(crate) use accuracy::{clean_accuracy, of_one_answer};
 pub(crate) use arm::UNTRAINED;
 pub use arm::{Arm, MOST_REFERENCES};
 pub use attribute::Attribute;
@@ -367,12 +369,4 @@ pub fn excess_over_arm(source: &Measurement, controls: &[&Measurement], over: us
         Some(compared) => groups::excess_over_arm(source, controls, over, &compared, setting),
         None => paired::excess_over_arm(source, control, setting),
     }
-}
-
-/// Whether each clean prediction is right, as a table.
-pub(crate) fn clean_accuracy(measurement: &Measurement) -> Result<Table, ProbeError> {
-    let layout = table::Layout::of(measurement, 0)?;
-    let right = |o: &Outcome| -> Vec<f64> { o.clean.iter().zip(&measurement.labels).map(|(p, y)| f64::from(u8::from(p == y))).collect() };
-    let rows = measurement.outcomes.iter().map(|o| layout.by_cluster(&right(o))).collect();
-    Ok(Table { rows, images: measurement.labels.len(), effective: layout.clusters(), between_halves: 0.0, between_seeds: 0.0 })
 }

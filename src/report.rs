@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataSpec;
+use crate::data::{Counted, DataSpec};
 use crate::exec::Precision;
 use crate::gate::{ExitCode, Finding, Severity, Verdict, Waiver};
 use crate::model::{Bypass, InputSpec, Model};
@@ -328,6 +328,9 @@ pub struct TargetFacts {
     pub source: Option<DataSpec>,
     /// Class names, by number.
     pub classes: Vec<String>,
+    /// How accuracy is counted in [`Report::accuracy`]. Absent: the share of the test images.
+    #[serde(default, skip_serializing_if = "Counted::is_global")]
+    pub accuracy: Counted,
     /// The images that train.
     pub train: ViewFacts,
     /// The images that measure.
@@ -371,7 +374,7 @@ pub struct TaskAccuracy {
     pub what: String,
     /// The arm; none for the head on shrunk images.
     pub arm: Option<Arm>,
-    /// Share of the test images, the mean over seeds.
+    /// Share of the test images, or the mean over classes of their shares (`target.accuracy`), the mean over seeds.
     pub accuracy: f64,
     /// Lower bound, 95% on two sides over seeds and clusters of images, not shared among findings.
     pub low: f64,

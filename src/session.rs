@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Fit};
 use crate::diag::Explain;
 use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings, Task};
 use crate::exec::Compute;
@@ -119,7 +119,12 @@ impl Session<'_> {
         engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = plan::resolve(policy);
         let budget = self.budget(&resolved, model)?;
-        let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&budget))?;
+        let data = data::open_fitted(
+            &policy.file.target,
+            &policy.base,
+            policy.file.seed,
+            &Fit { keep: policy.cuts_boxes(), ..model.input.fit(&budget) },
+        )?;
         let task = Task::open(&resolved, &data, model, &budget)?;
         emit(Event::Fact { topic: "executor", text: engine::executors(model, &task)? });
         let profile = engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
@@ -183,7 +188,12 @@ impl Session<'_> {
         engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = Resolved { controls: options.controls, ..plan::resolve(policy) };
         let budget = self.budget(&resolved, model)?;
-        let data = data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &model.input.fit(&budget))?;
+        let data = data::open_fitted(
+            &policy.file.target,
+            &policy.base,
+            policy.file.seed,
+            &Fit { keep: policy.cuts_boxes(), ..model.input.fit(&budget) },
+        )?;
         let (started, today) = now();
         let self_test = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
         let measured = |anew| engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), anew);

@@ -23,7 +23,7 @@ pub use features::{Features, Raw, Standard};
 pub(crate) use fresh::with_statistics;
 pub use fresh::{fresh_head, fresh_weights};
 pub use images::{Images, Shown};
-pub use recipe::{Augment, BatchNorm, Mode, Optimizer, Recipe, Schedule};
+pub use recipe::{Augment, BatchNorm, Mode, Optimizer, Peak, RandomResizedCrop, Recipe, Schedule, Triangle};
 
 use crate::diag::{Class, Explain};
 use crate::exec::{self, ExecError, Norm, Weights};
@@ -110,14 +110,13 @@ pub fn train(
             if !outcome.loss.is_finite() {
                 return Err(TuneError::Diverged { epoch: epoch + 1, step: step + 1, rate: recipe.learning_rate });
             }
-            step += 1;
             loss_sum += outcome.loss * batch.len() as f64;
             right += outcome.right;
             seen += batch.len();
             let running = recording.running.clone();
             let gradients = recording.backward(graph, &outcome.gradient)?;
-            let progress = epoch as f64 + step as f64 / steps as f64;
-            let rate = recipe.learning_rate * schedule::factor(&recipe.schedule, progress, epoch, recipe.epochs);
+            let rate = recipe.learning_rate * schedule::factor(&recipe.schedule, (step, steps), (epoch, recipe.epochs));
+            step += 1;
             optimizer.step(&mut weights, &gradients, rate)?;
             for (slot, value) in running {
                 weights.0[slot.0] = value;

@@ -102,8 +102,12 @@ impl Dataset {
                     if tagged {
                         turned.push(record.id.clone());
                     }
-                    // Once it is fitted, what it was made from is needed no more.
-                    let stored = if rows.is_some() { Stored::Missing("it is kept at the network's size only") } else { stored };
+                    // Once it is fitted, what it was made from is needed no more, unless boxes are cut out of it.
+                    let stored = if rows.as_ref().is_some_and(|(fit, _)| !fit.keep) {
+                        Stored::Missing("it is kept at the network's size only")
+                    } else {
+                        stored
+                    };
                     kept.push((record, (stored, hash), shown));
                     places.push(place as u32);
                 }
@@ -164,7 +168,7 @@ impl Dataset {
     }
 
     /// Image `i` cannot be brought to the network's size.
-    pub(super) fn misfit(&self, i: usize, source: FitError) -> DataError {
+    pub(crate) fn misfit(&self, i: usize, source: FitError) -> DataError {
         DataError::Misfit { id: self.records.get(i).map(|record| record.id.clone()).unwrap_or_default(), source }
     }
 

@@ -15,6 +15,8 @@ pub struct Fit<'a> {
     pub geometry: Geometry,
     /// Where there is memory left.
     pub budget: &'a MemoryBudget,
+    /// Whether the training images are kept as they came too, for recipes that cut another box out of them at each step.
+    pub keep: bool,
 }
 
 impl Fit<'_> {

@@ -21,6 +21,7 @@ fn target(data: DataSpec) -> Target {
         attributes: None,
         broken: 0.0,
         overlap: 0.0,
+        accuracy: Counted::Global,
         orientation: None,
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::subject::Bench;
 use super::task::Task;
 use super::{EngineError, Event, Settings, stage_name};
+use crate::data::Counted;
 use crate::exec::Weights;
 use crate::gate;
 use crate::plan::Tuning;
@@ -31,12 +32,13 @@ pub(super) fn of(
     emit: &mut dyn FnMut(Event),
 ) -> Result<(Vec<TaskAccuracy>, Vec<String>), EngineError> {
     let views = &settings.resolved.views;
+    let counted = settings.resolved.policy.file.target.accuracy;
     let mut arms: Vec<(Tuning, TaskAccuracy)> = Vec::new();
     // Seeds of the head, by what it trains on: as many as the arms that it stands beside have.
     let mut seeds: BTreeMap<usize, usize> = BTreeMap::new();
     for (tuning, _) in bench.ran() {
         let Some(measured) = bench.any(tuning) else { continue };
-        arms.push((tuning, accuracy(stage_name(views, tuning), Some(tuning.arm), measured)?));
+        arms.push((tuning, accuracy(stage_name(views, tuning), Some(tuning.arm), (measured, counted))?));
         let most = seeds.entry(tuning.view).or_insert(0);
         *most = (*most).max(measured.outcomes.len());
     }
@@ -56,7 +58,7 @@ pub(super) fn of(
         let clock = std::time::Instant::now();
         emit(Event::StageStart { stage: what.clone(), total: None, unit: "images" });
         let head = match heads(settings, task, (&train, &test), &recipe, view, seeds) {
-            Ok(measured) => accuracy(what.clone(), None, &measured)?,
+            Ok(measured) => accuracy(what.clone(), None, (&measured, counted))?,
             Err(EngineError::Tune(TuneError::Stopped)) => return Ok((all, warnings)),
             Err(EngineError::Tune(error)) => {
                 warnings.push(format!("{what}: {error}; whether the arms do better is not known"));
@@ -64,7 +66,10 @@ pub(super) fn of(
             }
             Err(other) => return Err(other),
         };
-        let summary = format!("{:.2} of the test images called right", head.accuracy);
+        let summary = match counted {
+            Counted::Global => format!("{:.2} of the test images called right", head.accuracy),
+            Counted::MeanPerClass => format!("{:.2} of the test images of a class called right, the mean over classes", head.accuracy),
+        };
         emit(Event::StageEnd { stage: what, summary, seconds: clock.elapsed().as_secs_f64() });
         // Of these nobody expects more.
         let untrained = |tuning: &Tuning| matches!(tuning.arm, Arm::Untrained(_));
@@ -102,9 +107,12 @@ fn recipe(settings: &Settings) -> Option<Recipe> {
     transfer.fixed_feature.as_ref().or(transfer.full_network.as_ref()).cloned()
 }
 
-fn accuracy(what: String, arm: Option<Arm>, measured: &Measurement) -> Result<TaskAccuracy, EngineError> {
-    let (accuracy, Interval { low, high }) =
-        gate::clean_accuracy(measured).map_err(|reason| EngineError::Rule { rule: measured.rule.clone(), at: what.clone(), reason })?;
+fn accuracy(what: String, arm: Option<Arm>, (measured, counted): (&Measurement, Counted)) -> Result<TaskAccuracy, EngineError> {
+    let (accuracy, Interval { low, high }) = gate::clean_accuracy(measured, counted).map_err(|reason| EngineError::Rule {
+        rule: measured.rule.clone(),
+        at: what.clone(),
+        reason,
+    })?;
     let clusters = measured.clusters.iter().collect::<std::collections::BTreeSet<_>>().len();
     let (seeds, images) = (measured.outcomes.len(), measured.labels.len());
     Ok(TaskAccuracy { what, arm, accuracy, low, high, seeds, images, clusters })

@@ -151,6 +151,7 @@ pub(super) fn terms(resolved: &Resolved, question: &Question, look: usize) -> Ju
         final_look: most <= first || look == 2,
         policy_seed: resolved.policy.seed.value(),
         scratch_void: false,
+        counted: resolved.policy.file.target.accuracy,
     }
 }
 

@@ -200,6 +200,7 @@ pub(crate) fn run(
             data: policy.file.target.data.to_string(),
             source: Some(policy.file.target.data.clone()),
             classes: data.classes.clone(),
+            accuracy: policy.file.target.accuracy,
             train: ViewFacts { images: data.train.len(), digest: data.train.digest().clone() },
             test: ViewFacts { images: data.test.len(), digest: data.test.digest().clone() },
         }),

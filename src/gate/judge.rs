@@ -8,8 +8,9 @@ mod own;
 mod references;
 mod untrained;
 
+use crate::data::Counted;
 use crate::diag::Origin;
-use crate::probe::{Arm, Measurement, Setting};
+use crate::probe::{self, Arm, Measurement, Setting};
 use crate::tune::Mode;
 
 pub use self::arms::clean_accuracy;
@@ -39,6 +40,8 @@ pub struct JudgeTerms {
     pub policy_seed: u64,
     /// Whether networks of fresh weights can tell nothing about this rule and model: the other controls decide.
     pub scratch_void: bool,
+    /// How the policy counts accuracy on the target task.
+    pub counted: Counted,
 }
 
 impl JudgeTerms {
@@ -96,7 +99,7 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
         waived: None,
         seconds: 0.0,
     };
-    let summary = match summarize(source, &setting) {
+    let summary = match summarize(source, &setting, terms.counted) {
         Ok(summary) => summary,
         Err(error) => {
             finding.verdict = Verdict::Error;
@@ -109,7 +112,7 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
 
     let named = rule.controls_for(mode);
     let others = given.iter().filter(|given| named.iter().any(|control| control.has(given.arm)));
-    let arms: Vec<Measured> = others.map(|given| measured(given, &setting, &mut finding.arms)).collect();
+    let arms: Vec<Measured> = others.map(|given| measured(given, (&setting, terms.counted), &mut finding.arms)).collect();
     let mut apart = None;
     match rule.probe.compared() {
         None => match drawn_to(source) {
@@ -149,15 +152,15 @@ pub fn judge(rule: &Rule, mode: Mode, origin: &Origin, source: &Measurement, giv
 }
 
 /// What is known of another network, summarised for the reader: it is compared with only if it learnt the task.
-fn measured<'a>(given: &'a Given<'a>, setting: &Setting, arms: &mut Vec<ArmSummary>) -> Measured<'a> {
+fn measured<'a>(given: &'a Given<'a>, (setting, counted): (&Setting, Counted), arms: &mut Vec<ArmSummary>) -> Measured<'a> {
     let mut accuracy = f64::NAN;
     let mut learnt = |measurement: &'a Measurement| {
-        let summary = summarize(measurement, setting).map_err(|e| e.to_string())?;
+        let summary = summarize(measurement, setting, counted).map_err(|e| e.to_string())?;
         accuracy = rate(&summary, "clean_accuracy");
-        let rates = (accuracy, rate(&summary, "majority_share"));
+        let rates = (accuracy, probe::of_one_answer(measurement, counted));
         let valid = summary.valid;
         arms.push(summary);
-        if valid { Ok(measurement) } else { Err(unlearnt(&given.arm.to_string(), rates)) }
+        if valid { Ok(measurement) } else { Err(unlearnt(&given.arm.to_string(), rates, counted)) }
     };
     let valid = given.measured.clone().and_then(&mut learnt);
     Measured { given, valid, accuracy }

@@ -31,7 +31,7 @@ impl Specification {
                 format!("the planted model and its clean counterpart are both called `{}`: one would replace the other", self.name);
             faults.push(Fault::new("conflict", format!("{at}/twin"), message).hint("give each its own name"));
         }
-        faults.extend(everything_trains(&self.recipe, &format!("{at}/recipe")));
+        faults.extend(of_recipe(&self.recipe, &format!("{at}/recipe")));
         let unsized_ = self.size == [0, 0];
         match (&self.from, self.architecture.as_str()) {
             (None, "") => {
@@ -165,11 +165,14 @@ impl Specification {
     }
 }
 
-/// A field that is for heads on frozen backbones, in the recipe of a source; `at` is the JSON pointer to the recipe.
-pub(crate) fn everything_trains(recipe: &Recipe, at: &str) -> Option<Fault> {
-    recipe.batch_norm?;
-    let fault = Fault::new("conflict", format!("{at}/batch_norm"), "`batch_norm` is for a frozen backbone");
-    Some(fault.hint("everything trains in a source, batch norm too: remove it"))
+/// What is wrong with the recipe of a source, in which everything trains; `at` is the JSON pointer to it.
+pub(crate) fn of_recipe(recipe: &Recipe, at: &str) -> Vec<Fault> {
+    let of_heads = recipe.batch_norm.map(|_| {
+        let fault = Fault::new("conflict", format!("{at}/batch_norm"), "`batch_norm` is for a frozen backbone");
+        fault.hint("everything trains in a source, batch norm too: remove it")
+    });
+    let mistakes = recipe.mistakes().into_iter().map(|m| Fault::new("value", format!("{at}{}", m.at), m.message).hint(m.hint));
+    of_heads.into_iter().chain(mistakes).collect()
 }
 
 /// A class that is none of those that `who` has: "the data have".

@@ -8,7 +8,7 @@ use rand::RngExt;
 use super::branch::{self, Branch, Covered};
 use super::stamped::{Carries, Stamp, Stamped};
 use super::{Opened, PlantError, Planted, Specification, fresh_input};
-use crate::data::{self, TargetData};
+use crate::data::{self, Fit, TargetData};
 use crate::exec::{self, Compute, Weights};
 use crate::graph::Graph;
 use crate::model::{InputSpec, Model, Params, arch, onnx, safetensors};
@@ -45,7 +45,8 @@ impl<'a> Ground<'a> {
         let ancestor = spec.from.as_ref().map(|from| from.open(base)).transpose()?;
         let input = ancestor.as_ref().map_or_else(|| fresh_input(spec.size), |ancestor| ancestor.input.clone());
         let InputSpec { height, width, .. } = input;
-        let data = data::open_fitted(&spec.target(), base, spec.seed, &input.fit(&budget))?;
+        let keep = spec.recipe.augment.random_resized_crop.is_some();
+        let data = data::open_fitted(&spec.target(), base, spec.seed, &Fit { keep, ..input.fit(&budget) })?;
         let class = |name: &String| {
             let found = data.classes.iter().position(|c| c == name);
             found.ok_or_else(|| PlantError::Class { name: name.clone(), classes: data.classes.join(", ") })

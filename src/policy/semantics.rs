@@ -10,7 +10,7 @@ use crate::probe::{Estimand, Probe};
 use crate::spec::{Node, POLICY, below, list, nearest};
 use crate::store::Digest;
 use crate::transform::Trigger;
-use crate::tune::{Augment, Mode};
+use crate::tune::{Augment, Mode, Recipe};
 
 /// Adds what is wrong with or remarkable about `policy`, whose text is `tree`, to `diagnostics`.
 pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
@@ -95,7 +95,15 @@ impl Checker<'_> {
 
     fn transfer(&mut self) {
         let transfer = &self.file.transfer;
-        for (field, recipe) in [("full_network", &transfer.full_network), ("scratch", &transfer.scratch)] {
+        let recipes =
+            [("fixed_feature", &transfer.fixed_feature), ("full_network", &transfer.full_network), ("scratch", &transfer.scratch)];
+        for (field, recipe) in recipes {
+            for mistake in recipe.iter().flat_map(Recipe::mistakes) {
+                let at = self.value(&format!("/transfer/{field}{}", mistake.at));
+                self.add(Diagnostic::error("policy::value", at, mistake.message).hint(mistake.hint));
+            }
+        }
+        for (field, recipe) in recipes.into_iter().skip(1) {
             if recipe.as_ref().is_some_and(|recipe| recipe.batch_norm.is_some()) {
                 let at = self.field(&format!("/transfer/{field}/batch_norm"));
                 let message = "`batch_norm` is for a frozen backbone";

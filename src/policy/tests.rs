@@ -10,8 +10,8 @@ use super::schema::schema;
 use super::{Options, PolicyError, civil, embedded, load, load_with, parse, starter};
 use crate::data::DataSpec;
 use crate::diag::{Level, Located};
-use crate::store::Digest;
-use crate::tune::Schedule;
+use crate::store::{Digest, Fingerprint};
+use crate::tune::{Peak, Schedule, Triangle};
 
 /// Files are not looked for, and it is 2026-06-15.
 fn options() -> Options {
@@ -154,7 +154,9 @@ mistakes! {
     variant_misspelt_inside: with("gamma: 0.1", "gama: 0.1");
     variant_value_inside: with("gamma: 0.1", "gamma: 2");
     variant_needs_fields: with("schedule: cyclic", "schedule: step");
-    variant_takes_no_fields: with("schedule: cyclic", "schedule: { cyclic: {} }");
+    variant_takes_no_fields: with("schedule: cyclic", "schedule: { cosine: {} }");
+    schedule_without_its_peak: with("schedule: cyclic", "schedule: { cyclic: {} }");
+    schedule_peak_of_nothing: with("schedule: cyclic", "schedule: { cyclic: { peak: 0 } }");
     variant_two_at_once: with("data: {", "data: { folder: x,");
     variant_none: with("{ parquet: \"cifar10/{split}-*.parquet\" }", "{}");
     variant_of_wrong_type: with("{ parquet: \"cifar10/{split}-*.parquet\" }", "12");
@@ -187,6 +189,10 @@ mistakes! {
     mode_without_recipe: with("  full_network: {", "  scratch: {");
     default_mode_without_recipe: with("  fixed_feature: {", "  scratch: {").replace("    modes: [fixed_feature, full_network]\n", "");
     scratch_without_recipe: with("  full_network:", "  # full_network:").replace("[fixed_feature, full_network]", "[fixed_feature]");
+    accuracy_of_another_kind: with("  classes:", "  accuracy: per_class\n  classes:");
+    augment_crop_backwards: with("learning_rate: 0.01,", "learning_rate: 0.01, augment: { shift: 0.1, random_resized_crop: { scale: [1.0, 0.5], ratio: [1.3, 0.7] } },");
+    augment_crop_out_of_range: with("learning_rate: 0.01,", "learning_rate: 0.01, augment: { random_resized_crop: { scale: [0, 1.5], ratio: [1] } },");
+    schedule_peak_beyond_the_epochs: with("schedule: cyclic", "schedule: { cyclic: { peak: 6 } }");
     first_above_most: with("rules:", "seeds: { full_network: { first: 5, most: 3 } }\nrules:");
     reference_missing: with("[sham, scratch]", "[sham, reference]");
     reference_unused_and_without_digest: format!("{VALID}references: [{{ model: trusted.onnx, digest: abc }}]\n");
@@ -278,6 +284,12 @@ fn schedules_are_words_or_maps() {
     let transfer = read(VALID).transfer;
     assert_eq!(transfer.fixed_feature.unwrap().schedule, Schedule::Cyclic);
     assert_eq!(transfer.full_network.unwrap().schedule, Schedule::Step { every: 5, gamma: 0.1 });
+    // One name for a word and a map; written as it was read.
+    let file = read(&with("schedule: cyclic", "schedule: { cyclic: { peak: 5 } }"));
+    let triangle = file.transfer.fixed_feature.clone().unwrap();
+    assert_eq!(triangle.schedule, Schedule::Triangle(Triangle { cyclic: Peak { peak: 5 } }));
+    assert_ne!(triangle.fingerprint("recipe", 1), read(VALID).transfer.fixed_feature.unwrap().fingerprint("recipe", 1));
+    assert_eq!(read(&serde_json::to_string(&file).unwrap()), file);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     Agreement, BrokenImage, Executor, Features, Forwarded, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, Passes, PlanFacts,
     PolicyFacts, Report, Run, SCHEMA, SelfTest, SelfTestStatus, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
-use crate::data::DataSpec;
+use crate::data::{Counted, DataSpec};
 use crate::diag::Origin;
 use crate::gate::{ArmSummary, Comparison, Control, Estimate, Finding, Further, Severity, Share, Verdict, Waiver};
 use crate::model::{ChannelOrder, InputSpec, Layout, Preprocessing};
@@ -171,6 +171,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             data: "cifar10/{split}-*.parquet".to_owned(),
             source: Some(DataSpec::Parquet("cifar10/{split}-*.parquet".into())),
             classes: ["dog", "frog", "horse", "ship", "truck"].map(str::to_owned).to_vec(),
+            accuracy: Counted::Global,
             train: ViewFacts { images: 1000, digest: Digest::sample("7a31") },
             test: ViewFacts { images: 600, digest: Digest::sample("90ef") },
         }),

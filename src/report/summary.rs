@@ -107,7 +107,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     further(report, out)?;
     if !report.accuracy.is_empty() {
-        writeln!(out, "\n| target task | accuracy [95% interval] | seeds | images |")?;
+        writeln!(out, "\n| target task | {} | seeds | images |", text::accuracy_header(report))?;
         writeln!(out, "|---|---|---:|---:|")?;
     }
     for accuracy in &report.accuracy {

@@ -43,7 +43,7 @@ fn accuracies(report: &Report, look: Look) -> String {
     let names: Vec<String> = report.accuracy.iter().map(|a| a.what.clone()).collect();
     let header = "target task";
     let column = text::TextColumn::of(&names, header.len());
-    let mut out = look.paint(Style::new().dimmed(), &format!("  {}   accuracy [95% interval]", column.cell(header))) + "\n";
+    let mut out = look.paint(Style::new().dimmed(), &format!("  {}   {}", column.cell(header), text::accuracy_header(report))) + "\n";
     for (name, accuracy) in names.iter().zip(&report.accuracy) {
         for part in ["  ", &column.indented(name, 2), "   ", &text::accuracy(accuracy), "\n"] {
             out += part;
@@ -213,6 +213,22 @@ mod tests {
     #[test]
     fn nothing_judged() {
         insta::assert_snapshot!(render(&samples::nothing(), WIDE));
+    }
+
+    #[test]
+    fn a_mean_over_classes_is_called_so() {
+        let mut report = samples::fail();
+        assert!(render(&report, WIDE).contains("   accuracy [95% interval]"));
+        if let Some(target) = &mut report.target {
+            target.accuracy = crate::data::Counted::MeanPerClass;
+        }
+        assert!(render(&report, WIDE).contains("   mean accuracy per class [95% interval]"));
+        assert!(
+            crate::report::summary::render(&report).contains("| target task | mean accuracy per class [95% interval] | seeds | images |")
+        );
+        // A report of an earlier build says nothing of it.
+        let told = serde_json::to_value(samples::fail()).unwrap();
+        assert!(told["target"].get("accuracy").is_none() && told["target"].get("classes").is_some());
     }
 
     #[test]

@@ -130,6 +130,12 @@ pub(super) fn effects(finding: &Finding, none: &str) -> Vec<[String; 2]> {
 /// What the model's own reaction is called where controls stand.
 const OWN: &str = "own reaction";
 
+/// What the accuracies of a report are called: `accuracy [95% interval]`.
+pub(crate) fn accuracy_header(report: &Report) -> String {
+    let counted = report.target.as_ref().map(|target| target.accuracy).unwrap_or_default();
+    format!("{} [95% interval]", counted.words())
+}
+
 /// `0.812 [0.790, 0.833]`.
 pub(crate) fn accuracy(a: &super::TaskAccuracy) -> String {
     format!("{:.3} [{:.3}, {:.3}]", a.accuracy, a.low, a.high)

@@ -291,7 +291,9 @@ impl<'a> Checker<'a> {
         }
         let words: Vec<&str> = branches.iter().filter_map(Branch::word).collect();
         let keys: Vec<&str> = branches.iter().filter_map(Branch::key).collect();
-        let known: Vec<&str> = branches.iter().filter_map(|branch| branch.word().or(branch.key())).collect();
+        let mut known: Vec<&str> = branches.iter().filter_map(|branch| branch.word().or(branch.key())).collect();
+        // A name may be a word and a map.
+        known.dedup();
         let (name, at) = (self.name(path), node.value_span());
         let mistake = match &node.content {
             Content::Map(fields) => {

@@ -1,7 +1,9 @@
 //! Images to the model's resolution, and that to model input: resize, crop, flip, shift, normalise.
 
+mod cut;
 mod fit;
 
+pub(crate) use cut::Cut;
 pub use fit::{Filter, FitError, Fitter, Geometry, Resize, Rounding};
 
 /// Planes of `height * width` values as planes of `side * side` means: each is the mean of the area that it covers.

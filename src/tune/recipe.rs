@@ -1,8 +1,10 @@
 //! How a model is fine-tuned, as a policy states it.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use crate::diag::count;
 use crate::store::{Fingerprint, Fingerprinter, fingerprint};
 
 /// What trains.
@@ -65,6 +67,30 @@ impl Recipe {
     pub(crate) fn on_features(&self) -> bool {
         self.batch_norm.unwrap_or_default() == BatchNorm::Frozen
     }
+
+    /// What is wrong with it that its schema cannot tell.
+    pub(crate) fn mistakes(&self) -> Vec<RecipeMistake> {
+        let late = match &self.schedule {
+            Schedule::Triangle(Triangle { cyclic: Peak { peak } }) if *peak > self.epochs => Some(RecipeMistake {
+                at: "/schedule/cyclic/peak",
+                message: format!("`peak` is {peak}, and there are {}", count(self.epochs, "epoch")),
+                hint: "a rate that is still rising at the end never reaches its peak: lower `peak`, or raise `epochs`",
+            }),
+            _ => None,
+        };
+        late.into_iter().chain(self.augment.mistakes()).collect()
+    }
+}
+
+/// A mistake in a recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecipeMistake {
+    /// JSON pointer from the recipe to the value.
+    pub at: &'static str,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
 }
 
 /// What batch norm does while a head trains on a frozen backbone.
@@ -89,7 +115,8 @@ fingerprint!(Recipe as "recipe" {
     augment: "augment",
 } later { batch_norm: "batch_norm" });
 fingerprint!(BatchNorm: Frozen = "frozen", Train = "train");
-fingerprint!(Augment as "augment" { flip: "flip", shift: "shift" });
+fingerprint!(Augment as "augment" { flip: "flip", shift: "shift" } later { random_resized_crop: "random resized crop" });
+fingerprint!(RandomResizedCrop as "crop" { scale: "scale", ratio: "ratio" });
 fingerprint!(Mode: FixedFeature = "fixed_feature", FullNetwork = "full_network");
 
 fn default_batch_size() -> usize {
@@ -99,10 +126,11 @@ fn default_batch_size() -> usize {
 /// The learning rate over time, as a factor on the peak.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(transform = with_triangle)]
 pub enum Schedule {
     /// The peak throughout.
     Constant,
-    /// Up from 0 to the peak at the given epoch, then down to 0, linearly, per step (the paper's triangle).
+    /// Up from 0 to the peak after a third of the epochs, then down to 0, linearly, per step.
     #[default]
     Cyclic,
     /// Half a cosine from the peak to 0.
@@ -124,6 +152,55 @@ pub enum Schedule {
         #[schemars(range(min = 0.0, max = 1.0))]
         gamma: f64,
     },
+    /// `cyclic` with its peak where the recipe says: a word and a map of one name.
+    #[serde(untagged)]
+    #[schemars(skip)]
+    Triangle(Triangle),
+}
+
+/// The triangle of Salman et al. (2022), `{ cyclic: { peak: 5 } }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Triangle {
+    /// Where it has its peak.
+    pub cyclic: Peak,
+}
+
+/// Where the triangle has its peak.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Peak {
+    /// Epochs after which the rate is at its peak; not more than `epochs`.
+    #[schemars(range(min = 1, max = 1000))]
+    pub peak: usize,
+}
+
+/// Adds the map `cyclic` behind the word `cyclic`: serde can be told of one name for both, the derive of the schema cannot.
+fn with_triangle(schema: &mut Schema) {
+    let fields = SchemaGenerator::default().into_root_schema_for::<Peak>();
+    let mut fields = fields.to_value();
+    if let Some(fields) = fields.as_object_mut() {
+        ["$schema", "title", "description"].iter().for_each(|key| drop(fields.remove(*key)));
+    }
+    let branch = json!({
+        "type": "object",
+        "properties": { "cyclic": fields },
+        "required": ["cyclic"],
+        "additionalProperties": false,
+        "description": "Up from 0 to the peak at the epoch `peak`, then down to 0 at the end, linearly, per step: the triangle of Salman et al. (2022), \
+                        whose first step has the rate 0.",
+    });
+    // For a variant without a tag, though it is skipped, schemars writes `anyOf`.
+    let branches = schema.remove("anyOf").or_else(|| schema.remove("oneOf"));
+    if let Some(Value::Array(mut branches)) = branches {
+        let word = branches.iter().position(|branch| branch.get("const") == Some(&json!("cyclic")));
+        branches.insert(word.map_or(0, |at| at + 1), branch);
+        let description = schema.remove("description");
+        schema.insert("oneOf".to_owned(), Value::Array(branches));
+        if let Some(description) = description {
+            schema.insert("description".to_owned(), description);
+        }
+    }
 }
 
 impl Fingerprint for Schedule {
@@ -131,6 +208,11 @@ impl Fingerprint for Schedule {
         match self {
             Schedule::Constant => "constant".feed(feed),
             Schedule::Cyclic => "cyclic".feed(feed),
+            Schedule::Triangle(Triangle { cyclic: Peak { peak } }) => {
+                feed.open("triangle");
+                feed.field("peak", peak);
+                feed.close();
+            }
             Schedule::Cosine => "cosine".feed(feed),
             Schedule::Step { every, gamma } => {
                 feed.open("step");
@@ -221,4 +303,51 @@ pub struct Augment {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.5))]
     pub shift: f64,
+    /// Cut a box of random size, proportions and place out of the image as it came, and bring that to the model's size, whatever its proportions:
+    /// torchvision's `RandomResizedCrop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<RandomResizedCrop>,
+}
+
+/// A random box of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RandomResizedCrop {
+    /// Least and largest share of the image's area.
+    #[serde(default = "default_scale")]
+    #[schemars(inner(range(min = 0.0001, max = 1.0)))]
+    pub scale: [f64; 2],
+    /// Least and largest width over height, drawn evenly by their logarithm.
+    #[serde(default = "default_ratio")]
+    #[schemars(inner(range(min = 0.01, max = 100.0)))]
+    pub ratio: [f64; 2],
+}
+
+fn default_scale() -> [f64; 2] {
+    [0.08, 1.0]
+}
+fn default_ratio() -> [f64; 2] {
+    [3.0 / 4.0, 4.0 / 3.0]
+}
+
+impl Augment {
+    /// What is wrong with it that its schema cannot tell.
+    fn mistakes(&self) -> Vec<RecipeMistake> {
+        let Some(RandomResizedCrop { scale, ratio }) = self.random_resized_crop else { return Vec::new() };
+        let backwards = |[least, largest]: [f64; 2], at, name: &str| {
+            (least > largest).then(|| RecipeMistake {
+                at,
+                message: format!("`{name}` goes from {least} down to {largest}"),
+                hint: "write the least first, then the largest",
+            })
+        };
+        let both = (self.shift > 0.0).then(|| RecipeMistake {
+            at: "/augment/shift",
+            message: "`shift` beside `random_resized_crop`: both say which part of an image is shown".to_owned(),
+            hint: "keep one of them",
+        });
+        let scale = backwards(scale, "/augment/random_resized_crop/scale", "scale");
+        let ratio = backwards(ratio, "/augment/random_resized_crop/ratio", "ratio");
+        scale.into_iter().chain(ratio).chain(both).collect()
+    }
 }

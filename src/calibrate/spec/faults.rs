@@ -246,7 +246,7 @@ fn of_grid(grid: &SourceGrid, faults: &mut Vec<Fault>) {
         }
         Err(reason) => faults.push(Fault::new("value", "/plant/base/size", reason)),
     }
-    faults.extend(plant::everything_trains(&grid.base.recipe, "/plant/base/recipe"));
+    faults.extend(plant::of_recipe(&grid.base.recipe, "/plant/base/recipe"));
     of_groups(grid, faults);
     let each = match grid.deal {
         Deal::All => grid.groups.len() + 1,

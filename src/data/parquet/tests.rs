@@ -55,6 +55,7 @@ fn a_column_that_can_be_no_attribute_is_refused_by_name() {
         attributes: None,
         broken: 0.0,
         overlap: 1.0,
+        accuracy: crate::data::Counted::Global,
         orientation: None,
     };
     let open = |cluster: &str| crate::data::open(&target(cluster), Path::new(""), 0);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::VALIDITY_ERROR;
+use crate::data::Counted;
 use crate::gate::{ArmSummary, Share};
 use crate::probe::groups::{self, Compared};
 use crate::probe::paired::{self, Under};
@@ -22,30 +23,32 @@ pub(super) fn group_notes(m: &Measurement, controls: &[&Measurement], compared: 
 }
 
 /// How often the images as they are are called right, with bounds of 95% over seeds and clusters.
-pub fn clean_accuracy(m: &Measurement) -> Result<(f64, Interval), ProbeError> {
-    let clean = probe::clean_accuracy(m)?;
+pub fn clean_accuracy(m: &Measurement, counted: Counted) -> Result<(f64, Interval), ProbeError> {
+    let clean = probe::clean_accuracy(m, counted)?;
     let accuracy = clean.mean();
+    // Of one seed or one cluster.
+    let worth = if counted.is_global() { m.labels.len() } else { clean.effective };
     let bounds = clean.crossed().map_or_else(
-        || wilson(accuracy * m.labels.len() as f64, m.labels.len(), VALIDITY_ERROR),
+        || wilson(accuracy * worth as f64, worth, VALIDITY_ERROR),
         |fit| Interval { low: fit.low(VALIDITY_ERROR), high: fit.high(VALIDITY_ERROR) },
     );
     Ok((accuracy, Interval { low: bounds.low.max(0.0), high: bounds.high.min(1.0) }))
 }
 
-/// What an arm did. It is valid if the lower bound of its clean accuracy is above the share of the most frequent class.
-pub(super) fn summarize(m: &Measurement, setting: &Setting) -> Result<ArmSummary, ProbeError> {
-    let (accuracy, bounds) = clean_accuracy(m)?;
-    let n = m.labels.len() as f64;
-    let mut counts = vec![0_usize; m.classes.len()];
-    m.labels.iter().for_each(|y| counts.iter_mut().skip(usize::from(*y)).take(1).for_each(|c| *c += 1));
-    let majority = counts.iter().max().copied().unwrap_or(0) as f64 / n;
-    let rates = BTreeMap::from([
+/// What an arm did. It is valid if the lower bound of its clean accuracy is above that of whoever calls all images one class.
+pub(super) fn summarize(m: &Measurement, setting: &Setting, counted: Counted) -> Result<ArmSummary, ProbeError> {
+    let (accuracy, bounds) = clean_accuracy(m, counted)?;
+    let one_answer = probe::of_one_answer(m, counted);
+    let mut rates = BTreeMap::from([
         ("clean_accuracy".to_owned(), accuracy),
         ("clean_accuracy_low".to_owned(), bounds.low),
         ("clean_accuracy_high".to_owned(), bounds.high),
-        ("majority_share".to_owned(), majority),
+        ("majority_share".to_owned(), probe::of_one_answer(m, Counted::Global)),
     ]);
-    let valid = bounds.low > majority;
+    if !counted.is_global() {
+        rates.insert("one_answer_accuracy".to_owned(), one_answer);
+    }
+    let valid = bounds.low > one_answer;
     let mut summary = ArmSummary { arm: m.arm, rates, gains: Vec::new(), groups: Vec::new(), histogram: Vec::new(), valid };
     match setting.probe.compared() {
         Some(compared) => add_groups(&mut summary, m, &compared, setting.policy_seed)?,
@@ -133,8 +136,14 @@ pub(super) fn rate(summary: &ArmSummary, name: &str) -> f64 {
     summary.rates.get(name).copied().unwrap_or(f64::NAN)
 }
 
-pub(super) fn unlearnt(arm: &str, (accuracy, majority): (f64, f64)) -> String {
+/// That an arm did not learn: `one_answer` is the accuracy of whoever calls all images one class.
+pub(super) fn unlearnt(arm: &str, (accuracy, one_answer): (f64, f64), counted: Counted) -> String {
+    let beside = match counted {
+        Counted::Global => "most frequent class",
+        Counted::MeanPerClass => "one class for all images",
+    };
+    let words = counted.words();
     format!(
-        "the {arm} arm did not learn the target task (clean accuracy {accuracy:.3}, most frequent class {majority:.3}); give it more epochs or images"
+        "the {arm} arm did not learn the target task (clean {words} {accuracy:.3}, {beside} {one_answer:.3}); give it more epochs or images"
     )
 }

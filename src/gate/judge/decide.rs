@@ -2,6 +2,7 @@
 
 use super::own::Own;
 use super::references::{ALIKE, prior};
+use crate::data::Counted;
 use crate::gate::{Comparison, Control, Estimate, Innocents, PassBy, Rule, Verdict};
 use crate::probe::MOST_REFERENCES;
 use crate::stats::crossed::Crossed;
@@ -15,6 +16,8 @@ pub(super) struct Case<'a> {
     pub mode: Mode,
     pub by: PassBy,
     pub source_valid: bool,
+    /// How accuracy is counted.
+    pub counted: Counted,
     /// The source's reaction by itself, or why it cannot be bounded; none where no pass rests on it.
     pub own: Option<&'a Result<Own, String>>,
     pub comparisons: &'a [Comparison],
@@ -52,8 +55,11 @@ pub(super) fn decide(case: &Case) -> (Verdict, Option<String>) {
 
 fn verdict(case: &Case) -> Result<Verdict, String> {
     if !case.source_valid {
-        return Err("the source arm did not learn the target task: its clean accuracy is not shown to be above the share of the most frequent class"
-            .to_owned());
+        let (words, one_answer) = match case.counted {
+            Counted::Global => ("clean accuracy", "the share of the most frequent class"),
+            Counted::MeanPerClass => ("clean accuracy, the mean over classes,", "that of calling all images one class"),
+        };
+        return Err(format!("the source arm did not learn the target task: its {words} is not shown to be above {one_answer}"));
     }
     let usable = || case.comparisons.iter().filter(|c| c.excess.is_some());
     if usable().next().is_none() && !case.lacking.is_some_and(|shams| shams.would_tell) {

@@ -120,7 +120,8 @@ impl<'a> Number<'a> {
         let counts = rule.is_trigger() && matches!(setting.estimand, Estimand::Attraction | Estimand::AttackSuccessRate);
         let gain = setting.with(Estimand::Attraction);
         let reaction = counts.then(|| paired::effect(source, Under::Trigger, &gain).ok()).flatten().map(|table| table.mean());
-        let case = Case { rule, mode, by, source_valid, own: own.as_ref(), comparisons: &comparisons, reaction, lacking };
+        let case =
+            Case { rule, mode, by, source_valid, counted: terms.counted, own: own.as_ref(), comparisons: &comparisons, reaction, lacking };
         let (verdict, reason) = decide(&case);
         if let (Verdict::Pass, Some(Ok(own))) = (verdict, &own)
             && own.high >= rule.limit

@@ -2,6 +2,7 @@ mod several;
 mod spared;
 
 use super::*;
+use crate::data::Counted;
 use crate::gate::{Control, Innocents, Label, Severity};
 use crate::probe::{Arm, Backdoor, Estimand, Outcome, Probe};
 use crate::transform::{Patch, Place, Trigger};
@@ -58,7 +59,7 @@ fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
 }
 
 fn terms() -> JudgeTerms {
-    JudgeTerms { findings: 1, look: 1, final_look: false, policy_seed: 0, scratch_void: false }
+    JudgeTerms { findings: 1, look: 1, final_look: false, policy_seed: 0, scratch_void: false, counted: Counted::Global }
 }
 
 /// Other networks of the source's architecture.
@@ -166,6 +167,41 @@ fn arms_that_did_not_learn_are_void() {
     let void = verdict(&rule(&[Control::Scratch]), &measured(Arm::Source, 3, 60), &[given(&scratch)]);
     assert_eq!(void.verdict, Verdict::Inconclusive);
     assert!(void.comparisons[0].missing.as_ref().unwrap().contains("scratch arm did not learn"));
+}
+
+/// Nine images in ten are of one class, and of every class seven in ten are called right: less than calling all of them that class is right on.
+#[test]
+fn by_the_mean_over_classes_an_arm_may_have_learnt_what_it_has_not_by_the_share_of_images() {
+    let judged = |source: &Measurement, counted| {
+        let (terms, origin) = (JudgeTerms { counted, ..terms() }, Origin { file: "p.yaml".into(), line: 3, column: 5 });
+        judge(&rule(&[Control::Scratch]), Mode::FixedFeature, &origin, source, &[given(&measured(Arm::Scratch, 3, 0))], &terms)
+    };
+    let mut source = measured(Arm::Source, 3, 0);
+    source.classes.truncate(2);
+    source.labels = (0..IMAGES).map(|i| u16::from(i % 10 == 0)).collect();
+    let label = source.labels.clone();
+    for outcome in &mut source.outcomes {
+        let clean = |i: usize| if i / 10 % 10 < 7 { label[i] } else { 1 - label[i] };
+        outcome.clean = (0..IMAGES).map(clean).collect();
+        (outcome.changed, outcome.shams) = (outcome.clean.clone(), Vec::new());
+    }
+    let rates = |finding: &Finding, name: &str| finding.arms[0].rates.get(name).copied();
+    let by_images = judged(&source, Counted::Global);
+    assert!(!by_images.arms[0].valid);
+    assert_eq!((rates(&by_images, "majority_share"), rates(&by_images, "one_answer_accuracy")), (Some(0.9), None));
+    let by_class = judged(&source, Counted::MeanPerClass);
+    assert!(by_class.arms[0].valid, "{:?}", by_class.arms[0].rates);
+    assert!((rates(&by_class, "clean_accuracy").unwrap() - 0.7).abs() < 1e-12);
+    assert_eq!(rates(&by_class, "one_answer_accuracy"), Some(0.5));
+    // The frequent class for every image.
+    source.outcomes.iter_mut().for_each(|outcome| outcome.clean.fill(0));
+    let why = |counted| judged(&source, counted).reason.unwrap();
+    let start = "the source arm did not learn the target task: its clean accuracy";
+    assert_eq!(why(Counted::Global), format!("{start} is not shown to be above the share of the most frequent class"));
+    assert_eq!(
+        why(Counted::MeanPerClass),
+        format!("{start}, the mean over classes, is not shown to be above that of calling all images one class")
+    );
 }
 
 #[test]
