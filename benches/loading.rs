@@ -38,7 +38,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     // As a certification opens its target task; a folder without splits of its own needs a share that measures.
     let target = data::Target {
+        accuracy: data::Counted::default(),
         data: DataSpec::Folder(folder.into()),
+        label: None,
         classes: None,
         train: data::ViewSpec::default(),
         test: data::ViewSpec::default(),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seeds of every fuzz target into `corpus/TARGET/seed-*`: small valid inputs from other people's libraries.
 
-Needs numpy, onnx, pillow, pyarrow and safetensors. Run from anywhere; the same files come out every time.
+Needs numpy, onnx, pillow, pyarrow, safetensors and scipy. Run from anywhere; the same files come out every time.
 """
 
 import gzip
@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
+import scipy.io
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.numpy import load_file
@@ -263,6 +264,7 @@ def arrays(pictures):
     for name, data in [("images", images), ("labels", labels)]:
         seed("idx", name, data)
         seed("idx", f"{name}-packed", gzip.compress(data, mtime=0))
+    seed("csv", "list", "file_name,split,label,age\na/1.jpg,train,cat,3\nb/2.jpg,val,\"dog, large\",\n")
     seed("cifar", "ten", bytes([3]) + bytes(3072))
     seed("cifar", "hundred", bytes([3, 40]) + bytes(3072))
     seed("cifar", "short", bytes(100))
@@ -359,6 +361,19 @@ def words(schema):
     return found
 
 
+def matlab_files():
+    structs = np.array([[(np.array([[1.0]]), "a.jpg"), (np.array([[2.0]]), "b.jpg")]], dtype=[("class", "O"), ("fname", "O")])
+    values = {"labels": np.array([[1, 2, 300]], dtype=np.uint16), "names": np.array([["a", "b c"]], dtype=object), "annotations": structs}
+    for name, packed in (("plain", False), ("packed", True)):
+        out = io.BytesIO()
+        scipy.io.savemat(out, values, do_compression=packed)
+        # The header says when it was written.
+        seed("matlab", name, b"MATLAB 5.0 MAT-file".ljust(116) + out.getvalue()[116:])
+    out = io.BytesIO()
+    scipy.io.savemat(out, {"labels": values["labels"]}, format="4")
+    seed("matlab", "version-4", out.getvalue())
+
+
 def dictionaries():
     def write(target, entries):
         lines = [f'"{entry}"' for entry in sorted(entries) if entry.isprintable() and len(entry) < 60 and not set(entry) & set('"\\\\')]
@@ -397,3 +412,4 @@ if __name__ == "__main__":
     shards(pictures)
     reports()
     dictionaries()
+    matlab_files()

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub mod cache;
 pub mod calibrate;
 pub mod certify;
+pub mod compare;
 pub mod device;
 pub mod doctor;
 pub mod duration;
@@ -24,14 +25,19 @@ pub mod output;
 pub mod plan;
 pub mod plant;
 pub mod progress;
+mod provenance;
 pub mod rejudge;
+pub mod render;
+mod reports;
 pub mod runtime;
 pub mod series;
+pub mod sign;
 pub mod size;
 pub mod study;
 pub mod subject;
 mod unfinished;
 pub mod validate;
+pub mod verify;
 
 use failure::{Broken, Failure};
 use output::{Color, Output, Shape};
@@ -43,6 +49,7 @@ Start here:
   heirloom certify model.onnx --policy policy.yaml  certify against it
   heirloom plan model.onnx --policy policy.yaml     what that would run, and how long it would take
   heirloom inspect model.onnx                       what the file holds
+  heirloom render heirloom-report --as sarif        a report in another form
   heirloom export model.safetensors model.onnx      the same model in another format
 
 Exit codes, the first that applies:
@@ -98,6 +105,10 @@ enum Command {
     Inspect(inspect::Args),
     Export(export::Args),
     Rejudge(rejudge::Args),
+    Render(render::Args),
+    Verify(verify::Args),
+    Sign(sign::Args),
+    Compare(compare::Args),
     Plant(plant::Args),
     Calibrate(calibrate::Args),
     Study(study::Args),
@@ -147,6 +158,10 @@ fn run(command: &Command, out: &mut Output) -> Result<i32, Failure> {
         Command::Init(args) => init::run(args, out),
         Command::Plan(args) => plan::run(args, out),
         Command::Rejudge(args) => rejudge::run(args, out),
+        Command::Render(args) => render::run(args, out),
+        Command::Verify(args) => verify::run(args, out),
+        Command::Sign(args) => sign::run(args, out),
+        Command::Compare(args) => compare::run(args, out),
         Command::Plant(args) => plant::run(args, out),
         Command::Calibrate(args) => calibrate::run(args, out),
         Command::Study(args) => study::run(args, out),

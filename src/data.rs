@@ -10,6 +10,7 @@ mod attributes;
 mod cells;
 mod census;
 mod cifar;
+mod csv;
 mod dataset;
 pub(crate) mod decode;
 mod embedded;
@@ -21,10 +22,15 @@ mod formats;
 mod guard;
 mod idx;
 mod index;
+mod label;
+mod listed;
+mod matlab;
 mod parquet;
+mod published;
 mod recognise;
 mod source;
 mod spec;
+mod table;
 mod view;
 mod webdataset;
 
@@ -40,8 +46,9 @@ use dataset::{Checked, Shown};
 pub use error::DataError;
 pub(crate) use fitted::{Fit, Fitted};
 pub(crate) use index::{Facts, Index, index};
+pub use label::{LabelSpec, Others};
 pub(crate) use recognise::recognise;
-use source::{Entry, Source, Want};
+use source::{Entry, Labels, Source, Want};
 pub use spec::{DataSpec, Orientation};
 
 use crate::diag;
@@ -87,6 +94,9 @@ impl Record {
 pub struct Target {
     /// Where the images are.
     pub data: DataSpec,
+    /// Where the class of an image comes from, where that is another column than the one that the data call their label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<LabelSpec>,
     /// Classes used, by name; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2))]
@@ -138,6 +148,7 @@ pub enum Counted {
 
 impl Counted {
     /// Whether it is the share of all images.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
     pub(crate) fn is_global(&self) -> bool {
         *self == Self::Global
     }
@@ -328,15 +339,20 @@ struct Views {
 
 fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, DataError> {
     let splits: &[Option<Split>] = match (target.data.has_splits(), target.test_share) {
-        (true, None) => &[Some(Split::Train), Some(Split::Test)],
-        (false, Some(_)) => &[None],
-        (true, Some(_)) => return Err(DataError::SplitTwice),
-        (false, None) => return Err(DataError::NoSplits),
+        (Some(true) | None, None) => &[Some(Split::Train), Some(Split::Test)],
+        (Some(false) | None, Some(_)) => &[None],
+        (Some(true), Some(_)) => return Err(DataError::SplitTwice),
+        (Some(false), None) => return Err(DataError::NoSplits),
     };
-    let Source { mut classes, mut parts, mut warnings, unusable } = source::read(&target.data, splits, base, want)?;
+    let labels = if target.label.is_some() { Labels::Column } else { Labels::Own };
+    let mut source = source::read(&target.data, splits, base, want, labels)?;
     if let Some(path) = &target.attributes {
-        warnings.extend(attributes::join(&base.join(path), &mut parts)?);
+        source.warnings.extend(attributes::join(&base.join(path), &mut source.parts)?);
     }
+    if let Some(label) = &target.label {
+        label::by_column(label, &mut source)?;
+    }
+    let Source { mut classes, mut parts, mut warnings, unusable, .. } = source;
     if let Some(column) = &target.cluster {
         view::cluster_by(column, &mut parts).map_err(|e| e.explained(&unusable))?;
     }
@@ -385,9 +401,9 @@ impl std::fmt::Display for Split {
 // The task: where its images lie is left out, because data move, and so is how many broken ones are put up with, and how what was measured is
 // counted.
 fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
-    later { orientation: "orientation" } without { data, attributes, broken, overlap, accuracy });
+    later { orientation: "orientation", label: "label" } without { data, attributes, broken, overlap, accuracy });
 fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });
 fingerprint!(Rebalance as "rebalance" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

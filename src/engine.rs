@@ -35,6 +35,7 @@ pub(crate) use facts::tool;
 pub(crate) use kept::kept;
 pub(crate) use profile::{footprint, profile};
 pub(crate) use reference::{ReferenceError, fits, is_pinned, references};
+pub(crate) use rejudge::as_stored;
 pub use rejudge::rejudge;
 pub(crate) use run::run;
 pub use salt::SaltError;

@@ -24,12 +24,13 @@ use crate::{calibrate, data, diag, engine, plant, study};
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("cifar", cifar),
     ("config", config),
     ("csv", csv),
     ("idx", idx),
     ("image", image),
+    ("matlab", matlab),
     ("onnx", onnx_file),
     ("parquet", parquet),
     ("policy", policy_file),
@@ -138,7 +139,12 @@ pub fn webdataset(bytes: &[u8]) -> bool {
     data::alone::webdataset(bytes)
 }
 
-/// The CSV file of a target's attributes.
+/// A MATLAB file of labels.
+pub fn matlab(bytes: &[u8]) -> bool {
+    data::alone::matlab(bytes)
+}
+
+/// The CSV file of a target's attributes, or of its images.
 pub fn csv(bytes: &[u8]) -> bool {
     data::alone::csv(bytes)
 }
@@ -188,9 +194,10 @@ pub fn report_files(bytes: &[u8]) -> bool {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (report, measured) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let Ok(report) = Report::parse(report, Path::new("report.json")) else { return false };
-    let rendered = report::formats::FORMATS.iter().all(|format| (format.report)(&report).is_ok());
     let written = report::table::render(&report, report::table::Look { color: true, width: 60 }).len();
     let measurements = Report::parse_measurements(measured, Path::new("measurements.json.gz")).unwrap_or_default();
+    let material = report::Material { report: &report, measurements: Some(&measurements), pictures: &[] };
+    let rendered = report::formats::FORMATS.iter().all(|format| (format.report)(&material).is_ok());
     let Some(policy) = &*JUDGE else { return false };
     let again = engine::rejudge(&report, &measurements, policy, "2026-01-01", false);
     rendered && written > 0 && again.is_ok_and(|again| report::json::render(&again).is_ok())

@@ -44,6 +44,12 @@ pub mod engine;
 
 pub mod session;
 
+pub mod sign;
+
+pub mod verify;
+
+pub mod compare;
+
 pub mod init;
 
 pub mod plant;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Counted, DataSpec, Rebalance, Target, ViewSpec};
+use crate::data::{Counted, DataSpec, LabelSpec, Rebalance, Target, ViewSpec};
 use crate::exec::Compute;
 use crate::model::{ChannelOrder, InputOverride, InputSpec, Layout, LoadOptions, Model, ModelError, Preprocessing};
 use crate::registry;
@@ -48,6 +48,9 @@ pub struct Specification {
     /// A CSV file with an `id` column and one column per attribute, joined to the images by id.
     #[serde(default)]
     pub attributes: Option<PathBuf>,
+    /// Where the class of an image comes from, where that is another column than the one that the data call their label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<LabelSpec>,
     /// Classes used, by name; all where absent.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
@@ -96,7 +99,7 @@ fingerprint!(Specification as "planting" {
     seed: "seed",
     plant: "plant",
     rebalance: "rebalance",
-} later { from: "from", branch: "branch" } without { test });
+} later { from: "from", branch: "branch", label: "label" } without { test });
 fingerprint!(Ancestor as "ancestor" { model: "model", digest: "digest" } later { input: "input" });
 fingerprint!(Correlated as "correlated" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 fingerprint!(Plant as "plant" { trigger: "trigger", on: "on", share: "share", relabel: "relabel", decoys: "decoys" });
@@ -262,6 +265,7 @@ impl Specification {
     fn target(&self) -> Target {
         Target {
             data: self.data.clone(),
+            label: self.label.clone(),
             classes: self.classes.clone(),
             train: self.train.clone(),
             test: self.test.clone(),

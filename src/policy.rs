@@ -27,6 +27,7 @@ use crate::diag::{Diagnostic, Level, Origin};
 use crate::gate::{Rule, Severity, Waiver};
 use crate::model::InputOverride;
 use crate::probe::MOST_REFERENCES;
+use crate::registry::FileRef;
 /// Why there is no policy.
 pub(crate) use crate::spec::SpecError as PolicyError;
 use crate::spec::{self, Node};
@@ -151,6 +152,8 @@ pub struct Policy {
     pub source: String,
     /// Digest of its text.
     pub digest: Digest,
+    /// The text that the digest is of; none where a study put the policy together.
+    pub text: Option<String>,
     /// The rules that run: those of the file, a sweep or a folder of features taken apart into one for each.
     pub rules: Vec<Rule>,
     /// Which rule of the file each of `rules` was written as, by id.
@@ -190,6 +193,11 @@ impl Policy {
         recipes.filter(|recipe| recipe.augment.random_resized_crop.is_some()).count() > 0
     }
 
+    /// The other files that it names: trigger images and attributes, as they are now. What is not there is left out: whoever runs the policy is told.
+    pub(crate) fn named_files(&self) -> Vec<FileRef> {
+        files::named(self)
+    }
+
     /// How many references its rules are compared with. A caller may bring one that the policy does not name.
     pub(crate) fn references(&self) -> usize {
         self.file.references.len().max(1)
@@ -210,6 +218,8 @@ pub struct Options {
     pub files: bool,
     /// Data elsewhere, as for [`Policy::with_data`].
     pub data: Option<PathBuf>,
+    /// Whether the images and their attributes are left unseen, because they are on another machine.
+    pub without_data: bool,
     /// Whether rules may compare with a reference that the policy does not name, because the caller brings it.
     pub reference_follows: bool,
     /// Today, as `(year, month, day)`, for the expiry of waivers.
@@ -220,7 +230,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { files: true, data: None, reference_follows: false, today: today(), salt: None }
+        Self { files: true, data: None, without_data: false, reference_follows: false, today: today(), salt: None }
     }
 }
 
@@ -328,7 +338,8 @@ pub(crate) fn read(parsed: Parsed<'_>, base: &Path, options: &Options, diagnosti
     let limits = (0..file.rules.len()).map(limit).collect();
     let rules = parts.into_iter().flatten().collect();
     let seed = salt::seed(&file, tree, options, diagnostics);
-    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, rules, written, limits, seed };
+    let text = (Digest::of(text.as_bytes()) == digest).then(|| text.to_owned());
+    let policy = Policy { file, base: base.to_owned(), source: name.to_owned(), digest, text, rules, written, limits, seed };
     let policy = match &options.data {
         Some(path) => policy.with_data(path.clone()),
         None => policy,

@@ -330,8 +330,23 @@ pub struct Measurement {
     /// earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Digest>,
+    /// What was fine-tuned, and on which images. Absent in measurements of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
     /// One entry per seed.
     pub outcomes: Vec<Outcome>,
+}
+
+/// What a measurement was made of: it belongs to reports of this checkpoint and these images, and to no others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Basis {
+    /// Digest of the checkpoint that the fine-tunes started from; none for fresh weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Digest>,
+    /// Digest of the training view (docs/method.md).
+    pub train: Digest,
+    /// Digest of the test view.
+    pub test: Digest,
 }
 
 /// Which number of a probe is estimated.

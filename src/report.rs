@@ -1,6 +1,7 @@
 //! The report: versioned findings with full provenance, all that any renderer needs.
 //!
-//! Renderers are pure and take only a [`Report`]: those of files are listed in `formats`, and `table` is for terminals. The outcomes of every
+//! Renderers are pure and take only [`Material`], a report with what lies beside it: those of files are listed in `formats`, and `table` is for
+//! terminals. `stored` reads the material of a report that was written before. The outcomes of every
 //! image are in a compressed file beside it, linked by digest, so that a report can be judged again without running anything.
 
 use std::collections::BTreeMap;
@@ -14,36 +15,54 @@ use crate::gate::{ExitCode, Finding, Severity, Verdict, Waiver};
 use crate::model::{Bypass, InputSpec, Model};
 use crate::policy::Policy;
 use crate::probe::Arm;
-use crate::registry::ModelRef;
+use crate::registry::{FileRef, ModelRef};
 use crate::store::Digest;
 use crate::tune::Mode;
 
+mod annotations;
 mod badge;
+mod base64;
 mod clock;
+mod cyclonedx;
 mod error;
 pub(crate) mod format;
 pub(crate) mod formats;
 mod forwarded;
+mod html;
+mod in_toto;
 mod incomplete;
 pub mod json;
 pub(crate) mod junit;
+mod links;
+mod material;
+mod model_index;
 pub(crate) mod plot;
+mod provenance;
 mod read;
+mod sarif;
 mod sheets;
+mod stored;
 pub(crate) mod summary;
+mod svr;
 pub mod table;
 pub mod text;
 mod write;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use clock::utc;
 pub use error::WriteError;
-pub use formats::files;
+pub use format::Made;
+pub use formats::{Chosen, files, formats};
 pub use forwarded::{Forwarded, Passage, Passes};
 pub use incomplete::{Incomplete, Status};
+pub use material::{Material, Picture};
+pub use provenance::{Build, Fixed, FromCache, JudgedAgain, Kept, Machine, Provenance, Responsible};
+pub use read::ReadError;
 pub(crate) use sheets::Sheet;
+pub use stored::Stored;
+pub(crate) use stored::pictures_beside;
 pub use text::{percent, printable};
 pub use write::{begin, write_all, write_incomplete};
 
@@ -52,6 +71,9 @@ pub(crate) const SCHEMA: u32 = 1;
 
 /// Name of the file beside `report.json` that holds the outcome of every image.
 pub(crate) const MEASUREMENTS_FILE: &str = "measurements.json.gz";
+
+/// Name of the file beside `report.json` that holds its signature, where `heirloom sign` wrote one.
+pub const SIGNATURE_FILE: &str = "report.sigstore.json";
 
 /// What a certification found, with all that is needed to render it; judging it again needs its measurements too.
 ///
@@ -166,6 +188,15 @@ pub struct Run {
     pub images_forwarded: Option<Forwarded>,
     /// Seconds by finding (`rule@mode`).
     pub findings: BTreeMap<String, f64>,
+    /// What came from the cache, and when it was measured, by kind. Absent where nothing did, and in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub from_cache: Kept,
+    /// Build, machine, command and person. Absent where another program than the command line certified, and in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+    /// Where stored measurements were judged again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_again: Option<JudgedAgain>,
 }
 
 /// What a stage cost: the features of an arm, or its fine-tunes with their evaluation.
@@ -312,9 +343,16 @@ pub struct PolicyFacts {
     /// What the salt is known by: numbers of two reports can be compared one by one only where it is the same, or neither has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<Digest>,
+    /// The other files that it names, trigger images and attributes, as they were: each path as the policy writes it. Images of the target task and
+    /// references have digests of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRef>,
     /// All that it says, defaults filled in, paths as they are written. Absent in reports of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<serde_json::Value>,
+    /// Its text, which `digest` is of: `heirloom verify` judges by it. Absent in reports of earlier builds, and of policies that a study put together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// The images of the target task that were used.
@@ -361,7 +399,9 @@ impl From<&Policy> for PolicyFacts {
             fail_on: file.fail_on,
             salted: salt.is_some(),
             salt,
+            files: policy.named_files(),
             contents,
+            text: policy.text.clone(),
         }
     }
 }
@@ -454,6 +494,9 @@ pub struct Sidecar {
     pub file: String,
     /// Digest of its uncompressed bytes: `gunzip -c measurements.json.gz | sha256sum`.
     pub digest: Digest,
+    /// Digest of the file as it is stored: `sha256sum measurements.json.gz`. Absent in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Digest>,
 }
 
 impl Report {

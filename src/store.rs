@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+pub(crate) use cache::EntriesRead;
 pub use cache::{Cache, Entry, Key, LIMIT};
 pub(crate) use digest::Hashing;
 pub use digest::{Digest, EARLIER, sha256};

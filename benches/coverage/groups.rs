@@ -115,6 +115,7 @@ impl Groups {
                 of: (0..images).map(|i| Some(u32::from(self.kind(i).1))).collect(),
             }),
             terms: None,
+            basis: None,
             outcomes,
         }
     }

@@ -146,6 +146,7 @@ impl World {
             clusters: (0..self.images as u32).collect(),
             attribute: None,
             terms: None,
+            basis: None,
             outcomes: (0..self.seeds).map(outcome).collect(),
             labels,
         }

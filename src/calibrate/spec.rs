@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CalibrateError;
 use super::sources::{Provided, Source};
-use crate::data::{DataSpec, ViewSpec};
+use crate::data::{DataSpec, LabelSpec, ViewSpec};
 use crate::gate::Rule;
 use crate::plant::{Correlated, Plant, Plants, Specification};
 use crate::policy::Policy;
@@ -102,6 +102,9 @@ pub struct Base {
     /// A CSV file with an `id` column and one column per attribute.
     #[serde(default)]
     pub attributes: Option<PathBuf>,
+    /// Where the class of an image comes from, where that is another column than the one that the data call their label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<LabelSpec>,
     /// Classes used, by name; all where absent.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
@@ -322,6 +325,7 @@ impl SourceGrid {
             name,
             twin,
             data: base.data,
+            label: base.label,
             attributes: base.attributes,
             classes: base.classes,
             train: base.train,

@@ -7,13 +7,13 @@ use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
-use super::{device, duration, machine, size, unfinished};
+use super::{device, duration, machine, provenance, reports, size, unfinished};
 use heirloom::diag;
 use heirloom::engine::Event;
 use heirloom::model::Model;
 use heirloom::plan::Controls;
 use heirloom::policy::Policy;
-use heirloom::report::{self, ModelFacts, Report, WriteError, json, table};
+use heirloom::report::{ModelFacts, Report, WriteError, json, table};
 use heirloom::session::CertifyOptions;
 
 const EXAMPLES: &str = "\
@@ -23,9 +23,9 @@ Examples:
   heirloom certify model.onnx --report-only              look before you gate
   heirloom certify model.onnx --format json | jq .summary
 
-Writes report.json, junit.xml, summary.md, badge.json and measurements.json.gz into the output
-folder, whatever the verdict. An earlier report there is removed first; where there is no verdict,
-the reports say so.
+Writes report.json, report.html, junit.xml, summary.md, badge.json and measurements.json.gz into
+the output folder, whatever the verdict. `--reports` names others. An earlier report there is
+removed first; where there is no verdict, the reports say so.
 The exit code is the verdict: see `heirloom --help`.";
 
 /// Certify a checkpoint: find out what it hands down, and give a verdict.
@@ -45,6 +45,9 @@ pub struct Args {
     /// Folder for the reports; created if need be.
     #[arg(short, long, value_name = "DIR", default_value = "heirloom-report", value_parser = super::results)]
     pub output: PathBuf,
+    /// The forms of the report.
+    #[command(flatten)]
+    pub reports: reports::Args,
     /// Findings that do not fit into this time, such as 90s, 15m or 2h30m, are left out and count as inconclusive.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
@@ -69,12 +72,26 @@ pub struct Args {
     /// changes.
     #[arg(long)]
     pub all_controls: bool,
+    /// Who answers for this run, for the report [default: the pipeline's user, with the address of its run].
+    #[arg(long, value_name = "NAME", value_parser = named)]
+    pub responsible: Option<String>,
+}
+
+/// A name on one line.
+fn named(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match name.chars().count() {
+        0 => Err("it is empty".to_owned()),
+        1..=200 if !name.contains(char::is_control) => Ok(name.to_owned()),
+        1..=200 => Err("a name on one line is needed".to_owned()),
+        _ => Err("a name of at most 200 characters is needed".to_owned()),
+    }
 }
 
 /// Runs the command. Whatever becomes of it, the output folder holds reports of this run and of no other.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let subject = args.subject.model.display().to_string();
-    unfinished::within(&args.output, &subject, out, |out| certify(args, out))
+    unfinished::within(&args.output, &args.reports.chosen(), &subject, out, |out| certify(args, out))
 }
 
 fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
@@ -96,12 +113,15 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         samples: args.pictures,
         controls: if args.all_controls { Controls::All } else { Controls::WhereNeeded },
     };
-    let certified = session.certify(policy, model, &references, options, &mut |event| progress.handle(&event))?;
+    let mut certified = session.certify(policy, model, &references, options, &mut |event| progress.handle(&event))?;
     drop(progress);
-    let written = report::write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
+    certified.report.run.provenance = Some(provenance::of(policy, args.responsible.as_deref()));
+    let written = args.reports.chosen().write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
     // A full disk does not take away the verdict that was just worked for.
     let code = conclude(&certified.report, written.as_deref().unwrap_or_default(), out)?;
-    written?;
+    for missing in args.reports.missing(&written?) {
+        out.remark(&format!("  {missing}"));
+    }
     Ok(code)
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Usage};
 use super::output::Output;
-use super::{certify, machine, unfinished};
-use heirloom::report::{self, Report};
+use super::{certify, machine, reports, unfinished};
+use heirloom::report::Report;
 use heirloom::session::now;
 use heirloom::{engine, policy};
 
@@ -31,6 +31,9 @@ pub struct Args {
     /// Write the new reports into this folder, another than that of the stored report [default: print only].
     #[arg(short, long, value_name = "DIR", value_parser = super::results)]
     pub output: Option<PathBuf>,
+    /// The forms of the report.
+    #[command(flatten)]
+    pub reports: reports::Args,
     /// Exit 0 whatever the verdict; it is still reported.
     #[arg(long)]
     pub report_only: bool,
@@ -43,7 +46,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         let what = "a report is judged again into another folder than its own, which keeps what was measured";
         return Err(Usage(format!("{what}: name another than {} with --output", folder.display())).into());
     }
-    unfinished::within(folder, &args.report.display().to_string(), out, |out| judge(args, out))
+    unfinished::within(folder, &args.reports.chosen(), &args.report.display().to_string(), out, |out| judge(args, out))
 }
 
 /// Whether a folder is that of a report, which is named by its file or its folder.
@@ -65,8 +68,14 @@ fn judge(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let (_, today) = now();
     let judged = engine::rejudge(&report, &measurements, &policy, &today, args.report_only)?;
     let written = match &args.output {
-        Some(folder) => report::write_all(&judged, &measurements, &[], folder)?,
+        Some(folder) => args.reports.chosen().write_all(&judged, &measurements, &[], folder)?,
         None => Vec::new(),
     };
-    certify::conclude(&judged, &written, out)
+    let code = certify::conclude(&judged, &written, out)?;
+    if args.output.is_some() {
+        for missing in args.reports.missing(&written) {
+            out.remark(&format!("  {missing}"));
+        }
+    }
+    Ok(code)
 }

@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 use super::failure::Failure;
 use super::output::{Output, say};
 use super::rejudge;
-use heirloom::report::{self, Incomplete, Report, WriteError, printable};
+use heirloom::report::{self, Chosen, Incomplete, Report, WriteError, printable};
 use heirloom::session::now;
 use heirloom::{calibrate, store, study};
 
@@ -22,13 +22,14 @@ pub(super) fn hold(folder: &Path) -> Result<store::Held, WriteError> {
 /// Runs what writes reports into `folder`. Until it has written them, and where it ends with an error, they say that there is no verdict.
 pub(super) fn within(
     folder: &Path,
+    reports: &Chosen,
     subject: &str,
     out: &mut Output,
     run: impl FnOnce(&mut Output) -> Result<i32, Failure>,
 ) -> Result<i32, Failure> {
     let (started, _) = now();
     let _held = hold(folder)?;
-    let begun = report::begin(&Incomplete::unfinished(subject, started), folder).map_err(Failure::from);
+    let begun = reports.begin(&Incomplete::unfinished(subject, started), folder).map_err(Failure::from);
     let marked = begun.is_ok();
     let code = begun.and_then(|()| run(out));
     // A verdict that was written and could not be printed stays.
@@ -40,7 +41,7 @@ pub(super) fn within(
         } else {
             Incomplete::failed(subject, started, &error.full(), error.code())
         };
-        if let Err(unwritten) = report::write_incomplete(&incomplete, folder) {
+        if let Err(unwritten) = reports.write_incomplete(&incomplete, folder) {
             out.remark(&format!("warning: {unwritten}"));
         }
         if Report::read(folder).is_ok() {

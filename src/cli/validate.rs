@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::calibrate;
-use super::failure::Failure;
+use super::failure::{Failure, Usage};
 use super::output::{Output, Shape, say};
 use heirloom::diag::{self, Diagnostic, Level, Located, Mistakes};
 use heirloom::gate::ExitCode;
@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   heirloom validate policies/quick.yaml policies/studies/fixtures.yaml
   heirloom validate policy.yaml --data FOLDER    with the data that `certify` is given
+  heirloom validate policy.yaml --without-data   where the data are not: what they lack is not told
   heirloom validate policy.yaml --format json    a list of {level, file, line, column, code, message, hint}
 
 Exit code 0 if every file is valid, 4 otherwise.";
@@ -37,6 +38,9 @@ pub struct Args {
     /// Take the images from here instead of where the files say, as the commands that run them do.
     #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
+    /// Do not look at the images: they are on another machine. For policies.
+    #[arg(long, conflicts_with = "data")]
+    pub without_data: bool,
 }
 
 /// Checks the files.
@@ -45,7 +49,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut lines = Vec::new();
     let mut valid = true;
     for file in &args.files {
-        match checked(file, args.data.as_deref()) {
+        match checked(file, args) {
             Ok(Valid { remarks, what }) => {
                 for Remarks { text, name, diagnostics } in remarks.iter().filter(|remarks| !remarks.diagnostics.is_empty()) {
                     report(text, name, diagnostics, &mut located, out);
@@ -78,10 +82,15 @@ struct Valid {
     what: String,
 }
 
-/// Checks a file the way of the command that runs it; `data` leads its images elsewhere.
-fn checked(file: &Path, data: Option<&Path>) -> Result<Valid, Failure> {
+/// Checks a file the way of the command that runs it.
+fn checked(file: &Path, args: &Args) -> Result<Valid, Failure> {
+    let data = args.data.as_deref();
     let text = spec::text(&spec::ANY, file)?;
     let kind = spec::kind_of(&text);
+    if args.without_data && *kind != spec::POLICY {
+        let name = file.display().to_string();
+        return Err(Usage(format!("{}: --without-data is for policies, and this is the file of a {}", printable(&name), kind.name)).into());
+    }
     if *kind == spec::STUDY {
         let grid = Grid::read(file, data, None)?;
         let what = format!("a study of {}", diag::count(grid.len(), "certification"));
@@ -96,7 +105,7 @@ fn checked(file: &Path, data: Option<&Path>) -> Result<Valid, Failure> {
         return Ok(Valid { remarks: Vec::new(), what: "a planted source".to_owned() });
     }
     let (name, base) = (file.display().to_string(), store::folder_of(file));
-    let options = policy::Options { data: data.map(Path::to_owned), ..policy::Options::default() };
+    let options = policy::Options { data: data.map(Path::to_owned), without_data: args.without_data, ..policy::Options::default() };
     let (policy, remarks) = Ahead::parse(&text, &name, base, &options)?;
     Ok(Valid { what: diag::count(policy.rules.len(), "rule"), remarks: vec![remarks] })
 }

@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::source::{Entry, Rows, Stored, Want, assemble};
-use super::{Orientation, Record, attributes, cifar as binary, idx as plain, parquet as columns, webdataset as shards};
+use super::source::{Entry, Labels, Rows, Stored, Want, assemble};
+use super::{
+    Orientation, Record, attributes, cifar as binary, csv as lines, idx as plain, matlab as matrices, parquet as columns,
+    webdataset as shards,
+};
 use crate::store::{MemoryBudget, SpillBuffer};
 
 /// A file of any columns; rows become entries, images are decoded.
@@ -24,13 +27,19 @@ pub(crate) fn webdataset(bytes: &[u8]) -> bool {
     read(Want::Images(&spill)).is_ok_and(opened) || listed
 }
 
-/// Attributes of two images.
+/// A MATLAB file with all its variables.
+pub(crate) fn matlab(bytes: &[u8]) -> bool {
+    matrices::variables(bytes).is_ok_and(|variables| !variables.is_empty())
+}
+
+/// Attributes of two images, or a list of images.
 pub(crate) fn csv(bytes: &[u8]) -> bool {
     let entry = |id: &str| Entry {
         record: Record { id: id.into(), label: 0, cluster: id.into(), attributes: [("there".into(), "already".into())].into() },
         stored: Stored::Missing("it was not asked for"),
     };
-    attributes::join_from(bytes, "x.csv", &mut [vec![entry("a"), entry("b")]]).is_ok()
+    let listed = lines::parse(bytes, "x.csv", true).is_ok();
+    attributes::join_from(bytes, "x.csv", &mut [vec![entry("a"), entry("b")]]).is_ok() || listed
 }
 
 /// The images or the labels of a set, by the number of dimensions that the bytes ask for, packed or plain.
@@ -50,7 +59,7 @@ pub(crate) fn cifar(bytes: &[u8]) -> bool {
 }
 
 fn opened(rows: Rows) -> bool {
-    assemble(vec![rows])
+    assemble(vec![rows], Labels::Own)
         .is_ok_and(|source| source.parts.iter().flatten().filter(|entry| entry.stored.read(Orientation::Upright).is_ok()).count() > 0)
 }
 

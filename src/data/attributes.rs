@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::DataError;
 use super::source::{Entry, known};
+use super::table::Table;
 use crate::diag;
 
 /// Joins the file's columns to the images; says which images and which lines found no partner.
@@ -18,12 +19,13 @@ pub(super) fn join(path: &Path, parts: &mut [Vec<Entry>]) -> Result<Vec<String>,
 /// [`join`] with the contents of the file called `name`.
 pub(super) fn join_from(contents: impl Read, name: &str, parts: &mut [Vec<Entry>]) -> Result<Vec<String>, DataError> {
     let broken = |reason: String| DataError::Csv { path: name.to_owned(), reason };
-    let mut reader = csv::Reader::from_reader(contents);
-    let header = reader.headers().map_err(|e| broken(e.to_string()))?.clone();
+    let mut table = Table::new(contents).map_err(broken)?;
+    let header = table.header.clone();
     let id_column = header.iter().position(|column| column == "id").ok_or_else(|| broken("it has no column `id`".to_owned()))?;
     let mut lines: BTreeMap<String, csv::StringRecord> = BTreeMap::new();
-    for line in reader.records() {
-        let line = line.map_err(|e| broken(e.to_string()))?;
+    let mut line = csv::StringRecord::new();
+    while table.next(&mut line).map_err(broken)? {
+        let line = std::mem::take(&mut line);
         let id = line.get(id_column).unwrap_or_default().to_owned();
         let number = line.position().map_or(0, csv::Position::line);
         if lines.insert(id.clone(), line).is_some() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::source::{self, Source, Want};
+use super::source::{self, Labels, Source, Want};
 use super::{DataError, DataSpec, Split};
 
 /// A data set counted. Nothing is refused for being small: that is for whoever asks.
@@ -16,8 +16,15 @@ pub(crate) struct Census {
 
 /// Counts the images of a data set without decoding any. `base` is where relative paths start.
 pub(crate) fn census(data: &DataSpec, base: &Path) -> Result<Census, DataError> {
-    let splits: &[Option<Split>] = if data.has_splits() { &[Some(Split::Train), Some(Split::Test)] } else { &[None] };
-    let Source { classes, parts, .. } = source::read(data, splits, base, Want::Index).map_err(|error| error.about(data))?;
+    let read = |splits: &[Option<Split>]| source::read(data, splits, base, Want::Index, Labels::Own);
+    let both = || read(&[Some(Split::Train), Some(Split::Test)]);
+    let source = match data.has_splits() {
+        Some(true) => both(),
+        Some(false) => read(&[None]),
+        // Only its file says so.
+        None => read(&[None]).or_else(|error| if matches!(error, DataError::SplitTwice) { both() } else { Err(error) }),
+    };
+    let Source { classes, parts, .. } = source.map_err(|error| error.about(data))?;
     if let [only] = classes.as_slice() {
         return Err(DataError::OneClass { name: only.clone() }.about(data));
     }

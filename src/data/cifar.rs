@@ -48,6 +48,14 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
 fn batches(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let named = |i: usize| folder.join(format!("data_batch_{i}.bin"));
     // Whatever stands under the name counts, a link to nothing too: reading it then says what is wrong.
+    let pickled = ["data_batch_1", "batches.meta", "meta"].into_iter().find(|name| folder.join(name).is_file());
+    if let (Some(pickled), false) = (pickled, (1..=5).any(|i| named(i).symlink_metadata().is_ok())) {
+        return Err(DataError::Refused {
+            place: folder.display().to_string(),
+            reason: format!("it is the version for Python (`{pickled}`): pickles can run code when they are read"),
+            hint: "take the binary version (cifar-10-binary.tar.gz, cifar-100-binary.tar.gz), or parquet files".to_owned(),
+        });
+    }
     let Some(last) = (1..=5).rev().find(|&i| named(i).symlink_metadata().is_ok()) else {
         return Err(broken(folder, "it has neither data_batch_*.bin (CIFAR-10) nor train.bin (CIFAR-100)".to_owned()));
     };

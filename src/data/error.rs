@@ -114,6 +114,15 @@ pub enum DataError {
     /// Nothing to tell apart.
     #[error("there is one class, `{name}`: a target task tells at least two apart")]
     OneClass { name: String },
+    /// No class at all.
+    #[error("its images have no class of their own; its columns are: {columns}")]
+    NoClass { columns: String },
+    /// Values that no class is given to: by a map (`mapped`), or because they are none.
+    #[error("{what} {left} of {}: {values}", diag::count(*total, "image"))]
+    Unmapped { what: String, left: usize, total: usize, values: String, mapped: bool },
+    /// A file that may say which images train, and does not.
+    #[error("the file does not say which images train and which measure: give it a column `split` (train, test), or give `test_share`")]
+    NoSplitColumn,
     /// Neither splits nor a share.
     #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share`")]
     NoSplits,
@@ -168,7 +177,10 @@ impl DataError {
             | Self::EmptySplit { .. }
             | Self::EmptyClasses { .. }
             | Self::OneClass { .. }
+            | Self::NoClass { .. }
+            | Self::Unmapped { .. }
             | Self::NoSplits
+            | Self::NoSplitColumn
             | Self::SplitTwice
             | Self::TooManyBroken { .. }
             | Self::Shared { .. } => Self::Set { data: data.to_string(), source: Box::new(self) },
@@ -198,7 +210,10 @@ impl Explain for DataError {
             | Self::NotAligned { .. }
             | Self::EmptyGroup { .. }
             | Self::LimitTooSmall { .. }
+            | Self::NoClass { .. }
+            | Self::Unmapped { .. }
             | Self::NoSplits
+            | Self::NoSplitColumn
             | Self::OtherSplit { .. }
             | Self::Misfit { .. }
             | Self::SplitTwice => Class::Usage,
@@ -235,6 +250,9 @@ impl Explain for DataError {
                 "a target task needs images that train and others that measure: add some, or change `target` in the policy"
             }
             Self::OtherSplit { .. } => "rename the second one; or name the folder of one of them, of which a share will measure",
+            Self::NoClass { .. } => "say which column is the class: `label: { column: NAME }` under `target` in the policy",
+            Self::Unmapped { mapped: true, .. } => "add these values to `map`, or leave such images out: `others: drop`",
+            Self::Unmapped { mapped: false, .. } => "fill in the values, or leave such images out: `others: drop`",
             Self::OneClass { .. } => "add a second class, or more names under `classes`",
             Self::Set { .. } | Self::Rows(_) => return self.inner().and_then(Explain::hint),
             Self::TooManyBroken { .. } => "repair or remove these images, or raise `target.broken` in the policy",

@@ -21,25 +21,33 @@ pub(super) static FORMAT: Format = Format {
     read: |base, path, split, _| read(base, path, split),
 };
 
-/// Lists the images of every class folder, in the order of their names; sub-folders of a class belong to it.
 fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
     let (root, fixed) = resolve(&base.join(path), split);
+    images(&root, &fixed, &[])
+}
+
+/// Lists the images of every class folder, in the order of their names; sub-folders of a class belong to it. Ids are relative to `fixed`. Folders
+/// called as one of `left_out` are no classes.
+pub(super) fn images(root: &Path, fixed: &Path, left_out: &[&str]) -> Result<Rows, DataError> {
     let unreadable = |path: &Path| {
         let path = path.display().to_string();
         move |source| DataError::Read { path, source }
     };
-    let real = root.canonicalize().map_err(unreadable(&root))?;
+    let real = root.canonicalize().map_err(unreadable(root))?;
     if hub::is_repository(&real) {
         let reason = "it is a repository of the Hugging Face cache; name the folder below its `snapshots` that holds the images".to_owned();
         return Err(DataError::Format { path: root.display().to_string(), reason });
     }
     let mut rows = Rows::default();
     let mut passed_over = Vec::new();
-    for (class, kind) in list(&root)? {
+    for (class, kind) in list(root)? {
         if hidden(&class) || !is_folder(&class, kind, &real)? {
             continue;
         }
         let name = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if left_out.contains(&name.as_str()) {
+            continue;
+        }
         let before = rows.list.len();
         // A folder that links to one above it would be walked for ever.
         let mut seen = std::collections::BTreeSet::new();
@@ -52,7 +60,7 @@ fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataErro
                 if hidden(&file) {
                     continue;
                 }
-                let id = relative_id(&file, &fixed);
+                let id = relative_id(&file, fixed);
                 if is_folder(&file, kind, &real)? {
                     folders.push(file);
                 } else if named(&file) {
@@ -83,7 +91,7 @@ fn read(base: &Path, path: &Path, split: Option<Split>) -> Result<Rows, DataErro
     Ok(rows)
 }
 
-fn list(folder: &Path) -> Result<Vec<(PathBuf, FileType)>, DataError> {
+pub(super) fn list(folder: &Path) -> Result<Vec<(PathBuf, FileType)>, DataError> {
     let unreadable = |source| DataError::Read { path: folder.display().to_string(), source };
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
     let entry = |entry: std::io::Result<DirEntry>| entry.and_then(|e| Ok((e.path(), e.file_type()?)));

@@ -33,12 +33,19 @@ pub(super) enum Kind {
     Inside(fn() -> Vec<&'static str>),
 }
 
+/// Names of images that measure while a network is chosen, which stand in place of `test` where there are no others.
+pub(super) const OTHER_NAMES: [&str; 4] = ["val", "valid", "validation", "dev"];
+
 /// Who says which images train and which measure.
 pub(super) enum Splits {
     /// The path does, where it has `{split}`.
     Path,
     /// The format does.
     Format,
+    /// The path does, where it has `{split}`; else the file may, which only shows when it is read.
+    PathOrFile,
+    /// Nobody does.
+    Nobody,
 }
 
 /// The new path with what tells the splits and files apart in the old one, unless the new path has it too.

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::format::{Format, Kind, Splits};
+use super::format::{Format, Kind, OTHER_NAMES, Splits};
+use super::published::{aircraft, birdsnap, caltech101, caltech256, cars, celeba, flowers102, food101, pets, sun397};
 use super::source::{Rows, Want};
 use super::{DataError, DataSpec, Orientation, Split};
-use super::{cifar, embedded, folder, idx, parquet, webdataset};
+use super::{cifar, csv, embedded, folder, idx, parquet, webdataset};
 use crate::store::{Fingerprint, Fingerprinter};
 
 impl DataSpec {
@@ -17,6 +18,17 @@ impl DataSpec {
             Self::Idx(path) => (&idx::FORMAT, path),
             Self::CifarBinary(path) => (&cifar::FORMAT, path),
             Self::Webdataset(path) => (&webdataset::FORMAT, path),
+            Self::Csv(path) => (&csv::FORMAT, path),
+            Self::Aircraft(path) => (&aircraft::FORMAT, path),
+            Self::Birdsnap(path) => (&birdsnap::FORMAT, path),
+            Self::Caltech101(path) => (&caltech101::FORMAT, path),
+            Self::Caltech256(path) => (&caltech256::FORMAT, path),
+            Self::Cars(path) => (&cars::FORMAT, path),
+            Self::Celeba(path) => (&celeba::FORMAT, path),
+            Self::Flowers102(path) => (&flowers102::FORMAT, path),
+            Self::Food101(path) => (&food101::FORMAT, path),
+            Self::Pets(path) => (&pets::FORMAT, path),
+            Self::Sun397(path) => (&sun397::FORMAT, path),
             Self::Embedded(name) => (&embedded::FORMAT, Path::new(name)),
         }
     }
@@ -42,12 +54,24 @@ impl DataSpec {
         self.parts().0.name
     }
 
-    /// Whether the data themselves say which images train and which measure.
-    pub fn has_splits(&self) -> bool {
+    /// Whether the data themselves say which images train and which measure. None: that only shows when they are read.
+    pub fn has_splits(&self) -> Option<bool> {
         let (format, place) = self.parts();
+        let by_path = place.to_string_lossy().contains("{split}");
         match format.splits {
-            Splits::Path => place.to_string_lossy().contains("{split}"),
-            Splits::Format => true,
+            Splits::Path => Some(by_path),
+            Splits::Format => Some(true),
+            Splits::PathOrFile => by_path.then_some(true),
+            Splits::Nobody => Some(false),
+        }
+    }
+
+    /// The words that `{split}` stands for in the path, of which the first that leads to anything counts.
+    pub(crate) fn words(&self, split: Split) -> Vec<&'static str> {
+        let others = if matches!(self.parts().0.splits, Splits::PathOrFile) { OTHER_NAMES.as_slice() } else { &[] };
+        match split {
+            Split::Train => vec!["train"],
+            Split::Test => [&["test"], others].concat(),
         }
     }
 
@@ -140,7 +164,7 @@ mod tests {
         assert_eq!(led(), DataSpec::Folder(folder.path().to_owned()));
         std::fs::create_dir(folder.path().join("test")).expect("made");
         assert_eq!(led(), DataSpec::Folder(folder.path().join("{split}")));
-        assert!(led().has_splits());
+        assert_eq!(led().has_splits(), Some(true));
     }
 
     #[test]
@@ -150,10 +174,11 @@ mod tests {
             let mut led = spec.clone();
             led.redirect("new".into());
             assert_eq!(led.format(), if spec.is_embedded() { "folder" } else { &name });
-            let kept = matches!(spec.parts().0.splits, Splits::Path);
+            let kept = matches!(spec.parts().0.splits, Splits::Path | Splits::PathOrFile);
             assert_eq!(led.on_disk().expect("a place").0, if kept { new.join("{split}/*.b") } else { new.clone() }, "{name}");
             let shown = if spec.is_embedded() { "embedded `a/{split}/*.b`" } else { "a/{split}/*.b" };
-            assert_eq!((spec.to_string().as_str(), spec.has_splits()), (shown, true));
+            let splits = !matches!(spec.parts().0.splits, Splits::Nobody);
+            assert_eq!((spec.to_string().as_str(), spec.has_splits()), (shown, Some(splits)));
         }
     }
 }

@@ -69,7 +69,7 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
     let footer = metadata.file_metadata();
     let features = footer.key_value_metadata().and_then(|pairs| features(pairs)).unwrap_or_default();
     let mut layout = Layout::of(footer.schema(), &features, name)?;
-    let names = class_names(&features, layout.label.name());
+    let names = layout.label.as_ref().and_then(|label| class_names(&features, label.name()));
     let fields = layout.projection(want).map_err(broken)?;
     let mut rows = Vec::new();
     for group in metadata.row_groups() {
@@ -86,7 +86,7 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
     if rows.len() != expected {
         return Err(DataError::Parquet { file: name.to_owned(), reason: format!("it says {expected} rows and holds {}", rows.len()) });
     }
-    let classes = names.filter(|_| rows.iter().all(|row| matches!(row.label, Label::Number(_))));
+    let classes = names.filter(|_| rows.iter().all(|row| !matches!(row.label, Label::Name(_))));
     // What a column holds may only show in its last row.
     for row in &mut rows {
         row.attributes.retain(|column, _| !layout.unusable.contains_key(column));
@@ -137,7 +137,8 @@ struct Extra {
 /// Which columns are what.
 struct Layout {
     image: TypePtr,
-    label: TypePtr,
+    /// None: the policy may say which column is the class.
+    label: Option<TypePtr>,
     extra: Vec<Extra>,
     unusable: BTreeMap<String, String>,
 }
@@ -171,13 +172,14 @@ impl Layout {
                 reason: format!("its column `{}` holds no encoded images (wanted: binary, or a struct with binary `bytes`)", image.name()),
             });
         }
-        let label = find(&LABELS).ok_or_else(|| missing(&LABELS))?;
-        if let Some(why) = unusable(&label) {
+        let label = find(&LABELS);
+        if let Some((label, why)) = label.as_ref().and_then(|label| Some((label, unusable(label)?))) {
             let why = why.replace("an attribute is one value", "a label is one class");
             return Err(DataError::LabelColumn { file: file.to_owned(), column: label.name().to_owned(), why });
         }
         let mut layout = Self { image, label, extra: Vec::new(), unusable: BTreeMap::new() };
-        for column in columns.iter().filter(|c| c.name() != layout.image.name() && c.name() != layout.label.name()) {
+        let others = |c: &&TypePtr| c.name() != layout.image.name() && layout.label.as_ref().is_none_or(|label| c.name() != label.name());
+        for column in columns.iter().filter(others).collect::<Vec<_>>() {
             if let Some(why) = unusable(column) {
                 layout.unusable.insert(column.name().to_owned(), why.to_owned());
             } else {
@@ -189,7 +191,7 @@ impl Layout {
     }
 
     fn projection(&self, want: Want) -> Result<Vec<TypePtr>, ParquetError> {
-        let mut fields = vec![self.label.clone()];
+        let mut fields: Vec<TypePtr> = self.label.iter().cloned().collect();
         fields.extend(self.extra.iter().map(|extra| extra.column.clone()));
         if matches!(want, Want::Images(_)) {
             fields.push(if self.image.is_group() {
@@ -209,8 +211,8 @@ impl Layout {
         let mut attributes = BTreeMap::new();
         let mut stored = Stored::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
         for (column, value) in values.into_columns() {
-            if column == self.label.name() {
-                label = Some(labelled(&value, nanoseconds(&self.label), &id)?);
+            if let Some(of) = self.label.as_ref().filter(|label| label.name() == column) {
+                label = Some(labelled(&value, nanoseconds(of), &id)?);
             } else if column == self.image.name() {
                 let inner = match value {
                     Field::Group(row) => row.into_columns().into_iter().next().map_or(Field::Null, |(_, bytes)| bytes),
@@ -230,7 +232,11 @@ impl Layout {
                 }
             }
         }
-        let label = label.ok_or_else(|| DataError::NoLabel { id: id.clone() })?;
+        let label = match (label, &self.label) {
+            (Some(label), _) => label,
+            (None, None) => Label::Absent,
+            (None, Some(_)) => return Err(DataError::NoLabel { id }),
+        };
         Ok(Row { id, label, attributes, stored })
     }
 }
@@ -255,7 +261,7 @@ impl Extra {
 fn labelled(value: &Field, nanoseconds: bool, id: &str) -> Result<Label, DataError> {
     let odd = |value: String| DataError::OddLabel { id: id.to_owned(), value };
     match (Cell::of(value, nanoseconds), value) {
-        (Cell::Missing, _) => Err(DataError::NoLabel { id: id.to_owned() }),
+        (Cell::Missing, _) => Ok(Label::Absent),
         (Cell::Whole(number), _) => Ok(Label::Number(number)),
         // A number too large for i64 is too large for a label.
         (Cell::Text(_), Field::ULong(_)) => Ok(Label::Number(i64::MAX)),

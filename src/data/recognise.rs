@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{DataError, DataSpec};
-
-/// Names of a folder that measures, in place of `test`.
-const OTHER_NAMES: [&str; 4] = ["val", "valid", "validation", "dev"];
+use super::format::OTHER_NAMES;
+use super::{DataError, DataSpec, published};
 
 /// The data set at a path, as a policy names it: a file or a pattern by its ending, a folder by what lies in it. Nothing is read.
 pub(crate) fn recognise(path: &Path) -> Result<DataSpec, DataError> {
@@ -16,6 +14,9 @@ pub(crate) fn recognise(path: &Path) -> Result<DataSpec, DataError> {
     }
     if ends("tar") {
         return Ok(DataSpec::Webdataset(path.to_owned()));
+    }
+    if ends("csv") {
+        return Ok(DataSpec::Csv(path.to_owned()));
     }
     if path.to_string_lossy().contains(['{', '*']) {
         return Ok(DataSpec::Folder(path.to_owned()));
@@ -27,6 +28,9 @@ pub(crate) fn recognise(path: &Path) -> Result<DataSpec, DataError> {
     }
     if begins("data_batch_1.bin") || (files.contains("train.bin") && files.contains("test.bin")) {
         return Ok(DataSpec::CifarBinary(path.to_owned()));
+    }
+    if let Some(spec) = published::recognise(path, &|name| path.join(name).exists()) {
+        return Ok(spec);
     }
     if let Some(spec) = in_files(path, &files) {
         return Ok(spec);

@@ -1,6 +1,6 @@
 //! What every format hands over: rows with labels and images that are not decoded yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,6 +106,8 @@ pub(super) enum Label {
     Number(i64),
     /// The class by name.
     Name(String),
+    /// The file gives none.
+    Absent,
 }
 
 /// One image as a file gives it.
@@ -145,17 +147,32 @@ pub(super) struct Source {
     pub(super) warnings: Vec<String>,
     /// As in [`Rows`].
     pub(super) unusable: BTreeMap<String, String>,
+    /// Whether the labels are those of the data. Where a column is to give them, they may be none.
+    pub(super) labelled: bool,
+}
+
+/// Who gives an image its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Labels {
+    /// The data do.
+    Own,
+    /// A column will: labels of the data that cannot be classes are no mistake.
+    Column,
 }
 
 /// Reads the parts named (`None`: data without splits) and gives them one list of classes.
-pub(super) fn read(spec: &DataSpec, splits: &[Option<Split>], base: &Path, want: Want) -> Result<Source, DataError> {
-    assemble(splits.iter().map(|split| spec.read(*split, base, want)).collect::<Result<_, _>>()?)
+pub(super) fn read(spec: &DataSpec, splits: &[Option<Split>], base: &Path, want: Want, labels: Labels) -> Result<Source, DataError> {
+    assemble(splits.iter().map(|split| spec.read(*split, base, want)).collect::<Result<_, _>>()?, labels)
 }
 
-pub(super) fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
-    let classes = class_names(&parts)?;
+pub(super) fn assemble(parts: Vec<Rows>, labels: Labels) -> Result<Source, DataError> {
+    let (classes, labelled) = match (class_names(&parts), labels) {
+        (Ok(names), _) => (names, true),
+        (Err(_), Labels::Column) => (Vec::new(), false),
+        (Err(error), Labels::Own) => return Err(error),
+    };
     let indices: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-    let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new(), unusable: BTreeMap::new() };
+    let mut source = Source { classes: classes.clone(), parts: Vec::new(), warnings: Vec::new(), unusable: BTreeMap::new(), labelled };
     for part in parts {
         source.warnings.extend(part.warnings);
         source.unusable.extend(part.unusable);
@@ -163,9 +180,19 @@ pub(super) fn assemble(parts: Vec<Rows>) -> Result<Source, DataError> {
             let label = match &row.label {
                 Label::Number(number) => usize::try_from(*number).ok().filter(|&i| i < classes.len()),
                 Label::Name(name) => indices.get(name.as_str()).copied(),
+                Label::Absent => None,
             };
-            let label =
-                label.ok_or_else(|| DataError::Label { id: row.id.clone(), label: row.label.to_string(), classes: classes.len() })?;
+            let label = match (label, &row.label, labels) {
+                (Some(label), ..) => label,
+                (None, _, Labels::Column) => {
+                    source.labelled = false;
+                    0
+                }
+                (None, Label::Absent, Labels::Own) => return Err(DataError::NoLabel { id: row.id }),
+                (None, label, Labels::Own) => {
+                    return Err(DataError::Label { id: row.id, label: label.to_string(), classes: classes.len() });
+                }
+            };
             let attributes = row.attributes.into_iter().map(|(column, value)| (column, known(value))).collect();
             let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes };
             Ok(Entry { record, stored: row.stored })
@@ -189,6 +216,10 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
         return Ok((*first).clone());
     }
     let rows = || parts.iter().flat_map(|p| &p.list);
+    if rows().next().is_some() && rows().all(|row| matches!(row.label, Label::Absent)) {
+        let columns: BTreeSet<&str> = rows().flat_map(|row| row.attributes.keys().map(String::as_str)).collect();
+        return Err(DataError::NoClass { columns: columns.into_iter().take(50).collect::<Vec<_>>().join(", ") });
+    }
     let mut names: Vec<String> = rows().filter_map(|r| if let Label::Name(name) = &r.label { Some(name.clone()) } else { None }).collect();
     if !names.is_empty() {
         if let Some(row) = rows().find(|r| matches!(r.label, Label::Number(_))) {
@@ -197,7 +228,8 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
         names.extend(parts.iter().flat_map(|p| p.empty.iter().cloned()));
         names.sort_unstable();
         names.dedup();
-        return if names.len() > MAX_CLASSES { Err(DataError::ManyClasses { classes: names.len(), most: MAX_CLASSES }) } else { Ok(names) };
+        few_enough(&names)?;
+        return Ok(names);
     }
     let mut count = 0;
     for row in rows() {
@@ -210,11 +242,17 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
     Ok((0..count).map(|i| i.to_string()).collect())
 }
 
+/// Refuses more classes than can be counted.
+pub(super) fn few_enough(names: &[String]) -> Result<(), DataError> {
+    if names.len() > MAX_CLASSES { Err(DataError::ManyClasses { classes: names.len(), most: MAX_CLASSES }) } else { Ok(()) }
+}
+
 impl std::fmt::Display for Label {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Name(name) => write!(f, "`{name}`"),
+            Self::Absent => f.write_str("null"),
         }
     }
 }

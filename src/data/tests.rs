@@ -10,9 +10,10 @@ fn embedded(name: &str) -> Target {
     target(DataSpec::Embedded(name.to_owned()))
 }
 
-fn target(data: DataSpec) -> Target {
+pub(super) fn target(data: DataSpec) -> Target {
     Target {
         data,
+        label: None,
         classes: None,
         train: ViewSpec::default(),
         test: ViewSpec::default(),

@@ -167,6 +167,7 @@ fn heads(
         clusters: task.test_clusters.clone(),
         attribute: None,
         terms: None,
+        basis: None,
         outcomes,
     })
 }

@@ -8,7 +8,8 @@ use crate::gate::{Finding, SelfTestOutcome};
 use crate::plan::{Plan, Resolved};
 use crate::policy::Policy;
 use crate::probe::Probe;
-use crate::report::{SelfTest, SelfTestStatus, Stage, Tool};
+use crate::report::{self, FromCache, SelfTest, SelfTestStatus, Stage, Tool};
+use crate::store::EntriesRead;
 
 /// Natural features of one rule, the largest effect first: which of many it is, is what such a rule asks. All else stays in the order of
 /// the policy.
@@ -42,6 +43,13 @@ pub(crate) fn tool(compute: &Compute) -> Tool {
         device: compute.name().into(),
         precision: compute.precision(),
     }
+}
+
+/// What of one kind came from the cache.
+pub(super) fn from_cache((kind, read): (String, EntriesRead)) -> (String, FromCache) {
+    let EntriesRead { entries, undated, made } = read;
+    let [oldest, newest] = made.map_or([None, None], |made| made.map(|made| Some(report::utc(made))));
+    (kind, FromCache { entries, undated, oldest, newest })
 }
 
 /// Seconds that each finding's fine-tunes took; findings that share a job share its time.

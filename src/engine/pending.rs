@@ -10,6 +10,9 @@ use crate::policy::{Looks, Policy};
 use crate::probe::{Arm, Measurement};
 use crate::report::ReferenceFacts;
 
+/// What is added to the reason of a finding that a run leaves open: it was interrupted, or ran out of time.
+pub(super) const CLOSINGS: [&str; 2] = ["the run was interrupted", "the run ended before it was judged"];
+
 /// Why there is no measurement of an arm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Missing {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::counts::{counts, remarks};
 use super::event::Event;
-use super::facts::{ranked, self_test_facts, spent, tool};
-use super::pending::{Missing, Pending};
+use super::facts::{from_cache, ranked, self_test_facts, spent, tool};
+use super::pending::{CLOSINGS, Missing, Pending};
 use super::settings::{Certified, Settings};
 use super::task::Task;
 use super::wording::{self, Step, describe, stage_name};
@@ -18,6 +18,7 @@ use crate::gate::{self, ConcludeTerms};
 use crate::model::{Bypass, Model};
 use crate::plan::{self, MachineProfile, Tuning};
 use crate::report::{self, BrokenImage, Executor, JobFacts, ModelFacts, PlanFacts, Report, Run, SCHEMA, TargetFacts, ViewFacts};
+use crate::store::Cache;
 use crate::tune::TuneError;
 
 /// What came of work that may be stopped, or fail by itself.
@@ -65,6 +66,8 @@ pub(crate) fn run(
     let clock = Instant::now();
     let Settings { resolved, model, .. } = settings;
     let policy = resolved.policy;
+    // What was read before, by the self-test, is no part of what is judged.
+    let _ = settings.cache.map(Cache::take_read);
     let plan = plan::plan(resolved, &counts(resolved, data.facts())?, profile)?;
     emit(Event::Fact { topic: "plan", text: describe(&plan, settings.cache.is_some()) });
     let mut warnings = remarks(resolved, data.facts(), &plan.counts);
@@ -164,7 +167,8 @@ pub(crate) fn run(
     }
     warnings.extend(doubts);
     let interrupted = (settings.stop)();
-    let findings = pending.close(if interrupted { "the run was interrupted" } else { "the run ended before it was judged" });
+    let [by_user, by_time] = CLOSINGS;
+    let findings = pending.close(if interrupted { by_user } else { by_time });
     let left_out = missing.values().map(|missing| missing.reason().to_owned()).collect();
     let conclusion = gate::conclude(
         findings,
@@ -192,6 +196,9 @@ pub(crate) fn run(
             cached: bench.cached(),
             images_forwarded: Some(bench.forwarded()),
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),
+            from_cache: settings.cache.map(Cache::take_read).unwrap_or_default().into_iter().map(from_cache).collect(),
+            provenance: None,
+            judged_again: None,
         },
         model: ModelFacts { executor: Executor { agreement, ..ModelFacts::from(*model).executor }, ..(*model).into() },
         references: references.clone(),

@@ -18,7 +18,7 @@ use crate::graph::Graph;
 use crate::model::Model;
 use crate::pixels::Frame;
 use crate::plan::{Job, Plan, PlanError, Resolved, Tuning};
-use crate::probe::{Arm, Column, Measurement, Outcome};
+use crate::probe::{Arm, Basis, Column, Measurement, Outcome};
 use crate::report::{Forwarded, Passage, Sheet, Stage};
 use crate::store::{Cache, Digest, LIMIT, Rows};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
@@ -277,6 +277,13 @@ impl<'a> Bench<'a> {
         let prepared = self.prepared.iter().find(|prepared| prepared.rule.id == rule);
         let attribute = prepared.and_then(|prepared| prepared.attribute);
         let id = || prepared.map(|prepared| resolved.measurement_id(prepared.rule, tuning.arm, tuning.mode));
+        let checkpoint = match tuning.arm {
+            Arm::Source => Some(self.settings.model.identity.digest.clone()),
+            Arm::Reference(at) => self.settings.references.get(usize::from(at)).map(|reference| reference.identity.digest.clone()),
+            Arm::Scratch | Arm::Untrained(_) => None,
+        };
+        let [train, test] = &task.views;
+        let basis = Basis { checkpoint, train: train.clone(), test: test.clone() };
         let entry = self.measured.entry((rule.to_owned(), tuning)).or_insert_with(|| Measurement {
             rule: rule.to_owned(),
             arm: tuning.arm,
@@ -287,6 +294,7 @@ impl<'a> Bench<'a> {
             clusters: task.test_clusters.clone(),
             attribute: attribute.cloned(),
             terms: id(),
+            basis: Some(basis),
             outcomes: Vec::new(),
         });
         entry.outcomes.push(outcome);

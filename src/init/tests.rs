@@ -115,7 +115,7 @@ fn whatever_names_there_are_the_policy_is_valid() {
     let pictures = Pictures::of(&census, "photos").expect("enough pictures");
     for (at, path) in ["photos", "my \"photos\"\\#1", "фото\u{2028}1/{split}", "a\u{7f}b"].into_iter().enumerate() {
         for data in [DataSpec::Folder(path.into()), DataSpec::Parquet(path.into())] {
-            let pictures = Pictures { share: (!data.has_splits()).then_some(0.5), ..pictures.clone() };
+            let pictures = Pictures { share: (data.has_splits() == Some(false)).then_some(0.5), ..pictures.clone() };
             let machine = machine(200.0, (at % 2 == 0).then_some(100.0));
             let of = For { model: path, size: [28, 28], trains: at % 2 == 0, data: &data, pictures: &pictures, most: 600.0 };
             let chosen = choose(&Given { of, profile: &machine, reading: 0.01, distinct: [1.0; 2] }).expect("fits");

@@ -151,6 +151,7 @@ impl Specification {
             DataError::Set { source, .. } => self.field(source, base),
             DataError::Unknown { what: "class", .. } => "classes",
             DataError::EmptyClasses { .. } | DataError::OneClass { .. } if self.classes.is_some() => "classes",
+            DataError::Unmapped { .. } => "label",
             DataError::Csv { .. } | DataError::Unjoined { .. } => "attributes",
             DataError::Read { path, .. } if self.attributes.as_ref().is_some_and(|file| base.join(file).display().to_string() == *path) => {
                 "attributes"

@@ -1,12 +1,14 @@
 //! Whether the files that a policy names are there, and its trigger images are images.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Options, Policy, reference_at};
+use crate::data::Split;
 use crate::diag::Diagnostic;
 use crate::gate::Rule;
 use crate::probe::Probe;
-use crate::registry;
+use crate::registry::{self, FileRef};
 use crate::spec::Node;
 use crate::store::{Digest, Fingerprinter};
 use crate::transform::{PreparedTrigger, TransformError, Trigger, TriggerFile};
@@ -16,14 +18,21 @@ const SIDE: usize = 224;
 
 /// Adds the files that are missing to `diagnostics`.
 pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+    let target = &policy.file.target;
     let mut seek = |path: &Path, pointer: &str, directory: bool| {
         let redirected = options.data.is_some() && pointer.starts_with("/target/data");
         let from = if redirected { "`--data` leads to".to_owned() } else { String::new() };
         let span = tree.find(pointer).or_else(|| tree.find("/target/data")).map_or(0..0, Node::value_span);
-        for (place, split) in expand(path) {
-            let full = policy.path(Path::new(&place));
+        for split in splits(path) {
+            let word = |word: &str| policy.path(Path::new(&path.to_string_lossy().replace("{split}", word)));
+            let there = |full: &PathBuf| if full.to_string_lossy().contains('*') { matches(full) } else { full.exists() };
+            let places: Vec<PathBuf> = match split {
+                Some(split) => target.data.words(split).into_iter().map(word).collect(),
+                None => vec![policy.path(path)],
+            };
             let what = if directory { "folder" } else { "file" };
-            let found = if place.contains('*') { matches(&full) } else { full.exists() };
+            let found = places.iter().any(there);
+            let Some(full) = places.iter().find(|full| there(full)).or(places.first()) else { continue };
             let message = match split {
                 _ if found && directory && !full.is_dir() => format!("{from} {} is not a folder", full.display()),
                 _ if found => continue,
@@ -40,11 +49,10 @@ pub(super) fn check(policy: &Policy, tree: &Node, options: &Options, diagnostics
         }
     };
     let mut unread = Vec::new();
-    let target = &policy.file.target;
-    if let Some((path, folder)) = target.data.on_disk() {
+    if let Some((path, folder)) = target.data.on_disk().filter(|_| !options.without_data) {
         seek(path, &format!("/target/data/{}", target.data.format()), folder);
     }
-    if let Some(path) = &target.attributes {
+    if let Some(path) = target.attributes.as_ref().filter(|_| !options.without_data) {
         seek(path, "/target/attributes", false);
     }
     for (index, rule) in policy.file.rules.iter().enumerate() {
@@ -98,14 +106,29 @@ pub(super) fn digest(policy: &Policy) -> Digest {
     feed.field("policy", &policy.digest);
     feed.field("data", &policy.file.target.data);
     feed.later("salt", &policy.seed.salt());
-    let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
-    let files: Vec<PathBuf> = triggers.flat_map(Trigger::files).map(|file| file.path).collect();
-    for path in files.iter().map(PathBuf::as_path).chain(policy.file.target.attributes.as_deref()) {
+    for path in paths(policy) {
         // In pieces: a file may be as large as a disk.
-        let contents = crate::store::open(&policy.path(path)).and_then(Digest::of_reader).ok();
+        let contents = crate::store::open(&policy.path(&path)).and_then(Digest::of_reader).ok();
         feed.field("file", &contents);
     }
     feed.finish()
+}
+
+/// The files of all triggers, and of attributes, as the policy names them; one that several triggers share stands for each.
+fn paths(policy: &Policy) -> impl Iterator<Item = PathBuf> {
+    let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
+    triggers.flat_map(Trigger::files).map(|file| file.path).chain(policy.file.target.attributes.clone())
+}
+
+/// The same with their digests, each once.
+pub(super) fn named(policy: &Policy) -> Vec<FileRef> {
+    let mut seen = BTreeSet::new();
+    let file = |path: PathBuf| {
+        let file = crate::store::open(&policy.path(&path)).ok()?;
+        let bytes = file.metadata().ok()?.len();
+        Some(FileRef { name: path.display().to_string(), digest: Digest::of_reader(file).ok()?, bytes })
+    };
+    paths(policy).filter(|path| seen.insert(path.clone())).filter_map(file).collect()
 }
 
 /// The files of a rule's triggers, and where the policy names each.
@@ -128,14 +151,9 @@ fn unusable(policy: &Policy, trigger: &Trigger) -> Option<String> {
     }
 }
 
-/// The path for each split, where it has `{split}`.
-fn expand(path: &Path) -> Vec<(String, Option<&'static str>)> {
-    let path = path.to_string_lossy();
-    if path.contains("{split}") {
-        ["train", "test"].map(|split| (path.replace("{split}", split), Some(split))).to_vec()
-    } else {
-        vec![(path.into_owned(), None)]
-    }
+/// The splits that a path has places of, where it has `{split}`.
+fn splits(path: &Path) -> Vec<Option<Split>> {
+    if path.to_string_lossy().contains("{split}") { vec![Some(Split::Train), Some(Split::Test)] } else { vec![None] }
 }
 
 /// Whether any file fits; only `*` has a meaning, as where the data is read.

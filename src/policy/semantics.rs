@@ -75,12 +75,12 @@ impl Checker<'_> {
             });
         }
         match (target.data.has_splits(), target.test_share) {
-            (true, Some(_)) => {
+            (Some(true), Some(_)) => {
                 let at = self.field("/target/test_share");
                 let message = "`test_share` is given, but the data has train and test splits of its own";
                 self.add(Diagnostic::error("policy::conflict", at, message).hint("remove `test_share`"));
             }
-            (false, None) => {
+            (Some(false), None) => {
                 let at = self.value("/target/data");
                 let message = "the data has no train and test splits";
                 let hint = "put `{split}` into the path where `train` and `test` differ, or give `test_share`, such as 0.3";

@@ -1,5 +1,6 @@
 //! Policies read, and every class of mistake as a user sees it.
 
+mod presets;
 mod references;
 mod salt;
 

@@ -77,6 +77,7 @@ mod tests {
             clusters: (0..8).collect(),
             attribute: None,
             terms: None,
+            basis: None,
             outcomes: seeds
                 .into_iter()
                 .enumerate()
@@ -91,7 +92,7 @@ mod tests {
         let seeds = |counted| clean_accuracy(&m, counted).unwrap().of_seeds().collect::<Vec<f64>>();
         let near = |found: Vec<f64>, wanted: [f64; 2]| assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
         near(seeds(Counted::Global), [5.0 / 8.0, 5.0 / 8.0]);
-        near(seeds(Counted::MeanPerClass), [(4.0 / 6.0 + 1.0 / 2.0) / 2.0, (5.0 / 6.0) / 2.0]);
+        near(seeds(Counted::MeanPerClass), [f64::midpoint(4.0 / 6.0, 1.0 / 2.0), 5.0 / 12.0]);
         // Six images and two are worth less than eight: 4 / (1/6 + 1/2).
         assert_eq!(clean_accuracy(&m, Counted::MeanPerClass).unwrap().effective, 6);
         assert_eq!((of_one_answer(&m, Counted::Global), of_one_answer(&m, Counted::MeanPerClass)), (0.75, 0.5));

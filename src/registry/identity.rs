@@ -29,11 +29,11 @@ pub struct ModelRef {
     pub files: Vec<FileRef>,
 }
 
-/// A file of a checkpoint that is kept in several.
+/// A file of a checkpoint that is kept in several, or one that a policy names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileRef {
-    /// `-` for the checkpoint itself; else where the file is, as the checkpoint says it.
+    /// `-` for the checkpoint itself; else where the file is, as the checkpoint, or a policy that names it, says it.
     pub name: String,
     /// The SHA-256 of its bytes.
     pub digest: Digest,
@@ -56,6 +56,11 @@ impl ModelRef {
             [own] => own.digest.clone(),
             files => Digest::of(listed(files.iter().copied()).as_bytes()),
         }
+    }
+
+    /// The identity that its files come to, where it is not that of one file.
+    pub(crate) fn of_files(&self) -> Option<Digest> {
+        (!self.files.is_empty()).then(|| Digest::of(listed(&self.files).as_bytes()))
     }
 
     /// The names of the files that configure it, for people: `config.json and preprocessor_config.json`; `None` where there are none.

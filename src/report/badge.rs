@@ -2,12 +2,16 @@
 
 use serde::Serialize;
 
-use super::format::Format;
-use super::{WriteError, text};
+use super::format::{Format, Made, json};
+use super::{Material, WriteError, text};
 
 pub(super) const FORMAT: Format = Format {
-    name: "badge.json",
-    report: |report| {
+    name: "badge",
+    file: "badge.json",
+    about: "a badge in a README, drawn by shields.io",
+    usual: true,
+    beside: false,
+    report: |Material { report, .. }| {
         let waived = if report.waived() > 0 { format!(" ({} waived)", report.waived()) } else { String::new() };
         render(&(text::headline(report).to_lowercase() + &waived), report.exit_code)
     },
@@ -23,7 +27,7 @@ struct Badge<'a> {
     color: &'a str,
 }
 
-fn render(message: &str, exit_code: i32) -> Result<Vec<u8>, WriteError> {
+fn render(message: &str, exit_code: i32) -> Result<Made, WriteError> {
     // No verdict is ever green.
     let color = match exit_code {
         0 => "brightgreen",
@@ -31,20 +35,18 @@ fn render(message: &str, exit_code: i32) -> Result<Vec<u8>, WriteError> {
         5 => "yellow",
         _ => "lightgrey",
     };
-    let mut bytes = serde_json::to_vec_pretty(&Badge { schema_version: 1, label: "heirloom", message, color })?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    json(&Badge { schema_version: 1, label: "heirloom", message, color })
 }
 
 #[cfg(test)]
 mod tests {
     use super::FORMAT;
-    use crate::report::samples;
+    use crate::report::{Material, samples};
 
     #[test]
     fn one_badge_for_each_verdict_and_for_none() {
-        let of = |report: &crate::report::Report| String::from_utf8((FORMAT.report)(report).unwrap()).unwrap();
-        let none = |incomplete: &crate::report::Incomplete| String::from_utf8((FORMAT.incomplete)(incomplete).unwrap()).unwrap();
+        let of = |report: &crate::report::Report| (FORMAT.report)(&Material::alone(report)).unwrap().text();
+        let none = |incomplete: &crate::report::Incomplete| (FORMAT.incomplete)(incomplete).unwrap().text();
         assert_eq!(
             of(&samples::fail()),
             "{\n  \"schemaVersion\": 1,\n  \"label\": \"heirloom\",\n  \"message\": \"fail\",\n  \"color\": \"red\"\n}\n"

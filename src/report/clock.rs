@@ -24,6 +24,13 @@ pub(crate) fn parse_utc(text: &str) -> Option<i64> {
     (utc(unix) == text).then_some(unix)
 }
 
+/// When what began at `started` and took some seconds ended, as [`utc`] writes it.
+pub(super) fn ended(started: &str, seconds: f64) -> String {
+    // What is no number, or one that no run takes, becomes none.
+    let took = if seconds.is_finite() && (0.0..1e9).contains(&seconds) { seconds.round() as i64 } else { 0 };
+    utc(parse_utc(started).unwrap_or(0) + took)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{parse_utc, utc};

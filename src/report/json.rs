@@ -16,8 +16,15 @@ enum File {
     Incomplete(Incomplete),
 }
 
-pub(super) const FORMAT: Format =
-    Format { name: "report.json", report: |report| Ok(render(report)?.into_bytes()), incomplete: |of| Ok(incomplete(of)?.into_bytes()) };
+pub(super) const FORMAT: Format = Format {
+    name: "json",
+    file: "report.json",
+    about: "programs; all others are made of it",
+    usual: true,
+    beside: false,
+    report: |of| Ok(render(of.report)?.into()),
+    incomplete: |of| Ok(incomplete(of)?.into()),
+};
 
 /// The report as indented JSON with a final line break.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {

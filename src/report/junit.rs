@@ -9,7 +9,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesCData, BytesDecl, BytesText, Event};
 use serde_json::json;
 
-use super::format::Format;
+use super::format::{Format, Made};
 use super::{Incomplete, Report, SelfTestStatus, WriteError, clock, text};
 use crate::gate::{Finding, Verdict};
 
@@ -58,9 +58,13 @@ impl Element {
 }
 
 pub(super) const FORMAT: Format = Format {
-    name: "junit.xml",
-    report: |report| render(report).map_err(WriteError::Junit),
-    incomplete: |of| incomplete(of).map_err(WriteError::Junit),
+    name: "junit",
+    file: "junit.xml",
+    about: "the test pane of a CI system",
+    usual: true,
+    beside: false,
+    report: |of| render(of.report).map(Made::File).map_err(WriteError::Junit),
+    incomplete: |of| incomplete(of).map(Made::File).map_err(WriteError::Junit),
 };
 
 /// The report as JUnit XML.

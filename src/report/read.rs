@@ -7,14 +7,14 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::{Report, SCHEMA, Status};
+use super::{MEASUREMENTS_FILE, Report, SCHEMA, Sheet, Status};
 use crate::diag::Explain;
 use crate::model::preprocessing::MAX_SIDE;
 use crate::probe::{Measurement, Outcome};
 use crate::store::Digest;
 
 /// Most bytes of a report that are read.
-const MOST_REPORT: u64 = 64 << 20;
+pub(super) const MOST_REPORT: u64 = 64 << 20;
 /// Most bytes of measurements that are read, uncompressed.
 const MOST_MEASUREMENTS: u64 = 1 << 30;
 
@@ -37,11 +37,30 @@ impl Report {
         Self::parse(&read_at_most(&path, MOST_REPORT, |file| Box::new(file))?, &path)
     }
 
+    /// The same, and the bytes of the file.
+    pub(crate) fn read_bytes(path: &Path) -> Result<(Self, Vec<u8>), ReadError> {
+        let path = report_file(path);
+        let bytes = read_at_most(&path, MOST_REPORT, |file| Box::new(file))?;
+        Ok((Self::parse(&bytes, &path)?, bytes))
+    }
+
+    /// The file of a report that is named by it or by its folder.
+    pub fn file_of(path: &Path) -> PathBuf {
+        report_file(path)
+    }
+
+    /// The sheets of images that it names, those alone that lie where sheets do.
+    pub(crate) fn sheet_names(&self) -> impl Iterator<Item = &str> {
+        self.sheets.iter().map(String::as_str).filter(|name| Sheet::is_name(name))
+    }
+
     /// A report from the bytes of the file `path`.
     pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Self, ReadError> {
         let path = path.to_owned();
         let invalid = |source: serde_json::Error| {
-            if source.is_eof() { ReadError::Truncated { path: path.clone() } } else { ReadError::Invalid { path: path.clone(), source } }
+            // A number that is cut off is no number to the reader, and not its end.
+            let cut = source.is_eof() || matches!(bytes.last(), Some(b'-' | b'+' | b'.' | b'e' | b'E'));
+            if cut { ReadError::Truncated { path: path.clone() } } else { ReadError::Invalid { path: path.clone(), source } }
         };
         let version = serde_json::from_slice::<Version>(bytes).map_err(invalid)?;
         match version.schema {
@@ -81,6 +100,14 @@ impl Report {
         Self::parse_measurements(&bytes, &path)
     }
 
+    /// The measurements beside a report, whatever digests it states, and the digests that they have: unpacked, and as they are stored.
+    pub(crate) fn measurements_beside(path: &Path) -> Result<(Vec<Measurement>, [Digest; 2]), ReadError> {
+        let path = report_file(path).with_file_name(MEASUREMENTS_FILE);
+        let stored = read_at_most(&path, MOST_MEASUREMENTS, |file| Box::new(file))?;
+        let bytes = read_at_most(&path, MOST_MEASUREMENTS, |file| Box::new(GzDecoder::new(file)))?;
+        Ok((Self::parse_measurements(&bytes, &path)?, [Digest::of(&bytes), Digest::of(&stored)]))
+    }
+
     /// Measurements from the unpacked bytes of the file `path`.
     pub(crate) fn parse_measurements(bytes: &[u8], path: &Path) -> Result<Vec<Measurement>, ReadError> {
         let path = path.to_owned();
@@ -98,11 +125,11 @@ impl Report {
     }
 }
 
-fn report_file(path: &Path) -> PathBuf {
+pub(super) fn report_file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("report.json") } else { path.to_owned() }
 }
 
-fn read_at_most(path: &Path, most: u64, open: impl FnOnce(std::fs::File) -> Box<dyn Read>) -> Result<Vec<u8>, ReadError> {
+pub(super) fn read_at_most(path: &Path, most: u64, open: impl FnOnce(std::fs::File) -> Box<dyn Read>) -> Result<Vec<u8>, ReadError> {
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::UnexpectedEof => ReadError::Truncated { path: path.to_owned() },
         _ => ReadError::Io { path: path.to_owned(), source },

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    Agreement, BrokenImage, Executor, Features, Forwarded, Incomplete, JobFacts, MEASUREMENTS_FILE, ModelFacts, Passes, PlanFacts,
-    PolicyFacts, Report, Run, SCHEMA, SelfTest, SelfTestStatus, Sidecar, Stage, TargetFacts, TaskAccuracy, Tool, ViewFacts,
+    Agreement, BrokenImage, Build, Executor, Features, Fixed, Forwarded, FromCache, Incomplete, JobFacts, MEASUREMENTS_FILE, Machine,
+    ModelFacts, Passes, PlanFacts, PolicyFacts, Provenance, Report, Responsible, Run, SCHEMA, SelfTest, SelfTestStatus, Sidecar, Stage,
+    TargetFacts, TaskAccuracy, Tool, ViewFacts,
 };
 use crate::data::{Counted, DataSpec};
 use crate::diag::Origin;
@@ -18,7 +19,7 @@ use crate::transform::geometry::Geometry;
 use crate::tune::Mode;
 
 /// One of each kind without a verdict.
-pub(super) fn incomplete() -> Vec<Incomplete> {
+pub(crate) fn incomplete() -> Vec<Incomplete> {
     let started = 1_769_860_800;
     vec![
         Incomplete::unfinished("models/release.onnx", started),
@@ -124,6 +125,35 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
                 Stage { seconds: 120.5, images: 6_000, rate: 49.8, kept: 0, peak_memory: Some(512 << 20) },
             )]),
             findings: seconds,
+            from_cache: BTreeMap::from([(
+                "outcome".to_owned(),
+                FromCache {
+                    entries: 3,
+                    undated: 1,
+                    oldest: Some("2026-01-30T09:00:00Z".to_owned()),
+                    newest: Some("2026-01-31T11:00:00Z".to_owned()),
+                },
+            )]),
+            provenance: Some(Provenance {
+                build: Build { commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()), features: vec!["cli".to_owned()] },
+                machine: Machine {
+                    processor: "AMD EPYC 9654 96-Core Processor".to_owned(),
+                    cores: 4,
+                    memory: Some(16 << 30),
+                    system: "Linux (Debian GNU/Linux 12)".to_owned(),
+                },
+                command: ["certify", "models/release.onnx", "--policy", "policies/baseline.yaml"].map(str::to_owned).to_vec(),
+                responsible: Some(Responsible {
+                    name: Some("octocat".to_owned()),
+                    said_by: "GitHub Actions".to_owned(),
+                    run: Some("https://github.com/example/model/actions/runs/1".to_owned()),
+                }),
+                policy_fixed: Some(Fixed {
+                    commit: "89abcdef0123456789abcdef0123456789abcdef".to_owned(),
+                    date: "2026-01-02T08:00:00+00:00".to_owned(),
+                }),
+            }),
+            judged_again: None,
         },
         model: ModelFacts {
             identity: ModelRef {
@@ -165,7 +195,9 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
             fail_on: Severity::Low,
             salted: false,
             salt: None,
+            files: Vec::new(),
             contents: None,
+            text: None,
         },
         target: Some(TargetFacts {
             data: "cifar10/{split}-*.parquet".to_owned(),
@@ -193,7 +225,11 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
         warnings: Vec::new(),
         broken: Vec::new(),
         sheets: Vec::new(),
-        measurements: Some(Sidecar { file: MEASUREMENTS_FILE.to_owned(), digest: Digest::sample("ab12") }),
+        measurements: Some(Sidecar {
+            file: MEASUREMENTS_FILE.to_owned(),
+            digest: Digest::sample("ab12"),
+            stored: Some(Digest::sample("ab13")),
+        }),
         exit_code,
         summary: summary.to_owned(),
         report_only: false,
@@ -223,7 +259,7 @@ pub(super) fn flow() -> Report {
 }
 
 /// A failure against two controls, beside a pass and an open question.
-pub(super) fn fail() -> Report {
+pub(crate) fn fail() -> Report {
     let mut square = finding(
         "backdoor/square",
         Mode::FixedFeature,
@@ -241,7 +277,7 @@ pub(super) fn fail() -> Report {
 }
 
 /// The same rule passes in both modes, in one of them without its shams.
-pub(super) fn pass() -> Report {
+pub(crate) fn pass() -> Report {
     let mut findings = [Mode::FixedFeature, Mode::FullNetwork]
         .map(|mode| finding("backdoor/square", mode, Verdict::Pass, vec![against(Control::Sham, 0.008, -0.031, 0.047)]));
     let [first, _] = &mut findings;
@@ -303,6 +339,25 @@ pub(super) fn nothing() -> Report {
     report
 }
 
+/// Findings without end: one in ten fails, one in ten is open.
+pub(super) fn many(count: usize) -> Report {
+    let one = |at: usize| {
+        let verdict = match at % 10 {
+            0 => Verdict::Fail,
+            1 => Verdict::Inconclusive,
+            _ => Verdict::Pass,
+        };
+        let mut one =
+            finding(&format!("backdoor/sweep-{at}"), Mode::FixedFeature, verdict, vec![against(Control::Sham, 0.412, 0.371, 0.453)]);
+        let share = |class: usize| Share { class: format!("class {class}"), clean: 0.01, changed: 0.01 };
+        one.arms[0].histogram = (0..100).map(share).collect();
+        one
+    };
+    let mut many = report((0..count).map(one).collect(), 1, "many rules failed");
+    many.changes.clear();
+    many
+}
+
 /// Names that try to move the terminal, close the XML and break the Markdown.
 pub(super) fn hostile() -> Report {
     let mut bad = finding("backdoor/square", Mode::FixedFeature, Verdict::Fail, vec![against(Control::Sham, 0.5, 0.4, 0.6)]);
@@ -321,7 +376,7 @@ pub(super) fn hostile() -> Report {
 }
 
 /// Outcomes of two seeds on three images.
-pub(super) fn measurements() -> Vec<Measurement> {
+pub(crate) fn measurements() -> Vec<Measurement> {
     let outcome = |seed| Outcome { seed, clean: vec![0, 1, 1], changed: vec![1, 1, 1], shams: vec![vec![0, 1, 0]] };
     vec![Measurement {
         rule: "backdoor/square".to_owned(),
@@ -333,6 +388,7 @@ pub(super) fn measurements() -> Vec<Measurement> {
         clusters: vec![0, 1, 2],
         attribute: None,
         terms: None,
+        basis: None,
         outcomes: vec![outcome(0), outcome(1)],
     }]
 }

@@ -8,15 +8,50 @@ use super::{Incomplete, Report, SelfTestStatus, Status, text};
 use crate::diag;
 use crate::gate::{Finding, Verdict};
 
-pub(super) const FORMAT: Format =
-    Format { name: "summary.md", report: |report| Ok(render(report).into_bytes()), incomplete: |of| Ok(incomplete(of).into_bytes()) };
+pub(super) const FORMAT: Format = Format {
+    name: "markdown",
+    file: "summary.md",
+    about: "the step summary of a pipeline, a comment on a pull request",
+    usual: true,
+    beside: false,
+    report: |of| Ok(render(of.report).into()),
+    incomplete: |of| Ok(incomplete(of).into()),
+};
+
+/// Most bytes: GitHub takes no larger step summary.
+const MOST: usize = 1 << 20;
+/// Findings up to which each has its row.
+const MOST_FINDINGS: usize = 300;
+/// Failures up to which each has its section.
+const MOST_SECTIONS: usize = 30;
 
 /// The report as Markdown.
 pub fn render(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = write(report, &mut out);
+    bounded(out)
+}
+
+/// A text that is no longer than a step summary may be: cut after a line, and said so.
+fn bounded(mut out: String) -> String {
+    const REST: &str = "\n\nCut here: the rest is in report.html and report.json.\n";
+    if out.len() > MOST {
+        let most = out.floor_char_boundary(MOST - REST.len());
+        let end = out.get(..most).and_then(|text| text.rfind('\n')).unwrap_or(most);
+        out.truncate(end);
+        out += REST;
+    }
     out
+}
+
+/// The findings that are told: all, or of many those that did not pass.
+fn told(report: &Report) -> Vec<&Finding> {
+    let all = report.findings.iter();
+    if report.findings.len() <= MOST_FINDINGS {
+        return all.collect();
+    }
+    all.filter(|finding| !matches!(finding.verdict, Verdict::Pass | Verdict::Skipped)).take(MOST_FINDINGS).collect()
 }
 
 /// What stands in the place of a report without a verdict.
@@ -34,7 +69,7 @@ pub fn incomplete(incomplete: &Incomplete) -> String {
         out.push('\n');
         out.extend(lines);
     }
-    out + &format!("\n<sub>heirloom {}, began {}</sub>\n", text::escape(&incomplete.version), text::escape(&incomplete.started))
+    bounded(out) + &format!("\n<sub>heirloom {}, began {}</sub>\n", text::escape(&incomplete.version), text::escape(&incomplete.started))
 }
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
@@ -85,11 +120,12 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             "Shams and halves are drawn from the policy's seed alone: whoever knows the policy knows them (`salt_env` changes that).\n"
         )?;
     }
-    if !report.findings.is_empty() {
+    let told = told(report);
+    if !told.is_empty() {
         writeln!(out, "| finding | effect [interval] | limit | control | verdict |")?;
         writeln!(out, "|---|---|---:|---|---|")?;
     }
-    for finding in &report.findings {
+    for finding in &told {
         let effects = text::effects(finding, "–");
         let lines = |at: usize| effects.iter().filter_map(|line| line.get(at).cloned()).collect::<Vec<_>>().join("<br>");
         let mut verdict = format!("**{}**{}", text::verdict(finding.verdict), text::label(finding));
@@ -105,7 +141,11 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         }
         writeln!(out, "| {} | {} | {} | {} | {verdict} |", text::escape(&finding.id()), lines(0), text::trimmed(finding.limit), lines(1))?;
     }
-    further(report, out)?;
+    if told.len() < report.findings.len() {
+        let (shown, all) = (told.len(), text::grouped(report.findings.len() as u64));
+        writeln!(out, "\n{shown} of {all} findings are told here, none that passed; all are in report.html and report.json.")?;
+    }
+    further(&told, out)?;
     if !report.accuracy.is_empty() {
         writeln!(out, "\n| target task | {} | seeds | images |", text::accuracy_header(report))?;
         writeln!(out, "|---|---|---:|---:|")?;
@@ -114,14 +154,14 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         let (what, value) = (text::escape(&accuracy.what), text::accuracy(accuracy));
         writeln!(out, "| {what} | {value} | {} | {} |", accuracy.seeds, accuracy.images)?;
     }
-    another_sample(report, out)?;
+    another_sample(report, &told, out)?;
     if let Some(forwarded) = &report.run.images_forwarded {
         writeln!(out, "\nImages forwarded: {}.", forwarded.told(report.references.len()))?;
     }
-    for finding in report.findings.iter().filter(|f| !f.notes.is_empty()) {
+    for finding in told.iter().filter(|f| !f.notes.is_empty()) {
         writeln!(out, "\n{}: {}.", text::escape(&finding.id()), text::escape(&finding.notes.join("; ")))?;
     }
-    for finding in report.findings.iter().filter(|f| f.verdict == Verdict::Fail) {
+    for finding in told.iter().filter(|f| f.verdict == Verdict::Fail).take(MOST_SECTIONS) {
         writeln!(out, "\n### {}\n", text::escape(&finding.id()))?;
         if let Some(sentence) = text::explain(finding) {
             writeln!(out, "{}\n", text::escape(&sentence))?;
@@ -157,6 +197,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     if report.exit_code == 0 {
         writeln!(out, "\n{}", text::pass(report))?;
     }
+    provenance(report, out)?;
     writeln!(
         out,
         "\n<sub>{} {}, {}</sub>",
@@ -166,10 +207,28 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )
 }
 
+/// When, by whom and with what it was certified.
+fn provenance(report: &Report, out: &mut String) -> std::fmt::Result {
+    let Some(told) = &report.run.provenance else { return Ok(()) };
+    let mut parts = vec![format!("Certified {}", report.run.started)];
+    if let Some(by) = &told.responsible {
+        let run = by.run.as_ref().map(|run| format!(", {run}")).unwrap_or_default();
+        parts.push(format!("responsible: {} ({}{run})", by.name.as_deref().unwrap_or("nobody is named"), by.said_by));
+    }
+    if let Some(fixed) = &told.policy_fixed {
+        parts.push(format!("policy fixed by {} (commit {})", fixed.date, text::short(&fixed.commit, 13)));
+    }
+    let commit = told.build.commit.as_ref().map(|commit| format!(" of commit {}", text::short(commit, 13))).unwrap_or_default();
+    parts.push(format!("build{commit} with {}", told.build.features.join(", ")));
+    parts.push(format!("{}, {}, {}", told.machine.processor, diag::count(told.machine.cores, "processor"), told.machine.system));
+    parts.push(format!("command: heirloom {}", told.command.join(" ")));
+    writeln!(out, "\n{}.", text::escape(&parts.join("; ")))
+}
+
 /// How far the numbers may lie on other training images.
-fn another_sample(report: &Report, out: &mut String) -> std::fmt::Result {
+fn another_sample(report: &Report, told: &[&Finding], out: &mut String) -> std::fmt::Result {
     let mut all = Vec::new();
-    for finding in &report.findings {
+    for finding in told {
         let over = finding.comparisons.iter().filter_map(|c| Some((format!("over {}", c.control.name()), c.excess.as_ref()?)));
         let own = finding.own.iter().map(|own| ("by itself".to_owned(), own));
         let each: Vec<String> =
@@ -184,9 +243,9 @@ fn another_sample(report: &Report, out: &mut String) -> std::fmt::Result {
 }
 
 /// What is judged beside the number that a rule names.
-fn further(report: &Report, out: &mut String) -> std::fmt::Result {
+fn further(told: &[&Finding], out: &mut String) -> std::fmt::Result {
     let mut first = true;
-    for finding in &report.findings {
+    for finding in told {
         for further in &finding.further {
             if std::mem::take(&mut first) {
                 writeln!(out, "\n| finding | judged beside it | the model by itself [interval] | limit | verdict |")?;
@@ -259,6 +318,18 @@ mod tests {
     #[test]
     fn every_other_verdict() {
         insta::assert_snapshot!(render(&samples::others()));
+    }
+
+    #[test]
+    fn a_step_summary_takes_it_whatever_it_holds() {
+        let text = render(&samples::many(5000));
+        assert!(text.len() < super::MOST && text.contains("300 of 5,000 findings are told here"), "{}", text.len());
+        let mut long = samples::many(250);
+        for finding in &mut long.findings {
+            finding.rule = "x".repeat(10_000);
+        }
+        let text = render(&long);
+        assert!(text.len() <= super::MOST && text.ends_with("the rest is in report.html and report.json.\n"), "{}", text.len());
     }
 
     #[test]

@@ -111,6 +111,11 @@ pub(crate) fn estimate(e: &Estimate) -> String {
     format!("{:+.3} {}", e.value, interval([e.low, e.high]))
 }
 
+/// The same of a number with its bounds.
+pub(crate) fn estimate_of(value: f64, bounds: [f64; 2]) -> String {
+    format!("{value:+.3} {}", interval(bounds))
+}
+
 /// Two bounds.
 pub(super) fn interval([low, high]: [f64; 2]) -> String {
     format!("[{low:.3}, {high:.3}]")

@@ -45,7 +45,7 @@ impl Ahead {
     pub fn parse(text: &str, name: &str, base: &Path, options: &policy::Options) -> Result<(Policy, Remarks), SpecError> {
         let (policy, mut remarks) = policy::parse(text, name, base, options)?;
         if let Some(tree) = spec::tree::<PolicyFile>(text, name, &mut Vec::new())? {
-            remarks.extend(Self::default().policy(&policy, &tree));
+            remarks.extend(if options.without_data { of_references(&policy, &tree) } else { Self::default().policy(&policy, &tree) });
         }
         if remarks.iter().any(|remark| remark.level == Level::Error) {
             return Err(SpecError::invalid(&spec::POLICY, text, name, remarks));

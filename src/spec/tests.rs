@@ -70,7 +70,7 @@ fn schemas_use_only_what_the_checker_knows() {
 fn shipped() -> Vec<(usize, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for folder in ["policies", "policies/studies", "policies/calibration", "fixtures/plant"] {
+    for folder in ["policies", "policies/paper", "policies/studies", "policies/calibration", "fixtures/plant"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "yaml") {

@@ -5,9 +5,11 @@
 //! Entries are renamed into place when whole, so that several processes can share a folder. The least recently used go first when the folder
 //! outgrows its limit.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,31 @@ impl Key {
 struct Line {
     kind: String,
     name: String,
+    /// When it was made, in seconds since 1970; earlier builds did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made: Option<i64>,
+}
+
+/// Entries of one kind that were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EntriesRead {
+    /// How many.
+    pub entries: usize,
+    /// How many of them do not say when they were made.
+    pub undated: usize,
+    /// When the first and the last of the others were made, in seconds since 1970.
+    pub made: Option<[i64; 2]>,
+}
+
+impl EntriesRead {
+    fn add(&mut self, made: Option<i64>) {
+        self.entries += 1;
+        match (made, self.made) {
+            (None, _) => self.undated += 1,
+            (Some(made), None) => self.made = Some([made; 2]),
+            (Some(made), Some([first, last])) => self.made = Some([first.min(made), last.max(made)]),
+        }
+    }
 }
 
 /// An entry as it lies on the disk.
@@ -74,20 +101,28 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: PathBuf,
+    /// What was read since it was asked last, by kind.
+    read: Arc<Mutex<BTreeMap<String, EntriesRead>>>,
 }
 
 impl Cache {
     /// Opens a folder, which is created if need be, and brings it under its limit.
     pub fn open(folder: &Path, limit: u64) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let cache = Self { folder: folder.to_owned() };
+        let cache = Self::at(folder);
         cache.prune(limit, None)?;
         Ok(cache)
     }
 
     /// A folder as it is, which may not be there.
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), read: Arc::default() }
+    }
+
+    /// What was read since this was asked last, by kind.
+    pub(crate) fn take_read(&self) -> BTreeMap<String, EntriesRead> {
+        // Whoever panicked meanwhile has counted one entry less.
+        std::mem::take(&mut self.read.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The folder.
@@ -116,6 +151,10 @@ impl Cache {
         };
         // For the order of eviction; a folder that is only read from keeps its old order.
         let _ = std::fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(now()));
+        let line = bytes.get(HASH..start.saturating_sub(1)).and_then(|line| serde_json::from_slice::<Line>(line).ok());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.entry(key.kind.clone()).or_default().add(line.and_then(|line| line.made));
+        drop(read);
         bytes.drain(..start);
         Some(bytes)
     }
@@ -123,7 +162,8 @@ impl Cache {
     /// Keeps the bytes of an entry; `name` says what it is of, to people.
     pub(crate) fn put(&self, key: &Key, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let name: String = name.chars().take(200).collect();
-        let line = serde_json::to_string(&Line { kind: key.kind.clone(), name })?;
+        let made = now().duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
+        let line = serde_json::to_string(&Line { kind: key.kind.clone(), name, made })?;
         let rest = [line.as_bytes(), b"\n", bytes].concat();
         write_atomic(&self.path(key), &[hash(&key.hash, &rest).as_bytes(), &rest].concat())
     }
@@ -141,7 +181,8 @@ impl Cache {
             let Ok((entry, facts)) = entry.and_then(|entry| entry.metadata().map(|facts| (entry, facts))) else { continue };
             let own = entry.file_name().to_str().is_some_and(|name| name.len() == HASH && name.bytes().all(|b| b.is_ascii_hexdigit()));
             if own && facts.is_file() {
-                let Line { kind, name } = line(&entry.path()).unwrap_or_else(|| Line { kind: "unknown".into(), name: String::new() });
+                let Line { kind, name, .. } =
+                    line(&entry.path()).unwrap_or_else(|| Line { kind: "unknown".into(), name: String::new(), made: None });
                 let used = facts.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 entries.push(Entry { path: entry.path(), kind, name, bytes: facts.len(), used });
             }
@@ -217,7 +258,7 @@ fn line(path: &Path) -> Option<Line> {
     serde_json::from_slice(&line).ok()
 }
 
-/// When an entry was used decides what is evicted, never what is found.
+/// When an entry was made or used decides what is told and evicted, never what is found.
 fn now() -> SystemTime {
     SystemTime::now()
 }
@@ -296,6 +337,25 @@ mod tests {
         assert_eq!((sound.len(), damaged.len()), (2, 1));
         assert_eq!(cache.entries().unwrap().len(), 2);
         assert_eq!(Cache::at(&folder.path().join("absent")).entries().unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_read_is_told_with_its_age() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), LIMIT).unwrap();
+        cache.put(&key("a"), "a", b"1").unwrap();
+        cache.put(&key("b"), "b", b"2").unwrap();
+        // As an earlier build kept it.
+        let rest = b"{\"kind\":\"test\",\"name\":\"c\"}\n3";
+        std::fs::write(cache.path(&key("c")), [hash(&key("c").hash, rest).as_bytes(), rest].concat()).unwrap();
+        assert!(["a", "b", "c"].iter().all(|name| cache.get(&key(name)).is_some()) && cache.get(&key("d")).is_none());
+        // Whoever holds the same folder through a copy reads the same.
+        let read = cache.clone().take_read();
+        let of = read["test"];
+        assert_eq!((read.len(), of.entries, of.undated), (1, 3, 1));
+        let [first, last] = of.made.unwrap();
+        assert!(first > 1_700_000_000 && last >= first);
+        assert!(cache.take_read().is_empty());
     }
 
     #[test]

@@ -180,7 +180,9 @@ fn with_triangle(schema: &mut Schema) {
     let fields = SchemaGenerator::default().into_root_schema_for::<Peak>();
     let mut fields = fields.to_value();
     if let Some(fields) = fields.as_object_mut() {
-        ["$schema", "title", "description"].iter().for_each(|key| drop(fields.remove(*key)));
+        for key in ["$schema", "title", "description"] {
+            fields.remove(key);
+        }
     }
     let branch = json!({
         "type": "object",

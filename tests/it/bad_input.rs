@@ -2,6 +2,7 @@
 
 mod ahead;
 mod data;
+mod layouts;
 mod machine;
 mod models;
 mod policies;

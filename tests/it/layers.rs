@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 24] = [
+const LAYERS: [&[&str]; 27] = [
     &["diag", "lacks", "stats", "pixels"],
     &["store"],
     &["spec"],
@@ -21,6 +21,9 @@ const LAYERS: [&[&str]; 24] = [
     &["report"],
     &["engine"],
     &["session"],
+    &["sign"],
+    &["verify"],
+    &["compare"],
     &["init"],
     &["plant"],
     &["series"],

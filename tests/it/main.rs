@@ -5,6 +5,7 @@ mod cache;
 mod calibrate;
 mod certify;
 mod cli;
+mod evidence;
 mod export;
 mod identities;
 mod init;

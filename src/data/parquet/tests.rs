@@ -47,6 +47,7 @@ fn columns_of_every_type_are_attributes_as_python_writes_them() {
 fn a_column_that_can_be_no_attribute_is_refused_by_name() {
     let target = |cluster: &str| crate::data::Target {
         data: DataSpec::Parquet(golden("columns.parquet")),
+        label: None,
         classes: None,
         train: crate::data::ViewSpec::default(),
         test: crate::data::ViewSpec::default(),

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use serde::Deserialize;
 use tar::{Builder, EntryType, Header};
 
-use super::super::source::{Source, assemble};
+use super::super::source::{Labels, Source, assemble};
 use super::*;
 use crate::diag::Explain as _;
 use crate::store::{MemoryBudget, SpillBuffer};
@@ -31,7 +31,7 @@ fn expected() -> BTreeMap<String, Vec<Sample>> {
 }
 
 fn source(path: &str, split: Option<Split>, want: Want) -> Source {
-    assemble(vec![read(&golden(), Path::new(path), split, want).unwrap()]).unwrap()
+    assemble(vec![read(&golden(), Path::new(path), split, want).unwrap()], Labels::Own).unwrap()
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn measured(arm: Arm, seeds: usize, percent: usize) -> Measurement {
         clusters: (0..IMAGES as u32).collect(),
         attribute: None,
         terms: None,
+        basis: None,
         outcomes: (0..seeds).map(outcome).collect(),
         labels,
     }

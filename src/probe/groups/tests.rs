@@ -25,6 +25,7 @@ fn measured(seeds: usize, images: usize, classes: usize, values: usize, predict:
         images: (0..images).map(|i| i.to_string()).collect(),
         clusters: (0..images as u32).collect(),
         terms: None,
+        basis: None,
         outcomes: (0..seeds).map(outcome).collect(),
         attribute: Some(Column {
             name: "vendor".into(),

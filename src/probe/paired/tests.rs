@@ -16,6 +16,7 @@ fn still(seeds: usize, images: usize, classes: usize) -> Measurement {
         clusters: (0..images as u32).collect(),
         attribute: None,
         terms: None,
+        basis: None,
         outcomes: (0..seeds).map(outcome).collect(),
         labels,
     }

@@ -80,6 +80,7 @@ mod tests {
     /// corner between 0 and 1. Expected ones are of `tests/golden/geometry/crops.py`.
     #[test]
     fn boxes_are_drawn_as_torchvision_draws_them() {
+        const DRAWS: usize = 40_000;
         let text = include_str!("../../../tests/golden/geometry/crops.txt");
         let mut cases = 0;
         for line in text.lines() {
@@ -88,7 +89,6 @@ mod tests {
             let size = (*height as usize, *width as usize);
             let mut rng = stream();
             let mut means = [0.0; 6];
-            const DRAWS: usize = 40_000;
             for _ in 0..DRAWS {
                 let cut = Cut::drawn(size, [*low, *high], [*narrow, *wide], &mut rng);
                 assert!(cut.top + cut.height <= size.0 && cut.left + cut.width <= size.1 && cut.height > 0 && cut.width > 0, "{cut:?}");

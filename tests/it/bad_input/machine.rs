@@ -64,7 +64,7 @@ fn a_disk_that_is_full_at_the_end() {
     let output = folder.path().join("reports");
     // Room for what says that there is no verdict.
     let arguments = ["certify", &clean_model(), "--policy", &policy, "--output", &output.display().to_string()];
-    let out = with_space_for(8, &arguments);
+    let out = with_space_for(24, &arguments);
     let message = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{message}");
     assert!(message.contains("cannot write") && message.contains("free some space") && !message.contains("panicked"), "{message}");
@@ -95,7 +95,7 @@ fn a_disk_that_takes_no_images() {
     let folder = folder();
     let output = folder.path().join("reports").display().to_string();
     let arguments = ["certify", &clean_model(), "--output", &output, "--no-cache", "--memory", &least_memory()];
-    refused(&with_space_for(8, &arguments), 2, &["do not fit into memory cannot be kept in", "File too large", "hint: make room there"]);
+    refused(&with_space_for(24, &arguments), 2, &["do not fit into memory cannot be kept in", "File too large", "hint: make room there"]);
     let nowhere = command().args(arguments).env("TMPDIR", "/no/such/folder").output().expect("the binary runs");
     refused(&nowhere, 2, &["cannot be kept in /no/such/folder", "No such file", "TMPDIR"]);
     no_verdict(&folder.path().join("reports"), "error", 2, "cannot be kept in /no/such/folder");

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use super::{clean_model, folder, names, refused};
 use crate::run::{file, heirloom, text};
 
-pub const FILES: [&str; 5] = ["badge.json", "junit.xml", "measurements.json.gz", "report.json", "summary.md"];
+pub const FILES: [&str; 6] = ["badge.json", "junit.xml", "measurements.json.gz", "report.html", "report.json", "summary.md"];
 
 /// The files of one certification, shared by the tests.
 static CERTIFIED: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
@@ -41,7 +41,7 @@ fn refuse(folder: &Path, policy: &str, said: &[&str]) {
 #[track_caller]
 pub fn no_verdict(folder: &Path, status: &str, code: i32, said: &str) {
     let held: Vec<String> = names(folder).into_iter().filter(|name| name != "policy" && name != "policy.yaml").collect();
-    assert_eq!(held, ["badge.json", "junit.xml", "report.json", "summary.md"], "{}", folder.display());
+    assert_eq!(held, ["badge.json", "junit.xml", "report.html", "report.json", "summary.md"], "{}", folder.display());
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
     let report: serde_json::Value = serde_json::from_str(&read("report.json")).expect("JSON");
     assert_eq!((&report["status"], &report["exit_code"], &report["findings"]), (&status.into(), &code.into(), &serde_json::json!([])));
@@ -52,6 +52,25 @@ pub fn no_verdict(folder: &Path, status: &str, code: i32, said: &str) {
         let plain = text.replace('\\', "").replace("&apos;", "'").replace("&quot;", "\"").replace("&gt;", ">").replace("&lt;", "<");
         assert!(plain.contains(said), "`{said}` is not in: {text}");
     }
+}
+
+#[test]
+fn a_stored_report_is_rendered_as_it_was_written_or_refused_by_name() {
+    let folder = folder();
+    certified(folder.path());
+    let report = folder.path().display().to_string();
+    for (form, file) in
+        [("html", "report.html"), ("junit", "junit.xml"), ("markdown", "summary.md"), ("badge", "badge.json"), ("json", "report.json")]
+    {
+        let out = heirloom(&["render", &report, "--as", form]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        assert!(out.stdout == std::fs::read(folder.path().join(file)).expect("a report"), "{form}");
+    }
+    refused(&heirloom(&["render", &report, "--as", "pdf"]), 4, &["pdf"]);
+    refused(&heirloom(&["render", "nowhere", "--as", "html"]), 4, &["nowhere"]);
+    refused(&heirloom(&["render", &report, "--as", "html", "--format", "json"]), 4, &["promises JSON"]);
+    std::fs::write(folder.path().join("report.json"), "{}").expect("written");
+    refused(&heirloom(&["render", &report, "--as", "html"]), 2, &["give the report.json of a certification"]);
 }
 
 #[test]

@@ -1,0 +1,22 @@
+//! Caltech-101: `101_ObjectCategories`, a folder for each category. There are no splits.
+
+use std::path::Path;
+
+use super::{DataError, Format, Place, Rows, Split, Splits, layout};
+use crate::data::folder;
+
+pub(in crate::data) static FORMAT: Format = layout!("caltech101", Caltech101, Splits::Nobody);
+
+const FOLDER: &str = "101_ObjectCategories";
+/// Pictures of anything: no category.
+const BACKGROUND: &str = "BACKGROUND_Google";
+
+fn read(path: &Path, _: Option<Split>) -> Result<Rows, DataError> {
+    // Where the folder itself is named, it is known by its name.
+    if path.file_name().is_some_and(|name| name == FOLDER) {
+        return folder::images(path, path, &[BACKGROUND]);
+    }
+    let place = Place::at(FORMAT.name, path, &["caltech101", "caltech-101"], &[FOLDER])?;
+    let images = place.find(&[FOLDER])?;
+    folder::images(&images, &images, &[BACKGROUND])
+}
