@@ -29,7 +29,7 @@ pub(crate) mod format;
 pub(crate) mod formats;
 mod forwarded;
 mod html;
-mod in_toto;
+pub(crate) mod in_toto;
 mod incomplete;
 pub mod json;
 pub(crate) mod junit;

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::data::{self, DataError, Fit};
+use crate::data::{self, DataError, Fit, TargetData};
 use crate::diag::Explain;
 use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings, Task};
 use crate::exec::Compute;
@@ -119,12 +119,7 @@ impl Session<'_> {
         engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = plan::resolve(policy);
         let budget = self.budget(&resolved, model)?;
-        let data = data::open_fitted(
-            &policy.file.target,
-            &policy.base,
-            policy.file.seed,
-            &Fit { keep: policy.cuts_boxes(), ..model.input.fit(&budget) },
-        )?;
+        let data = opened(policy, model, &budget)?;
         let task = Task::open(&resolved, &data, model, &budget)?;
         emit(Event::Fact { topic: "executor", text: engine::executors(model, &task)? });
         let profile = engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), true)?;
@@ -188,12 +183,7 @@ impl Session<'_> {
         engine::check_salt(policy).map_err(EngineError::from)?;
         let resolved = Resolved { controls: options.controls, ..plan::resolve(policy) };
         let budget = self.budget(&resolved, model)?;
-        let data = data::open_fitted(
-            &policy.file.target,
-            &policy.base,
-            policy.file.seed,
-            &Fit { keep: policy.cuts_boxes(), ..model.input.fit(&budget) },
-        )?;
+        let data = opened(policy, model, &budget)?;
         let (started, today) = now();
         let self_test = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
         let measured = |anew| engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), anew);
@@ -261,6 +251,12 @@ impl Explain for SessionError {
             Self::Reference(error) => error,
         })
     }
+}
+
+/// The target task's images at the model's size; as they came too, where training cuts boxes out of them.
+fn opened(policy: &Policy, model: &Model, budget: &MemoryBudget) -> Result<TargetData, DataError> {
+    let fit = Fit { keep: policy.cuts_boxes(), ..model.input.fit(budget) };
+    data::open_fitted(&policy.file.target, &policy.base, policy.file.seed, &fit)
 }
 
 impl From<DataError> for SessionError {

@@ -42,7 +42,7 @@ pub fn statement(path: &Path) -> Result<Statement, SignError> {
     for sheet in report.sheet_names() {
         subjects.push(Subject::of(sheet, &digest_of(sheet)?));
     }
-    Ok(Statement::of(&report, subjects))
+    Ok(Statement::of(&report, subjects).ok_or(ReadError::Earlier { path: file })?)
 }
 
 /// Signs the report at `path` and writes the bundle beside it.

@@ -1,10 +1,15 @@
 //! The verdict as an in-toto Statement v1 with the predicate test-result v0.1, to be signed by whoever answers for it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::format::{Format, Made, json as file};
-use super::{Material, WriteError, links, text};
+use super::{Material, Report, WriteError, links, text};
 use crate::gate::{Finding, Verdict};
+
+/// What a statement of this layout calls itself.
+pub(crate) const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+/// The predicate.
+pub(crate) const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 
 pub(super) const FORMAT: Format = Format {
     name: "in-toto",
@@ -17,8 +22,15 @@ pub(super) const FORMAT: Format = Format {
 };
 
 fn render(of: &Material) -> Result<Made, WriteError> {
-    let report = of.report;
-    let (Some(subject), Some(policy)) = (links::subjects(report), links::policy(report)) else { return Ok(Made::Nothing(links::EARLIER)) };
+    let (Some(subject), Some(predicate)) = (links::subjects(of.report), predicate(of.report)) else {
+        return Ok(Made::Nothing(links::EARLIER));
+    };
+    file(&json!({ "_type": STATEMENT, "subject": subject, "predicateType": TEST_RESULT, "predicate": predicate }))
+}
+
+/// What was tested by which policy, and how it came out: for this form, and for what `sign` signs. `None` where the policy is known by no SHA-256.
+pub(crate) fn predicate(report: &Report) -> Option<Value> {
+    let policy = links::policy(report)?;
     let names = |kind: &dyn Fn(&Finding) -> bool| -> Vec<String> {
         report.findings.iter().filter(|finding| kind(finding)).map(|finding| text::printable(&finding.id()).into_owned()).collect()
     };
@@ -30,18 +42,18 @@ fn render(of: &Material) -> Result<Made, WriteError> {
         0 => "WARNED",
         _ => "FAILED",
     };
-    file(&json!({
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": subject,
-        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
-        "predicate": {
-            "result": result,
-            "configuration": [policy],
-            "passedTests": names(&|finding| finding.verdict == Verdict::Pass),
-            "warnedTests": warnings,
-            "failedTests": names(&failed),
-        },
-    }))
+    let mut predicate = json!({
+        "result": result,
+        "configuration": [policy],
+        "passedTests": names(&|finding| finding.verdict == Verdict::Pass),
+        "warnedTests": warnings,
+        "failedTests": names(&failed),
+    });
+    let run = report.run.provenance.as_ref().and_then(|told| told.responsible.as_ref()?.run.clone());
+    if let (Some(fields), Some(run)) = (predicate.as_object_mut(), run) {
+        fields.insert("url".to_owned(), run.into());
+    }
+    Some(predicate)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::format::{Format, Made, json as file};
-use super::{Material, WriteError, clock, links, text};
+use super::{Material, WriteError, clock, in_toto, links, text};
 use crate::gate::Verdict;
 
 pub(super) const FORMAT: Format = Format {
@@ -29,7 +29,7 @@ fn render(of: &Material) -> Result<Made, WriteError> {
     let properties: Vec<String> =
         std::iter::once(first).chain(passed.map(|finding| format!("HEIRLOOM_PASSED:{}", text::printable(&finding.id())))).collect();
     file(&json!({
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": in_toto::STATEMENT,
         "subject": subject,
         "predicateType": "https://in-toto.io/attestation/svr/v0.2",
         "predicate": {

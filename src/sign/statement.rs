@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::name_of;
-use crate::gate::{Finding, Verdict};
+use crate::report::in_toto::{self, STATEMENT, predicate};
 use crate::report::Report;
 use crate::store::Digest;
 
-/// What a statement of this layout calls itself.
-const TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate.
-pub const PREDICATE: &str = "https://in-toto.io/attestation/test-result/v0.1";
+pub const PREDICATE: &str = in_toto::TEST_RESULT;
 
 /// A statement about files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,43 +47,15 @@ impl Subject {
 }
 
 impl Statement {
-    /// That a report says this; `files` are its own.
-    pub(super) fn of(report: &Report, files: Vec<Subject>) -> Self {
+    /// That a report says this; `files` are its own. `None` where its policy is known by no SHA-256.
+    pub(super) fn of(report: &Report, files: Vec<Subject>) -> Option<Self> {
         let model = &report.model.identity;
         let own = name_of(&model.path);
         let named = |name: &str| format!("model/{}", if name == "-" { own.as_str() } else { name });
         let one = model.files.is_empty().then(|| Subject::of(&named("-"), &model.digest));
         let several = model.files.iter().map(|file| Subject::of(&named(&file.name), &file.digest));
         let subject = files.into_iter().chain(one).chain(several).collect();
-        let of = |wanted: &dyn Fn(&Finding) -> bool| -> Vec<String> {
-            report.findings.iter().filter(|finding| wanted(finding)).map(Finding::id).collect()
-        };
-        let passed = of(&|f| f.verdict == Verdict::Pass);
-        let failed = of(&|f| report.gates(f) && matches!(f.verdict, Verdict::Fail | Verdict::Error));
-        // What does not gate (a waiver, a low severity), and what the data do not settle.
-        let warned = of(&|f| match f.verdict {
-            Verdict::Inconclusive => true,
-            Verdict::Fail | Verdict::Error => !report.gates(f),
-            Verdict::Pass | Verdict::Skipped => false,
-        });
-        let result = match report.exit_code {
-            0 if warned.is_empty() => "PASSED",
-            0 => "WARNED",
-            _ => "FAILED",
-        };
-        let configuration = Subject::of(&report.policy.source, &report.policy.digest);
-        let mut predicate = serde_json::json!({
-            "result": result,
-            "configuration": [configuration],
-            "passedTests": passed,
-            "warnedTests": warned,
-            "failedTests": failed,
-        });
-        let run = report.run.provenance.as_ref().and_then(|told| told.responsible.as_ref()?.run.clone());
-        if let (Some(predicate), Some(run)) = (predicate.as_object_mut(), run) {
-            predicate.insert("url".to_owned(), run.into());
-        }
-        Self { kind: TYPE.to_owned(), subject, predicate_type: PREDICATE.to_owned(), predicate }
+        Some(Self { kind: STATEMENT.to_owned(), subject, predicate_type: PREDICATE.to_owned(), predicate: predicate(report)? })
     }
 
     /// The SHA-256 of a file that it is about, in hexadecimal.
