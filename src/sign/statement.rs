@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::name_of;
-use crate::report::in_toto::{self, STATEMENT, predicate};
 use crate::report::Report;
+use crate::report::in_toto::{self, STATEMENT, predicate};
 use crate::store::Digest;
 
 /// The predicate.
