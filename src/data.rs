@@ -7,6 +7,7 @@
 
 pub(crate) mod alone;
 mod attributes;
+mod bounds;
 mod cells;
 mod census;
 mod cifar;
@@ -31,11 +32,13 @@ mod recognise;
 mod source;
 mod spec;
 mod table;
+mod texts;
 mod view;
 mod webdataset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +53,7 @@ pub use label::{LabelSpec, Others};
 pub(crate) use recognise::recognise;
 use source::{Entry, Labels, Source, Want};
 pub use spec::{DataSpec, Orientation};
+use texts::Attributes;
 
 use crate::diag;
 use crate::store::{MemoryBudget, SpillBuffer, fingerprint};
@@ -71,20 +75,25 @@ pub enum Split {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// Stable identifier within the set: a path, `file.parquet:row`, or `shard.tar:key`.
-    pub id: String,
+    pub id: Arc<str>,
     /// Index into [`Dataset::classes`].
     pub label: usize,
     /// Images of one cluster belong together (two drawings of one thing); equal to `id` where nothing is known. Images that show the same
     /// belong together too: [`Dataset::clusters`].
-    pub cluster: String,
+    pub cluster: Arc<str>,
     /// Further columns; empty where the value is not known ([`Record::value`]).
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
 }
 
 impl Record {
     /// The value in a column, where it is known. What stands for a missing value (empty, NaN, None, NA, N/A, null) is none.
     pub(crate) fn value(&self, column: &str) -> Option<&str> {
-        self.attributes.get(column).map(String::as_str).filter(|value| !value.is_empty())
+        self.shared(column).map(|value| &**value)
+    }
+
+    /// [`Record::value`], to be kept.
+    pub(crate) fn shared(&self, column: &str) -> Option<&Arc<str>> {
+        self.attributes.get(column).filter(|value| !value.is_empty())
     }
 }
 
@@ -374,8 +383,8 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
     let test = view::apply(test, &target.test, Split::Test, &classes, seed, &mut warnings).map_err(|e| e.explained(&unusable))?;
     view::check_classes(train.iter().map(|e| e.record.label), Split::Train, &classes)?;
     view::check_classes(test.iter().map(|e| e.record.label), Split::Test, &classes)?;
-    let trained: BTreeSet<&str> = train.iter().map(|e| e.record.cluster.as_str()).collect();
-    let shared: BTreeSet<&str> = test.iter().map(|e| e.record.cluster.as_str()).filter(|c| trained.contains(c)).collect();
+    let trained: BTreeSet<&str> = train.iter().map(|e| &*e.record.cluster).collect();
+    let shared: BTreeSet<&str> = test.iter().map(|e| &*e.record.cluster).filter(|c| trained.contains(c)).collect();
     if !shared.is_empty() {
         let names: Vec<String> = shared.iter().map(|c| (*c).to_owned()).collect();
         let (clusters, have) = (diag::count(names.len(), "cluster"), diag::agree(&names.len(), "has", "have"));

@@ -4,7 +4,7 @@
 //! compares groups of images as they are (`attribute`, `debiased`) and its numbers are those of `groups`. Both end in a
 //! [`Table`] of seeds x clusters that an interval can be made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -294,14 +294,12 @@ pub struct Column {
 }
 
 impl Column {
-    /// The column of a name, from the attributes of every image.
-    pub(crate) fn of<'a>(name: &str, attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone) -> Self {
-        // An empty value is one that is not known.
-        let known = |a: &'a BTreeMap<String, String>| a.get(name).filter(|value| !value.is_empty());
-        let mut values: Vec<String> = attributes.clone().filter_map(|a| known(a).cloned()).collect();
-        values.sort_unstable();
-        values.dedup();
-        let of = attributes.map(|a| known(a).and_then(|value| values.binary_search(value).ok()).map(|at| at as u32)).collect();
+    /// The column of a name, from the value of every image, where it is known.
+    pub(crate) fn of<'a>(name: &str, images: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+        let values: BTreeSet<&str> = images.clone().flatten().collect();
+        let values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+        let at = |value: &str| values.binary_search_by(|known| known.as_str().cmp(value)).ok().map(|at| at as u32);
+        let of = images.map(|value| at(value?)).collect();
         Self { name: name.to_owned(), values, of }
     }
 }

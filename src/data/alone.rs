@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::source::{Entry, Labels, Rows, Stored, Want, assemble};
 use super::{
-    Orientation, Record, attributes, cifar as binary, csv as lines, idx as plain, matlab as matrices, parquet as columns,
+    Orientation, Record, attributes, bounds, cifar as binary, csv as lines, idx as plain, matlab as matrices, parquet as columns,
     webdataset as shards,
 };
 use crate::store::{MemoryBudget, SpillBuffer};
@@ -35,7 +35,7 @@ pub(crate) fn matlab(bytes: &[u8]) -> bool {
 /// Attributes of two images, or a list of images.
 pub(crate) fn csv(bytes: &[u8]) -> bool {
     let entry = |id: &str| Entry {
-        record: Record { id: id.into(), label: 0, cluster: id.into(), attributes: [("there".into(), "already".into())].into() },
+        record: Record { id: id.into(), label: 0, cluster: id.into(), attributes: [("there", "already")].into_iter().collect() },
         stored: Stored::Missing("it was not asked for"),
     };
     let listed = lines::parse(bytes, "x.csv", true).is_ok();
@@ -45,8 +45,9 @@ pub(crate) fn csv(bytes: &[u8]) -> bool {
 /// The images or the labels of a set, by the number of dimensions that the bytes ask for, packed or plain.
 pub(crate) fn idx(bytes: &[u8]) -> bool {
     let unpacked = bytes.starts_with(&[0x1f, 0x8b]);
+    let most = bounds::unpacked(bytes.len() as u64);
     let read = |bytes: &mut dyn std::io::Read, three: bool| {
-        if three { plain::parse::<3>(bytes, "x").is_ok() } else { plain::parse::<1>(bytes, "x").is_ok() }
+        if three { plain::parse::<3>(bytes, most, "x").is_ok() } else { plain::parse::<1>(bytes, most, "x").is_ok() }
     };
     [true, false].map(|three| if unpacked { read(&mut flate2::read::GzDecoder::new(bytes), three) } else { read(&mut &*bytes, three) })
         != [false, false]

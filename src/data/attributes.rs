@@ -1,12 +1,13 @@
-//! Attributes of images: what stands for a value that is not known, and a CSV file of them, joined to the images by id.
+//! A CSV file of attributes, joined to the images by id.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
 use super::DataError;
-use super::source::{Entry, known};
+use super::source::Entry;
 use super::table::Table;
+use super::texts::Texts;
 use crate::diag;
 
 /// Joins the file's columns to the images; says which images and which lines found no partner.
@@ -32,21 +33,19 @@ pub(super) fn join_from(contents: impl Read, name: &str, parts: &mut [Vec<Entry>
             return Err(broken(format!("line {number}: the id `{id}` is there twice")));
         }
     }
+    let columns = || header.iter().filter(|column| *column != "id");
+    let mut texts = Texts::default();
+    let unknown = texts.attributes(columns().map(|column| (column, "")));
     let (total, mut missing) = (lines.len(), Vec::new());
     for record in parts.iter_mut().flatten().map(|entry| &mut entry.record) {
-        let Some(line) = lines.remove(&record.id) else {
-            missing.push(record.id.clone());
-            // The columns are there all the same; what they hold of this image is not known.
-            for column in header.iter().filter(|column| *column != "id") {
-                record.attributes.entry(column.to_owned()).or_default();
-            }
+        let Some(line) = lines.remove(&*record.id) else {
+            missing.push(record.id.to_string());
+            // The columns are there all the same; what they hold of this image is not known. One that is there twice is refused below.
+            record.attributes.join(unknown.clone()).ok();
             continue;
         };
-        for (column, value) in header.iter().zip(&line).filter(|(column, _)| *column != "id") {
-            if record.attributes.insert(column.to_owned(), known(value.to_owned())).is_some() {
-                return Err(broken(format!("the data have a column `{column}` already")));
-            }
-        }
+        let theirs = texts.attributes(header.iter().zip(&line).filter(|(column, _)| *column != "id"));
+        record.attributes.join(theirs).map_err(|column| broken(format!("the data have a column `{column}` already")))?;
     }
     if total == lines.len() {
         let (theirs, ours) = (lines.keys().next().cloned().unwrap_or_default(), missing.first().cloned().unwrap_or_default());

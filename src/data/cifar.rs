@@ -1,11 +1,11 @@
 //! The binary CIFAR files: one or two label bytes and 3072 bytes of planes per image.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{Format, Kind, Splits};
 use super::source::{Label, Row, Rows, Stored};
+use super::texts::{Attributes, Texts};
 use super::{DataError, DataSpec, Orientation, Split};
 
 const SIDE: usize = 32;
@@ -76,14 +76,13 @@ pub(super) fn images(buffer: &Arc<[u8]>, name: &str, label_bytes: usize) -> Resu
     if buffer.is_empty() || !buffer.len().is_multiple_of(size) {
         return Err(format!("its length {} is not a multiple of {size}, the size of one image", buffer.len()));
     }
+    let mut texts = Texts::default();
     let row = |(i, bytes): (usize, &[u8])| {
-        let mut attributes = BTreeMap::new();
         // CIFAR-100: the coarse label comes first.
-        if let [coarse, _, ..] = bytes
-            && label_bytes == 2
-        {
-            attributes.insert("coarse_label".to_owned(), coarse.to_string());
-        }
+        let attributes = match bytes {
+            [coarse, _, ..] if label_bytes == 2 => texts.attributes([("coarse_label", coarse.to_string().as_str())]),
+            _ => Attributes::default(),
+        };
         let label = Label::Number(bytes.get(label_bytes - 1).copied().map_or(-1, i64::from));
         let stored = Stored::Raw { buffer: buffer.clone(), offset: i * size + label_bytes, width: SIDE, height: SIDE, channels: 3 };
         Row { id: format!("{name}:{i}"), label, attributes, stored }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::attributes::first;
 use super::format::{Format, Kind, OTHER_NAMES, Splits, below};
 use super::listed::{self, Listed};
-use super::source::{Label, Rows, known, relative_id, resolve};
+use super::source::{Label, Rows, relative_id, resolve};
 use super::table::Table;
+use super::texts::{Texts, missing};
 use super::{DataError, DataSpec, Orientation, Split, diag};
 
 /// Columns that name an image's file.
@@ -124,6 +125,7 @@ pub(super) fn parse(contents: impl Read, place: &str, splits: bool) -> Result<Ve
     let (file, class) = (file_column(&header, &refused)?, at("label"));
     let split = at("split").filter(|_| splits);
     let (mut lines, mut seen, mut record) = (Vec::new(), BTreeSet::new(), ::csv::StringRecord::new());
+    let mut texts = Texts::default();
     while table.next(&mut record).map_err(broken)? {
         let number = record.position().map_or(0, ::csv::Position::line);
         let value = |column: usize| record.get(column).unwrap_or_default();
@@ -144,9 +146,9 @@ pub(super) fn parse(contents: impl Read, place: &str, splits: bool) -> Result<Ve
                 refused(reason, "write train, test or val (or training, testing, valid, validation, dev)")
             })
         });
-        let label = class.map(|column| known(value(column).to_owned())).filter(|label| !label.is_empty());
+        let label = class.map(value).filter(|label| !missing(label)).map(|label| texts.text(label));
         let others = (0..header.len()).filter(|column| *column != file && Some(*column) != split && Some(*column) != class);
-        let attributes = others.filter_map(|column| Some((header.get(column)?.clone(), value(column).to_owned()))).collect();
+        let attributes = texts.attributes(others.filter_map(|column| Some((header.get(column)?.as_str(), value(column)))));
         let listed = Listed { file: inside, label: label.map_or(Label::Absent, Label::Name), attributes };
         lines.push((listed, word.transpose()?));
     }

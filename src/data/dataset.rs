@@ -97,10 +97,10 @@ impl Dataset {
         let read: Vec<Result<(Hash, Shown, bool), Unusable>> = read;
         for (place, (Entry { record, stored }, result)) in entries.into_iter().zip(read).enumerate() {
             match result {
-                Ok((_, shown, _)) if elsewhere.contains(&shown) => twice.push(record.id),
+                Ok((_, shown, _)) if elsewhere.contains(&shown) => twice.push(record.id.to_string()),
                 Ok((hash, shown, tagged)) => {
                     if tagged {
-                        turned.push(record.id.clone());
+                        turned.push(record.id.to_string());
                     }
                     // Once it is fitted, what it was made from is needed no more, unless boxes are cut out of it.
                     let stored = if rows.as_ref().is_some_and(|(fit, _)| !fit.keep) {
@@ -111,9 +111,9 @@ impl Dataset {
                     kept.push((record, (stored, hash), shown));
                     places.push(place as u32);
                 }
-                Err(Unusable::Broken(reason)) => broken.push(Broken { id: record.id, reason }),
+                Err(Unusable::Broken(reason)) => broken.push(Broken { id: record.id.to_string(), reason }),
                 // Not the image's fault: leaving it out would be.
-                Err(Unusable::Misfit(source)) => return Err(DataError::Misfit { id: record.id, source }),
+                Err(Unusable::Misfit(source)) => return Err(DataError::Misfit { id: record.id.to_string(), source }),
             }
         }
         let fitted = rows.map(|(fit, rows)| Arc::new(Fitted::new(fit, rows, places)));
@@ -163,13 +163,13 @@ impl Dataset {
         let (Some(record), Some((stored, _))) = (self.records.get(i), self.stored.get(i)) else {
             return Err(DataError::NoSuchImage { index: i, len: self.len() });
         };
-        let opened = stored.read(self.orientation).map_err(|reason| DataError::Image { id: record.id.clone(), reason })?;
+        let opened = stored.read(self.orientation).map_err(|reason| DataError::Image { id: record.id.to_string(), reason })?;
         Ok(opened.image)
     }
 
     /// Image `i` cannot be brought to the network's size.
     pub(crate) fn misfit(&self, i: usize, source: FitError) -> DataError {
-        DataError::Misfit { id: self.records.get(i).map(|record| record.id.clone()).unwrap_or_default(), source }
+        DataError::Misfit { id: self.records.get(i).map(|record| record.id.to_string()).unwrap_or_default(), source }
     }
 
     /// All images at one size: those made when the view was opened, if they were brought to the same size in the same way.
@@ -250,8 +250,6 @@ fn digest(classes: &[String], records: &[Record], stored: &[(Stored, Hash)]) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::source::Stored;
     use super::{Dataset, Record};
     use crate::store::{golden, sha256};
@@ -262,7 +260,7 @@ mod tests {
             id: id.into(),
             label,
             cluster: cluster.into(),
-            attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            attributes: attributes.iter().copied().collect(),
         };
         let entry = |record, bytes: &[u8]| (record, (Stored::Missing("not needed"), sha256(bytes)), sha256(bytes));
         let entries = || {

@@ -1,11 +1,12 @@
 //! A folder with one sub-folder per class.
 
-use std::collections::BTreeMap;
 use std::fs::{DirEntry, FileType};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::format::{Format, Kind, Splits, below};
 use super::source::{Label, Row, Rows, Stored, relative_id, resolve};
+use super::texts::Attributes;
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::diag;
 use crate::pixels::encoded::{ENDINGS, named};
@@ -49,6 +50,7 @@ pub(super) fn images(root: &Path, fixed: &Path, left_out: &[&str]) -> Result<Row
             continue;
         }
         let before = rows.list.len();
+        let label: Arc<str> = name.as_str().into();
         // A folder that links to one above it would be walked for ever.
         let mut seen = std::collections::BTreeSet::new();
         let mut folders = vec![class];
@@ -64,8 +66,8 @@ pub(super) fn images(root: &Path, fixed: &Path, left_out: &[&str]) -> Result<Row
                 if is_folder(&file, kind, &real)? {
                     folders.push(file);
                 } else if named(&file) {
-                    let label = Label::Name(name.clone());
-                    rows.list.push(Row { id, label, attributes: BTreeMap::new(), stored: Stored::File(file) });
+                    let label = Label::Name(label.clone());
+                    rows.list.push(Row { id, label, attributes: Attributes::default(), stored: Stored::File(file) });
                 } else {
                     passed_over.push(id);
                 }

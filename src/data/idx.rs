@@ -1,12 +1,13 @@
 //! IDX files, as MNIST and Fashion-MNIST come: `train-images-idx3-ubyte` and the like, plain or gzipped.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::bounds::{most_images, unpacked};
 use super::format::{Format, Kind, Splits};
 use super::source::{Label, Row, Rows, Stored};
+use super::texts::Attributes;
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::diag;
 
@@ -31,43 +32,59 @@ fn read(folder: &Path, split: Split) -> Result<Rows, DataError> {
         Split::Test => "t10k",
     };
     let name = format!("{prefix}-images-idx3-ubyte");
-    let (sizes, images) = load::<3>(folder, &name)?;
-    let ([labels], values) = load::<1>(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
+    let (sizes, images, bytes) = load::<3>(folder, &name)?;
+    let ([labels], values, further) = load::<1>(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
     let [count, height, width] = sizes;
     if count != labels {
         let path = folder.join(&name).display().to_string();
         return Err(DataError::Format { path, reason: format!("it has {}, the labels file has {labels}", diag::count(count, "image")) });
+    }
+    let most = most_images(bytes.saturating_add(further), 0);
+    if count as u64 > most {
+        return Err(DataError::Refused {
+            place: folder.join(&name).display().to_string(),
+            reason: format!("it has {count} images of {width}x{height} pixels, and so small a file holds {most} at most"),
+            hint: "images of fewer than 8 pixels are not read; where they are larger, unpack the file: gunzip FILE".to_owned(),
+        });
     }
     let buffer: Arc<[u8]> = images.into();
     let area = width * height;
     let rows = values.iter().enumerate().map(|(i, &label)| Row {
         id: format!("{name}:{i}"),
         label: Label::Number(i64::from(label)),
-        attributes: BTreeMap::new(),
+        attributes: Attributes::default(),
         stored: Stored::Raw { buffer: buffer.clone(), offset: i * area, width, height, channels: 1 },
     });
     Ok(Rows { list: rows.collect(), ..Rows::default() })
 }
 
-/// The sizes and values of one file of bytes with `N` dimensions.
-fn load<const N: usize>(folder: &Path, name: &str) -> Result<([usize; N], Vec<u8>), DataError> {
+/// The sizes and values of one file of bytes with `N` dimensions, and how many bytes the file has.
+fn load<const N: usize>(folder: &Path, name: &str) -> Result<([usize; N], Vec<u8>, u64), DataError> {
     let (plain, packed) = (folder.join(name), folder.join(format!("{name}.gz")));
     let path = if plain.is_file() || !packed.is_file() { &plain } else { &packed };
     let unreadable = |source| DataError::Read { path: path.display().to_string(), source };
     let file = crate::store::open(path).map_err(unreadable)?;
-    if path == &packed {
-        parse(flate2::read::GzDecoder::new(std::io::BufReader::new(file)), &path.display().to_string())
+    let (bytes, place) = (file.metadata().map_err(unreadable)?.len(), path.display().to_string());
+    let (sizes, values) = if path == &packed {
+        parse(flate2::read::GzDecoder::new(std::io::BufReader::new(file)), unpacked(bytes), &place)?
     } else {
-        parse(file, &path.display().to_string())
-    }
+        parse(file, MAX_BYTES, &place)?
+    };
+    Ok((sizes, values, bytes))
 }
 
-pub(super) fn parse<const N: usize>(input: impl Read, path: &str) -> Result<([usize; N], Vec<u8>), DataError> {
+/// The sizes and values in `input`, which may have so many bytes.
+pub(super) fn parse<const N: usize>(input: impl Read, most: u64, path: &str) -> Result<([usize; N], Vec<u8>), DataError> {
+    let most = most.min(MAX_BYTES);
     let broken = |reason: String| DataError::Format { path: path.to_owned(), reason };
     let mut bytes = Vec::new();
-    input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| broken(format!("it cannot be read: {e}")))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(broken(format!("it unpacks to more than {MAX_BYTES} bytes")));
+    input.take(most + 1).read_to_end(&mut bytes).map_err(|e| broken(format!("it cannot be read: {e}")))?;
+    if bytes.len() as u64 > most {
+        return Err(DataError::Refused {
+            place: path.to_owned(),
+            reason: format!("it holds more than {most} bytes, the most that are read of so small a file"),
+            hint: "where it is packed, unpack it: gunzip FILE".to_owned(),
+        });
     }
     // Two zeros, the type (8: unsigned bytes), the number of dimensions; then the sizes, big-endian.
     if bytes.get(..4) != Some(&[0, 0, 8, N as u8]) {
@@ -86,3 +103,6 @@ pub(super) fn parse<const N: usize>(input: impl Read, path: &str) -> Result<([us
     bytes.drain(..4 + 4 * N);
     Ok((sizes, bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,23 +43,21 @@ pub(super) fn by_column(spec: &LabelSpec, source: &mut Source) -> Result<(), Dat
     let Source { classes, parts, warnings, unusable, labelled } = source;
     let entries = || parts.iter().flatten();
     // The class that the data give is no column of theirs.
-    let own = spec.column == "label" && *labelled && !entries().any(|entry| entry.record.attributes.contains_key("label"));
+    let own = spec.column == "label" && *labelled && !entries().any(|entry| entry.record.attributes.has("label"));
     if !own {
         view::check_column(&spec.column, entries().map(|entry| &entry.record.attributes)).map_err(|error| error.explained(unusable))?;
     }
-    let value = |entry: &Entry| -> Option<String> {
-        if own { classes.get(entry.record.label).cloned() } else { entry.record.value(&spec.column).map(str::to_owned) }
-    };
-    let mut counts: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    let value = |entry| if own { own_class(entry, classes) } else { entry.record.value(&spec.column) };
+    let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     for entry in entries() {
         *counts.entry(value(entry)).or_default() += 1;
     }
-    let class = |value: &Option<String>| -> Option<String> {
-        let value = value.as_ref()?;
-        spec.map.as_ref().map_or(Some(value), |map| map.get(value)).cloned()
+    let class = |value: Option<&str>| -> Option<String> {
+        let value = value?;
+        spec.map.as_ref().map_or_else(|| Some(value.to_owned()), |map| map.get(value).cloned())
     };
-    let without: BTreeMap<&Option<String>, usize> =
-        counts.iter().filter(|(value, _)| class(value).is_none()).map(|(value, count)| (value, *count)).collect();
+    let without: BTreeMap<Option<&str>, usize> =
+        counts.iter().filter(|(value, _)| class(**value).is_none()).map(|(value, count)| (*value, *count)).collect();
     let (left, total) = (without.values().sum::<usize>(), counts.values().sum::<usize>());
     if left > 0 {
         let values = shown(&without);
@@ -80,10 +78,10 @@ pub(super) fn by_column(spec: &LabelSpec, source: &mut Source) -> Result<(), Dat
         }
     }
     if let Some(map) = &spec.map {
-        let met: BTreeSet<&str> = counts.keys().flatten().map(String::as_str).collect();
+        let met: BTreeSet<&str> = counts.keys().flatten().copied().collect();
         let never: Vec<String> = map.keys().filter(|value| !met.contains(value.as_str())).map(|value| format!("`{value}`")).collect();
         if !never.is_empty() && total > 0 {
-            let known = shown(&counts.iter().map(|(value, count)| (value, *count)).collect());
+            let known = shown(&counts);
             let (listed, are) = (super::attributes::first(&never), diag::agree(&never.len(), "is", "are"));
             warnings.push(format!("no image has {listed} in `{}`, which {are} in `label.map`; there are: {known}", spec.column));
         }
@@ -91,12 +89,12 @@ pub(super) fn by_column(spec: &LabelSpec, source: &mut Source) -> Result<(), Dat
     let names: BTreeSet<String> = match &spec.map {
         // A class of the map that no image is of is missed later on.
         Some(map) => map.values().cloned().collect(),
-        None => counts.keys().filter_map(class).collect(),
+        None => counts.keys().filter_map(|value| class(*value)).collect(),
     };
     let names: Vec<String> = names.into_iter().collect();
     super::source::few_enough(&names)?;
-    let label: BTreeMap<Option<String>, Option<usize>> =
-        counts.keys().map(|value| (value.clone(), class(value).and_then(|class| names.binary_search(&class).ok()))).collect();
+    let label: BTreeMap<Option<&str>, Option<usize>> =
+        counts.keys().map(|value| (*value, class(*value).and_then(|class| names.binary_search(&class).ok()))).collect();
     let labels: Vec<Vec<Option<usize>>> =
         parts.iter().map(|part| part.iter().map(|entry| label.get(&value(entry)).copied().flatten()).collect()).collect();
     for (part, labels) in parts.iter_mut().zip(labels) {
@@ -114,11 +112,16 @@ pub(super) fn by_column(spec: &LabelSpec, source: &mut Source) -> Result<(), Dat
     Ok(())
 }
 
+/// The class that the data give an image.
+fn own_class<'a>(entry: &Entry, classes: &'a [String]) -> Option<&'a str> {
+    classes.get(entry.record.label).map(String::as_str)
+}
+
 /// Values and how many images have each, the most frequent first.
-fn shown(counts: &BTreeMap<&Option<String>, usize>) -> String {
-    let mut sorted: Vec<(&Option<String>, usize)> = counts.iter().map(|(value, count)| (*value, *count)).collect();
+fn shown(counts: &BTreeMap<Option<&str>, usize>) -> String {
+    let mut sorted: Vec<(Option<&str>, usize)> = counts.iter().map(|(value, count)| (*value, *count)).collect();
     sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let one = |(value, count): &(&Option<String>, usize)| match value {
+    let one = |(value, count): &(Option<&str>, usize)| match value {
         Some(value) => format!("`{}` ({count})", value.chars().take(40).collect::<String>().escape_debug()),
         None => format!("no value ({count})"),
     };

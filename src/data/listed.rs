@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::attributes::first;
 use super::folder::list;
 use super::source::{Label, Row, Stored};
+use super::texts::{Attributes, Texts};
 use super::{DataError, diag};
 use crate::store::hub;
 
@@ -17,13 +19,13 @@ pub(super) struct Listed {
     /// Its file, as the list has it: with forward slashes, below the folder.
     pub(super) file: String,
     pub(super) label: Label,
-    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) attributes: Attributes,
 }
 
 impl Listed {
     /// An image of a class, of which nothing else is known.
-    pub(super) fn new(file: impl Into<String>, class: impl Into<String>) -> Self {
-        Self { file: file.into(), label: Label::Name(class.into()), attributes: BTreeMap::new() }
+    pub(super) fn new(file: impl Into<String>, class: impl Into<Arc<str>>) -> Self {
+        Self { file: file.into(), label: Label::Name(class.into()), attributes: Attributes::default() }
     }
 }
 
@@ -33,7 +35,7 @@ pub(super) fn rows(root: &Path, folder: &Path, prefix: &str, list: &str, listed:
     let refused = |reason: String, hint: &str| DataError::Refused { place: list.to_owned(), reason, hint: hint.to_owned() };
     let mut folders = Folders::new(root)?;
     let (mut seen, mut rows, mut missing) = (BTreeSet::new(), Vec::with_capacity(listed.len()), Vec::new());
-    let total = listed.len();
+    let (total, mut texts) = (listed.len(), Texts::default());
     for Listed { file, label, attributes } in listed {
         let inside = inside(&file).ok_or_else(|| {
             let reason = format!("it names `{}`, which is no path to a file inside the folder", file.escape_debug());
@@ -44,6 +46,7 @@ pub(super) fn rows(root: &Path, folder: &Path, prefix: &str, list: &str, listed:
         }
         let path = folder.join(&inside);
         if folders.holds(&path)? {
+            let label = label.shared(&mut texts);
             rows.push(Row { id: format!("{prefix}{inside}"), label, attributes, stored: Stored::File(path) });
         } else {
             missing.push(inside);

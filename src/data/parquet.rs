@@ -1,8 +1,11 @@
 //! Hugging Face parquet files: `image {bytes, path}` or a plain binary column, and a label.
 //!
-//! The bytes of all images of the files read are kept, encoded: in memory while there is room, else on disk.
+//! The bytes of all images of the files read are kept, encoded: in memory while there is room, else on disk. What a file may become is held
+//! against its bytes before any row is read (`bounds`).
 
+mod bounds;
 mod format;
+mod headers;
 mod pages;
 mod thrift;
 
@@ -21,7 +24,9 @@ use super::cells::{Cell, nanoseconds, repeated, unusable};
 use super::format::{Format, Kind, Splits, file_or_below};
 use super::guard::guarded;
 use super::source::{Label, Part, Row, Rows, Stored, Want, files};
+use super::texts::Texts;
 use super::{DataError, DataSpec, Orientation, Split};
+use bounds::Room;
 
 const IMAGES: [&str; 2] = ["image", "img"];
 const LABELS: [&str; 3] = ["label", "labels", "fine_label"];
@@ -63,7 +68,10 @@ pub(super) fn read_file<R: ChunkReader + 'static>(input: R, name: &str, want: Wa
 }
 
 fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> Result<Rows, DataError> {
-    let broken = |e: ParquetError| DataError::Parquet { file: name.to_owned(), reason: pages::plain(e) };
+    let bytes = input.len();
+    let (room, kept) = (Arc::new(Room::new(bytes)), Room::new(bytes));
+    let broken =
+        |e: ParquetError| room.refusal(name).unwrap_or_else(|| DataError::Parquet { file: name.to_owned(), reason: pages::plain(e) });
     let metadata = pages::footer(&input).map_err(broken)?;
     let input = Arc::new(input);
     let footer = metadata.file_metadata();
@@ -71,25 +79,23 @@ fn read_checked<R: ChunkReader + 'static>(input: R, name: &str, want: Want) -> R
     let mut layout = Layout::of(footer.schema(), &features, name)?;
     let names = layout.label.as_ref().and_then(|label| class_names(&features, label.name()));
     let fields = layout.projection(want).map_err(broken)?;
-    let mut rows = Vec::new();
+    bounds::rows(&metadata, layout.extra.len() + usize::from(layout.label.is_some()), bytes, name)?;
+    bounds::places(&metadata, &fields, bytes, name)?;
+    let (mut rows, mut texts) = (Vec::new(), Texts::default());
     for group in metadata.row_groups() {
         check_format(group, &fields, name)?;
         let projection = Type::group_type_builder(footer.schema().name()).with_fields(fields.clone()).build().map_err(broken)?;
-        let checked = pages::Checked { file: Arc::clone(&input), metadata: group };
+        let checked = pages::Checked { file: Arc::clone(&input), metadata: group, room: &room };
         for values in checked.get_row_iter(Some(projection)).map_err(broken)? {
             let values = values.map_err(broken)?;
             let id = format!("{name}:{}", rows.len());
-            rows.push(layout.row(values, id, want)?);
+            rows.push(layout.row(values, id, (want, &kept), &mut texts).map_err(|error| kept.refusal(name).unwrap_or(error))?);
         }
-    }
-    let expected = usize::try_from(footer.num_rows()).unwrap_or_default();
-    if rows.len() != expected {
-        return Err(DataError::Parquet { file: name.to_owned(), reason: format!("it says {expected} rows and holds {}", rows.len()) });
     }
     let classes = names.filter(|_| rows.iter().all(|row| !matches!(row.label, Label::Name(_))));
     // What a column holds may only show in its last row.
     for row in &mut rows {
-        row.attributes.retain(|column, _| !layout.unusable.contains_key(column));
+        texts.leave_out(&layout.unusable, &mut row.attributes);
     }
     Ok(Rows { classes, list: rows, unusable: layout.unusable, ..Rows::default() })
 }
@@ -206,37 +212,38 @@ impl Layout {
         Ok(fields)
     }
 
-    fn row(&mut self, values: Values, id: String, want: Want) -> Result<Row, DataError> {
-        let mut label = None;
-        let mut attributes = BTreeMap::new();
-        let mut stored = Stored::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
-        for (column, value) in values.into_columns() {
-            if let Some(of) = self.label.as_ref().filter(|label| label.name() == column) {
-                label = Some(labelled(&value, nanoseconds(of), &id)?);
-            } else if column == self.image.name() {
-                let inner = match value {
-                    Field::Group(row) => row.into_columns().into_iter().next().map_or(Field::Null, |(_, bytes)| bytes),
-                    other => other,
-                };
-                if let (Field::Bytes(bytes), Want::Images(spill)) = (inner, want) {
-                    stored = Stored::Encoded(spill.keep(bytes.data())?);
-                }
-            } else if let Some(extra) = self.extra.iter().find(|extra| extra.column.name() == column)
-                && !self.unusable.contains_key(&column)
-            {
+    /// One row; its values are in the order of [`Layout::projection`].
+    fn row(&mut self, values: Values, id: String, (want, kept): (Want, &Room), texts: &mut Texts) -> Result<Row, DataError> {
+        let mut values = values.into_columns().into_iter().map(|(_, value)| value);
+        let label = match &self.label {
+            None => Label::Absent,
+            Some(of) => {
+                let value = values.next().ok_or_else(|| DataError::NoLabel { id: id.clone() })?;
+                labelled(&value, nanoseconds(of), &id)?.shared(texts)
+            }
+        };
+        let mut known = Vec::with_capacity(self.extra.len());
+        for (extra, value) in self.extra.iter().zip(&mut values) {
+            let column = extra.column.name();
+            if !self.unusable.contains_key(column) {
                 match extra.value(&value) {
-                    Ok(Some(text)) => drop(attributes.insert(column, text)),
                     // A null is a value that is not known.
-                    Ok(None) => drop(attributes.insert(column, String::new())),
-                    Err(why) => drop(self.unusable.insert(column, why)),
+                    Ok(text) => known.push((column, text.unwrap_or_default())),
+                    Err(why) => drop(self.unusable.insert(column.to_owned(), why)),
                 }
             }
         }
-        let label = match (label, &self.label) {
-            (Some(label), _) => label,
-            (None, None) => Label::Absent,
-            (None, Some(_)) => return Err(DataError::NoLabel { id }),
+        let attributes = texts.attributes(known.iter().map(|(column, text)| (*column, text.as_str())));
+        let mut stored = Stored::Missing(if matches!(want, Want::Index) { "it was not asked for" } else { "its bytes are null" });
+        let image = match values.next() {
+            Some(Field::Group(row)) => row.into_columns().into_iter().next().map_or(Field::Null, |(_, bytes)| bytes),
+            other => other.unwrap_or(Field::Null),
         };
+        if let (Field::Bytes(bytes), Want::Images(spill)) = (image, want) {
+            // An image of a dictionary may be that of every row.
+            kept.take(bytes.len() as u64).map_err(|reason| DataError::Parquet { file: id.clone(), reason })?;
+            stored = Stored::Encoded(spill.keep(bytes.data())?);
+        }
         Ok(Row { id, label, attributes, stored })
     }
 }
@@ -270,7 +277,7 @@ fn labelled(value: &Field, nanoseconds: bool, id: &str) -> Result<Label, DataErr
             _ => text.parse().map(Label::Number).map_err(|_| odd(text)),
         },
         (Cell::Text(text), Field::Float16(_) | Field::Float(_) | Field::Double(_)) => Err(odd(text)),
-        (Cell::Text(text), _) => Ok(Label::Name(text)),
+        (Cell::Text(text), _) => Ok(Label::Name(text.into())),
         (Cell::Other, _) => Err(odd("of bytes that are no text".to_owned())),
     }
 }

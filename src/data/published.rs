@@ -18,6 +18,7 @@ use super::format::{Format, Splits};
 use super::listed::{self, Listed};
 use super::matlab::{self, Value};
 use super::source::Rows;
+use super::texts::Texts;
 use super::{DataError, DataSpec, Split, diag};
 use crate::store;
 

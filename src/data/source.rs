@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decode;
+use super::texts::{Attributes, Texts};
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::pixels::Image;
 use crate::store::{self, Kept, SpillBuffer, sha256};
@@ -105,7 +106,7 @@ pub(super) enum Label {
     /// A number, not believed yet.
     Number(i64),
     /// The class by name.
-    Name(String),
+    Name(Arc<str>),
     /// The file gives none.
     Absent,
 }
@@ -115,7 +116,7 @@ pub(super) enum Label {
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) label: Label,
-    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) attributes: Attributes,
     pub(super) stored: Stored,
 }
 
@@ -179,7 +180,7 @@ pub(super) fn assemble(parts: Vec<Rows>, labels: Labels) -> Result<Source, DataE
         let entries = part.list.into_iter().map(|row| {
             let label = match &row.label {
                 Label::Number(number) => usize::try_from(*number).ok().filter(|&i| i < classes.len()),
-                Label::Name(name) => indices.get(name.as_str()).copied(),
+                Label::Name(name) => indices.get(&**name).copied(),
                 Label::Absent => None,
             };
             let label = match (label, &row.label, labels) {
@@ -193,8 +194,8 @@ pub(super) fn assemble(parts: Vec<Rows>, labels: Labels) -> Result<Source, DataE
                     return Err(DataError::Label { id: row.id, label: label.to_string(), classes: classes.len() });
                 }
             };
-            let attributes = row.attributes.into_iter().map(|(column, value)| (column, known(value))).collect();
-            let record = super::Record { cluster: row.id.clone(), id: row.id, label, attributes };
+            let id: Arc<str> = row.id.into();
+            let record = super::Record { cluster: id.clone(), id, label, attributes: row.attributes };
             Ok(Entry { record, stored: row.stored })
         });
         source.parts.push(entries.collect::<Result<_, DataError>>()?);
@@ -217,17 +218,18 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
     }
     let rows = || parts.iter().flat_map(|p| &p.list);
     if rows().next().is_some() && rows().all(|row| matches!(row.label, Label::Absent)) {
-        let columns: BTreeSet<&str> = rows().flat_map(|row| row.attributes.keys().map(String::as_str)).collect();
+        let columns: BTreeSet<&str> = rows().flat_map(|row| row.attributes.columns()).collect();
         return Err(DataError::NoClass { columns: columns.into_iter().take(50).collect::<Vec<_>>().join(", ") });
     }
-    let mut names: Vec<String> = rows().filter_map(|r| if let Label::Name(name) = &r.label { Some(name.clone()) } else { None }).collect();
+    let named = |row: &'_ Row| if let Label::Name(name) = &row.label { Some(name.clone()) } else { None };
+    let names: BTreeSet<Arc<str>> = rows().filter_map(named).collect();
     if !names.is_empty() {
         if let Some(row) = rows().find(|r| matches!(r.label, Label::Number(_))) {
             return Err(DataError::MixedLabels { id: row.id.clone() });
         }
-        names.extend(parts.iter().flat_map(|p| p.empty.iter().cloned()));
-        names.sort_unstable();
-        names.dedup();
+        let empty = parts.iter().flat_map(|p| p.empty.iter().map(String::as_str));
+        let names: BTreeSet<&str> = names.iter().map(|name| &**name).chain(empty).collect();
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
         few_enough(&names)?;
         return Ok(names);
     }
@@ -245,6 +247,16 @@ fn class_names(parts: &[Rows]) -> Result<Vec<String>, DataError> {
 /// Refuses more classes than can be counted.
 pub(super) fn few_enough(names: &[String]) -> Result<(), DataError> {
     if names.len() > MAX_CLASSES { Err(DataError::ManyClasses { classes: names.len(), most: MAX_CLASSES }) } else { Ok(()) }
+}
+
+impl Label {
+    /// The same, a name shared with those that were met.
+    pub(super) fn shared(self, texts: &mut Texts) -> Self {
+        match self {
+            Self::Name(name) => Self::Name(texts.text(&name)),
+            other => other,
+        }
+    }
 }
 
 impl std::fmt::Display for Label {
@@ -305,14 +317,4 @@ pub(super) fn relative_id(file: &Path, root: &Path) -> String {
     let inside = file.strip_prefix(root).unwrap_or(file);
     let parts: Vec<_> = inside.components().map(|c| c.as_os_str().to_string_lossy()).collect();
     parts.join("/")
-}
-
-/// What stands for a value that is not known: what pandas reads as missing, and writes as text. Case counts: `none` may well be a value,
-/// as of a hat.
-const MISSING: [&str; 16] =
-    ["NaN", "nan", "NAN", "-NaN", "-nan", "None", "NA", "N/A", "n/a", "null", "NULL", "Null", "<NA>", "#N/A", "#NA", "NaT"];
-
-/// A value as a file gives it, or nothing where it stands for one that is not known.
-pub(super) fn known(value: String) -> String {
-    if MISSING.contains(&value.trim()) || value.trim().is_empty() { String::new() } else { value }
 }

@@ -46,10 +46,7 @@ fn the_embedded_emoji_open_with_their_clusters_apart() {
     assert_eq!((counts(&data.train), counts(&data.test)), (vec![144, 118, 196], vec![174, 144, 240]));
     assert_eq!((data.broken.len(), data.warnings.len()), (0, 0));
     let record = &data.test.records()[0];
-    assert_eq!(
-        (record.id.as_str(), record.cluster.as_str(), record.attributes["vendor"].as_str()),
-        ("emoji-target-test.parquet:0", "1F988", "google")
-    );
+    assert_eq!((&*record.id, &*record.cluster, &record.attributes["vendor"]), ("emoji-target-test.parquet:0", "1F988", "google"));
     let image = data.test.image(0).unwrap();
     assert_eq!((image.width, image.height, image.rgb.len(), &image.rgb[..3]), (32, 32, 3072, &[255, 255, 255][..]));
     // The digest is that of contents: it is the same on every machine and changes only with the files.
@@ -243,7 +240,7 @@ fn balance_takes_equally_many_and_the_limit_holds() {
     assert_eq!(counts(&data.train), [118, 118, 118]);
     let small = open(&target(Some(40)), Path::new(""), 3).unwrap();
     assert_eq!(counts(&small.train), [12, 12, 12]);
-    assert_eq!(small.train.records().iter().filter(|r| r.attributes["vendor"] == "google").count(), 18);
+    assert_eq!(small.train.records().iter().filter(|r| &r.attributes["vendor"] == "google").count(), 18);
     assert_ne!(small.train.digest(), open(&target(Some(40)), Path::new(""), 4).unwrap().train.digest());
     assert!(message(open(&target(Some(5)), Path::new(""), 3)).contains("less than the 6 groups"));
     let part = small.train.subset(&[3, 0, 99]);
@@ -280,7 +277,7 @@ fn attributes_are_joined_by_id() {
         open(&Target { attributes: Some("a.csv".into()), ..embedded("fashion") }, folder.path(), 0)
     };
     let data = with("id,tone\ncanary-target-train.parquet:0,dark\nnobody,light\n").unwrap();
-    assert_eq!(data.train.records()[0].attributes["tone"], "dark");
+    assert_eq!(&data.train.records()[0].attributes["tone"], "dark");
     assert!(data.warnings[0].starts_with("799 images have no line") && data.warnings[1].ends_with("a.csv belongs to no image: nobody"));
     assert!(message(with("id,tone\nx,1\nx,2\n")).contains("line 3: the id `x` is there twice"));
     assert!(message(with("name,tone\nx,1\n")).contains("it has no column `id`"));
@@ -315,8 +312,8 @@ fn what_stands_for_a_missing_value_is_none() {
 #[test]
 fn balance_and_rebalance_leave_out_what_is_not_known() {
     let record = |i: usize, value: &str| {
-        let attributes = BTreeMap::from([("sex".to_owned(), value.to_owned())]);
-        Record { id: i.to_string(), label: i % 2, cluster: i.to_string(), attributes }
+        let (id, attributes): (Arc<str>, _) = (i.to_string().into(), [("sex", value)].into_iter().collect());
+        Record { cluster: id.clone(), id, label: i % 2, attributes }
     };
     let records: Vec<Record> = (0..60).map(|i| record(i, ["f", "m", ""][i / 2 % 3])).collect();
     let classes = ["a".to_owned(), "b".to_owned()];
@@ -408,7 +405,7 @@ fn folders_are_read_and_links_out_of_them_refused() {
     std::fs::write(folder.path().join("train/cat/notes.txt"), "x").unwrap();
     let spec = target(DataSpec::Folder("{split}".into()));
     let data = open(&spec, folder.path(), 0).unwrap();
-    assert_eq!((data.classes.join(","), data.train.records()[1].id.as_str()), ("cat,dog".into(), "train/dog/deep/2.PNG"));
+    assert_eq!((data.classes.join(","), &*data.train.records()[1].id), ("cat,dog".into(), "train/dog/deep/2.PNG"));
     assert_eq!(data.train.image(1).unwrap().rgb, [2, 2, 2]);
     let endings = "jpg, jpeg, png, ppm, bmp, pgm, tif, tiff, webp";
     assert_eq!(data.warnings, [format!("1 file does not end as images do ({endings}): train/cat/notes.txt")]);
@@ -438,7 +435,7 @@ fn idx_files_are_read_and_their_headers_not_believed() {
     let spec = Target { overlap: 1.0, ..target(DataSpec::Idx("".into())) };
     let data = open(&spec, folder.path(), 0).unwrap();
     assert_eq!((data.classes.join(","), data.test.image(1).unwrap().rgb), ("0,1".into(), vec![3, 3, 3, 4, 4, 4]));
-    assert_eq!(data.test.records()[0].id, "t10k-images-idx3-ubyte:0");
+    assert_eq!(&*data.test.records()[0].id, "t10k-images-idx3-ubyte:0");
     let name = "train-images-idx3-ubyte";
     write(name, &[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], &[1]);
     assert!(message(open(&spec, folder.path(), 0)).contains("its header says"));
@@ -461,7 +458,7 @@ fn binary_cifar_files_are_read_plane_by_plane() {
     std::fs::write(folder.path().join("batches.meta.txt"), "airplane\nautomobile\n\n").unwrap();
     let spec = Target { overlap: 1.0, ..target(DataSpec::CifarBinary("".into())) };
     let data = open(&spec, folder.path(), 0).unwrap();
-    assert_eq!((data.train.records()[0].label, data.train.records()[1].id.as_str()), (1, "data_batch_1.bin:1"));
+    assert_eq!((data.train.records()[0].label, &*data.train.records()[1].id), (1, "data_batch_1.bin:1"));
     assert_eq!(
         (data.classes.join(","), &data.train.image(1).unwrap().rgb[..6]),
         ("airplane,automobile".into(), &[10, 20, 30, 10, 20, 30][..])

@@ -1,10 +1,12 @@
 //! Which images are used: classes, splits, balance, limits. Every draw is seeded and by purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rand::Rng;
 
 use super::source::Entry;
+use super::texts::Attributes;
 use super::{DataError, Rebalance, Record, Split, ViewSpec};
 use crate::stats::stream::stream;
 
@@ -50,23 +52,20 @@ pub(super) fn unknown(what: &'static str, name: &str, known: &[String]) -> DataE
 pub(super) fn cluster_by(column: &str, parts: &mut [Vec<Entry>]) -> Result<(), DataError> {
     check_column(column, parts.iter().flatten().map(|entry| &entry.record.attributes))?;
     for entry in parts.iter_mut().flatten() {
-        if let Some(value) = entry.record.value(column) {
-            entry.record.cluster = value.to_owned();
+        if let Some(value) = entry.record.shared(column) {
+            entry.record.cluster = value.clone();
         }
     }
     Ok(())
 }
 
 /// Whether a column is there: `attributes` are those of every image.
-pub(super) fn check_column<'a>(
-    column: &str,
-    attributes: impl Iterator<Item = &'a BTreeMap<String, String>> + Clone,
-) -> Result<(), DataError> {
-    if attributes.clone().any(|columns| columns.contains_key(column)) || attributes.clone().next().is_none() {
+pub(super) fn check_column<'a>(column: &str, attributes: impl Iterator<Item = &'a Attributes> + Clone) -> Result<(), DataError> {
+    if attributes.clone().any(|columns| columns.has(column)) || attributes.clone().next().is_none() {
         return Ok(());
     }
-    let known: BTreeSet<&String> = attributes.flat_map(BTreeMap::keys).collect();
-    Err(unknown("column", column, &known.into_iter().cloned().collect::<Vec<_>>()))
+    let known: BTreeSet<&str> = attributes.flat_map(Attributes::columns).collect();
+    Err(unknown("column", column, &known.into_iter().map(str::to_owned).collect::<Vec<_>>()))
 }
 
 /// Splits what has no splits: in every class the same share of clusters measures, and a cluster is never torn apart.
@@ -74,7 +73,7 @@ pub(super) fn check_column<'a>(
 /// A cluster with images of several classes counts for that of its first image.
 pub(super) fn split(entries: Vec<Entry>, test_share: f64, seed: u64) -> (Vec<Entry>, Vec<Entry>) {
     let mut class_of: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut by_class: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    let mut by_class: BTreeMap<usize, Vec<&Arc<str>>> = BTreeMap::new();
     for Entry { record, .. } in &entries {
         class_of.entry(&record.cluster).or_insert_with(|| {
             by_class.entry(record.label).or_default().push(&record.cluster);
@@ -87,7 +86,7 @@ pub(super) fn split(entries: Vec<Entry>, test_share: f64, seed: u64) -> (Vec<Ent
         // Both halves get at least one cluster where there are two.
         let most = clusters.len().saturating_sub(1);
         let count = ((clusters.len() as f64 * test_share).round() as usize).clamp(most.min(1), most.max(1).min(clusters.len()));
-        test.extend(drawn(clusters, &mut rng).into_iter().take(count).map(|cluster| (*cluster).to_owned()));
+        test.extend(drawn(clusters, &mut rng).into_iter().take(count).map(|cluster| Arc::clone(cluster)));
     }
     entries.into_iter().partition(|entry| !test.contains(&entry.record.cluster))
 }

@@ -17,6 +17,7 @@ use super::cells::{Cell, LIST};
 use super::decode::MAX_PIXELS;
 use super::format::{Format, Kind, Splits, file_or_below};
 use super::source::{Label, Part, Row, Rows, Stored, Want, files};
+use super::texts::Texts;
 use super::{DataError, DataSpec, Orientation, Split};
 use crate::pixels::encoded::ENDINGS;
 use shard::{Member, walk};
@@ -65,6 +66,7 @@ pub(super) fn read_shard(input: impl Read + Seek, name: &str, want: Want) -> Res
 struct Reader<'a> {
     want: Want<'a>,
     rows: Vec<Row>,
+    texts: Texts,
     unusable: BTreeMap<String, String>,
     /// Names of all fields.
     fields: BTreeSet<String>,
@@ -88,7 +90,7 @@ const JSON: &str = "the field `label` of `.json`";
 
 impl<'a> Reader<'a> {
     fn new(want: Want<'a>) -> Self {
-        Self { want, rows: Vec::new(), unusable: BTreeMap::new(), fields: BTreeSet::new(), labels: None }
+        Self { want, rows: Vec::new(), texts: Texts::default(), unusable: BTreeMap::new(), fields: BTreeSet::new(), labels: None }
     }
 
     fn shard(&mut self, input: impl Read + Seek, shard: &str) -> Result<(), DataError> {
@@ -144,7 +146,7 @@ impl<'a> Reader<'a> {
             let reason = format!("its label is in {of}, those before it are in {}", self.labels.unwrap_or(of));
             return Err(refused(id, reason, "keep the labels of all samples in one of the two: they may count the classes differently"));
         }
-        let mut attributes = BTreeMap::new();
+        let mut attributes = Vec::new();
         for (name, value) in fields {
             if !self.fields.contains(&name) {
                 let reason = if name.len() > MAX_NAME {
@@ -159,19 +161,20 @@ impl<'a> Reader<'a> {
                 self.fields.insert(name.clone());
             }
             match attribute(&value) {
-                Ok(text) => drop(attributes.insert(name, text)),
+                Ok(text) => attributes.push((name, text)),
                 Err(why) => drop(self.unusable.insert(name, why.to_owned())),
             }
         }
-        self.rows.push(Row { id, label, attributes, stored });
+        let attributes = self.texts.attributes(attributes.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+        self.rows.push(Row { id, label: label.shared(&mut self.texts), attributes, stored });
         Ok(())
     }
 
     fn rows(self) -> Rows {
-        let Self { rows: mut list, unusable, .. } = self;
+        let Self { rows: mut list, mut texts, unusable, .. } = self;
         // What a field holds may only show in the last sample.
         for row in &mut list {
-            row.attributes.retain(|name, _| !unusable.contains_key(name));
+            texts.leave_out(&unusable, &mut row.attributes);
         }
         Rows { list, unusable, ..Rows::default() }
     }
@@ -241,7 +244,7 @@ fn named(cls: &[u8], id: &str) -> Result<Label, DataError> {
     if text.parse::<f64>().is_ok() || text.chars().any(char::is_control) {
         return Err(DataError::OddLabel { id: id.to_owned(), value: format!("`{}`", text.escape_debug()) });
     }
-    Ok(Label::Name(text.to_owned()))
+    Ok(Label::Name(text.into()))
 }
 
 /// The label in a field.
@@ -250,8 +253,8 @@ fn labelled(value: &Value, id: &str) -> Result<Label, DataError> {
     match value {
         Value::Null => Err(DataError::NoLabel { id: id.to_owned() }),
         Value::String(name) if name.trim().is_empty() => odd("of no letters".to_owned()),
-        Value::String(name) => Ok(Label::Name(name.clone())),
-        Value::Bool(truth) => Ok(Label::Name(truth.to_string())),
+        Value::String(name) => Ok(Label::Name(name.as_str().into())),
+        Value::Bool(truth) => Ok(Label::Name(truth.to_string().into())),
         Value::Number(number) => match (number.as_i64(), number.as_f64().map(|number| Cell::fraction(number, || number.to_string()))) {
             (Some(whole), _) | (None, Some(Cell::Whole(whole))) => Ok(Label::Number(whole)),
             // A number too large for i64 is too large for a label.

@@ -36,7 +36,7 @@ impl Task {
             train_labels: labels(&data.train),
             train_clusters: data.train.clusters().to_vec(),
             test: Images::open(&data.test, &model.input, budget)?,
-            test_ids: data.test.records().iter().map(|r| r.id.clone()).collect(),
+            test_ids: data.test.records().iter().map(|r| r.id.to_string()).collect(),
             test_labels: labels(&data.test),
             test_clusters: data.test.clusters().to_vec(),
             test_columns: policy.rules.iter().filter_map(|rule| Some(column(data.facts(), rule.probe.compared()?.attribute))).collect(),
@@ -48,7 +48,7 @@ impl Task {
 
 /// An attribute of the test images.
 pub(super) fn column(data: Facts, name: &str) -> Column {
-    Column::of(name, data.test.iter().map(|record| &record.attributes))
+    Column::of(name, data.test.iter().map(|record| record.value(name)))
 }
 
 /// The training images of each of [`plan::Resolved::views`].

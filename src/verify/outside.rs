@@ -46,10 +46,10 @@ pub(super) fn data(found: &mut Verification, report: &Report, measurements: &[Me
     let broken: Vec<BrokenImage> = data.broken.iter().map(|b| BrokenImage { id: b.id.clone(), reason: b.reason.clone() }).collect();
     let mut all = below("/target", stated, &expected);
     all.extend(below("/broken", &report.broken, &broken));
-    let ids: Vec<&String> = data.test.records().iter().map(|record| &record.id).collect();
+    let ids: Vec<&str> = data.test.records().iter().map(|record| &*record.id).collect();
     let labels: Vec<usize> = data.test.records().iter().map(|record| record.label).collect();
     for (index, m) in measurements.iter().enumerate() {
-        let own: Vec<&String> = m.images.iter().collect();
+        let own: Vec<&str> = m.images.iter().map(String::as_str).collect();
         let labelled: Vec<usize> = m.labels.iter().map(|label| usize::from(*label)).collect();
         for (name, same) in [("images", own == ids), ("labels", labelled == labels), ("clusters", m.clusters == data.test.clusters())] {
             if !same {

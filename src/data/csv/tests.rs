@@ -37,7 +37,7 @@ fn said(text: &str) -> (String, String) {
 }
 
 fn ids(records: &[crate::data::Record]) -> Vec<&str> {
-    records.iter().map(|record| record.id.as_str()).collect()
+    records.iter().map(|record| &*record.id).collect()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_list_names_images_with_class_split_and_attributes() {
     assert_eq!(facts.classes, ["cat", "dog"]);
     assert_eq!((ids(facts.train), ids(facts.test)), (vec!["b.jpg", "deep/d.jpg"], vec!["a.jpg", "c.jpg"]));
     assert_eq!((facts.train[0].value("light"), facts.test[0].value("light")), (None, Some("night")));
-    assert_eq!(facts.test[0].attributes.keys().collect::<Vec<_>>(), ["light"]);
+    assert_eq!(facts.test[0].attributes.columns().collect::<Vec<_>>(), ["light"]);
     assert!(facts.warnings.is_empty(), "{:?}", facts.warnings);
 }
 

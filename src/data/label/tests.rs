@@ -100,7 +100,7 @@ fn a_column_of_parquet_files_and_of_attributes_is_a_class() {
     let ids: Vec<String> = index(&embedded(), Path::new(""), 0)
         .map(|index| {
             let facts = index.facts();
-            facts.train.iter().chain(facts.test).map(|record| record.id.clone()).collect()
+            facts.train.iter().chain(facts.test).map(|record| record.id.to_string()).collect()
         })
         .unwrap();
     let lines: Vec<String> = ids.iter().enumerate().map(|(i, id)| format!("{id},{}", ["odd", "even"][i % 2])).collect();

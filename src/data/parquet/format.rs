@@ -2,25 +2,28 @@
 //!
 //! Numbers and types are those of the format (`parquet.thrift` of apache/parquet-format). A field that is not here is one that the crate skips.
 
-use super::thrift::Fields;
-use super::thrift::Kind::{Byte, Bytes, Double, List, Number, Struct, Truth};
+use super::thrift::Kind::{Byte, Bytes, Double, List, Noted, Number, Struct, Truth};
+use super::thrift::{Fields, Note};
 
 /// Statistics are left out: the crate skips those of pages.
 pub(super) const PAGE_HEADER: Fields = &[
     (1, Number),
-    (2, Number),
+    (2, Noted(Note::Unpacked, &Number)),
     (3, Number),
     (4, Number),
     (5, Struct(&[(1, Number), (2, Number), (3, Number), (4, Number)])),
     (6, Struct(&[])),
     (7, Struct(&[(1, Number), (2, Number), (3, Truth)])),
-    (8, Struct(&[(1, Number), (2, Number), (3, Number), (4, Number), (5, Number), (6, Number), (7, Truth)])),
+    (8, Struct(DATA_PAGE_2)),
 ];
+
+const DATA_PAGE_2: Fields =
+    &[(1, Number), (2, Number), (3, Number), (4, Number), (5, Noted(Note::Levels, &Number)), (6, Noted(Note::Levels, &Number)), (7, Truth)];
 
 /// `FileMetaData`.
 pub(super) const FOOTER: Fields = &[
     (1, Number),
-    (2, List(&Struct(SCHEMA_ELEMENT))),
+    (2, List(&Noted(Note::Element, &Struct(SCHEMA_ELEMENT)))),
     (3, Number),
     (4, List(&Struct(ROW_GROUP))),
     (5, List(&Struct(&[(1, Bytes), (2, Bytes)]))),
@@ -32,8 +35,8 @@ const SCHEMA_ELEMENT: Fields = &[
     (1, Number),
     (2, Number),
     (3, Number),
-    (4, Bytes),
-    (5, Number),
+    (4, Noted(Note::Name, &Bytes)),
+    (5, Noted(Note::Children, &Number)),
     (6, Number),
     (7, Number),
     (8, Number),

@@ -1,29 +1,30 @@
 //! What the parquet crate decodes, checked before it does.
 //!
 //! A footer or the header of a page may keep the crate busy for minutes (see `thrift`), so both are walked first. And the crate reserves memory for
-//! as many values as a page announces, and aborts where there is not so much. So what a page announces is held against the bytes that it has.
+//! as many values as a page announces, and aborts where there is not so much. So what a page announces is held against the bytes that it has, and
+//! all pages against the bytes of the file (`bounds`).
 
-use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::basic::{Encoding, Type as Physical};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::file::reader::{ChunkReader, Length, RowGroupReader, SerializedPageReader};
+use parquet::file::reader::{ChunkReader, RowGroupReader, SerializedPageReader};
 use parquet::record::reader::RowIter;
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, Type};
 
+use super::bounds::{self, Room};
 use super::format;
+use super::headers::Headers;
 use super::thrift::walk;
-
-/// The longest header of a page, in bytes: as long as Arrow's readers allow. Statistics, that is, whole values, may be in it.
-const LONGEST_HEADER: usize = 16 << 20;
 
 /// The number of bytes of a footer, and what the file is.
 const TAIL: usize = 8;
+
+/// Bytes that a value of a dictionary takes at most, beside those that the page has: where each begins and ends.
+const ENTRY: u64 = 32;
 
 /// What is wrong, without the name of the crate's kind of error.
 pub(super) fn plain(error: ParquetError) -> String {
@@ -48,15 +49,17 @@ pub(super) fn footer(file: &impl ChunkReader) -> Result<ParquetMetaData> {
     let Some(start) = end.checked_sub(length as u64) else {
         return refused(format!("it says that its footer has {length} bytes, and {end} bytes are before its last {TAIL}"));
     };
-    let bytes = walk(&file.get_bytes(start, length)?[..], format::FOOTER, length)
-        .map_err(|error| ParquetError::General(format!("its footer {error}")))?;
-    ParquetMetaDataReader::decode_metadata(&bytes)
+    let wrong = |why: String| ParquetError::General(format!("its footer {why}"));
+    let walked = walk(&file.get_bytes(start, length)?[..], format::FOOTER, length).map_err(|error| wrong(error.to_string()))?;
+    bounds::schema(&walked).map_err(wrong)?;
+    ParquetMetaDataReader::decode_metadata(&walked.bytes)
 }
 
 /// A row group of a file, whose pages are checked.
 pub(super) struct Checked<'a, R> {
     pub file: Arc<R>,
     pub metadata: &'a RowGroupMetaData,
+    pub room: &'a Arc<Room>,
 }
 
 impl<R: ChunkReader + 'static> RowGroupReader for Checked<'_, R> {
@@ -70,9 +73,10 @@ impl<R: ChunkReader + 'static> RowGroupReader for Checked<'_, R> {
 
     fn get_column_page_reader(&self, i: usize) -> Result<Box<dyn PageReader>> {
         let chunk = self.metadata.column(i);
-        let headers = Arc::new(Headers(Arc::clone(&self.file)));
-        let pages = SerializedPageReader::new(headers, chunk, usize::try_from(self.metadata.num_rows())?, None)?;
-        Ok(Box::new(Pages { pages, column: chunk.column_descr_ptr() }))
+        let headers = Arc::new(Headers::new(Arc::clone(&self.file), Arc::clone(self.room), chunk.compression()));
+        let rows = usize::try_from(self.metadata.num_rows())?;
+        let pages = SerializedPageReader::new(headers, chunk, rows, None)?;
+        Ok(Box::new(Pages { inner: pages, column: chunk.column_descr_ptr(), rows: rows as u64, room: Arc::clone(self.room) }))
     }
 
     fn get_column_bloom_filter(&self, _: usize) -> Option<&Sbbf> {
@@ -84,46 +88,12 @@ impl<R: ChunkReader + 'static> RowGroupReader for Checked<'_, R> {
     }
 }
 
-/// A file whose readers give the header of a page, walked, and no more. The crate reads pages themselves as bytes.
-struct Headers<R>(Arc<R>);
-
-impl<R: Length> Length for Headers<R> {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl<R: ChunkReader> ChunkReader for Headers<R> {
-    type T = Header<R::T>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T> {
-        Ok(Header { input: Some(self.0.get_read(start)?), walked: Cursor::default() })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        self.0.get_bytes(start, length)
-    }
-}
-
-struct Header<T> {
-    /// None once it is walked: only what is read is a header, and the crate opens more than it reads.
-    input: Option<T>,
-    walked: Cursor<Vec<u8>>,
-}
-
-impl<T: Read> Read for Header<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if let Some(input) = self.input.take() {
-            let header = walk(input, format::PAGE_HEADER, LONGEST_HEADER);
-            self.walked = Cursor::new(header.map_err(|error| std::io::Error::new(error.kind(), format!("the header of a page {error}")))?);
-        }
-        self.walked.read(buffer)
-    }
-}
-
 struct Pages<P> {
-    pages: P,
+    inner: P,
     column: ColumnDescPtr,
+    /// Of the row group.
+    rows: u64,
+    room: Arc<Room>,
 }
 
 impl<P> Pages<P> {
@@ -134,20 +104,24 @@ impl<P> Pages<P> {
 
 impl<P: PageReader> PageReader for Pages<P> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let page = self.pages.get_next_page().and_then(|page| {
-            page.as_ref().map_or(Ok(()), |page| check(page, &self.column))?;
+        let page = self.inner.get_next_page().and_then(|page| {
+            if let Some(page) = &page {
+                check(page, &self.column, self.rows)?;
+                let entries = if page.is_dictionary_page() { u64::from(page.num_values()) } else { 0 };
+                self.room.take(page.buffer().len() as u64 + ENTRY * entries).map_err(ParquetError::General)?;
+            }
             Ok(page)
         });
         self.named(page)
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        let page = self.pages.peek_next_page();
+        let page = self.inner.peek_next_page();
         self.named(page)
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        let skipped = self.pages.skip_next_page();
+        let skipped = self.inner.skip_next_page();
         self.named(skipped)
     }
 }
@@ -160,7 +134,12 @@ impl<P: PageReader> Iterator for Pages<P> {
     }
 }
 
-fn check(page: &Page, column: &ColumnDescriptor) -> Result<()> {
+fn check(page: &Page, column: &ColumnDescriptor, rows: u64) -> Result<()> {
+    // No column that is read has lists: a row has one value, known or not.
+    if page.is_data_page() && u64::from(page.num_values()) > rows {
+        let said = page.num_values();
+        return Err(ParquetError::General(format!("a page announces {said} values and its row group has {rows} rows")));
+    }
     let announced = match page {
         Page::DictionaryPage { buf, num_values, .. } => {
             let shortest = match column.physical_type() {

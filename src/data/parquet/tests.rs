@@ -7,6 +7,8 @@ use super::*;
 use crate::diag::Explain;
 use crate::store::{MemoryBudget, SpillBuffer};
 
+mod small;
+
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/parquet").join(name)
 }
@@ -24,7 +26,7 @@ fn columns_of_every_type_are_attributes_as_python_writes_them() {
         serde_json::from_str(&std::fs::read_to_string(golden("columns.json")).unwrap()).unwrap();
     assert_eq!((rows.classes.clone(), expected.len()), (Some(vec!["cat".into(), "dog".into()]), 26));
     for (column, values) in &expected {
-        let found: Vec<Option<String>> = rows.list.iter().map(|row| row.attributes.get(column).cloned()).collect();
+        let found: Vec<Option<String>> = rows.list.iter().map(|row| row.attributes.get(column).map(ToString::to_string)).collect();
         match values {
             // What is not known is an empty text.
             Some(values) => {
@@ -104,7 +106,7 @@ fn pages_are_unpacked_or_their_compression_is_named() {
 fn pages_of_delta_encodings_are_read_where_their_size_is_bounded() {
     for name in ["delta-length-1.parquet", "delta-length-2.parquet"] {
         let rows = rows(name).unwrap();
-        let notes: Vec<&str> = rows.list.iter().map(|row| row.attributes["note"].as_str()).collect();
+        let notes: Vec<&str> = rows.list.iter().map(|row| &row.attributes["note"]).collect();
         assert_eq!(notes, ["one", "", "three", "three"], "{name}");
         assert!(rows.list[3].stored.read(Orientation::Upright).is_ok(), "{name}");
         // Block of 128, four parts, four values: then many more than the page has.
@@ -125,7 +127,7 @@ fn pages_of_delta_encodings_are_read_where_their_size_is_bounded() {
 fn footers_and_page_headers_of_every_kind_are_read() {
     for name in ["full-1.parquet", "full-2.parquet", "full-1-indexed.parquet", "full-2-indexed.parquet"] {
         let rows = rows(name).unwrap();
-        let column = |name: &str| -> Vec<&str> { rows.list.iter().map(|row| row.attributes[name].as_str()).collect() };
+        let column = |name: &str| -> Vec<&str> { rows.list.iter().map(|row| &row.attributes[name]).collect() };
         assert_eq!(column("note"), ["a", "b", "", "d", "e", "f"], "{name}");
         assert_eq!(column("json"), ["{\"a\": 1}", "", "{}", "[]", "1", "2"], "{name}");
         assert_eq!(column("small"), ["0", "1", "2", "3", "4", "5"], "{name}");

@@ -17,6 +17,37 @@ pub(super) enum Kind {
     Bytes,
     Struct(Fields),
     List(&'static Kind),
+    /// One of these, of which is noted what it says.
+    Noted(Note, &'static Kind),
+}
+
+/// What is noted on the way: of a number the number, of bytes how many there are, of a struct that it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// The bytes that a page has once it is unpacked.
+    Unpacked,
+    /// The bytes in front of a page that are not packed.
+    Levels,
+    /// A column, or several of them.
+    Element,
+    /// The name of an element.
+    Name,
+    /// How many elements an element consists of.
+    Children,
+}
+
+/// A struct that was walked.
+#[derive(Debug)]
+pub(super) struct Walked {
+    pub(super) bytes: Vec<u8>,
+    pub(super) notes: Vec<(Note, i64)>,
+}
+
+impl Walked {
+    /// All that was noted of this kind.
+    pub(super) fn noted(&self, note: Note) -> impl Iterator<Item = i64> + Clone {
+        self.notes.iter().filter(move |(kind, _)| *kind == note).map(|(_, value)| *value)
+    }
 }
 
 /// The fields of a struct that the crate knows, by number.
@@ -30,16 +61,19 @@ const DEPTH: u8 = 32;
 /// # Errors
 ///
 /// Says what is wrong, as the end of a sentence that starts with what was walked.
-pub(super) fn walk(input: impl Read, fields: Fields, most: usize) -> Result<Vec<u8>> {
-    let mut walk = Walk { input, walked: Vec::new(), most };
+pub(super) fn walk(input: impl Read, fields: Fields, most: usize) -> Result<Walked> {
+    let mut walk = Walk { input, walked: Vec::new(), most, last: 0, notes: Vec::new() };
     walk.structure(fields, DEPTH)?;
-    Ok(walk.walked)
+    Ok(Walked { bytes: walk.walked, notes: walk.notes })
 }
 
 struct Walk<R> {
     input: R,
     walked: Vec<u8>,
     most: usize,
+    /// The last number that was walked.
+    last: u64,
+    notes: Vec<(Note, i64)>,
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T> {
@@ -77,6 +111,7 @@ impl<R: Read> Walk<R> {
             let byte = self.byte()?;
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
+                self.last = value;
                 return Ok(value);
             }
         }
@@ -93,8 +128,8 @@ impl<R: Read> Walk<R> {
             }
             let number = if step == 0 {
                 let folded = self.number()?;
-                // Zigzag, then as many bits as the crate keeps.
-                ((folded >> 1) as i64 ^ -((folded & 1) as i64)) as i16
+                // As many bits as the crate keeps.
+                unfolded(folded) as i16
             } else {
                 last.wrapping_add(i16::from(step))
             };
@@ -116,6 +151,20 @@ impl<R: Read> Walk<R> {
                 (0..count).try_for_each(|_| self.known(element, kind, depth))
             }
             (Kind::Struct(fields), 12) => self.structure(fields, depth),
+            (Kind::Noted(note, inner), _) => {
+                let at = self.notes.len();
+                self.notes.push((*note, 0));
+                self.known(inner, kind, depth)?;
+                let value = match inner {
+                    Kind::Number => unfolded(self.last),
+                    Kind::Bytes => self.last as i64,
+                    _ => 0,
+                };
+                if let Some(noted) = self.notes.get_mut(at) {
+                    noted.1 = value;
+                }
+                Ok(())
+            }
             _ => refused("has a field of another type than the format says"),
         }
     }
@@ -160,6 +209,11 @@ impl<R: Read> Walk<R> {
     }
 }
 
+/// Small numbers of either sign are written with few bits: 0, -1, 1, -2, ...
+fn unfolded(folded: u64) -> i64 {
+    (folded >> 1) as i64 ^ -((folded & 1) as i64)
+}
+
 /// The crate takes truth values in lists and maps that it does not know for ones without bytes, while writers spend one on each. No version of
 /// the format has such a list in a footer or in a page's header.
 fn some_bytes(kinds: [u8; 2], count: u64) -> Result<()> {
@@ -188,8 +242,9 @@ mod tests {
         ]
         .concat();
         let longer = [&header[..], &[0xf9, 0xf1, 0xff]].concat();
-        assert_eq!(walk(&longer[..], PAGE_HEADER, 1000).unwrap(), header);
-        assert_eq!(walk(&longer[..], PAGE_HEADER, header.len()).unwrap(), header);
+        let walked = walk(&longer[..], PAGE_HEADER, 1000).unwrap();
+        assert_eq!((&walked.bytes, walked.noted(Note::Unpacked).collect::<Vec<_>>()), (&header, vec![4]));
+        assert_eq!(walk(&longer[..], PAGE_HEADER, header.len()).unwrap().bytes, header);
         let limit = header.len() - 1;
         assert!(walk(&longer[..], PAGE_HEADER, limit).unwrap_err().to_string().starts_with("needs more than the"));
         for short in 0..header.len() {

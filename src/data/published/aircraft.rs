@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{DataError, Format, Listed, Place, Rows, Split, Splits, layout};
+use super::{DataError, Format, Listed, Place, Rows, Split, Splits, Texts, layout};
 
 pub(in crate::data) static FORMAT: Format = layout!("aircraft", Aircraft, Splits::Format);
 
@@ -11,7 +11,7 @@ fn read(path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
     let place = Place::at(FORMAT.name, path, &["data", "fgvc-aircraft-2013b/data"], &["images_variant_test.txt"])?;
     // Validation images train: that is how results on this data set are told.
     let parts: &[&str] = if split == Some(Split::Test) { &["test"] } else { &["train", "val"] };
-    let (mut listed, mut names) = (Vec::new(), Vec::new());
+    let (mut listed, mut names, mut texts) = (Vec::new(), Vec::new(), Texts::default());
     for part in parts {
         let list = place.list(&[&format!("images_variant_{part}.txt")])?;
         let coarser = ["family", "manufacturer"].map(|column| (column, format!("images_{column}_{part}.txt")));
@@ -25,8 +25,8 @@ fn read(path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
         }
         for (number, line) in &list.lines {
             let (image, variant) = pair(line).ok_or_else(|| list.wrong(*number, "it is no image and a variant, `1025794 707-320`"))?;
-            let attributes = known.iter().map(|(column, of)| ((*column).to_owned(), of.get(&image).cloned().unwrap_or_default()));
-            listed.push(Listed { attributes: attributes.collect(), ..Listed::new(format!("{image}.jpg"), variant) });
+            let attributes = texts.attributes(known.iter().map(|(column, of)| (*column, of.get(&image).map_or("", String::as_str))));
+            listed.push(Listed { attributes, ..Listed::new(format!("{image}.jpg"), variant) });
         }
         names.push(list.name);
     }

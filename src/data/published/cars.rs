@@ -28,7 +28,7 @@ fn read(path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
             let class = class.number().map_or("no number".to_owned(), |class| class.to_string());
             file.broken(format!("annotation {at}: its `class` is {class}, and `devkit/cars_meta.mat` names 1 to {}", names.len()))
         })?;
-        listed.push(Listed::new(format!("{folder}/{image}"), name));
+        listed.push(Listed::new(format!("{folder}/{image}"), name.as_str()));
     }
     let images = place.find(&[folder])?;
     let beside = images.parent().unwrap_or(Path::new(""));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{DataError, Format, List, Listed, Place, Rows, Split, Splits, diag, layout};
+use super::{DataError, Format, List, Listed, Place, Rows, Split, Splits, Texts, diag, layout};
 use crate::data::source::Label;
 
 pub(in crate::data) static FORMAT: Format = layout!("celeba", Celeba, Splits::Format);
@@ -29,7 +29,7 @@ fn read(path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
     }
     // Those of part 1 are of a validation split, and neither train nor measure.
     let wanted = if split == Some(Split::Test) { 2 } else { 0 };
-    let mut listed = Vec::new();
+    let (mut listed, mut texts) = (Vec::new(), Texts::default());
     for (number, line) in lines {
         let mut fields = fields(line);
         let image = fields.next().unwrap_or_default();
@@ -40,7 +40,7 @@ fn read(path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
             return Err(list.wrong(*number, reason));
         }
         if *part == wanted {
-            let attributes = names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.to_owned())).collect();
+            let attributes = texts.attributes(names.iter().copied().zip(values));
             listed.push(Listed { file: image.to_owned(), label: Label::Absent, attributes });
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{DataError, Format, List, Listed, Place, Rows, Split, Splits, layout};
+use super::{DataError, Format, List, Listed, Place, Rows, Split, Splits, Texts, layout};
 
 pub(in crate::data) static FORMAT: Format = layout!("pets", Pets, Splits::Format);
 
@@ -23,7 +23,7 @@ fn read(path: &Path, split: Option<Split>) -> Result<Rows, DataError> {
 
 /// The images of a list: `Abyssinian_100 1 1 1` is an image of class 1, of species 1 (a cat).
 fn listed(list: &List, names: &mut BTreeMap<u16, String>) -> Result<Vec<Listed>, DataError> {
-    let mut listed = Vec::new();
+    let (mut listed, mut texts) = (Vec::new(), Texts::default());
     for (number, line) in list.lines.iter().filter(|(_, line)| !line.starts_with('#')) {
         let wrong = || list.wrong(*number, "it is no image with class, species and breed, `Abyssinian_100 1 1 1`");
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -38,7 +38,7 @@ fn listed(list: &List, names: &mut BTreeMap<u16, String>) -> Result<Vec<Listed>,
         if known != breed {
             return Err(list.wrong(*number, format!("class {class} is called `{known}` and `{breed}`")));
         }
-        let attributes = [("species".to_owned(), species.to_owned())].into();
+        let attributes = texts.attributes([("species", species)]);
         listed.push(Listed { attributes, ..Listed::new(format!("{image}.jpg"), breed) });
     }
     Ok(listed)

@@ -73,8 +73,11 @@ fn every_layout_is_read_as_others_read_it() {
         let parts: Vec<Vec<Image>> = [train, test, all].into_iter().flatten().collect();
         assert_eq!(source.parts.len(), parts.len(), "{name}");
         for (ours, theirs) in source.parts.iter().zip(parts) {
-            let ours: Vec<Image> =
-                ours.iter().map(|entry| (entry.record.id.clone(), entry.record.label, entry.record.attributes.clone())).collect();
+            let texts = |(column, value): (&str, &str)| (column.to_owned(), value.to_owned());
+            let image = |record: &crate::data::Record| {
+                (record.id.to_string(), record.label, record.attributes.pairs().into_iter().map(texts).collect())
+            };
+            let ours: Vec<Image> = ours.iter().map(|entry| image(&entry.record)).collect();
             assert!(!theirs.is_empty() && ours == theirs, "{name}: {ours:?}\n\n{theirs:?}");
         }
         // Every image is one.

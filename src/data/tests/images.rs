@@ -113,7 +113,7 @@ fn links_of_the_hub_cache_are_followed_inside_it() {
     }
     let spec = Target { overlap: 1.0, ..target(DataSpec::Folder("{split}".into())) };
     let data = open(&spec, &snapshot, 0).unwrap();
-    assert_eq!((data.train.len(), data.test.records()[1].id.as_str()), (2, "test/dog/1.png"));
+    assert_eq!((data.train.len(), &*data.test.records()[1].id), (2, "test/dog/1.png"));
     let whole = Target { test_share: Some(0.5), ..target(DataSpec::Folder(repository.clone())) };
     assert!(message(open(&whole, Path::new(""), 0)).contains("name the folder below its `snapshots`"));
     std::fs::write(hub.path().join("secret.png"), png(2, 2, 9)).unwrap();

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tar::{Builder, EntryType, Header};
 
 use super::super::source::{Labels, Source, assemble};
+use super::super::texts::Attributes;
 use super::*;
 use crate::diag::Explain as _;
 use crate::store::{MemoryBudget, SpillBuffer};
@@ -52,13 +53,13 @@ fn shards_are_read_as_the_package_reads_them() {
         assert_eq!(opened.parts[0].len(), theirs.len());
         for (entry, (shard, sample)) in opened.parts[0].iter().zip(theirs) {
             let id = format!("{shard}.tar:{}", sample.key);
-            let attributes: BTreeMap<String, String> = sample
+            let attributes: Attributes = sample
                 .attributes
                 .iter()
                 .filter(|(name, _)| !unusable.contains(name))
-                .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+                .filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
                 .collect();
-            assert_eq!((&entry.record.id, &entry.record.attributes), (&id, &attributes));
+            assert_eq!((&*entry.record.id, &entry.record.attributes), (id.as_str(), &attributes));
             let class = sample.label.as_str().map_or_else(|| sample.label.to_string(), str::to_owned);
             assert_eq!(opened.classes[entry.record.label], class, "{id}");
             let image = entry.stored.read(FORMAT.orientation).unwrap().image;
@@ -188,16 +189,16 @@ fn fields_are_attributes_where_each_is_one_value() {
         br#"{"label": 1.0, "big": 18446744073709551615, "huge": 18446744073709551616, "neg": -3, "exp": 1e3, "list": [], "map": {}}"#;
     let bytes = archive(&[("./1.png", b"x"), ("./1.json", fields), ("./2.png", b"y"), ("./2.json", br#"{"label": 0, "list": 3}"#)]);
     let rows = read_shard(Cursor::new(bytes), "x.tar", Want::Index).unwrap();
-    let attributes = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<BTreeMap<_, _>>();
-    assert_eq!(rows.list[0].attributes, attributes(&[("big", "18446744073709551615"), ("neg", "-3"), ("exp", "1000")]));
-    assert_eq!((&rows.list[1].attributes, rows.list[0].id.as_str()), (&BTreeMap::new(), "x.tar:1"));
+    let attributes = [("big", "18446744073709551615"), ("exp", "1000"), ("neg", "-3")];
+    assert_eq!(rows.list[0].attributes.pairs(), attributes);
+    assert_eq!((&rows.list[1].attributes, rows.list[0].id.as_str()), (&Attributes::default(), "x.tar:1"));
     let why = |name: &str| rows.unusable[name].as_str();
     assert_eq!((why("huge"), why("list")), ("holds numbers of more than 64 bits", "holds lists; an attribute is one value for each image"));
     assert_eq!((why("map"), rows.unusable.len()), ("holds objects; an attribute is one value for each image", 3));
     // A label beside `.cls` is no attribute, and no second label.
     let bytes = archive(&[("1.png", b"x"), ("1.cls", b" cat\n"), ("1.json", br#"{"label": 7, "age": 3}"#)]);
     let rows = read_shard(Cursor::new(bytes), "x.tar", Want::Index).unwrap();
-    assert!(matches!(&rows.list[0].label, Label::Name(name) if name == "cat"));
+    assert!(matches!(&rows.list[0].label, Label::Name(name) if **name == *"cat"));
     assert_eq!(rows.unusable["label"], "stands beside `.cls`, which holds the label");
 }
 

@@ -59,7 +59,7 @@ fn every_preset_opens_its_stand_in() {
                 facts.has_attribute(attribute.attribute).unwrap();
             }
         }
-        let attributes = facts.test[0].attributes.len();
+        let attributes = facts.test[0].attributes.columns().count();
         found.insert(name, (facts.classes.len(), facts.train.len(), facts.test.len(), attributes));
     }
     let found: BTreeMap<&str, _> = found.iter().map(|(name, counts)| (name.as_str(), *counts)).collect();
