@@ -298,6 +298,16 @@ def arrays(pictures):
     table("rows", {"image": image.take(pa.array([0, 1, 0, 1])), "label": pa.array([0, 1, 1, None], pa.int32())}, row_group_size=2)
     table("float-label", {"image": image, "label": [0.0, 1.0]})
 
+    # Small files that would become large: rows without news, a text and an image that repeat, pages that are packed 20,000 times.
+    many = lambda count: {"image": pa.nulls(count, pa.binary()), "label": pa.array(np.zeros(count, np.int64))}
+    again = lambda count, value: pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value]))
+    whole = {"compression": "zstd", "data_page_size": 1 << 30}
+    table("many-rows", many(600_000), row_group_size=600_000, **whole)
+    table("repeated-text", {**many(4000), "text": again(4000, "x" * 4000)}, write_statistics=False, **whole)
+    table("repeated-image", {**many(6000), "image": again(6000, bytes_of[0])}, **whole)
+    for size in [60, 100]:
+        table(f"packed-{size}", {"image": [b"i"], "label": [0], "text": ["x" * (size << 20)]}, use_dictionary=False, write_statistics=False, **whole)
+
 
 def shards(pictures):
     def shard(name, members, form=tarfile.GNU_FORMAT, cut=None):
