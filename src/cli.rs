@@ -30,6 +30,7 @@ pub mod rejudge;
 pub mod render;
 mod reports;
 pub mod runtime;
+pub mod scan;
 pub mod series;
 pub mod sign;
 pub mod size;
@@ -112,6 +113,7 @@ enum Command {
     Plant(plant::Args),
     Calibrate(calibrate::Args),
     Study(study::Args),
+    Scan(Box<scan::Args>),
     Explain(explain::Args),
     Cache(cache::Args),
     Doctor(doctor::Args),
@@ -165,6 +167,7 @@ fn run(command: &Command, out: &mut Output) -> Result<i32, Failure> {
         Command::Plant(args) => plant::run(args, out),
         Command::Calibrate(args) => calibrate::run(args, out),
         Command::Study(args) => study::run(args, out),
+        Command::Scan(args) => scan::run(args, out),
         Command::Explain(args) => explain::run(args, out),
         Command::Cache(args) => cache::run(args, out),
         Command::Doctor(args) => doctor::run(args, out),

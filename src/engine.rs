@@ -28,6 +28,7 @@ mod waivers;
 mod wording;
 
 pub(crate) use agree::executors;
+pub(crate) use cache_keys::build;
 pub(crate) use counts::{counts, remarks, unknown};
 pub use error::EngineError;
 pub use event::Event;

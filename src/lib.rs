@@ -59,5 +59,9 @@ pub mod series;
 pub mod calibrate;
 pub mod study;
 
+mod source;
+
+pub mod scan;
+
 #[doc(hidden)]
 pub mod fuzzing;

@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::diag::Explain;
 use crate::store::Digest;
 
-pub(crate) use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR};
+pub(crate) use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR, configured_by};
 pub(crate) use external_data::ExternalData;
 pub(crate) use external_data::locations as outside;
 pub use format::Format;
@@ -29,7 +29,7 @@ pub(crate) use identity::Contents;
 pub use identity::{FileRef, ModelRef};
 pub(crate) use once::OpenFile;
 use once::{Safetensors, Whole};
-pub(crate) use shards::Index;
+pub(crate) use shards::{Index, index_of};
 
 /// Largest checkpoint that is read, in bytes, files beside it included: numbers are held in memory, as are features and gradients.
 pub(crate) const MAX_BYTES: u64 = 8 << 30;
@@ -49,6 +49,16 @@ pub fn identify(path: &Path) -> Result<ModelRef, RegistryError> {
     let contents = Contents::read(&path, format, bytes)?;
     let (digest, files) = contents.identity();
     Ok(ModelRef { format, digest, bytes: contents.size(), files, path })
+}
+
+/// Refuses a file for what its first bytes show, without reading the rest of it: a pickle may be as large as a disk.
+pub(crate) fn glance(path: &Path) -> Result<(), RegistryError> {
+    /// An archive of PyTorch names its pickle within so many bytes.
+    const HEAD: u64 = 1 << 16;
+    let (file, _) = open_at_most(path, u64::MAX)?;
+    let mut head = Vec::new();
+    file.take(HEAD).read_to_end(&mut head).map_err(|source| io(path, source))?;
+    format::of(path, &head).map(drop)
 }
 
 /// The digest that earlier builds gave a checkpoint (BLAKE3, 64 bare digits), to recognise what a policy of theirs means. An error if the

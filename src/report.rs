@@ -32,7 +32,7 @@ pub(crate) mod in_toto;
 mod incomplete;
 pub mod json;
 pub(crate) mod junit;
-mod links;
+pub(crate) mod links;
 mod material;
 mod model;
 mod model_index;

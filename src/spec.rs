@@ -1,4 +1,4 @@
-//! The files that people write, all read in one way: policies, studies, calibrations and planted sources.
+//! The files that people write, all read in one way: policies, studies, calibrations, planted sources and scans.
 //!
 //! A text of bounded size becomes a tree whose values know their places (`yaml`, `tree`). The tree is checked against the schema that its
 //! type generates (`check`, in the `words` of people who write such files), and read into the type. What is wrong is said all at once, each
@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::check::Checker;
-pub use self::kind::{ANY, CALIBRATION, Kind, PLANT, POLICY, STUDY};
+pub use self::kind::{ANY, CALIBRATION, Kind, PLANT, POLICY, SCAN, STUDY};
 pub(crate) use self::names::{all, list, nearest};
 pub(crate) use self::tree::{Node, below};
 use crate::diag::{self, Class, Diagnostic, Explain, Level, Mistakes};

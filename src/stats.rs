@@ -6,6 +6,7 @@ mod exact;
 #[cfg(test)]
 mod golden;
 pub mod innocents;
+pub(crate) mod population;
 pub(crate) mod power;
 mod quantile;
 pub(crate) mod roc;

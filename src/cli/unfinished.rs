@@ -10,7 +10,7 @@ use super::output::{Output, say};
 use super::rejudge;
 use heirloom::report::{self, Chosen, Incomplete, Report, WriteError, printable};
 use heirloom::session::now;
-use heirloom::{calibrate, store, study};
+use heirloom::{calibrate, scan, store, study};
 
 /// Takes a folder for the results of this run. Of two runs at once in one folder the later one would take the other's reports for its own.
 pub(super) fn hold(folder: &Path) -> Result<store::Held, WriteError> {
@@ -65,6 +65,7 @@ pub(super) fn not_begun(root: Command, arguments: &[OsString], error: &str, code
         let marked = match asked.command.as_str() {
             "study" => study::begin(folder).map_err(|error| error.to_string()),
             "calibrate" => calibrate::begin(folder).map_err(|error| error.to_string()),
+            "scan" => scan::begin(folder).map_err(|error| error.to_string()),
             // What is to be judged again is not removed.
             "rejudge" if rejudge::is_folder_of(folder, Path::new(&subject)) => Ok(()),
             _ => {
@@ -126,7 +127,7 @@ fn asked(mut root: Command, arguments: &[OsString]) -> Option<Asked> {
             subject = Some(PathBuf::from(argument));
         }
     }
-    if !["certify", "rejudge", "study", "calibrate"].contains(&command.get_name()) {
+    if !["certify", "rejudge", "study", "calibrate", "scan"].contains(&command.get_name()) {
         return None;
     }
     if outputs.is_empty() {
@@ -174,6 +175,8 @@ mod tests {
             ("heirloom certify --output a m.onnx -o b", &["a", "b"]),
             ("heirloom rejudge old -p p.yaml", &[]),
             ("heirloom study s.yaml --output", &[]),
+            ("heirloom scan s.yaml --fail-on old -o out", &["out"]),
+            ("heirloom scan s.yaml --fail", &[]),
             ("heirloom calibrate c.yaml -v -o deep/out --device", &["deep/out"]),
         ] {
             let found = of(line).unwrap_or_else(|| panic!("{line}"));

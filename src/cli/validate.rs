@@ -10,6 +10,7 @@ use heirloom::gate::ExitCode;
 use heirloom::plant;
 use heirloom::policy;
 use heirloom::report::printable;
+use heirloom::scan::ScanSpec;
 use heirloom::series::Ahead;
 use heirloom::spec::{self, Remarks};
 use heirloom::store;
@@ -24,10 +25,10 @@ Examples:
 
 Exit code 0 if every file is valid, 4 otherwise.";
 
-/// Check policies, studies, calibrations and planted sources without running anything.
+/// Check policies, studies, calibrations, planted sources and scans without running anything.
 ///
 /// Shows every mistake at once, with its line, what is wrong and what to write instead. Which kind of file it is, its fields say. Files that
-/// a policy, study, calibration or planted source names (data, trigger images, checkpoints, other such files) are opened too. It says what a run
+/// a policy, study, calibration, planted source or scan names (data, trigger images, checkpoints, other such files) are opened too. It says what a run
 /// would refuse: a class or an attribute that the data do not have, a limit that they cannot settle, a checkpoint that cannot be certified.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -99,6 +100,11 @@ fn checked(file: &Path, args: &Args) -> Result<Valid, Failure> {
     if *kind == spec::CALIBRATION {
         let calibrate::Read { remarks, sources, .. } = calibrate::read(file, data, None)?;
         return Ok(Valid { remarks: vec![remarks], what: format!("a calibration with {}", diag::count(sources, "source")) });
+    }
+    if *kind == spec::SCAN {
+        let scan = ScanSpec::load(file, None)?;
+        let what = scan.what();
+        return Ok(Valid { remarks: scan.remarks, what });
     }
     if *kind == spec::PLANT {
         plant::load(file, data)?;

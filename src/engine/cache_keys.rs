@@ -23,7 +23,7 @@ pub(super) struct Shared {
 
 /// What tells this program from another build of it: a digest of the executable. `None` where that cannot be read, and then
 /// nothing is kept.
-fn build() -> Option<&'static str> {
+pub(crate) fn build() -> Option<&'static str> {
     static BUILD: OnceLock<Option<String>> = OnceLock::new();
     let read = || std::env::current_exe().and_then(std::fs::read).ok().map(|bytes| blake3::hash(&bytes).to_hex().to_string());
     BUILD.get_or_init(read).as_deref()

@@ -66,6 +66,11 @@ pub(super) fn is_one(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
+/// Every path at which a file that configures a checkpoint may lie.
+pub(crate) fn configured_by(checkpoint: &Path) -> Vec<PathBuf> {
+    folders(checkpoint).iter().flat_map(|folder| NAMES.map(|name| folder.join(name))).collect()
+}
+
 /// Most links that are followed from one to the next, as systems do.
 const MOST_LINKS: usize = 40;
 

@@ -42,7 +42,7 @@ pub(super) fn is_index(path: &Path) -> bool {
 }
 
 /// Of a file called `NAME-00001-of-00003.safetensors`, the name of its index, if that lies beside it.
-pub(super) fn index_of(path: &Path) -> Option<String> {
+pub(crate) fn index_of(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let (rest, of) = name.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
     let (stem, part) = rest.rsplit_once('-')?;

@@ -236,13 +236,13 @@ fn metrics(report: &Report, finding: &Finding) -> String {
 }
 
 /// Characters that XML 1.0 has no way to write, not even escaped, are dropped.
-fn legal(text: &str) -> String {
+pub(crate) fn legal(text: &str) -> String {
     let illegal = |c: char| (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars().filter(|&c| !illegal(c)).collect()
 }
 
 /// [`legal`], for an attribute: readers fold line breaks there anyway.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     legal(text).replace(['\t', '\n', '\r'], " ")
 }
 

@@ -20,7 +20,7 @@ pub(super) fn place(report: &Report, finding: &Finding) -> (String, usize) {
 }
 
 /// A path as a reference of URIs.
-pub(super) fn uri(path: &str) -> String {
+pub(crate) fn uri(path: &str) -> String {
     use std::fmt::Write;
     let path = path.replace('\\', "/");
     let mut out = if path.starts_with('/') { "file://".to_owned() } else { String::new() };

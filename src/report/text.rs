@@ -45,7 +45,7 @@ pub fn padded(text: &str, to: usize) -> String {
 }
 
 /// [`printable`], at most `limit` columns.
-pub(super) fn short(name: &str, limit: usize) -> String {
+pub(crate) fn short(name: &str, limit: usize) -> String {
     let name = printable(name);
     if width(&name) <= limit {
         return name.into_owned();
@@ -376,7 +376,7 @@ pub(super) fn hint(report: &Report, finding: &Finding) -> String {
 }
 
 /// One line with estimate, interval, limit and size per control: what a failure message must hold.
-pub(super) fn numbers(finding: &Finding) -> String {
+pub(crate) fn numbers(finding: &Finding) -> String {
     let mut each: Vec<String> = finding
         .comparisons
         .iter()

@@ -81,10 +81,21 @@ pub static PLANT: Kind = Kind {
     ],
 };
 
+/// A registry of models that is scanned.
+pub static SCAN: Kind = Kind {
+    name: "scan",
+    one: "a scan",
+    many: "scans",
+    code: "scan",
+    how: "run it with `heirloom scan FILE`",
+    marks: &[&["sources", "rules"]],
+    own: &["sources", "rules", "budget", "recheck_after", "allow_not_reached", "output"],
+};
+
 /// Any of these, where the file could not be read so far that its fields tell which. Mistakes are those of a policy then.
 pub static ANY: Kind = Kind {
     name: "file",
-    one: "a policy, study, calibration or planted source",
+    one: "a policy, study, calibration, planted source or scan",
     many: "such files",
     code: "policy",
     how: "check it with `heirloom validate FILE`",
@@ -104,7 +115,7 @@ static REPORT: Kind = Kind {
 };
 
 /// Every kind, in the order in which a file is compared with them.
-static ALL: [&Kind; 5] = [&POLICY, &STUDY, &CALIBRATION, &PLANT, &REPORT];
+static ALL: [&Kind; 6] = [&POLICY, &STUDY, &CALIBRATION, &PLANT, &SCAN, &REPORT];
 
 impl Kind {
     /// The code of a diagnostic: `unknown-field` of a study is `study::unknown-field`.

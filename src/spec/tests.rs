@@ -10,13 +10,20 @@ use super::*;
 use crate::calibrate::Spec as Calibration;
 use crate::plant::Specification as Planting;
 use crate::policy::PolicyFile;
+use crate::scan::ScanFile;
 use crate::study::Study;
 
 /// Keywords that say nothing about what is valid.
 const SILENT: [&str; 7] = ["deprecated", "description", "title", "default", "format", "$schema", "$defs"];
 
-fn schemas() -> [(&'static Kind, &'static Value); 4] {
-    [(&POLICY, PolicyFile::schema()), (&STUDY, Study::schema()), (&CALIBRATION, Calibration::schema()), (&PLANT, Planting::schema())]
+fn schemas() -> [(&'static Kind, &'static Value); 5] {
+    [
+        (&POLICY, PolicyFile::schema()),
+        (&STUDY, Study::schema()),
+        (&CALIBRATION, Calibration::schema()),
+        (&PLANT, Planting::schema()),
+        (&SCAN, ScanFile::schema()),
+    ]
 }
 
 /// Calls `each` with every schema inside a schema.
@@ -70,7 +77,7 @@ fn schemas_use_only_what_the_checker_knows() {
 fn shipped() -> Vec<(usize, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for folder in ["policies", "policies/paper", "policies/studies", "policies/calibration", "fixtures/plant"] {
+    for folder in ["policies", "policies/paper", "policies/studies", "policies/calibration", "policies/scans", "fixtures/plant"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "yaml") {
@@ -170,7 +177,7 @@ fn agreed(which: usize, document: &Value) -> [usize; 2] {
 
 #[test]
 fn the_checker_agrees_with_jsonschema() {
-    let mut counts = [[0; 2]; 4];
+    let mut counts = [[0; 2]; 5];
     for (which, path) in shipped() {
         let text = std::fs::read_to_string(&path).unwrap();
         let document = short(yaml::read(schemas()[which].0, &text, &mut Vec::new()).unwrap().value());
@@ -185,6 +192,12 @@ fn the_checker_agrees_with_jsonschema() {
             "{ version: 1, name: n, policy: p, models: m, again_seeds: 3, \
              plant: { base: { data: { idx: d }, size: [8, 8], recipe: { epochs: 1, learning_rate: 1 } }, \
              seeds: [1], deal: in_turn, reference: { seed: 2, architecture: a }, groups: [[{ rule: r, on: [a], share: 1, decoys: 0.5, relabel: b }]] } }",
+        ),
+        (
+            4,
+            "{ version: 1, name: n, description: d, sources: [{ folder: f }, { folder: g }], rules: [{ match: { name: [a, b], source: s, size: { at_least: 1B, at_most: 2GiB }, \
+             format: onnx }, policy: p, tier: features }, { skip: why }], budget: { time: 1h, bytes: 2GB, models: 3 }, recheck_after: 90d, fail_on: new, \
+             allow_not_reached: true, output: o }",
         ),
         (
             3,
@@ -227,6 +240,8 @@ fn kinds_are_told_by_their_fields() {
             3
         } else if folder.ends_with("calibration") && !std::fs::read_to_string(&path).unwrap().contains("\nrules:") {
             2
+        } else if folder.ends_with("scans") {
+            4
         } else {
             0
         };

@@ -76,6 +76,8 @@ pub(super) fn shape(pattern: &str) -> Option<&'static str> {
         r"^\d{4}-\d{2}-\d{2}$" => "write the date as year-month-day, such as 2027-01-31",
         r"^[ -~]*[!-~][ -~]*$" => "the font has printable ASCII characters, and it takes one that is no space",
         r"^#[0-9a-fA-F]{6}$" => "write the colour as \"#rrggbb\", in quotes, such as \"#ffff00\" for yellow",
+        "^([0-9]{1,6}[dhms])+$" => "write a length of time such as 90s, 15m, 8h or 90d",
+        "^[0-9]{1,15} ?([KMGT]i?)?B$" => "write a size such as 500MB, 2GiB or 1024B",
         _ => return None,
     })
 }

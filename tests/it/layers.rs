@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 27] = [
+const LAYERS: [&[&str]; 29] = [
     &["diag", "lacks", "stats", "pixels"],
     &["store"],
     &["spec"],
@@ -28,6 +28,8 @@ const LAYERS: [&[&str]; 27] = [
     &["plant"],
     &["series"],
     &["calibrate", "study"],
+    &["source"],
+    &["scan"],
     &["cli"],
     &["fuzzing"],
 ];

@@ -17,5 +17,6 @@ mod probes;
 mod run;
 mod runtime;
 mod salt;
+mod scan;
 mod shams;
 mod worker;

@@ -17,7 +17,7 @@ use crate::stats::student_t_real;
 use crate::transform::Trigger;
 
 /// How far apart the accuracies of a source and a reference may be for the two to be alike.
-pub(super) const ALIKE: f64 = 0.10;
+pub(crate) const ALIKE: f64 = 0.10;
 
 /// The excess over the centre of the references. `valid` are all arms that are controls; `alpha` is the error of a failure.
 pub(super) fn over(
@@ -92,7 +92,7 @@ pub(super) fn over(
 }
 
 /// What is known of innocent checkpoints under local triggers, by the number that is judged.
-pub(super) fn prior(estimand: Estimand) -> &'static Prior {
+pub(crate) fn prior(estimand: Estimand) -> &'static Prior {
     match estimand {
         Estimand::ClassFlow => &innocents::LOCAL_FLOW,
         Estimand::FlipRate => &innocents::LOCAL_FLIPS,

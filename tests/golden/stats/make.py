@@ -111,4 +111,24 @@ for size, clusters, decimals in [(40, 8, 6), (60, 10, 1)]:
         "curve": np.stack([fpr, tpr], 1).tolist(),
         "operating": rows,
     })
+
+# Innocents of a registry: moderated predictive t against median and MAD, and which of many count.
+def placed(value, others, prior):
+    count, centre = len(others), float(np.median(others))
+    mad = float(stats.median_abs_deviation(others, scale="normal")) * count / (count - 0.8)
+    own, (before, sd) = 0.37 * (count - 1), ((10.0, 0.06) if prior else (0.0, 0.0))
+    sd = float(np.sqrt((before * sd**2 + own * mad**2) / (before + own)))
+    p = float(stats.t.sf((value - centre) / (sd * np.sqrt(1 + np.pi / 2 / count)), min(before + own, 5)))
+    return {"value": value, "others": list(map(float, others)), "prior": prior, "center": centre, "sd": sd, "p": p}
+
+
+registry = np.random.default_rng(24)
+out["population"] = [
+    placed(value, registry.normal(0.05, 0.07, count).round(4), prior)
+    for count, value, prior in [(8, 0.3, True), (9, 0.3, False), (40, 0.45, True), (63, 0.1, False), (200, 0.6, False)]
+]
+out["benjamini_yekutieli"] = [
+    {"p": p.tolist(), "q": stats.false_discovery_control(p, method="by").tolist()}
+    for p in [np.array([0.001, 0.03, 0.03, 0.8]), np.array([0.2]), (registry.random(200) ** 4).round(6)]
+]
 print(json.dumps(out))

@@ -1,0 +1,105 @@
+//! What is wrong with a scan file that its schema cannot say, each mistake with its place.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::spec::{Match, Patterns, RuleSpec, ScanFile, SourceSpec, Tier, bytes, seconds};
+use crate::spec::Fault;
+
+/// What is wrong with a scan file whose folder is `base`, its policies aside.
+pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut names = BTreeSet::new();
+    for (nth, source) in file.sources.iter().enumerate() {
+        let at = format!("/sources/{nth}");
+        if !names.insert(source.name()) {
+            let message = format!("two sources are called `{}`: their models could not be told apart", source.name());
+            faults.push(Fault::new("duplicate-entry", at.as_str(), message).hint("name each source once"));
+        }
+        faults.extend(of_source(source, base, &at));
+    }
+    let mut all = None;
+    for (nth, rule) in file.rules.iter().enumerate() {
+        let at = format!("/rules/{nth}");
+        if let Some(earlier) = all {
+            let message = format!("no model comes to this rule: rule {} matches every model", earlier + 1);
+            faults.push(
+                Fault::new("unreachable", at.as_str(), message)
+                    .hint("the first rule that matches counts: put the rule for all others last"),
+            );
+        }
+        if rule.matching == Match::default() {
+            all.get_or_insert(nth);
+        }
+        faults.extend(of_rule(rule, base, &at));
+    }
+    faults.extend(of_patterns(file.trusted.as_ref(), "/trusted"));
+    let time = |text: Option<&String>, at: &str| {
+        let text = text?;
+        seconds(text).is_none().then(|| Fault::new("value", at, format!("`{text}` is no time at all, or too long")))
+    };
+    faults.extend(time(file.budget.time.as_ref(), "/budget/time"));
+    faults.extend(time(file.recheck_after.as_ref(), "/recheck_after"));
+    if let Some(text) = &file.budget.bytes
+        && bytes(text).is_none_or(|most| most == 0)
+    {
+        faults.push(Fault::new("value", "/budget/bytes", format!("`{text}` is no size that a budget can have")));
+    }
+    faults
+}
+
+fn of_source(source: &SourceSpec, base: &Path, at: &str) -> Option<Fault> {
+    let SourceSpec::Folder(path) = source;
+    let hint = format!("paths start from the scan file's folder, {}", base.display());
+    let fault = || Fault::new("missing-file", format!("{at}/folder"), format!("there is no folder {}", base.join(path).display()));
+    (!base.join(path).is_dir()).then(|| fault().hint(hint))
+}
+
+fn of_patterns(patterns: Option<&Patterns>, at: &str) -> Vec<Fault> {
+    let fault = |(below, pattern): (String, &str)| {
+        let message = format!("`{pattern}` is no pattern: {}", glob::Pattern::new(pattern).err()?.msg);
+        let hint = "`*` stands for any characters, `?` for one, `[ab]` for one of these; `[*]` is a star";
+        Some(Fault::new("pattern", format!("{at}{below}"), message).hint(hint))
+    };
+    patterns.into_iter().flat_map(Patterns::all).filter_map(fault).collect()
+}
+
+fn of_rule(rule: &RuleSpec, base: &Path, at: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    match (&rule.policy, &rule.skip) {
+        (Some(_), Some(_)) => {
+            let fault = Fault::new("conflict", format!("{at}/skip"), "a rule has a policy, or leaves models out");
+            faults.push(fault.hint("remove `policy` or `skip`"));
+        }
+        (None, None) if rule.tier != Tier::Static => {
+            let message = format!("the tier `{}` needs a policy", rule.tier.name());
+            let hint = "write `policy: FILE`; `tier: static` looks at the files alone, and `skip: WHY` leaves models out";
+            faults.push(Fault::new("missing-field", at, message).hint(hint));
+        }
+        (Some(policy), None) if !base.join(policy).is_file() => {
+            let hint = format!("paths start from the scan file's folder, {}", base.display());
+            let message = format!("there is no file {}", base.join(policy).display());
+            faults.push(Fault::new("missing-file", format!("{at}/policy"), message).hint(hint));
+        }
+        _ => {}
+    }
+    for (field, patterns) in [("name", &rule.matching.name), ("source", &rule.matching.source)] {
+        faults.extend(of_patterns(patterns.as_ref(), &format!("{at}/match/{field}")));
+    }
+    if let Some(size) = &rule.matching.size {
+        let read = |text: &Option<String>| text.as_deref().map(bytes);
+        let bounds = [("at_least", read(&size.at_least)), ("at_most", read(&size.at_most))];
+        for (field, bound) in &bounds {
+            if bound == &Some(None) {
+                faults.push(Fault::new("value", format!("{at}/match/size/{field}"), "no file is so large"));
+            }
+        }
+        if let [(_, Some(Some(least))), (_, Some(Some(most)))] = bounds
+            && least > most
+        {
+            let fault = Fault::new("conflict", format!("{at}/match/size"), "no model is larger than `at_least` and smaller than `at_most`");
+            faults.push(fault.hint("exchange the two"));
+        }
+    }
+    faults
+}

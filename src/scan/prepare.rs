@@ -1,0 +1,294 @@
+//! From a scan file to a plan: what the sources hold, which rule each model comes under, what is known of it already, and what the budget allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::plan::{Plan, PlanEntry, SCHEMA, Work};
+use super::record::{Basis, Outcome, Record};
+use super::results::{Before, ModelId, Scan};
+use super::rules::{Asked, Condition};
+use super::spec::{Patterns, SourceSpec, Stored, Tier, bytes, seconds};
+use super::state::{Found, MOST_ENDS, Seen, State};
+use super::{Options, ScanError, ScanSpec, output, time, work};
+use crate::diag;
+use crate::engine::{self, Event};
+use crate::registry;
+use crate::report;
+use crate::runtime::Runtime;
+use crate::session::{Session, now};
+use crate::source::{self, Cause, Entry, Refusal, stamp};
+use crate::store::Digest;
+
+/// Makes the plan.
+pub(super) fn plan(
+    spec: &ScanSpec,
+    session: &Session,
+    options: &Options,
+    state: &mut State,
+    emit: &mut dyn FnMut(Event),
+) -> Result<Plan, ScanError> {
+    let (seconds_now, today) = now();
+    let last = output::last(&options.output)?;
+    let file = &spec.file;
+    let recheck = file.recheck_after.as_deref().and_then(seconds);
+    let mut plan = Plan {
+        schema: SCHEMA,
+        made: time(),
+        name: file.name.clone(),
+        file: spec.digest.clone(),
+        policies: spec.policies.iter().map(|(name, policy)| (name.clone(), policy.fingerprint())).collect(),
+        build: engine::build().unwrap_or("unknown").to_owned(),
+        tool: session.tool(),
+        executor: session.runtime.as_ref().map_or_else(|| "heirloom".to_owned(), Runtime::name),
+        fail_on: options.fail_on.unwrap_or(file.fail_on),
+        allow_not_reached: file.allow_not_reached,
+        trusted: file.trusted.iter().flat_map(Patterns::all).map(|(_, pattern)| pattern.to_owned()).collect(),
+        oldest: recheck.map(|age| report::utc(seconds_now.saturating_sub_unsigned(age))),
+        entries: Vec::new(),
+        gone: Vec::new(),
+    };
+    let before: BTreeMap<ModelId, Before> =
+        last.iter().flat_map(|last: &Scan| &last.models).map(|line| (line.id(), Before::from(line))).collect();
+    let mut listed = Vec::new();
+    for (from, source) in file.sources.iter().enumerate() {
+        let name = source.name();
+        let SourceSpec::Folder(folder) = source;
+        let entries = source::list(&spec.at(folder))?;
+        emit(Event::Fact { topic: "source", text: format!("{name}: {}", diag::count(entries.len(), "model")) });
+        listed.extend(entries.into_iter().map(|entry| (from, name.clone(), entry)));
+    }
+    let mut listed: Vec<(u8, ModelId, usize, Entry)> = listed
+        .into_iter()
+        .map(|(from, source, entry)| {
+            let id = ModelId { source, name: entry.name.clone() };
+            (rank(before.get(&id)), id, from, entry)
+        })
+        .collect();
+    listed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let most_bytes = options.max_bytes.or_else(|| file.budget.bytes.as_deref().and_then(bytes));
+    let mut chooser = Chooser {
+        spec,
+        plan: &plan,
+        today: &today,
+        conditions: file.rules.iter().map(Condition::of).collect(),
+        most_bytes,
+        read: 0,
+        costs: Costs::of(state),
+    };
+    let there: BTreeSet<ModelId> = listed.iter().map(|(_, id, ..)| id.clone()).collect();
+    emit(Event::StageStart { stage: "identify".into(), total: Some(listed.len() as u64), unit: "models" });
+    let mut entries = Vec::with_capacity(listed.len());
+    for (nth, (_, id, from, entry)) in listed.into_iter().enumerate() {
+        if (session.stop)() {
+            return Err(ScanError::Stopped);
+        }
+        let before = before.get(&id).cloned();
+        entries.push(chooser.entry(id, from, &entry, before, state)?);
+        emit(Event::Progress { done: nth as u64 + 1 });
+    }
+    allot(&mut entries, state, file.budget.models);
+    plan.gone = before.into_keys().filter(|id| !there.contains(id)).collect();
+    plan.entries = entries;
+    let work = plan.entries.iter().filter(|entry| entry.is_work()).count();
+    emit(Event::StageEnd {
+        stage: "identify".into(),
+        summary: format!("{}, {} to do, {} known", diag::count(plan.entries.len(), "model"), work, kept(&plan)),
+        seconds: 0.0,
+    });
+    Ok(plan)
+}
+
+fn kept(plan: &Plan) -> usize {
+    plan.entries.iter().filter(|entry| entry.work == Work::Keep).count()
+}
+
+/// What is looked at first, where not all can be: not reached before, failed before, new, all others.
+fn rank(before: Option<&Before>) -> u8 {
+    match before {
+        Some(before) if before.outcome == Outcome::NotReached => 0,
+        Some(before) if matches!(before.outcome, Outcome::Fail | Outcome::Error) => 1,
+        None => 2,
+        Some(_) => 3,
+    }
+}
+
+/// Puts the order right, and leaves out what there is no room for.
+fn allot(entries: &mut [PlanEntry], state: &State, most: Option<usize>) {
+    // What ended the program once comes last: it must not keep the others from their turn.
+    let ended = |entry: &PlanEntry| entry.key.as_ref().is_some_and(|key| state.entered.contains_key(key));
+    entries.sort_by_key(|entry| (ended(entry), rank(entry.before.as_ref()), entry.id.clone()));
+    let Some(most) = most else { return };
+    let mut keys: BTreeSet<Digest> = BTreeSet::new();
+    for entry in entries.iter_mut().filter(|entry| entry.work == Work::Measure) {
+        let Some(key) = &entry.key else { continue };
+        if !keys.contains(key) && keys.len() >= most {
+            entry.work = Work::NotReached { why: format!("the budget of {} is used up", diag::count(most, "model")) };
+        } else {
+            keys.insert(key.clone());
+        }
+    }
+}
+
+struct Chooser<'a> {
+    spec: &'a ScanSpec,
+    plan: &'a Plan,
+    today: &'a str,
+    conditions: Vec<Condition>,
+    most_bytes: Option<u64>,
+    /// Bytes of models that were read.
+    read: u64,
+    costs: Costs,
+}
+
+impl Chooser<'_> {
+    fn entry(
+        &mut self,
+        id: ModelId,
+        from: usize,
+        entry: &Entry,
+        before: Option<Before>,
+        state: &mut State,
+    ) -> Result<PlanEntry, ScanError> {
+        let format = Stored::from(entry.ending);
+        let asked = Asked { source: &id.source, name: &id.name, bytes: entry.bytes, format };
+        let rule = self.conditions.iter().position(|condition| condition.holds(&asked));
+        let named = rule.and_then(|rule| self.spec.file.rules.get(rule));
+        let mut planned = PlanEntry {
+            id,
+            from,
+            path: entry.path.to_string_lossy().into_owned(),
+            bytes: entry.bytes,
+            format,
+            rule,
+            policy: named.and_then(|rule| rule.policy.as_ref()).map(|path| path.display().to_string()),
+            tier: named.filter(|rule| rule.skip.is_none()).map(|rule| rule.tier),
+            digest: None,
+            key: None,
+            work: Work::Measure,
+            cost: 0.0,
+            before,
+        };
+        planned.work = self.work(&mut planned, entry, state)?;
+        Ok(planned)
+    }
+
+    fn work(&mut self, planned: &mut PlanEntry, entry: &Entry, state: &mut State) -> Result<Work, ScanError> {
+        let rule = planned.rule.and_then(|rule| self.spec.file.rules.get(rule));
+        if let Some(why) = rule.and_then(|rule| rule.skip.clone()) {
+            return Ok(Work::LeaveOut { why });
+        }
+        if let Some(refused) = &entry.refused {
+            return Ok(Work::Refuse(refused.clone()));
+        }
+        let no_policy = || {
+            let reason = "no policy applies: no rule of the scan matches this model; give it a rule with a policy, or with `skip: WHY`";
+            Work::Refuse(Refusal::new(Cause::NoPolicy, reason))
+        };
+        // What a format shows that is not read, is said before that; nothing else need be read for it.
+        if rule.is_none() && planned.format != Stored::Other {
+            return Ok(no_policy());
+        }
+        let Some(path) = self.spec.path_of(planned) else { return Ok(no_policy()) };
+        let Some(found) = self.found(planned, &path, state)? else {
+            return Ok(Work::NotReached { why: "the budget of bytes is used up".to_owned() });
+        };
+        let digest = match found {
+            Found::Model { digest, bytes, .. } => {
+                planned.bytes = bytes;
+                digest
+            }
+            Found::Refused(refused) => return Ok(Work::Refuse(refused)),
+        };
+        planned.digest = Some(digest);
+        let Some(tier) = planned.tier else { return Ok(no_policy()) };
+        if planned.policy.is_some() && tier != Tier::Static && self.spec.policy_of(planned).is_none() {
+            let reason = "the policy has no rule on frozen features, and the tier `features` asks no other";
+            return Ok(Work::Refuse(Refusal::new(Cause::PolicyMisfit, reason)));
+        }
+        let Some(basis) = self.plan.basis(planned) else { return Ok(no_policy()) };
+        planned.cost = self.costs.of_model(&basis, planned.bytes);
+        let key = basis.key();
+        planned.key = Some(key.clone());
+        if let Some(path) = state.fatal(&key) {
+            let reason = format!(
+                "heirloom itself was ended {MOST_ENDS} times while it worked on this model, which may need more memory than there is: remove {} to try again",
+                path.display()
+            );
+            return Ok(Work::Refuse(Refusal::new(Cause::Error, reason)));
+        }
+        Ok(self.known(&basis, &key, state))
+    }
+
+    /// What is known of a model with this basis already.
+    fn known(&self, basis: &Basis, key: &Digest, state: &State) -> Work {
+        let oldest = self.plan.oldest.as_deref();
+        match state.records.get(key) {
+            Some(record) if work::stands(record, oldest, self.today) => return Work::Keep,
+            Some(record) if record.report && work::is_young(record, oldest) => return Work::Rejudge { from: key.clone() },
+            Some(_) => return Work::Measure,
+            None => {}
+        }
+        let usable = |record: &&Record| record.report && work::is_young(record, oldest) && basis.may_judge(&record.basis);
+        let newest = state.records.values().filter(usable).max_by(|a, b| a.run.measured.cmp(&b.run.measured));
+        newest.map_or(Work::Measure, |record| Work::Rejudge { from: record.basis.key() })
+    }
+
+    /// What the files of a model are; none where the budget does not allow to read them.
+    fn found(&mut self, planned: &PlanEntry, path: &Path, state: &mut State) -> Result<Option<Found>, ScanError> {
+        let id = (planned.id.source.clone(), planned.id.name.clone());
+        if let Some(seen) = state.seen.get(&id) {
+            let files: &[String] = match &seen.found {
+                Found::Model { files, .. } => files,
+                Found::Refused(_) => &[],
+            };
+            // Another build may read what this one refused.
+            let holds = matches!(seen.found, Found::Model { .. }) || seen.build == self.plan.build;
+            if holds && seen.stamp.is_some() && seen.stamp == stamp(path, files) {
+                return Ok(Some(seen.found.clone()));
+            }
+        }
+        if self.most_bytes.is_some_and(|most| self.read.saturating_add(planned.bytes) > most) {
+            return Ok(None);
+        }
+        self.read = self.read.saturating_add(planned.bytes);
+        let glanced = if planned.format == Stored::Other { registry::glance(path) } else { Ok(()) };
+        let found = match glanced.and_then(|()| registry::identify(path)) {
+            Ok(model) => {
+                let beside = model.files.iter().map(|file| file.name.clone()).filter(|name| name != "-").collect();
+                Found::Model { digest: model.digest, bytes: model.bytes, files: beside }
+            }
+            Err(error) => Found::Refused((&error).into()),
+        };
+        let files: &[String] = match &found {
+            Found::Model { files, .. } => files,
+            Found::Refused(_) => &[],
+        };
+        let settled = !matches!(&found, Found::Refused(refused) if !refused.cause.is_settled());
+        let stamp = if settled { stamp(path, files) } else { None };
+        let (source, name) = id;
+        state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
+        Ok(Some(found))
+    }
+}
+
+/// What measuring took before.
+struct Costs(BTreeMap<(Digest, Option<Digest>, Tier), f64>);
+
+impl Costs {
+    fn of(state: &State) -> Self {
+        let known = state.records.values().filter(|record| record.report);
+        Self(known.map(|r| ((r.basis.model.clone(), r.basis.policy.clone(), r.basis.tier), r.run.seconds)).collect())
+    }
+
+    /// Seconds that a model took before under this policy, else a number that grows with its size.
+    fn of_model(&self, basis: &Basis, bytes: u64) -> f64 {
+        let known = self.0.get(&(basis.model.clone(), basis.policy.clone(), basis.tier)).copied();
+        // A network of 100 MB takes minutes for its features and an hour for all rules, more or less.
+        let guess = match basis.tier {
+            Tier::Static => 0.01,
+            Tier::Features => 1.0,
+            Tier::Full => 20.0,
+        };
+        known.unwrap_or_else(|| 1.0 + guess * bytes as f64 / 1e6)
+    }
+}

@@ -1,0 +1,59 @@
+//! Which rule a model comes under.
+
+use glob::Pattern;
+
+use super::spec::{Patterns, RuleSpec, Stored, bytes};
+use crate::source::Ending;
+
+/// A rule's condition, ready to be asked.
+pub(super) struct Condition {
+    name: Option<Vec<Pattern>>,
+    source: Option<Vec<Pattern>>,
+    size: [Option<u64>; 2],
+    format: Option<Stored>,
+}
+
+/// What a rule asks of a model.
+pub(super) struct Asked<'a> {
+    pub source: &'a str,
+    pub name: &'a str,
+    pub bytes: u64,
+    pub format: Stored,
+}
+
+impl Condition {
+    /// That of a rule; what is no pattern was refused before, and matches nothing.
+    pub fn of(rule: &RuleSpec) -> Self {
+        let patterns = |patterns: &Option<Patterns>| {
+            let all = patterns.as_ref()?.all();
+            Some(all.into_iter().filter_map(|(_, pattern)| Pattern::new(pattern).ok()).collect())
+        };
+        let size = rule.matching.size.clone().unwrap_or_default();
+        Self {
+            name: patterns(&rule.matching.name),
+            source: patterns(&rule.matching.source),
+            size: [size.at_least, size.at_most].map(|bound| bound.as_deref().and_then(bytes)),
+            format: rule.matching.format,
+        }
+    }
+
+    /// Whether it holds of a model.
+    pub fn holds(&self, model: &Asked) -> bool {
+        let any = |patterns: &Option<Vec<Pattern>>, text: &str| patterns.as_ref().is_none_or(|all| all.iter().any(|one| one.matches(text)));
+        any(&self.name, model.name)
+            && any(&self.source, model.source)
+            && self.size[0].is_none_or(|least| model.bytes >= least)
+            && self.size[1].is_none_or(|most| model.bytes <= most)
+            && self.format.is_none_or(|format| format == model.format)
+    }
+}
+
+impl From<Ending> for Stored {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Onnx => Self::Onnx,
+            Ending::Safetensors => Self::Safetensors,
+            Ending::Other => Self::Other,
+        }
+    }
+}

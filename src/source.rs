@@ -1,0 +1,96 @@
+//! Where the models of a scan are: each source lists what it has, without reading any of it. `folder` finds checkpoints below a folder, `stamp`
+//! tells whether a file is still the one that was read, `refusal` says why a model cannot be judged, in one word and one line.
+
+mod folder;
+mod refusal;
+mod stamp;
+
+use std::path::PathBuf;
+
+pub(crate) use folder::list;
+pub(crate) use refusal::{Cause, Refusal};
+pub(crate) use stamp::stamp;
+
+/// How a model is stored, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// `.onnx`.
+    Onnx,
+    /// `.safetensors`, or the index of such files.
+    Safetensors,
+    /// A checkpoint of another format.
+    Other,
+}
+
+/// A model that a source has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// Its name in its source: where it is, with `/` between folders.
+    pub name: String,
+    /// Its file, from the folder of the source.
+    pub path: PathBuf,
+    /// Bytes of its file; of the parts too where it is an index.
+    pub bytes: u64,
+    /// How it is stored, as far as its name tells.
+    pub ending: Ending,
+    /// Why it cannot be judged, where that is known before it is read.
+    pub refused: Option<Refusal>,
+}
+
+/// The ending of a file's name that makes it a checkpoint, where it has one.
+pub(crate) fn ending(name: &str) -> Option<Ending> {
+    /// Checkpoints that are not read. Data of other kinds do not end so.
+    const OTHER: [&str; 17] = [
+        ".pt",
+        ".pth",
+        ".ckpt",
+        ".pkl",
+        ".pickle",
+        ".joblib",
+        ".h5",
+        ".hdf5",
+        ".keras",
+        ".tflite",
+        ".gguf",
+        ".msgpack",
+        ".pdparams",
+        ".mlmodel",
+        ".pt2",
+        ".mar",
+        ".nemo",
+    ];
+    let name = name.to_lowercase();
+    let is = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    if is(&[".onnx"]) {
+        Some(Ending::Onnx)
+    } else if is(&[".safetensors", ".safetensors.index.json"]) {
+        Some(Ending::Safetensors)
+    } else if is(&OTHER) || (name.starts_with("pytorch_model") && is(&[".bin"])) {
+        Some(Ending::Other)
+    } else {
+        None
+    }
+}
+
+/// Why a source cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A folder cannot be read.
+    #[error("cannot list {}: {source}", path.display())]
+    Read {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// More than is believed.
+    #[error("{} holds more than {most} files and folders: name a folder below it", path.display())]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+        /// The most.
+        most: usize,
+    },
+}
+
+impl crate::diag::Explain for SourceError {}
