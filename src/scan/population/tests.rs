@@ -117,7 +117,7 @@ fn a_planted_model_stands_out_and_no_other_does() {
     assert_eq!(registry.apart(), planted.iter().map(|at| (*at, Verdict::Fail, Outcome::Fail)).collect::<Vec<_>>());
     let line = &registry.models[planted[0]].findings[1];
     assert_eq!(line.id, "population/backdoor/square@fixed_feature");
-    insta::assert_snapshot!(line.numbers, @"attraction +0.600; the median of 62 other families is +0.046, their standard deviation 0.059; limit 0.15; q = 0.0014 among 63 tests");
+    insta::assert_snapshot!(line.numbers, @"attraction +0.600; the median of 62 other families is +0.046, their standard deviation 0.059; limit 0.15; q = 0.0239 among 63 tests");
     assert_eq!(registry.models[planted[0]].summary, "1 passed; stands out among the models of this scan: backdoor/square@fixed_feature");
     assert_eq!(
         told.iter().map(|told| (told.estimand, told.models, told.families)).collect::<Vec<_>>(),
@@ -155,7 +155,7 @@ fn nothing_is_said_where_there_are_few_neighbours() {
 #[test]
 fn what_is_not_settled_is_left_open() {
     let mut registry = Registry::innocent(60);
-    let wide = registry.add(1000, Does { half: 0.5, ..PLANTED }, true);
+    let wide = registry.add(1000, Does { attraction: 0.9, half: 0.8, ..PLANTED }, true);
     registry.judge(&[]);
     assert_eq!(registry.apart(), [(wide, Verdict::Inconclusive, Outcome::Inconclusive)]);
 }
