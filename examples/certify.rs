@@ -26,7 +26,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let model = session.open(&model, &policy, &OpenOptions::default())?;
     let references = session.references(&policy, &model)?;
     let references: Vec<&_> = references.iter().collect();
-    let certified = session.certify(&policy, &model, &references, CertifyOptions::default(), &mut |event| {
+    let certified = session.certify(&policy, &model, &references, &CertifyOptions::default(), &mut |event| {
         if let Event::StageEnd { stage, summary, seconds } = event {
             eprintln!("{stage}: {summary} ({seconds:.0} s)");
         }

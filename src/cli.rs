@@ -30,6 +30,7 @@ pub mod rejudge;
 pub mod render;
 mod reports;
 pub mod runtime;
+mod saved;
 pub mod scan;
 pub mod series;
 pub mod sign;

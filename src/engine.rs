@@ -2,7 +2,7 @@
 //!
 //! `run` goes from look to look: `subject` fine-tunes and measures the arms, `pending` judges what rests on them. `task` is the target task,
 //! `counts` what there is of data, `cache_keys` says what is kept for the next run, `profile` measures the machine, `kept` counts what
-//! earlier runs kept, `agree` compares the executors, `self_test` is the embedded one.
+//! earlier runs kept, `saved` writes fine-tunes for the user, `agree` compares the executors, `self_test` is the embedded one.
 
 mod accuracy;
 mod agree;
@@ -18,6 +18,7 @@ mod reference;
 mod rejudge;
 mod run;
 mod salt;
+mod saved;
 mod self_test;
 mod settings;
 mod subject;
@@ -41,6 +42,8 @@ pub use rejudge::rejudge;
 pub(crate) use run::run;
 pub use salt::SaltError;
 pub(crate) use salt::is_read as check_salt;
+pub(crate) use saved::Saver;
+pub use saved::{Save, SaveError, Saved};
 pub(crate) use self_test::check as check_self_test;
 pub use settings::Certified;
 pub(crate) use settings::Settings;

@@ -25,7 +25,7 @@ pub mod paired;
 mod spurious;
 mod table;
 
-pub(crate) use accuracy::{clean_accuracy, of_one_answer};
+pub(crate) use accuracy::{clean_accuracy, of_one_answer, of_one_seed};
 pub(crate) use arm::UNTRAINED;
 pub use arm::{Arm, MOST_REFERENCES};
 pub use attribute::Attribute;

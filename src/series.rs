@@ -38,7 +38,7 @@ pub(crate) fn certify(
     let references: Vec<&Model> = external.into_iter().chain(&named).collect();
     // Curves and studies need the excess over shams of every item, those that pass too.
     let options = CertifyOptions { controls: Controls::All, ..CertifyOptions::default() };
-    let certified = session.certify(policy, model, &references, options, emit)?;
+    let certified = session.certify(policy, model, &references, &options, emit)?;
     if certified.report.interrupted() {
         return Err(SeriesError::Stopped);
     }

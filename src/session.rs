@@ -29,7 +29,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::data::{self, DataError, Fit, TargetData};
 use crate::diag::Explain;
-use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Settings, Task};
+use crate::engine::{self, Certified, EngineError, Event, ReferenceError, Save, Saver, Settings, Task};
 use crate::exec::Compute;
 use crate::gate::SelfTestOutcome;
 use crate::model::{Extractor, LoadOptions, Model, ModelError};
@@ -66,7 +66,7 @@ pub struct OpenOptions {
 }
 
 /// How one certification is run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CertifyOptions {
     /// Verdicts never change the exit code.
     pub report_only: bool,
@@ -76,6 +76,8 @@ pub struct CertifyOptions {
     pub samples: bool,
     /// Which controls are measured.
     pub controls: Controls,
+    /// Which fine-tunes are saved, and where.
+    pub save: Save,
 }
 
 impl Session<'_> {
@@ -143,6 +145,7 @@ impl Session<'_> {
             samples: false,
             compute: &self.compute,
             cache: self.cache.as_ref(),
+            saver: None,
             self_test: SelfTestOutcome::NotRun("nothing is judged".to_owned()),
             stop: self.stop,
         };
@@ -177,7 +180,7 @@ impl Session<'_> {
         policy: &Policy,
         model: &Model,
         references: &[&Model],
-        options: CertifyOptions,
+        options: &CertifyOptions,
         emit: &mut dyn FnMut(Event),
     ) -> Result<Certified, SessionError> {
         engine::check_salt(policy).map_err(EngineError::from)?;
@@ -185,6 +188,9 @@ impl Session<'_> {
         let budget = self.budget(&resolved, model)?;
         let data = opened(policy, model, &budget)?;
         let (started, today) = now();
+        let saver =
+            options.save.asked().then(|| Saver::begin(&options.save, &resolved, (model, references), &data, engine::tool(&self.compute)));
+        let saver = saver.transpose().map_err(EngineError::from)?;
         let self_test = self.self_test(model.runtime.as_ref().ok().map(Extractor::runtime), emit)?;
         let measured = |anew| engine::profile(model, &self.compute, self.memory, self.cache.as_ref(), anew);
         let mut profile = measured(false)?;
@@ -206,6 +212,7 @@ impl Session<'_> {
             samples: options.samples,
             compute: &self.compute,
             cache: self.cache.as_ref(),
+            saver: saver.as_ref(),
             self_test,
             stop: self.stop,
         };

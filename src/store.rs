@@ -37,6 +37,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     stage(path, bytes)?.commit()
 }
 
+/// The same for a file that must not be there yet: an error of kind [`std::io::ErrorKind::AlreadyExists`] where it is.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let Staged { file, path } = stage(path, bytes)?;
+    file.persist_noclobber(path).map(drop).map_err(|e| e.error)
+}
+
 /// Removes a file; that it is not there is no error.
 pub(crate) fn remove_if_there(path: &Path) -> std::io::Result<()> {
     unless_absent(std::fs::remove_file(path))

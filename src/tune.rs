@@ -2,7 +2,7 @@
 //!
 //! A head on frozen features and a whole network are the same thing here: a graph, starting weights, what trains,
 //! and a [`Feed`] of inputs. `fresh` draws starting weights, `images` and `Features` feed, `loss`, `schedule` and
-//! `optimizer` are PyTorch's definitions.
+//! `optimizer` are PyTorch's definitions, `tensorboard` writes down how training went.
 
 mod ahead;
 mod features;
@@ -12,6 +12,7 @@ mod loss;
 mod optimizer;
 mod recipe;
 mod schedule;
+pub(crate) mod tensorboard;
 
 use candle_core::{DType, Tensor};
 use rand::seq::SliceRandom;
@@ -67,13 +68,15 @@ pub struct TrainingSet<'a> {
     pub pool: &'a [usize],
 }
 
-/// Mean training loss and accuracy of one epoch.
+/// What one epoch came to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// Mean loss.
     pub loss: f64,
     /// Share of training images called right while training.
     pub accuracy: f64,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
 }
 
 /// Trains `weights` where `trains` says so, in place of them; the order and the augmentation are drawn from
@@ -99,7 +102,7 @@ pub fn train(
     let mut log = Vec::with_capacity(recipe.epochs);
     for epoch in 0..recipe.epochs {
         order.shuffle(&mut order_stream);
-        let (mut loss_sum, mut right, mut seen) = (0.0, 0usize, 0usize);
+        let (mut loss_sum, mut right, mut seen, mut learning_rate) = (0.0, 0usize, 0usize, 0.0);
         let mut step = 0;
         let batches = order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least);
         ahead::each(task.feed, batches, Some((&recipe.augment, &mut augment_stream)), &mut |batch, input| {
@@ -116,7 +119,7 @@ pub fn train(
             let running = recording.running.clone();
             let gradients = recording.backward(graph, &outcome.gradient)?;
             let rate = recipe.learning_rate * schedule::factor(&recipe.schedule, (step, steps), (epoch, recipe.epochs));
-            step += 1;
+            (step, learning_rate) = (step + 1, rate);
             optimizer.step(&mut weights, &gradients, rate)?;
             for (slot, value) in running {
                 weights.0[slot.0] = value;
@@ -125,7 +128,7 @@ pub fn train(
         })?;
         let (loss, accuracy) = (loss_sum / seen as f64, right as f64 / seen as f64);
         tracing::debug!(epoch, loss, accuracy, "trained an epoch");
-        log.push(Epoch { loss, accuracy });
+        log.push(Epoch { loss, accuracy, learning_rate });
     }
     Ok((weights, log))
 }

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::output::{Output, Shape};
 use super::progress::Progress;
 use super::subject::{self, Subject};
-use super::{device, duration, machine, provenance, reports, size, unfinished};
+use super::{device, duration, machine, provenance, reports, saved, size, unfinished};
 use heirloom::diag;
 use heirloom::engine::Event;
 use heirloom::model::Model;
@@ -22,6 +22,7 @@ Examples:
   heirloom certify model.safetensors --policy policies/release.yaml --max-time 15m
   heirloom certify model.onnx --report-only              look before you gate
   heirloom certify model.onnx --format json | jq .summary
+  heirloom certify model.onnx --save-checkpoints tuned   keep the fine-tuned models
 
 Writes report.json, report.html, junit.xml, summary.md, badge.json and measurements.json.gz into
 the output folder, whatever the verdict. `--reports` names others. An earlier report there is
@@ -72,6 +73,9 @@ pub struct Args {
     /// changes.
     #[arg(long)]
     pub all_controls: bool,
+    /// The fine-tunes that are saved.
+    #[command(flatten)]
+    pub saved: saved::Args,
     /// Who answers for this run, for the report [default: the pipeline's user, with the address of its run].
     #[arg(long, value_name = "NAME", value_parser = named)]
     pub responsible: Option<String>,
@@ -107,13 +111,17 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     if let Some(text) = args.compute.fact(&session.compute) {
         progress.handle(&Event::Fact { topic: "device", text });
     }
+    for (topic, text) in args.saved.facts(session.cache.is_some()) {
+        progress.handle(&Event::Fact { topic, text });
+    }
     let options = CertifyOptions {
         report_only: args.report_only,
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
         samples: args.pictures,
         controls: if args.all_controls { Controls::All } else { Controls::WhereNeeded },
+        save: args.saved.save(),
     };
-    let mut certified = session.certify(policy, model, &references, options, &mut |event| progress.handle(&event))?;
+    let mut certified = session.certify(policy, model, &references, &options, &mut |event| progress.handle(&event))?;
     drop(progress);
     certified.report.run.provenance = Some(provenance::of(policy, args.responsible.as_deref()));
     let written = args.reports.chosen().write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
@@ -122,7 +130,10 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     for missing in args.reports.missing(&written?) {
         out.remark(&format!("  {missing}"));
     }
-    Ok(code)
+    for said in args.saved.remarks(&certified.saved) {
+        out.remark(&said);
+    }
+    certified.saved.failure.map_or(Ok(code), |failure| Err(failure.into()))
 }
 
 /// What the user should know of model and policy before anything runs.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{SaltError, WaiverError};
+use super::{SaltError, SaveError, WaiverError};
 use crate::data::DataError;
 use crate::diag::{Class, Explain};
 use crate::graph::GraphError;
@@ -97,6 +97,9 @@ pub enum EngineError {
     /// The policy asks for a salt that was not read.
     #[error(transparent)]
     Salt(#[from] SaltError),
+    /// Fine-tunes cannot be saved as asked.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// A rule needs an untrained network, and none was made.
     #[error("a rule compares with `untrained`, and no such network was made: this is a fault of the program")]
     NoUntrained,
@@ -114,6 +117,7 @@ impl Explain for EngineError {
             Self::Model(error) => Some(error),
             Self::Waiver(error) => Some(error),
             Self::Salt(error) => Some(error),
+            Self::Save(error) => Some(error),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use super::counts::{counts, remarks};
 use super::event::Event;
 use super::facts::{from_cache, ranked, self_test_facts, spent, tool};
 use super::pending::{CLOSINGS, Missing, Pending};
+use super::saved::Saver;
 use super::settings::{Certified, Settings};
 use super::task::Task;
 use super::wording::{self, Step, describe, stage_name};
@@ -81,8 +82,10 @@ pub(crate) fn run(
         warnings.extend(reference::resized_otherwise(reference, model));
     }
     let task = Task::open(resolved, data, model, settings.budget)?;
-    let late = || settings.max_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
-    let stop = || (settings.stop)() || late();
+    // Each by itself: what saves fine-tunes is of one thread, and whether to stop is asked from others too.
+    let (most_seconds, asked) = (settings.max_seconds, settings.stop);
+    let late = || most_seconds.is_some_and(|most| clock.elapsed().as_secs_f64() >= most);
+    let stop = || asked() || late();
     let agreement = agree::check(model, &task.train)?;
     emit(Event::Fact { topic: "executor", text: agree::fact(model, agreement.as_ref()) });
     for reference in settings.references {
@@ -241,7 +244,8 @@ pub(crate) fn run(
     };
     let summary = report.counts();
     let sheets = if settings.samples { bench.sheets()? } else { Vec::new() };
-    Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets })
+    let saved = settings.saver.map(Saver::saved).unwrap_or_default();
+    Ok(Certified { report: Report { summary, ..report }, measurements: bench.into_measurements(), sheets, saved })
 }
 
 /// Where a policy asks for batch norm in training mode, and a network has none.

@@ -67,6 +67,7 @@ fn run_pair(runtime: Option<&Runtime>, compute: &Compute, stop: &(dyn Fn() -> bo
             compute,
             cache: None,
             self_test: SelfTestOutcome::NotRun("this is the self-test".into()),
+            saver: None,
             stop,
         };
         // Fixed-feature only, and small: its cost needs no prediction.

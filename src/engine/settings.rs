@@ -1,5 +1,6 @@
 //! What a certification is run with, and what it ends in.
 
+use super::saved::{Saved, Saver};
 use crate::exec::Compute;
 use crate::gate::SelfTestOutcome;
 use crate::model::Model;
@@ -34,6 +35,8 @@ pub(crate) struct Settings<'a> {
     pub cache: Option<&'a Cache>,
     /// How the embedded pair was judged.
     pub self_test: SelfTestOutcome,
+    /// Where fine-tunes are saved for the user, if they are.
+    pub saver: Option<&'a Saver<'a>>,
     /// Asked between steps: whether to stop now.
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
@@ -46,4 +49,6 @@ pub struct Certified {
     pub measurements: Vec<Measurement>,
     /// Sample images per rule, where wanted.
     pub sheets: Vec<Sheet>,
+    /// What was saved of its fine-tunes.
+    pub saved: Saved,
 }

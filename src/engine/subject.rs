@@ -2,6 +2,7 @@
 
 mod features;
 mod kept;
+mod saved;
 mod shams;
 mod stage;
 
@@ -9,6 +10,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::saved::{Clock, Course};
 use super::task::Task;
 use super::wording::Step;
 use super::{EngineError, Event, Settings, cache_keys};
@@ -316,6 +318,7 @@ impl<'a> Bench<'a> {
         let fine_tuned = self.fine_tuned(tuning, recipe, seed, per_seed * nth as u64, emit)?;
         let see = |change: Option<(&Prepared, Option<usize>)>| self.predictions(&fine_tuned, tuning, change);
         let clean = see(None)?;
+        self.save(tuning, seed, &fine_tuned, &clean, emit);
         let mut all = Vec::new();
         for (prepared, shams) in self.measuring(tuning) {
             let shams = (0..shams.len()).map(|draw| see(Some((prepared, Some(draw))))).collect::<Result<_, _>>()?;
@@ -353,9 +356,11 @@ impl<'a> Bench<'a> {
             (graph, Some([weight.0, bias.0]))
         };
         if let Some(weights) = self.waited(tuning, seed, &graph)? {
-            return Ok(FineTuned { graph, weights });
+            return Ok(FineTuned { graph, weights, course: None });
         }
+        let mut clock = Clock::start();
         let mut tick = |images: usize| {
+            clock.step();
             seen += images as u64;
             emit(Event::Progress { done: seen });
             if frozen.is_some() { self.step(images) } else { self.pass(arm, Passage::Trained, images) }
@@ -364,13 +369,14 @@ impl<'a> Bench<'a> {
         if let Some(frozen) = frozen {
             let task = tune::TrainingSet { feed: &frozen.train, labels: &self.task.train_labels, pool: &pool };
             let start = Weights::on(self.settings.compute, &head)?;
-            let (weights, _) = tune::train(&graph, start, &[true, true], &task, recipe, streams, &mut tick)?;
-            return Ok(FineTuned { graph, weights });
+            let (weights, epochs) = tune::train(&graph, start, &[true, true], &task, recipe, streams, &mut tick)?;
+            return Ok(FineTuned { graph, weights, course: Some(clock.of(epochs)) });
         }
         let tuned = self.tuned(tuning, recipe, model, seed);
-        if let Some(weights) = self.kept_weights(&tuned, &graph)? {
+        let kept = if self.shows_course(tuning) { None } else { self.kept_weights(&tuned, &graph)? };
+        if let Some(weights) = kept {
             self.count(arm, Passage::Kept, pool.len() * recipe.epochs);
-            return Ok(FineTuned { graph, weights });
+            return Ok(FineTuned { graph, weights, course: None });
         }
         let network = model.own()?;
         let mut arrays = match arm {
@@ -386,15 +392,16 @@ impl<'a> Bench<'a> {
             trains.iter_mut().enumerate().filter(|(slot, _)| !head.contains(slot)).for_each(|(_, trains)| *trains = false);
         }
         let start = Weights::on(self.settings.compute, &arrays)?;
-        let (weights, _) = tune::train(&graph, start, &trains, &task, recipe, streams, &mut tick)?;
+        let (weights, epochs) = tune::train(&graph, start, &trains, &task, recipe, streams, &mut tick)?;
+        let course = Some(clock.of(epochs));
         self.keep_weights(&tuned, &weights, emit)?;
-        Ok(FineTuned { graph, weights })
+        Ok(FineTuned { graph, weights, course })
     }
 
     /// What a fine-tune calls the test images: as they are, or under a rule's trigger or one of its shams.
     fn predictions(
         &self,
-        FineTuned { graph, weights }: &FineTuned,
+        FineTuned { graph, weights, .. }: &FineTuned,
         tuning: Tuning,
         change: Option<(&Prepared, Option<usize>)>,
     ) -> Result<Vec<u16>, EngineError> {
@@ -465,6 +472,8 @@ impl<'a> Bench<'a> {
 struct FineTuned {
     graph: Graph,
     weights: Weights,
+    /// How training went; none where the weights were there.
+    course: Option<Course>,
 }
 
 /// Bytes of the features of one arm that are kept for later runs: a quarter of what the folder holds, so that they do not drive out

@@ -1,6 +1,8 @@
 //! A loaded network as a file of another format.
 
-use super::{Model, ModelError, onnx, safetensors};
+use std::collections::BTreeMap;
+
+use super::{Model, ModelError, Params, onnx, preprocessing, safetensors};
 use crate::graph::Graph;
 use crate::registry::Format;
 
@@ -32,5 +34,13 @@ impl Model {
                 Ok(safetensors::write(graph, &network.params, &self.input, &self.metadata)?)
             }
         }
+    }
+
+    /// A fine-tune of this network, of [`Model::with_head`]'s graph, as an ONNX file: images as this network takes them go in, one row of logits for each
+    /// comes out. How images are prepared is written in full, also where it was assumed: the fine-tune was trained that way. What the checkpoint's own
+    /// file says of itself is not carried over.
+    pub(crate) fn export_tuned(&self, graph: &Graph, params: &Params, mut notes: BTreeMap<String, String>) -> Result<Vec<u8>, ModelError> {
+        notes.extend(preprocessing::stated(&self.input));
+        Ok(onnx::write(graph, params, &self.input, &notes)?)
     }
 }

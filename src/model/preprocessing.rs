@@ -248,9 +248,7 @@ fn own_geometry(metadata: &BTreeMap<String, String>) -> Result<Option<(Geometry,
 pub(super) fn notes(input: &InputSpec) -> Vec<(String, String)> {
     let mut notes = Vec::new();
     if !input.preprocessing.from.starts_with(ASSUMED) {
-        let list = |[red, green, blue]: [f32; 3]| format!("[{red}, {green}, {blue}]");
-        notes.push(("heirloom.mean".to_owned(), list(input.preprocessing.mean)));
-        notes.push(("heirloom.std".to_owned(), list(input.preprocessing.std)));
+        notes.extend(normalisation(input));
     }
     if input.preprocessing.order == ChannelOrder::Bgr {
         notes.push(("heirloom.channel_order".to_owned(), "bgr".to_owned()));
@@ -264,6 +262,20 @@ pub(super) fn notes(input: &InputSpec) -> Vec<(String, String)> {
         notes.push(("heirloom.size".to_owned(), format!("[{}, {}]", input.height, input.width)));
     }
     notes
+}
+
+/// All of an input that can be noted, also what was assumed or is usual.
+pub(super) fn stated(input: &InputSpec) -> Vec<(String, String)> {
+    let size = format!("[{}, {}]", input.height, input.width);
+    let geometry = serde_json::to_string(&input.geometry).unwrap_or_default();
+    let own = [("heirloom.size".to_owned(), size), ("heirloom.geometry".to_owned(), geometry)];
+    normalisation(input).into_iter().chain(own).collect()
+}
+
+fn normalisation(input: &InputSpec) -> [(String, String); 2] {
+    let list = |[red, green, blue]: [f32; 3]| format!("[{red}, {green}, {blue}]");
+    let Preprocessing { mean, std, .. } = &input.preprocessing;
+    [("heirloom.mean".to_owned(), list(*mean)), ("heirloom.std".to_owned(), list(*std))]
 }
 
 /// One number per channel, or one for all.

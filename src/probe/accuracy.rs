@@ -1,5 +1,7 @@
 //! How often the images as they are are called right.
 
+use std::collections::BTreeMap;
+
 use super::table::{Layout, kish};
 use super::{Measurement, Outcome, ProbeError, Table};
 use crate::data::Counted;
@@ -36,6 +38,21 @@ pub(crate) fn clean_accuracy(measurement: &Measurement, counted: Counted) -> Res
     let inverse: f64 = classes.iter().map(|images| 1.0 / kish(*images, &measurement.clusters).max(1.0)).sum();
     let worth = (k * k / inverse.max(f64::MIN_POSITIVE)).round() as usize;
     Ok(table(rows, worth.clamp(1, layout.clusters().max(1))))
+}
+
+/// The accuracy of one fine-tune, of what it calls the images (`clean`): the mean of [`clean_accuracy`] over this fine-tune alone.
+pub(crate) fn of_one_seed(clean: &[u16], labels: &[u16], counted: Counted) -> f64 {
+    let mut of_class: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
+    for (predicted, label) in clean.iter().zip(labels) {
+        let (right, all) = of_class.entry(*label).or_default();
+        *right += usize::from(predicted == label);
+        *all += 1;
+    }
+    let share = |(right, all): (usize, usize)| right as f64 / all.max(1) as f64;
+    match counted {
+        Counted::Global => share(of_class.values().fold((0, 0), |sum, class| (sum.0 + class.0, sum.1 + class.1))),
+        Counted::MeanPerClass => of_class.values().map(|class| share(*class)).sum::<f64>() / of_class.len().max(1) as f64,
+    }
 }
 
 /// The accuracy of whoever calls all images one class, the best such.
@@ -93,6 +110,9 @@ mod tests {
         let near = |found: Vec<f64>, wanted: [f64; 2]| assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
         near(seeds(Counted::Global), [5.0 / 8.0, 5.0 / 8.0]);
         near(seeds(Counted::MeanPerClass), [f64::midpoint(4.0 / 6.0, 1.0 / 2.0), 5.0 / 12.0]);
+        for (counted, seed) in [Counted::Global, Counted::MeanPerClass].into_iter().flat_map(|counted| [(counted, 0), (counted, 1)]) {
+            assert!((of_one_seed(&m.outcomes[seed].clean, &m.labels, counted) - seeds(counted)[seed]).abs() < 1e-12);
+        }
         // Six images and two are worth less than eight: 4 / (1/6 + 1/2).
         assert_eq!(clean_accuracy(&m, Counted::MeanPerClass).unwrap().effective, 6);
         assert_eq!((of_one_answer(&m, Counted::Global), of_one_answer(&m, Counted::MeanPerClass)), (0.75, 0.5));

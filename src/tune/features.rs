@@ -1,6 +1,7 @@
 //! Features of a frozen backbone, as inputs of a head.
 
 use candle_core::{Device, Tensor};
+use ndarray::{ArrayD, ArrayViewD};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Augment, Extract, Feed, TuneError};
@@ -102,6 +103,19 @@ impl Standard {
         let factor = if variance > 0.0 { 1.0 / variance.sqrt() } else { 1.0 };
         Ok(Self { mean: mean.into_iter().map(|m| m as f32).collect(), factor: factor as f32 })
     }
+
+    /// A linear head on features as they come (weight `[classes, width]`, bias `[classes]`) that answers as this one does on standardised ones, but for
+    /// rounding. None where they are not of one size.
+    pub(crate) fn undone(&self, weight: &ArrayD<f32>, bias: &ArrayD<f32>) -> Option<[ArrayD<f32>; 2]> {
+        if *weight.shape() != [bias.len(), self.mean.len()] {
+            return None;
+        }
+        let factor = f64::from(self.factor);
+        let of_row = |row: ArrayViewD<f32>| row.iter().zip(&self.mean).map(|(w, m)| f64::from(*w) * f64::from(*m)).sum::<f64>() * factor;
+        let moved = weight.outer_iter().zip(bias).map(|(row, b)| (f64::from(*b) - of_row(row)) as f32).collect();
+        let bias = ArrayD::from_shape_vec(bias.shape(), moved).ok()?;
+        Some([weight.mapv(|w| (f64::from(w) * factor) as f32), bias])
+    }
 }
 
 /// Features as inputs of a head: `[n, width]`, centred, and scaled by one factor so that their mean variance is 1.
@@ -159,6 +173,27 @@ mod tests {
         assert!((0..3).all(|column| mean(column).abs() < 1e-4), "{scaled:?}");
         let variance = scaled.iter().map(|v| v * v).sum::<f32>() / 150.0;
         assert!((variance - 1.0).abs() < 1e-3, "{variance}");
+    }
+
+    #[test]
+    fn a_head_on_features_as_they_come_answers_alike() {
+        let values = Array2::from_shape_fn((20, 3), |(i, j)| ((i * 5 + j * 3) % 7) as f32 * 0.4 + 30.0);
+        let raw = Raw::from_array(&values, &MemoryBudget::boundless());
+        let standard = Standard::of(&raw).unwrap();
+        let weight = ArrayD::from_shape_fn(vec![2, 3], |at| (at[0] * 3 + at[1]) as f32 * 0.3 - 0.7);
+        let bias = ArrayD::from_shape_vec(vec![2], vec![0.2, -0.4]).unwrap();
+        let [plain_weight, plain_bias] = standard.undone(&weight, &bias).unwrap();
+        let answers = |row: &[f32], weight: &ArrayD<f32>, bias: &ArrayD<f32>| -> Vec<f64> {
+            let one = |k: usize| (0..3).map(|j| f64::from(row[j]) * f64::from(weight[[k, j]])).sum::<f64>() + f64::from(bias[[k]]);
+            (0..2).map(one).collect()
+        };
+        let shown: Vec<f32> =
+            Features::new(raw, &standard).batch(&(0..20).collect::<Vec<_>>(), None).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        for (row, shown) in values.rows().into_iter().zip(shown.chunks(3)) {
+            let (a, b) = (answers(shown, &weight, &bias), answers(&row.to_vec(), &plain_weight, &plain_bias));
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?}, folded {b:?}");
+        }
+        assert_eq!(standard.undone(&weight, &ArrayD::zeros(vec![3])), None);
     }
 
     #[test]

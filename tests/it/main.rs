@@ -17,6 +17,7 @@ mod probes;
 mod run;
 mod runtime;
 mod salt;
+mod saved;
 mod scan;
 mod shams;
 mod worker;

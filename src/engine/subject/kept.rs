@@ -22,6 +22,10 @@ impl Bench<'_> {
             Some((prepared.rule.id.clone(), outcome))
         };
         self.cache.as_ref()?;
+        // An outcome is no fine-tune: what is to be saved is made anew.
+        if self.saves(tuning) {
+            return None;
+        }
         self.measuring(tuning).map(find).collect()
     }
 

@@ -297,3 +297,33 @@ fn a_file_where_a_folder_for_models_should_be() {
     let spec = super::fixture("plant/square.yaml").display().to_string();
     refused(&heirloom(&["plant", &spec, "--output", &taken]), 4, &["taken is a file; name a folder"]);
 }
+
+/// A disk on which the reports find room and a model does not: the verdict stands, and the exit code is that of an error.
+#[test]
+fn a_disk_that_is_full_when_a_fine_tune_is_saved() {
+    let folder = folder();
+    let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
+    let [output, tuned] = ["reports", "tuned"].map(|name| folder.path().join(name));
+    let (shown, saved) = (output.display().to_string(), tuned.display().to_string());
+    let model = clean_model();
+    let arguments = ["certify", &model, "--policy", &policy, "--output", &shown, "--report-only", "--save-checkpoints", &saved];
+    // 512 blocks of 512 bytes: the model has 1.1 MB.
+    let out = with_space_for(512, &arguments);
+    let told = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{told}");
+    let file = tuned.join("source-fixed_feature-seed0.onnx").display().to_string();
+    for part in [
+        format!(
+            "warning: cannot write {file}: File too large (os error 27); no more fine-tunes are saved, and what is judged stays as it is\n"
+        ),
+        "checkpoints: 0 fine-tunes saved\n".to_owned(),
+        format!(
+            "error: cannot write {file}: File too large (os error 27)\nhint: free some space, or name a folder on another disk with --save-checkpoints\n"
+        ),
+    ] {
+        assert!(told.contains(&part), "`{part}` is not in: {told}");
+    }
+    assert!(names(&tuned).is_empty(), "{:?}", names(&tuned));
+    assert_eq!(names(&output), FILES);
+    assert!(text(&out.stdout).contains("backdoor/square"), "{}", text(&out.stdout));
+}
