@@ -14,7 +14,7 @@ mod tests;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::data;
+use crate::data::{self, LabelSpec};
 use crate::engine;
 use crate::model::Model;
 use crate::plan;
@@ -41,8 +41,9 @@ pub struct Written {
     pub warnings: Vec<String>,
 }
 
-/// Writes a policy for a checkpoint and the pictures at a path, relative to the current folder, that is certified within so many seconds.
-pub fn policy(session: &Session, model: &Model, path: &Path, seconds: f64) -> Result<Written, InitError> {
+/// Writes a policy for a checkpoint and the pictures at a path, relative to the current folder, that is certified within so many seconds. `label`: the
+/// column that gives a picture's class, where that is another than the data call their label.
+pub fn policy(session: &Session, model: &Model, (path, label): (&Path, Option<&str>), seconds: f64) -> Result<Written, InitError> {
     // How often it is chosen anew; one time more is rarely needed.
     const TRIES: usize = 4;
     let here = Path::new("");
@@ -54,7 +55,8 @@ pub fn policy(session: &Session, model: &Model, path: &Path, seconds: f64) -> Re
         return Err(InitError::Path { path: path.display().to_string() });
     }
     let spec = data::recognise(path)?;
-    let pictures = Pictures::of(&data::census(&spec, here)?, &spec.to_string())?;
+    let label = label.map(|column| LabelSpec { column: column.to_owned(), map: None, others: None });
+    let pictures = Pictures::of(&data::census(&spec, label.as_ref(), here)?, &spec.to_string())?;
     let profile = engine::profile(model, &session.compute, session.memory, session.cache.as_ref(), true)?;
     let name = model.identity.name();
     let of = For {
@@ -62,6 +64,7 @@ pub fn policy(session: &Session, model: &Model, path: &Path, seconds: f64) -> Re
         size: [model.input.height, model.input.width],
         trains: profile.speed.whole.is_some(),
         data: &spec,
+        label: label.as_ref(),
         pictures: &pictures,
         most: seconds,
     };

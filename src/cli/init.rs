@@ -17,6 +17,7 @@ Examples:
   heirloom init model.onnx --data photos > policy.yaml       photos/cat/1.jpg, photos/dog/1.jpg ...
   heirloom certify model.onnx --policy policy.yaml           the verdict
 
+  heirloom init model.onnx --data celeba --label Smiling > policy.yaml
   heirloom init vit --data \"cifar10/{split}-*.parquet\" --max-time 1h > policy.yaml
 
 Relative paths stay as they are typed, and a policy's paths start from its folder: write it into the
@@ -37,6 +38,10 @@ pub struct Args {
     /// `"cifar10/{split}-*.parquet"`.
     #[arg(long, value_name = "PATH", value_parser = super::data)]
     pub data: Option<PathBuf>,
+    /// Column that gives a picture's class, for data that call it otherwise than their format does (a CSV file without `label`) or have none: for CelebA
+    /// one of its forty attributes, such as `Smiling`.
+    #[arg(long, value_name = "COLUMN", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub label: Option<String>,
     /// What certifying may take, such as 90s, 15m or 2h30m [default: 15m].
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
@@ -71,7 +76,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let options = OpenOptions { features: args.features.clone(), arch: args.arch.clone() };
     // What it says of the input is nothing, and no more is asked of it.
     let model = session.open(&args.model, &policy::embedded()?, &options)?;
-    let Written { text, file, pictures, seconds: [least, longest], warnings } = init::policy(&session, &model, &data, most.as_secs_f64())?;
+    let Written { text, file, pictures, seconds: [least, longest], warnings } =
+        init::policy(&session, &model, (data.as_path(), args.label.as_deref()), most.as_secs_f64())?;
     out.remark(&format!("  {:<16} {}", "model", model.identity.name()));
     out.remark(&format!("  {:<16} {pictures}", "pictures"));
     let rules: Vec<&str> = file.rules.iter().map(|rule| rule.id.as_str()).collect();

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::label::by_column;
 use super::source::{self, Labels, Source, Want};
-use super::{DataError, DataSpec, Split};
+use super::{DataError, DataSpec, LabelSpec, Split};
 
 /// A data set counted. Nothing is refused for being small: that is for whoever asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +15,10 @@ pub(crate) struct Census {
     pub parts: Vec<Vec<usize>>,
 }
 
-/// Counts the images of a data set without decoding any. `base` is where relative paths start.
-pub(crate) fn census(data: &DataSpec, base: &Path) -> Result<Census, DataError> {
-    let read = |splits: &[Option<Split>]| source::read(data, splits, base, Want::Index, Labels::Own);
+/// Counts the images of a data set without decoding any, by the class that a column gives where that is said. `base` is where relative paths start.
+pub(crate) fn census(data: &DataSpec, label: Option<&LabelSpec>, base: &Path) -> Result<Census, DataError> {
+    let labels = if label.is_some() { Labels::Column } else { Labels::Own };
+    let read = |splits: &[Option<Split>]| source::read(data, splits, base, Want::Index, labels);
     let both = || read(&[Some(Split::Train), Some(Split::Test)]);
     let source = match data.has_splits() {
         Some(true) => both(),
@@ -24,7 +26,8 @@ pub(crate) fn census(data: &DataSpec, base: &Path) -> Result<Census, DataError> 
         // Only its file says so.
         None => read(&[None]).or_else(|error| if matches!(error, DataError::SplitTwice) { both() } else { Err(error) }),
     };
-    let Source { classes, parts, .. } = source.map_err(|error| error.about(data))?;
+    let named = |mut source: Source| label.map_or(Ok(()), |label| by_column(label, &mut source)).map(|()| source);
+    let Source { classes, parts, .. } = source.and_then(named).map_err(|error| error.about(data))?;
     if let [only] = classes.as_slice() {
         return Err(DataError::OneClass { name: only.clone() }.about(data));
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::pictures::{FEWEST_FULL, Pictures, View};
-use crate::data::DataSpec;
+use crate::data::{DataSpec, LabelSpec};
 use crate::engine;
 use crate::policy;
 use crate::transform::SHAM_DRAWS;
@@ -59,6 +59,8 @@ pub(super) struct For<'a> {
     pub trains: bool,
     /// Where the pictures are.
     pub data: &'a DataSpec,
+    /// What gives a picture its class, where the data's own label does not.
+    pub label: Option<&'a LabelSpec>,
     /// Which are used.
     pub pictures: &'a Pictures,
     /// Seconds that may be spent.
@@ -136,6 +138,13 @@ impl Draft {
             of.data.format(),
             policy::quoted(&place)
         )?;
+        if let Some(label) = of.label {
+            writeln!(
+                out,
+                "  # The column that gives a picture's class. `map` gives its values other names, or one name to several: docs/policy.md.\n  label: {{ column: {} }}",
+                policy::quoted(&label.column)
+            )?;
+        }
         if of.pictures.chosen() {
             if !few.is_empty() {
                 let few: Vec<String> = few.iter().map(|one| policy::on_one_line(one)).collect();

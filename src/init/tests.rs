@@ -30,7 +30,7 @@ fn spec(split: bool) -> DataSpec {
 fn chosen(pictures: &Pictures, profile: &MachineProfile, minutes: f64) -> Result<(Chosen, String), InitError> {
     let data = spec(pictures.share.is_none());
     let trains = profile.speed.whole.is_some();
-    let of = For { model: "vit.safetensors", size: [224, 224], trains, data: &data, pictures, most: minutes * 60.0 };
+    let of = For { model: "vit.safetensors", size: [224, 224], trains, data: &data, label: None, pictures, most: minutes * 60.0 };
     let chosen = choose(&Given { of, profile, reading: 0.0, distinct: [1.0; 2] })?;
     let text = written(&of, &chosen.draft)?.0;
     Ok((chosen, text))

@@ -107,3 +107,34 @@ fn what_cannot_be_settled_is_one_clear_error() {
     file(here, "photos/cat/broken.jpg", b"no picture");
     refused(&init(here, &["--data", "photos"]), 2, &["photos", "cat/broken.jpg", "not decode"]);
 }
+
+#[test]
+fn the_class_may_be_of_another_column() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    photographs(here, "photos", [150, 20, 20], 60);
+    let lines: String = (0..60).map(|i| format!("photos/{i:03}.jpg,{}\n", if i % 2 == 0 { "cat" } else { "dog" })).collect();
+    file(here, "animals.csv", format!("file_name,kind of animal\n{lines}").as_bytes());
+    let asked = ["--data", "animals.csv"];
+    refused(
+        &init(here, &asked),
+        4,
+        &[
+            "data animals.csv: its images have no class of their own; its columns are: kind of animal",
+            "hint: say which column is the class: `--label NAME`",
+        ],
+    );
+    refused(&init(here, &[&asked[..], &["--label", "kind"]].concat()), 4, &["no column is called `kind`", "kind of animal"]);
+    refused(&init(here, &[&asked[..], &["--label", ""]].concat()), 4, &["--label <COLUMN>"]);
+    let out = init(here, &[&asked[..], &["--label", "kind of animal"]].concat());
+    let policy = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(
+        policy.contains("  data: { csv: \"animals.csv\" }\n") && policy.contains("  label: { column: \"kind of animal\" }\n"),
+        "{policy}"
+    );
+    assert!(text(&out.stderr).contains("60 of 2 classes"), "{}", text(&out.stderr));
+    file(here, "policy.yaml", policy.as_bytes());
+    let planned = command().current_dir(here).args(["plan", CLEAN, "--policy", "policy.yaml"]).output().expect("the binary runs");
+    assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
+}

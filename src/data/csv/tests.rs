@@ -102,7 +102,7 @@ fn a_list_without_splits_needs_a_share_and_no_other() {
     assert_eq!(message(split, Some(0.5)), "data labels.csv: the data has train and test splits of its own: leave `test_share` out");
     let census = |text: &str| {
         let folder = folder(&[("labels.csv", text)], &IMAGES);
-        crate::data::census(&DataSpec::Csv("labels.csv".into()), folder.path()).unwrap().parts
+        crate::data::census(&DataSpec::Csv("labels.csv".into()), None, folder.path()).unwrap().parts
     };
     assert_eq!((census(plain), census(split)), (vec![vec![2, 2]], vec![vec![1, 0], vec![0, 1]]));
 }
