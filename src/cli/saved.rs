@@ -9,6 +9,8 @@ use heirloom::engine::{Save, Saved};
 // One group of a command is called so, that of the command itself.
 #[derive(clap::Args, Debug)]
 #[group(skip)]
+// Both may be given; what says which fine-tunes needs one of them.
+#[command(group = clap::ArgGroup::new("saved").multiple(true))]
 pub struct Args {
     /// Save the source's fine-tunes into this folder: each as an ONNX file that runs on its own, from image to logits, and checkpoints.json, which lists
     /// them with their digests and accuracies. What is there is not written over.

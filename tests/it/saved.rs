@@ -67,7 +67,7 @@ fn fine_tunes_are_saved_and_certified_again() {
     let next = run(&arguments(&at("tuned/source-full_network-seed1.onnx"), &at("next"), &[]));
     let told = text(&next.stderr);
     assert_eq!(next.status.code(), Some(0), "{told}");
-    assert!(told.contains("64 features, cut at ") && told.contains("input of the last linear layer"), "{told}");
+    assert!(told.contains("32 features, cut at ") && told.contains("input of the last linear layer"), "{told}");
     assert!(!told.contains("assumed"), "{told}");
     let report: Value = serde_json::from_slice(&std::fs::read(at("next/report.json")).expect("a report")).expect("JSON");
     assert_eq!(report["model"]["identity"]["digest"], list["checkpoints"][3]["digest"]);

@@ -138,7 +138,7 @@ fn a_saved_model_answers_as_its_fine_tune_did() {
             (source.input.preprocessing.mean, source.input.preprocessing.std)
         );
         assert!(saved.input.assumed().is_empty(), "{:?}", saved.input.assumed());
-        assert_eq!((saved.feature_layer.width, note("epochs").unwrap()), (64, if mode == "full_network" { "2" } else { "3" }));
+        assert_eq!((saved.feature_layer.width, note("epochs").unwrap()), (32, if mode == "full_network" { "2" } else { "3" }));
     }
     for arm in certified.report.accuracy.iter().filter(|arm| arm.arm.is_some()) {
         let of = &sums[&arm.what];
