@@ -40,7 +40,7 @@ recipes = "\n".join(f"  {mode}: {{ epochs: {epochs}, learning_rate: 0.02 }}" for
 (work / "policy.yaml").write_text(
     f"""version: 1
 name: saved
-target: {{ data: {{ folder: pictures }} }}
+target: {{ data: {{ folder: "pictures/{{split}}" }} }}
 transfer:
 {recipes}
 seeds: {{ fixed_feature: {{ first: 3, most: 3 }}, full_network: {{ first: 2, most: 2 }} }}
