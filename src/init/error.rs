@@ -118,6 +118,8 @@ fn advice(error: &DataError) -> Option<&'static str> {
     match error {
         DataError::Set { source, .. } => advice(source),
         DataError::NoClass { .. } => Some("say which column is the class: `--label NAME`"),
+        // Nothing else is named.
+        DataError::Unknown { .. } => Some("correct the name behind `--label`"),
         DataError::OneClass { .. } => Some("put the pictures of a second class into a folder beside its folder: photos/cat and photos/dog"),
         DataError::NoFolders { .. } => Some(
             "put each class's pictures into a folder of its own, photos/cat and photos/dog, as JPEG, PNG, WebP, BMP, PPM or TIFF files",

@@ -124,7 +124,11 @@ fn the_class_may_be_of_another_column() {
             "hint: say which column is the class: `--label NAME`",
         ],
     );
-    refused(&init(here, &[&asked[..], &["--label", "kind"]].concat()), 4, &["no column is called `kind`", "kind of animal"]);
+    refused(
+        &init(here, &[&asked[..], &["--label", "kind"]].concat()),
+        4,
+        &["no column is called `kind`", "kind of animal", "hint: correct the name behind `--label`"],
+    );
     refused(&init(here, &[&asked[..], &["--label", ""]].concat()), 4, &["--label <COLUMN>"]);
     let out = init(here, &[&asked[..], &["--label", "kind of animal"]].concat());
     let policy = text(&out.stdout);
