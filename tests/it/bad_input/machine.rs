@@ -304,26 +304,23 @@ fn a_disk_that_is_full_when_a_fine_tune_is_saved() {
     let folder = folder();
     let policy = super::policy(folder.path(), "{ data: { embedded: fashion } }");
     let [output, tuned] = ["reports", "tuned"].map(|name| folder.path().join(name));
-    let (shown, saved) = (output.display().to_string(), tuned.display().to_string());
-    let model = clean_model();
-    let arguments = ["certify", &model, "--policy", &policy, "--output", &shown, "--report-only", "--save-checkpoints", &saved];
-    // 512 blocks of 512 bytes: the model has 1.1 MB.
-    let out = with_space_for(512, &arguments);
+    let (shown, saved, model) = (output.display().to_string(), tuned.display().to_string(), clean_model());
+    let arguments = ["certify", &model, "--policy", &policy, "--report-only", "--output", &shown, "--reports", "json"];
+    // 120 blocks of 512 bytes: less than the model has, more than the reports.
+    let out = with_space_for(120, &[&arguments[..], &["--save-checkpoints", &saved]].concat());
     let told = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{told}");
     let file = tuned.join("source-fixed_feature-seed0.onnx").display().to_string();
     for part in [
-        format!(
-            "warning: cannot write {file}: File too large (os error 27); no more fine-tunes are saved, and what is judged stays as it is\n"
-        ),
-        "checkpoints: 0 fine-tunes saved\n".to_owned(),
-        format!(
-            "error: cannot write {file}: File too large (os error 27)\nhint: free some space, or name a folder on another disk with --save-checkpoints\n"
-        ),
+        &format!("warning: cannot write {file}: File too large"),
+        "no more fine-tunes are saved, and what is judged stays as it is\n",
+        "checkpoints: 0 fine-tunes saved\n",
+        &format!("error: cannot write {file}: File too large"),
+        "hint: free some space, or name a folder on another disk with --save-checkpoints\n",
     ] {
-        assert!(told.contains(&part), "`{part}` is not in: {told}");
+        assert!(told.contains(part), "`{part}` is not in: {told}");
     }
     assert!(names(&tuned).is_empty(), "{:?}", names(&tuned));
-    assert_eq!(names(&output), FILES);
+    assert_eq!(names(&output), ["measurements.json.gz", "report.json"]);
     assert!(text(&out.stdout).contains("backdoor/square"), "{}", text(&out.stdout));
 }
