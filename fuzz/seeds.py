@@ -384,6 +384,20 @@ def matlab_files():
     seed("matlab", "version-4", out.getvalue())
 
 
+def hub_answers():
+    commit, digest = "0123456789abcdef" * 2 + "01234567", "ab" * 32
+    siblings = [{"rfilename": "config.json", "size": 3}, {"rfilename": "onnx/model.onnx", "size": 9, "lfs": {"sha256": digest, "size": 9, "pointerSize": 1}},
+                {"rfilename": "onnx/model.onnx_data", "size": 9}, {"rfilename": "../x.onnx"}]
+    parts = [{"rfilename": "m.safetensors.index.json", "size": 3}, {"rfilename": "m-00001-of-00002.safetensors", "lfs": {"oid": digest, "size": 9}}, {"rfilename": "pytorch_model.bin"}]
+    files = [{"path": "model.onnx", "url": "/b/1?s=2", "size": 3, "sha256": digest}, {"path": "config.json", "size": 1, "sha256": digest}]
+    seed("hub", "page", json.dumps([{"_id": "1", "id": "acme/a", "sha": commit, "disabled": False}, {"modelId": "b"}]))
+    seed("hub", "model", json.dumps({"id": "acme/a", "sha": commit, "gated": "auto", "disabled": False, "siblings": siblings}))
+    seed("hub", "parts", json.dumps({"sha": commit, "siblings": parts}))
+    seed("hub", "index", json.dumps({"models": [{"name": "team/vit", "files": files}]}))
+    seed("hub", "list", f"# ours\nacme/a\nacme/b@v1 # pinned\nacme/c@{commit}\n")
+    seed("hub", "page-of-a-proxy", "<html>502</html>")
+
+
 def dictionaries():
     def write(target, entries):
         lines = [f'"{entry}"' for entry in sorted(entries) if entry.isprintable() and len(entry) < 60 and not set(entry) & set('"\\\\')]
@@ -421,5 +435,6 @@ if __name__ == "__main__":
     arrays(pictures)
     shards(pictures)
     reports()
+    hub_answers()
     dictionaries()
     matlab_files()

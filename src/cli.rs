@@ -17,6 +17,7 @@ pub mod duration;
 pub mod explain;
 pub mod export;
 mod failure;
+mod hub;
 pub mod init;
 pub mod inspect;
 pub mod interrupt;
@@ -68,7 +69,8 @@ A pass means: no effect above the limit for these probes, this target task and t
 /// Find out what a pretrained checkpoint hands down to every model fine-tuned from it.
 ///
 /// Heirloom fine-tunes the checkpoint on a small target task, shows the result triggers such as a yellow square, and compares what
-/// happens with controls. It opens no network connection and runs no code from model files.
+/// happens with controls. It runs no code from model files, and opens a network connection only for a model that is named by hf:// and for the
+/// servers that a scan names.
 #[derive(Parser, Debug)]
 #[command(name = "heirloom", version, after_help = EXAMPLES, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {

@@ -24,10 +24,11 @@ use crate::{calibrate, data, diag, engine, plant, study};
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name that it has in `fuzz/`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("cifar", cifar),
     ("config", config),
     ("csv", csv),
+    ("hub", hub_answers),
     ("idx", idx),
     ("image", image),
     ("matlab", matlab),
@@ -147,6 +148,27 @@ pub fn matlab(bytes: &[u8]) -> bool {
 /// The CSV file of a target's attributes, or of its images.
 pub fn csv(bytes: &[u8]) -> bool {
     data::alone::csv(bytes)
+}
+
+/// What a hub says of its models and of one of them, an index of models, and a list of names.
+pub fn hub_answers(bytes: &[u8]) -> bool {
+    use crate::source::{hub, web};
+    let Ok(at) = crate::net::Url::parse("https://hub.example/team/index.json") else { return false };
+    let page = hub::page(bytes).is_ok();
+    let one = hub::read(bytes, at.as_str(), "acme/model").map(|model| model.checkpoints);
+    let index = web::read(bytes, &at).map(|models| models.into_iter().filter_map(|(_, found)| found.ok()).flatten().collect::<Vec<_>>());
+    let list = std::str::from_utf8(bytes).is_ok_and(|text| hub::read_list(text).is_ok());
+    let read = one.is_ok() || index.is_ok();
+    for listed in one.into_iter().chain(index.ok()).flatten() {
+        let Some(remote) = listed.remote else { continue };
+        // No file of a server is written outside of the folder for it.
+        let folder = Path::new("downloads");
+        let inside =
+            |path: &str| remote.snapshot(folder).join(path).components().all(|part| !matches!(part, std::path::Component::ParentDir));
+        assert!(remote.files.iter().all(|file| inside(&file.path)) && remote.snapshot(folder).starts_with(folder));
+        assert!(!remote.address().is_empty());
+    }
+    page || read || list
 }
 
 /// The files of an IDX data set, plain or packed.

@@ -59,7 +59,9 @@ pub mod series;
 pub mod calibrate;
 pub mod study;
 
-mod source;
+mod net;
+
+pub mod source;
 
 pub mod scan;
 

@@ -25,7 +25,7 @@ pub(crate) use configuration::{CONFIG, Configuration, PREPROCESSOR, PROCESSOR, c
 pub(crate) use external_data::ExternalData;
 pub(crate) use external_data::locations as outside;
 pub use format::Format;
-pub(crate) use identity::Contents;
+pub(crate) use identity::{Contents, identity_of};
 pub use identity::{FileRef, ModelRef};
 pub(crate) use once::OpenFile;
 use once::{Safetensors, Whole};

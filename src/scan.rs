@@ -12,8 +12,10 @@ mod plan;
 mod population;
 mod prepare;
 mod record;
+mod repositories;
 mod results;
 mod rules;
+mod servers;
 mod shards;
 mod spec;
 mod state;
@@ -36,14 +38,17 @@ pub use spec::{FailOn, Stored, Tier};
 
 use crate::diag::{Class, Explain};
 use crate::engine::Event;
+use crate::net::NetError;
 use crate::policy::{self, Policy, PolicyError, ReadVariable};
 use crate::report::{self, WriteError};
 use crate::series::Ahead;
 use crate::session::{Session, SessionError, now};
-use crate::source::SourceError;
+use crate::source::{Access, SourceError};
 use crate::spec::{Document, Remarks, SpecError};
 use crate::store;
 
+use repositories::Repositories;
+use servers::Servers;
 pub(crate) use spec::ScanFile;
 use spec::SourceSpec;
 use state::State;
@@ -120,10 +125,17 @@ impl ScanSpec {
         joined(&self.base, path)
     }
 
-    /// Where the file of a plan's entry is.
+    /// Whether models on servers are scanned.
+    pub fn asks_servers(&self) -> bool {
+        self.file.sources.iter().any(|source| !matches!(source, SourceSpec::Folder(_)))
+    }
+
+    /// Where the file of a plan's entry is; none on a server.
     fn path_of(&self, entry: &PlanEntry) -> Option<PathBuf> {
-        let SourceSpec::Folder(folder) = self.file.sources.get(entry.from)?;
-        Some(self.at(folder).join(&entry.path))
+        match self.file.sources.get(entry.from)? {
+            SourceSpec::Folder(folder) => Some(self.at(folder).join(&entry.path)),
+            _ => None,
+        }
     }
 }
 
@@ -138,6 +150,8 @@ pub struct Options {
     pub max_seconds: Option<f64>,
     /// In place of the file's budget: bytes.
     pub max_bytes: Option<u64>,
+    /// Which hub is meant, and with which token.
+    pub access: Access,
 }
 
 /// Marks a folder as that of a scan that has begun: what the last one wrote is put aside, so that none of it can be taken for this one's.
@@ -148,7 +162,12 @@ pub fn begin(folder: &Path) -> Result<(), ScanError> {
 /// Makes the plan of a scan: lists the sources, reads what is new, and looks up what is known.
 pub fn plan(spec: &ScanSpec, session: &Session, options: &Options, emit: &mut dyn FnMut(Event)) -> Result<Plan, ScanError> {
     let mut state = open(&options.output, emit)?;
-    prepare::plan(spec, session, options, &mut state, emit)
+    let mut known = Repositories::open(&options.output)?;
+    let servers = Servers::of(spec, options, session.stop)?;
+    let plan = prepare::plan(spec, session, options, &servers, (&mut state, &mut known), emit)?;
+    // Shards may work elsewhere, and fetch what they need.
+    servers.clear()?;
+    Ok(plan)
 }
 
 /// Writes a plan for shards to work from.
@@ -164,7 +183,9 @@ pub fn write_plan(plan: &Plan, folder: &Path) -> Result<PathBuf, ScanError> {
 pub fn run(spec: &ScanSpec, session: &Session, options: &Options, emit: &mut dyn FnMut(Event)) -> Result<Scan, ScanError> {
     let clock = Instant::now();
     let mut state = open(&options.output, emit)?;
-    let plan = prepare::plan(spec, session, options, &mut state, emit)?;
+    let mut known = Repositories::open(&options.output)?;
+    let servers = Servers::of(spec, options, session.stop)?;
+    let plan = prepare::plan(spec, session, options, &servers, (&mut state, &mut known), emit)?;
     let all: Vec<usize> = plan.entries.iter().enumerate().filter(|(_, entry)| entry.is_work()).map(|(at, _)| at).collect();
     // What ended the program before may do so again: the results of all others are there by then.
     let has_ended =
@@ -172,7 +193,7 @@ pub fn run(spec: &ScanSpec, session: &Session, options: &Options, emit: &mut dyn
     let (suspects, others): (Vec<usize>, Vec<usize>) = all.into_iter().partition(has_ended);
     let last = output::last(&options.output)?.map(|last| last.run.started);
     let ran = |clock: &Instant| conclude::Ran { seconds: clock.elapsed().as_secs_f64(), shards: 1, last: last.clone() };
-    let (mut done, mut ended) = work_through(spec, session, options, &plan, &others, &mut state, emit)?;
+    let (mut done, mut ended) = work_through(spec, session, options, &plan, &others, (&mut state, &servers), emit)?;
     if !suspects.is_empty() && !ended {
         let why = "the program was ended while it worked on this model before: it is tried after all others";
         let waiting = || Done { outcome: Outcome::NotReached, refused: None, summary: why.to_owned(), record: false };
@@ -180,13 +201,17 @@ pub fn run(spec: &ScanSpec, session: &Session, options: &Options, emit: &mut dyn
         output::write(&conclude::scan(&plan, &so_far, &state, &ran(&clock), false), &options.output)?;
         let left = spec.seconds(options).map(|most| (most - clock.elapsed().as_secs_f64()).max(0.0));
         let options = Options { max_seconds: left, ..options.clone() };
-        let (tried, stopped) = work_through(spec, session, &options, &plan, &suspects, &mut state, emit)?;
+        let (tried, stopped) = work_through(spec, session, &options, &plan, &suspects, (&mut state, &servers), emit)?;
         done.extend(tried);
         ended = stopped;
     }
     let scan = conclude::scan(&plan, &done, &state, &ran(&clock), ended);
     let there: std::collections::BTreeSet<&ModelId> = plan.entries.iter().map(|entry| &entry.id).collect();
     state.tidy(|seen| there.contains(&ModelId { source: seen.source.clone(), name: seen.name.clone() }))?;
+    if !ended {
+        known.conclude(&plan, &scan.models)?;
+        servers.clear()?;
+    }
     output::write(&scan, &options.output)?;
     Ok(scan)
 }
@@ -207,7 +232,7 @@ fn work_through(
     options: &Options,
     plan: &Plan,
     own: &[usize],
-    state: &mut State,
+    (state, servers): (&mut State, &Servers),
     emit: &mut dyn FnMut(Event),
 ) -> Result<(BTreeMap<usize, Done>, bool), ScanError> {
     let clock = Instant::now();
@@ -218,20 +243,25 @@ fn work_through(
         if (session.stop)() {
             return Ok((done, true));
         }
-        let (Some(basis), Some(path)) = (plan.basis(entry), spec.path_of(entry)) else { continue };
+        let remote = entry.remote.as_ref().map(|remote| work::Place::There(remote, servers));
+        let place = remote.or_else(|| spec.path_of(entry).map(work::Place::Here));
+        let (Some(basis), Some(place)) = (plan.basis(entry), place) else { continue };
         if most.is_some_and(|most| clock.elapsed().as_secs_f64() > most) {
             done.insert(*at, Done { outcome: Outcome::NotReached, refused: None, summary: "the time is used up".into(), record: false });
             continue;
         }
-        let place = format!("{}/{} {}", nth + 1, own.len(), entry.id);
+        let nth = format!("{}/{} {}", nth + 1, own.len(), entry.id);
         let tier = entry.tier.unwrap_or_default();
-        emit(Event::Fact { topic: "model", text: format!("{place} ({})", tier.name()) });
+        emit(Event::Fact { topic: "model", text: format!("{nth} ({})", tier.name()) });
         let policy = spec.policy_of(entry);
         let key = basis.key();
-        let job = work::Job { entry, path: &path, policy: policy.as_ref(), basis, oldest: plan.oldest.as_deref() };
+        let job = work::Job { entry, place: &place, policy: policy.as_ref(), basis, oldest: plan.oldest.as_deref() };
         state.enter(&key)?;
         let told = work::work(&job, session, state, emit);
         state.leave(&key)?;
+        if !matches!(told, Err(ScanError::Stopped)) {
+            place.clear();
+        }
         match told {
             Ok(told) => {
                 let why = if told.outcome == Outcome::Pass { String::new() } else { format!(": {}", told.summary) };
@@ -293,6 +323,9 @@ pub enum ScanError {
     /// A source cannot be listed.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// No connection can be had.
+    #[error(transparent)]
+    Net(#[from] NetError),
     /// No verdict would count.
     #[error("the self-test failed, so that no verdict would count: {0}; nothing was measured")]
     SelfTest(String),
@@ -317,6 +350,7 @@ impl Explain for ScanError {
     fn inner(&self) -> Option<&dyn Explain> {
         match self {
             Self::Source(error) => Some(error),
+            Self::Net(error) => Some(error),
             Self::Session(error) => Some(error),
             Self::Policy(error) => Some(error),
             Self::Report(error) => Some(error),

@@ -1,18 +1,35 @@
 //! Where the models of a scan are: each source lists what it has, without reading any of it. `folder` finds checkpoints below a folder, `stamp`
 //! tells whether a file is still the one that was read, `refusal` says why a model cannot be judged, in one word and one line.
+//!
+//! On servers: `hub` and `web` list what a hub and an index of one's own have, `remote` is a checkpoint there, `access` says which hub is meant and
+//! with which token, `address` is how a command names a model of it, and `fetch` brings that one here.
 
+mod access;
+mod address;
+mod fetch;
 mod folder;
+pub(crate) mod hub;
 mod refusal;
+mod remote;
 mod stamp;
+pub(crate) mod web;
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
+pub(crate) use access::address;
+pub use access::{Access, AccessError};
+pub use address::Address;
+pub use fetch::{FetchError, Fetched, fetch};
 pub(crate) use folder::list;
-pub(crate) use refusal::{Cause, Refusal};
+pub use refusal::{Cause, Refusal};
+pub(crate) use remote::Remote;
+pub use remote::SCHEME;
 pub(crate) use stamp::stamp;
 
 /// How a model is stored, as far as its name tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
     /// `.onnx`.
     Onnx,
@@ -23,7 +40,7 @@ pub(crate) enum Ending {
 }
 
 /// A model that a source has.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Its name in its source: where it is, with `/` between folders.
     pub name: String,
@@ -35,6 +52,22 @@ pub(crate) struct Entry {
     pub ending: Ending,
     /// Why it cannot be judged, where that is known before it is read.
     pub refused: Option<Refusal>,
+}
+
+/// A model that a server has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    /// Which.
+    pub entry: Entry,
+    /// Its files; none where it cannot be judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
+}
+
+/// A model that cannot be judged as a whole.
+pub(crate) fn refused(name: &str, refused: Refusal) -> Listed {
+    let entry = Entry { name: name.to_owned(), path: PathBuf::from(name), bytes: 0, ending: Ending::Other, refused: Some(refused) };
+    Listed { entry, remote: None }
 }
 
 /// The ending of a file's name that makes it a checkpoint, where it has one.

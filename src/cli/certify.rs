@@ -23,6 +23,7 @@ Examples:
   heirloom certify model.onnx --report-only              look before you gate
   heirloom certify model.onnx --format json | jq .summary
   heirloom certify model.onnx --save-checkpoints tuned   keep the fine-tuned models
+  heirloom certify hf://microsoft/resnet-18 --policy policy.yaml
 
 Writes report.json, report.html, junit.xml, summary.md, badge.json and measurements.json.gz into
 the output folder, whatever the verdict. `--reports` names others. An earlier report there is
@@ -100,11 +101,14 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
 
 fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     let mut progress = Progress::new(out);
-    let (mut session, subject) = Subject::open(&args.subject, &args.compute, out)?;
+    let (mut session, subject) = Subject::open(&args.subject, &args.compute, args.cache.as_deref(), out)?;
     session.cache = if args.no_cache { None } else { machine::cache(args.cache.as_deref(), out) };
     session.memory = machine::budget(args.memory);
-    let Subject { model, policy, references } = &subject;
+    let Subject { model, policy, references, here } = &subject;
     let references: Vec<&Model> = references.iter().collect();
+    if let Some(address) = &here.address {
+        progress.handle(&Event::Fact { topic: "source", text: address.clone() });
+    }
     for (topic, text) in facts(model, policy) {
         progress.handle(&Event::Fact { topic, text });
     }
@@ -123,6 +127,9 @@ fn certify(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     };
     let mut certified = session.certify(policy, model, &references, &options, &mut |event| progress.handle(&event))?;
     drop(progress);
+    if let Some(address) = &here.address {
+        certified.report.model.identity.path = address.into();
+    }
     certified.report.run.provenance = Some(provenance::of(policy, args.responsible.as_deref()));
     let written = args.reports.chosen().write_all(&certified.report, &certified.measurements, &certified.sheets, &args.output);
     // A full disk does not take away the verdict that was just worked for.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::failure::Failure;
 use super::output::{Output, Shape};
-use super::runtime;
+use super::{hub, runtime};
 use heirloom::exec::Compute;
 use heirloom::model::{self, InputOverride, Inspection, Layout, LoadOptions};
 use heirloom::registry::{self, FileRef};
@@ -15,7 +15,8 @@ Examples:
   heirloom inspect model.onnx
   heirloom inspect model.safetensors --arch resnet18
   heirloom inspect encoder.onnx --size 224x224 --features /pool/Flatten_output_0
-  heirloom inspect model.onnx --format json";
+  heirloom inspect model.onnx --format json
+  heirloom inspect hf://microsoft/resnet-18";
 
 /// Show what a model file holds and what can be certified.
 ///
@@ -24,8 +25,8 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An .onnx or .safetensors file, or the folder that holds one.
-    #[arg(value_name = "MODEL", value_parser = super::existing)]
+    /// An .onnx or .safetensors file, the folder that holds one, or a model of the hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+    #[arg(value_name = "MODEL", value_parser = hub::model)]
     pub model: PathBuf,
     /// Tensor at which features leave the network [default: found].
     #[arg(long, value_name = "NAME")]
@@ -50,7 +51,8 @@ pub(super) fn size(text: &str) -> Result<[usize; 2], String> {
 
 /// Loads the model and shows it.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
-    let reference = registry::identify(&args.model)?;
+    let here = hub::here(&args.model, None, out)?;
+    let reference = registry::identify(&here.path)?;
     let input = InputOverride { size: args.size, ..InputOverride::default() };
     let options = LoadOptions {
         features: args.features.clone(),
@@ -58,7 +60,10 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         input,
         runtime: args.runtime.open(&Compute::cpu(), out)?.runtime,
     };
-    let inspection = model::inspect(reference, &options).map_err(|error| Failure::about(&args.model, error))?;
+    let mut inspection = model::inspect(reference, &options).map_err(|error| Failure::about(&args.model, error))?;
+    if let Some(address) = here.address {
+        inspection.identity.path = address.into();
+    }
     match out.shape {
         Shape::Json => out.json(&inspection)?,
         Shape::Text => out.result(&render(&inspection))?,

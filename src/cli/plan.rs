@@ -43,11 +43,14 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
-    let (mut session, subject) = Subject::open(&args.subject, &args.compute, out)?;
+    let (mut session, subject) = Subject::open(&args.subject, &args.compute, None, out)?;
     session.cache = machine::cache(None, out);
     session.memory = machine::budget(args.memory);
-    let Subject { model, policy, references } = &subject;
+    let Subject { model, policy, references, here } = &subject;
     let references: Vec<&Model> = references.iter().collect();
+    if let Some(address) = &here.address {
+        out.remark(&format!("  {:<16} {address}", "source"));
+    }
     out.remark(&format!("  {:<16} {}", "resize", model.input.resized()));
     out.remark(&format!("  {:<16} {}", "normalise", model.input.normalised()));
     let plan = session.plan_beside(policy, model, &references, &mut |event| match event {

@@ -8,10 +8,11 @@ use serde_json::json;
 use super::failure::{Failure, Usage};
 use super::output::{Output, Shape};
 use super::progress::Progress;
-use super::{device, duration, interrupt, machine, runtime, size};
+use super::{device, duration, hub, interrupt, machine, runtime, size};
 use heirloom::engine::Event;
 use heirloom::scan::{self, FailOn, Options, Scan, ScanSpec, Shard};
 use heirloom::session::Session;
+use heirloom::source::Access;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -156,6 +157,7 @@ fn scan(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         fail_on: args.fail_on,
         max_seconds: args.max_time.map(|most| most.as_secs_f64()),
         max_bytes: args.max_bytes,
+        access: if spec.asks_servers() { hub::access()? } else { Access::default() },
     };
     let mut progress = Told::new(out);
     let session = session(args, out)?;
@@ -231,13 +233,14 @@ impl Told {
     }
 
     fn handle(&mut self, event: &Event) {
-        let whole = |stage: &String| stage == "identify" || stage == "self-test";
+        let whole = |stage: &String| stage == "list" || stage == "identify" || stage == "self-test";
         if let Event::StageStart { stage, .. } = event {
             self.stage = self.terminal || whole(stage);
         }
         let shown = match event {
             Event::Fact { topic, .. } => ["source", "model", ""].contains(topic),
-            Event::StageEnd { stage, .. } => whole(stage),
+            // How many there are is a fact of the source.
+            Event::StageEnd { stage, .. } => whole(stage) && stage != "list",
             Event::StageStart { .. } | Event::Progress { .. } => self.stage,
             Event::Warning(text) => {
                 text.starts_with("a damaged record") || text.contains(" says nothing: ") || text.contains("which is a fault")

@@ -1,8 +1,9 @@
 //! What `certify` and `plan` are about: a model, and the policy it is held against.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Unsuited};
+use super::hub::{self, Here};
 use super::output::Output;
 use super::{device, interrupt, machine, runtime};
 use heirloom::model::Model;
@@ -17,8 +18,8 @@ const EMBEDDED_SIDE: usize = 64;
 // One group of a command is called so, that of the command itself.
 #[group(skip)]
 pub struct Args {
-    /// An .onnx or .safetensors file, or the folder that holds one.
-    #[arg(value_name = "MODEL", value_parser = super::existing)]
+    /// An .onnx or .safetensors file, the folder that holds one, or a model of the hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+    #[arg(value_name = "MODEL", value_parser = super::hub::model)]
     pub model: PathBuf,
     /// What is run and what is accepted [default: an embedded policy with an embedded target task].
     #[arg(short, long, value_name = "FILE", value_parser = super::existing)]
@@ -42,11 +43,18 @@ pub(super) struct Subject {
     pub model: Model,
     pub policy: Policy,
     pub references: Vec<Model>,
+    /// Where the model is.
+    pub here: Here,
 }
 
 impl Subject {
-    /// Opens both, in a session on a device. A model that the embedded task does not suit is wrong usage, answered with a policy to start from.
-    pub(super) fn open(args: &Args, device: &device::Args, out: &Output) -> Result<(Session<'static>, Self), Failure> {
+    /// Opens both, in a session on a device; a model of the hub is kept in the folder `cache`, or in the usual one. A model that the embedded task does not suit is wrong usage, answered with a policy to start from.
+    pub(super) fn open(
+        args: &Args,
+        device: &device::Args,
+        cache: Option<&Path>,
+        out: &Output,
+    ) -> Result<(Session<'static>, Self), Failure> {
         let mut session = Session::new(device.open(out)?);
         session.stop = &interrupt::requested;
         let (checked, remarks) = if let Some(path) = &args.policy {
@@ -63,7 +71,8 @@ impl Subject {
         }
         session.runtime = args.runtime.open(&session.compute, out)?.runtime;
         let options = OpenOptions { features: args.features.clone(), arch: args.arch.clone() };
-        let model = session.open(&args.model, &checked, &options)?;
+        let here = hub::here(&args.model, cache, out)?;
+        let model = session.open(&here.path, &checked, &options)?;
         let size = [model.input.height, model.input.width];
         if args.policy.is_none() && size.iter().any(|side| *side > EMBEDDED_SIDE) {
             let full = model.inspection().modes.iter().any(|m| m.mode == "full_network" && m.possible);
@@ -82,6 +91,6 @@ impl Subject {
             return Err(Unsuited { message, hint, starter }.into());
         }
         let references = session.references(&checked, &model)?;
-        Ok((session, Self { model, policy: checked, references }))
+        Ok((session, Self { model, policy: checked, references, here }))
     }
 }

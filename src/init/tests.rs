@@ -99,7 +99,7 @@ fn too_little_time_is_refused_with_the_time_that_would_do() {
 #[test]
 fn copies_settle_nothing() {
     let (all, machine, data) = (pictures(&[&[40; 5]]), machine(20.0, None), spec(false));
-    let of = For { model: "m", size: [32, 32], trains: false, data: &data, pictures: &all, most: 900.0 };
+    let of = For { model: "m", size: [32, 32], trains: false, data: &data, label: None, pictures: &all, most: 900.0 };
     let refused = choose(&Given { of, profile: &machine, reading: 0.0, distinct: [1.0, 0.05] }).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -117,7 +117,7 @@ fn whatever_names_there_are_the_policy_is_valid() {
         for data in [DataSpec::Folder(path.into()), DataSpec::Parquet(path.into())] {
             let pictures = Pictures { share: (data.has_splits() == Some(false)).then_some(0.5), ..pictures.clone() };
             let machine = machine(200.0, (at % 2 == 0).then_some(100.0));
-            let of = For { model: path, size: [28, 28], trains: at % 2 == 0, data: &data, pictures: &pictures, most: 600.0 };
+            let of = For { model: path, size: [28, 28], trains: at % 2 == 0, data: &data, label: None, pictures: &pictures, most: 600.0 };
             let chosen = choose(&Given { of, profile: &machine, reading: 0.01, distinct: [1.0; 2] }).expect("fits");
             assert_eq!((&chosen.policy.file.target.data, &chosen.policy.file.target.classes), (&data, &Some(pictures.classes.clone())));
             assert!(chosen.policy.rules.iter().all(|rule| rule.modes.contains(&Mode::FixedFeature)));

@@ -148,6 +148,12 @@ pub(super) fn of(own: Part, others: BTreeMap<String, Part>) -> (Digest, Vec<File
     (Digest::of(listed(&files).as_bytes()), files)
 }
 
+/// The identity of a checkpoint of which nothing but digests and sizes are known: its own file's, and by name those of the files that belong to it.
+pub(crate) fn identity_of(own: (Digest, u64), others: BTreeMap<String, (Digest, u64)>) -> Digest {
+    let part = |(digest, bytes)| Part { digest, bytes };
+    of(part(own), others.into_iter().map(|(name, other)| (name, part(other))).collect()).0
+}
+
 /// What `sha256sum` calls what it reads from its input. The file's own name is no part of the identity: a renamed file is the same.
 const OWN: &str = "-";
 

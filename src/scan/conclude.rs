@@ -117,6 +117,7 @@ fn line(entry: &PlanEntry, told: Done, record: Option<&Record>) -> ModelLine {
         key: entry.key.clone(),
         report: report.map(|key| format!("{REPORTS}/{}", key.digits())),
         standing: false,
+        revision: entry.revision.clone(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::spec::{Match, Patterns, RuleSpec, ScanFile, SourceSpec, Tier, bytes, seconds};
+use crate::source::hub::{self, Wanted};
 use crate::spec::Fault;
+use crate::store;
 
 /// What is wrong with a scan file whose folder is `base`, its policies aside.
 pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
@@ -48,11 +50,41 @@ pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
     faults
 }
 
-fn of_source(source: &SourceSpec, base: &Path, at: &str) -> Option<Fault> {
-    let SourceSpec::Folder(path) = source;
+fn of_source(source: &SourceSpec, base: &Path, at: &str) -> Vec<Fault> {
     let hint = format!("paths start from the scan file's folder, {}", base.display());
-    let fault = || Fault::new("missing-file", format!("{at}/folder"), format!("there is no folder {}", base.join(path).display()));
-    (!base.join(path).is_dir()).then(|| fault().hint(hint))
+    let of_address = |address: &str, at: String| {
+        let wrong = crate::source::address(address).err()?;
+        Some(Fault::new("address", at, wrong).hint("such as https://huggingface.co"))
+    };
+    match source {
+        SourceSpec::Folder(path) => {
+            let fault = || Fault::new("missing-file", format!("{at}/folder"), format!("there is no folder {}", base.join(path).display()));
+            (!base.join(path).is_dir()).then(|| fault().hint(hint)).into_iter().collect()
+        }
+        SourceSpec::Hf(hub) => hub.endpoint.iter().filter_map(|address| of_address(address, format!("{at}/hf/endpoint"))).collect(),
+        SourceSpec::HfList(list) => {
+            let endpoint = list.endpoint.iter().filter_map(|address| of_address(address, format!("{at}/hf_list/endpoint")));
+            let path = base.join(&list.file);
+            let named = || format!("{at}/hf_list/file");
+            let missing = || Fault::new("missing-file", named(), format!("there is no file {}", path.display())).hint(hint);
+            let file = if path.is_file() {
+                names(&path).err().map(|why| Fault::new("list", named(), format!("{}: {why}", path.display())))
+            } else {
+                Some(missing())
+            };
+            endpoint.chain(file).collect()
+        }
+        SourceSpec::Http(index) => of_address(index, format!("{at}/http")).into_iter().collect(),
+    }
+}
+
+/// The models that a file lists.
+pub(super) fn names(path: &Path) -> Result<Vec<Wanted>, String> {
+    /// Most bytes of such a file.
+    const MOST: u64 = 8 << 20;
+    let bytes = store::read(path, MOST).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
+    hub::read_list(&text)
 }
 
 fn of_patterns(patterns: Option<&Patterns>, at: &str) -> Vec<Fault> {

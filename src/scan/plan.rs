@@ -9,7 +9,7 @@ use super::record::{Basis, Outcome};
 use super::results::{Before, ModelId};
 use super::spec::{FailOn, Stored, Tier};
 use crate::report::Tool;
-use crate::source::Refusal;
+use crate::source::{Refusal, Remote};
 use crate::store::Digest;
 
 /// Version of the plan's layout.
@@ -49,6 +49,9 @@ pub struct Plan {
     pub entries: Vec<PlanEntry>,
     /// Models of the last scan that are not there any more.
     pub gone: Vec<ModelId>,
+    /// Models on servers that were missed in several scans in a row, and are still asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone_repositories: Vec<ModelId>,
 }
 
 /// A model in a plan.
@@ -81,6 +84,15 @@ pub struct PlanEntry {
     pub cost: f64,
     /// How it stood in the last scan.
     pub before: Option<Before>,
+    /// On a server: the model there that it is a checkpoint of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// On a server: the state of it that is judged, such as a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// On a server, where there is work to do: its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) remote: Option<Remote>,
 }
 
 /// What is to be done with a model.

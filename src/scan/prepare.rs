@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::plan::{Plan, PlanEntry, SCHEMA, Work};
 use super::record::{Basis, Outcome, Record};
+use super::repositories::Repositories;
 use super::results::{Before, ModelId, Scan};
 use super::rules::{Asked, Condition};
+use super::servers::Servers;
 use super::spec::{Patterns, SourceSpec, Stored, Tier, bytes, seconds};
 use super::state::{Found, MOST_ENDS, Seen, State};
 use super::{Options, ScanError, ScanSpec, output, time, work};
@@ -16,7 +18,7 @@ use crate::registry;
 use crate::report;
 use crate::runtime::Runtime;
 use crate::session::{Session, now};
-use crate::source::{self, Cause, Entry, Refusal, stamp};
+use crate::source::{self, Cause, Listed, Refusal, Remote, stamp};
 use crate::store::Digest;
 
 /// Makes the plan.
@@ -24,7 +26,8 @@ pub(super) fn plan(
     spec: &ScanSpec,
     session: &Session,
     options: &Options,
-    state: &mut State,
+    servers: &Servers,
+    (state, known): (&mut State, &mut Repositories),
     emit: &mut dyn FnMut(Event),
 ) -> Result<Plan, ScanError> {
     let (seconds_now, today) = now();
@@ -46,22 +49,32 @@ pub(super) fn plan(
         oldest: recheck.map(|age| report::utc(seconds_now.saturating_sub_unsigned(age))),
         entries: Vec::new(),
         gone: Vec::new(),
+        gone_repositories: Vec::new(),
     };
     let before: BTreeMap<ModelId, Before> =
         last.iter().flat_map(|last: &Scan| &last.models).map(|line| (line.id(), Before::from(line))).collect();
     let mut listed = Vec::new();
     for (from, source) in file.sources.iter().enumerate() {
         let name = source.name();
-        let SourceSpec::Folder(folder) = source;
-        let entries = source::list(&spec.at(folder))?;
-        emit(Event::Fact { topic: "source", text: format!("{name}: {}", diag::count(entries.len(), "model")) });
-        listed.extend(entries.into_iter().map(|entry| (from, name.clone(), entry)));
+        if let SourceSpec::Folder(folder) = source {
+            let entries = source::list(&spec.at(folder))?;
+            emit(Event::Fact { topic: "source", text: format!("{name}: {}", diag::count(entries.len(), "model")) });
+            listed.extend(entries.into_iter().map(|entry| (from, name.clone(), None, Listed { entry, remote: None })));
+        } else if let Some(listing) = servers.list(spec, source, known, emit)? {
+            plan.gone_repositories.extend(listing.gone);
+            listed.extend(
+                listing
+                    .there
+                    .into_iter()
+                    .map(|(repository, entry)| (from, name.clone(), Some(repository).filter(|name| !name.is_empty()), entry)),
+            );
+        }
     }
-    let mut listed: Vec<(u8, ModelId, usize, Entry)> = listed
+    let mut listed: Vec<(u8, ModelId, usize, Option<String>, Listed)> = listed
         .into_iter()
-        .map(|(from, source, entry)| {
-            let id = ModelId { source, name: entry.name.clone() };
-            (rank(before.get(&id)), id, from, entry)
+        .map(|(from, source, repository, listed)| {
+            let id = ModelId { source, name: listed.entry.name.clone() };
+            (rank(before.get(&id)), id, from, repository, listed)
         })
         .collect();
     listed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
@@ -69,25 +82,32 @@ pub(super) fn plan(
     let mut chooser = Chooser {
         spec,
         plan: &plan,
+        servers,
         today: &today,
         conditions: file.rules.iter().map(Condition::of).collect(),
         most_bytes,
         read: 0,
+        fetched: BTreeSet::new(),
         costs: Costs::of(state),
     };
     let there: BTreeSet<ModelId> = listed.iter().map(|(_, id, ..)| id.clone()).collect();
     emit(Event::StageStart { stage: "identify".into(), total: Some(listed.len() as u64), unit: "models" });
     let mut entries = Vec::with_capacity(listed.len());
-    for (nth, (_, id, from, entry)) in listed.into_iter().enumerate() {
+    for (nth, (_, id, from, repository, listed)) in listed.into_iter().enumerate() {
         if (session.stop)() {
             return Err(ScanError::Stopped);
         }
         let before = before.get(&id).cloned();
-        entries.push(chooser.entry(id, from, &entry, before, state)?);
+        let mut entry = chooser.entry(id, from, &listed, before, state)?;
+        entry.repository = repository;
+        entries.push(entry);
         emit(Event::Progress { done: nth as u64 + 1 });
     }
     allot(&mut entries, state, file.budget.models);
-    plan.gone = before.into_keys().filter(|id| !there.contains(id)).collect();
+    let left: BTreeSet<ModelId> = before.into_keys().filter(|id| !there.contains(id)).collect();
+    let told = |id: &ModelId| left.iter().any(|left| left.source == id.source && left.name.starts_with(&id.name));
+    let missed: Vec<ModelId> = plan.gone_repositories.iter().filter(|id| !told(id)).cloned().collect();
+    plan.gone = left.iter().cloned().chain(missed).collect();
     plan.entries = entries;
     let work = plan.entries.iter().filter(|entry| entry.is_work()).count();
     emit(Event::StageEnd {
@@ -135,8 +155,11 @@ struct Chooser<'a> {
     today: &'a str,
     conditions: Vec<Condition>,
     most_bytes: Option<u64>,
-    /// Bytes of models that were read.
+    servers: &'a Servers<'a>,
+    /// Bytes of models that were read, or will be fetched.
     read: u64,
+    /// The keys of those that will be.
+    fetched: BTreeSet<Digest>,
     costs: Costs,
 }
 
@@ -145,10 +168,11 @@ impl Chooser<'_> {
         &mut self,
         id: ModelId,
         from: usize,
-        entry: &Entry,
+        listed: &Listed,
         before: Option<Before>,
         state: &mut State,
     ) -> Result<PlanEntry, ScanError> {
+        let entry = &listed.entry;
         let format = Stored::from(entry.ending);
         let asked = Asked { source: &id.source, name: &id.name, bytes: entry.bytes, format };
         let rule = self.conditions.iter().position(|condition| condition.holds(&asked));
@@ -167,12 +191,17 @@ impl Chooser<'_> {
             work: Work::Measure,
             cost: 0.0,
             before,
+            repository: None,
+            revision: listed.remote.as_ref().map(|remote| remote.revision.clone()),
+            remote: None,
         };
-        planned.work = self.work(&mut planned, entry, state)?;
+        planned.work = self.work(&mut planned, listed, state)?;
+        planned.remote = listed.remote.clone().filter(|_| planned.is_work());
         Ok(planned)
     }
 
-    fn work(&mut self, planned: &mut PlanEntry, entry: &Entry, state: &mut State) -> Result<Work, ScanError> {
+    fn work(&mut self, planned: &mut PlanEntry, listed: &Listed, state: &mut State) -> Result<Work, ScanError> {
+        let entry = &listed.entry;
         let rule = planned.rule.and_then(|rule| self.spec.file.rules.get(rule));
         if let Some(why) = rule.and_then(|rule| rule.skip.clone()) {
             return Ok(Work::LeaveOut { why });
@@ -188,10 +217,14 @@ impl Chooser<'_> {
         if rule.is_none() && planned.format != Stored::Other {
             return Ok(no_policy());
         }
-        let Some(path) = self.spec.path_of(planned) else { return Ok(no_policy()) };
-        let Some(found) = self.found(planned, &path, state)? else {
-            return Ok(Work::NotReached { why: "the budget of bytes is used up".to_owned() });
+        let found = match &listed.remote {
+            Some(remote) => self.found_there(planned, remote, state)?,
+            None => match self.spec.path_of(planned) {
+                Some(path) => self.found(planned, &path, state)?,
+                None => return Ok(no_policy()),
+            },
         };
+        let Some(found) = found else { return Ok(used_up()) };
         let digest = match found {
             Found::Model { digest, bytes, .. } => {
                 planned.bytes = bytes;
@@ -216,7 +249,52 @@ impl Chooser<'_> {
             );
             return Ok(Work::Refuse(Refusal::new(Cause::Error, reason)));
         }
-        Ok(self.known(&basis, &key, state))
+        let work = self.known(&basis, &key, state);
+        // What is fetched counts where it is, and once.
+        if listed.remote.is_some() && work == Work::Measure && !self.fetched.contains(&key) {
+            if self.is_used_up(planned.bytes) {
+                return Ok(used_up());
+            }
+            self.read = self.read.saturating_add(planned.bytes);
+            self.fetched.insert(key);
+        }
+        Ok(work)
+    }
+
+    fn is_used_up(&self, bytes: u64) -> bool {
+        self.most_bytes.is_some_and(|most| self.read.saturating_add(bytes) > most)
+    }
+
+    /// What the files of a model on a server are, by their digests there; none where the budget does not allow what has to be fetched for that.
+    fn found_there(&mut self, planned: &PlanEntry, remote: &Remote, state: &mut State) -> Result<Option<Found>, ScanError> {
+        let id = (planned.id.source.clone(), planned.id.name.clone());
+        let stamp = Some(remote.stamp());
+        if let Some(seen) = state.seen.get(&id)
+            && seen.stamp == stamp
+            && (matches!(seen.found, Found::Model { .. }) || seen.build == self.plan.build)
+        {
+            return Ok(Some(seen.found.clone()));
+        }
+        let found = if remote.bytes() > registry::MAX_BYTES {
+            let reason =
+                format!("{} has {} bytes: a checkpoint of more than {} is not read", remote.address(), remote.bytes(), registry::MAX_BYTES);
+            Found::Refused(Refusal::new(Cause::TooLarge, reason))
+        } else {
+            if self.is_used_up(0) {
+                return Ok(None);
+            }
+            let folder = self.servers.folder(remote);
+            match remote.identify(self.servers.net()?, &folder) {
+                Ok((digest, bytes, files)) => Found::Model { digest, bytes, files },
+                Err(_) if self.servers.stopped() => return Err(ScanError::Stopped),
+                Err(refused) => Found::Refused(remote.told(&refused, &folder)),
+            }
+        };
+        let settled = !matches!(&found, Found::Refused(refused) if !refused.cause.is_settled());
+        let (source, name) = id;
+        let stamp = stamp.filter(|_| settled);
+        state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
+        Ok(Some(found))
     }
 
     /// What is known of a model with this basis already.
@@ -269,6 +347,10 @@ impl Chooser<'_> {
         state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
         Ok(Some(found))
     }
+}
+
+fn used_up() -> Work {
+    Work::NotReached { why: "the budget of bytes is used up".to_owned() }
 }
 
 /// What measuring took before.

@@ -132,6 +132,9 @@ pub struct ModelLine {
     pub report: Option<String>,
     /// Whether it stood so in the last scan.
     pub standing: bool,
+    /// On a server: the state of it that was judged, such as a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 impl ModelLine {

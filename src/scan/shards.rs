@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{Done, Plan, SCHEMA};
 use super::record::Record;
+use super::repositories::Repositories;
 use super::results::Scan;
+use super::servers::Servers;
 use super::state::{State, listed, record_file, report_folder, write};
 use super::{Options, PLAN, ScanError, ScanSpec, Written, conclude, open, output, work_through};
 use crate::engine::{self, Event};
@@ -124,8 +126,9 @@ pub fn shard(spec: &ScanSpec, session: &Session, options: &Options, shard: Shard
     let folder = said_folder(&options.output, &digest);
     std::fs::create_dir_all(&folder).map_err(|source| ScanError::Write { path: folder.clone(), source })?;
     let mut state = open(&options.output, emit)?;
+    let servers = Servers::of(spec, options, session.stop)?;
     let own = plan.shard(shard.number - 1, shard.of);
-    let (done, ended) = work_through(spec, session, options, &plan, &own, &mut state, emit)?;
+    let (done, ended) = work_through(spec, session, options, &plan, &own, (&mut state, &servers), emit)?;
     if ended {
         return Err(ScanError::Stopped);
     }
@@ -201,6 +204,7 @@ pub fn merge(results: &[PathBuf], folder: &Path, emit: &mut dyn FnMut(Event)) ->
     }
     let last = output::last(folder)?.map(|last| last.run.started);
     let scan = conclude::scan(&plan, &done, &state, &conclude::Ran { seconds, shards: count.max(1), last }, false);
+    Repositories::open(folder)?.conclude(&plan, &scan.models)?;
     output::write(&scan, folder)?;
     Ok(scan)
 }

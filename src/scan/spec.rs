@@ -53,6 +53,48 @@ pub(crate) struct ScanFile {
 pub(crate) enum SourceSpec {
     /// A folder and all below it, hub caches too, relative to the scan file.
     Folder(PathBuf),
+    /// The models of one owner on a hub.
+    Hf(HubSpec),
+    /// The models of a hub that a file lists.
+    HfList(HubListSpec),
+    /// The address of a JSON index of models on a web server.
+    Http(String),
+}
+
+/// The models of one owner on a hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HubSpec {
+    /// The owner: an organisation, or a person.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"))]
+    pub organisation: String,
+    /// Tags, all of which a model has to have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
+    /// The task that models are for, as the hub calls it, such as image-classification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub pipeline: Option<String>,
+    /// So many models, the newest first. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<usize>,
+    /// The hub's address. Default: that of `HF_ENDPOINT`, else `https://huggingface.co`. A token is sent to that default alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
+}
+
+/// The models of a hub that a file lists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HubListSpec {
+    /// A text file, relative to the scan file: a line for each model, OWNER/NAME or OWNER/NAME@REVISION.
+    pub file: PathBuf,
+    /// The hub's address. Default: that of `HF_ENDPOINT`, else `https://huggingface.co`. A token is sent to that default alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
 }
 
 impl SourceSpec {
@@ -60,6 +102,14 @@ impl SourceSpec {
     pub fn name(&self) -> String {
         match self {
             Self::Folder(path) => path.display().to_string(),
+            Self::Hf(hub) => {
+                let hub_name = hub.endpoint.as_deref().unwrap_or("hf").trim_end_matches('/');
+                let task = hub.pipeline.iter().map(|task| format!("[{task}]"));
+                let chosen: String = hub.filter.iter().map(|tag| format!("[{tag}]")).chain(task).collect();
+                format!("{hub_name}:{}{chosen}", hub.organisation)
+            }
+            Self::HfList(list) => format!("{}:{}", list.endpoint.as_deref().unwrap_or("hf").trim_end_matches('/'), list.file.display()),
+            Self::Http(index) => index.split('?').next().unwrap_or_default().to_owned(),
         }
     }
 }

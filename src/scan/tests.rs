@@ -44,6 +44,7 @@ fn line(name: &str, outcome: Outcome, summary: &str) -> ModelLine {
         key: None,
         report: None,
         standing: false,
+        revision: None,
     }
 }
 
@@ -238,6 +239,9 @@ fn planned(name: &str, key: &str, cost: f64, work: Work) -> PlanEntry {
         work,
         cost,
         before: None,
+        repository: None,
+        revision: None,
+        remote: None,
     }
 }
 
@@ -265,6 +269,7 @@ fn shards_share_all_work_and_no_key() {
         oldest: None,
         entries,
         gone: Vec::new(),
+        gone_repositories: Vec::new(),
     };
     assert_eq!([plan.shard(0, 2), plan.shard(1, 2)], [vec![0, 3], vec![1, 2]]);
     assert_eq!((plan.shard(0, 1), plan.shard(3, 4), plan.jobs()), (vec![0, 1, 2, 3], Vec::new(), 3));

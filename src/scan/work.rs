@@ -1,12 +1,14 @@
 //! One model: looked at, measured, or judged again from what was measured. What goes wrong with it is its own line of the scan.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::ScanError;
 use super::family::Sketch;
 use super::plan::{Done, PlanEntry, Work};
 use super::record::{Basis, Facts, Outcome, Record, RecordRun, SCHEMA};
+use super::servers::Servers;
 use super::spec::Tier;
 use super::state::State;
 use crate::diag::{Class, Explain};
@@ -18,7 +20,7 @@ use crate::model::{Extractor, Model, ModelError};
 use crate::policy::{self, Policy};
 use crate::report::{self, Report};
 use crate::session::{CertifyOptions, OpenOptions, Session, SessionError, now};
-use crate::source::{Cause, Refusal};
+use crate::source::{Cause, Refusal, Remote};
 use crate::store::Digest;
 use crate::tune::Mode;
 
@@ -26,14 +28,59 @@ use crate::tune::Mode;
 pub(super) struct Job<'a> {
     /// The plan's words.
     pub entry: &'a PlanEntry,
-    /// Its file.
-    pub path: &'a Path,
+    /// Its files.
+    pub place: &'a Place<'a>,
     /// The policy, with the rules of the tier alone; none where nothing is measured and none is named.
     pub policy: Option<&'a Policy>,
     /// What the verdict depends on.
     pub basis: Basis,
     /// Before when a measurement is not relied on.
     pub oldest: Option<&'a str>,
+}
+
+/// Where the files of a model are.
+pub(super) enum Place<'a> {
+    /// On this machine.
+    Here(PathBuf),
+    /// On a server, from where they are fetched if they are needed.
+    There(&'a Remote, &'a Servers<'a>),
+}
+
+impl Place<'_> {
+    /// The checkpoint's path.
+    fn path(&self, emit: &mut dyn FnMut(Event)) -> Result<PathBuf, Failed> {
+        let Self::There(remote, servers) = self else { return Ok(self.here().to_owned()) };
+        let net = servers.net().map_err(|error| Failed::Stop(Box::new(error)))?;
+        emit(Event::StageStart { stage: "download".into(), total: Some(remote.bytes()), unit: "bytes" });
+        let clock = Instant::now();
+        let path = remote.fetch(net, &servers.folder(remote), &mut |done| emit(Event::Progress { done }));
+        emit(Event::StageEnd { stage: "download".into(), summary: String::new(), seconds: clock.elapsed().as_secs_f64() });
+        path.map_err(|refused| if servers.stopped() { Failed::Stop(Box::new(ScanError::Stopped)) } else { Failed::Model(refused) })
+    }
+
+    fn here(&self) -> &Path {
+        if let Self::Here(path) = self { path } else { Path::new("") }
+    }
+
+    /// What the model is called in its report, where that is not its path.
+    fn address(&self) -> Option<PathBuf> {
+        if let Self::There(remote, _) = self { Some(remote.address().into()) } else { None }
+    }
+
+    /// A refusal that names files by where they belong.
+    fn told(&self, refused: Refusal) -> Refusal {
+        match self {
+            Self::Here(_) => refused,
+            Self::There(remote, servers) => remote.told(&refused, &servers.folder(remote)),
+        }
+    }
+
+    /// Removes what was fetched.
+    pub fn clear(&self) {
+        if let Self::There(remote, servers) = self {
+            servers.remove(remote);
+        }
+    }
 }
 
 /// Whether a record was measured lately enough.
@@ -88,6 +135,7 @@ pub(super) fn work(job: &Job, session: &Session, state: &mut State, emit: &mut d
         Ok(Err(Failed::Model(refused))) => refused,
         Err(_) => Refusal::new(Cause::Error, "heirloom itself failed on this model: please report it"),
     };
+    let refused = job.place.told(refused);
     if refused.cause.is_settled() {
         let (seconds, _) = now();
         let run = RecordRun { measured: report::utc(seconds), judged: None, seconds: 0.0 };
@@ -128,9 +176,10 @@ fn measure(job: &Job, session: &Session, state: &State, key: &Digest, emit: &mut
     let (started, _) = now();
     let embedded = policy::embedded().map_err(|error| Failed::Model(Refusal::new(Cause::Error, error.to_string())))?;
     let policy = job.policy.unwrap_or(&embedded);
-    let model = session.open(job.path, policy, &OpenOptions::default())?;
+    let path = job.place.path(emit)?;
+    let model = session.open(&path, policy, &OpenOptions::default())?;
     if model.identity.digest != job.basis.model {
-        let reason = format!("{} changed since it was listed: it is scanned again the next time", job.path.display());
+        let reason = format!("{} changed since it was listed: it is scanned again the next time", path.display());
         return Err(Failed::Model(Refusal::new(Cause::Changed, reason)));
     }
     let facts = facts(&model);
@@ -144,9 +193,12 @@ fn measure(job: &Job, session: &Session, state: &State, key: &Digest, emit: &mut
         SelfTestOutcome::Failed(why) | SelfTestOutcome::NotRun(why) => return Err(Failed::Stop(Box::new(ScanError::SelfTest(why)))),
     }
     let references: Vec<&Model> = references.iter().collect();
-    let certified = session.certify(policy, &model, &references, CertifyOptions::default(), emit)?;
+    let mut certified = session.certify(policy, &model, &references, &CertifyOptions::default(), emit)?;
     if certified.report.interrupted() {
         return Err(Failed::Stop(Box::new(ScanError::Stopped)));
+    }
+    if let Some(address) = job.place.address() {
+        certified.report.model.identity.path = address;
     }
     let folder = state.report(key);
     report::write_all(&certified.report, &certified.measurements, &certified.sheets, &folder)

@@ -27,6 +27,16 @@ pub enum Cause {
     NoPolicy,
     /// A link that leads out of the source.
     OutsideLink,
+    /// A server does not answer, or with something that is not understood.
+    HubDown,
+    /// A server asks for a token, or refuses it.
+    Auth,
+    /// A model that is given only to those who accept its terms.
+    Gated,
+    /// It is not there any more, or never was.
+    NotFound,
+    /// A server gave other bytes than were named.
+    Digest,
     /// The file changed between the plan and the measurement, or while it was read.
     Changed,
     /// A shard of the scan has not said what became of it.
@@ -46,6 +56,11 @@ impl Cause {
             Self::PolicyMisfit => "policy-misfit",
             Self::NoPolicy => "no-policy",
             Self::OutsideLink => "outside-link",
+            Self::HubDown => "hub-down",
+            Self::Auth => "auth",
+            Self::Gated => "gated",
+            Self::NotFound => "not-found",
+            Self::Digest => "digest",
             Self::Changed => "changed",
             Self::Missing => "missing",
             Self::Error => "error",

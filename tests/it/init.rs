@@ -113,7 +113,8 @@ fn the_class_may_be_of_another_column() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
     photographs(here, "photos", [150, 20, 20], 60);
-    let lines: String = (0..60).map(|i| format!("photos/{i:03}.jpg,{}\n", if i % 2 == 0 { "cat" } else { "dog" })).collect();
+    let lines: String =
+        (0..60).fold(String::new(), |text, i| text + &format!("photos/{i:03}.jpg,{}\n", if i % 2 == 0 { "cat" } else { "dog" }));
     file(here, "animals.csv", format!("file_name,kind of animal\n{lines}").as_bytes());
     let asked = ["--data", "animals.csv"];
     refused(

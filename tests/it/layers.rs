@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&[&str]; 29] = [
+const LAYERS: [&[&str]; 30] = [
     &["diag", "lacks", "stats", "pixels"],
     &["store"],
     &["spec"],
@@ -28,6 +28,7 @@ const LAYERS: [&[&str]; 29] = [
     &["plant"],
     &["series"],
     &["calibrate", "study"],
+    &["net"],
     &["source"],
     &["scan"],
     &["cli"],
@@ -149,6 +150,33 @@ fn only_the_store_opens_files_to_read() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A certification of a file must not reach out: only `net` opens a connection.
+#[test]
+fn only_net_opens_a_connection() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for path in files {
+        let inside = path.strip_prefix(&src).expect("inside src").display().to_string();
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        for (number, line) in text.lines().enumerate() {
+            // What waits for a signal or speaks to a worker of its own is no connection to anyone.
+            let opens = ["reqwest", "rustls", "std::net", "TcpStream", "TcpListener", "UdpSocket", "tokio::", "hyper::"];
+            if !opens.iter().any(|name| line.contains(name)) {
+                continue;
+            }
+            if inside == "net.rs" || inside.starts_with("net/") {
+                seen += 1;
+            } else {
+                wrong.push(format!("src/{inside}:{}: connections are opened by src/net.rs alone", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 0, "the client has another name now: look for that");
 }
 
 /// The paths of a use tree: `a::{b, c::d}` stands for `a::b` and `a::c::d`.

@@ -7,6 +7,7 @@ mod certify;
 mod cli;
 mod evidence;
 mod export;
+mod hub;
 mod identities;
 mod init;
 #[path = "../../src/lacks.rs"]
@@ -19,5 +20,6 @@ mod runtime;
 mod salt;
 mod saved;
 mod scan;
+mod scan_hub;
 mod shams;
 mod worker;

@@ -38,3 +38,8 @@ pub fn file(folder: &Path, name: &str, contents: &[u8]) -> String {
     std::fs::write(&path, contents).expect("a file in a temporary folder");
     path.display().to_string()
 }
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    heirloom::store::sha256(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

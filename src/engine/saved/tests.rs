@@ -48,7 +48,7 @@ fn target(policy: &Policy, model: &Model) -> TargetData {
 /// A certification that saves, and what it warned of. `meanwhile` is called when it has begun.
 fn certify(save: &Save, cache: Option<&Cache>, meanwhile: impl FnOnce()) -> Result<(Certified, Vec<String>), SaveError> {
     let (policy, model) = (policy(), fixture());
-    let resolved = plan::Resolved { controls: plan::Controls::All, ..plan::resolve(&policy) };
+    let resolved = Resolved { controls: plan::Controls::All, ..plan::resolve(&policy) };
     let (data, compute) = (target(&policy, &model), Compute::cpu());
     let saver = save.asked().then(|| Saver::begin(save, &resolved, (&model, &[]), &data, engine::tool(&compute))).transpose()?;
     meanwhile();

@@ -91,6 +91,7 @@ impl Registry {
             key: None,
             report: None,
             standing: false,
+            revision: None,
         });
         at
     }

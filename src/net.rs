@@ -1,0 +1,316 @@
+//! The only module that opens a connection: requests over HTTP, with answers that are bounded before they are believed, and patience with servers
+//! that ask for it. What is asked for and what an answer means, whoever calls knows.
+
+mod download;
+mod error;
+mod headers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::blocking::{Client, ClientBuilder, Response};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
+use reqwest::redirect::Policy;
+
+pub(crate) use download::Expected;
+pub use error::NetError;
+pub(crate) use error::{Kind, plain};
+pub(crate) use reqwest::Url;
+
+/// Most redirects from one address to the next.
+const MOST_REDIRECTS: usize = 8;
+/// Longest that a server may have us wait before the next try.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+/// How often a pause asks whether it should end.
+const TICK: Duration = Duration::from_millis(100);
+/// After so many requests in a row that brought nothing a server counts as down, and is left alone for so long.
+const MOST_DOWN: u32 = 3;
+const LEFT_ALONE: Duration = Duration::from_mins(5);
+/// An answer that takes longer than this is to bring so many bytes a second.
+const GRACE: Duration = Duration::from_mins(1);
+const SLOWEST: u64 = 1024;
+
+/// How long is waited, and how often it is tried.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// To connect.
+    connect: Duration,
+    /// For an answer to begin, and for each next piece of it.
+    read: Duration,
+    /// Before the second try; before each next one twice as long.
+    first: Duration,
+    /// Tries of one request in a row that bring nothing.
+    tries: u32,
+}
+
+const PATIENCE: Patience =
+    Patience { connect: Duration::from_secs(30), read: Duration::from_mins(1), first: Duration::from_secs(1), tries: 5 };
+
+/// A client. Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates those of the system (or of `SSL_CERT_FILE`).
+pub(crate) struct Net<'a> {
+    client: Client,
+    /// Why no certificate is trusted, where that is so.
+    untrusting: Option<String>,
+    /// What is sent to this one server, its home, and nowhere else.
+    authorization: Option<(Url, HeaderValue)>,
+    stop: &'a (dyn Fn() -> bool + Sync),
+    patience: Patience,
+    /// By server: requests in a row that brought nothing, and when the last one ended.
+    down: Mutex<BTreeMap<String, (u32, Instant)>>,
+    requests: AtomicU64,
+}
+
+/// An answer in memory.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its body.
+    pub bytes: Vec<u8>,
+    /// The next page, on the server that was asked.
+    pub next: Option<Url>,
+}
+
+/// The part of a file that is wanted: from which byte on, and of which state of it.
+struct Rest<'a> {
+    from: u64,
+    tag: Option<&'a str>,
+}
+
+/// A try that brought nothing: why, and how long the server asks to wait.
+struct Missed {
+    error: NetError,
+    wait: Option<Duration>,
+}
+
+impl<'a> Net<'a> {
+    /// A client that sends `token` to the server `home` and nowhere else. `stop` is asked while it waits.
+    pub fn new(home: Option<(&Url, &str)>, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, NetError> {
+        Self::with(home, stop, PATIENCE)
+    }
+
+    fn with(home: Option<(&Url, &str)>, stop: &'a (dyn Fn() -> bool + Sync), patience: Patience) -> Result<Self, NetError> {
+        let authorization = match home {
+            None => None,
+            Some((home, token)) => {
+                // The token itself is in no message.
+                let wrong = |_| NetError::new(Kind::Usage, home.as_str(), "the token holds characters that no header takes");
+                let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(wrong)?;
+                value.set_sensitive(true);
+                Some((home.clone(), value))
+            }
+        };
+        // The provider of a process is chosen once; that it was chosen before is no error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (client, untrusting) = match builder(patience).build() {
+            Ok(client) => (client, None),
+            // A machine without certificates may still use a mirror without encryption.
+            Err(error) => {
+                let client = builder(patience).tls_certs_only([]).build();
+                let client = client.map_err(|error| NetError::new(Kind::Usage, "https", error::cause(&error)))?;
+                (client, Some(error::cause(&error)))
+            }
+        };
+        let (down, requests) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { client, untrusting, authorization, stop, patience, down, requests })
+    }
+
+    /// How many requests were sent.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The answer to a request, of at most so many bytes.
+    pub fn get(&self, url: &Url, most: u64) -> Result<Answer, NetError> {
+        let mut tries = 0;
+        loop {
+            match self.once(url, None).and_then(|answer| self.body(url, answer, most)) {
+                Ok(answer) => return Ok(answer),
+                Err(missed) => self.again(url, missed, &mut tries)?,
+            }
+        }
+    }
+
+    /// Asks whether a file is given, without taking it.
+    pub fn probe(&self, url: &Url) -> Result<(), NetError> {
+        let mut tries = 0;
+        loop {
+            match self.once(url, Some(&Rest { from: 0, tag: None })) {
+                Ok(_) => return Ok(()),
+                Err(missed) => self.again(url, missed, &mut tries)?,
+            }
+        }
+    }
+
+    fn body(&self, url: &Url, mut answer: Response, most: u64) -> Result<Answer, Missed> {
+        let next = headers::next(answer.headers()).and_then(|next| at_home(url, &next));
+        let mut bytes = Vec::new();
+        let mut pace = Pace::new();
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            self.stopped(url)?;
+            match answer.read(&mut piece) {
+                Ok(0) => return Ok(Answer { bytes, next }),
+                Ok(read) => {
+                    bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+                    if bytes.len() as u64 > most {
+                        return Err(NetError::new(Kind::TooLarge, url.as_str(), format!("the answer has more than {most} bytes")).into());
+                    }
+                    if pace.is_too_slow(read) {
+                        return Err(NetError::new(Kind::Down, url.as_str(), "the server answers too slowly").into());
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                // It ends in the middle.
+                Err(_) => return Err(NetError::new(Kind::Down, url.as_str(), "the answer ends in the middle").into()),
+            }
+        }
+    }
+
+    /// Waits before the next try, or gives the error where there is none.
+    fn again(&self, url: &Url, missed: Missed, tries: &mut u32) -> Result<(), NetError> {
+        *tries += 1;
+        if !missed.error.may_pass() {
+            return Err(missed.error);
+        }
+        if *tries >= self.patience.tries {
+            let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = down.get(&server(url)).map_or(0, |(count, _)| *count);
+            down.insert(server(url), (count.saturating_add(1), Instant::now()));
+            return Err(missed.error);
+        }
+        self.pause(url, missed.wait.unwrap_or_else(|| self.backoff(*tries)))
+    }
+
+    /// One try, with its redirects. What it brings is an answer that can be used.
+    fn once(&self, url: &Url, rest: Option<&Rest>) -> Result<Response, Missed> {
+        self.stopped(url)?;
+        let known = self.down.lock().unwrap_or_else(PoisonError::into_inner).get(&server(url)).copied();
+        if known.is_some_and(|(count, last)| count >= MOST_DOWN && last.elapsed() < LEFT_ALONE) {
+            let reason = format!("the server did not answer {MOST_DOWN} requests in a row, and is left alone for a while");
+            return Err(NetError::new(Kind::Absent, url.as_str(), reason).into());
+        }
+        let answer = self.follow(url, rest)?;
+        let status = answer.status();
+        if status.is_success() || (rest.is_some() && status == StatusCode::RANGE_NOT_SATISFIABLE) {
+            self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(&server(url));
+            return Ok(answer);
+        }
+        Err(Missed { error: NetError::of_status(url, status, answer.headers()), wait: headers::wait(answer.headers()) })
+    }
+
+    /// One request with its redirects, which are followed here, where it is known what goes along.
+    fn follow(&self, url: &Url, rest: Option<&Rest>) -> Result<Response, NetError> {
+        let mut at = url.clone();
+        // Whoever is redirected away comes back without the token.
+        let mut away = false;
+        for _ in 0..=MOST_REDIRECTS {
+            away |= self.authorization.as_ref().is_none_or(|(home, _)| home.origin() != at.origin());
+            let mut request = self.client.get(at.clone()).headers(self.headers(away));
+            if let Some(Rest { from, tag }) = rest {
+                request = request.header(RANGE, format!("bytes={from}-"));
+                if let Some(tag) = tag {
+                    request = request.header(IF_RANGE, *tag);
+                }
+            }
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let answer = request.send().map_err(|error| NetError::of_transport(url, &error, self.untrusting.as_deref()))?;
+            if !answer.status().is_redirection() || answer.status() == StatusCode::NOT_MODIFIED {
+                return Ok(answer);
+            }
+            let refuse = |reason: &str| NetError::new(Kind::Redirect, url.as_str(), reason);
+            let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).ok_or_else(|| refuse("it is redirected to nowhere"))?;
+            let to = at.join(to).map_err(|_| refuse("it is redirected to what is no address"))?;
+            if !["http", "https"].contains(&to.scheme()) || (at.scheme() == "https" && to.scheme() != "https") {
+                return Err(refuse("it is redirected from https to what is not"));
+            }
+            at = to;
+        }
+        Err(NetError::new(Kind::Redirect, url.as_str(), format!("it is redirected more than {MOST_REDIRECTS} times")))
+    }
+
+    fn headers(&self, away: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        // The bytes of a file are those that its digest is of.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some((_, value)) = self.authorization.as_ref().filter(|_| !away) {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        headers
+    }
+
+    fn backoff(&self, tries: u32) -> Duration {
+        // Machines that were refused together do not come back together.
+        let spread = f64::from((RandomState::new().build_hasher().finish() >> 32) as u32) / f64::from(u32::MAX);
+        self.patience.first.saturating_mul(1 << tries.min(8).saturating_sub(1)).mul_f64(1.0 + 0.5 * spread)
+    }
+
+    /// Waits, unless the user ends it.
+    fn pause(&self, url: &Url, wait: Duration) -> Result<(), NetError> {
+        let end = Instant::now() + wait.min(LONGEST_WAIT);
+        loop {
+            self.stopped(url)?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(TICK.min(left));
+        }
+    }
+
+    fn stopped(&self, url: &Url) -> Result<(), NetError> {
+        if (self.stop)() { Err(NetError::new(Kind::Stopped, url.as_str(), "interrupted")) } else { Ok(()) }
+    }
+}
+
+fn builder(patience: Patience) -> ClientBuilder {
+    let client = Client::builder().user_agent(concat!("heirloom/", env!("CARGO_PKG_VERSION")));
+    client.redirect(Policy::none()).referer(false).connect_timeout(patience.connect).timeout(patience.read)
+}
+
+fn server(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// The next page's address on the server that was asked for the first one: a mirror hands on what the hub says of itself.
+fn at_home(from: &Url, next: &str) -> Option<Url> {
+    let mut next = from.join(next).ok()?;
+    if next.origin() != from.origin() {
+        let mut home = from.clone();
+        home.set_path(next.path());
+        home.set_query(next.query());
+        next = home;
+    }
+    next.set_fragment(None);
+    Some(next)
+}
+
+/// How fast an answer comes.
+struct Pace {
+    begun: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { begun: Instant::now(), bytes: 0 }
+    }
+
+    /// Counts bytes. Whether there are too few for the time.
+    fn is_too_slow(&mut self, read: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(read as u64);
+        let elapsed = self.begun.elapsed();
+        elapsed > GRACE && self.bytes < elapsed.as_secs().saturating_mul(SLOWEST)
+    }
+}
+
+impl From<NetError> for Missed {
+    fn from(error: NetError) -> Self {
+        Self { error, wait: None }
+    }
+}
