@@ -48,7 +48,8 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Opens both, in a session on a device; a model of the hub is kept in the folder `cache`, or in the usual one. A model that the embedded task does not suit is wrong usage, answered with a policy to start from.
+    /// Opens both, in a session on a device; a model of the hub is kept in the folder `cache`, or in the usual one. A model that the embedded task
+    /// does not suit is wrong usage, answered with a policy to start from.
     pub(super) fn open(
         args: &Args,
         device: &device::Args,

@@ -25,7 +25,8 @@ seeds:
   fixed_feature: { first: 2, most: 2 }
   full_network: { first: 2, most: 2 }
 rules:
-  - { id: square, probe: { backdoor: { trigger: { patch: { size: 0.25, at: top_left, color: "#ffff00" } } } }, modes: [fixed_feature, full_network], limit: 0.9, controls: [sham, scratch, untrained] }
+  - { id: square, probe: { backdoor: { trigger: { patch: { size: 0.25, at: top_left, color: "#ffff00" } } } }, modes: [fixed_feature, full_network],
+      limit: 0.9, controls: [sham, scratch, untrained] }
 "##;
 
 fn policy() -> Policy {
