@@ -39,7 +39,7 @@ mod model_index;
 pub(crate) mod plot;
 mod provenance;
 mod read;
-mod sarif;
+pub(crate) mod sarif;
 mod sheets;
 mod stored;
 pub(crate) mod summary;

@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub use family::Sketch;
 pub use output::{FILES, text};
@@ -45,7 +45,7 @@ use crate::series::Ahead;
 use crate::session::{Session, SessionError, now};
 use crate::source::{Access, SourceError};
 use crate::spec::{Document, Remarks, SpecError};
-use crate::store;
+use crate::store::{self, Digest};
 
 use repositories::Repositories;
 use servers::Servers;
@@ -64,7 +64,7 @@ type Written = Result<(), ScanError>;
 pub struct ScanSpec {
     file: ScanFile,
     base: PathBuf,
-    digest: store::Digest,
+    digest: Digest,
     /// By the path that the file names them by.
     policies: BTreeMap<String, Policy>,
     /// Remarks on the policies, each once.
@@ -94,7 +94,7 @@ impl ScanSpec {
             policies.insert(named, policy);
             remarks.push(told);
         }
-        let digest = store::Digest::of(text.as_bytes());
+        let digest = Digest::of(text.as_bytes());
         Ok(Self { file, base: base.to_owned(), digest, policies, remarks })
     }
 
@@ -283,6 +283,11 @@ fn joined(base: &Path, path: &Path) -> PathBuf {
 /// The time now: UTC, RFC 3339.
 fn time() -> String {
     report::utc(now().0)
+}
+
+/// What tells a plan from any other: two of them may be made in one second.
+fn new_id() -> Digest {
+    Digest::of(format!("{:?} {}", SystemTime::now(), std::process::id()).as_bytes())
 }
 
 /// Why a scan cannot be run.

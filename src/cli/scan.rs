@@ -8,10 +8,9 @@ use serde_json::json;
 use super::failure::{Failure, Usage};
 use super::output::{Output, Shape};
 use super::progress::Progress;
-use super::{device, duration, hub, interrupt, machine, runtime, size};
+use super::{duration, hub, machine, series, size};
 use heirloom::engine::Event;
 use heirloom::scan::{self, FailOn, Options, Scan, ScanSpec, Shard};
-use heirloom::session::Session;
 use heirloom::source::Access;
 
 const EXAMPLES: &str = "\
@@ -58,18 +57,9 @@ pub struct Args {
     /// Most bytes of new or changed models that are read, such as 200GiB, in place of the file's budget.
     #[arg(long, value_name = "SIZE", value_parser = size::memory)]
     pub max_bytes: Option<u64>,
-    /// The device.
+    /// Device, memory and cache.
     #[command(flatten)]
-    pub compute: device::Args,
-    /// The library of ONNX Runtime.
-    #[command(flatten)]
-    pub runtime: runtime::Args,
-    /// Memory that may be used, such as 512MiB or 4GiB [default: three quarters of what the machine or container has].
-    #[arg(long, value_name = "SIZE", value_parser = size::memory)]
-    pub memory: Option<u64>,
-    /// Folder where finished fine-tunes are kept [default: `HEIRLOOM_CACHE`, else the user's cache folder].
-    #[arg(long, value_name = "DIR", value_parser = super::folder)]
-    pub cache: Option<PathBuf>,
+    pub series: series::Args,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -160,7 +150,7 @@ fn scan(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         access: if spec.asks_servers() { hub::access()? } else { Access::default() },
     };
     let mut progress = Told::new(out);
-    let session = session(args, out)?;
+    let session = args.series.session(out)?;
     if args.plan_only {
         let plan = scan::plan(&spec, &session, &options, &mut |event| progress.handle(&event))?;
         drop(progress);
@@ -189,15 +179,6 @@ fn merge(args: &Merge, out: &mut Output) -> Result<i32, Failure> {
     let scan = scan::merge(&args.results, &output, &mut |event| progress.handle(&event))?;
     drop(progress);
     conclude(&scan, &output, out)
-}
-
-fn session(args: &Args, out: &Output) -> Result<Session<'static>, Failure> {
-    let compute = args.compute.open(out)?;
-    let runtime = args.runtime.open(&compute, out)?.runtime;
-    let mut session = Session::new(compute);
-    (session.cache, session.runtime, session.memory) = (machine::cache(args.cache.as_deref(), out), runtime, machine::budget(args.memory));
-    session.stop = &interrupt::requested;
-    Ok(session)
 }
 
 fn planned(plan: &scan::Plan, path: &Path, out: &mut Output) -> Result<i32, Failure> {

@@ -29,14 +29,20 @@ pub struct Args {
 }
 
 impl Args {
-    /// Opens device, library and cache, and runs the self-test.
-    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> Result<Session<'static>, Failure> {
+    /// Opens device, library and cache.
+    pub(super) fn session(&self, out: &Output) -> Result<Session<'static>, Failure> {
         let compute = self.compute.open(out)?;
         let runtime = self.runtime.open(&compute, out)?.runtime;
         let cache = machine::cache(self.cache.as_deref(), out);
         let mut session = Session::new(compute);
         (session.cache, session.runtime, session.memory) = (cache, runtime, machine::budget(self.memory));
         session.stop = &interrupt::requested;
+        Ok(session)
+    }
+
+    /// The same, and runs the self-test.
+    pub(super) fn open(&self, out: &Output, progress: &mut Progress) -> Result<Session<'static>, Failure> {
+        let session = self.session(out)?;
         sound(session.self_test(session.runtime.as_ref(), &mut |event| progress.handle(&event))?)?;
         Ok(session)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::format::{Format, Made, json as file};
-use super::{Material, Report, WriteError, clock, links, text};
+use super::{Material, Report, Tool, WriteError, clock, links, text};
 use crate::gate::{Finding, Verdict};
 use crate::store::Digest;
 
@@ -20,11 +20,11 @@ pub(super) const FORMAT: Format = Format {
 };
 
 /// Most results: as many as GitHub shows.
-const MOST: usize = 5000;
+pub(crate) const MOST: usize = 5000;
 /// Most bytes of them: GitHub takes 10 MB.
-const MOST_BYTES: usize = 8 << 20;
+pub(crate) const MOST_BYTES: usize = 8 << 20;
 /// Most columns of a message.
-const MESSAGE: usize = 1000;
+pub(crate) const MESSAGE: usize = 1000;
 
 fn render(of: &Material) -> Result<Made, WriteError> {
     let report = of.report;
@@ -54,11 +54,11 @@ fn render(of: &Material) -> Result<Made, WriteError> {
         notes.push(json!({ "level": "error", "message": { "text": text::short(&report.summary, MESSAGE) } }));
     }
     let ended = clock::ended(&report.run.started, report.run.seconds);
-    file(&json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": { "name": report.tool.name, "semanticVersion": report.tool.version, "rules": rules } },
+    file(&log(
+        &report.tool,
+        &rules,
+        &results,
+        json!({
             // Several checkpoints of one repository have alerts of their own.
             "automationDetails": { "id": format!("heirloom/{}/", text::short(&report.model.identity.name(), 200)) },
             "invocations": [{
@@ -68,15 +68,21 @@ fn render(of: &Material) -> Result<Made, WriteError> {
                 "exitCode": report.process_code(),
                 "toolExecutionNotifications": notes,
             }],
-            "results": results,
-            "columnKind": "unicodeCodePoints",
             "properties": {
                 "model": report.model.identity.digest,
                 "policy": report.policy.digest,
                 "summary": text::short(&report.summary, MESSAGE),
             },
-        }],
-    }))
+        }),
+    ))
+}
+
+/// A log of one run: what made it, the rules, the results, and the other fields of the run.
+pub(crate) fn log(tool: &Tool, rules: &[Value], results: &[Value], mut run: Value) -> Value {
+    run["tool"] = json!({ "driver": { "name": tool.name, "semanticVersion": tool.version, "rules": rules } });
+    run["results"] = json!(results);
+    run["columnKind"] = "unicodeCodePoints".into();
+    json!({ "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run] })
 }
 
 fn rule(finding: &Finding) -> Value {

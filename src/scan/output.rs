@@ -3,7 +3,7 @@
 mod badge;
 mod html;
 mod junit;
-mod nights;
+pub(super) mod nights;
 mod sarif;
 mod summary;
 pub mod text;

@@ -21,6 +21,8 @@ pub(super) const SCHEMA: u32 = 1;
 pub struct Plan {
     /// Version of this layout: 1.
     pub schema: u32,
+    /// What tells it from any other plan, one made in the same second included.
+    pub id: Digest,
     /// When it was made: UTC, RFC 3339.
     pub made: String,
     /// The scan's name.

@@ -11,7 +11,7 @@ use super::rules::{Asked, Condition};
 use super::servers::Servers;
 use super::spec::{Patterns, SourceSpec, Stored, Tier, bytes, seconds};
 use super::state::{Found, MOST_ENDS, Seen, State};
-use super::{Options, ScanError, ScanSpec, output, time, work};
+use super::{Options, ScanError, ScanSpec, new_id, output, time, work};
 use crate::diag;
 use crate::engine::{self, Event};
 use crate::registry;
@@ -36,6 +36,7 @@ pub(super) fn plan(
     let recheck = file.recheck_after.as_deref().and_then(seconds);
     let mut plan = Plan {
         schema: SCHEMA,
+        id: new_id(),
         made: time(),
         name: file.name.clone(),
         file: spec.digest.clone(),
@@ -109,6 +110,13 @@ pub(super) fn plan(
     let missed: Vec<ModelId> = plan.gone_repositories.iter().filter(|id| !told(id)).cloned().collect();
     plan.gone = left.iter().cloned().chain(missed).collect();
     plan.entries = entries;
+    for pattern in &plan.trusted {
+        // What is no pattern was refused before.
+        let held = glob::Pattern::new(pattern).is_ok_and(|pattern| plan.entries.iter().any(|entry| pattern.matches(&entry.id.name)));
+        if !held {
+            emit(Event::Warning(format!("`trusted: {pattern}` matches no model: no family counts as a neighbour by it")));
+        }
+    }
     let work = plan.entries.iter().filter(|entry| entry.is_work()).count();
     emit(Event::StageEnd {
         stage: "identify".into(),

@@ -13,7 +13,7 @@ use super::results::ModelLine;
 use super::state::write;
 use super::{ScanError, Written};
 use crate::source::{Cause, Listed};
-use crate::store;
+use crate::store::{self, Digest};
 
 /// The file, in the folder of the results.
 const FILE: &str = "repositories.jsonl";
@@ -39,8 +39,8 @@ pub(super) struct Repository {
     #[serde(default)]
     pub missed: u32,
     /// The plan that it was counted in last: a merge may be repeated.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub counted: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Digest>,
 }
 
 /// The models on servers that are known.
@@ -78,7 +78,7 @@ impl Repositories {
     /// Notes what a model is made of, so that a scan that is ended need not ask again.
     pub fn note(&mut self, source: &str, name: &str, commit: String, checkpoints: Vec<Listed>) -> Written {
         let before = self.get(source, name);
-        let (missed, counted) = before.map_or((0, String::new()), |before| (before.missed, before.counted.clone()));
+        let (missed, counted) = before.map_or((0, None), |before| (before.missed, before.counted.clone()));
         let known = Repository { source: source.to_owned(), name: name.to_owned(), commit: Some(commit), checkpoints, missed, counted };
         let failed = |source| ScanError::Write { path: self.path.clone(), source };
         let mut line = serde_json::to_vec(&known)?;
@@ -120,12 +120,12 @@ impl Repositories {
                 commit: None,
                 checkpoints: Vec::new(),
                 missed: 0,
-                counted: String::new(),
+                counted: None,
             });
-            if known.counted == plan.made {
+            if known.counted.as_ref() == Some(&plan.id) {
                 continue;
             }
-            known.counted.clone_from(&plan.made);
+            known.counted = Some(plan.id.clone());
             let is = |wanted: &[Cause]| causes.iter().flatten().any(|cause| wanted.contains(cause));
             if is(&[Cause::NotFound, Cause::Gated]) {
                 known.missed = known.missed.saturating_add(1);

@@ -55,6 +55,8 @@ pub struct Scan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScanRun {
+    /// What tells its plan from any other.
+    pub plan: Digest,
     /// When it began: UTC, RFC 3339.
     pub started: String,
     /// When the last scan began, where there was one.

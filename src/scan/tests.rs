@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::output::{Night, render_all, schema};
+use super::new_id;
+use super::output::{Night, nights, render_all, schema};
 use super::plan::{Plan, PlanEntry, Work};
 use super::record::{Facts, FindingLine, Outcome};
 use super::results::{Changes, Expired, ModelId, ModelLine, ModelRun, Population, SCHEMA, Scan, ScanRun};
@@ -116,6 +117,7 @@ fn scan() -> Scan {
         tool: tool(),
         executor: "heirloom".into(),
         run: ScanRun {
+            plan: Digest::sample("0010"),
             started: "2026-02-01T22:00:00Z".into(),
             last: Some("2026-01-31T22:00:00Z".into()),
             seconds: 60.0,
@@ -150,7 +152,8 @@ fn scan() -> Scan {
 }
 
 fn written(scan: &Scan) -> BTreeMap<&'static str, String> {
-    let earlier = Night { started: "2026-01-31T22:00:00Z".into(), exit_code: 0, counts: [(Outcome::Pass, 6)].into() };
+    let earlier =
+        Night { plan: Digest::sample("0011"), started: "2026-01-31T22:00:00Z".into(), exit_code: 0, counts: [(Outcome::Pass, 6)].into() };
     let all = render_all(scan, &[earlier, scan.into()], Path::new("nowhere")).expect("rendered");
     all.into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).expect("UTF-8"))).collect()
 }
@@ -164,6 +167,23 @@ fn every_kind_of_line_in_every_file() {
         insta::assert_snapshot!(format!("scan_{}", name.replace('.', "_")), text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     }
     insta::assert_snapshot!("scan_on_a_terminal", super::text::render(&scan(), 100));
+}
+
+#[test]
+fn two_scans_of_one_second_are_two() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = scan();
+    let mut second = scan();
+    second.run.plan = new_id();
+    assert_ne!(new_id(), second.run.plan);
+    let mut told = 0;
+    // What was merged twice counts once.
+    for scan in [&first, &second, &second] {
+        let nights = nights::with(scan, folder.path());
+        nights::keep(&nights, folder.path()).expect("kept");
+        told = nights.len();
+    }
+    assert_eq!(told, 2);
 }
 
 #[test]
@@ -256,6 +276,7 @@ fn shards_share_all_work_and_no_key() {
     ];
     let plan = Plan {
         schema: 1,
+        id: Digest::sample("0010"),
         made: "2026-02-01T22:00:00Z".into(),
         name: "nightly".into(),
         file: Digest::sample("7a31"),

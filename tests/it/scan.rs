@@ -237,8 +237,11 @@ fn looked_at() -> tempfile::TempDir {
 fn what_the_budget_does_not_reach_comes_first_the_next_night() {
     let folder = looked_at();
     let at = folder.path();
-    scan_file(at, "  - { tier: static }\n", "budget: { models: 3 }\n");
+    scan_file(at, "  - { tier: static }\n", "budget: { models: 3 }\ntrusted: [\"clean*\", \"acme/*\"]\n");
     let first = scan(at, &[]);
+    // Of a pattern that holds of nothing the user is told.
+    assert_eq!(first.errors.matches("matches no model").count(), 1, "{}", first.errors);
+    assert!(first.errors.contains("`trusted: acme/*` matches no model"), "{}", first.errors);
     assert_eq!(first.code, Some(5), "{}{}", first.said, first.errors);
     let left: Vec<String> = outcomes(at).into_iter().filter(|line| line.ends_with("not_reached")).collect();
     assert_eq!(left, ["planted-square.onnx not_reached"]);

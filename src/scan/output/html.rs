@@ -96,7 +96,9 @@ fn table(scan: &Scan, folder: &Path) -> Markup {
 fn row(scan: &Scan, model: &ModelLine, folder: &Path) -> Markup {
     let name = model.id().to_string();
     let run = scan.run.models.get(&name);
-    let told: Vec<&FindingLine> = model.findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    let mut told: Vec<&FindingLine> = model.findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    // What the model fails by comes first.
+    told.sort_by_key(|finding| finding.verdict != Verdict::Fail);
     html! {
         tr class=(class(model.outcome)) {
             td.name {

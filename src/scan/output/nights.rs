@@ -9,7 +9,7 @@ use crate::scan::record::Outcome;
 use crate::scan::results::Scan;
 use crate::scan::state::write;
 use crate::scan::{ScanError, Written};
-use crate::store;
+use crate::store::{self, Digest};
 
 /// The file of them.
 const NIGHTS: &str = "nights.jsonl";
@@ -21,6 +21,8 @@ const MOST_BYTES: u64 = 4 << 20;
 /// How a scan ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Night {
+    /// What tells its plan from any other: a merge may be repeated.
+    pub plan: Digest,
     /// When it began: UTC, RFC 3339.
     pub started: String,
     /// Its exit code.
@@ -31,22 +33,22 @@ pub(crate) struct Night {
 
 impl From<&Scan> for Night {
     fn from(scan: &Scan) -> Self {
-        Self { started: scan.run.started.clone(), exit_code: scan.exit_code, counts: scan.counts.clone() }
+        Self { plan: scan.run.plan.clone(), started: scan.run.started.clone(), exit_code: scan.exit_code, counts: scan.counts.clone() }
     }
 }
 
 /// The scans before this one, and this one last. A line that cannot be read is none.
-pub(super) fn with(scan: &Scan, folder: &Path) -> Vec<Night> {
+pub(crate) fn with(scan: &Scan, folder: &Path) -> Vec<Night> {
     let bytes = store::read(&path(folder), MOST_BYTES).unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Night>(line).ok());
-    let mut nights: Vec<Night> = lines.filter(|night| night.started != scan.run.started).collect();
+    let mut nights: Vec<Night> = lines.filter(|night| night.plan != scan.run.plan).collect();
     nights.push(scan.into());
     nights.drain(..nights.len().saturating_sub(MOST));
     nights
 }
 
 /// Keeps them for the next scan.
-pub(super) fn keep(nights: &[Night], folder: &Path) -> Written {
+pub(crate) fn keep(nights: &[Night], folder: &Path) -> Written {
     let mut bytes = Vec::new();
     for night in nights {
         serde_json::to_writer(&mut bytes, night).map_err(ScanError::Json)?;

@@ -5,16 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::gate::Verdict;
+use crate::report::sarif::{self, MESSAGE, MOST, MOST_BYTES};
 use crate::report::{links, text};
 use crate::scan::record::{FindingLine, Outcome};
 use crate::scan::results::{ModelLine, Scan};
-
-/// Most results: as many as GitHub shows.
-const MOST: usize = 5000;
-/// Most bytes of them: GitHub takes 10 MB.
-const MOST_BYTES: usize = 8 << 20;
-/// Most columns of a message.
-const MESSAGE: usize = 1000;
+use crate::store::Digest;
 
 /// One thing that did not pass.
 struct Open {
@@ -46,11 +41,11 @@ pub(super) fn render(scan: &Scan) -> Result<String, serde_json::Error> {
     if left > 0 {
         notes.push(json!({ "level": "warning", "message": { "text": format!("{left} further results are in scan.json alone") } }));
     }
-    let sarif = json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": { "name": scan.tool.name, "semanticVersion": scan.tool.version, "rules": rules } },
+    let sarif = sarif::log(
+        &scan.tool,
+        &rules,
+        &results,
+        json!({
             "automationDetails": { "id": format!("heirloom-scan/{}/", text::short(&scan.name, 200)) },
             "invocations": [{
                 "executionSuccessful": scan.exit_code != 130,
@@ -58,11 +53,9 @@ pub(super) fn render(scan: &Scan) -> Result<String, serde_json::Error> {
                 "exitCode": scan.exit_code,
                 "toolExecutionNotifications": notes,
             }],
-            "results": results,
-            "columnKind": "unicodeCodePoints",
             "properties": { "scan": scan.file, "summary": text::short(&scan.summary, MESSAGE) },
-        }],
-    });
+        }),
+    );
     Ok(serde_json::to_string_pretty(&sarif)? + "\n")
 }
 
@@ -84,6 +77,8 @@ fn open(model: &ModelLine) -> Vec<Open> {
 fn finding(finding: &FindingLine) -> Option<Open> {
     let level = match finding.verdict {
         Verdict::Pass => return None,
+        // Accepted by a waiver, or not severe enough.
+        _ if !finding.gates => "note",
         Verdict::Fail | Verdict::Error => "error",
         Verdict::Inconclusive => "warning",
         Verdict::Skipped => "note",
@@ -96,9 +91,11 @@ fn finding(finding: &FindingLine) -> Option<Open> {
 
 fn result(model: &ModelLine, open: &Open, rule: usize) -> Value {
     let name = model.id().to_string();
-    let identity = model.digest.as_ref().map_or_else(|| name.clone(), ToString::to_string);
-    let suppressions: Vec<Value> =
-        open.waived.iter().map(|why| json!({ "kind": "external", "justification": text::short(why, MESSAGE) })).collect();
+    let suppressions: Vec<Value> = open
+        .waived
+        .iter()
+        .map(|why| json!({ "kind": "external", "status": "accepted", "justification": text::short(why, MESSAGE) }))
+        .collect();
     json!({
         "ruleId": open.rule,
         "ruleIndex": rule,
@@ -109,7 +106,7 @@ fn result(model: &ModelLine, open: &Open, rule: usize) -> Value {
             "physicalLocation": { "artifactLocation": { "uri": links::uri(&name) }, "region": { "startLine": 1 } },
             "logicalLocations": [{ "fullyQualifiedName": text::short(&name, MESSAGE), "kind": "resource" }],
         }],
-        "partialFingerprints": { "heirloomModel/v1": format!("{identity} {}", open.rule) },
+        "partialFingerprints": { "heirloom/v1": Digest::of(format!("{name}\0{}", open.rule).as_bytes()).digits() },
         "suppressions": suppressions,
     })
 }
