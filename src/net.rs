@@ -65,6 +65,8 @@ pub(crate) struct Net<'a> {
     /// By server: requests in a row that brought nothing, and when the last one ended.
     down: Mutex<BTreeMap<String, (u32, Instant)>>,
     requests: AtomicU64,
+    /// Most bytes a second, and when the next ones may come.
+    bandwidth: Option<(u64, Mutex<Instant>)>,
 }
 
 /// An answer in memory.
@@ -76,9 +78,10 @@ pub(crate) struct Answer {
     pub next: Option<Url>,
 }
 
-/// The part of a file that is wanted: from which byte on, and of which state of it.
+/// The part of a file that is wanted: from which byte on, up to which, and of which state of it.
 struct Rest<'a> {
     from: u64,
+    to: Option<u64>,
     tag: Option<&'a str>,
 }
 
@@ -117,7 +120,24 @@ impl<'a> Net<'a> {
             }
         };
         let (down, requests) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { client, untrusting, authorization, stop, patience, down, requests })
+        Ok(Self { client, untrusting, authorization, stop, patience, down, requests, bandwidth: None })
+    }
+
+    /// No more than so many bytes a second are taken.
+    pub fn limited(self, bytes: Option<u64>) -> Self {
+        Self { bandwidth: bytes.map(|bytes| (bytes.max(1), Mutex::new(Instant::now()))), ..self }
+    }
+
+    /// Counts bytes that came, and waits until the next ones may.
+    fn throttle(&self, url: &Url, bytes: usize) -> Result<(), NetError> {
+        let Some((most, next)) = &self.bandwidth else { return Ok(()) };
+        let wait = {
+            let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            *next = (*next).max(now) + Duration::from_secs_f64(bytes as f64 / *most as f64);
+            *next - now
+        };
+        self.pause(url, wait)
     }
 
     /// How many requests were sent.
@@ -129,8 +149,27 @@ impl<'a> Net<'a> {
     pub fn get(&self, url: &Url, most: u64) -> Result<Answer, NetError> {
         let mut tries = 0;
         loop {
-            match self.once(url, None).and_then(|answer| self.body(url, answer, most)) {
+            match self.once(url, None).and_then(|answer| self.body(url, answer, most, false)) {
                 Ok(answer) => return Ok(answer),
+                Err(missed) => self.again(url, missed, &mut tries)?,
+            }
+        }
+    }
+
+    /// The first bytes of a file, so many or all that it has; whatever else a server sends is not taken.
+    pub fn beginning(&self, url: &Url, bytes: u64) -> Result<Vec<u8>, NetError> {
+        let rest = Rest { from: 0, to: bytes.checked_sub(1), tag: None };
+        let mut tries = 0;
+        loop {
+            let answer = self.once(url, Some(&rest)).and_then(|answer| {
+                let other = answer.status() == StatusCode::PARTIAL_CONTENT && headers::begins(answer.headers()) != Some(0);
+                if other || answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+                    return Err(NetError::new(Kind::Unread, url.as_str(), "the server sends another part than was asked for").into());
+                }
+                self.body(url, answer, bytes, true)
+            });
+            match answer {
+                Ok(answer) => return Ok(answer.bytes),
                 Err(missed) => self.again(url, missed, &mut tries)?,
             }
         }
@@ -140,14 +179,15 @@ impl<'a> Net<'a> {
     pub fn probe(&self, url: &Url) -> Result<(), NetError> {
         let mut tries = 0;
         loop {
-            match self.once(url, Some(&Rest { from: 0, tag: None })) {
+            match self.once(url, Some(&Rest { from: 0, to: None, tag: None })) {
                 Ok(_) => return Ok(()),
                 Err(missed) => self.again(url, missed, &mut tries)?,
             }
         }
     }
 
-    fn body(&self, url: &Url, mut answer: Response, most: u64) -> Result<Answer, Missed> {
+    /// The body of an answer. More than `most` bytes are an error, or cut off.
+    fn body(&self, url: &Url, mut answer: Response, most: u64, cut: bool) -> Result<Answer, Missed> {
         let next = headers::next(answer.headers()).and_then(|next| at_home(url, &next));
         let mut bytes = Vec::new();
         let mut pace = Pace::new();
@@ -157,7 +197,12 @@ impl<'a> Net<'a> {
             match answer.read(&mut piece) {
                 Ok(0) => return Ok(Answer { bytes, next }),
                 Ok(read) => {
+                    self.throttle(url, read)?;
                     bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+                    if cut && bytes.len() as u64 >= most {
+                        bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                        return Ok(Answer { bytes, next });
+                    }
                     if bytes.len() as u64 > most {
                         return Err(NetError::new(Kind::TooLarge, url.as_str(), format!("the answer has more than {most} bytes")).into());
                     }
@@ -212,8 +257,9 @@ impl<'a> Net<'a> {
         for _ in 0..=MOST_REDIRECTS {
             away |= self.authorization.as_ref().is_none_or(|(home, _)| home.origin() != at.origin());
             let mut request = self.client.get(at.clone()).headers(self.headers(away));
-            if let Some(Rest { from, tag }) = rest {
-                request = request.header(RANGE, format!("bytes={from}-"));
+            if let Some(Rest { from, to, tag }) = rest {
+                let to = to.map_or_else(String::new, |to| to.to_string());
+                request = request.header(RANGE, format!("bytes={from}-{to}"));
                 if let Some(tag) = tag {
                     request = request.header(IF_RANGE, *tag);
                 }

@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub use family::Sketch;
 pub use output::{FILES, text};
@@ -45,7 +45,7 @@ use crate::series::Ahead;
 use crate::session::{Session, SessionError, now};
 use crate::source::{Access, SourceError};
 use crate::spec::{Document, Remarks, SpecError};
-use crate::store::{self, Digest};
+use crate::store::{self, Digest, Fingerprinter};
 
 use repositories::Repositories;
 use servers::Servers;
@@ -287,7 +287,12 @@ fn time() -> String {
 
 /// What tells a plan from any other: two of them may be made in one second.
 fn new_id() -> Digest {
-    Digest::of(format!("{:?} {}", SystemTime::now(), std::process::id()).as_bytes())
+    let mut feed = Fingerprinter::new("heirloom plan of a scan", 1);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    for (label, value) in [("second", time.as_secs()), ("part", time.subsec_nanos().into()), ("process", std::process::id().into())] {
+        feed.field(label, &value);
+    }
+    feed.finish()
 }
 
 /// Why a scan cannot be run.

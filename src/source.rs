@@ -1,13 +1,14 @@
 //! Where the models of a scan are: each source lists what it has, without reading any of it. `folder` finds checkpoints below a folder, `stamp`
 //! tells whether a file is still the one that was read, `refusal` says why a model cannot be judged, in one word and one line.
 //!
-//! On servers: `hub` and `web` list what a hub and an index of one's own have, `remote` is a checkpoint there, `access` says which hub is meant and
+//! On servers: `hub` and `web` list what a hub and an index of one's own have, `remote` is a checkpoint there, `headers` fetches it without its weights, `access` says which hub is meant and
 //! with which token, `address` is how a command names a model of it, and `fetch` brings that one here.
 
 mod access;
 mod address;
 mod fetch;
 mod folder;
+mod headers;
 pub(crate) mod hub;
 mod refusal;
 mod remote;
@@ -62,12 +63,15 @@ pub(crate) struct Listed {
     /// Its files; none where it cannot be judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
+    /// The tags that its hub gives it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// A model that cannot be judged as a whole.
 pub(crate) fn refused(name: &str, refused: Refusal) -> Listed {
     let entry = Entry { name: name.to_owned(), path: PathBuf::from(name), bytes: 0, ending: Ending::Other, refused: Some(refused) };
-    Listed { entry, remote: None }
+    Listed { entry, remote: None, tags: Vec::new() }
 }
 
 /// The ending of a file's name that makes it a checkpoint, where it has one.

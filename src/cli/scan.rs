@@ -206,11 +206,13 @@ struct Told {
     terminal: bool,
     /// Whether the stage that goes on is shown.
     stage: bool,
+    /// Whether a model is worked on: what a measurement warns of is in the model's report.
+    model: bool,
 }
 
 impl Told {
     fn new(out: &Output) -> Self {
-        Self { progress: Progress::new(out), terminal: out.terminal, stage: false }
+        Self { progress: Progress::new(out), terminal: out.terminal, stage: false, model: false }
     }
 
     fn handle(&mut self, event: &Event) {
@@ -218,14 +220,15 @@ impl Told {
         if let Event::StageStart { stage, .. } = event {
             self.stage = self.terminal || whole(stage);
         }
+        if let Event::Fact { topic, .. } = event {
+            self.model = *topic == "model";
+        }
         let shown = match event {
             Event::Fact { topic, .. } => ["source", "model", ""].contains(topic),
             // How many there are is a fact of the source.
             Event::StageEnd { stage, .. } => whole(stage) && stage != "list",
             Event::StageStart { .. } | Event::Progress { .. } => self.stage,
-            Event::Warning(text) => {
-                text.starts_with("a damaged record") || text.contains(" says nothing: ") || text.contains("which is a fault")
-            }
+            Event::Warning(_) => !self.model,
             Event::Judged(_) => false,
         };
         if shown {

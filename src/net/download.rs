@@ -113,7 +113,7 @@ impl Net<'_> {
         let path = part.path.clone();
         let failed = |error| disk(url, &path, &error);
         let may_go_on = part.have > 0 && (part.tag.is_some() || expected.digest.is_some());
-        let rest = may_go_on.then_some(Rest { from: part.have, tag: part.tag.as_deref() });
+        let rest = may_go_on.then_some(Rest { from: part.have, to: None, tag: part.tag.as_deref() });
         let answer = self.once(url, rest.as_ref())?;
         let partial = answer.status() == StatusCode::PARTIAL_CONTENT;
         if partial && may_go_on && headers::begins(answer.headers()) == Some(part.have) {
@@ -162,6 +162,7 @@ impl Net<'_> {
             part.file.write_all(bytes).map_err(|error| disk(url, &part.path, &error))?;
             part.have += read as u64;
             progress(part.have);
+            self.throttle(url, read)?;
             if pace.is_too_slow(read) {
                 return Ok(End::Cut);
             }

@@ -57,6 +57,39 @@ fn server_of(does: Vec<Does>) -> (Url, Arc<Mutex<Vec<String>>>) {
     (url, seen)
 }
 
+#[test]
+fn the_beginning_of_a_file_is_all_that_is_taken() {
+    let part = |place: &str, body: &str| {
+        says(format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {place}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let (url, seen) = server_of(vec![part("0-3/9", "abcd"), ok("abcdefghi"), part("0-1/2", "ab"), part("4-7/9", "efgh")]);
+    let net = net(None);
+    for wanted in ["abcd", "abcd", "ab"] {
+        assert_eq!(net.beginning(&url, 4).expect("bytes"), wanted.as_bytes());
+    }
+    assert_eq!(kind(net.beginning(&url, 4)), Kind::Unread);
+    assert!(seen.lock().expect("no panic").iter().all(|head| head.contains("range: bytes=0-3\r\n")));
+}
+
+#[test]
+fn bytes_wait_for_each_other_where_only_so_many_may_come() {
+    let asked = AtomicU64::new(0);
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 20;
+    let (url, _) = server_of(vec![ok(&"x".repeat(1000)), ok(&"x".repeat(1000))]);
+    let of = |bandwidth| {
+        asked.store(0, Ordering::Relaxed);
+        let mut net = Net::with(None, &stop, QUICK).expect("a client").limited(bandwidth);
+        net.client = builder(QUICK).no_proxy().tls_certs_only([]).build().expect("a client");
+        net.get(&url, 1000).map(|answer| answer.bytes.len())
+    };
+    assert_eq!(of(None).expect("an answer"), 1000);
+    // A thousand seconds would pass; the user ends it.
+    assert_eq!(kind(of(Some(1))), Kind::Stopped);
+}
+
 const QUICK: Patience =
     Patience { connect: Duration::from_secs(5), read: Duration::from_millis(400), first: Duration::from_millis(1), tries: 4 };
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::spec::{Match, Patterns, RuleSpec, ScanFile, SourceSpec, Tier, bytes, seconds};
+use super::spec::{Budget, Match, Patterns, RuleSpec, ScanFile, SourceSpec, Tier, bytes, seconds};
 use crate::source::hub::{self, Wanted};
 use crate::spec::Fault;
 use crate::store;
+
+/// Fewest bytes a second that downloads are held to.
+const LEAST_BANDWIDTH: u64 = 64 << 10;
 
 /// What is wrong with a scan file whose folder is `base`, its policies aside.
 pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
@@ -42,10 +45,14 @@ pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
     };
     faults.extend(time(file.budget.time.as_ref(), "/budget/time"));
     faults.extend(time(file.recheck_after.as_ref(), "/recheck_after"));
-    if let Some(text) = &file.budget.bytes
-        && bytes(text).is_none_or(|most| most == 0)
-    {
-        faults.push(Fault::new("value", "/budget/bytes", format!("`{text}` is no size that a budget can have")));
+    let Budget { bytes: read, disk, bandwidth, .. } = &file.budget;
+    for (field, text, least) in [("bytes", read, 1), ("disk", disk, 1), ("bandwidth", bandwidth, LEAST_BANDWIDTH)] {
+        let Some(text) = text.as_ref().filter(|text| bytes(text).is_none_or(|most| most < least)) else { continue };
+        let mut fault = Fault::new("value", format!("/budget/{field}"), format!("`{text}` is no size that a budget can have"));
+        if least == LEAST_BANDWIDTH {
+            fault = fault.hint("64KiB a second is the least: connections that bring next to nothing are given up");
+        }
+        faults.push(fault);
     }
     faults
 }
@@ -115,7 +122,7 @@ fn of_rule(rule: &RuleSpec, base: &Path, at: &str) -> Vec<Fault> {
         }
         _ => {}
     }
-    for (field, patterns) in [("name", &rule.matching.name), ("source", &rule.matching.source)] {
+    for (field, patterns) in [("name", &rule.matching.name), ("source", &rule.matching.source), ("tag", &rule.matching.tag)] {
         faults.extend(of_patterns(patterns.as_ref(), &format!("{at}/match/{field}")));
     }
     if let Some(size) = &rule.matching.size {

@@ -9,7 +9,7 @@ use super::repositories::Repositories;
 use super::results::{Before, ModelId, Scan};
 use super::rules::{Asked, Condition};
 use super::servers::Servers;
-use super::spec::{Patterns, SourceSpec, Stored, Tier, bytes, seconds};
+use super::spec::{Patterns, SourceSpec, Stored, Tier, bytes as size, seconds};
 use super::state::{Found, MOST_ENDS, Seen, State};
 use super::{Options, ScanError, ScanSpec, new_id, output, time, work};
 use crate::diag;
@@ -60,7 +60,7 @@ pub(super) fn plan(
         if let SourceSpec::Folder(folder) = source {
             let entries = source::list(&spec.at(folder))?;
             emit(Event::Fact { topic: "source", text: format!("{name}: {}", diag::count(entries.len(), "model")) });
-            listed.extend(entries.into_iter().map(|entry| (from, name.clone(), None, Listed { entry, remote: None })));
+            listed.extend(entries.into_iter().map(|entry| (from, name.clone(), None, Listed { entry, remote: None, tags: Vec::new() })));
         } else if let Some(listing) = servers.list(spec, source, known, emit)? {
             plan.gone_repositories.extend(listing.gone);
             listed.extend(
@@ -79,7 +79,7 @@ pub(super) fn plan(
         })
         .collect();
     listed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let most_bytes = options.max_bytes.or_else(|| file.budget.bytes.as_deref().and_then(bytes));
+    let most_bytes = options.max_bytes.or_else(|| file.budget.bytes.as_deref().and_then(size));
     let mut chooser = Chooser {
         spec,
         plan: &plan,
@@ -182,7 +182,7 @@ impl Chooser<'_> {
     ) -> Result<PlanEntry, ScanError> {
         let entry = &listed.entry;
         let format = Stored::from(entry.ending);
-        let asked = Asked { source: &id.source, name: &id.name, bytes: entry.bytes, format };
+        let asked = Asked { source: &id.source, name: &id.name, tags: &listed.tags, bytes: entry.bytes, format };
         let rule = self.conditions.iter().position(|condition| condition.holds(&asked));
         let named = rule.and_then(|rule| self.spec.file.rules.get(rule));
         let mut planned = PlanEntry {
@@ -260,10 +260,16 @@ impl Chooser<'_> {
         let work = self.known(&basis, &key, state);
         // What is fetched counts where it is, and once.
         if listed.remote.is_some() && work == Work::Measure && !self.fetched.contains(&key) {
-            if self.is_used_up(planned.bytes) {
+            // For a static look the headers are enough.
+            let headers = listed.remote.as_ref().and_then(Remote::header_bytes).filter(|_| tier == Tier::Static);
+            let bytes = headers.unwrap_or(planned.bytes);
+            if let Some(most) = self.spec.file.budget.disk.as_deref().filter(|most| size(most).is_some_and(|most| bytes > most)) {
+                return Ok(Work::NotReached { why: format!("it takes {bytes} bytes on the disk, and the budget is {most}") });
+            }
+            if self.is_used_up(bytes) {
                 return Ok(used_up());
             }
-            self.read = self.read.saturating_add(planned.bytes);
+            self.read = self.read.saturating_add(bytes);
             self.fetched.insert(key);
         }
         Ok(work)

@@ -9,6 +9,7 @@ use crate::source::Ending;
 pub(super) struct Condition {
     name: Option<Vec<Pattern>>,
     source: Option<Vec<Pattern>>,
+    tag: Option<Vec<Pattern>>,
     size: [Option<u64>; 2],
     format: Option<Stored>,
 }
@@ -17,6 +18,7 @@ pub(super) struct Condition {
 pub(super) struct Asked<'a> {
     pub source: &'a str,
     pub name: &'a str,
+    pub tags: &'a [String],
     pub bytes: u64,
     pub format: Stored,
 }
@@ -32,6 +34,7 @@ impl Condition {
         Self {
             name: patterns(&rule.matching.name),
             source: patterns(&rule.matching.source),
+            tag: patterns(&rule.matching.tag),
             size: [size.at_least, size.at_most].map(|bound| bound.as_deref().and_then(bytes)),
             format: rule.matching.format,
         }
@@ -42,6 +45,7 @@ impl Condition {
         let any = |patterns: &Option<Vec<Pattern>>, text: &str| patterns.as_ref().is_none_or(|all| all.iter().any(|one| one.matches(text)));
         any(&self.name, model.name)
             && any(&self.source, model.source)
+            && (self.tag.is_none() || model.tags.iter().any(|tag| any(&self.tag, tag)))
             && self.size[0].is_none_or(|least| model.bytes >= least)
             && self.size[1].is_none_or(|most| model.bytes <= most)
             && self.format.is_none_or(|format| format == model.format)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::repositories::{MOST_MISSED, Repositories};
 use super::results::ModelId;
-use super::spec::SourceSpec;
+use super::spec::{SourceSpec, bytes};
 use super::{Options, ScanError, ScanSpec, faults};
 use crate::diag;
 use crate::engine::Event;
@@ -39,7 +39,11 @@ pub(super) struct Listing {
 impl<'a> Servers<'a> {
     /// Those of a scan. What is fetched goes into a folder below that of the results.
     pub fn of(spec: &ScanSpec, options: &Options, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, ScanError> {
-        let net = if spec.asks_servers() { Some(options.access.net(stop)?) } else { None };
+        let net = if spec.asks_servers() {
+            Some(options.access.net(stop)?.limited(spec.file.budget.bandwidth.as_deref().and_then(bytes)))
+        } else {
+            None
+        };
         Ok(Self { access: options.access.clone(), folder: options.output.join(DOWNLOADS), net, stop })
     }
 
@@ -139,10 +143,13 @@ impl<'a> Servers<'a> {
             let same =
                 before.filter(|before| !wanted.disabled && before.commit.is_some() && before.commit == wanted.commit && before.missed == 0);
             let found = match same {
-                Some(before) => Ok(before.checkpoints.clone()),
+                Some(before) => Ok(before.checkpoints.iter().map(|listed| tagged(listed.clone(), wanted)).collect()),
                 None => match hub::checkpoints(self.net()?, home, wanted) {
                     Ok((commit, checkpoints)) => {
-                        let checkpoints = checkpoints.into_iter().map(|listed| renamed(listed, &wanted.name, &called)).collect::<Vec<_>>();
+                        let checkpoints = checkpoints
+                            .into_iter()
+                            .map(|listed| tagged(renamed(listed, &wanted.name, &called), wanted))
+                            .collect::<Vec<_>>();
                         known.note(source, &called, commit, checkpoints.clone())?;
                         Ok(checkpoints)
                     }
@@ -169,7 +176,7 @@ impl<'a> Servers<'a> {
                 let before = known.get(source, &name);
                 if before.is_none_or(|before| before.commit != state) {
                     // An index says all of its models every time: of them it is only kept which there were.
-                    let entries = checkpoints.iter().map(|listed| Listed { entry: listed.entry.clone(), remote: None });
+                    let entries = checkpoints.iter().map(|listed| Listed { remote: None, ..listed.clone() });
                     known.note(source, &name, state.unwrap_or_default(), entries.collect())?;
                 }
             }
@@ -231,7 +238,7 @@ impl Listing {
         }
         for listed in checkpoints {
             let entry = Entry { refused: Some(refused.clone()), ..listed.entry.clone() };
-            self.there.push((name.to_owned(), Listed { entry, remote: None }));
+            self.there.push((name.to_owned(), Listed { entry, remote: None, tags: listed.tags.clone() }));
         }
     }
 }
@@ -242,5 +249,11 @@ fn renamed(listed: Listed, name: &str, called: &str) -> Listed {
         Some(rest) => format!("{called}{rest}"),
         None => listed.entry.name.clone(),
     };
-    Listed { entry: Entry { name: shown, ..listed.entry }, remote: listed.remote }
+    Listed { entry: Entry { name: shown, ..listed.entry }, ..listed }
+}
+
+/// With the tags that the list of today gives it: they change without a commit.
+fn tagged(listed: Listed, wanted: &Wanted) -> Listed {
+    let tags = wanted.tags.clone().unwrap_or(listed.tags);
+    Listed { tags, ..listed }
 }

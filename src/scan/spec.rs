@@ -144,6 +144,9 @@ pub(crate) struct Match {
     /// A pattern of the source's name, or a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Patterns>,
+    /// A pattern of one of the tags that a hub gives the model, or a list. Models of other sources have none, and do not match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Patterns>,
     /// The size of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
@@ -234,6 +237,14 @@ pub(crate) struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9]{1,15} ?([KMGT]i?)?B$"))]
     pub bytes: Option<String>,
+    /// Most bytes a second that are fetched from servers, such as 20MB; at least 64KiB. Default: as they come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9]{1,15} ?([KMGT]i?)?B$"))]
+    pub bandwidth: Option<String>,
+    /// Most bytes that a model on a server may take on this machine's disk while it is judged, such as 5GiB. Default: as many as are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9]{1,15} ?([KMGT]i?)?B$"))]
+    pub disk: Option<String>,
     /// Most models that are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

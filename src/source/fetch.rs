@@ -32,7 +32,7 @@ pub fn fetch(
     let home = access.endpoint()?;
     let Address { name, revision, file } = address;
     let commit = is_commit(revision).then(|| revision.clone());
-    let wanted = Wanted { name: name.clone(), revision: revision.clone(), commit, disabled: false };
+    let wanted = Wanted { name: name.clone(), revision: revision.clone(), commit, disabled: false, tags: None };
     let ended = |refused: Refusal| if stop() { FetchError::Stopped } else { FetchError::Refused(refused) };
     let (commit, all) = hub::checkpoints(&net, &home, &wanted).map_err(ended)?;
     let (mut found, mut others) = (Vec::new(), Vec::new());

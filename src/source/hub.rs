@@ -20,6 +20,9 @@ const MOST_FILES: usize = 50_000;
 const PAGE: usize = 1000;
 /// Files that configure a checkpoint.
 const CONFIGURATION: [&str; 3] = ["config.json", "preprocessor_config.json", "processor_config.json"];
+/// Most tags of a model that are kept, and bytes of one.
+const MOST_TAGS: usize = 256;
+const LONGEST_TAG: usize = 256;
 /// Most models of a source that is a list of names.
 const MOST_NAMES: usize = 50_000;
 
@@ -34,6 +37,8 @@ pub(crate) struct Wanted {
     pub commit: Option<String>,
     /// Whether the hub has taken it away.
     pub disabled: bool,
+    /// Its tags, where they are known without a request.
+    pub tags: Option<Vec<String>>,
 }
 
 /// Which models of an owner are wanted.
@@ -64,7 +69,7 @@ pub(crate) fn models(net: &Net, home: &Url, query: &Query) -> Result<(Vec<Wanted
             pairs.append_pair("sort", "createdAt").append_pair("direction", "-1");
         }
         // With the commit in the list, a model that has not changed costs no request of its own.
-        for field in ["sha", "disabled"] {
+        for field in ["sha", "disabled", "tags"] {
             pairs.append_pair("expand", field);
         }
     }
@@ -103,6 +108,8 @@ pub(crate) fn page(bytes: &[u8]) -> Result<Vec<Wanted>, String> {
         sha: Option<String>,
         #[serde(default)]
         disabled: Option<bool>,
+        #[serde(default)]
+        tags: Option<Vec<String>>,
     }
     let models: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| format!("the list of models cannot be read: {error}"))?;
     let one = |model: Value| {
@@ -117,9 +124,17 @@ pub(crate) fn page(bytes: &[u8]) -> Result<Vec<Wanted>, String> {
             revision: "main".to_owned(),
             commit: model.sha.filter(|sha| is_commit(sha)),
             disabled: model.disabled == Some(true),
+            tags: model.tags.map(bounded),
         }))
     };
     models.into_iter().filter_map(|model| one(model).transpose()).collect()
+}
+
+/// The tags of a model, as many as are kept.
+fn bounded(mut tags: Vec<String>) -> Vec<String> {
+    tags.retain(|tag| tag.len() <= LONGEST_TAG);
+    tags.truncate(MOST_TAGS);
+    tags
 }
 
 /// Whether a text is `OWNER/NAME`, or a name without an owner as the hub's oldest models have.
@@ -165,7 +180,7 @@ pub(crate) fn read_list(text: &str) -> Result<Vec<Wanted>, String> {
             return Err(format!("line {}: no more than {MOST_NAMES} models are read", nth + 1));
         }
         let commit = is_commit(revision).then(|| revision.to_owned());
-        found.push(Wanted { name: name.to_owned(), revision: revision.to_owned(), commit, disabled: false });
+        found.push(Wanted { name: name.to_owned(), revision: revision.to_owned(), commit, disabled: false, tags: None });
     }
     Ok(found)
 }
@@ -217,6 +232,8 @@ pub(crate) fn read(bytes: &[u8], home: &str, name: &str) -> Result<Model, Refusa
         disabled: Option<bool>,
         #[serde(default)]
         gated: Value,
+        #[serde(default)]
+        tags: Option<Vec<String>>,
     }
     #[derive(Deserialize)]
     struct Sibling {
@@ -253,6 +270,10 @@ pub(crate) fn read(bytes: &[u8], home: &str, name: &str) -> Result<Model, Refusa
         let refused = Refusal::new(Cause::Unsupported, format!("{name} holds no .safetensors or .onnx file, and no other checkpoint"));
         checkpoints.push(super::refused(name, refused));
     }
+    let tags = bounded(info.tags.unwrap_or_default());
+    for listed in &mut checkpoints {
+        listed.tags.clone_from(&tags);
+    }
     Ok(Model { commit, gated, checkpoints })
 }
 
@@ -281,6 +302,7 @@ pub(super) fn of_files(all: &[RemoteFile], home: &str, revision: &str, name: &st
             return Listed {
                 entry: Entry { name: shown, path, bytes, ending: *ending, refused: Some(other(name, &main.path)) },
                 remote: None,
+                tags: Vec::new(),
             };
         }
         let folder = folder_of(&main.path);
@@ -303,7 +325,8 @@ pub(super) fn of_files(all: &[RemoteFile], home: &str, revision: &str, name: &st
         files.insert(0, RemoteFile { role: Role::Own, ..(*main).clone() });
         let (home, name, revision, main) = (home.to_owned(), name.to_owned(), revision.to_owned(), main.path.clone());
         let remote = Remote { home, name, revision, main, files };
-        Listed { entry: Entry { name: shown, path, bytes: remote.bytes(), ending: *ending, refused: None }, remote: Some(remote) }
+        let entry = Entry { name: shown, path, bytes: remote.bytes(), ending: *ending, refused: None };
+        Listed { entry, remote: Some(remote), tags: Vec::new() }
     };
     mains.iter().map(one).collect()
 }

@@ -146,19 +146,22 @@ impl Remote {
     /// Fetches the files that are not there yet. Gives the checkpoint's path. `progress` is told how many bytes of how many are here.
     pub fn fetch(&self, net: &Net, folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Refusal> {
         let snapshot = self.snapshot(folder);
-        let names = self.weights(net, &snapshot, progress)?;
         let mut before = 0;
-        for file in &self.files {
-            let wanted = match file.role {
-                Role::Own | Role::Configures => true,
-                Role::Likely | Role::Maybe => names.iter().any(|name| self.beside(name).as_deref() == Some(file.path.as_str())),
-            };
-            if wanted {
-                self.fetch_file(net, file, &snapshot.join(&file.path), &mut |bytes| progress(before + bytes))?;
-                before += file.bytes.unwrap_or_default();
-            }
+        for file in self.wanted(net, &snapshot, progress)? {
+            self.fetch_file(net, file, &snapshot.join(&file.path), &mut |bytes| progress(before + bytes))?;
+            before += file.bytes.unwrap_or_default();
         }
         Ok(snapshot.join(&self.main))
+    }
+
+    /// The files that it is made of.
+    pub(super) fn wanted(&self, net: &Net, snapshot: &Path, progress: &mut dyn FnMut(u64)) -> Result<Vec<&RemoteFile>, Refusal> {
+        let names = self.weights(net, snapshot, progress)?;
+        let is_wanted = |file: &&RemoteFile| match file.role {
+            Role::Own | Role::Configures => true,
+            Role::Likely | Role::Maybe => names.iter().any(|name| self.beside(name).as_deref() == Some(file.path.as_str())),
+        };
+        Ok(self.files.iter().filter(is_wanted).collect())
     }
 
     /// The names under which the checkpoint's own file keeps weights beside it. It is fetched where they cannot be known otherwise.
@@ -190,7 +193,7 @@ impl Remote {
         (!name.starts_with('/') && is_below(&path)).then_some(path)
     }
 
-    fn fetch_file(&self, net: &Net, file: &RemoteFile, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<Digest, Refusal> {
+    pub(super) fn fetch_file(&self, net: &Net, file: &RemoteFile, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<Digest, Refusal> {
         // What the digest is not known of was written whole, under the name of its commit.
         let here = || store::open(to).and_then(Digest::of_reader).ok();
         if let Some(digest) = here().filter(|digest| file.digest.as_ref().is_none_or(|named| named == digest)) {
@@ -210,7 +213,7 @@ impl Remote {
         net.download(&url, to, &expected, progress).map_err(|error| (&error).into())
     }
 
-    fn url(&self, file: &RemoteFile) -> Result<Url, Refusal> {
+    pub(super) fn url(&self, file: &RemoteFile) -> Result<Url, Refusal> {
         let wrong = |reason: String| Refusal::new(Cause::Error, format!("{}: {reason}", self.at_address(&file.path)));
         let mut url = Url::parse(file.url.as_deref().unwrap_or(&self.home)).map_err(|error| wrong(error.to_string()))?;
         if file.url.is_none() {

@@ -54,12 +54,13 @@ pub struct Model {
     pub wrong: Wrong,
     /// Its commits are numbered.
     pub commit: u64,
+    pub tags: Vec<&'static str>,
 }
 
 impl Model {
     pub fn of(files: &[(&str, &[u8])]) -> Self {
         let files = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
-        Self { files, wrong: Wrong::Nothing, commit: 1 }
+        Self { files, wrong: Wrong::Nothing, commit: 1, tags: Vec::new() }
     }
 
     pub fn wrong(self, wrong: Wrong) -> Self {
@@ -226,7 +227,8 @@ fn list(stream: &mut TcpStream, models: &BTreeMap<String, Model>, query: &str) -
     let one = |(name, model): &(&String, &Model)| {
         let sha = if asked("sha") { format!(", \"sha\": \"{}\"", model.sha()) } else { String::new() };
         let disabled = if asked("disabled") { format!(", \"disabled\": {}", model.wrong == Wrong::Disabled) } else { String::new() };
-        format!("{{\"_id\": \"x\", \"id\": \"{name}\"{sha}{disabled}}}")
+        let tags = if asked("tags") { format!(", \"tags\": {:?}", model.tags) } else { String::new() };
+        format!("{{\"_id\": \"x\", \"id\": \"{name}\"{sha}{disabled}{tags}}}")
     };
     let page: Vec<String> = listed.iter().skip(from).take(4).map(one).collect();
     let rest: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("cursor=")).collect();
@@ -258,7 +260,12 @@ fn info(stream: &mut TcpStream, models: &BTreeMap<String, Model>, name: &str, re
     let siblings: Vec<String> =
         model.files.iter().map(sibling).chain(["{\"rfilename\": \"../../escape.onnx\", \"size\": 3}".to_owned()]).collect();
     let gated = if model.wrong == Wrong::Gated { "\"manual\"" } else { "false" };
-    let body = format!("{{\"id\": \"{name}\", \"sha\": \"{}\", \"gated\": {gated}, \"siblings\": [{}]}}", model.sha(), siblings.join(", "));
+    let body = format!(
+        "{{\"id\": \"{name}\", \"sha\": \"{}\", \"gated\": {gated}, \"tags\": {:?}, \"siblings\": [{}]}}",
+        model.sha(),
+        model.tags,
+        siblings.join(", ")
+    );
     send(stream, "200 OK", &[], body.as_bytes())
 }
 
@@ -281,11 +288,13 @@ fn blob(
     }
     // With the second request the file has another tag.
     let tag = if mischief.changing && count > 1 { "\"two\"" } else { "\"one\"" };
-    let from = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    let from: Option<usize> = from.filter(|_| state_of.is_none_or(|of| of == tag));
-    let rest = &bytes[from.unwrap_or(0).min(bytes.len())..];
+    let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let range = range.filter(|_| state_of.is_none_or(|of| of == tag));
+    let from: Option<usize> = range.and_then(|(from, _)| from.parse().ok());
+    let to = range.and_then(|(_, to)| to.parse().ok()).map_or(bytes.len(), |to: usize| (to + 1).min(bytes.len()));
+    let rest = &bytes[from.unwrap_or(0).min(to)..to];
     let tagged = format!("ETag: {tag}");
-    let place = format!("Content-Range: bytes {}-{}/{}", from.unwrap_or(0), bytes.len() - 1, bytes.len());
+    let place = format!("Content-Range: bytes {}-{}/{}", from.unwrap_or(0), to.saturating_sub(1), bytes.len());
     let (status, headers): (_, &[&str]) = if from.is_some() { ("206 Partial Content", &[&tagged, &place]) } else { ("200 OK", &[&tagged]) };
     if large && mischief.cut && count <= 2 && rest.len() > 1 {
         return sized(stream, status, headers, &rest[..rest.len() / 2], rest.len());
