@@ -2,7 +2,8 @@
 //! what is known of it is held against what was found.
 //!
 //! `spec` says which sources, `folder` finds those that are there, `truth` asks whether what was planted is transferred, `record` is what is
-//! kept of each, `analysis` turns that into curves, rates and limits, `markdown` and `plots` show it.
+//! kept of each, `analysis` turns that into curves, rates and limits, `markdown`, `html` and `plots` show it
+//! in the words of `words`.
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use crate::store::Digest;
 
 mod analysis;
 mod folder;
+mod html;
 mod markdown;
 mod plots;
 mod record;
@@ -25,6 +27,7 @@ mod results;
 mod sources;
 mod spec;
 mod truth;
+mod words;
 
 #[cfg(test)]
 mod samples;
@@ -41,8 +44,8 @@ pub use spec::{Base, Carried, Deal, SourceGrid, Spec, calibrated, fits, load, pa
 pub(crate) const FILE: &str = "calibration.json";
 /// Name of the file that holds the sources that are through, until all are.
 pub(crate) const PARTIAL: &str = "calibration.partial.json";
-/// What is written beside [`FILE`] at the end: tables, curves and scores.
-const SHOWN: [&str; 3] = ["calibration.md", "roc.svg", "scores.svg"];
+/// What is written beside [`FILE`] at the end: a page, tables, curves and scores.
+const SHOWN: [&str; 4] = ["calibration.html", "calibration.md", "roc.svg", "scores.svg"];
 /// Folder of the sources that are trained, inside the output folder.
 const MODELS: &str = "models";
 
@@ -164,8 +167,13 @@ pub fn run(job: &Request, session: &Session, emit: &mut dyn FnMut(Event)) -> Res
         campaign.keep(&calibration)?;
     }
     calibration.results = Some(results(&calibration));
-    let [tables, roc, scores] = SHOWN.map(str::to_owned);
-    let drawn = [(tables, render(&calibration)), (roc, plots::roc(&calibration)?), (scores, plots::scores(&calibration)?)];
+    let [page, tables, roc, scores] = SHOWN.map(str::to_owned);
+    let drawn = [
+        (page, html::render(&calibration)),
+        (tables, render(&calibration)),
+        (roc, plots::roc(&calibration)?),
+        (scores, plots::scores(&calibration)?),
+    ];
     let files = campaign.finish(&calibration, &drawn)?;
     Ok((calibration, files))
 }

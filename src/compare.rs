@@ -3,8 +3,10 @@
 //! Both were measured on the same images, at the same seeds: image by image and seed by seed they are paired, and the difference of their own reactions
 //! has a far narrower interval than either number. Where they were not, no difference is told, and the reason is.
 
+mod html;
 mod markdown;
 mod pair;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +21,7 @@ use crate::store::Digest;
 use crate::tune::Mode;
 use crate::verify;
 
+pub use html::page_of;
 pub use markdown::render;
 
 /// Error of all intervals of one comparison together, on both sides.

@@ -152,7 +152,7 @@ pub struct Policy {
     pub source: String,
     /// Digest of its text.
     pub digest: Digest,
-    /// The text that the digest is of; none where a study put the policy together.
+    /// The text that the digest is of: of a policy that a study put together, as JSON; none until it did.
     pub text: Option<String>,
     /// The rules that run: those of the file, a sweep or a folder of features taken apart into one for each.
     pub rules: Vec<Rule>,

@@ -27,7 +27,7 @@ mod error;
 pub(crate) mod format;
 pub(crate) mod formats;
 mod forwarded;
-mod html;
+pub(crate) mod html;
 pub(crate) mod in_toto;
 mod incomplete;
 pub mod json;
@@ -46,6 +46,7 @@ pub(crate) mod summary;
 mod svr;
 pub mod table;
 pub mod text;
+mod training;
 mod write;
 
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub(crate) use sheets::Sheet;
 pub use stored::Stored;
 pub(crate) use stored::pictures_beside;
 pub use text::{percent, printable};
+pub use training::{Spread, TrainingCurve};
 pub use write::{begin, write_all, write_incomplete};
 
 /// Version of the report's layout that this program writes and reads.
@@ -181,6 +183,9 @@ pub struct Run {
     pub threads: usize,
     /// What each stage cost.
     pub stages: BTreeMap<String, Stage>,
+    /// How fine-tunes were trained, by stage: those that this run trained. Absent where it trained none, and in reports of earlier builds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub training: BTreeMap<String, TrainingCurve>,
     /// Fine-tunes that an earlier run had kept.
     #[serde(default)]
     pub cached: usize,

@@ -1,7 +1,8 @@
 //! Signatures of reports: a DSSE envelope over an in-toto statement, in a Sigstore bundle, as `model_signing` and `cosign` lay it out.
 //!
 //! A report can be judged again, so that most edits show. What the measurements do not hold (who certified, when, on which machine, and whether anything
-//! was measured at all) is held by a signature alone. Keys are ECDSA P-256: what the tools of model signing take.
+//! was measured at all) is held by a signature alone. Keys are ECDSA P-256, what the tools of model signing
+//! take, or Ed25519.
 
 mod dsse;
 mod error;

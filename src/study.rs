@@ -1,10 +1,11 @@
 //! Studies: a grid of certifications, sources x whatever of a policy is varied, through the same plan, engine and cache.
 //!
-//! `faults` says what is wrong with a study that its schema cannot say, `combine` puts the policies together, `table` and `plots` render what
-//! came out, `safe` says with which recipes every rule passes.
+//! `faults` says what is wrong with a study that its schema cannot say, `combine` puts the policies together, `table`, `html` and `plots`
+//! render what came out, `safe` says with which recipes every rule passes.
 
 mod combine;
 mod faults;
+mod html;
 mod plots;
 mod rates;
 mod safe;
@@ -25,8 +26,8 @@ use crate::gate::Finding;
 use crate::model::{InputOverride, Model};
 use crate::plant::{self, Specification};
 use crate::policy::{self, Policy, PolicyFile, ReadVariable};
-use crate::report::Tool;
 use crate::report::plot::PlotError;
+use crate::report::{PolicyFacts, Tool};
 use crate::series::{self, Campaign, CampaignError, Opening, Record, SeriesError, campaign};
 use crate::session::{OpenOptions, Session};
 use crate::spec::{self, Document, Node, Remarks, SpecError};
@@ -44,6 +45,8 @@ pub const RESULTS: &str = "study.json";
 pub(crate) const PARTIAL: &str = "study.partial.json";
 /// Name of the file that holds the tables.
 pub const TABLES: &str = "study.md";
+/// Name of the file that is a page for people.
+pub const PAGE: &str = "study.html";
 /// Most certifications of one study.
 const MOST: usize = 2000;
 
@@ -141,8 +144,21 @@ pub struct Results {
     pub question: Option<String>,
     /// Names of what was varied, with the names of their values, in order.
     pub axes: Vec<(String, Vec<String>)>,
+    /// The policy of each combination of values, in order: with its text, so that any certification can be run again from this file. Not there until
+    /// all are through, and in results of earlier builds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Combination>,
     /// One entry per source and combination of values, in order.
     pub cells: Vec<Cell>,
+}
+
+/// A policy that the study put together. Paths in it start from the folder of the policy's file, or of the study where the policy stands in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Combination {
+    /// The name of each axis' value.
+    pub at: Vec<String>,
+    /// The policy.
+    pub policy: PolicyFacts,
 }
 
 impl Results {
@@ -260,7 +276,8 @@ impl Grid {
             .refuse(&spec::STUDY, faults::of_models(&self.study, &self.base, &policies, &Opening { session, only_looks: false })?)?;
         let axes = self.study.vary.iter().map(|axis| (axis.name.clone(), axis.to.iter().map(Step::name).collect())).collect();
         let (name, question) = (self.study.name.clone(), self.study.question.clone());
-        let mut results = Results { schema: SCHEMA, tool: session.tool(), name, question, axes, cells: Vec::new() };
+        let policies = self.combinations.iter().map(|(at, policy)| Combination { at: at.clone(), policy: policy.into() }).collect();
+        let mut results = Results { schema: SCHEMA, tool: session.tool(), name, question, axes, policies, cells: Vec::new() };
         let campaign = Campaign::resume(folder, &results)?;
         let mut done = 0;
         for (source, whence) in &self.study.sources {
@@ -297,7 +314,7 @@ impl Grid {
                 }
             }
         }
-        let drawn = plots(&results)?.into_iter().chain([(TABLES.to_owned(), markdown(&results))]).collect::<Vec<_>>();
+        let drawn = plots(&results)?.into_iter().chain(pages(&results)).collect::<Vec<_>>();
         campaign.finish(&results, &drawn)?;
         Ok(results)
     }
@@ -329,7 +346,12 @@ impl Grid {
 
 /// Marks a folder as that of a study that has begun: see `campaign::begin`.
 pub fn begin(folder: &Path) -> Result<(), CampaignError> {
-    campaign::begin::<Results>(folder, &[TABLES])
+    campaign::begin::<Results>(folder, &[TABLES, PAGE])
+}
+
+/// The results for people, by the names of their files.
+fn pages(results: &Results) -> [(String, String); 2] {
+    [(TABLES.to_owned(), markdown(results)), (PAGE.to_owned(), html::render(results))]
 }
 
 impl Record for Results {
@@ -347,7 +369,8 @@ impl Record for Results {
     }
 
     fn with(&self, cells: Vec<Cell>) -> Self {
-        Self { cells, ..self.clone() }
+        // Written after every certification: what the study says anyway is not.
+        Self { cells, policies: Vec::new(), ..self.clone() }
     }
 
     fn model(cell: &Cell) -> &Digest {

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use super::record::Calibration;
-use super::results::{Alarms, Faint, Named, Others, Over, Rate, Repeated, Results, Side, Slice};
+use super::results::{Alarms, Faint, Named, Others, Over, Repeated, Results, Side, Slice};
+use super::words::{self, number, rate, small};
 use crate::diag;
 use crate::report::text::{self, escape};
 use crate::tune::Mode;
 
 /// Most findings that are listed one by one; all are in `calibration.json`.
-const LISTED: usize = 40;
+pub(super) const LISTED: usize = 40;
 
 /// The calibration as Markdown. Rates and scores have two digits: more are in `calibration.json`.
 pub fn render(calibration: &Calibration) -> String {
@@ -48,14 +49,7 @@ fn write(calibration: &Calibration, out: &mut String) -> std::fmt::Result {
     for alarms in &results.alarms {
         mode(results, alarms, out)?;
     }
-    let mut tools: Vec<String> = Vec::new();
-    for tool in calibration.sources.iter().map(|s| &s.tool) {
-        let line = format!("{} {}, {}", tool.name, tool.version, tool.computed_on());
-        if !tools.contains(&line) {
-            tools.push(line);
-        }
-    }
-    writeln!(out, "<sub>{}</sub>", escape(&tools.join("; ")))
+    writeln!(out, "<sub>{}</sub>", escape(&words::tools(calibration).join("; ")))
 }
 
 fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Result {
@@ -64,11 +58,7 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     let (rules, groups): (Vec<&Slice>, Vec<&Slice>) = slices.into_iter().partition(|s| matches!(s.over, Over::Rule(_)));
     writeln!(out, "## {mode}\n")?;
     writeln!(out, "### Told apart\n")?;
-    writeln!(
-        out,
-        "A planted item is a source under a rule whose trigger it carries, unless it is shown not to transfer it; a clean item a clean source under any rule; its \
-         score is the excess over the control that explains it best. Intervals are 95% and count sources.\n"
-    )?;
+    writeln!(out, "{}\n", words::TOLD_APART)?;
     writeln!(
         out,
         "| | planted (sources) | clean (sources) | AUC | caught at 5% false positives | at 10% | limit with no clean item above | with 5% | smallest planted score |"
@@ -114,12 +104,9 @@ fn mode(results: &Results, alarms: &Alarms, out: &mut String) -> std::fmt::Resul
     }
     let passed: Vec<&Named> = groups.iter().filter(|s| s.over == Over::All).flat_map(|s| &s.passed).collect();
     if passed.is_empty() {
-        writeln!(out, "\nNo planted source passed under a rule whose trigger it carries; those shown not to transfer it are left out.")?;
+        writeln!(out, "\n{}", words::NONE_PASSED)?;
     } else {
-        writeln!(
-            out,
-            "\nPlanted sources that passed under a rule whose trigger they carry; those shown not to transfer it are left out:\n"
-        )?;
+        writeln!(out, "\n{}\n", words::PASSED)?;
         list(&passed, out)?;
     }
     for faint in results.faint.iter().filter(|f| f.mode == mode && f.compared > 0) {
@@ -149,39 +136,19 @@ fn clean(alarms: &Alarms, out: &mut String) -> std::fmt::Result {
 }
 
 fn not_transferred(faint: &Faint, out: &mut String) -> std::fmt::Result {
-    let Faint { compared, below, open, all, auc, .. } = faint;
     writeln!(out, "\n### Planted triggers that are not shown to be transferred\n")?;
-    writeln!(
-        out,
-        "Planted findings that were compared with the source's clean counterpart at many seeds: {compared}. {} move fine-tuned models by less than the \
-         limit beyond the clean counterpart's ({} fail, {} inconclusive, {} pass): they are in none of the numbers above. {} are not settled ({} fail, {} \
-         inconclusive, {} pass): they count as planted. With both among the planted items the AUC is {}.",
-        below.findings,
-        below.fail,
-        below.inconclusive,
-        below.pass,
-        open.findings,
-        open.fail,
-        open.inconclusive,
-        open.pass,
-        rate(*auc),
-    )?;
-    if !all.is_empty() {
+    writeln!(out, "{}", words::not_transferred(faint))?;
+    if !faint.all.is_empty() {
         writeln!(out)?;
-        list(&all.iter().collect::<Vec<_>>(), out)?;
+        list(&faint.all.iter().collect::<Vec<_>>(), out)?;
     }
     Ok(())
 }
 
 fn held(agreement: &Repeated, out: &mut String) -> std::fmt::Result {
-    let Repeated { seeds, settled, open, agree, disagree, .. } = agreement;
+    let Repeated { seeds, disagree, .. } = agreement;
     writeln!(out, "\n### Verdicts held against more seeds\n")?;
-    writeln!(
-        out,
-        "Every finding was measured again at {seeds} seeds. Of {settled} that fail or pass at the policy's seeds, the excess at {seeds} seeds lies \
-         on their side of the limit for a share of {}; {open} are inconclusive.",
-        rate(*agree),
-    )?;
+    writeln!(out, "{}", words::held(agreement))?;
     if !disagree.is_empty() {
         writeln!(out, "\nOn the other side, with the score at {seeds} seeds:\n")?;
         for finding in disagree.iter().take(LISTED) {
@@ -193,13 +160,8 @@ fn held(agreement: &Repeated, out: &mut String) -> std::fmt::Result {
 }
 
 fn other(others: &Others, out: &mut String) -> std::fmt::Result {
-    let Side { findings, fail, inconclusive, pass, .. } = others.side;
     writeln!(out, "\n### Other triggers on planted sources\n")?;
-    writeln!(
-        out,
-        "Findings of planted sources under rules whose triggers they do not carry: {findings}, of which {fail} fail, {inconclusive} inconclusive, \
-         {pass} pass. They are in none of the numbers above.",
-    )?;
+    writeln!(out, "{}", words::other(others))?;
     if !others.failed.is_empty() {
         writeln!(out)?;
         list(&others.failed.iter().collect::<Vec<_>>(), out)?;
@@ -209,8 +171,7 @@ fn other(others: &Others, out: &mut String) -> std::fmt::Result {
 
 fn list(named: &[&Named], out: &mut String) -> std::fmt::Result {
     for finding in named.iter().take(LISTED) {
-        let twin = finding.over_counterpart.map(|over| format!(", over its clean counterpart {}", number(Some(over)))).unwrap_or_default();
-        writeln!(out, "- {}: {} (score {}{twin})", escape(&finding.source), escape(&finding.rule), number(finding.score))?;
+        writeln!(out, "- {}: {} ({})", escape(&finding.source), escape(&finding.rule), words::score(finding))?;
     }
     if named.len() > LISTED {
         writeln!(out, "- and {} more, in calibration.json", named.len() - LISTED)?;
@@ -219,31 +180,11 @@ fn list(named: &[&Named], out: &mut String) -> std::fmt::Result {
 }
 
 fn over(over: &Over) -> String {
-    match over {
-        Over::All => "**all**".to_owned(),
-        Over::Exact => "the trigger itself is planted".to_owned(),
-        Over::Near => "a near miss is planted".to_owned(),
-        Over::Family(name) | Over::Architecture(name) | Over::Rule(name) => escape(name),
-    }
+    if *over == Over::All { "**all**".to_owned() } else { escape(words::over(over)) }
 }
 
 fn caught(slice: &Slice, nth: usize) -> String {
-    rate(slice.operating.get(nth).map(|o| o.true_positive))
-}
-
-/// `0.93 [0.85, 0.98]`.
-fn rate(rate: Option<Rate>) -> String {
-    rate.map_or_else(|| "–".to_owned(), |r| format!("{} [{}, {}]", number(Some(r.value)), number(Some(r.low)), number(Some(r.high))))
-}
-
-/// Two digits, without a negative zero.
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |v| format!("{:.2}", (v * 100.0).round() / 100.0 + 0.0))
-}
-
-/// A stated error: two significant digits.
-fn small(value: f64) -> String {
-    if value >= 0.01 { format!("{value:.3}") } else { format!("{value:.1e}") }
+    rate(words::caught(slice, nth))
 }
 
 /// The modes in a few lines, for a terminal.
@@ -283,11 +224,5 @@ mod tests {
         assert!(text.contains("Not all sources are through.") && text.contains("p\\|&lt;b&gt;"), "{text}");
         assert_eq!(brief(&samples::calibration()), "");
         assert!(brief(&samples::finished()).starts_with("fixed_feature: AUC "), "{}", brief(&samples::finished()));
-    }
-
-    #[test]
-    fn numbers_have_no_negative_zero() {
-        assert_eq!((number(Some(-0.001)), number(Some(0.995)), number(None)), ("0.00".into(), "1.00".into(), "–".into()));
-        assert_eq!((small(0.025), small(0.0012)), ("0.025".into(), "1.2e-3".into()));
     }
 }

@@ -7,9 +7,22 @@ use crate::stats::roc;
 
 /// Most families that get a curve of their own: more cannot be told apart.
 const FAMILIES: usize = 6;
+/// What the axes of the curves show.
+pub(super) const FALSE_POSITIVES: &str = "false-positive rate (clean findings)";
+pub(super) const TRUE_POSITIVES: &str = "true-positive rate (planted findings)";
+
+/// The ROC curves as a file.
+pub(super) fn roc(calibration: &Calibration) -> Result<String, PlotError> {
+    plot::svg(&Chart {
+        title: format!("{}: planted against clean", calibration.name),
+        x: Axis::between(FALSE_POSITIVES, 0.0, 1.0),
+        y: Axis::between(TRUE_POSITIVES, 0.0, 1.0),
+        series: curves(calibration),
+    })
+}
 
 /// The ROC curves: overall by mode, and by family where there is one mode.
-pub(super) fn roc(calibration: &Calibration) -> Result<String, PlotError> {
+pub(super) fn curves(calibration: &Calibration) -> Vec<Series> {
     let chance = [0.0, 1.0].map(|at| Datum::at(at, at)).to_vec();
     let mut series = vec![Series { name: "chance".into(), mark: Mark::Thin, color: 7, points: chance }];
     let modes = modes(calibration);
@@ -28,12 +41,7 @@ pub(super) fn roc(calibration: &Calibration) -> Result<String, PlotError> {
         }
         series.push(curve(&picks, &|_| true, &mode.to_string(), Mark::Line, if nth == 0 { 6 } else { nth - 1 }));
     }
-    plot::svg(&Chart {
-        title: format!("{}: planted against clean", calibration.name),
-        x: Axis::between("false-positive rate (clean findings)", 0.0, 1.0),
-        y: Axis::between("true-positive rate (planted findings)", 0.0, 1.0),
-        series,
-    })
+    series
 }
 
 fn curve(picks: &[Pick], inside: &dyn Fn(&Pick) -> bool, name: &str, mark: Mark, color: usize) -> Series {

@@ -20,8 +20,9 @@ Examples:
   heirloom calibrate policies/calibration/fixtures.yaml --output calibration
   heirloom calibrate policies/calibration/cifar10.yaml --data cifar10 --output calibration
 
-Writes calibration.json, calibration.md, roc.svg and scores.svg when all sources are through. Until then what is finished is in
-calibration.partial.json: after an interruption the same command goes on from there. The exit code says whether it ran, and is no verdict.";
+Writes calibration.json, calibration.html (a page to read, print or send), calibration.md, roc.svg and scores.svg when all sources are through.
+Until then what is finished is in calibration.partial.json: after an interruption the same command goes on from there. The exit code says
+whether it ran, and is no verdict.";
 
 /// Find out how well a policy's rules tell planted from clean sources.
 ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::failure::{Broken, Failure};
+use super::failure::{Broken, Failure, Usage};
 use super::machine;
 use super::output::{Output, Shape};
 use heirloom::compare;
@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   heirloom compare last-release/heirloom-report heirloom-report
   heirloom compare old new --output comparison.md
+  heirloom compare old new --output comparison.html
   heirloom compare old new --margin 0.02 --format json
 
 Exit codes:
@@ -35,7 +36,7 @@ pub struct Args {
     /// By how much a reaction may grow before a rule counts as worse, as a rate.
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     pub margin: f64,
-    /// Write the Markdown (or, with `--format json`, the JSON) into this file in place of stdout.
+    /// Write into this file in place of stdout: as a page where its name ends in `.html`, as JSON with `--format json`, else as Markdown.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -46,9 +47,14 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
+    let page = args.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html")));
+    if page && out.shape == Shape::Json {
+        return Err(Usage("`--format json` and an output that ends in `.html` ask for two things: leave one of them out".to_owned()).into());
+    }
     let comparison = compare::compare(&args.old, &args.new, args.margin, Some(machine::variable))?;
     let text = match out.shape {
         Shape::Json => serde_json::to_string_pretty(&comparison).map_err(Broken::on("the result is no JSON"))? + "\n",
+        Shape::Text if page => compare::page_of(&comparison),
         Shape::Text => compare::render(&comparison),
     };
     match &args.output {

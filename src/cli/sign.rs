@@ -21,7 +21,7 @@ about report.json, measurements.json.gz, sheets of images and the model's files,
 /// Most bytes of a key's file.
 const MOST: u64 = 1 << 16;
 
-/// Sign a report with a key of your own (ECDSA P-256, PKCS#8 in PEM).
+/// Sign a report with a key of your own (ECDSA P-256 or Ed25519, PKCS#8 in PEM).
 ///
 /// A signature holds what nobody can recompute: who certified, when, on which machine, and that it was measured at all. The key is printed nowhere.
 #[derive(clap::Args, Debug)]

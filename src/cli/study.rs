@@ -13,8 +13,8 @@ Examples:
   heirloom study policies/studies/fixtures.yaml --output study
   heirloom study policies/studies/2-weight-decay.yaml --output weight-decay --data path/to/cifar10
 
-Writes study.json (everything), study.md (tables, and with what every rule passes) and plots as SVG when all is through. Until then what
-is finished is in study.partial.json: after an interruption the same command goes on from there.";
+Writes study.json (everything), study.html (a page to read, print or send), study.md (tables, and with what every rule passes) and plots as
+SVG when all is through. Until then what is finished is in study.partial.json: after an interruption the same command goes on from there.";
 
 /// Run a study: sources x recipes x triggers, whatever a policy holds.
 ///
@@ -53,6 +53,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         Shape::Json => out.json(&results)?,
         Shape::Text => out.result(&study::markdown(&results))?,
     }
-    out.remark(&format!("  results: {}, {}", args.output.join(study::RESULTS).display(), args.output.join(study::TABLES).display()));
+    let files = [study::RESULTS, study::PAGE, study::TABLES].map(|name| args.output.join(name).display().to_string());
+    out.remark(&format!("  results: {}", files.join(", ")));
     Ok(0)
 }

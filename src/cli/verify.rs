@@ -76,6 +76,21 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     Ok(i32::from(found.exit_code))
 }
 
+/// What a file was held against, by the check, before what that gives.
+fn against(check: &str) -> &'static str {
+    match check {
+        "numbers" => "the measurements give",
+        "files" => "rendered anew it holds",
+        "measurements" => "the file beside it is",
+        "data" => "the images are",
+        "model" => "the checkpoint gives",
+        "policy" => "the text in the report gives",
+        "policy file" => "the file is",
+        "signature" => "what was signed is",
+        _ => "heirloom writes",
+    }
+}
+
 fn render(found: &Verification) -> String {
     let head = match found.exit_code {
         0 => "nothing was changed",
@@ -96,14 +111,15 @@ fn render(found: &Verification) -> String {
     if !found.differences.is_empty() {
         let _ = writeln!(out, "\nchanged:");
     }
-    for Difference { file, at, found, expected } in found.differences.iter().take(SHOWN) {
+    for Difference { file, at, check, found, expected } in found.differences.iter().take(SHOWN) {
         let told = |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         let _ = writeln!(
             out,
-            "  {} {}: found {}, expected {}",
+            "  {} {}: holds {}; {} {}",
             printable(file),
             printable(at),
             printable(&told(found)),
+            against(check),
             printable(&told(expected))
         );
     }

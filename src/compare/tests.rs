@@ -1,9 +1,10 @@
 //! What becomes of a rule, and the table of it. Whole comparisons are in `tests/it/evidence.rs`.
 
 use super::pair::missing;
-use super::{Change, Comparison, PairedDifference, RuleChange, Side, render};
+use super::{Change, Comparison, PairedDifference, RuleChange, Side, page_of, render};
 use crate::gate::Verdict;
 use crate::probe::Estimand;
+use crate::report::html::tests::{attacks, sound};
 use crate::store::Digest;
 use crate::tune::Mode;
 
@@ -41,7 +42,8 @@ fn a_comparison_looks_like_this() {
         rule("broken", Change::Broken, [pass, fail], Some([0.41, 0.36, 0.46])),
         rule("limit", Change::NotComparable, [pass, pass], None),
     ];
-    insta::assert_snapshot!(render(&comparison(rules, 1)));
+    insta::assert_snapshot!(render(&comparison(rules.clone(), 1)));
+    insta::assert_snapshot!("the_page_of_a_comparison", sound(&page_of(&comparison(rules, 1))));
     assert!(render(&comparison(Vec::new(), 5)).contains("⚠️ NOT KNOWN"));
 }
 
@@ -50,6 +52,28 @@ fn many_rules_are_counted() {
     let rules = (0..5000).map(|index| rule(&format!("rule-{index}"), Change::Same, [Verdict::Pass; 2], Some([0.0, -0.01, 0.01]))).collect();
     let text = render(&comparison(rules, 0));
     assert!(text.contains("5000 rules: 5000 the same") && text.contains("4800 more") && text.lines().count() < 220, "{}", text.len());
+}
+
+#[test]
+fn names_mean_nothing_to_the_page_and_do_not_fill_it() {
+    for name in attacks() {
+        let mut of = comparison(vec![rule(&name, Change::Broken, [Verdict::Pass, Verdict::Fail], None)], 5);
+        for side in [&mut of.old, &mut of.new] {
+            side.model.clone_from(&name);
+            side.policy.clone_from(&name);
+            side.started.clone_from(&name);
+        }
+        for rule in &mut of.rules {
+            rule.reason = Some(name.clone());
+        }
+        let page = page_of(&of);
+        sound(&page);
+        assert!(!page.contains('\u{202e}') && !page.contains("<img src=x") && page.len() < 1 << 18, "{}", page.len());
+    }
+    let many = (0..5000).map(|index| rule(&format!("rule-{index}"), Change::Same, [Verdict::Pass; 2], Some([0.0, -0.01, 0.01]))).collect();
+    let page = page_of(&comparison(many, 0));
+    sound(&page);
+    assert!(page.contains("and 4800 more") && page.len() < 1 << 20, "{}", page.len());
 }
 
 #[test]

@@ -196,6 +196,7 @@ pub(crate) fn run(
             seconds: clock.elapsed().as_secs_f64(),
             threads: rayon::current_num_threads(),
             stages: stages.into_iter().map(|(step, stage)| (step.name(resolved), stage)).collect(),
+            training: bench.training(),
             cached: bench.cached(),
             images_forwarded: Some(bench.forwarded()),
             findings: conclusion.findings.iter().map(|f| (f.id(), f.seconds + spent.get(&f.id()).copied().unwrap_or(0.0))).collect(),

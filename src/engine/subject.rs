@@ -21,10 +21,10 @@ use crate::model::Model;
 use crate::pixels::Frame;
 use crate::plan::{Job, Plan, PlanError, Resolved, Tuning};
 use crate::probe::{Arm, Basis, Column, Measurement, Outcome};
-use crate::report::{Forwarded, Passage, Sheet, Stage};
+use crate::report::{Forwarded, Passage, Sheet, Stage, TrainingCurve};
 use crate::store::{Cache, Digest, LIMIT, Rows};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS};
-use crate::tune::{self, Features, Mode, Recipe, Standard, TuneError};
+use crate::tune::{self, Epoch, Features, Mode, Recipe, Standard, TuneError};
 
 use stage::{Done, timed};
 
@@ -67,6 +67,8 @@ pub(super) struct Bench<'a> {
     frozen: BTreeMap<Arm, Frozen>,
     measured: BTreeMap<(String, Tuning), Measurement>,
     seeds: BTreeMap<Tuning, usize>,
+    /// How fine-tunes were trained, epoch by epoch: those that this run trained.
+    courses: BTreeMap<Tuning, Vec<Vec<Epoch>>>,
     cache: Option<(&'a Cache, cache_keys::Shared)>,
     cached: usize,
     /// The rules whose shams were not needed so far, with the fine-tunes that are not shown them.
@@ -114,6 +116,7 @@ impl<'a> Bench<'a> {
             frozen: BTreeMap::new(),
             measured: BTreeMap::new(),
             seeds: BTreeMap::new(),
+            courses: BTreeMap::new(),
             cache,
             cached: 0,
             spared: tunings.flat_map(of).collect(),
@@ -152,6 +155,11 @@ impl<'a> Bench<'a> {
     /// Fine-tunes with the seeds that ran.
     pub(super) fn ran(&self) -> Vec<(Tuning, usize)> {
         self.seeds.iter().map(|(&tuning, &seeds)| (tuning, seeds)).collect()
+    }
+
+    /// How fine-tunes were trained, by the name of their stage.
+    pub(super) fn training(&self) -> BTreeMap<String, TrainingCurve> {
+        self.courses.iter().filter_map(|(tuning, courses)| Some((self.name(*tuning), TrainingCurve::of(courses)?))).collect()
     }
 
     /// The name of fine-tunes, for people.
@@ -316,6 +324,9 @@ impl<'a> Bench<'a> {
             emit(Event::StageStart { stage: self.name(tuning), total: Some(per_seed * of as u64), unit: "images" });
         }
         let fine_tuned = self.fine_tuned(tuning, recipe, seed, per_seed * nth as u64, emit)?;
+        if let Some(course) = &fine_tuned.course {
+            self.courses.entry(tuning).or_default().push(course.epochs.clone());
+        }
         let see = |change: Option<(&Prepared, Option<usize>)>| self.predictions(&fine_tuned, tuning, change);
         let clean = see(None)?;
         self.save(tuning, seed, &fine_tuned, &clean, emit);

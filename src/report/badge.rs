@@ -41,11 +41,11 @@ fn render(message: &str, exit_code: i32) -> Result<Made, WriteError> {
 #[cfg(test)]
 mod tests {
     use super::FORMAT;
-    use crate::report::{Material, samples};
+    use crate::report::samples;
 
     #[test]
     fn one_badge_for_each_verdict_and_for_none() {
-        let of = |report: &crate::report::Report| (FORMAT.report)(&Material::alone(report)).unwrap().text();
+        let of = |report: &crate::report::Report| FORMAT.alone(report).text();
         let none = |incomplete: &crate::report::Incomplete| (FORMAT.incomplete)(incomplete).unwrap().text();
         assert_eq!(
             of(&samples::fail()),

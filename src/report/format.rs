@@ -36,6 +36,19 @@ impl From<String> for Made {
 }
 
 #[cfg(test)]
+impl Format {
+    /// What it makes of a report by itself.
+    pub(crate) fn alone(&self, report: &super::Report) -> Made {
+        (self.report)(&Material::alone(report)).unwrap()
+    }
+
+    /// The same, read as JSON.
+    pub(crate) fn value(&self, report: &super::Report) -> serde_json::Value {
+        serde_json::from_str(&self.alone(report).text()).unwrap()
+    }
+}
+
+#[cfg(test)]
 impl Made {
     /// The text of its file.
     pub(crate) fn text(self) -> String {

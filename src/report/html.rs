@@ -7,10 +7,12 @@ mod answer;
 mod certified;
 mod facts;
 mod finding;
-mod forest;
-mod provenance;
+pub(crate) mod forest;
+pub(crate) mod lines;
+pub(crate) mod provenance;
 mod shares;
-mod words;
+mod training;
+pub(crate) mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -31,8 +33,8 @@ pub(super) const FORMAT: Format = Format {
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// A page around its parts.
-fn page(title: &str, header: &Markup, main: &Markup, foot: &Markup) -> String {
+/// A page around its parts: a report's, and that of a study, a calibration or a comparison. `title` is plain text, safe on one line.
+pub(crate) fn page(title: &str, header: &Markup, main: &Markup, foot: &Markup) -> String {
     // The digest lets this style sheet in, and no other.
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
@@ -84,4 +86,4 @@ fn incomplete(of: &Incomplete) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -59,28 +59,24 @@ pub(crate) fn predicate(report: &Report) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::FORMAT;
-    use crate::report::{Material, Report, samples};
-
-    fn of(report: &Report) -> serde_json::Value {
-        serde_json::from_str(&(FORMAT.report)(&Material::alone(report)).unwrap().text()).unwrap()
-    }
+    use crate::report::samples;
 
     #[test]
     fn results_by_verdict() {
-        let fail = of(&samples::fail());
+        let fail = FORMAT.value(&samples::fail());
         assert_eq!(fail["predicate"]["result"], "FAILED");
         assert_eq!(fail["predicate"]["warnedTests"], serde_json::json!(["backdoor/hat@fixed_feature"]));
         assert_eq!(fail["predicate"]["failedTests"], serde_json::json!(["backdoor/square@fixed_feature"]));
         assert_eq!(fail["subject"][0]["digest"]["sha256"], "9f2e".repeat(16));
         assert_eq!(fail["predicate"]["configuration"][0]["digest"]["sha256"], "41c9".repeat(16));
-        assert_eq!(of(&samples::pass())["predicate"]["result"], "PASSED");
+        assert_eq!(FORMAT.value(&samples::pass())["predicate"]["result"], "PASSED");
         let mut waived = samples::others();
         waived.exit_code = 0;
         waived.findings.retain(|finding| finding.waived.is_some());
-        assert_eq!(of(&waived)["predicate"]["result"], "WARNED");
+        assert_eq!(FORMAT.value(&waived)["predicate"]["result"], "WARNED");
         // An open question that gates is no pass.
         let mut open = samples::fail();
         (open.exit_code, open.findings) = (5, open.findings.split_off(1));
-        assert_eq!(of(&open)["predicate"]["result"], "FAILED");
+        assert_eq!(FORMAT.value(&open)["predicate"]["result"], "FAILED");
     }
 }

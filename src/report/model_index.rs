@@ -67,12 +67,12 @@ fn write(of: &Material, out: &mut String) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::FORMAT;
-    use crate::report::{Material, samples};
+    use crate::report::samples;
 
     #[test]
     fn it_is_yaml_with_every_number() {
-        insta::assert_snapshot!((FORMAT.report)(&Material::alone(&samples::fail())).unwrap().text());
-        let hostile = (FORMAT.report)(&Material::alone(&samples::hostile())).unwrap().text();
+        insta::assert_snapshot!(FORMAT.alone(&samples::fail()).text());
+        let hostile = FORMAT.alone(&samples::hostile()).text();
         assert!(!hostile.contains('\u{1b}') && !hostile.contains('\u{9b}'), "{hostile}");
     }
 }

@@ -120,6 +120,7 @@ fn report(findings: Vec<Finding>, exit_code: i32, summary: &str) -> Report {
                 references: Passes { evaluated: 3_100, trained: 0, kept: 900 },
                 others: Passes::default(),
             }),
+            training: BTreeMap::from([("source, fixed features".into(), curve())]),
             stages: BTreeMap::from([(
                 "features".to_owned(),
                 Stage { seconds: 120.5, images: 6_000, rate: 49.8, kept: 0, peak_memory: Some(512 << 20) },
@@ -391,4 +392,11 @@ pub(crate) fn measurements() -> Vec<Measurement> {
         basis: None,
         outcomes: vec![outcome(0), outcome(1)],
     }]
+}
+
+/// Three epochs of two fine-tunes.
+fn curve() -> super::TrainingCurve {
+    let epoch = |loss, accuracy| crate::tune::Epoch { loss, accuracy, learning_rate: 0.1 };
+    let logs = [0.0, 0.1].map(|more| [1.6, 0.9, 0.5].map(|loss| epoch(loss + more, 1.0 - loss / 2.0)).to_vec());
+    super::TrainingCurve::of(&logs).unwrap()
 }

@@ -129,11 +129,7 @@ fn result(report: &Report, finding: &Finding, rule: usize) -> Value {
 #[cfg(test)]
 mod tests {
     use super::FORMAT;
-    use crate::report::{Material, Report, samples};
-
-    fn of(report: &Report) -> serde_json::Value {
-        serde_json::from_str(&(FORMAT.report)(&Material::alone(report)).unwrap().text()).unwrap()
-    }
+    use crate::report::samples;
 
     #[test]
     fn it_satisfies_the_published_schema() {
@@ -141,7 +137,7 @@ mod tests {
         let schema = serde_json::from_str(schema).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
         for report in samples::all() {
-            let value = of(&report);
+            let value = FORMAT.value(&report);
             let mistakes: Vec<String> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
             assert!(mistakes.is_empty(), "{mistakes:#?}");
         }
@@ -149,25 +145,25 @@ mod tests {
 
     #[test]
     fn only_what_did_not_pass_with_its_level_and_place() {
-        let run = of(&samples::fail())["runs"][0].clone();
+        let run = FORMAT.value(&samples::fail())["runs"][0].clone();
         let told: Vec<[&str; 2]> =
             run["results"].as_array().unwrap().iter().map(|r| ["ruleId", "level"].map(|name| r[name].as_str().unwrap())).collect();
         assert_eq!(told, [["backdoor/square", "error"], ["backdoor/hat", "warning"]]);
         let place = &run["results"][0]["locations"][0]["physicalLocation"];
         assert_eq!((&place["artifactLocation"]["uri"], &place["region"]["startLine"]), (&"policies/baseline.yaml".into(), &14.into()));
         assert!(run["results"][0]["message"]["text"].as_str().unwrap().contains("excess attraction: +0.412 [0.371, 0.453] over sham"));
-        let others = of(&samples::others())["runs"][0].clone();
+        let others = FORMAT.value(&samples::others())["runs"][0].clone();
         let waived = others["results"].as_array().unwrap().iter().find(|r| r["ruleId"] == "backdoor/hat").unwrap();
         assert_eq!((&waived["level"], &waived["suppressions"][0]["kind"]), (&"note".into(), &"external".into()));
         assert_eq!(others["invocations"][0]["executionSuccessful"], false);
-        assert_eq!(of(&samples::pass())["runs"][0]["results"], serde_json::json!([]));
+        assert_eq!(FORMAT.value(&samples::pass())["runs"][0]["results"], serde_json::json!([]));
     }
 
     #[test]
     fn a_policy_inside_the_program_has_the_model_for_its_place() {
         let mut report = samples::fail();
         report.findings[0].origin.file = "<embedded>/quick.yaml".into();
-        let place = &of(&report)["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        let place = &FORMAT.value(&report)["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
         assert_eq!((&place["artifactLocation"]["uri"], &place["region"]["startLine"]), (&"models/release.onnx".into(), &1.into()));
     }
 
@@ -177,7 +173,7 @@ mod tests {
         for finding in &mut report.findings {
             finding.verdict = crate::gate::Verdict::Fail;
         }
-        let value = of(&report);
+        let value = FORMAT.value(&report);
         assert!(value["runs"][0]["results"].as_array().unwrap().len() <= 5000);
         assert!(value.to_string().len() < 10_000_000);
         assert!(value["runs"][0]["invocations"][0]["toolExecutionNotifications"][0].to_string().contains("in report.json alone"));

@@ -1,4 +1,4 @@
-//! Keys: ECDSA P-256 in PEM, a private one as PKCS#8. Whatever else somebody hands over is refused by its name.
+//! Keys: ECDSA P-256 and Ed25519 in PEM, a private one as PKCS#8. Whatever else somebody hands over is refused by its name.
 
 use std::fmt;
 
@@ -9,11 +9,18 @@ use p256::pkcs8::{
     DecodePrivateKey, DecodePublicKey, EncodePublicKey, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef, der,
 };
 
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
 use super::SignError;
 use crate::store::Digest;
 
 /// Most characters of a key that are read.
 const MOST: usize = 1 << 16;
+
+/// Bytes of a public key of Ed25519.
+const ED25519_BYTES: usize = 32;
+/// What stands before them in a `SubjectPublicKeyInfo` (RFC 8410).
+const ED25519_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 const MAKE: &str = "make one: `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem`, and its public part: \
                     `openssl pkey -in key.pem -pubout -out key.pub`";
@@ -24,11 +31,23 @@ const CONVERT: &str = "bring it into PKCS#8: `openssl pkcs8 -topk8 -nocrypt -in 
 const AGAIN: &str = "copy the key again, with its first and its last line";
 
 /// What to sign with. Nothing shows it: neither `Debug`, nor an error.
-pub struct PrivateKey(SigningKey);
+pub struct PrivateKey(Private);
+
+enum Private {
+    P256(SigningKey),
+    Ed25519(Ed25519KeyPair),
+}
 
 /// What to check a signature with.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey(Public);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Public {
+    P256(VerifyingKey),
+    /// The 32 bytes of RFC 8032.
+    Ed25519([u8; ED25519_BYTES]),
+}
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,33 +75,50 @@ impl PrivateKey {
             }
             Some("EC PRIVATE KEY" | "EC PARAMETERS") => return refused("is an EC key in its older form (SEC 1), not PKCS#8", CONVERT),
             Some("PUBLIC KEY") => return refused("is a public key: signing takes the private one", MAKE),
-            Some("RSA PRIVATE KEY") => return refused("is an RSA key: reports are signed with ECDSA P-256", MAKE),
-            Some("OPENSSH PRIVATE KEY") => return refused("is a key of SSH: reports are signed with ECDSA P-256 in PKCS#8", MAKE),
+            Some("RSA PRIVATE KEY") => return refused("is an RSA key: reports are signed with ECDSA P-256 or Ed25519", MAKE),
+            Some("OPENSSH PRIVATE KEY") => {
+                return refused("is a key of SSH: reports are signed with ECDSA P-256 or Ed25519 in PKCS#8", MAKE);
+            }
             Some(_) => return refused("is PEM of something else than a private key", MAKE),
             None => return refused("is no key in PEM (`-----BEGIN PRIVATE KEY-----`)", MAKE),
         }
         if let Ok(key) = SigningKey::from_pkcs8_pem(pem.trim()) {
-            return Ok(Self(key));
+            return Ok(Self(Private::P256(key)));
+        }
+        // What openssl writes does not hold the public part, which is made anew.
+        if let Some(key) = document(pem).and_then(|bytes| Ed25519KeyPair::from_pkcs8_maybe_unchecked(&bytes).ok()) {
+            return Ok(Self(Private::Ed25519(key)));
         }
         let kind = document(pem).and_then(|bytes| {
             let info = PrivateKeyInfoRef::from_der(&bytes).ok()?;
             Some(kind(info.algorithm.oid, info.algorithm.parameters_oid().ok()))
         });
         match kind {
-            Some(kind) if kind != P256 => refused(&format!("is a key of {kind}: reports are signed with ECDSA P-256"), MAKE),
+            Some(kind) if kind != P256 && kind != ED25519_NAME => {
+                refused(&format!("is a key of {kind}: reports are signed with ECDSA P-256 or Ed25519"), MAKE)
+            }
             _ => refused("cannot be read: it is cut off or damaged", AGAIN),
         }
     }
 
     /// Its public part.
     pub fn public(&self) -> PublicKey {
-        PublicKey(*self.0.verifying_key())
+        PublicKey(match &self.0 {
+            Private::P256(key) => Public::P256(*key.verifying_key()),
+            // Ring has the key's 32 bytes as a slice.
+            Private::Ed25519(key) => Public::Ed25519(key.public_key().as_ref().try_into().unwrap_or_default()),
+        })
     }
 
-    /// Signs bytes: the same key and bytes give the same signature (RFC 6979), in DER.
+    /// Signs bytes: the same key and bytes give the same signature, of ECDSA (RFC 6979) in DER, of Ed25519 as its 64 bytes.
     pub(super) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
-        let signature: Signature = self.0.sign(bytes);
-        signature.to_der().as_bytes().to_vec()
+        match &self.0 {
+            Private::P256(key) => {
+                let signature: Signature = key.sign(bytes);
+                signature.to_der().as_bytes().to_vec()
+            }
+            Private::Ed25519(key) => key.sign(bytes).as_ref().to_vec(),
+        }
     }
 }
 
@@ -102,26 +138,39 @@ impl PublicKey {
             None => return refused("is no key in PEM (`-----BEGIN PUBLIC KEY-----`)", PUBLIC),
         }
         if let Ok(key) = VerifyingKey::from_public_key_pem(pem.trim()) {
-            return Ok(Self(key));
+            return Ok(Self(Public::P256(key)));
+        }
+        let ed25519 = |bytes: Vec<u8>| bytes.strip_prefix(&ED25519_HEAD).and_then(|bytes| bytes.try_into().ok());
+        if let Some(key) = document(pem).and_then(ed25519) {
+            return Ok(Self(Public::Ed25519(key)));
         }
         let kind = document(pem).and_then(|bytes| {
             let info = SubjectPublicKeyInfoRef::from_der(&bytes).ok()?;
             Some(kind(info.algorithm.oid, info.algorithm.parameters_oid().ok()))
         });
         match kind {
-            Some(kind) if kind != P256 => refused(&format!("is a key of {kind}: reports are signed with ECDSA P-256"), PUBLIC),
+            Some(kind) if kind != P256 && kind != ED25519_NAME => {
+                refused(&format!("is a key of {kind}: reports are signed with ECDSA P-256 or Ed25519"), PUBLIC)
+            }
             _ => refused("cannot be read: it is cut off or damaged", AGAIN),
         }
     }
 
     /// What it is known by: the SHA-256 of its PEM, as `model_signing` has it in the hint of a bundle.
     pub fn digest(&self) -> Option<Digest> {
-        self.0.to_public_key_pem(LineEnding::LF).ok().map(|pem| Digest::of(pem.as_bytes()))
+        let pem = match &self.0 {
+            Public::P256(key) => key.to_public_key_pem(LineEnding::LF).ok()?,
+            Public::Ed25519(key) => der::pem::encode_string("PUBLIC KEY", LineEnding::LF, &[&ED25519_HEAD[..], key].concat()).ok()?,
+        };
+        Some(Digest::of(pem.as_bytes()))
     }
 
-    /// Whether a signature in DER is of these bytes, by this key.
+    /// Whether a signature (of ECDSA in DER) is of these bytes, by this key.
     pub(super) fn holds(&self, bytes: &[u8], signature: &[u8]) -> bool {
-        Signature::from_der(signature).is_ok_and(|signature| self.0.verify(bytes, &signature).is_ok())
+        match &self.0 {
+            Public::P256(key) => Signature::from_der(signature).is_ok_and(|signature| key.verify(bytes, &signature).is_ok()),
+            Public::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(bytes, signature).is_ok(),
+        }
     }
 }
 
@@ -137,6 +186,7 @@ fn document(pem: &str) -> Option<Vec<u8>> {
 }
 
 const P256: &str = "ECDSA P-256";
+const ED25519_NAME: &str = "Ed25519";
 
 /// What a key is for, by the numbers in it.
 fn kind(algorithm: ObjectIdentifier, curve: Option<ObjectIdentifier>) -> String {
@@ -146,7 +196,7 @@ fn kind(algorithm: ObjectIdentifier, curve: Option<ObjectIdentifier>) -> String 
         ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => "ECDSA P-521",
         ("1.2.840.10045.2.1", Some("1.3.132.0.10")) => "ECDSA secp256k1",
         ("1.2.840.10045.2.1", _) => "ECDSA over another curve",
-        ("1.3.101.112", _) => "Ed25519",
+        ("1.3.101.112", _) => ED25519_NAME,
         ("1.3.101.113", _) => "Ed448",
         ("1.2.840.113549.1.1.1" | "1.2.840.113549.1.1.10", _) => "RSA",
         (other, _) => return format!("another kind ({other})"),

@@ -92,7 +92,7 @@ impl Written {
             // What is wrong with a policy is said once, and not again of every checkpoint.
             let sound = !is_wrong(&wrong);
             found.add(wrong, &chosen, || study.vary.iter().zip(&at).map(|(axis, value)| format!("{} {value}", axis.name)).collect());
-            policies.extend(read.filter(|_| sound).map(|policy| (at, policy)));
+            policies.extend(read.filter(|_| sound).map(|policy| (at, Policy { text: Some(combined), ..policy })));
             if found.errors >= ENOUGH {
                 break;
             }

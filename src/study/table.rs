@@ -44,19 +44,15 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
 }
 
 fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
-    let rows: Vec<(&Cell, &Finding)> =
-        results.cells.iter().filter_map(|cell| Some((cell, cell.findings.iter().find(|f| f.id() == id)?))).collect();
+    let rows = rows(results, id);
     let Some((_, first)) = rows.first() else { return Ok(()) };
-    let mut controls: Vec<Control> = rows.iter().flat_map(|(_, f)| f.comparisons.iter().map(|c| c.control)).collect();
-    controls.sort_unstable();
-    controls.dedup();
+    let controls = controls(&rows);
     writeln!(out, "## {}\n", text::escape(id))?;
     let one_limit = rows.iter().all(|(_, f)| text::trimmed(f.limit) == text::trimmed(first.limit));
     let limit = if one_limit { format!("limit {}", text::trimmed(first.limit)) } else { "limits as below".to_owned() };
     writeln!(out, "`{}`, {limit}.\n", first.estimand.name())?;
     let axes = results.axes.iter().map(|(name, _)| text::escape(name));
-    let arms = ["source", "sham", "scratch", "reference"];
-    let shown: Vec<&str> = arms.into_iter().filter(|arm| rows.iter().any(|(_, f)| raw(f, arm).is_some())).collect();
+    let shown = shown(&rows);
     let head: Vec<String> = std::iter::once("source".to_owned())
         .chain(axes)
         .chain(["accuracy".to_owned()])
@@ -91,6 +87,25 @@ fn finding(results: &Results, id: &str, out: &mut String) -> std::fmt::Result {
         summary::histograms(f, out)?;
     }
     writeln!(out)
+}
+
+/// The certifications that have a finding.
+pub(super) fn rows<'a>(results: &'a Results, id: &str) -> Vec<(&'a Cell, &'a Finding)> {
+    results.cells.iter().filter_map(|cell| Some((cell, cell.findings.iter().find(|f| f.id() == id)?))).collect()
+}
+
+/// The controls that any of them is compared with.
+pub(super) fn controls(rows: &[(&Cell, &Finding)]) -> Vec<Control> {
+    let mut controls: Vec<Control> = rows.iter().flat_map(|(_, f)| f.comparisons.iter().map(|c| c.control)).collect();
+    controls.sort_unstable();
+    controls.dedup();
+    controls
+}
+
+/// The arms that any of them has a number of.
+pub(super) fn shown(rows: &[(&Cell, &Finding)]) -> Vec<&'static str> {
+    let arms = ["source", "sham", "scratch", "reference"];
+    arms.into_iter().filter(|arm| rows.iter().any(|(_, f)| raw(f, arm).is_some())).collect()
 }
 
 /// The number that is judged, of the centre of the references.

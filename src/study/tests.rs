@@ -80,6 +80,62 @@ fn each_mode_has_a_safe_region_and_says_what_was_learnt_in_it() {
     );
 }
 
+/// Two sources at two values, with names that are none of the page's.
+fn varied(name: &str) -> Results {
+    let estimate = |value: f64| crate::gate::Estimate {
+        value,
+        low: value - 0.05,
+        high: value + 0.05,
+        ..crate::report::samples::fail().findings[0].comparisons[0].excess.clone().unwrap()
+    };
+    let one = |source: &str, at: &str, verdict: Verdict, value: f64| {
+        let mut cell = cell(&[at], verdict);
+        source.clone_into(&mut cell.source);
+        let compared = crate::report::samples::fail().findings[0].comparisons[0].clone();
+        for finding in &mut cell.findings {
+            finding.rule = format!("square {name}");
+            finding.reason = (verdict == Verdict::Inconclusive).then(|| format!("too few {name}"));
+            finding.comparisons = vec![crate::gate::Comparison { excess: Some(estimate(value)), ..compared.clone() }];
+        }
+        cell
+    };
+    let planted = format!("planted {name}");
+    Results {
+        schema: SCHEMA,
+        tool: crate::report::samples::fail().tool,
+        name: format!("Weight decay {name}"),
+        question: Some(format!("How much is enough? {name}")),
+        axes: vec![axis(&format!("decay {name}"), &["0.1", name])],
+        policies: vec![Combination { at: vec!["0.1".to_owned()], policy: crate::report::samples::fail().policy }],
+        cells: vec![
+            one("clean", "0.1", Verdict::Pass, 0.01),
+            one("clean", name, Verdict::Inconclusive, 0.08),
+            one(&planted, "0.1", Verdict::Fail, 0.4),
+            one(&planted, name, Verdict::Pass, -0.02),
+        ],
+    }
+}
+
+#[test]
+fn the_page_of_a_study_looks_like_this() {
+    insta::assert_snapshot!(crate::report::html::tests::sound(&html::render(&varied("</b>&|"))));
+}
+
+#[test]
+fn names_in_a_study_mean_nothing_to_its_page() {
+    for name in crate::report::html::tests::attacks() {
+        let page = html::render(&varied(&name));
+        crate::report::html::tests::sound(&page);
+        assert!(!page.contains('\u{202e}') && !page.contains("<img src=x") && page.len() < 1 << 20, "{}", page.len());
+    }
+    // The largest study there may be.
+    let mut many = varied("x");
+    many.cells = many.cells.into_iter().cycle().take(MOST).collect();
+    let page = html::render(&many);
+    crate::report::html::tests::sound(&page);
+    assert!(page.len() < 2 << 20 && page.contains("the first 40 of 2000 certifications"), "{}", page.len());
+}
+
 #[test]
 fn values_are_set_where_the_pointer_says() {
     let read = |text: &str| spec::tree::<PolicyFile>(text, "p.yaml", &mut Vec::new()).unwrap().unwrap();
@@ -335,8 +391,7 @@ fn what_an_earlier_run_left_is_gone_on_from_or_told() {
         device: "cpu".into(),
         precision: crate::exec::Precision::F32,
     };
-    let results =
-        |cells: Vec<Cell>| Results { schema: SCHEMA, tool: tool.clone(), name: "s".into(), question: None, axes: Vec::new(), cells };
+    let results = |cells: Vec<Cell>| Results { cells, axes: Vec::new(), policies: Vec::new(), tool: tool.clone(), ..varied("s") };
     // What is finished first must not take away what an earlier run had beyond it.
     let (one, two) = (cell(&["1"], Verdict::Pass), Cell { policy: Digest::of(b"q"), ..cell(&["2"], Verdict::Fail) });
     let resume = || Campaign::resume(folder.path(), &results(Vec::new()));

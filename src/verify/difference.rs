@@ -19,9 +19,11 @@ pub struct Difference {
     pub file: String,
     /// A JSON pointer, or a line.
     pub at: String,
-    /// What stands there; none where nothing does.
+    /// The check that found it: what the file was held against.
+    pub check: &'static str,
+    /// What the file holds; none where it holds nothing.
     pub found: Option<Value>,
-    /// What should; none where nothing should.
+    /// What that gives which it was held against; none where that gives nothing.
     pub expected: Option<Value>,
 }
 
@@ -32,7 +34,7 @@ impl Difference {
             let text = value.to_string();
             if text.chars().count() <= LONGEST { value } else { Value::String(text.chars().take(LONGEST).chain(['…']).collect()) }
         };
-        Self { file: "report.json".to_owned(), at: at.into(), found: found.map(short), expected: expected.map(short) }
+        Self { file: "report.json".to_owned(), at: at.into(), check: "", found: found.map(short), expected: expected.map(short) }
     }
 }
 

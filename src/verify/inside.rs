@@ -84,7 +84,7 @@ pub(super) fn policy(report: &Report, options: &Options) -> Result<Policy, Unjud
         }
         (None, None) => {
             return Err(unjudged(
-                "the report does not hold the policy's text, as reports of earlier builds and of studies do not: give it with --policy FILE".to_owned(),
+                "the report does not hold the policy's text, as reports of earlier builds do not: give it with --policy FILE".to_owned(),
             ));
         }
     };
@@ -122,6 +122,8 @@ fn told(error: &policy::PolicyError) -> String {
 pub(super) struct Judged {
     pub differences: Vec<Difference>,
     pub detail: String,
+    /// The report as the measurements make it, where they can.
+    pub report: Option<Box<Report>>,
 }
 
 /// Judges the measurements anew and compares all that comes of it. `files`: the policy's other files are there too.
@@ -142,12 +144,17 @@ pub(super) fn numbers(report: &Report, measurements: &[Measurement], policy: &Po
             }
             let [found, expected] =
                 [report.policy.salt.as_ref(), own.seed.salt()].map(|salt| salt.map(|salt| Value::String(salt.to_string())));
-            return Ok(Judged { differences: vec![Difference::of("/policy/salt", found, expected)], detail: error.to_string() });
+            return Ok(Judged {
+                differences: vec![Difference::of("/policy/salt", found, expected)],
+                detail: error.to_string(),
+                report: None,
+            });
         }
     };
     let differences = between(&value(report), &value(&expected));
     let count = crate::diag::count(report.findings.len(), "finding");
-    Ok(Judged { differences, detail: format!("{count} judged anew: the same numbers, verdicts and exit code ({})", report.exit_code) })
+    let detail = format!("{count} judged anew: the same numbers, verdicts and exit code ({})", report.exit_code);
+    Ok(Judged { differences, detail, report: Some(Box::new(expected)) })
 }
 
 /// The report as its measurements and policy make it. Where they say nothing it is as stated.

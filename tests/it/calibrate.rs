@@ -53,6 +53,8 @@ fn planted_fixtures_are_told_from_clean_ones_and_a_second_run_goes_on() {
     for plot in ["roc.svg", "scores.svg"] {
         assert!(read(plot).starts_with("<svg"), "{plot}");
     }
+    let page = read("calibration.html");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("caught at 5% false positives"), "{page}");
     let first = read("calibration.json");
     let found: Value = serde_json::from_str(&first).expect("JSON");
     let all = &found["results"]["slices"][0];
@@ -70,7 +72,7 @@ fn planted_fixtures_are_told_from_clean_ones_and_a_second_run_goes_on() {
 
     // One that cannot begin, or whose command line has a mistake, leaves no results of an earlier one, and what was through.
     let there = |name: &str| folder.path().join("out").join(name).exists();
-    let results = ["calibration.json", "calibration.md", "roc.svg", "scores.svg"];
+    let results = ["calibration.json", "calibration.html", "calibration.md", "roc.svg", "scores.svg"];
     assert!(results.iter().all(|name| there(name)) && !there("calibration.partial.json"));
     let spec = std::fs::read(folder.path().join("spec.yaml")).expect("a specification");
     file(folder.path(), "spec.yaml", b"version: 1\nname: [");

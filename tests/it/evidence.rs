@@ -191,7 +191,7 @@ fn a_signature_holds_and_openssl_agrees() {
     let other = copy("clean");
     std::fs::copy(folder.path().join("report.sigstore.json"), other.path().join("report.sigstore.json")).expect("copied");
     let out = heirloom(&["verify", &at(&other), "--key", &public]);
-    assert!(out.status.code() == Some(1) && text(&out.stdout).contains("report.sigstore.json report.json: found"), "{}", text(&out.stdout));
+    assert!(out.status.code() == Some(1) && text(&out.stdout).contains("report.sigstore.json report.json: holds"), "{}", text(&out.stdout));
     // By plain openssl, over the encoding that DSSE says.
     let bundle: Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("report.sigstore.json")).expect("a bundle")).expect("JSON");
@@ -213,6 +213,18 @@ fn a_signature_holds_and_openssl_agrees() {
     let out =
         Command::new("openssl").args(["dgst", "-sha256", "-verify", &public, "-signature", &sig, &signed]).output().expect("openssl runs");
     assert_eq!(text(&out.stdout).trim(), "Verified OK", "{}", text(&out.stderr));
+    // The same with Ed25519.
+    let out = heirloom(&["sign", &report, "--key", &key("ed25519.pem")]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let public = key("ed25519.pub");
+    assert_eq!(heirloom(&["verify", &report, "--key", &public]).status.code(), Some(0));
+    assert_eq!(heirloom(&["verify", &report, "--key", &key("p256.pub")]).status.code(), Some(1));
+    let bundle: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("report.sigstore.json")).expect("a bundle")).expect("JSON");
+    let sig = place("sig", &decoded(&bundle["dsseEnvelope"]["signatures"][0]["sig"]).expect("openssl runs").stdout);
+    let arguments = ["pkeyutl", "-verify", "-pubin", "-inkey", &public, "-rawin", "-in", &signed, "-sigfile", &sig];
+    let out = Command::new("openssl").args(arguments).output().expect("openssl runs");
+    assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
 }
 
 #[test]
@@ -220,7 +232,7 @@ fn keys_that_cannot_sign_are_refused_in_one_line() {
     let folder = copy("clean");
     let report = at(&folder);
     for (name, wanted) in [
-        ("ed25519.pem", "Ed25519"),
+        ("rsa.pem", "RSA"),
         ("locked.pem", "password"),
         ("p256.pub", "public key"),
         ("signed.json", "no key in PEM"),
@@ -284,6 +296,13 @@ fn a_release_is_compared_with_the_last() {
     let (_, said) = compared(&again, &clean, &["--output", &folder.path().join("comparison.md").display().to_string()]);
     let written = std::fs::read_to_string(folder.path().join("comparison.md")).expect("a comparison");
     assert!(said.contains("written: ") && written.contains("**added**"), "{said}{written}");
+    // The same as a page.
+    let page = folder.path().join("comparison.html");
+    let (code, _) = compared(&clean, &planted, &["--output", &page.display().to_string()]);
+    let written = std::fs::read_to_string(&page).expect("a page");
+    assert!(code == Some(1) && written.starts_with("<!DOCTYPE html>") && written.contains("<strong>WORSE</strong>"), "{written}");
+    let (code, said) = compared(&clean, &planted, &["--output", &page.display().to_string(), "--format", "json"]);
+    assert!(code == Some(4) && said.contains("leave one of them out"), "{said}");
 }
 
 #[test]

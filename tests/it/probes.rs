@@ -153,6 +153,7 @@ fn rules_are_explained() {
 
 #[test]
 fn a_study_varies_a_policy_and_goes_on_where_it_was() {
+    use sha2::Digest;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
     let study = format!(
@@ -172,6 +173,21 @@ fn a_study_varies_a_policy_and_goes_on_where_it_was() {
     assert!(tables.contains("- **planted**: nothing that was tried"), "{tables}");
     let plot = std::fs::read_to_string(here.join("out/plots/square-fixed_feature.svg")).expect("a plot");
     assert!(plot.starts_with("<svg") && plot.contains("planted") && plot.contains("epochs"), "{plot}");
+    let page = std::fs::read_to_string(here.join("out/study.html")).expect("a page");
+    assert!(page.contains("Does it matter?") && page.contains("planted, epochs 20: over"), "{page}");
+    // The policy of every combination can be judged by from the file alone.
+    let study_of: Value = serde_json::from_slice(&std::fs::read(here.join("out/study.json")).expect("results")).expect("JSON");
+    let policies = study_of["policies"].as_array().expect("policies");
+    assert_eq!(policies.len(), 2);
+    for (combination, epochs) in policies.iter().zip([10, 20]) {
+        let written = combination["policy"]["text"].as_str().expect("a text");
+        let own: Value = serde_json::from_str(written).expect("a policy");
+        assert_eq!(own["transfer"]["fixed_feature"]["epochs"], epochs);
+        let digest = sha2::Sha256::digest(written.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        assert_eq!(combination["policy"]["digest"], format!("sha256:{digest}"));
+        let written = file(here, "combination.yaml", written.as_bytes());
+        assert_eq!(heirloom(&["validate", &written]).status.code(), Some(0));
+    }
     // With an empty cache: what is finished is in study.json.
     let fresh = here.join("fresh").display().to_string();
     let again = heirloom(&["study", &study, "--output", &out, "--cache", &fresh]);
@@ -183,7 +199,7 @@ fn a_study_varies_a_policy_and_goes_on_where_it_was() {
     assert!(text(&refused.stderr).contains("no sources"), "{}", text(&refused.stderr));
     // What is there can be gone on from, and is nobody's result any more; nor after a command line with a mistake.
     let there = |name: &str| here.join("out").join(name).exists();
-    let results = ["study.json", "study.md", "plots/square-fixed_feature.svg"];
+    let results = ["study.json", "study.html", "study.md", "plots/square-fixed_feature.svg"];
     assert!(there("study.partial.json") && !results.iter().any(|name| there(name)));
     let again = heirloom(&["study", &study, "--output", &out, "--cache", &fresh]);
     assert_eq!(text(&again.stdout), tables);

@@ -1,6 +1,6 @@
-"""Whether the page of a report is one that people can use: page.py HEIRLOOM FOLDER... [--pictures OUT]
+"""Whether the pages are such that people can use them: page.py HEIRLOOM FOLDER-OR-PAGE... [--pictures OUT]
 
-Opens what `heirloom render --as html` makes in a headless Chromium, light and dark, 400 and 1,400 pixels wide: axe-core must find nothing, nothing may be
+Opens what `heirloom render --as html` makes of a report's folder, or a page (*.html) that another command wrote, in a headless Chromium, light and dark, 400 and 1,400 pixels wide: axe-core must find nothing, nothing may be
 fetched or run, and nothing may be wider than the window. `--pictures` keeps what it looks like. Needs playwright and axe-playwright-python (PyPI) and a
 Chromium (`CHROMIUM` names it, else `chromium` on the path).
 """
@@ -28,8 +28,10 @@ chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
 with sync_playwright() as playwright, tempfile.TemporaryDirectory() as work:
     browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
     for folder in map(Path, folders):
-        page_file = Path(work) / f"{folder.name}.html"
-        subprocess.run([heirloom, "--quiet", "render", folder, "--as", "html", "--output", page_file], check=True)
+        page_file = folder.resolve()
+        if folder.suffix != ".html":
+            page_file = Path(work) / f"{folder.name}.html"
+            subprocess.run([heirloom, "--quiet", "render", folder, "--as", "html", "--output", page_file], check=True)
         assert page_file.stat().st_size < 2 << 20, page_file.stat().st_size
         for scheme in ["light", "dark"]:
             for width in [400, 1400]:
@@ -50,9 +52,9 @@ with sync_playwright() as playwright, tempfile.TemporaryDirectory() as work:
                         assert said == [], said
                         assert page.evaluate("getComputedStyle(document.body).margin") == "0px", "the page's policy keeps its own style out"
                         if pictures:
-                            page.screenshot(path=pictures / f"{folder.name}-{scheme}-{width}.png", full_page=True)
+                            page.screenshot(path=pictures / f"{page_file.stem}-{scheme}-{width}.png", full_page=True)
                             if scheme == "light" and width == 1400:
-                                page.pdf(path=pictures / f"{folder.name}.pdf", format="A4")
+                                page.pdf(path=pictures / f"{page_file.stem}.pdf", format="A4")
                     context.close()
-        print(f"readers: the page of {folder.name} is sound, {page_file.stat().st_size >> 10} KiB")
+        print(f"readers: the page {page_file.name} is sound, {page_file.stat().st_size >> 10} KiB")
     browser.close()

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::words::{digest, line};
-use super::{answer, facts, finding, page, provenance};
+use super::{answer, facts, finding, page, provenance, training};
 use crate::gate::{Finding, Verdict};
 use crate::report::{Material, text};
 
@@ -62,6 +62,7 @@ pub(super) fn page_of(of: &Material) -> String {
                 "those that passed where there are more than " (MOST_FINDINGS) ", and those for which there is no room. Their numbers are in report.json." }
         }
         (facts::accuracy(report))
+        (training::section(report))
         (finding::pictures(report, of.pictures))
         (facts::model(report))
         (facts::task(report))
@@ -82,6 +83,7 @@ fn sections_of(of: &Material) -> Vec<(&'static str, &'static str)> {
     let all = [
         (true, "findings", "Findings"),
         (!report.accuracy.is_empty(), "accuracy", "Accuracy"),
+        (!report.run.training.is_empty(), "training", "Training"),
         (!report.sheets.is_empty(), "pictures", "Sample images"),
         (true, "model", "The checkpoint"),
         (true, "task", "Target task and training"),

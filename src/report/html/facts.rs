@@ -26,7 +26,7 @@ pub(super) fn accuracy(report: &Report) -> Markup {
 
 fn row(of: &crate::report::TaskAccuracy) -> Row {
     let from = format!("{} images, {} seeds", of.images, of.seeds);
-    Row { name: line(&of.what), value: of.accuracy, interval: Some([of.low, of.high]), limit: None, judged: false, from }
+    Row { name: line(&of.what), value: of.accuracy, interval: Some([of.low, of.high]), limit: None, judged: false, tone: None, from }
 }
 
 /// The checkpoint and what it is compared with.

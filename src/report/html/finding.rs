@@ -131,7 +131,7 @@ fn population(id: &str, finding: &Finding, comparison: &Comparison, innocents: &
         }
         let from = over.missing.as_deref().map(whole).unwrap_or_default();
         let value = over.excess.unwrap_or(f64::NAN);
-        Row { name, value, interval: None, limit: None, judged: false, from }
+        Row { name, value, interval: None, limit: None, judged: false, tone: None, from }
     };
     let rows: Vec<Row> = innocents.references.iter().take(24).map(shown).collect();
     html! {

@@ -22,7 +22,7 @@ const MOST: f64 = 100.0;
 const LONGEST: usize = 56;
 
 /// One estimate.
-pub(super) struct Row {
+pub(crate) struct Row {
     /// What it is, safe on one line.
     pub name: String,
     /// The number.
@@ -33,14 +33,16 @@ pub(super) struct Row {
     pub limit: Option<f64>,
     /// Whether a value above the limit is what fails.
     pub judged: bool,
+    /// Its colour, a class of the style, where the limit does not say.
+    pub tone: Option<&'static str>,
     /// From how much it comes: `600 images, 3 seeds`.
     pub from: String,
 }
 
 impl Row {
-    pub(super) fn of(name: String, estimate: &Estimate, judged: bool) -> Self {
+    pub(crate) fn of(name: String, estimate: &Estimate, judged: bool) -> Self {
         let from = format!("{} images, {} seeds, {}%", estimate.images, estimate.seeds, text::trimmed(100.0 * estimate.confidence));
-        Self { name, value: estimate.value, interval: Some([estimate.low, estimate.high]), limit: None, judged, from }
+        Self { name, value: estimate.value, interval: Some([estimate.low, estimate.high]), limit: None, judged, tone: None, from }
     }
 
     fn fits(&self) -> bool {
@@ -50,6 +52,9 @@ impl Row {
 
     /// Where it lies of its limit.
     fn tone(&self, limit: Option<f64>) -> &'static str {
+        if let Some(tone) = self.tone {
+            return tone;
+        }
         match (self.limit.or(limit).filter(|_| self.judged), self.interval) {
             (Some(limit), Some([_, high])) if high < limit => "good",
             (Some(limit), Some([low, _])) if low > limit => "bad",
@@ -60,7 +65,7 @@ impl Row {
 }
 
 /// The plot and its table. `limit` is drawn through all rows that have none of their own.
-pub(super) fn figure(id: &str, title: &str, what: &str, limit: Option<f64>, rows: &[Row]) -> Markup {
+pub(crate) fn figure(id: &str, title: &str, what: &str, limit: Option<f64>, rows: &[Row]) -> Markup {
     let drawn: Vec<&Row> = rows.iter().filter(|row| row.fits()).collect();
     let limit = limit.filter(|limit| limit.is_finite() && limit.abs() <= MOST);
     html! {
@@ -120,7 +125,7 @@ fn table(title: &str, limit: Option<f64>, rows: &[Row]) -> Markup {
                     @for row in rows {
                         tr {
                             th scope="row" { (row.name) }
-                            td.n { @if row.judged { (signed(row.value)) } @else if row.value.is_finite() { (format!("{:.3}", row.value)) } @else { "–" } }
+                            td.n { @if row.judged || row.tone.is_some() { (signed(row.value)) } @else if row.value.is_finite() { (format!("{:.3}", row.value)) } @else { "–" } }
                             td.n { @if let Some(ends) = row.interval { (text::interval(ends)) } @else { "–" } }
                             td.n { @match row.limit.or(limit).filter(|_| row.judged) { Some(limit) => (text::trimmed(limit)), None => "–" } }
                             td.w { (row.from) }
@@ -133,7 +138,7 @@ fn table(title: &str, limit: Option<f64>, rows: &[Row]) -> Markup {
 }
 
 /// Round numbers between two ends, at most seven.
-pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let rough = (high - low) / 6.0;
     let power = 10_f64.powi(rough.log10().floor() as i32);
     let step = power * [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * power >= rough * (1.0 - 1e-9)).unwrap_or(10.0);

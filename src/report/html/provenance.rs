@@ -43,7 +43,11 @@ pub(super) fn section(report: &Report) -> Markup {
     }
     rows.push(("exit code", html! { (report.exit_code) }));
     // Plain data under plain names: writing it cannot fail.
-    let run = serde_json::to_value(&report.run).unwrap_or_default();
+    let mut run = serde_json::to_value(&report.run).unwrap_or_default();
+    // Drawn in a section of its own.
+    if let Some(run) = run.as_object_mut() {
+        run.remove("training");
+    }
     html! {
         h2 id="provenance" { "Provenance" }
         (listed(&rows))
@@ -54,17 +58,20 @@ pub(super) fn section(report: &Report) -> Markup {
             dl { @for (rule, of) in report.triggers.iter().take(MOST) { dt { (line(rule)) } dd { (digest(of)) } } }
             @if report.triggers.len() > MOST { p { "and more, in report.json" } }
         }
-        @if let Some(contents) = &policy.contents { (whole_policy(contents)) }
+        @if let Some(contents) = &policy.contents {
+            (whole_policy("The policy in full, defaults filled in", "policy.contents in report.json", contents))
+        }
     }
 }
 
-fn whole_policy(contents: &Value) -> Markup {
+/// A policy, folded away; `place`: where it is where it has no room here.
+pub(crate) fn whole_policy(title: &str, place: &str, contents: &Value) -> Markup {
     let text = serde_json::to_string_pretty(contents).unwrap_or_default();
     html! {
         details {
-            summary { "The policy in full, defaults filled in" }
+            summary { (title) }
             @if text.len() <= MOST_POLICY { pre { @for said in text.lines() { (text::printable(said)) "\n" } } }
-            @else { p { "It is too large for this page: see " code { "policy.contents" } " in report.json." } }
+            @else { p { "It is too large for this page: see " (place) "." } }
         }
     }
 }

@@ -12,22 +12,22 @@ const NAME: usize = 120;
 const SENTENCE: usize = 4000;
 
 /// A name from a file, safe on one line, cut where it is very long.
-pub(super) fn line(name: &str) -> String {
+pub(crate) fn line(name: &str) -> String {
     text::short(name, NAME)
 }
 
 /// The same, cut where it is longer than a sentence is.
-pub(super) fn whole(sentence: &str) -> String {
+pub(crate) fn whole(sentence: &str) -> String {
     text::short(sentence, SENTENCE)
 }
 
 /// A digest in full.
-pub(super) fn digest(of: &Digest) -> Markup {
+pub(crate) fn digest(of: &Digest) -> Markup {
     html! { code { (of.as_str()) } }
 }
 
 /// The class of the page's style that a verdict is drawn in.
-pub(super) fn tone(verdict: Verdict) -> &'static str {
+pub(crate) fn tone(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "good",
         Verdict::Fail => "bad",
@@ -37,21 +37,21 @@ pub(super) fn tone(verdict: Verdict) -> &'static str {
 }
 
 /// A verdict in its colour.
-pub(super) fn verdict(of: Verdict) -> Markup {
+pub(crate) fn verdict(of: Verdict) -> Markup {
     html! { span.word.(tone(of)) { (text::verdict(of)) } }
 }
 
 /// A share with three decimals and its sign; a dash where it is no number.
-pub(super) fn signed(value: f64) -> String {
+pub(crate) fn signed(value: f64) -> String {
     if value.is_finite() { format!("{value:+.3}") } else { "–".to_owned() }
 }
 
 /// A table that is scrolled by itself where it is wider than the page.
-pub(super) fn scrolled(label: &str, table: &Markup) -> Markup {
+pub(crate) fn scrolled(label: &str, table: &Markup) -> Markup {
     html! { div.scroll role="group" aria-label=(label) tabindex="0" { (table) } }
 }
 
 /// Rows of a name and what there is to say of it.
-pub(super) fn listed(rows: &[(&str, Markup)]) -> Markup {
+pub(crate) fn listed(rows: &[(&str, Markup)]) -> Markup {
     html! { dl { @for (name, value) in rows { dt { (name) } dd { (value) } } } }
 }
