@@ -1,7 +1,8 @@
 //! Where the models of a scan are: each source lists what it has, without reading any of it. `folder` finds checkpoints below a folder, `stamp`
 //! tells whether a file is still the one that was read, `refusal` says why a model cannot be judged, in one word and one line.
 //!
-//! On servers: `hub` and `web` list what a hub and an index of one's own have, `remote` is a checkpoint there, `headers` fetches it without its weights, `access` says which hub is meant and
+//! On servers: `hub` and `web` list what a hub and an index of one's own have, `remote` is a checkpoint
+//! there, `headers` fetches it without its weights, `access` says which hub is meant and
 //! with which token, `address` is how a command names a model of it, and `fetch` brings that one here.
 
 mod access;

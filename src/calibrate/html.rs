@@ -173,7 +173,12 @@ fn named(all: &[&Named]) -> Markup {
     html! {
         @if !all.is_empty() {
             ul {
-                @for finding in all.iter().take(LISTED) { li { (line(&finding.source)) ": " (line(&finding.rule)) ", " (verdict(finding.verdict)) " (" (words::score(finding)) ")" } }
+                @for finding in all.iter().take(LISTED) {
+                    li {
+                        (line(&finding.source)) ": " (line(&finding.rule)) ", " (verdict(finding.verdict))
+                        " (" (words::score(finding)) ")"
+                    }
+                }
                 @if all.len() > LISTED { li { "and " (all.len() - LISTED) " more, in calibration.json" } }
             }
         }
