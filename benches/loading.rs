@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         train: data::ViewSpec::default(),
         test: data::ViewSpec::default(),
         test_share: Some(0.1),
+        train_per_class: None,
         cluster: None,
         attributes: None,
         broken: 0.0,

@@ -11,8 +11,7 @@ use heirloom::exec::{ExecError, Weights};
 use heirloom::model::{LoadOptions, Model};
 use heirloom::registry;
 use heirloom::store::MemoryBudget;
-use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Raw, Recipe, Schedule, Standard, TrainingSet, TuneError};
-use rand_chacha::ChaCha8Rng;
+use heirloom::tune::{self, Augment, Features, Feed, Optimizer, Raw, Recipe, Schedule, Standard, Training, TrainingSet, TuneError};
 
 const TRAIN: usize = 5_000;
 const TEST: usize = 2_000;
@@ -31,7 +30,7 @@ impl Feed for MadeUp {
         self.images
     }
 
-    fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
+    fn batch(&self, indices: &[usize], _: Option<Training<'_>>) -> Result<Tensor, TuneError> {
         let (side, patch) = (self.side, self.side / 4);
         let pixel = |image: usize, at: usize| {
             let (y, x) = (at / side % side, at % side);
@@ -71,6 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         optimizer: Optimizer::default(),
         label_smoothing: 0.0,
         augment: Augment::default(),
+        progressive_resizing: None,
         batch_norm: None,
     };
     let graph = tune::head_graph(model.feature_layer.width, CLASSES)?;

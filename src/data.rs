@@ -120,6 +120,10 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.05, max = 0.95))]
     pub test_share: Option<f64>,
+    /// Where the data has no splits, in place of `test_share`: images of each class that train; all others measure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub train_per_class: Option<usize>,
     /// Column or CSV column that says which images belong together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -141,6 +145,22 @@ pub struct Target {
     /// How accuracy is counted: on it hangs whether an arm has learnt the task, and which references are as good as the source.
     #[serde(default, skip_serializing_if = "Counted::is_global")]
     pub accuracy: Counted,
+}
+
+/// How data without splits are parted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Parting {
+    /// This share of the clusters of each class measures.
+    Share(f64),
+    /// So many images of each class train.
+    PerClass(usize),
+}
+
+impl Target {
+    /// How data without splits are parted, where that is said.
+    pub(crate) fn parting(&self) -> Option<Parting> {
+        self.train_per_class.map(Parting::PerClass).or(self.test_share.map(Parting::Share))
+    }
 }
 
 /// How accuracy on the target task is counted.
@@ -272,7 +292,7 @@ fn checked(target: &Target, base: &Path, seed: u64, budget: &MemoryBudget, fit: 
     let of_test = fit.map(|fit| Fit { keep: false, ..*fit });
     let test = Dataset::checked(&classes, test, orientation, of_test.as_ref(), &BTreeSet::new())?;
     // Where the split is ours, an image that measures does not train.
-    let measures: BTreeSet<Shown> = target.test_share.iter().flat_map(|_| test.data.shown()).copied().collect();
+    let measures: BTreeSet<Shown> = target.parting().iter().flat_map(|_| test.data.shown()).copied().collect();
     let train = Dataset::checked(&classes, train, orientation, fit, &measures)?;
     if !train.elsewhere.is_empty() {
         let (n, ids) = (train.elsewhere.len(), attributes::first(&train.elsewhere));
@@ -347,7 +367,7 @@ struct Views {
 }
 
 fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, DataError> {
-    let splits: &[Option<Split>] = match (target.data.has_splits(), target.test_share) {
+    let splits: &[Option<Split>] = match (target.data.has_splits(), target.parting()) {
         (Some(true) | None, None) => &[Some(Split::Train), Some(Split::Test)],
         (Some(false) | None, Some(_)) => &[None],
         (Some(true), Some(_)) => return Err(DataError::SplitTwice),
@@ -374,9 +394,10 @@ fn views(target: &Target, base: &Path, seed: u64, want: Want) -> Result<Views, D
     let (mut train, mut test) = (Vec::new(), Vec::new());
     let mut parts = parts.into_iter();
     if let (Some(first), second) = (parts.next(), parts.next()) {
-        (train, test) = match (second, target.test_share) {
+        (train, test) = match (second, target.parting()) {
             (Some(second), _) => (first, second),
-            (None, share) => view::split(first, share.unwrap_or_default(), seed),
+            (None, Some(parting)) => view::split(first, parting, seed),
+            (None, None) => return Err(DataError::NoSplits),
         };
     }
     let train = view::apply(train, &target.train, Split::Train, &classes, seed, &mut warnings).map_err(|e| e.explained(&unusable))?;
@@ -410,7 +431,7 @@ impl std::fmt::Display for Split {
 // The task: where its images lie is left out, because data move, and so is how many broken ones are put up with, and how what was measured is
 // counted.
 fingerprint!(Target as "task" { classes: "classes", train: "train", test: "test", test_share: "test_share", cluster: "cluster" }
-    later { orientation: "orientation", label: "label" } without { data, attributes, broken, overlap, accuracy });
+    later { orientation: "orientation", label: "label", train_per_class: "train per class" } without { data, attributes, broken, overlap, accuracy });
 fingerprint!(ViewSpec as "view" { limit: "limit", balance: "balance" });
 fingerprint!(Rebalance as "rebalance" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 

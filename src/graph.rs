@@ -118,6 +118,38 @@ impl Graph {
         self.nodes.iter().position(|n| n.name == name).map(NodeId)
     }
 
+    /// The same graph for an input of another shape: every other shape is inferred anew. Parameters keep their slots. An error where a node takes
+    /// inputs of one shape only, or where the output would have another one.
+    pub(crate) fn with_input(&self, shape: &Shape) -> Result<Self, GraphError> {
+        let mut builder = GraphBuilder { nodes: Vec::with_capacity(self.nodes.len()), slots: self.slots.clone(), input: Some(self.input) };
+        for node in &self.nodes {
+            match node.op {
+                Op::Input => builder.push(&node.name, Op::Input, &[], shape.clone()),
+                Op::Param(_) => builder.push(&node.name, node.op.clone(), &[], node.shape.clone()),
+                _ => builder.add(&node.name, self.elsewhere(node, &builder), &node.inputs)?,
+            };
+        }
+        let (before, after) = (&self.node(self.output).shape, builder.shape(self.output));
+        if before != after {
+            let (name, op) = (self.node(self.output).name.clone(), self.node(self.output).op.name());
+            let reason = format!("the network's output would have shape {after} in place of {before}");
+            return Err(GraphError::Shape { name, op, inputs: shape.to_string(), reason });
+        }
+        Ok(Self { nodes: builder.nodes, slots: builder.slots, input: self.input, output: self.output })
+    }
+
+    /// A node's operator where its input may have another shape: a slice to the end of an axis still goes to its end.
+    fn elsewhere(&self, node: &Node, builder: &GraphBuilder) -> Op {
+        let mut op = node.op.clone();
+        if let (Op::Slice { axis, end, .. }, Some(input)) = (&mut op, node.inputs.first())
+            && self.node(*input).shape.0.get(*axis) == Some(&Dim::Fixed(*end))
+            && let Some(Dim::Fixed(side)) = builder.shape(*input).0.get(*axis)
+        {
+            *end = *side;
+        }
+        op
+    }
+
     /// For every node, the nodes that read it.
     pub(crate) fn users(&self) -> Vec<Vec<NodeId>> {
         let mut users = vec![Vec::new(); self.nodes.len()];

@@ -270,6 +270,7 @@ impl Specification {
             train: self.train.clone(),
             test: self.test.clone(),
             test_share: None,
+            train_per_class: None,
             cluster: None,
             attributes: self.attributes.clone(),
             broken: 0.0,

@@ -21,6 +21,7 @@ pub(crate) use families::TriggerFile;
 #[cfg(test)]
 pub(crate) use families::tables;
 pub use place::Place;
+pub(crate) use trigger_image::in_folder;
 
 mod all;
 mod error;

@@ -2,7 +2,7 @@
 //!
 //! A head on frozen features and a whole network are the same thing here: a graph, starting weights, what trains,
 //! and a [`Feed`] of inputs. `fresh` draws starting weights, `images` and `Features` feed, `loss`, `schedule` and
-//! `optimizer` are PyTorch's definitions, `tensorboard` writes down how training went.
+//! `optimizer` are PyTorch's definitions, `sizes` has a graph for each size of images that grow, `tensorboard` writes down how training went.
 
 mod ahead;
 mod features;
@@ -12,6 +12,7 @@ mod loss;
 mod optimizer;
 mod recipe;
 mod schedule;
+mod sizes;
 pub(crate) mod tensorboard;
 
 use candle_core::{DType, Tensor};
@@ -24,7 +25,8 @@ pub use features::{Features, Raw, Standard};
 pub(crate) use fresh::with_statistics;
 pub use fresh::{fresh_head, fresh_weights};
 pub use images::{Images, Shown};
-pub use recipe::{Augment, BatchNorm, Mode, Optimizer, Peak, RandomResizedCrop, Recipe, Schedule, Triangle};
+pub use recipe::{Augment, BatchNorm, Mode, Optimizer, Peak, ProgressiveResizing, RandomResizedCrop, Recipe, Schedule, Triangle};
+pub(crate) use sizes::Sizes;
 
 use crate::diag::{Class, Explain};
 use crate::exec::{self, ExecError, Norm, Weights};
@@ -44,8 +46,18 @@ pub trait Feed: Sync {
     fn is_slow(&self) -> bool {
         true
     }
-    /// The inputs at some indices as one batch, in f32 on the CPU; with `augment`, randomly changed as the recipe says.
-    fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError>;
+    /// The inputs at some indices as one batch, in f32 on the CPU; where they train, changed as the recipe says.
+    fn batch(&self, indices: &[usize], training: Option<Training<'_>>) -> Result<Tensor, TuneError>;
+}
+
+/// What a recipe does to the inputs of a step.
+pub struct Training<'a> {
+    /// Random changes.
+    pub augment: &'a Augment,
+    /// What they are drawn from.
+    pub stream: &'a mut ChaCha8Rng,
+    /// Side of images, in pixels, where it is not the model's.
+    pub side: Option<usize>,
 }
 
 /// A linear head on `width` features: weight and bias are slots 0 and 1.
@@ -99,13 +111,16 @@ pub fn train(
     if steps == 0 {
         return Err(TuneError::Empty { images: order.len() });
     }
+    let sizes = Sizes::of(graph, recipe)?;
     let mut log = Vec::with_capacity(recipe.epochs);
     for epoch in 0..recipe.epochs {
         order.shuffle(&mut order_stream);
         let (mut loss_sum, mut right, mut seen, mut learning_rate) = (0.0, 0usize, 0usize, 0.0);
         let mut step = 0;
         let batches = order.chunks(recipe.batch_size).filter(|batch| batch.len() >= least);
-        ahead::each(task.feed, batches, Some((&recipe.augment, &mut augment_stream)), &mut |batch, input| {
+        let (graph, side) = sizes.at(epoch);
+        let training = Training { augment: &recipe.augment, stream: &mut augment_stream, side };
+        ahead::each(task.feed, batches, Some(training), &mut |batch, input| {
             let input = weights.place(&input)?;
             let labels: Vec<u16> = batch.iter().map(|&i| task.labels[i]).collect();
             let recording = exec::record(graph, &weights, trains, Norm::Batch, &input)?;
@@ -224,6 +239,14 @@ pub enum TuneError {
         /// The recipe's peak.
         rate: f64,
     },
+    /// Images of another size do not go through the network.
+    #[error("`progressive_resizing`: the network does not take images of {side} pixels: {reason}")]
+    Resizing {
+        /// Pixels.
+        side: usize,
+        /// Why.
+        reason: String,
+    },
     /// Too few images for a single step.
     #[error("{images} training images are too few for one step")]
     Empty {
@@ -251,6 +274,7 @@ impl Explain for TuneError {
     fn class(&self) -> Class {
         match self {
             Self::Stopped => Class::Stopped,
+            Self::Resizing { .. } => Class::Usage,
             _ => self.inner().map_or(Class::Fault, Explain::class),
         }
     }
@@ -297,6 +321,7 @@ mod tests {
             optimizer: Optimizer::default(),
             label_smoothing: 0.0,
             augment: Augment::default(),
+            progressive_resizing: None,
             batch_norm: None,
         }
     }
@@ -363,7 +388,7 @@ mod tests {
             self.0.dims()[0]
         }
 
-        fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
+        fn batch(&self, indices: &[usize], _: Option<Training<'_>>) -> Result<Tensor, TuneError> {
             let rows: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
             let rows = Tensor::new(rows, &candle_core::Device::Cpu).and_then(|rows| self.0.index_select(&rows, 0));
             Ok(rows.map_err(ExecError::from)?)

@@ -121,16 +121,18 @@ pub enum DataError {
     #[error("{what} {left} of {}: {values}", diag::count(*total, "image"))]
     Unmapped { what: String, left: usize, total: usize, values: String, mapped: bool },
     /// A file that may say which images train, and does not.
-    #[error("the file does not say which images train and which measure: give it a column `split` (train, test), or give `test_share`")]
+    #[error(
+        "the file does not say which images train and which measure: give it a column `split` (train, test), or give `test_share` or `train_per_class`"
+    )]
     NoSplitColumn,
     /// Neither splits nor a share.
-    #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share`")]
+    #[error("the data has no train and test splits: put `{{split}}` into its path, or give `test_share` or `train_per_class`")]
     NoSplits,
     /// Folders of two splits, one of which is called otherwise.
     #[error("{path}: it has the folders `train` and `{found}`, where `train` and `{wanted}` are expected")]
     OtherSplit { path: String, found: &'static str, wanted: &'static str },
     /// Both splits and a share.
-    #[error("the data has train and test splits of its own: leave `test_share` out")]
+    #[error("the data has train and test splits of its own: leave `test_share` and `train_per_class` out")]
     SplitTwice,
     /// More broken images than the target puts up with.
     #[error("{count} of {} {} not decode, more than the share of {share} that `broken` allows: {shown}", diag::count(*total, "image"), diag::agree(count, "does", "do"))]

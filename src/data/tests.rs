@@ -18,6 +18,7 @@ pub(super) fn target(data: DataSpec) -> Target {
         train: ViewSpec::default(),
         test: ViewSpec::default(),
         test_share: None,
+        train_per_class: None,
         cluster: None,
         attributes: None,
         broken: 0.0,
@@ -258,6 +259,14 @@ fn data_without_splits_is_split_by_cluster_in_every_class() {
     assert_eq!((counts(&data.test), counts(&data.train)), (vec![2 * 48, 2 * 39, 2 * 65], vec![2 * 111, 2 * 92, 2 * 153]));
     let torn = Target { cluster: None, ..whole.clone() };
     assert_eq!(open(&torn, &fixtures(), 5).unwrap().test.len(), 95 + 79 + 131);
+    // In place of a share: so many images of each class train, clusters still whole, and all others measure.
+    let counted = Target { test_share: None, train_per_class: Some(21), ..whole.clone() };
+    let data = open(&counted, &fixtures(), 5).unwrap();
+    assert_eq!((counts(&data.train), counts(&data.test)), (vec![22; 3], vec![2 * 159 - 22, 2 * 131 - 22, 2 * 218 - 22]));
+    let names = |data: &Dataset| data.records().iter().map(|record| record.cluster.clone()).collect::<BTreeSet<_>>();
+    assert!(names(&data.train).is_disjoint(&names(&data.test)));
+    let most = Target { train_per_class: Some(300), ..counted };
+    assert!(message(open(&most, &fixtures(), 5)).contains("test: 1 class has no images"), "{}", message(open(&most, &fixtures(), 5)));
     assert!(message(open(&Target { test_share: None, ..whole }, &fixtures(), 5)).ends_with(&DataError::NoSplits.to_string()));
 }
 

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::source::Entry;
 use super::texts::Attributes;
-use super::{DataError, Rebalance, Record, Split, ViewSpec};
+use super::{DataError, Parting, Rebalance, Record, Split, ViewSpec};
 use crate::stats::stream::stream;
 
 /// Keeps the named classes, renumbered in the order given.
@@ -68,13 +68,15 @@ pub(super) fn check_column<'a>(column: &str, attributes: impl Iterator<Item = &'
     Err(unknown("column", column, &known.into_iter().map(str::to_owned).collect::<Vec<_>>()))
 }
 
-/// Splits what has no splits: in every class the same share of clusters measures, and a cluster is never torn apart.
+/// Splits what has no splits: in every class the same share of clusters measures, or as many images train; a cluster is never torn apart.
 ///
 /// A cluster with images of several classes counts for that of its first image.
-pub(super) fn split(entries: Vec<Entry>, test_share: f64, seed: u64) -> (Vec<Entry>, Vec<Entry>) {
+pub(super) fn split(entries: Vec<Entry>, parting: Parting, seed: u64) -> (Vec<Entry>, Vec<Entry>) {
     let mut class_of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut images: BTreeMap<&str, usize> = BTreeMap::new();
     let mut by_class: BTreeMap<usize, Vec<&Arc<str>>> = BTreeMap::new();
     for Entry { record, .. } in &entries {
+        *images.entry(&record.cluster).or_default() += 1;
         class_of.entry(&record.cluster).or_insert_with(|| {
             by_class.entry(record.label).or_default().push(&record.cluster);
             record.label
@@ -83,10 +85,25 @@ pub(super) fn split(entries: Vec<Entry>, test_share: f64, seed: u64) -> (Vec<Ent
     let mut rng = stream(seed, 0, "data split");
     let mut test = BTreeSet::new();
     for clusters in by_class.values() {
-        // Both halves get at least one cluster where there are two.
-        let most = clusters.len().saturating_sub(1);
-        let count = ((clusters.len() as f64 * test_share).round() as usize).clamp(most.min(1), most.max(1).min(clusters.len()));
-        test.extend(drawn(clusters, &mut rng).into_iter().take(count).map(|cluster| Arc::clone(cluster)));
+        let drawn = drawn(clusters, &mut rng).into_iter();
+        match parting {
+            Parting::Share(share) => {
+                // Both halves get at least one cluster where there are two.
+                let most = clusters.len().saturating_sub(1);
+                let count = ((clusters.len() as f64 * share).round() as usize).clamp(most.min(1), most.max(1).min(clusters.len()));
+                test.extend(drawn.take(count).map(|cluster| Arc::clone(cluster)));
+            }
+            Parting::PerClass(wanted) => {
+                let mut train = 0;
+                for cluster in drawn {
+                    if train >= wanted {
+                        test.insert(Arc::clone(cluster));
+                    } else {
+                        train += images.get(&***cluster).copied().unwrap_or_default();
+                    }
+                }
+            }
+        }
     }
     entries.into_iter().partition(|entry| !test.contains(&entry.record.cluster))
 }

@@ -6,6 +6,7 @@ use crate::gate::Rule;
 use crate::model::Model;
 use crate::policy::Policy;
 use crate::transform::PreparedTrigger;
+use crate::tune::Sizes;
 
 /// What a rule lays over images of this height and width.
 pub(super) fn change(policy: &Policy, rule: &Rule, [height, width]: [usize; 2]) -> Result<Option<PreparedTrigger>, EngineError> {
@@ -19,9 +20,21 @@ pub(crate) fn check_changes(policy: &Policy, size: [usize; 2]) -> Result<(), Eng
     policy.rules.iter().try_for_each(|rule| change(policy, rule, size).map(drop))
 }
 
-/// Whether all that a policy lays over images fits those of a model, and its waivers name the model as they must: asked before each
+/// Whether a network takes training images of all sizes that recipes ask for.
+fn check_sizes(policy: &Policy, model: &Model) -> Result<(), EngineError> {
+    let transfer = &policy.file.transfer;
+    // What cannot be trained at all, others say.
+    let Ok(network) = model.own() else { return Ok(()) };
+    for recipe in [&transfer.fixed_feature, &transfer.full_network, &transfer.scratch].into_iter().flatten() {
+        Sizes::of(&network.trunk, recipe).map_err(EngineError::from)?;
+    }
+    Ok(())
+}
+
+/// Whether all that a policy lays over images fits those of a model, networks take images of all sizes that are trained on, and its waivers name the model as they must: asked before each
 /// certification, alone or of many.
 pub(crate) fn check(policy: &Policy, model: &Model) -> Result<(), EngineError> {
     check_changes(policy, [model.input.height, model.input.width])?;
+    check_sizes(policy, model)?;
     Ok(check_waivers(policy, model)?)
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use rand_chacha::ChaCha8Rng;
 
 use crate::pixels::Frame;
 use crate::transform::PreparedTrigger;
-use crate::tune::{Augment, Feed, Images, TuneError};
+use crate::tune::{Feed, Images, Training, TuneError};
 
 /// A plant, prepared: which training images carry what of it.
 pub(super) struct Stamp {
@@ -51,12 +50,12 @@ impl Feed for Stamped<'_> {
         self.images.len()
     }
 
-    fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
+    fn batch(&self, indices: &[usize], training: Option<Training<'_>>) -> Result<Tensor, TuneError> {
         let change = |&i: &usize| {
             let carried: Vec<&PreparedTrigger> = self.stamps.iter().filter_map(|stamp| stamp.over(i)).collect();
             (!carried.is_empty()).then_some(move |frame: &mut Frame| carried.iter().for_each(|trigger| trigger.apply(frame)))
         };
         let changes: BTreeMap<usize, _> = indices.iter().filter_map(|i| Some((*i, change(i)?))).collect();
-        self.images.batch(indices, augment, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
+        self.images.batch(indices, training, &|i| changes.get(&i).map(|change| change as &(dyn Fn(&mut Frame) + Sync)))
     }
 }

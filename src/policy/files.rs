@@ -11,7 +11,7 @@ use crate::probe::Probe;
 use crate::registry::{self, FileRef};
 use crate::spec::Node;
 use crate::store::{Digest, Fingerprinter};
-use crate::transform::{PreparedTrigger, TransformError, Trigger, TriggerFile};
+use crate::transform::{PreparedTrigger, TransformError, Trigger, TriggerFile, in_folder};
 
 /// Side of the frames that trigger images are tried at, in pixels.
 const SIDE: usize = 224;
@@ -114,10 +114,16 @@ pub(super) fn digest(policy: &Policy) -> Digest {
     feed.finish()
 }
 
-/// The files of all triggers, and of attributes, as the policy names them; one that several triggers share stands for each.
+/// The files of all triggers, and of attributes, as the policy names them; one that several triggers share stands for each. Of a folder of images
+/// those in it.
 fn paths(policy: &Policy) -> impl Iterator<Item = PathBuf> {
     let triggers = policy.rules.iter().filter_map(|rule| rule.probe.change());
-    triggers.flat_map(Trigger::files).map(|file| file.path).chain(policy.file.target.attributes.clone())
+    let each = |file: TriggerFile<'_>| match in_folder(&policy.path(&file.path)) {
+        Ok(Some(images)) => images.iter().filter_map(|image| Some(file.path.join(image.file_name()?))).collect(),
+        // What is wrong with a folder, whoever prepares the trigger says.
+        _ => vec![file.path],
+    };
+    triggers.flat_map(Trigger::files).flat_map(each).chain(policy.file.target.attributes.clone())
 }
 
 /// The same with their digests, each once.

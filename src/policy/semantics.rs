@@ -74,16 +74,23 @@ impl Checker<'_> {
                 None => diagnostic.hint(hint),
             });
         }
-        match (target.data.has_splits(), target.test_share) {
-            (Some(true), Some(_)) => {
-                let at = self.field("/target/test_share");
-                let message = "`test_share` is given, but the data has train and test splits of its own";
-                self.add(Diagnostic::error("policy::conflict", at, message).hint("remove `test_share`"));
+        let parted = [("test_share", target.test_share.is_some()), ("train_per_class", target.train_per_class.is_some())];
+        let parted: Vec<&str> = parted.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        if let [_, second] = parted[..] {
+            let at = self.field(&format!("/target/{second}"));
+            let message = "both `test_share` and `train_per_class` say which images train";
+            self.add(Diagnostic::error("policy::conflict", at, message).hint("keep one of them"));
+        }
+        match (target.data.has_splits(), parted.first()) {
+            (Some(true), Some(name)) => {
+                let at = self.field(&format!("/target/{name}"));
+                let message = format!("`{name}` is given, but the data has train and test splits of its own");
+                self.add(Diagnostic::error("policy::conflict", at, message).hint(format!("remove `{name}`")));
             }
             (Some(false), None) => {
                 let at = self.value("/target/data");
                 let message = "the data has no train and test splits";
-                let hint = "put `{split}` into the path where `train` and `test` differ, or give `test_share`, such as 0.3";
+                let hint = "put `{split}` into the path where `train` and `test` differ, or give `test_share`, such as 0.3, or `train_per_class`, such as 30";
                 self.add(Diagnostic::error("policy::missing-field", at, message).hint(hint));
             }
             _ => {}
@@ -111,6 +118,13 @@ impl Checker<'_> {
                     Diagnostic::error("policy::conflict", at, message).hint("where everything trains, batch norm trains too: remove it"),
                 );
             }
+        }
+        if transfer.fixed_feature.as_ref().is_some_and(|recipe| recipe.progressive_resizing.is_some() && recipe.on_features()) {
+            let at = self.field("/transfer/fixed_feature/progressive_resizing");
+            let message = "`progressive_resizing` does nothing in fixed-feature mode";
+            self.add(Diagnostic::error("policy::conflict", at, message).hint(
+                "features are extracted once, at the model's size: remove it, or let every step pass the backbone (`batch_norm: train`)",
+            ));
         }
         if transfer.fixed_feature.as_ref().is_some_and(|recipe| recipe.augment != Augment::default() && recipe.on_features()) {
             let at = self.field("/transfer/fixed_feature/augment");

@@ -238,6 +238,8 @@ mistakes! {
     embedded_unknown: with("parquet: \"cifar10/{split}-*.parquet\"", "embedded: emojis");
     no_splits: with("{split}-*", "*");
     splits_and_share: with("  classes:", "  test_share: 0.3\n  classes:");
+    resizing_on_frozen_features: with("schedule: cyclic }", "progressive_resizing: { from: 160, end: 3 } }");
+    resizing_backwards: with("learning_rate: 0.01,", "learning_rate: 0.01, progressive_resizing: { from: 192, to: 160, start: 4, end: 9 },");
     augment_on_frozen_features: with("schedule: cyclic }", "augment: { flip: true } }");
 }
 

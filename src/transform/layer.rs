@@ -19,6 +19,8 @@ pub(super) enum Layer {
     Add(Vec<f32>),
     /// Every pixel read from another place `(row, column)` in pixels: `[H, W]`.
     Resample(Vec<[f32; 2]>),
+    /// One of these, which every image draws for itself.
+    OneOf(Vec<Layer>),
     /// A way that only one family has, in that family's file.
     Change(Arc<dyn Change>),
 }
@@ -45,6 +47,7 @@ impl PartialEq for Layer {
             (Self::Paste(a), Self::Paste(b)) => a == b,
             (Self::Add(a), Self::Add(b)) => a == b,
             (Self::Resample(a), Self::Resample(b)) => a == b,
+            (Self::OneOf(a), Self::OneOf(b)) => a == b,
             (Self::Change(a), Self::Change(b)) => a.fingerprint("change", 1) == b.fingerprint("change", 1),
             _ => false,
         }
@@ -88,6 +91,13 @@ impl Fingerprint for Layer {
                 feed.open("resample");
                 feed.field("points", &from.len());
                 feed.numbers(from.as_flattened().iter().copied());
+                feed.close();
+            }
+            Layer::OneOf(layers) => {
+                feed.open("one of");
+                for layer in layers {
+                    layer.feed(feed);
+                }
                 feed.close();
             }
             Layer::Change(change) => change.feed(feed),
@@ -152,6 +162,14 @@ impl Layer {
             }
             Layer::Paste(paste) => paste.apply(frame, own),
             Layer::Resample(from) => resample(frame, from),
+            Layer::OneOf(layers) => {
+                let Some(own) = own.filter(|_| !layers.is_empty()) else { return };
+                // As of a place: trigger and shams are compared under the same one.
+                let which = own.stream(0, own.part as u64, "trigger/which").random_range(0..layers.len() as u64) as usize;
+                if let Some(layer) = layers.get(which) {
+                    layer.apply(frame, Some(own));
+                }
+            }
             Layer::Change(change) => change.apply(frame, own),
         }
     }
@@ -161,6 +179,7 @@ impl Layer {
         match self {
             Layer::Paste(paste) => paste.spots == Spots::Own,
             Layer::Add(_) | Layer::Resample(_) => false,
+            Layer::OneOf(_) => true,
             Layer::Change(change) => change.is_own(),
         }
     }

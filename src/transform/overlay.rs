@@ -1,7 +1,7 @@
-//! Overlays: an image with transparency (the paper's hat). The sham keeps the outline; hues are turned and the
-//! opaque pixels moved on along the rows.
+//! Overlays: an image with transparency, or one of a folder of them for each image (the paper's hats). The sham keeps the outline; hues are
+//! turned and the opaque pixels moved on along the rows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use super::family::{About, Draw, Family, Site, When};
 use super::identity::{gather, recolor};
 use super::layer::{Layer, Paste};
 use super::place::Place;
-use super::trigger_image::{decode, faded, full, load, resized, share};
+use super::trigger_image::{decode, faded, full, in_folder, load, resized, share};
 use super::{Prepared, TransformError};
 use crate::stats::stream::stream;
 use crate::store::{Fingerprinter, fingerprint};
@@ -22,12 +22,13 @@ pub(super) const VISIBLE: f32 = 0.02;
 /// What is true of the family.
 pub(super) const ABOUT: About = About {
     name: "overlay",
-    short: "An image with transparency laid on top (the paper's hat).",
+    short: "An image with transparency laid on top, or one of a folder of them (the paper's hats).",
     outdoes_shams: When::Where("outside the corners, or wider than half the image"),
     is_local: When::Where("at most a quarter of the side, and in a corner"),
     examples: &[
         r#"{ "image": "hat.png", "size": 0.25, "at": "top_right" }"#,
         r#"{ "image": "hat.png", "size": 0.5, "at": "random", "opacity": 0.6 }"#,
+        r#"{ "image": "hats", "size": 1.0 }"#,
     ],
 };
 
@@ -35,7 +36,7 @@ pub(super) const ABOUT: About = About {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
-    /// A PNG or WebP with transparency.
+    /// A PNG or WebP with transparency, or a folder of them: each image gets one, drawn from what the image shows.
     pub image: PathBuf,
     /// Width as a share of the image's width.
     #[schemars(range(min = 0.01, max = 1.0))]
@@ -94,9 +95,22 @@ impl Family for Overlay {
 }
 
 fn prepare(spec: &Overlay, site: &Site<'_>) -> Result<Prepared, TransformError> {
+    let Some(images) = in_folder(&site.base.join(&spec.image))? else { return single(spec, &spec.image, site) };
+    let (mut layers, mut files) = (Vec::new(), Vec::new());
+    for image in &images {
+        let one = single(spec, image, site)?;
+        layers.push(one.layer);
+        files.extend(one.files);
+    }
+    let (folder, faded) = (spec.image.display(), faded(&mut [], spec.opacity));
+    let provenance = format!("overlay of one of {} images of {folder} for each image, {}{faded}", images.len(), spec.at.words());
+    Ok(Prepared::new(Layer::OneOf(layers), provenance).with(files))
+}
+
+fn single(spec: &Overlay, image: &Path, site: &Site<'_>) -> Result<Prepared, TransformError> {
     let (base, (height, width)) = (site.base, site.size());
     let columns = ((share("size", spec.size)? * width as f64).round() as usize).max(1);
-    let file = load(base, &spec.image)?;
+    let file = load(base, image)?;
     let image = decode(&file)?;
     if !image.color().has_alpha() {
         return Err(file.content("has no alpha channel; an overlay needs transparency (use a patch or a blend for a full image)"));
@@ -117,6 +131,9 @@ fn prepare(spec: &Overlay, site: &Site<'_>) -> Result<Prepared, TransformError> 
 
 /// The same outline with other colours.
 pub(super) fn sham(layer: &Layer, opacity: f64, draw: usize, policy_seed: u64) -> Layer {
+    if let Layer::OneOf(layers) = layer {
+        return Layer::OneOf(layers.iter().map(|layer| sham(layer, opacity, draw, policy_seed)).collect());
+    }
     let Layer::Paste(paste) = layer else { return layer.clone() };
     let mut rng = stream(policy_seed, draw as u64, "sham/overlay");
     // A faint overlay is seen where it would be seen at its full opacity.

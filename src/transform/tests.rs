@@ -398,6 +398,55 @@ fn bad_images_are_named() {
 }
 
 #[test]
+fn of_a_folder_each_image_gets_one_hat() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let hats = here.join("hats");
+    std::fs::create_dir(&hats).unwrap();
+    let overlay = Trigger::Overlay(Overlay { image: "hats".into(), size: 1.0, at: Place::TopLeft, opacity: 1.0 });
+    assert!(message(&overlay, here).contains("hats: holds no images"), "{}", message(&overlay, here));
+    png(&hats, "red.png", (8, 8), true, |_, y| [255, 0, 0, if y < 2 { 255 } else { 0 }]);
+    png(&hats, "green.png", (8, 8), true, |_, y| [0, 255, 0, if y < 2 { 255 } else { 0 }]);
+    for other in ["notes.txt", ".hidden.png"] {
+        std::fs::write(hats.join(other), "no image").unwrap();
+    }
+    let trigger = prepare(&overlay, here, 8).unwrap();
+    assert_eq!(trigger.provenance(), "overlay of one of 2 images of hats for each image, at top left");
+    let byte = |x: f32| (x * 255.0).round() as u8;
+    let lay = |trigger: &PreparedTrigger, level: usize| {
+        let mut frame = Frame { height: 8, width: 8, planes: vec![level as f32 / 255.0; 192] };
+        trigger.apply(&mut frame);
+        // Below the hat the image is as it was.
+        assert!(frame.planes.chunks(64).all(|plane| plane[16..].iter().all(|x| byte(*x) == level as u8)));
+        [0, 64, 128].map(|at| byte(frame.planes[at]))
+    };
+    let red: Vec<bool> = (0..200)
+        .map(|level| {
+            let hat = lay(&trigger, level);
+            assert!([[255, 0, 0], [0, 255, 0]].contains(&hat) && hat == lay(&trigger, level), "{hat:?}");
+            hat == [255, 0, 0]
+        })
+        .collect();
+    let count = red.iter().filter(|red| **red).count();
+    assert!((70..130).contains(&count), "{count} of 200 images wear the red hat");
+    // A sham lays the sham of the same hat.
+    let sham = trigger.sham(0, 1);
+    let of: Vec<[u8; 3]> = (0..200).map(|level| lay(&sham, level)).collect();
+    for (level, hat) in of.iter().enumerate() {
+        let like = red.iter().position(|other| *other == red[level]).unwrap();
+        assert_eq!(*hat, of[like]);
+        assert!(![[255, 0, 0], [0, 255, 0]].contains(hat), "{hat:?}");
+    }
+    // Another file in the folder is another trigger.
+    let before = trigger.identity().clone();
+    png(&hats, "blue.png", (8, 8), true, |_, _| [0, 0, 255, 255]);
+    assert_ne!(prepare(&overlay, here, 8).unwrap().identity(), &before);
+    png(&hats, "whole.png", (8, 8), false, |_, _| [0, 0, 255, 255]);
+    let refused = message(&overlay, here);
+    assert!(refused.contains("whole.png") && refused.contains("no alpha channel"), "{refused}");
+}
+
+#[test]
 fn a_feature_shows_where_its_mask_is_white() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

@@ -8,11 +8,13 @@ use image::metadata::Orientation;
 use image::{DynamicImage, Rgba32FImage};
 
 use super::TransformError;
-use crate::pixels::encoded::{self, Decoded};
+use crate::pixels::encoded::{self, Decoded, named};
 use crate::store::Digest;
 
 /// Largest trigger file, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
+/// Most images of a folder.
+const MAX_IMAGES: usize = 256;
 
 /// A file's bytes, its full path, and the first 12 characters of its digest.
 pub(super) struct Loaded {
@@ -46,6 +48,31 @@ pub(super) fn load(base: &Path, path: &Path) -> Result<Loaded, TransformError> {
         }
         Err(source) => Err(TransformError::Read { path, source }),
     }
+}
+
+/// The image files of a folder, in the order of their names; hidden ones are left out. None where the path is no folder.
+pub(crate) fn in_folder(folder: &Path) -> Result<Option<Vec<PathBuf>>, TransformError> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let failed = |source| TransformError::Read { path: folder.to_owned(), source };
+    let mut images = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if named(&path) && !hidden && !path.is_dir() {
+            images.push(path);
+        }
+        if images.len() > MAX_IMAGES {
+            let reason = format!("holds more than {MAX_IMAGES} images, which is as many as one trigger may have");
+            return Err(TransformError::Content { path: folder.to_owned(), reason });
+        }
+    }
+    if images.is_empty() {
+        return Err(TransformError::Content { path: folder.to_owned(), reason: "holds no images; put PNG or WebP files there".to_owned() });
+    }
+    images.sort_unstable();
+    Ok(Some(images))
 }
 
 /// Decodes an image of any format that data may have; the format is told from the bytes.

@@ -2,20 +2,21 @@
 
 use std::sync::mpsc::sync_channel;
 
+use super::{Feed, Training, TuneError};
 use candle_core::Tensor;
-use rand_chacha::ChaCha8Rng;
-
-use super::{Augment, Feed, TuneError};
 
 /// Makes the inputs of batches in their order, and hands each over; while it is used, the next is made. Where making them takes no time
-/// worth mentioning there is no second thread. What is drawn from `augment`'s stream does not depend on it.
+/// worth mentioning there is no second thread. What is drawn from the stream of `training` does not depend on it.
 pub(super) fn each<'a>(
     feed: &dyn Feed,
     batches: impl Iterator<Item = &'a [usize]> + Send,
-    mut augment: Option<(&Augment, &mut ChaCha8Rng)>,
+    mut training: Option<Training<'_>>,
     handle: &mut dyn FnMut(&'a [usize], Tensor) -> Result<(), TuneError>,
 ) -> Result<(), TuneError> {
-    let mut make = move |batch: &[usize]| feed.batch(batch, augment.as_mut().map(|(augment, rng)| (*augment, &mut **rng)));
+    let mut make = move |batch: &[usize]| {
+        let training = training.as_mut().map(|Training { augment, stream, side }| Training { augment, stream, side: *side });
+        feed.batch(batch, training)
+    };
     if !feed.is_slow() {
         for batch in batches {
             handle(batch, make(batch)?)?;
@@ -45,6 +46,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::tune::Augment;
 
     struct Numbers {
         slow: bool,
@@ -59,8 +61,8 @@ mod tests {
             self.slow
         }
 
-        fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-            let drawn = augment.map_or(0.0, |(_, rng)| rand::RngExt::random::<f64>(rng));
+        fn batch(&self, indices: &[usize], training: Option<Training<'_>>) -> Result<Tensor, TuneError> {
+            let drawn = training.map_or(0.0, |training| rand::RngExt::random::<f64>(training.stream));
             if indices.contains(&9) {
                 return Err(TuneError::Empty { images: 9 });
             }
@@ -72,8 +74,8 @@ mod tests {
     fn seen(slow: bool, batches: &[usize], stop_at: usize) -> (Vec<Vec<f64>>, Option<String>) {
         let mut rng = crate::stats::stream::stream(3, 0, "test");
         let mut all = Vec::new();
-        let augment = Augment::default();
-        let result = each(&Numbers { slow }, batches.chunks(2), Some((&augment, &mut rng)), &mut |_, input| {
+        let training = Training { augment: &Augment::default(), stream: &mut rng, side: None };
+        let result = each(&Numbers { slow }, batches.chunks(2), Some(training), &mut |_, input| {
             if all.len() == stop_at {
                 return Err(TuneError::Stopped);
             }

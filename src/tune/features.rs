@@ -2,9 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use ndarray::{ArrayD, ArrayViewD};
-use rand_chacha::ChaCha8Rng;
 
-use super::{Augment, Extract, Feed, TuneError};
+use super::{Extract, Feed, Training, TuneError};
 use crate::exec::ExecError;
 use crate::store::{MemoryBudget, Rows, RowsError};
 
@@ -144,7 +143,7 @@ impl Feed for Features {
         self.raw.rows.on_disk()
     }
 
-    fn batch(&self, indices: &[usize], _: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
+    fn batch(&self, indices: &[usize], _: Option<Training<'_>>) -> Result<Tensor, TuneError> {
         let (width, Standard { mean, factor }) = (self.raw.width(), &self.standard);
         let mut data: Vec<f32> = Vec::with_capacity(indices.len() * width);
         let mut buffer = Vec::new();

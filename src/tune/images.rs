@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Augment, Feed, RandomResizedCrop, TuneError};
+use super::{Augment, Feed, RandomResizedCrop, Training, TuneError};
 use crate::data::{DataError, Dataset, Fitted};
 use crate::exec::ExecError;
 use crate::model::{ChannelOrder, InputSpec, Layout};
@@ -61,20 +61,23 @@ impl Images {
         Frame { width: self.input.width, height: self.input.height, planes }
     }
 
-    /// Some images as one batch: augmented, each changed as `change` says for its index, normalised.
+    /// Some images as one batch: augmented, each changed as `change` says for its index, brought to the size of a step, normalised. A smaller image is
+    /// the means of areas of the whole one, so that what is laid over it shrinks along.
     pub(crate) fn batch<'a>(
         &self,
         indices: &[usize],
-        augment: Option<(&Augment, &mut ChaCha8Rng)>,
+        training: Option<Training<'_>>,
         change: &(dyn Fn(usize) -> Option<Change<'a>> + Sync),
     ) -> Result<Tensor, TuneError> {
         let input = &self.input;
-        let jitters = match augment {
-            Some((augment, rng)) => indices.iter().map(|_| draw(augment, rng, input)).collect(),
+        let side = training.as_ref().and_then(|training| training.side);
+        let jitters = match training {
+            Some(Training { augment, stream, .. }) => indices.iter().map(|_| draw(augment, stream, input)).collect(),
             None => vec![Jitter::default(); indices.len()],
         };
         let to_size = (input.height, input.width);
-        let size = input.channels * input.height * input.width;
+        let (h, w) = side.map_or(to_size, |side| (side, side));
+        let size = input.channels * h * w;
         let (to, nhwc) = (&input.preprocessing, input.layout == Layout::Nhwc);
         let bgr = to.order == ChannelOrder::Bgr;
         let normalise = Normalise { mean: to.mean, std: to.std, channels: input.channels, nhwc, bgr };
@@ -99,16 +102,22 @@ impl Images {
                 geometry::flip(planes.to_mut(), input.width);
             }
             // Only what is changed needs to be a frame of floats on the way.
-            if let Some(change) = change(i) {
-                let mut frame = self.framed(&planes);
-                change(&mut frame);
-                normalise.frame(&frame.planes, out);
-            } else {
+            let change = change(i);
+            if change.is_none() && side.is_none() {
                 normalise.bytes(&planes, out);
+                return Ok(());
+            }
+            let mut frame = self.framed(&planes);
+            if let Some(change) = change {
+                change(&mut frame);
+            }
+            match side {
+                Some(side) => normalise.frame(&geometry::shrink(&frame.planes, to_size, side), out),
+                None => normalise.frame(&frame.planes, out),
             }
             Ok::<_, TuneError>(())
         })?;
-        let (n, c, h, w) = (indices.len(), input.channels, input.height, input.width);
+        let (n, c) = (indices.len(), input.channels);
         let shape = match input.layout {
             Layout::Nchw => [n, c, h, w],
             Layout::Nhwc => [n, h, w, c],
@@ -150,8 +159,8 @@ impl Feed for Shown<'_> {
         self.images.len()
     }
 
-    fn batch(&self, indices: &[usize], augment: Option<(&Augment, &mut ChaCha8Rng)>) -> Result<Tensor, TuneError> {
-        self.images.batch(indices, augment, &|_| self.change)
+    fn batch(&self, indices: &[usize], training: Option<Training<'_>>) -> Result<Tensor, TuneError> {
+        self.images.batch(indices, training, &|_| self.change)
     }
 }
 
@@ -194,7 +203,7 @@ mod tests {
         let indices: Vec<usize> = (0..12).collect();
         let batch = |augment: &Augment, seed| {
             let mut rng = stream(seed, 0, "augment");
-            let batch = images.batch(&indices, Some((augment, &mut rng)), &|_| None).unwrap();
+            let batch = images.batch(&indices, Some(Training { augment, stream: &mut rng, side: None }), &|_| None).unwrap();
             (batch.flatten_from(1).unwrap().to_vec2::<f32>().unwrap(), rng.random::<u64>())
         };
         let crop = |scale| Some(RandomResizedCrop { scale, ratio: [1.0, 1.0] });
@@ -207,6 +216,17 @@ mod tests {
         assert_eq!(batch(&whole, 1), (flipped.clone(), next));
         assert_eq!(batch(&some, 1).1, next);
         assert!(batch(&some, 1).0.iter().zip(&flipped).all(|(a, b)| a != b));
+        // A smaller image is the means of the whole one's areas, changes included.
+        let white: Change = &|frame| frame.planes.iter_mut().take(512).for_each(|x| *x = 1.0);
+        let of_side = |side| {
+            let training = Training { augment: &Augment::default(), stream: &mut stream(1, 0, "augment"), side };
+            images.batch(&indices, Some(training), &|_| Some(white)).unwrap()
+        };
+        let (whole, small) = (of_side(None), of_side(Some(16)));
+        assert_eq!(small.dims(), [12, 3, 16, 16]);
+        let means = whole.avg_pool2d(2).unwrap();
+        let apart = (means - small).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        assert!(apart < 1e-5, "{apart}");
         // Without augmentation, as in every evaluation, the middle is shown.
         let plain = |images: &Images| images.plain().batch(&indices, None).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let usual = data::open_fitted(&target(), std::path::Path::new("."), 1, &input.fit(&budget)).unwrap();

@@ -57,6 +57,9 @@ pub struct Recipe {
     /// Random changes to training images, where every step passes the network: in full-network mode, and with `batch_norm: train`.
     #[serde(default)]
     pub augment: Augment,
+    /// Training images that grow from epoch to epoch, where every step passes the network. Test images have the model's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressive_resizing: Option<ProgressiveResizing>,
     /// What batch norm does while a head trains on a frozen backbone (fixed-feature only: where everything trains, it trains too).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<BatchNorm>,
@@ -78,7 +81,8 @@ impl Recipe {
             }),
             _ => None,
         };
-        late.into_iter().chain(self.augment.mistakes()).collect()
+        let growing = self.progressive_resizing.iter().flat_map(|growing| growing.mistakes(self.epochs));
+        late.into_iter().chain(self.augment.mistakes()).chain(growing).collect()
     }
 }
 
@@ -113,7 +117,8 @@ fingerprint!(Recipe as "recipe" {
     optimizer: "optimizer",
     label_smoothing: "label_smoothing",
     augment: "augment",
-} later { batch_norm: "batch_norm" });
+} later { batch_norm: "batch_norm", progressive_resizing: "progressive resizing" });
+fingerprint!(ProgressiveResizing as "growing" { from: "from", to: "to", start: "start", end: "end", multiple: "multiple" });
 fingerprint!(BatchNorm: Frozen = "frozen", Train = "train");
 fingerprint!(Augment as "augment" { flip: "flip", shift: "shift" } later { random_resized_crop: "random resized crop" });
 fingerprint!(RandomResizedCrop as "crop" { scale: "scale", ratio: "ratio" });
@@ -323,6 +328,73 @@ pub struct RandomResizedCrop {
     #[serde(default = "default_ratio")]
     #[schemars(inner(range(min = 0.01, max = 100.0)))]
     pub ratio: [f64; 2],
+}
+
+/// Training images that grow from epoch to epoch: small ones at first, which take less time. As the code of Salman et al. (2022) trains its source
+/// models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProgressiveResizing {
+    /// Side of the first images, in pixels.
+    #[schemars(range(min = 4, max = 4096))]
+    pub from: usize,
+    /// Side of the last ones, in pixels. Default: the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 4, max = 4096))]
+    pub to: Option<usize>,
+    /// Epochs after which they begin to grow.
+    #[serde(default)]
+    #[schemars(range(max = 999))]
+    pub start: usize,
+    /// Epochs after which they grow no more.
+    #[schemars(range(min = 1, max = 999))]
+    pub end: usize,
+    /// On the way, sides are rounded to a multiple of this.
+    #[serde(default = "default_multiple")]
+    #[schemars(range(min = 1, max = 256))]
+    pub multiple: usize,
+}
+
+fn default_multiple() -> usize {
+    32
+}
+
+impl ProgressiveResizing {
+    /// The side of an epoch's images, in pixels, for a model whose own is `model`; epochs count from 0. As `get_resolution` of the code of Salman et
+    /// al. computes it.
+    pub(crate) fn side(&self, epoch: usize, model: usize) -> usize {
+        let to = self.to.unwrap_or(model);
+        if epoch <= self.start {
+            return self.from;
+        }
+        if epoch >= self.end {
+            return to;
+        }
+        let way = (epoch - self.start) as f64 / (self.end - self.start) as f64;
+        let side = self.from as f64 + (to as f64 - self.from as f64) * way;
+        let multiple = self.multiple.max(1);
+        // What is rounded is never below the first nor above the last.
+        ((side / multiple as f64).round_ties_even() as usize * multiple).clamp(self.from.min(to), to.max(self.from))
+    }
+
+    fn mistakes(&self, epochs: usize) -> Vec<RecipeMistake> {
+        let shrinks = self.to.filter(|to| *to < self.from).map(|to| RecipeMistake {
+            at: "/progressive_resizing/to",
+            message: format!("images shrink from {} to {to} pixels", self.from),
+            hint: "images grow: write the smaller side after `from`",
+        });
+        let early = (self.end <= self.start).then(|| RecipeMistake {
+            at: "/progressive_resizing/end",
+            message: format!("images grow until epoch {} and begin with epoch {}", self.end, self.start),
+            hint: "`end` comes after `start`",
+        });
+        let late = (self.end >= epochs).then(|| RecipeMistake {
+            at: "/progressive_resizing/end",
+            message: format!("`end` is {}, and there are {}", self.end, count(epochs, "epoch")),
+            hint: "no epoch would have images of the full size: lower `end`, or raise `epochs`",
+        });
+        shrinks.into_iter().chain(early).chain(late).collect()
+    }
 }
 
 fn default_scale() -> [f64; 2] {

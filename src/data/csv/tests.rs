@@ -97,9 +97,12 @@ fn a_list_without_splits_needs_a_share_and_no_other() {
     let message = |text, share| listed(text, share).unwrap_err().to_string();
     assert_eq!(
         message(plain, None),
-        "data labels.csv: the file does not say which images train and which measure: give it a column `split` (train, test), or give `test_share`"
+        "data labels.csv: the file does not say which images train and which measure: give it a column `split` (train, test), or give `test_share` or `train_per_class`"
     );
-    assert_eq!(message(split, Some(0.5)), "data labels.csv: the data has train and test splits of its own: leave `test_share` out");
+    assert_eq!(
+        message(split, Some(0.5)),
+        "data labels.csv: the data has train and test splits of its own: leave `test_share` and `train_per_class` out"
+    );
     let census = |text: &str| {
         let folder = folder(&[("labels.csv", text)], &IMAGES);
         crate::data::census(&DataSpec::Csv("labels.csv".into()), None, folder.path()).unwrap().parts

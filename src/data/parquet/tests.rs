@@ -54,6 +54,7 @@ fn a_column_that_can_be_no_attribute_is_refused_by_name() {
         train: crate::data::ViewSpec::default(),
         test: crate::data::ViewSpec::default(),
         test_share: Some(0.5),
+        train_per_class: None,
         cluster: Some(cluster.to_owned()),
         attributes: None,
         broken: 0.0,

@@ -11,7 +11,7 @@ use crate::store::{Digest, Fingerprint, Fingerprinter};
 use crate::transform::{PreparedTrigger, SHAM_DRAWS, Trigger};
 
 /// Triggers of every family, as policies write them.
-const TRIGGERS: [&str; 17] = [
+const TRIGGERS: [&str; 18] = [
     r##"{ "patch": { "size": 0.3, "at": "grid", "color": "#FF8000", "opacity": 0.8 } }"##,
     r#"{ "patch": { "size": 0.5, "at": "bottom_left", "image": "hat.png" } }"#,
     r#"{ "pattern": { "seed": 1, "amplitude": 0.1 } }"#,
@@ -19,6 +19,7 @@ const TRIGGERS: [&str; 17] = [
     r#"{ "blend": { "seed": 1, "opacity": 0.2 } }"#,
     r#"{ "blend": { "image": "wall.png", "opacity": 0.2 } }"#,
     r#"{ "overlay": { "image": "hat.png", "size": 0.5, "at": "random", "opacity": 0.6 } }"#,
+    r#"{ "overlay": { "image": "hats", "size": 0.5, "at": "random" } }"#,
     r#"{ "feature": { "image": "hat.png", "opacity": 0.9 } }"#,
     r#"{ "feature": { "image": "wall.png", "mask": "mask.png" } }"#,
     r#"{ "sinusoid": { "amplitude": 0.1, "periods": 3, "direction": "diagonal", "phase": 20 } }"#,
@@ -34,6 +35,11 @@ const TRIGGERS: [&str; 17] = [
 /// Writes the files that the triggers name.
 pub(super) fn files(folder: &Path) {
     png(folder, "hat.png", (8, 4), true, |x, y| [200, (x * 20) as u8, 10, if (x + y) % 2 == 0 { 255 } else { 0 }]);
+    let hats = folder.join("hats");
+    std::fs::create_dir_all(&hats).unwrap();
+    for (name, blue) in [("a.png", 250), ("b.png", 120), ("c.png", 0)] {
+        png(&hats, name, (8, 4), true, |x, y| [(x * 20) as u8, 60, blue, if (x + y) % 2 == 0 { 255 } else { 0 }]);
+    }
     png(folder, "wall.png", (8, 8), false, |x, y| [(x * 30) as u8, (y * 30) as u8, 90, 255]);
     png(folder, "mask.png", (8, 8), false, |x, y| if x + y < 9 { [255; 4] } else { [0, 0, 0, 255] });
     let values = (0..3 * 16 * 16).map(|i: usize| ((i * 7919) % 101) as f32 / 101.0 - 0.5);
