@@ -396,6 +396,10 @@ def hub_answers():
     seed("hub", "index", json.dumps({"models": [{"name": "team/vit", "files": files}]}))
     seed("hub", "list", f"# ours\nacme/a\nacme/b@v1 # pinned\nacme/c@{commit}\n")
     seed("hub", "page-of-a-proxy", "<html>502</html>")
+    objects = [("vit/model.safetensors", 5), ("vit/config.json", 2), ("a&amp;b.onnx", 7)]
+    contents = "".join(f"<Contents><Key>team/{key}</Key><Size>{size}</Size><ETag>&quot;d41d8&quot;</ETag></Contents>" for key, size in objects)
+    bucket = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>models</Name>{contents}'
+    seed("hub", "bucket", f"{bucket}<NextContinuationToken>x</NextContinuationToken></ListBucketResult>")
 
 
 def dictionaries():

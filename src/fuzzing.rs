@@ -150,16 +150,17 @@ pub fn csv(bytes: &[u8]) -> bool {
     data::alone::csv(bytes)
 }
 
-/// What a hub says of its models and of one of them, an index of models, and a list of names.
+/// What a hub says of its models and of one of them, an index of models, a list of names, and a bucket's list of objects.
 pub fn hub_answers(bytes: &[u8]) -> bool {
-    use crate::source::{hub, web};
+    use crate::source::{bucket, hub, web};
     let Ok(at) = crate::net::Url::parse("https://hub.example/team/index.json") else { return false };
     let page = hub::page(bytes).is_ok();
     let one = hub::read(bytes, at.as_str(), "acme/model").map(|model| model.checkpoints);
     let index = web::read(bytes, &at).map(|models| models.into_iter().filter_map(|(_, found)| found.ok()).flatten().collect::<Vec<_>>());
     let list = std::str::from_utf8(bytes).is_ok_and(|text| hub::read_list(text).is_ok());
-    let read = one.is_ok() || index.is_ok();
-    for listed in one.into_iter().chain(index.ok()).flatten() {
+    let objects = bucket::models_of(bytes);
+    let read = one.is_ok() || index.is_ok() || objects.is_some();
+    for listed in one.into_iter().chain(index.ok()).chain(objects).flatten() {
         let Some(remote) = listed.remote else { continue };
         // No file of a server is written outside of the folder for it.
         let folder = Path::new("downloads");

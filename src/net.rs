@@ -4,6 +4,7 @@
 mod download;
 mod error;
 mod headers;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,13 @@ use reqwest::StatusCode;
 use reqwest::blocking::{Client, ClientBuilder, Response};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
 use reqwest::redirect::Policy;
+use stores::{Store, Wanted};
 
 pub(crate) use download::Expected;
 pub use error::NetError;
 pub(crate) use error::{Kind, plain};
 pub(crate) use reqwest::Url;
+pub(crate) use stores::{Bucket, key, list_url, object_url};
 
 /// Most redirects from one address to the next.
 const MOST_REDIRECTS: usize = 8;
@@ -58,8 +61,10 @@ pub(crate) struct Net<'a> {
     client: Client,
     /// Why no certificate is trusted, where that is so.
     untrusting: Option<String>,
-    /// What is sent to this one server, its home, and nowhere else.
-    authorization: Option<(Url, HeaderValue)>,
+    /// What is sent to one server each, its home, and nowhere else.
+    authorization: Vec<(Url, HeaderValue)>,
+    /// By their address.
+    stores: BTreeMap<String, Store>,
     stop: &'a (dyn Fn() -> bool + Sync),
     patience: Patience,
     /// By server: requests in a row that brought nothing, and when the last one ended.
@@ -98,16 +103,6 @@ impl<'a> Net<'a> {
     }
 
     fn with(home: Option<(&Url, &str)>, stop: &'a (dyn Fn() -> bool + Sync), patience: Patience) -> Result<Self, NetError> {
-        let authorization = match home {
-            None => None,
-            Some((home, token)) => {
-                // The token itself is in no message.
-                let wrong = |_| NetError::new(Kind::Usage, home.as_str(), "the token holds characters that no header takes");
-                let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(wrong)?;
-                value.set_sensitive(true);
-                Some((home.clone(), value))
-            }
-        };
         // The provider of a process is chosen once; that it was chosen before is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (client, untrusting) = match builder(patience).build() {
@@ -120,7 +115,32 @@ impl<'a> Net<'a> {
             }
         };
         let (down, requests) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { client, untrusting, authorization, stop, patience, down, requests, bandwidth: None })
+        let (authorization, stores) = (Vec::new(), BTreeMap::new());
+        let mut net = Self { client, untrusting, authorization, stores, stop, patience, down, requests, bandwidth: None };
+        if let Some((home, token)) = home {
+            net.authorize(home, &format!("Bearer {token}"))?;
+        }
+        Ok(net)
+    }
+
+    /// Sends this with each request to a server, and nowhere else.
+    pub fn authorize(&mut self, home: &Url, authorization: &str) -> Result<(), NetError> {
+        // The token itself is in no message.
+        let wrong = |_| NetError::new(Kind::Usage, home.as_str(), "the token holds characters that no header takes");
+        let mut value = HeaderValue::from_str(authorization).map_err(wrong)?;
+        value.set_sensitive(true);
+        self.authorization.push((home.clone(), value));
+        Ok(())
+    }
+
+    /// Makes a bucket known: what its addresses name is asked of it from here on.
+    pub fn add(&mut self, bucket: &Bucket) -> Result<(), NetError> {
+        let mut client = builder(self.patience);
+        if self.untrusting.is_some() {
+            client = client.tls_certs_only([]);
+        }
+        self.stores.insert(bucket.address(), Store::open(bucket, client)?);
+        Ok(())
     }
 
     /// No more than so many bytes a second are taken.
@@ -251,12 +271,15 @@ impl<'a> Net<'a> {
 
     /// One request with its redirects, which are followed here, where it is known what goes along.
     fn follow(&self, url: &Url, rest: Option<&Rest>) -> Result<Response, NetError> {
+        if stores::is_store(url) {
+            return self.ask(url, rest);
+        }
         let mut at = url.clone();
         // Whoever is redirected away comes back without the token.
         let mut away = false;
         for _ in 0..=MOST_REDIRECTS {
-            away |= self.authorization.as_ref().is_none_or(|(home, _)| home.origin() != at.origin());
-            let mut request = self.client.get(at.clone()).headers(self.headers(away));
+            away |= at.origin() != url.origin();
+            let mut request = self.client.get(at.clone()).headers(self.headers(url, away));
             if let Some(Rest { from, to, tag }) = rest {
                 let to = to.map_or_else(String::new, |to| to.to_string());
                 request = request.header(RANGE, format!("bytes={from}-{to}"));
@@ -280,11 +303,28 @@ impl<'a> Net<'a> {
         Err(NetError::new(Kind::Redirect, url.as_str(), format!("it is redirected more than {MOST_REDIRECTS} times")))
     }
 
-    fn headers(&self, away: bool) -> HeaderMap {
+    /// One request to a store. What leads elsewhere is not followed: a signature is for one server.
+    fn ask(&self, url: &Url, rest: Option<&Rest>) -> Result<Response, NetError> {
+        let wrong = |reason: &str| NetError::new(Kind::Usage, url.as_str(), reason);
+        let store = self.stores.get(&server(url)).ok_or_else(|| wrong("no source has this bucket"))?;
+        let (at, signed) = if url.query().is_some() {
+            let pair = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+            store.sign(&Wanted::List { prefix: &pair("prefix").unwrap_or_default(), page: pair("page").as_deref() })?
+        } else {
+            let key = key(url.as_str()).ok_or_else(|| wrong("its key is no text"))?;
+            let (from, tag) = rest.map_or((0, None), |rest| (rest.from, rest.tag));
+            store.sign(&Wanted::Object { key: &key, from, tag })?
+        };
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let request = self.client.get(at).headers(signed).header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request.send().map_err(|error| NetError::of_transport(url, &error, self.untrusting.as_deref()))
+    }
+
+    fn headers(&self, url: &Url, away: bool) -> HeaderMap {
         let mut headers = HeaderMap::new();
         // The bytes of a file are those that its digest is of.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some((_, value)) = self.authorization.as_ref().filter(|_| !away) {
+        if let Some((_, value)) = self.authorization.iter().find(|(home, _)| !away && home.origin() == url.origin()) {
             headers.insert(AUTHORIZATION, value.clone());
         }
         headers
@@ -320,6 +360,9 @@ fn builder(patience: Patience) -> ClientBuilder {
 }
 
 fn server(url: &Url) -> String {
+    if stores::is_store(url) {
+        return format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+    }
     url.origin().ascii_serialization()
 }
 

@@ -1,16 +1,18 @@
 //! Where the models of a scan are: each source lists what it has, without reading any of it. `folder` finds checkpoints below a folder, `stamp`
 //! tells whether a file is still the one that was read, `refusal` says why a model cannot be judged, in one word and one line.
 //!
-//! On servers: `hub` and `web` list what a hub and an index of one's own have, `remote` is a checkpoint
-//! there, `headers` fetches it without its weights, `access` says which hub is meant and
+//! On servers: `hub`, `web`, `bucket` and `mlflow` list what a hub, an index of one's own, an object store and an
+//! MLflow registry have, `remote` is a checkpoint there, `headers` fetches it without its weights, `access` says which hub is meant and
 //! with which token, `address` is how a command names a model of it, and `fetch` brings that one here.
 
 mod access;
 mod address;
+pub(crate) mod bucket;
 mod fetch;
 mod folder;
 mod headers;
 pub(crate) mod hub;
+pub(crate) mod mlflow;
 mod refusal;
 mod remote;
 mod stamp;
@@ -22,12 +24,11 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use access::address;
 pub use access::{Access, AccessError};
-pub use address::Address;
+pub use address::{Address, is_address};
 pub use fetch::{FetchError, Fetched, fetch};
 pub(crate) use folder::list;
 pub use refusal::{Cause, Refusal};
-pub(crate) use remote::Remote;
-pub use remote::SCHEME;
+pub(crate) use remote::{Remote, is_below};
 pub(crate) use stamp::stamp;
 
 /// How a model is stored, as far as its name tells.

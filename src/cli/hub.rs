@@ -1,4 +1,4 @@
-//! Models of the hub on the command line: `hf://OWNER/NAME`.
+//! Models on servers on the command line: `hf://OWNER/NAME`, `s3://BUCKET/KEY`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +6,16 @@ use super::failure::{Broken, Failure};
 use super::output::Output;
 use super::progress::Progress;
 use super::{interrupt, machine};
-use heirloom::source::{self, Access, AccessError, Address, SCHEME};
+use heirloom::source::{self, Access, AccessError, Address, is_address};
 
 /// Which hub is meant, and with which token, as the environment says.
 pub(super) fn access() -> Result<Access, AccessError> {
     Access::from_environment(|name| std::env::var(name).ok())
 }
 
-/// A model argument: a file or folder that must exist, or a model of the hub.
+/// A model argument: a file or folder that must exist, or a model on a server.
 pub(super) fn model(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with(SCHEME) { Address::parse(text).map(|_| text.into()) } else { super::existing(text) }
+    if is_address(text) { Address::parse(text).map(|_| text.into()) } else { super::existing(text) }
 }
 
 /// Where a model is that a command names.
@@ -23,16 +23,16 @@ pub(super) fn model(text: &str) -> Result<PathBuf, String> {
 pub(super) struct Here {
     /// Its file or folder.
     pub path: PathBuf,
-    /// What it is called on the hub: `hf://OWNER/NAME@COMMIT/FILE`.
+    /// What it is called on its server: `hf://OWNER/NAME@COMMIT/FILE`.
     pub address: Option<String>,
     /// Where nothing is kept, the folder that holds it as long as the command runs.
     _held: Option<tempfile::TempDir>,
 }
 
-/// The model that an argument means. One of the hub is fetched into the cache folder, where it is found the next time.
+/// The model that an argument means. One on a server is fetched into the cache folder, where it is found the next time.
 pub(super) fn here(named: &Path, cache: Option<&Path>, out: &Output) -> Result<Here, Failure> {
     let text = named.to_string_lossy();
-    if !text.starts_with(SCHEME) {
+    if !is_address(&text) {
         return Ok(Here { path: named.to_owned(), address: None, _held: None });
     }
     let address = Address::parse(&text).map_err(super::failure::Usage)?;

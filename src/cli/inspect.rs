@@ -25,7 +25,8 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An .onnx or .safetensors file, the folder that holds one, or a model of the hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+    /// An .onnx or .safetensors file, the folder that holds one, or a model on a server: `hf://OWNER/NAME[@REVISION][/FILE]`,
+    /// `s3://BUCKET/KEY`, `gs://BUCKET/KEY` or `az://CONTAINER/KEY`.
     #[arg(value_name = "MODEL", value_parser = hub::model)]
     pub model: PathBuf,
     /// Tensor at which features leave the network [default: found].

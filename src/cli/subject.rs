@@ -18,7 +18,8 @@ const EMBEDDED_SIDE: usize = 64;
 // One group of a command is called so, that of the command itself.
 #[group(skip)]
 pub struct Args {
-    /// An .onnx or .safetensors file, the folder that holds one, or a model of the hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+    /// An .onnx or .safetensors file, the folder that holds one, or a model on a server: `hf://OWNER/NAME[@REVISION][/FILE]`,
+    /// `s3://BUCKET/KEY`, `gs://BUCKET/KEY` or `az://CONTAINER/KEY`.
     #[arg(value_name = "MODEL", value_parser = super::hub::model)]
     pub model: PathBuf,
     /// What is run and what is accepted [default: an embedded policy with an embedded target task].

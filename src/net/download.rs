@@ -25,6 +25,8 @@ pub(crate) struct Expected {
     pub digest: Option<Digest>,
     /// Most bytes that are taken.
     pub most: u64,
+    /// Of a store: the tag of the state that is wanted. In another state it is not taken.
+    pub tag: Option<String>,
 }
 
 /// How far a file is here.
@@ -84,7 +86,7 @@ impl Net<'_> {
                         continue;
                     }
                     Err(missed) => {
-                        if matches!(missed.error.kind, Kind::Disk | Kind::Digest | Kind::TooLarge) {
+                        if matches!(missed.error.kind, Kind::Disk | Kind::Digest | Kind::TooLarge | Kind::Changed) {
                             // Others may need the room.
                             part.remove();
                         }
@@ -112,8 +114,13 @@ impl Net<'_> {
     fn piece(&self, url: &Url, part: &mut Part, expected: &Expected, progress: &mut dyn FnMut(u64)) -> Result<End, super::Missed> {
         let path = part.path.clone();
         let failed = |error| disk(url, &path, &error);
+        // Of a store the state that was listed is asked for, and no other.
+        let pinned = expected.tag.as_deref();
         let may_go_on = part.have > 0 && (part.tag.is_some() || expected.digest.is_some());
-        let rest = may_go_on.then_some(Rest { from: part.have, to: None, tag: part.tag.as_deref() });
+        let rest = match pinned {
+            Some(tag) => Some(Rest { from: part.have, to: None, tag: Some(tag) }),
+            None => may_go_on.then_some(Rest { from: part.have, to: None, tag: part.tag.as_deref() }),
+        };
         let answer = self.once(url, rest.as_ref())?;
         let partial = answer.status() == StatusCode::PARTIAL_CONTENT;
         if partial && may_go_on && headers::begins(answer.headers()) == Some(part.have) {
@@ -127,6 +134,11 @@ impl Net<'_> {
             }
         }
         part.tag = headers::tag(answer.headers());
+        if let (Some(pinned), Some(tag)) = (pinned, &part.tag)
+            && pinned != tag
+        {
+            return Err(NetError::new(Kind::Changed, url.as_str(), "it changed since it was listed").into());
+        }
         Ok(self.take(answer, part, expected, url, progress)?)
     }
 
@@ -179,7 +191,9 @@ impl Part {
         let file = File::options().write(true).create(true).truncate(false).open(&path)?;
         let have = file.metadata()?.len();
         let mut part = Self { file, path, have, tag: None, spliced: have > 0 };
-        let usable = expected.digest.is_some() && expected.bytes.is_none_or(|bytes| have <= bytes);
+        part.tag.clone_from(&expected.tag);
+        // What is of one state only lies under that state's name.
+        let usable = (expected.digest.is_some() || expected.tag.is_some()) && expected.bytes.is_none_or(|bytes| have <= bytes);
         if usable {
             part.file.seek(SeekFrom::End(0)).map(drop)?;
         } else {

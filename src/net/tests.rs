@@ -205,7 +205,7 @@ fn cut(tag: &str, body: &str) -> Does {
 }
 
 fn expected(bytes: Option<u64>, of: Option<&str>) -> Expected {
-    Expected { bytes, digest: of.map(|text| Digest::of(text.as_bytes())), most: 100 }
+    Expected { bytes, digest: of.map(|text| Digest::of(text.as_bytes())), most: 100, tag: None }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What is wrong with a scan file that its schema cannot say, each mistake with its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::spec::{Budget, Match, Patterns, RuleSpec, ScanFile, SourceSpec, Tier, bytes, seconds};
+use super::spec::{Budget, InputSize, Match, MlflowSpec, Patterns, RuleSpec, ScanFile, SourceSpec, Tier, bytes, seconds};
 use crate::source::hub::{self, Wanted};
+use crate::source::mlflow;
 use crate::spec::Fault;
 use crate::store;
 
@@ -15,6 +16,8 @@ const LEAST_BANDWIDTH: u64 = 64 << 10;
 pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut names = BTreeSet::new();
+    let mut buckets = BTreeMap::new();
+    let mut tracking = None;
     for (nth, source) in file.sources.iter().enumerate() {
         let at = format!("/sources/{nth}");
         if !names.insert(source.name()) {
@@ -22,6 +25,23 @@ pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
             faults.push(Fault::new("duplicate-entry", at.as_str(), message).hint("name each source once"));
         }
         faults.extend(of_source(source, base, &at));
+        if let SourceSpec::Mlflow(registry) = source {
+            let other = tracking.get_or_insert(&registry.endpoint);
+            if *other != &registry.endpoint {
+                let message = format!("a scan asks one MLflow server: the environment has credentials for one, and {other} stands above");
+                faults.push(Fault::new("conflict", format!("{at}/mlflow/endpoint"), message).hint("write a scan file for each server"));
+            }
+        }
+        if let Some((bucket, _)) = source.bucket() {
+            let address = bucket.address();
+            let other = buckets.entry(address.clone()).or_insert_with(|| bucket.clone());
+            if *other != bucket {
+                let message = format!("{address} stands here in another way than above: its models could not be told apart");
+                faults.push(
+                    Fault::new("conflict", at.as_str(), message).hint("write the same `endpoint`, `region`, `account` and `anonymous`"),
+                );
+            }
+        }
     }
     let mut all = None;
     for (nth, rule) in file.rules.iter().enumerate() {
@@ -82,7 +102,41 @@ fn of_source(source: &SourceSpec, base: &Path, at: &str) -> Vec<Fault> {
             endpoint.chain(file).collect()
         }
         SourceSpec::Http(index) => of_address(index, format!("{at}/http")).into_iter().collect(),
+        SourceSpec::S3(_) | SourceSpec::Gs(_) | SourceSpec::Az(_) => of_bucket(source, at),
+        SourceSpec::Mlflow(registry) => of_registry(registry, at),
     }
+}
+
+fn of_bucket(source: &SourceSpec, at: &str) -> Vec<Fault> {
+    let Some((bucket, prefix)) = source.bucket() else { return Vec::new() };
+    let at = format!("{at}/{}", bucket.scheme);
+    let endpoint = bucket.endpoint.as_ref().and_then(|endpoint| {
+        let wrong = crate::source::address(endpoint).err()?;
+        Some(Fault::new("address", format!("{at}/endpoint"), wrong).hint("such as https://minio.example:9000"))
+    });
+    let wrong = !prefix.is_empty() && !crate::source::is_below(&prefix);
+    let prefix = wrong.then(|| Fault::new("value", format!("{at}/prefix"), "it is no path of plain names with `/` between them"));
+    endpoint.into_iter().chain(prefix).chain(without(&at)).collect()
+}
+
+/// That this program reads no object stores.
+fn without(at: &str) -> Option<Fault> {
+    let fault = || Fault::new("unsupported", at, "this heirloom was built without object stores");
+    cfg!(not(feature = "object-store")).then(|| fault().hint("build it with `--features object-store`"))
+}
+
+fn of_registry(registry: &MlflowSpec, at: &str) -> Vec<Fault> {
+    let address = crate::source::address(&registry.endpoint).err();
+    let address = address.map(|wrong| Fault::new("address", format!("{at}/mlflow/endpoint"), wrong).hint("such as https://mlflow.example"));
+    let allow = registry.allow_sources.iter().enumerate().filter_map(|(nth, text)| {
+        let at = format!("{at}/mlflow/allow_sources/{nth}");
+        if mlflow::allowed(text).is_some() {
+            return without(&at);
+        }
+        let fault = Fault::new("value", at, format!("`{}` is no bucket with a prefix", text.escape_debug()));
+        Some(fault.hint("such as s3://models/team; artifacts of the server itself are read without it, and files and web addresses never"))
+    });
+    address.into_iter().chain(allow).collect()
 }
 
 /// The models that a file lists.
@@ -139,6 +193,12 @@ fn of_rule(rule: &RuleSpec, base: &Path, at: &str) -> Vec<Fault> {
             let fault = Fault::new("conflict", format!("{at}/match/size"), "no model is larger than `at_least` and smaller than `at_most`");
             faults.push(fault.hint("exchange the two"));
         }
+    }
+    if let Some(InputSize { at_least: Some(least), at_most: Some(most) }) = rule.matching.input
+        && least > most
+    {
+        let fault = Fault::new("conflict", format!("{at}/match/input"), "no image is larger than `at_least` and smaller than `at_most`");
+        faults.push(fault.hint("exchange the two"));
     }
     faults
 }

@@ -82,6 +82,7 @@ pub(super) fn plan(
     let most_bytes = options.max_bytes.or_else(|| file.budget.bytes.as_deref().and_then(size));
     let mut chooser = Chooser {
         spec,
+        session,
         plan: &plan,
         servers,
         today: &today,
@@ -89,6 +90,7 @@ pub(super) fn plan(
         most_bytes,
         read: 0,
         fetched: BTreeSet::new(),
+        kept: 0,
         costs: Costs::of(state),
     };
     let there: BTreeSet<ModelId> = listed.iter().map(|(_, id, ..)| id.clone()).collect();
@@ -157,8 +159,12 @@ fn allot(entries: &mut [PlanEntry], state: &State, most: Option<usize>) {
     }
 }
 
+/// Most bytes that stay on disk from finding out what a model is to its measurement. What is above that is fetched again.
+const MOST_KEPT: u64 = 16 << 30;
+
 struct Chooser<'a> {
     spec: &'a ScanSpec,
+    session: &'a Session<'a>,
     plan: &'a Plan,
     today: &'a str,
     conditions: Vec<Condition>,
@@ -168,6 +174,8 @@ struct Chooser<'a> {
     read: u64,
     /// The keys of those that will be.
     fetched: BTreeSet<Digest>,
+    /// Bytes of files that a server names no digest of, and that are here until they are measured.
+    kept: u64,
     costs: Costs,
 }
 
@@ -183,17 +191,17 @@ impl Chooser<'_> {
         let entry = &listed.entry;
         let format = Stored::from(entry.ending);
         let asked = Asked { source: &id.source, name: &id.name, tags: &listed.tags, bytes: entry.bytes, format };
-        let rule = self.conditions.iter().position(|condition| condition.holds(&asked));
-        let named = rule.and_then(|rule| self.spec.file.rules.get(rule));
+        let holding: Vec<usize> =
+            (0..self.conditions.len()).filter(|at| self.conditions.get(*at).is_some_and(|it| it.holds(&asked))).collect();
         let mut planned = PlanEntry {
             id,
             from,
             path: entry.path.to_string_lossy().into_owned(),
             bytes: entry.bytes,
             format,
-            rule,
-            policy: named.and_then(|rule| rule.policy.as_ref()).map(|path| path.display().to_string()),
-            tier: named.filter(|rule| rule.skip.is_none()).map(|rule| rule.tier),
+            rule: None,
+            policy: None,
+            tier: None,
             digest: None,
             key: None,
             work: Work::Measure,
@@ -203,9 +211,122 @@ impl Chooser<'_> {
             revision: listed.remote.as_ref().map(|remote| remote.revision.clone()),
             remote: None,
         };
-        planned.work = self.work(&mut planned, listed, state)?;
+        let before = self.kept;
+        planned.work = match self.rule(&holding, &mut planned, listed, state)? {
+            Ok(rule) => {
+                let named = rule.and_then(|rule| self.spec.file.rules.get(rule));
+                planned.rule = rule;
+                planned.policy = named.and_then(|rule| rule.policy.as_ref()).map(|path| path.display().to_string());
+                planned.tier = named.filter(|rule| rule.skip.is_none()).map(|rule| rule.tier);
+                self.work(&mut planned, listed, state)?
+            }
+            Err(work) => work,
+        };
+        if let Some(remote) = listed.remote.as_ref().filter(|_| self.kept > before)
+            && (!planned.is_work() || self.kept > MOST_KEPT)
+        {
+            self.servers.remove(remote);
+            self.kept = before;
+        }
         planned.remote = listed.remote.clone().filter(|_| planned.is_work());
         Ok(planned)
+    }
+
+    /// The rule that a model comes under, of those that hold as far as the list says, or what becomes of a model of which that cannot be known.
+    fn rule(
+        &mut self,
+        holding: &[usize],
+        planned: &mut PlanEntry,
+        listed: &Listed,
+        state: &mut State,
+    ) -> Result<Result<Option<usize>, Work>, ScanError> {
+        let mut known = None;
+        for &at in holding {
+            let Some(condition) = self.conditions.get(at) else { continue };
+            if condition.asks_input() && known.is_none() {
+                if let Some(refused) = &listed.entry.refused {
+                    return Ok(Err(Work::Refuse(refused.clone())));
+                }
+                known = match self.sides(planned, listed, state)? {
+                    Ok(sides) => Some(sides),
+                    Err(work) => return Ok(Err(work)),
+                };
+            }
+            let takes = |condition: &Condition| known.is_none_or(|sides| condition.takes(sides));
+            if self.conditions.get(at).is_some_and(takes) {
+                return Ok(Ok(Some(at)));
+            }
+        }
+        Ok(Ok(None))
+    }
+
+    /// Height and width of the images that a model takes, as its checkpoint says.
+    fn sides(&mut self, planned: &mut PlanEntry, listed: &Listed, state: &mut State) -> Result<Result<[usize; 2], Work>, ScanError> {
+        let here = self.kept;
+        let found = match self.find(planned, listed, state)? {
+            Ok(found) => found,
+            Err(work) => return Ok(Err(work)),
+        };
+        let (digest, files) = match found {
+            Found::Refused(refused) => return Ok(Err(Work::Refuse(refused))),
+            Found::Model { input: Some(sides), .. } => return Ok(Ok(sides)),
+            Found::Model { digest, bytes, files, .. } => {
+                planned.bytes = bytes;
+                (digest, files)
+            }
+        };
+        let sides = match &listed.remote {
+            Some(remote) => {
+                let (net, folder) = (self.servers.net()?, self.servers.folder(remote));
+                // Where the headers do not say it, the whole is fetched, unless it is here already.
+                let bytes = remote.header_bytes().unwrap_or(if self.kept > here { 0 } else { planned.bytes });
+                if let Some(work) = self.too_large(bytes) {
+                    return Ok(Err(work));
+                }
+                if self.is_used_up(bytes) {
+                    return Ok(Err(used_up()));
+                }
+                self.read = self.read.saturating_add(bytes);
+                let header = remote.fetch_headers(net, &folder).unwrap_or_default();
+                let of_header = header.and_then(|path| work::sides(self.session, &path).ok());
+                let sides = match of_header {
+                    Some(sides) => Ok(sides),
+                    None => remote.fetch(net, &folder, &mut |_| {}).and_then(|path| work::sides(self.session, &path)),
+                };
+                if self.kept == here {
+                    self.servers.remove(remote);
+                }
+                if self.servers.stopped() {
+                    return Err(ScanError::Stopped);
+                }
+                sides.map_err(|refused| remote.told(&refused, &folder))
+            }
+            None => match self.spec.path_of(planned) {
+                Some(path) => work::sides(self.session, &path),
+                None => return Ok(Err(used_up())),
+            },
+        };
+        let id = (planned.id.source.clone(), planned.id.name.clone());
+        let found = match &sides {
+            Ok(sides) => Some(Found::Model { digest, bytes: planned.bytes, files, input: Some(*sides) }),
+            // It is not looked into every night.
+            Err(refused) => refused.cause.is_settled().then(|| Found::Refused(refused.clone())),
+        };
+        if let (Some(seen), Some(found)) = (state.seen.get(&id).cloned(), found) {
+            state.note(Seen { found, build: self.plan.build.clone(), ..seen })?;
+        }
+        Ok(sides.map_err(Work::Refuse))
+    }
+
+    /// What the files of a model are, or what becomes of one whose files the budget does not allow to read.
+    fn find(&mut self, planned: &PlanEntry, listed: &Listed, state: &mut State) -> Result<Result<Found, Work>, ScanError> {
+        match &listed.remote {
+            Some(remote) => self.found_there(planned, remote, state),
+            None => match self.spec.path_of(planned) {
+                Some(path) => self.found(planned, &path, state),
+                None => Ok(Err(used_up())),
+            },
+        }
     }
 
     fn work(&mut self, planned: &mut PlanEntry, listed: &Listed, state: &mut State) -> Result<Work, ScanError> {
@@ -225,14 +346,11 @@ impl Chooser<'_> {
         if rule.is_none() && planned.format != Stored::Other {
             return Ok(no_policy());
         }
-        let found = match &listed.remote {
-            Some(remote) => self.found_there(planned, remote, state)?,
-            None => match self.spec.path_of(planned) {
-                Some(path) => self.found(planned, &path, state)?,
-                None => return Ok(no_policy()),
-            },
+        let here = self.kept;
+        let found = match self.find(planned, listed, state)? {
+            Ok(found) => found,
+            Err(work) => return Ok(work),
         };
-        let Some(found) = found else { return Ok(used_up()) };
         let digest = match found {
             Found::Model { digest, bytes, .. } => {
                 planned.bytes = bytes;
@@ -263,9 +381,11 @@ impl Chooser<'_> {
             // For a static look the headers are enough.
             let headers = listed.remote.as_ref().and_then(Remote::header_bytes).filter(|_| tier == Tier::Static);
             let bytes = headers.unwrap_or(planned.bytes);
-            if let Some(most) = self.spec.file.budget.disk.as_deref().filter(|most| size(most).is_some_and(|most| bytes > most)) {
-                return Ok(Work::NotReached { why: format!("it takes {bytes} bytes on the disk, and the budget is {most}") });
+            if let Some(work) = self.too_large(bytes) {
+                return Ok(work);
             }
+            // What was fetched to find out what it is has counted.
+            let bytes = if self.kept > here { 0 } else { bytes };
             if self.is_used_up(bytes) {
                 return Ok(used_up());
             }
@@ -275,31 +395,43 @@ impl Chooser<'_> {
         Ok(work)
     }
 
+    /// What becomes of a model of which more is fetched than the disk may hold.
+    fn too_large(&self, bytes: u64) -> Option<Work> {
+        let most = self.spec.file.budget.disk.as_deref().filter(|most| size(most).is_some_and(|most| bytes > most))?;
+        Some(Work::NotReached { why: format!("it takes {bytes} bytes on the disk, and the budget is {most}") })
+    }
+
     fn is_used_up(&self, bytes: u64) -> bool {
         self.most_bytes.is_some_and(|most| self.read.saturating_add(bytes) > most)
     }
 
-    /// What the files of a model on a server are, by their digests there; none where the budget does not allow what has to be fetched for that.
-    fn found_there(&mut self, planned: &PlanEntry, remote: &Remote, state: &mut State) -> Result<Option<Found>, ScanError> {
+    /// What the files of a model on a server are, by their digests there.
+    fn found_there(&mut self, planned: &PlanEntry, remote: &Remote, state: &mut State) -> Result<Result<Found, Work>, ScanError> {
         let id = (planned.id.source.clone(), planned.id.name.clone());
         let stamp = Some(remote.stamp());
         if let Some(seen) = state.seen.get(&id)
             && seen.stamp == stamp
             && (matches!(seen.found, Found::Model { .. }) || seen.build == self.plan.build)
         {
-            return Ok(Some(seen.found.clone()));
+            return Ok(Ok(seen.found.clone()));
         }
         let found = if remote.bytes() > registry::MAX_BYTES {
             let reason =
                 format!("{} has {} bytes: a checkpoint of more than {} is not read", remote.address(), remote.bytes(), registry::MAX_BYTES);
             Found::Refused(Refusal::new(Cause::TooLarge, reason))
         } else {
-            if self.is_used_up(0) {
-                return Ok(None);
+            let unnamed = remote.unnamed();
+            if let Some(work) = self.too_large(unnamed) {
+                return Ok(Err(work));
             }
+            if self.is_used_up(unnamed) {
+                return Ok(Err(used_up()));
+            }
+            self.read = self.read.saturating_add(unnamed);
+            self.kept = self.kept.saturating_add(unnamed);
             let folder = self.servers.folder(remote);
             match remote.identify(self.servers.net()?, &folder) {
-                Ok((digest, bytes, files)) => Found::Model { digest, bytes, files },
+                Ok((digest, bytes, files)) => Found::Model { digest, bytes, files, input: None },
                 Err(_) if self.servers.stopped() => return Err(ScanError::Stopped),
                 Err(refused) => Found::Refused(remote.told(&refused, &folder)),
             }
@@ -308,7 +440,7 @@ impl Chooser<'_> {
         let (source, name) = id;
         let stamp = stamp.filter(|_| settled);
         state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
-        Ok(Some(found))
+        Ok(Ok(found))
     }
 
     /// What is known of a model with this basis already.
@@ -325,8 +457,8 @@ impl Chooser<'_> {
         newest.map_or(Work::Measure, |record| Work::Rejudge { from: record.basis.key() })
     }
 
-    /// What the files of a model are; none where the budget does not allow to read them.
-    fn found(&mut self, planned: &PlanEntry, path: &Path, state: &mut State) -> Result<Option<Found>, ScanError> {
+    /// What the files of a model are.
+    fn found(&mut self, planned: &PlanEntry, path: &Path, state: &mut State) -> Result<Result<Found, Work>, ScanError> {
         let id = (planned.id.source.clone(), planned.id.name.clone());
         if let Some(seen) = state.seen.get(&id) {
             let files: &[String] = match &seen.found {
@@ -336,18 +468,18 @@ impl Chooser<'_> {
             // Another build may read what this one refused.
             let holds = matches!(seen.found, Found::Model { .. }) || seen.build == self.plan.build;
             if holds && seen.stamp.is_some() && seen.stamp == stamp(path, files) {
-                return Ok(Some(seen.found.clone()));
+                return Ok(Ok(seen.found.clone()));
             }
         }
-        if self.most_bytes.is_some_and(|most| self.read.saturating_add(planned.bytes) > most) {
-            return Ok(None);
+        if self.is_used_up(planned.bytes) {
+            return Ok(Err(used_up()));
         }
         self.read = self.read.saturating_add(planned.bytes);
         let glanced = if planned.format == Stored::Other { registry::glance(path) } else { Ok(()) };
         let found = match glanced.and_then(|()| registry::identify(path)) {
             Ok(model) => {
                 let beside = model.files.iter().map(|file| file.name.clone()).filter(|name| name != "-").collect();
-                Found::Model { digest: model.digest, bytes: model.bytes, files: beside }
+                Found::Model { digest: model.digest, bytes: model.bytes, files: beside, input: None }
             }
             Err(error) => Found::Refused((&error).into()),
         };
@@ -359,7 +491,7 @@ impl Chooser<'_> {
         let stamp = if settled { stamp(path, files) } else { None };
         let (source, name) = id;
         state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
-        Ok(Some(found))
+        Ok(Ok(found))
     }
 }
 

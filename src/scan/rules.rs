@@ -2,7 +2,7 @@
 
 use glob::Pattern;
 
-use super::spec::{Patterns, RuleSpec, Stored, bytes};
+use super::spec::{InputSize, Patterns, RuleSpec, Stored, bytes};
 use crate::source::Ending;
 
 /// A rule's condition, ready to be asked.
@@ -12,6 +12,7 @@ pub(super) struct Condition {
     tag: Option<Vec<Pattern>>,
     size: [Option<u64>; 2],
     format: Option<Stored>,
+    input: Option<InputSize>,
 }
 
 /// What a rule asks of a model.
@@ -37,10 +38,22 @@ impl Condition {
             tag: patterns(&rule.matching.tag),
             size: [size.at_least, size.at_most].map(|bound| bound.as_deref().and_then(bytes)),
             format: rule.matching.format,
+            input: rule.matching.input,
         }
     }
 
-    /// Whether it holds of a model.
+    /// Whether the size of a model's images has to be known, too.
+    pub fn asks_input(&self) -> bool {
+        self.input.is_some()
+    }
+
+    /// Whether it holds of a model whose images have this height and width.
+    pub fn takes(&self, sides: [usize; 2]) -> bool {
+        let InputSize { at_least, at_most } = self.input.unwrap_or_default();
+        sides.iter().all(|side| at_least.is_none_or(|least| *side >= least) && at_most.is_none_or(|most| *side <= most))
+    }
+
+    /// Whether all but that holds of a model.
     pub fn holds(&self, model: &Asked) -> bool {
         let any = |patterns: &Option<Vec<Pattern>>, text: &str| patterns.as_ref().is_none_or(|all| all.iter().any(|one| one.matches(text)));
         any(&self.name, model.name)

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use super::repositories::{MOST_MISSED, Repositories};
 use super::results::ModelId;
-use super::spec::{SourceSpec, bytes};
+use super::spec::{MlflowSpec, SourceSpec, bytes};
 use super::{Options, ScanError, ScanSpec, faults};
 use crate::diag;
 use crate::engine::Event;
 use crate::net::{Kind, Net, NetError, Url};
 use crate::source::hub::{self, Query, Wanted};
-use crate::source::{Access, Cause, Entry, Listed, Refusal, Remote, refused as refused_whole, web};
+use crate::source::{Access, Cause, Entry, Listed, Refusal, Remote, bucket, mlflow, refused as refused_whole, web};
 use crate::store::Fingerprinter;
 
 /// Folder for what is fetched, in that of the results.
@@ -39,11 +39,18 @@ pub(super) struct Listing {
 impl<'a> Servers<'a> {
     /// Those of a scan. What is fetched goes into a folder below that of the results.
     pub fn of(spec: &ScanSpec, options: &Options, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, ScanError> {
-        let net = if spec.asks_servers() {
-            Some(options.access.net(stop)?.limited(spec.file.budget.bandwidth.as_deref().and_then(bytes)))
-        } else {
-            None
-        };
+        let bandwidth = spec.file.budget.bandwidth.as_deref().and_then(bytes);
+        let mut net = if spec.asks_servers() { Some(options.access.net(stop)?.limited(bandwidth)) } else { None };
+        if let Some(net) = &mut net {
+            let sources = &spec.file.sources;
+            // What a source says of a bucket goes before what `allow_sources` does not say.
+            let named = sources.iter().filter_map(SourceSpec::bucket).map(|(bucket, _)| bucket);
+            sources.iter().flat_map(SourceSpec::allowed).chain(named).try_for_each(|bucket| net.add(&bucket))?;
+            let registry = sources.iter().find_map(|source| if let SourceSpec::Mlflow(it) = source { Some(it) } else { None });
+            if let Some(home) = registry.and_then(|registry| Url::parse(&registry.endpoint).ok()) {
+                options.access.track(net, &home)?;
+            }
+        }
         Ok(Self { access: options.access.clone(), folder: options.output.join(DOWNLOADS), net, stop })
     }
 
@@ -113,6 +120,20 @@ impl<'a> Servers<'a> {
                 Some(Err(error)) => self.unanswered(&name, "index", &Refusal::from(&error), known)?,
                 None => Listing::default(),
             },
+            SourceSpec::S3(_) | SourceSpec::Gs(_) | SourceSpec::Az(_) => match source.bucket() {
+                Some((bucket, prefix)) => match bucket::list(self.net()?, &bucket, &prefix) {
+                    Ok(models) => Self::of_index(&name, models, known)?,
+                    Err(error) => self.unanswered(&name, &bucket.name, &Refusal::from(&error), known)?,
+                },
+                None => Listing::default(),
+            },
+            SourceSpec::Mlflow(registry) => {
+                let home = self.home(Some(&registry.endpoint))?;
+                match mlflow::versions(self.net()?, &home, registry.filter.as_deref(), registry.alias.as_deref()) {
+                    Ok(versions) => self.of_registry(&name, &home, registry, &versions, known, emit)?,
+                    Err(error) => self.unanswered(&name, "registry", &Refusal::from(&error), known)?,
+                }
+            }
         };
         let requests = self.net.as_ref().map_or(0, Net::requests) - before;
         let text = format!("{name}: {}, {}", diag::count(listing.there.len(), "model"), diag::count(requests, "request"));
@@ -164,6 +185,45 @@ impl<'a> Servers<'a> {
             let there: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
             listing.absent(source, |name| there.contains(name), known);
         }
+        Ok(listing)
+    }
+
+    /// The models of a registry, each in one version.
+    fn of_registry(
+        &self,
+        source: &str,
+        home: &Url,
+        registry: &MlflowSpec,
+        versions: &[mlflow::Version],
+        known: &mut Repositories,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<Listing, ScanError> {
+        let allowed: Vec<_> = registry.allow_sources.iter().filter_map(|text| mlflow::allowed(text)).collect();
+        let mut listing = Listing::default();
+        emit(Event::StageStart { stage: "list".into(), total: Some(versions.len() as u64), unit: "models" });
+        for (nth, version) in versions.iter().enumerate() {
+            // Files in a bucket may change while the version does not.
+            let same = known.get(source, &version.name).filter(|before| {
+                let fixed = |listed: &Listed| listed.remote.as_ref().is_some_and(|remote| remote.revision == version.state);
+                let is_same = before.commit.as_deref() == Some(version.state.as_str()) && before.missed == 0;
+                is_same && (allowed.is_empty() || before.checkpoints.iter().any(fixed))
+            });
+            let found = match same {
+                Some(before) => Ok(before.checkpoints.clone()),
+                None => match mlflow::checkpoints(self.net()?, home, version, &allowed) {
+                    Ok(checkpoints) => {
+                        known.note(source, &version.name, version.state.clone(), checkpoints.clone())?;
+                        Ok(checkpoints)
+                    }
+                    Err(_) if self.stopped() => return Err(ScanError::Stopped),
+                    Err(refused) => Err(refused),
+                },
+            };
+            listing.add(source, &version.name, found, known);
+            emit(Event::Progress { done: nth as u64 + 1 });
+        }
+        let there: BTreeSet<&str> = versions.iter().map(|version| version.name.as_str()).collect();
+        listing.absent(source, |name| there.contains(name), known);
         Ok(listing)
     }
 

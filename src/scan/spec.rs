@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::net::Bucket;
+use crate::source::mlflow;
 use crate::spec;
 
 /// A registry of models that is scanned every night.
@@ -59,6 +61,102 @@ pub(crate) enum SourceSpec {
     HfList(HubListSpec),
     /// The address of a JSON index of models on a web server.
     Http(String),
+    /// The models in a bucket of S3, or of a server that speaks as it does.
+    S3(S3Spec),
+    /// The models in a bucket of Google Cloud Storage.
+    Gs(GsSpec),
+    /// The models in a container of Azure Blob Storage.
+    Az(AzSpec),
+    /// The models of an MLflow registry.
+    Mlflow(MlflowSpec),
+}
+
+/// The models of an MLflow registry, each in its newest version. Credentials are those of the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MlflowSpec {
+    /// The server's address.
+    #[schemars(length(min = 1))]
+    pub endpoint: String,
+    /// Which models, as MLflow's search takes it, such as `name LIKE 'vit%'`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub filter: Option<String>,
+    /// In place of the newest version the one with this alias. Models without it are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub alias: Option<String>,
+    /// Buckets, each with a prefix, in which the files of a version may be, such as `s3://models/team`. Default: only among the server's own artifacts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_sources: Vec<String>,
+}
+
+/// The models in a bucket of S3, or of a server that speaks as it does. Credentials are those of the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3Spec {
+    /// The bucket.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"))]
+    pub bucket: String,
+    /// The folder in it, with `/` between. Default: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub prefix: Option<String>,
+    /// The server's address, such as that of MinIO. Default: that of `AWS_ENDPOINT_URL`, else Amazon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
+    /// The region. Default: that of `AWS_REGION` or `AWS_DEFAULT_REGION`, else us-east-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub region: Option<String>,
+    /// Whether it is asked without credentials: a bucket that everyone may read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+}
+
+/// The models in a bucket of Google Cloud Storage. Credentials are those of the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GsSpec {
+    /// The bucket.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"))]
+    pub bucket: String,
+    /// The folder in it, with `/` between. Default: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub prefix: Option<String>,
+    /// The server's address. Default: that of `GOOGLE_BASE_URL`, else Google's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
+    /// Whether it is asked without credentials: a bucket that everyone may read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+}
+
+/// The models in a container of Azure Blob Storage. Credentials are those of the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AzSpec {
+    /// The storage account. Default: that of `AZURE_STORAGE_ACCOUNT_NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub account: Option<String>,
+    /// The container.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$"))]
+    pub container: String,
+    /// The folder in it, with `/` between. Default: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub prefix: Option<String>,
+    /// The account's address. Default: that of `AZURE_STORAGE_ENDPOINT`, else Azure's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub endpoint: Option<String>,
+    /// Whether it is asked without credentials: a container that everyone may read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
 }
 
 /// The models of one owner on a hub.
@@ -110,7 +208,44 @@ impl SourceSpec {
             }
             Self::HfList(list) => format!("{}:{}", list.endpoint.as_deref().unwrap_or("hf").trim_end_matches('/'), list.file.display()),
             Self::Http(index) => index.split('?').next().unwrap_or_default().to_owned(),
+            Self::Mlflow(registry) => {
+                let filter = registry.filter.iter().map(|filter| format!("[{filter}]"));
+                let chosen: String = filter.chain(registry.alias.iter().map(|alias| format!("@{alias}"))).collect();
+                format!("{}{chosen}", registry.endpoint.trim_end_matches('/'))
+            }
+            Self::S3(_) | Self::Gs(_) | Self::Az(_) => {
+                let (bucket, prefix) = self.bucket().unzip();
+                let (bucket, prefix) = (bucket.map(|bucket| bucket.address()).unwrap_or_default(), prefix.unwrap_or_default());
+                if prefix.is_empty() { bucket } else { format!("{bucket}/{prefix}") }
+            }
         }
+    }
+
+    /// Buckets that an MLflow registry may lead to.
+    pub fn allowed(&self) -> Vec<Bucket> {
+        let allowed: &[String] = if let Self::Mlflow(registry) = self { &registry.allow_sources } else { &[] };
+        allowed.iter().filter_map(|text| Some(mlflow::allowed(text)?.0)).collect()
+    }
+
+    /// The bucket of an object store, and the prefix in it.
+    pub fn bucket(&self) -> Option<(Bucket, String)> {
+        let one = |scheme, name: &str, prefix: &Option<String>, endpoint: &Option<String>, anonymous| {
+            let (name, endpoint) = (name.to_owned(), endpoint.clone());
+            let bucket = Bucket { scheme, name, account: None, endpoint, region: None, anonymous };
+            (bucket, prefix.as_deref().unwrap_or_default().trim_matches('/').to_owned())
+        };
+        Some(match self {
+            Self::S3(S3Spec { bucket, prefix, endpoint, region, anonymous }) => {
+                let (bucket, prefix) = one("s3", bucket, prefix, endpoint, *anonymous);
+                (Bucket { region: region.clone(), ..bucket }, prefix)
+            }
+            Self::Gs(GsSpec { bucket, prefix, endpoint, anonymous }) => one("gs", bucket, prefix, endpoint, *anonymous),
+            Self::Az(AzSpec { account, container, prefix, endpoint, anonymous }) => {
+                let (bucket, prefix) = one("az", container, prefix, endpoint, *anonymous);
+                (Bucket { account: account.clone(), ..bucket }, prefix)
+            }
+            Self::Folder(_) | Self::Hf(_) | Self::HfList(_) | Self::Http(_) | Self::Mlflow(_) => return None,
+        })
     }
 }
 
@@ -150,6 +285,10 @@ pub(crate) struct Match {
     /// The size of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
+    /// The size of the images that it takes. It stands in the checkpoint, so that a model that other conditions do not exclude is looked into first: of
+    /// one on a server its header is fetched, or all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputSize>,
     /// How it is stored, by the ending of its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Stored>,
@@ -187,6 +326,20 @@ pub(crate) struct Size {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9]{1,15} ?([KMGT]i?)?B$"))]
     pub at_most: Option<String>,
+}
+
+/// Bounds of both sides of an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InputSize {
+    /// So many or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub at_least: Option<usize>,
+    /// So many or fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub at_most: Option<usize>,
 }
 
 /// How a model is stored, by the ending of its name.

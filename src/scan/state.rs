@@ -60,6 +60,9 @@ pub(super) enum Found {
         bytes: u64,
         /// The files beside its own.
         files: Vec<String>,
+        /// Height and width of the images that it takes, where a rule has asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<[usize; 2]>,
     },
     /// None that is read.
     Refused(Refusal),

@@ -286,6 +286,13 @@ fn is_of_images(report: &Report, policy: &Policy, same: bool) -> bool {
     measured == Some(&target.data) && (same || target.attributes.is_none())
 }
 
+/// Height and width of the images that a checkpoint takes.
+pub(super) fn sides(session: &Session, path: &Path) -> Result<[usize; 2], Refusal> {
+    let embedded = policy::embedded().map_err(|error| Refusal::new(Cause::Error, error.to_string()))?;
+    let model = session.open(path, &embedded, &OpenOptions::default()).map_err(|error| refusal(&error))?;
+    Ok([model.input.height, model.input.width])
+}
+
 /// Why a model cannot be judged.
 fn refusal(error: &SessionError) -> Refusal {
     match error {

@@ -16,6 +16,8 @@ const MOST_TOKEN: u64 = 4096;
 pub struct Access {
     endpoint: Option<Url>,
     token: Option<String>,
+    /// What an MLflow registry is sent: for the one that a scan names.
+    tracking: Option<String>,
 }
 
 impl std::fmt::Debug for Access {
@@ -34,10 +36,9 @@ impl Access {
         let off =
             said("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_lowercase().as_str()));
         let token = if off { None } else { token(&said)? };
-        let access = Self { endpoint, token };
+        let access = Self { endpoint, token, tracking: tracking(&said) };
         let home = access.endpoint().map_err(|error| AccessError::Endpoint { reason: error.to_string() })?;
-        let here = home.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
-        if access.token.is_some() && home.scheme() != "https" && !here {
+        if access.token.is_some() && is_open(&home) {
             return Err(AccessError::Unencrypted { home: home.to_string() });
         }
         Ok(access)
@@ -49,11 +50,38 @@ impl Access {
         self.endpoint.clone().map_or_else(usual, Ok)
     }
 
+    /// Lets a client send what an MLflow registry asks for to that registry.
+    pub(crate) fn track(&self, net: &mut Net, home: &Url) -> Result<(), NetError> {
+        let Some(tracking) = &self.tracking else { return Ok(()) };
+        if is_open(home) {
+            let reason =
+                "it is not encrypted, and MLFLOW_TRACKING_TOKEN or MLFLOW_TRACKING_PASSWORD would go there: use an address with https://";
+            return Err(NetError::new(Kind::Usage, home.as_str(), reason));
+        }
+        net.authorize(home, tracking)
+    }
+
     /// A client for whatever is fetched.
     pub(crate) fn net<'a>(&self, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Net<'a>, NetError> {
         let home = self.endpoint()?;
         Net::new(self.token.as_deref().map(|token| (&home, token)), stop)
     }
+}
+
+/// Whether others can read what goes there.
+fn is_open(home: &Url) -> bool {
+    let here = home.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+    home.scheme() != "https" && !here
+}
+
+/// What MLflow's own tools send.
+fn tracking(said: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    use base64ct::{Base64, Encoding};
+    let basic = || {
+        let (user, password) = (said("MLFLOW_TRACKING_USERNAME")?, said("MLFLOW_TRACKING_PASSWORD")?);
+        Some(format!("Basic {}", Base64::encode_string(format!("{user}:{password}").as_bytes())))
+    };
+    basic().or_else(|| said("MLFLOW_TRACKING_TOKEN").map(|token| format!("Bearer {token}")))
 }
 
 /// An address of a server, without anything that is a secret or no part of it.

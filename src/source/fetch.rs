@@ -1,9 +1,11 @@
-//! One checkpoint of the hub for a command that names it: fetched into a folder, from where the next run takes it.
+//! One checkpoint on a server for a command that names it: fetched into a folder, from where the next run takes it.
 
 use std::path::{Path, PathBuf};
 
+use super::address::Named;
 use super::hub::{self, Wanted, is_commit};
-use super::{Access, Address, Cause, Refusal};
+use super::remote::file_name;
+use super::{Access, Address, Cause, Refusal, bucket, ending};
 use crate::diag::{Class, Explain};
 use crate::engine::Event;
 use crate::net::{Kind, NetError};
@@ -16,7 +18,7 @@ const SHOWN: usize = 20;
 pub struct Fetched {
     /// Its file.
     pub path: PathBuf,
-    /// What it is called: `hf://OWNER/NAME@COMMIT/FILE`.
+    /// What it is called: `hf://OWNER/NAME@COMMIT/FILE`, `s3://BUCKET/KEY`.
     pub address: String,
 }
 
@@ -28,23 +30,34 @@ pub fn fetch(
     stop: &(dyn Fn() -> bool + Sync),
     emit: &mut dyn FnMut(Event),
 ) -> Result<Fetched, FetchError> {
-    let net = access.net(stop)?;
-    let home = access.endpoint()?;
-    let Address { name, revision, file } = address;
-    let commit = is_commit(revision).then(|| revision.clone());
-    let wanted = Wanted { name: name.clone(), revision: revision.clone(), commit, disabled: false, tags: None };
+    let mut net = access.net(stop)?;
     let ended = |refused: Refusal| if stop() { FetchError::Stopped } else { FetchError::Refused(refused) };
-    let (commit, all) = hub::checkpoints(&net, &home, &wanted).map_err(ended)?;
+    let (called, file, folder, all) = match &address.0 {
+        Named::Hub { name, revision, file } => {
+            let commit = is_commit(revision).then(|| revision.clone());
+            let wanted = Wanted { name: name.clone(), revision: revision.clone(), commit, disabled: false, tags: None };
+            let (commit, all) = hub::checkpoints(&net, &access.endpoint()?, &wanted).map_err(ended)?;
+            // What stands for the model as a whole is none of its checkpoints.
+            let all = all.into_iter().filter(|listed| listed.remote.is_some() || listed.entry.path.as_os_str() != name.as_str());
+            let all = all.map(|listed| (listed.entry.path.display().to_string(), listed)).collect();
+            (format!("hf://{name}@{commit}"), file.clone(), folder.to_owned(), all)
+        }
+        Named::Object { bucket, key } => {
+            net.add(bucket)?;
+            let all: Vec<_> = bucket::named(&net, bucket, key).map_err(ended)?;
+            let file = ending(file_name(key)).is_some().then(|| key.clone());
+            // Buckets of one name may be on several servers: the state of the files tells theirs apart.
+            (bucket.address(), file, folder.join(format!("{}--{}", bucket.scheme, bucket.name)), all)
+        }
+    };
+    let folder = folder.as_path();
     let (mut found, mut others) = (Vec::new(), Vec::new());
-    for listed in all {
+    for (path, listed) in all {
         match listed.remote {
-            Some(remote) if file.as_ref().is_none_or(|file| *file == remote.main) => found.push(remote),
-            Some(remote) => others.push(remote.main),
-            None if listed.entry.path.as_os_str() == name.as_str() => {}
-            None => others.push(listed.entry.path.display().to_string()),
+            Some(remote) if file.as_ref().is_none_or(|file| *file == path) => found.push((path, remote)),
+            _ => others.push(path),
         }
     }
-    let called = format!("hf://{name}@{commit}");
     let names = |all: &[String]| {
         if all.is_empty() {
             return "no .safetensors or .onnx file".to_owned();
@@ -53,15 +66,15 @@ pub fn fetch(
         format!("{}{more}", all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", "))
     };
     let remote = match found.as_slice() {
-        [one] => one,
+        [(_, one)] => one,
         [] => {
             return Err(match file {
-                Some(file) => FetchError::NoSuch { called, file: file.clone(), there: names(&others) },
+                Some(file) => FetchError::NoSuch { called, file, there: names(&others) },
                 None => FetchError::Unread { called, there: names(&others) },
             });
         }
         several => {
-            let there: Vec<String> = several.iter().map(|remote| remote.main.clone()).collect();
+            let there: Vec<String> = several.iter().map(|(path, _)| path.clone()).collect();
             let example = there.first().cloned().unwrap_or_default();
             return Err(FetchError::Several {
                 hint: format!("name the one that is meant, such as {called}/{example}"),
@@ -138,12 +151,15 @@ impl Explain for FetchError {
         match self {
             Self::Several { hint, .. } => Some(hint),
             Self::Net(error) => error.hint(),
-            Self::Refused(refused) => NetError::advice(match refused.cause {
-                Cause::Auth => Kind::Auth,
-                Cause::Gated => Kind::Gated,
-                Cause::HubDown => Kind::Down,
-                _ => return None,
-            }),
+            Self::Refused(refused) => {
+                let kind = match refused.cause {
+                    Cause::Auth => Kind::Auth,
+                    Cause::Gated => Kind::Gated,
+                    Cause::HubDown => Kind::Down,
+                    _ => return None,
+                };
+                NetError::advice(kind, &refused.reason)
+            }
             _ => None,
         }
     }

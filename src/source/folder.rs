@@ -105,11 +105,8 @@ impl Walk<'_> {
             }
             index.is_none()
         });
-        let usual: Vec<&String> = files.iter().map(|(_, name, _)| name).filter(|name| USUAL.contains(&name.as_str())).collect();
-        let own = match usual.as_slice() {
-            [one] if !shown.is_empty() && folder.join("config.json").exists() => Some((*one).clone()),
-            _ => None,
-        };
+        let own = own(files.iter().map(|(_, name, _)| name.as_str())).map(str::to_owned);
+        let own = own.filter(|_| !shown.is_empty() && folder.join("config.json").exists());
         for (name, told, ending) in files {
             let path = folder.join(&name);
             // A repository is called as its folder is.
@@ -168,6 +165,12 @@ impl Walk<'_> {
         let refused = Some(Refusal::new(cause, reason));
         self.found.push(Entry { name: shown.to_owned(), path: at.to_owned(), bytes: 0, ending: Ending::Other, refused });
     }
+}
+
+/// The checkpoint that a folder stands for, among the names of those in it.
+pub(super) fn own<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut usual = names.filter(|name| USUAL.contains(name));
+    usual.next().filter(|_| usual.next().is_none())
 }
 
 /// Bytes of a checkpoint's file.

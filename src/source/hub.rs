@@ -23,6 +23,8 @@ const CONFIGURATION: [&str; 3] = ["config.json", "preprocessor_config.json", "pr
 /// Most tags of a model that are kept, and bytes of one.
 const MOST_TAGS: usize = 256;
 const LONGEST_TAG: usize = 256;
+/// Most characters that are shown of what cannot be a name.
+const LONGEST_NAME: usize = 200;
 /// Most models of a source that is a list of names.
 const MOST_NAMES: usize = 50_000;
 
@@ -98,7 +100,7 @@ pub(crate) fn models(net: &Net, home: &Url, query: &Query) -> Result<(Vec<Wanted
     Ok((found, cut))
 }
 
-/// The models on a page of the list; what has no name that one can have is left out.
+/// The models on a page of the list.
 pub(crate) fn page(bytes: &[u8]) -> Result<Vec<Wanted>, String> {
     #[derive(Deserialize)]
     struct Model {
@@ -119,15 +121,17 @@ pub(crate) fn page(bytes: &[u8]) -> Result<Vec<Wanted>, String> {
             fields.remove("modelId");
         }
         let model: Model = serde_json::from_value(fields.into()).map_err(|error| format!("the list of models cannot be read: {error}"))?;
-        Ok(is_name(&model.id).then(|| Wanted {
-            name: model.id,
+        // What cannot be a name is shown as it is written, which cannot be one either: whoever asks for it refuses it.
+        let name = if is_name(&model.id) { model.id } else { model.id.escape_debug().take(LONGEST_NAME).collect() };
+        Ok(Wanted {
+            name,
             revision: "main".to_owned(),
             commit: model.sha.filter(|sha| is_commit(sha)),
             disabled: model.disabled == Some(true),
             tags: model.tags.map(bounded),
-        }))
+        })
     };
-    models.into_iter().filter_map(|model| one(model).transpose()).collect()
+    models.into_iter().map(one).collect()
 }
 
 /// The tags of a model, as many as are kept.
@@ -187,6 +191,10 @@ pub(crate) fn read_list(text: &str) -> Result<Vec<Wanted>, String> {
 
 /// The commit of a model and its checkpoints. What the hub refuses is a model that cannot be judged.
 pub(crate) fn checkpoints(net: &Net, home: &Url, wanted: &Wanted) -> Result<(String, Vec<Listed>), Refusal> {
+    if !is_name(&wanted.name) {
+        let reason = format!("{}: no name that a model of a hub can have, so it is not asked for", wanted.name);
+        return Err(Refusal::new(Cause::Unsupported, reason));
+    }
     if wanted.disabled {
         return Err(Refusal::new(Cause::NotFound, format!("{} is disabled on the hub", wanted.name)));
     }
@@ -261,6 +269,7 @@ pub(crate) fn read(bytes: &[u8], home: &str, name: &str) -> Result<Model, Refusa
         digest: file.lfs.and_then(|lfs| lfs.sha256).and_then(|digits| Digest::parse(&format!("{}{digits}", Digest::PREFIX))),
         path: file.rfilename,
         url: None,
+        tag: None,
         role: Role::Maybe,
     };
     let all: Vec<RemoteFile> = info.siblings.into_iter().filter(|file| is_below(&file.rfilename)).map(file).collect();
@@ -411,7 +420,9 @@ mod tests {
             "[{{\"id\": \"a/b\", \"modelId\": \"a/b\", \"sha\": \"{COMMIT}\"}}, {{\"modelId\": \"c\", \"disabled\": true}}, {{\"id\": \"../x\"}}]"
         );
         let told: Vec<_> = page(text.as_bytes()).unwrap().into_iter().map(|w| (w.name, w.commit.is_some(), w.disabled)).collect();
-        assert_eq!(told, [("a/b".to_owned(), true, false), ("c".to_owned(), false, true)]);
+        assert_eq!(told, [("a/b".to_owned(), true, false), ("c".to_owned(), false, true), ("../x".to_owned(), false, false)]);
+        let odd = page(br#"[{"id": "a\u0000/b"}, {"id": "a b"}]"#).unwrap();
+        assert!(odd.iter().all(|wanted| !is_name(&wanted.name)) && odd[0].name == "a\\0/b", "{odd:?}");
         assert!(page(b"{}").is_err() && page(b"[1]").is_err() && page(b"[{}]").is_err());
         let told = |text: &str| {
             read_list(text)

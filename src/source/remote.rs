@@ -14,11 +14,13 @@ use crate::store::{self, Digest, Fingerprinter};
 /// Most bytes of a file that configures a checkpoint, and of an index of its parts.
 const MOST_CONFIGURATION: u64 = 4 << 20;
 const MOST_INDEX: u64 = 16 << 20;
+/// Longest name of a folder.
+const MOST_NAME: usize = 200;
 /// How the name of an index of parts ends.
 pub(super) const INDEX: &str = ".safetensors.index.json";
 
 /// How a command names a model of the hub.
-pub const SCHEME: &str = "hf://";
+pub(super) const SCHEME: &str = "hf://";
 
 /// A checkpoint on a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ pub(crate) struct RemoteFile {
     pub bytes: Option<u64>,
     /// Its SHA-256.
     pub digest: Option<Digest>,
+    /// What a store calls its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// What it is to the checkpoint.
     pub role: Role,
 }
@@ -76,6 +81,12 @@ impl Remote {
         self.files.iter().filter(|file| file.role != Role::Maybe).filter_map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 
+    /// Bytes of its weights that the server names no digest of: to know what they are they have to be fetched.
+    pub fn unnamed(&self) -> u64 {
+        let weights = self.files.iter().filter(|file| matches!(file.role, Role::Own | Role::Likely) && file.digest.is_none());
+        weights.filter_map(|file| file.bytes).fold(0, u64::saturating_add)
+    }
+
     /// What people call it: `hf://OWNER/NAME@COMMIT/FILE`, or the address of its file.
     pub fn address(&self) -> String {
         self.at_address(&self.main)
@@ -97,7 +108,10 @@ impl Remote {
 
     /// The folder for its files below `folder`, laid out as a hub's cache has it, so that it is called as the model is.
     pub fn snapshot(&self, folder: &Path) -> PathBuf {
-        let model = format!("models--{}", self.name.replace('/', "--"));
+        let mut model = format!("models--{}", self.name.replace('/', "--"));
+        if model.len() > MOST_NAME {
+            model = format!("models--{}", Digest::of(model.as_bytes()).digits());
+        }
         folder.join(model).join("snapshots").join(&self.revision)
     }
 
@@ -209,7 +223,7 @@ impl Remote {
             return Err(Refusal::new(Cause::TooLarge, reason));
         }
         let url = self.url(file)?;
-        let expected = Expected { bytes: file.bytes, digest: file.digest.clone(), most };
+        let expected = Expected { bytes: file.bytes, digest: file.digest.clone(), most, tag: file.tag.clone() };
         net.download(&url, to, &expected, progress).map_err(|error| (&error).into())
     }
 
@@ -255,7 +269,7 @@ pub(super) fn below(folder: &str, name: &str) -> String {
 }
 
 /// Whether a path is one below a folder: no file of a server is written elsewhere.
-pub(super) fn is_below(path: &str) -> bool {
+pub(crate) fn is_below(path: &str) -> bool {
     let part = |part: &str| {
         let plain = !part.contains(['\\', ':']) && !part.chars().any(char::is_control);
         plain && !part.is_empty() && part != "." && part != ".." && part.len() <= 240
@@ -266,12 +280,13 @@ pub(super) fn is_below(path: &str) -> bool {
 impl From<&NetError> for Refusal {
     fn from(error: &NetError) -> Self {
         let cause = match error.kind {
-            Kind::Down | Kind::Absent | Kind::Busy | Kind::Redirect | Kind::Unread => Cause::HubDown,
+            Kind::Down | Kind::Absent | Kind::Untrusted | Kind::Busy | Kind::Redirect | Kind::Unread => Cause::HubDown,
             Kind::Auth => Cause::Auth,
             Kind::Gated => Cause::Gated,
             Kind::NotFound => Cause::NotFound,
             Kind::TooLarge => Cause::TooLarge,
             Kind::Digest => Cause::Digest,
+            Kind::Changed => Cause::Changed,
             // That the user ended it, the caller asks.
             Kind::Disk | Kind::Usage | Kind::Stopped => Cause::Error,
         };

@@ -91,6 +91,7 @@ fn of_model(model: &Model, at: &Url) -> Result<Vec<Listed>, Refusal> {
             url: Some(url.into()),
             bytes: Some(file.size),
             digest: Some(digest),
+            tag: None,
             role: Role::Maybe,
         });
     }

@@ -78,6 +78,7 @@ pub(super) fn shape(pattern: &str) -> Option<&'static str> {
         r"^#[0-9a-fA-F]{6}$" => "write the colour as \"#rrggbb\", in quotes, such as \"#ffff00\" for yellow",
         "^([0-9]{1,6}[dhms])+$" => "write a length of time such as 90s, 15m, 8h or 90d",
         "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$" => "name an owner as the hub writes it: letters, digits and `.`, `_`, `-`, such as `google`",
+        "^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$" => "name a bucket or a container: letters, digits and `.`, `_`, `-`, such as `models`",
         "^[0-9]{1,15} ?([KMGT]i?)?B$" => "write a size such as 500MB, 2GiB or 1024B",
         _ => return None,
     })

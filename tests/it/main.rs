@@ -13,6 +13,7 @@ mod init;
 #[path = "../../src/lacks.rs"]
 mod lacks;
 mod layers;
+mod objects;
 mod onnx;
 mod probes;
 mod run;
@@ -21,5 +22,6 @@ mod salt;
 mod saved;
 mod scan;
 mod scan_hub;
+mod scan_objects;
 mod shams;
 mod worker;

@@ -35,6 +35,57 @@ fn a_rule_may_ask_for_a_tag_of_the_hub() {
 }
 
 #[test]
+fn a_name_that_cannot_be_one_is_an_error_and_not_asked_for() {
+    let at = folder();
+    let at = at.path();
+    let one = |number| Model::of(&[("model.onnx", &own(number))]);
+    let hub = Hub::start(&[("acme/a", one(1)), ("acme/../b", one(2)), ("acme/b c", one(3))], Mischief::default());
+    scan_file(at, ORGANISATION);
+    let night = scan(at, &hub.address, &[]);
+    assert_eq!(night.code, Some(2), "{}{}", night.said, night.errors);
+    assert_eq!(outcomes(at), ["acme/../b error unsupported", "acme/b c error unsupported", "acme/a inspected"]);
+    let asked = hub.seen_elsewhere();
+    assert!(asked.iter().all(|seen| seen.path.contains("acme/a")), "{asked:?}");
+}
+
+#[test]
+fn a_rule_may_ask_for_the_size_of_images() {
+    let at = folder();
+    let at = at.path();
+    let tensors = fixture("clean.safetensors");
+    let damaged = [tensors.clone(), vec![0]].concat();
+    let one = |name: &str, bytes: &[u8]| Model::of(&[(name, bytes)]);
+    let all = [
+        ("acme/damaged", one("model.safetensors", &damaged)),
+        ("acme/onnx", one("model.onnx", &own(1))),
+        ("acme/tensors", one("model.safetensors", &tensors)),
+    ];
+    let hub = Hub::start(&all, Mischief::default());
+    let write = |rules: &str| file(at, "scan.yaml", format!("version: 1\nname: hub\nsources:\n{ORGANISATION}rules:\n{rules}").as_bytes());
+    // Images of the fixtures have 32 pixels a side.
+    write(
+        "  - { match: { input: { at_least: 33 } }, skip: too large }\n  - { match: { input: { at_least: 32, at_most: 32 } }, tier: static }\n",
+    );
+    let wanted = ["acme/damaged error damaged", "acme/onnx inspected", "acme/tensors inspected"];
+    let night = scan(at, &hub.address, &[]);
+    assert_eq!((night.code, outcomes(at).as_slice()), (Some(2), &wanted.map(str::to_owned)[..]), "{}{}", night.said, night.errors);
+    assert!(!hub.seen_elsewhere().is_empty() && !at.join("out/downloads").exists());
+    // What is known of their images is kept, and of the damaged one that it is damaged.
+    assert_eq!(scan(at, &hub.address, &[]).code, Some(2));
+    assert_eq!(outcomes(at), wanted);
+    assert!(hub.seen_elsewhere().is_empty());
+    write(
+        "  - { match: { name: \"*/onnx\", input: { at_most: 31 } }, tier: static }\n  - { match: { input: { at_most: 32 } }, skip: small }\n",
+    );
+    let night = scan(at, &hub.address, &[]);
+    assert_eq!(outcomes(at), ["acme/damaged error damaged", "acme/onnx left_out", "acme/tensors left_out"], "{}", night.said);
+    assert!(hub.seen_elsewhere().is_empty());
+    write("  - { match: { input: { at_least: 64, at_most: 32 } }, tier: static }\n");
+    let night = scan(at, &hub.address, &[]);
+    assert!(night.code == Some(4) && night.errors.contains("no image is larger than `at_least`"), "{}", night.errors);
+}
+
+#[test]
 fn a_static_look_takes_the_header_and_not_the_weights() {
     let at = folder();
     let at = at.path();
