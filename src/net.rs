@@ -11,6 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -295,8 +296,15 @@ impl<'a> Net<'a> {
             let refuse = |reason: &str| NetError::new(Kind::Redirect, url.as_str(), reason);
             let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).ok_or_else(|| refuse("it is redirected to nowhere"))?;
             let to = at.join(to).map_err(|_| refuse("it is redirected to what is no address"))?;
-            if !["http", "https"].contains(&to.scheme()) || (at.scheme() == "https" && to.scheme() != "https") {
+            if !["http", "https"].contains(&to.scheme()) {
+                return Err(refuse("it is redirected to what is neither http nor https"));
+            }
+            if at.scheme() == "https" && to.scheme() != "https" {
                 return Err(refuse("it is redirected from https to what is not"));
+            }
+            // What only this machine can reach is none of what a server may lead to: a machine's own credentials are there.
+            if to.host_str() != at.host_str() && is_of_this_machine(&to) {
+                return Err(refuse("it is redirected to an address of this machine"));
             }
             at = to;
         }
@@ -357,6 +365,16 @@ impl<'a> Net<'a> {
 fn builder(patience: Patience) -> ClientBuilder {
     let client = Client::builder().user_agent(concat!("heirloom/", env!("CARGO_PKG_VERSION")));
     client.redirect(Policy::none()).referer(false).connect_timeout(patience.connect).timeout(patience.read)
+}
+
+/// Whether an address is this machine's, or of its network alone (169.254.169.254 of clouds).
+fn is_of_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
 }
 
 fn server(url: &Url) -> String {

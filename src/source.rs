@@ -70,9 +70,13 @@ pub(crate) struct Listed {
     pub tags: Vec<String>,
 }
 
+/// The name of what stands for all that a source may have, where it cannot be listed. No model is called so.
+pub(crate) const EVERYTHING: &str = "*";
+
 /// A model that cannot be judged as a whole.
 pub(crate) fn refused(name: &str, refused: Refusal) -> Listed {
-    let entry = Entry { name: name.to_owned(), path: PathBuf::from(name), bytes: 0, ending: Ending::Other, refused: Some(refused) };
+    let ending = ending(remote::file_name(name)).unwrap_or(Ending::Other);
+    let entry = Entry { name: name.to_owned(), path: PathBuf::from(name), bytes: 0, ending, refused: Some(refused) };
     Listed { entry, remote: None, tags: Vec::new() }
 }
 

@@ -28,6 +28,9 @@ pub(crate) use spill::{Kept, SpillBuffer};
 
 /// Bytes for people.
 pub fn bytes(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        return format!("{} KiB", bytes.div_ceil(1 << 10));
+    }
     let mib = bytes as f64 / f64::from(1 << 20);
     if mib < 1024.0 { format!("{} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
 }

@@ -33,7 +33,8 @@ pub(super) fn of(policy: &Policy, responsible: Option<&str>) -> Provenance {
 }
 
 fn features() -> Vec<String> {
-    let all = [("cli", cfg!(feature = "cli")), ("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn"))];
+    let stores = ("object-store", cfg!(feature = "object-store"));
+    let all = [("cli", cfg!(feature = "cli")), stores, ("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn"))];
     all.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
 }
 

@@ -133,7 +133,7 @@ impl<'a> Saver<'a> {
         let Some(folder) = &self.save.checkpoints else { return Ok(()) };
         let name = file(tuned.tuning, tuned.seed);
         new(&folder.join(&name), onnx, SaveError::CHECKPOINTS)?;
-        self.list.borrow_mut().checkpoints.push(Checkpoint::of(tuned, &name, onnx));
+        self.list.borrow_mut().add(Checkpoint::of(tuned, &name, onnx));
         let path = folder.join(LIST);
         let failed = |source| SaveError::Io { path: path.clone(), source, option: SaveError::CHECKPOINTS };
         let text = self.list.borrow().text().map_err(|error| failed(std::io::Error::other(error)))?;

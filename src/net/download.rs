@@ -133,7 +133,13 @@ impl Net<'_> {
                 return Ok(End::Cut);
             }
         }
+        let resumed = part.have > 0;
         part.tag = headers::tag(answer.headers());
+        if pinned.is_some() && resumed && part.tag.is_none() {
+            // The server does not say of which state the rest is: from the start, then.
+            part.empty().map_err(failed)?;
+            return Ok(End::Cut);
+        }
         if let (Some(pinned), Some(tag)) = (pinned, &part.tag)
             && pinned != tag
         {

@@ -172,6 +172,22 @@ fn the_token_stays_at_home() {
 }
 
 #[test]
+fn what_only_this_machine_can_reach_is_known() {
+    for (address, is) in [
+        ("http://169.254.169.254/latest/meta-data/", true),
+        ("http://127.0.0.1:80/", true),
+        ("http://[::1]/", true),
+        ("http://[fe80::1]/", true),
+        ("http://localhost:9000/", true),
+        ("http://0.0.0.0/", true),
+        ("https://hub.example/", false),
+        ("https://10.1.2.3/", false),
+    ] {
+        assert_eq!(is_of_this_machine(&Url::parse(address).expect("an address")), is, "{address}");
+    }
+}
+
+#[test]
 fn redirects_end() {
     let around = |n| {
         (0..n).map(|_| says("HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).collect::<Vec<_>>()

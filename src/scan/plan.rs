@@ -95,6 +95,9 @@ pub struct PlanEntry {
     /// On a server, where there is work to do: its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) remote: Option<Remote>,
+    /// Whether its identity is what its server says, and only its header is looked at: what comes of that is true of this source alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
 }
 
 /// What is to be done with a model.
@@ -134,6 +137,7 @@ impl Plan {
             build: self.build.clone(),
             tool: self.tool.clone(),
             executor: self.executor.clone(),
+            claimed_by: entry.claimed.then(|| entry.id.source.clone()),
         })
     }
 

@@ -79,6 +79,7 @@ pub(super) fn plan(
         })
         .collect();
     listed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    apart(&mut listed);
     let most_bytes = options.max_bytes.or_else(|| file.budget.bytes.as_deref().and_then(size));
     let mut chooser = Chooser {
         spec,
@@ -112,6 +113,12 @@ pub(super) fn plan(
     let missed: Vec<ModelId> = plan.gone_repositories.iter().filter(|id| !told(id)).cloned().collect();
     plan.gone = left.iter().cloned().chain(missed).collect();
     plan.entries = entries;
+    for source in file.sources.iter().map(SourceSpec::name) {
+        let has = |id: &ModelId| id.source == source;
+        if !plan.entries.iter().any(|entry| has(&entry.id)) && !plan.gone.iter().any(has) {
+            emit(Event::Warning(format!("the source {source} has no models: is that its name?")));
+        }
+    }
     for pattern in &plan.trusted {
         // What is no pattern was refused before.
         let held = glob::Pattern::new(pattern).is_ok_and(|pattern| plan.entries.iter().any(|entry| pattern.matches(&entry.id.name)));
@@ -159,6 +166,21 @@ fn allot(entries: &mut [PlanEntry], state: &State, most: Option<usize>) {
     }
 }
 
+/// Two models of one name could not be told apart: the second is refused, under a name of its own.
+fn apart(listed: &mut [(u8, ModelId, usize, Option<String>, Listed)]) {
+    let mut names: BTreeMap<ModelId, usize> = BTreeMap::new();
+    for (_, id, _, _, listed) in listed {
+        let times = names.entry(id.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            let reason = format!("another checkpoint of this source is called {} too, so that the two cannot be told apart", id.name);
+            listed.entry.refused = Some(Refusal::new(Cause::Unsupported, reason));
+            listed.remote = None;
+            id.name = format!("{}#{times}", id.name);
+        }
+    }
+}
+
 /// Most bytes that stay on disk from finding out what a model is to its measurement. What is above that is fetched again.
 const MOST_KEPT: u64 = 16 << 30;
 
@@ -190,9 +212,13 @@ impl Chooser<'_> {
     ) -> Result<PlanEntry, ScanError> {
         let entry = &listed.entry;
         let format = Stored::from(entry.ending);
-        let asked = Asked { source: &id.source, name: &id.name, tags: &listed.tags, bytes: entry.bytes, format };
+        // What could not be had says nothing of itself, and a source that cannot be listed is no model that a rule is about.
+        let known = entry.bytes > 0 || entry.refused.as_ref().is_none_or(|refused| refused.cause.is_settled());
+        let whole = id.name == source::EVERYTHING && entry.refused.is_some();
+        let (bytes, stored) = (known.then_some(entry.bytes), known.then_some(format));
+        let asked = Asked { source: &id.source, name: &id.name, tags: &listed.tags, bytes, format: stored };
         let holding: Vec<usize> =
-            (0..self.conditions.len()).filter(|at| self.conditions.get(*at).is_some_and(|it| it.holds(&asked))).collect();
+            (0..self.conditions.len()).filter(|at| !whole && self.conditions.get(*at).is_some_and(|it| it.holds(&asked))).collect();
         let mut planned = PlanEntry {
             id,
             from,
@@ -210,6 +236,7 @@ impl Chooser<'_> {
             repository: None,
             revision: listed.remote.as_ref().map(|remote| remote.revision.clone()),
             remote: None,
+            claimed: false,
         };
         let before = self.kept;
         planned.work = match self.rule(&holding, &mut planned, listed, state)? {
@@ -364,6 +391,7 @@ impl Chooser<'_> {
             let reason = "the policy has no rule on frozen features, and the tier `features` asks no other";
             return Ok(Work::Refuse(Refusal::new(Cause::PolicyMisfit, reason)));
         }
+        planned.claimed = tier == Tier::Static && listed.remote.as_ref().is_some_and(|remote| remote.header_bytes().is_some());
         let Some(basis) = self.plan.basis(planned) else { return Ok(no_policy()) };
         planned.cost = self.costs.of_model(&basis, planned.bytes);
         let key = basis.key();
@@ -421,6 +449,10 @@ impl Chooser<'_> {
             Found::Refused(Refusal::new(Cause::TooLarge, reason))
         } else {
             let unnamed = remote.unnamed();
+            if remote.unsized_weights() && (self.most_bytes.is_some() || self.spec.file.budget.disk.is_some()) {
+                let why = "the server does not say how large it is, and the budget bounds what is fetched".to_owned();
+                return Ok(Err(Work::NotReached { why }));
+            }
             if let Some(work) = self.too_large(unnamed) {
                 return Ok(Err(work));
             }

@@ -91,6 +91,9 @@ pub struct Basis {
     pub tool: Tool,
     /// What computes frozen features: `ONNX Runtime 1.32.0`, or `heirloom`.
     pub executor: String,
+    /// The source whose word the identity is, where only a header was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<String>,
 }
 
 impl Basis {
@@ -110,6 +113,7 @@ impl Basis {
         ] {
             feed.field(label, value.as_str());
         }
+        feed.later("claimed by", &self.claimed_by);
         feed.finish()
     }
 

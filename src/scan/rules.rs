@@ -20,8 +20,10 @@ pub(super) struct Asked<'a> {
     pub source: &'a str,
     pub name: &'a str,
     pub tags: &'a [String],
-    pub bytes: u64,
-    pub format: Stored,
+    /// None where that is not known: no condition on it holds.
+    pub bytes: Option<u64>,
+    /// The same.
+    pub format: Option<Stored>,
 }
 
 impl Condition {
@@ -59,9 +61,9 @@ impl Condition {
         any(&self.name, model.name)
             && any(&self.source, model.source)
             && (self.tag.is_none() || model.tags.iter().any(|tag| any(&self.tag, tag)))
-            && self.size[0].is_none_or(|least| model.bytes >= least)
-            && self.size[1].is_none_or(|most| model.bytes <= most)
-            && self.format.is_none_or(|format| format == model.format)
+            && self.size[0].is_none_or(|least| model.bytes.is_some_and(|bytes| bytes >= least))
+            && self.size[1].is_none_or(|most| model.bytes.is_some_and(|bytes| bytes <= most))
+            && self.format.is_none_or(|format| model.format == Some(format))
     }
 }
 

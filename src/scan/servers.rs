@@ -1,7 +1,7 @@
 //! What the sources on servers hold, by the fewest requests: of a model whose commit is known nothing is asked. A server that does not answer takes
 //! no model away; a model that is not given is an error at first, and gone after some scans in a row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::repositories::{MOST_MISSED, Repositories};
@@ -12,7 +12,7 @@ use crate::diag;
 use crate::engine::Event;
 use crate::net::{Kind, Net, NetError, Url};
 use crate::source::hub::{self, Query, Wanted};
-use crate::source::{Access, Cause, Entry, Listed, Refusal, Remote, bucket, mlflow, refused as refused_whole, web};
+use crate::source::{Access, Cause, EVERYTHING, Entry, Listed, Refusal, Remote, bucket, mlflow, refused as refused_whole, web};
 use crate::store::Fingerprinter;
 
 /// Folder for what is fetched, in that of the results.
@@ -24,6 +24,8 @@ pub(super) struct Servers<'a> {
     folder: PathBuf,
     /// None where no source is on a server.
     net: Option<Net<'a>>,
+    /// Buckets that cannot be asked, by their address.
+    closed: BTreeMap<String, Refusal>,
     stop: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -39,19 +41,24 @@ pub(super) struct Listing {
 impl<'a> Servers<'a> {
     /// Those of a scan. What is fetched goes into a folder below that of the results.
     pub fn of(spec: &ScanSpec, options: &Options, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Self, ScanError> {
+        let mut closed = BTreeMap::new();
         let bandwidth = spec.file.budget.bandwidth.as_deref().and_then(bytes);
         let mut net = if spec.asks_servers() { Some(options.access.net(stop)?.limited(bandwidth)) } else { None };
         if let Some(net) = &mut net {
             let sources = &spec.file.sources;
             // What a source says of a bucket goes before what `allow_sources` does not say.
             let named = sources.iter().filter_map(SourceSpec::bucket).map(|(bucket, _)| bucket);
-            sources.iter().flat_map(SourceSpec::allowed).chain(named).try_for_each(|bucket| net.add(&bucket))?;
+            for bucket in sources.iter().flat_map(SourceSpec::allowed).chain(named) {
+                if let Err(error) = net.add(&bucket) {
+                    closed.insert(bucket.address(), Refusal::from(&error));
+                }
+            }
             let registry = sources.iter().find_map(|source| if let SourceSpec::Mlflow(it) = source { Some(it) } else { None });
             if let Some(home) = registry.and_then(|registry| Url::parse(&registry.endpoint).ok()) {
                 options.access.track(net, &home)?;
             }
         }
-        Ok(Self { access: options.access.clone(), folder: options.output.join(DOWNLOADS), net, stop })
+        Ok(Self { access: options.access.clone(), folder: options.output.join(DOWNLOADS), net, closed, stop })
     }
 
     /// The client.
@@ -107,7 +114,7 @@ impl<'a> Servers<'a> {
                 let query = Query { owner: &hub.organisation, tags: &hub.filter, task: hub.pipeline.as_deref(), limit: hub.limit };
                 match hub::models(self.net()?, &home, &query) {
                     Ok((wanted, cut)) => self.of_hub(&name, &home, &wanted, !cut, known, emit)?,
-                    Err(error) => self.unanswered(&name, &hub.organisation, &Refusal::from(&error), known)?,
+                    Err(error) => self.unanswered(&name, &Refusal::from(&error), known)?,
                 }
             }
             SourceSpec::HfList(list) => {
@@ -117,13 +124,18 @@ impl<'a> Servers<'a> {
             }
             SourceSpec::Http(index) => match Url::parse(index).ok().map(|url| self.net().map(|net| web::list(net, &url))).transpose()? {
                 Some(Ok(models)) => Self::of_index(&name, models, known)?,
-                Some(Err(error)) => self.unanswered(&name, "index", &Refusal::from(&error), known)?,
+                Some(Err(error)) => self.unanswered(&name, &Refusal::from(&error), known)?,
                 None => Listing::default(),
             },
             SourceSpec::S3(_) | SourceSpec::Gs(_) | SourceSpec::Az(_) => match source.bucket() {
+                Some((bucket, _)) if self.closed.contains_key(&bucket.address()) => {
+                    let refused = self.closed.get(&bucket.address()).cloned();
+                    let missing = || Refusal::new(Cause::Error, "the bucket cannot be asked");
+                    self.unanswered(&name, &refused.unwrap_or_else(missing), known)?
+                }
                 Some((bucket, prefix)) => match bucket::list(self.net()?, &bucket, &prefix) {
                     Ok(models) => Self::of_index(&name, models, known)?,
-                    Err(error) => self.unanswered(&name, &bucket.name, &Refusal::from(&error), known)?,
+                    Err(error) => self.unanswered(&name, &Refusal::from(&error), known)?,
                 },
                 None => Listing::default(),
             },
@@ -131,7 +143,7 @@ impl<'a> Servers<'a> {
                 let home = self.home(Some(&registry.endpoint))?;
                 match mlflow::versions(self.net()?, &home, registry.filter.as_deref(), registry.alias.as_deref()) {
                     Ok(versions) => self.of_registry(&name, &home, registry, &versions, known, emit)?,
-                    Err(error) => self.unanswered(&name, "registry", &Refusal::from(&error), known)?,
+                    Err(error) => self.unanswered(&name, &Refusal::from(&error), known)?,
                 }
             }
         };
@@ -247,7 +259,7 @@ impl<'a> Servers<'a> {
     }
 
     /// What is known of a source that does not answer: no model of it is gone.
-    fn unanswered(&self, source: &str, called: &str, refused: &Refusal, known: &Repositories) -> Result<Listing, ScanError> {
+    fn unanswered(&self, source: &str, refused: &Refusal, known: &Repositories) -> Result<Listing, ScanError> {
         if self.stopped() {
             return Err(ScanError::Stopped);
         }
@@ -257,7 +269,7 @@ impl<'a> Servers<'a> {
         }
         if listing.there.is_empty() {
             // It stands for all that the source may have, and is no model of it.
-            listing.there.push((String::new(), refused_whole(called, refused.clone())));
+            listing.there.push((String::new(), refused_whole(EVERYTHING, refused.clone())));
         }
         Ok(listing)
     }

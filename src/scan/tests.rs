@@ -262,6 +262,7 @@ fn planned(name: &str, key: &str, cost: f64, work: Work) -> PlanEntry {
         repository: None,
         revision: None,
         remote: None,
+        claimed: false,
     }
 }
 

@@ -2,17 +2,18 @@
 //! of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use quick_xml::Reader;
 use quick_xml::events::Event as Xml;
 
 use super::folder::own;
 use super::hub::of_files;
-use super::remote::{RemoteFile, Role, below, file_name, folder_of, is_below};
+use super::remote::{RemoteFile, Role, below, file_name, folder_of, is_below, shown};
 use super::web::Models;
 use super::{Cause, Ending, Refusal, ending};
 use crate::net::{Bucket, Kind, Net, NetError, list_url, object_url};
-use crate::store::Fingerprinter;
+use crate::store::{Digest, Fingerprinter};
 
 /// Most bytes of a page.
 const MOST_PAGE: u64 = 64 << 20;
@@ -20,6 +21,9 @@ const MOST_PAGE: u64 = 64 << 20;
 const MOST: usize = 2_000_000;
 /// Most files in one folder with checkpoints.
 const MOST_FILES: usize = 10_000;
+/// Most bytes of the keys of all of them, and most pages.
+const MOST_KEYS: usize = 256 << 20;
+const MOST_PAGES: usize = 200_000;
 /// Longest text of one field.
 const MOST_TEXT: usize = 8192;
 
@@ -29,6 +33,8 @@ struct Object {
     key: String,
     bytes: Option<u64>,
     tag: Option<String>,
+    /// A tag that no request can ask for, or the time of its last change.
+    mark: Option<String>,
 }
 
 /// The models below a prefix of a bucket.
@@ -37,21 +43,24 @@ pub(crate) fn list(net: &Net, bucket: &Bucket, prefix: &str) -> Result<Models, N
     let begin = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let address = bucket.address();
     let mut objects = Vec::new();
-    let mut page: Option<String> = None;
+    let (mut page, mut keys): (Option<String>, usize) = (None, 0);
+    // Pages that lead in a circle would never end.
+    let mut seen = BTreeSet::new();
     loop {
         let url = list_url(&address, &begin, page.as_deref())?;
         let answer = net.get(&url, MOST_PAGE)?;
         let (found, next) = read(&answer.bytes).map_err(|why| NetError::new(Kind::Unread, url.as_str(), why))?;
+        keys += found.iter().map(|object| object.key.len()).sum::<usize>();
         objects.extend(found);
-        if objects.len() > MOST {
+        if objects.len() > MOST || keys > MOST_KEYS || seen.len() > MOST_PAGES {
             let reason = format!("it has more than {MOST} objects: name a `prefix`");
             return Err(NetError::new(Kind::TooLarge, &address, reason));
         }
-        // A page that leads to itself would never end.
-        if next.is_none() || next == page {
-            break;
+        let Some(next) = next else { break };
+        if !seen.insert(next.clone()) {
+            return Err(NetError::new(Kind::Unread, url.as_str(), "the pages of its list lead in a circle"));
         }
-        page = next;
+        page = Some(next);
     }
     models(&address, &begin, objects)
 }
@@ -59,16 +68,18 @@ pub(crate) fn list(net: &Net, bucket: &Bucket, prefix: &str) -> Result<Models, N
 /// The models among objects whose keys begin so.
 fn models(address: &str, begin: &str, objects: Vec<Object>) -> Result<Models, NetError> {
     let mut files: BTreeMap<String, Object> = BTreeMap::new();
-    let mut models = Models::new();
+    let (mut models, mut odd) = (Models::new(), BTreeMap::new());
     for object in objects {
         let Some(path) = object.key.strip_prefix(begin).filter(|path| !path.is_empty() && !path.ends_with('/')) else { continue };
         if is_below(path) && is_below(&object.key) {
             files.insert(path.to_owned(), object);
         } else if ending(file_name(path)).is_some() {
             // By another name it could not be told from others, nor be written.
-            let shown: String = path.escape_debug().take(200).collect();
-            let reason = format!("{address}/{shown}: a key of this kind is not read: it has no plain parts between its `/`");
-            models.push((shown, Err(Refusal::new(Cause::Unsupported, reason))));
+            let shown = shown(path);
+            let reason = format!(
+                "{address}/{begin}{shown}: a key of this kind is not read: between its `/` there may be no `..`, no control character, and at most 240 bytes"
+            );
+            odd.insert(shown, Refusal::new(Cause::Unsupported, reason));
         }
     }
     // The folder of a checkpoint is that of the files below it, up to the next one.
@@ -89,9 +100,13 @@ fn models(address: &str, begin: &str, objects: Vec<Object>) -> Result<Models, Ne
             bytes: object.bytes,
             digest: None,
             tag: object.tag.clone(),
+            // What a list says nothing of counts as changed, every night.
+            mark: object.mark.clone().or_else(|| object.tag.is_none().then(never_again)),
             role: Role::Maybe,
         });
     }
+    // A key may be a file and a folder at once.
+    let objects: BTreeSet<&str> = files.keys().map(String::as_str).collect();
     for (at, files) in groups {
         if files.len() > MOST_FILES {
             let reason = format!("{address}/{begin}{at} has more than {MOST_FILES} files beside its checkpoints");
@@ -104,7 +119,7 @@ fn models(address: &str, begin: &str, objects: Vec<Object>) -> Result<Models, Ne
         for mut listed in of_files(&files, address, "", at) {
             let path = listed.entry.path.to_string_lossy().into_owned();
             // Called as in a folder: where another file comes beside it, it is still the same.
-            let is_own = usual.as_deref() == Some(path.as_str()) && configured && !at.is_empty();
+            let is_own = usual.as_deref() == Some(path.as_str()) && configured && !at.is_empty() && !objects.contains(at);
             let shown = if is_own { at.to_owned() } else { below(at, &path) };
             listed.entry.name.clone_from(&shown);
             if let Some(remote) = &mut listed.remote {
@@ -117,8 +132,8 @@ fn models(address: &str, begin: &str, objects: Vec<Object>) -> Result<Models, Ne
             models.push((shown, Ok(vec![listed])));
         }
     }
+    models.extend(odd.into_iter().map(|(shown, refused)| (shown, Err(refused))));
     models.sort_by(|a, b| a.0.cmp(&b.0));
-    models.dedup_by(|a, b| a.0 == b.0);
     Ok(models)
 }
 
@@ -134,7 +149,7 @@ fn state(files: &[RemoteFile]) -> String {
     for file in files {
         feed.field("path", file.path.as_str());
         feed.field("bytes", &file.bytes.unwrap_or_default().to_string());
-        feed.field("tag", file.tag.as_deref().unwrap_or_default());
+        feed.field("tag", file.tag.as_deref().or(file.mark.as_deref()).unwrap_or_default());
     }
     feed.finish().digits().get(..40).unwrap_or_default().to_owned()
 }
@@ -176,7 +191,13 @@ fn read(bytes: &[u8]) -> Result<(Vec<Object>, Option<String>), String> {
                     }
                     (b"Key" | b"Name", Some(object)) => object.key = std::mem::take(&mut text),
                     (b"Size" | b"Content-Length", Some(object)) => object.bytes = text.trim().parse().ok(),
-                    (b"ETag" | b"Etag", Some(object)) => object.tag = tag_of(&text),
+                    (b"ETag" | b"Etag", Some(object)) => {
+                        object.tag = tag_of(&text);
+                        if object.tag.is_none() {
+                            object.mark = mark_of(&text).or(object.mark.take());
+                        }
+                    }
+                    (b"LastModified" | b"Last-Modified", Some(object)) => object.mark = object.mark.take().or(mark_of(&text)),
                     (b"NextContinuationToken" | b"NextMarker", None) => {
                         next = Some(std::mem::take(&mut text)).filter(|text| !text.is_empty());
                     }
@@ -214,6 +235,17 @@ fn tag_of(text: &str) -> Option<String> {
     let text = text.trim();
     let plain = !text.is_empty() && text.len() <= 256 && text.chars().all(|c| c.is_ascii_graphic()) && !text.starts_with("W/");
     plain.then(|| if text.starts_with('"') { text.to_owned() } else { format!("\"{text}\"") })
+}
+
+/// A text that no other time gives.
+fn never_again() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// A weak tag, one that is too long for a header, or a time: what it is does not matter, only whether it is the same.
+fn mark_of(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| Digest::of(text.as_bytes()).digits().get(..16).unwrap_or_default().to_owned())
 }
 
 /// The checkpoints that a key may mean, each with its own key: the one of that name, or those below a folder.
@@ -303,10 +335,30 @@ mod tests {
     }
 
     #[test]
+    fn a_state_without_a_tag_is_told_by_a_weak_one_or_by_its_time() {
+        let state = |fields: &str| {
+            let text = format!("<ListBucketResult><Contents><Key>a.onnx</Key><Size>5</Size>{fields}</Contents></ListBucketResult>");
+            let mut found = models("s3://models", "", read(text.as_bytes()).expect("a list").0).expect("models");
+            let remote = found.pop().expect("a model").1.expect("a checkpoint").pop().expect("one").remote.expect("files");
+            (remote.files[0].tag.clone(), remote.revision)
+        };
+        let long = format!("<ETag>{}</ETag>", "x".repeat(300));
+        let all = ["<ETag>W/&quot;1&quot;</ETag>", "<ETag>W/&quot;2&quot;</ETag>", "<LastModified>2026</LastModified>", &long];
+        let states: BTreeSet<String> = all.iter().map(|fields| state(fields).1).collect();
+        assert_eq!((states.len(), all.iter().all(|fields| state(fields).0.is_none())), (4, true));
+    }
+
+    #[test]
+    fn a_file_and_a_folder_of_one_name_are_two_models() {
+        let both = [("team/vit.onnx", "1"), ("team/vit.onnx/model.onnx", "2"), ("team/vit.onnx/config.json", "3")];
+        assert_eq!(told(&both), ["vit.onnx []", "vit.onnx/model.onnx [config.json]"]);
+    }
+
+    #[test]
     fn lists_of_all_vendors() {
         let azure = "\u{feff}<?xml version=\"1.0\"?><EnumerationResults><Blobs><Blob><Name>a&amp;b.onnx</Name><Properties><Content-Length>7</Content-Length>\
                      <Etag>0x8D</Etag></Properties></Blob></Blobs><NextMarker>n</NextMarker></EnumerationResults>";
-        let object = Object { key: "a&b.onnx".into(), bytes: Some(7), tag: Some("\"0x8D\"".into()) };
+        let object = Object { key: "a&b.onnx".into(), bytes: Some(7), tag: Some("\"0x8D\"".into()), mark: None };
         assert_eq!(read(azure.as_bytes()), Ok((vec![object], Some("n".into()))));
         let end = "<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>";
         assert_eq!(read(end.as_bytes()), Ok((vec![], None)));

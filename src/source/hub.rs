@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::remote::{INDEX, Remote, RemoteFile, Role, below, file_name, folder_of, is_below};
+use super::remote::{INDEX, Remote, RemoteFile, Role, below, file_name, folder_of, is_below, shown};
 use super::{Cause, Ending, Entry, Listed, Refusal, ending};
 use crate::net::{Kind, Net, NetError, Url};
 use crate::store::Digest;
@@ -23,6 +23,8 @@ const CONFIGURATION: [&str; 3] = ["config.json", "preprocessor_config.json", "pr
 /// Most tags of a model that are kept, and bytes of one.
 const MOST_TAGS: usize = 256;
 const LONGEST_TAG: usize = 256;
+/// Most networks of one model beside which any file is taken for one that may hold their weights.
+const MOST_BESIDE: usize = 64;
 /// Most characters that are shown of what cannot be a name.
 const LONGEST_NAME: usize = 200;
 /// Most models of a source that is a list of names.
@@ -104,8 +106,11 @@ pub(crate) fn models(net: &Net, home: &Url, query: &Query) -> Result<(Vec<Wanted
 pub(crate) fn page(bytes: &[u8]) -> Result<Vec<Wanted>, String> {
     #[derive(Deserialize)]
     struct Model {
-        #[serde(alias = "modelId")]
-        id: String,
+        #[serde(default)]
+        id: Option<String>,
+        // Both are there in some answers.
+        #[serde(default, rename = "modelId")]
+        other: Option<String>,
         #[serde(default)]
         sha: Option<String>,
         #[serde(default)]
@@ -113,16 +118,11 @@ pub(crate) fn page(bytes: &[u8]) -> Result<Vec<Wanted>, String> {
         #[serde(default)]
         tags: Option<Vec<String>>,
     }
-    let models: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| format!("the list of models cannot be read: {error}"))?;
-    let one = |model: Value| {
-        // `id` and `modelId` are both there in some answers.
-        let Value::Object(mut fields) = model else { return Err("the list of models holds something that is no model".to_owned()) };
-        if fields.contains_key("id") {
-            fields.remove("modelId");
-        }
-        let model: Model = serde_json::from_value(fields.into()).map_err(|error| format!("the list of models cannot be read: {error}"))?;
+    let models: Vec<Model> = serde_json::from_slice(bytes).map_err(|error| format!("the list of models cannot be read: {error}"))?;
+    let one = |model: Model| {
+        let id = model.id.or(model.other).ok_or_else(|| "the list of models holds something without a name".to_owned())?;
         // What cannot be a name is shown as it is written, which cannot be one either: whoever asks for it refuses it.
-        let name = if is_name(&model.id) { model.id } else { model.id.escape_debug().take(LONGEST_NAME).collect() };
+        let name = if is_name(&id) { id } else { id.escape_debug().take(LONGEST_NAME).collect() };
         Ok(Wanted {
             name,
             revision: "main".to_owned(),
@@ -270,11 +270,14 @@ pub(crate) fn read(bytes: &[u8], home: &str, name: &str) -> Result<Model, Refusa
         path: file.rfilename,
         url: None,
         tag: None,
+        mark: None,
         role: Role::Maybe,
     };
-    let all: Vec<RemoteFile> = info.siblings.into_iter().filter(|file| is_below(&file.rfilename)).map(file).collect();
+    let (plain, odd): (Vec<Sibling>, Vec<Sibling>) = info.siblings.into_iter().partition(|file| is_below(&file.rfilename));
+    let all: Vec<RemoteFile> = plain.into_iter().map(file).collect();
     let gated = !matches!(info.gated, Value::Null | Value::Bool(false));
     let mut checkpoints = of_files(&all, home, &commit, name);
+    checkpoints.extend(odd.iter().filter_map(|file| misnamed(name, &file.rfilename)));
     if checkpoints.is_empty() {
         let refused = Refusal::new(Cause::Unsupported, format!("{name} holds no .safetensors or .onnx file, and no other checkpoint"));
         checkpoints.push(super::refused(name, refused));
@@ -284,6 +287,16 @@ pub(crate) fn read(bytes: &[u8], home: &str, name: &str) -> Result<Model, Refusa
         listed.tags.clone_from(&tags);
     }
     Ok(Model { commit, gated, checkpoints })
+}
+
+/// A checkpoint whose path leads elsewhere or cannot be written: it is named, and not fetched.
+pub(super) fn misnamed(name: &str, path: &str) -> Option<Listed> {
+    ending(file_name(path)).or_else(|| ending(path))?;
+    let shown = shown(path);
+    let reason = format!(
+        "{name}/{shown}: a path of this kind is not read: its parts may hold no `..`, `:`, `\\` or control character, and at most 240 bytes"
+    );
+    Some(super::refused(&below(name, &shown), Refusal::new(Cause::Unsupported, reason)))
 }
 
 /// Whether a file is called as a part of the checkpoint whose index is `STEM.safetensors.index.json`.
@@ -302,6 +315,8 @@ pub(super) fn of_files(all: &[RemoteFile], home: &str, revision: &str, name: &st
         .filter_map(|file| Some((file, ending(file_name(&file.path))?)))
         .collect();
     let read = mains.iter().filter(|(_, ending)| *ending != Ending::Other).count();
+    // Of a folder of many networks each has the files that are called after it, and not all of all.
+    let crowded = read > MOST_BESIDE;
     let one = |(main, ending): &(&RemoteFile, Ending)| {
         // A model with one checkpoint is called as it is.
         let shown = if read == 1 && *ending != Ending::Other { name.to_owned() } else { below(name, &main.path) };
@@ -327,7 +342,7 @@ pub(super) fn of_files(all: &[RemoteFile], home: &str, revision: &str, name: &st
             (Some(stem), _) if is_part(path, stem) => Some(Role::Likely),
             (Some(_), _) if path.ends_with(".safetensors") => Some(Role::Maybe),
             (None, Ending::Onnx) if path.starts_with(&main.path) => Some(Role::Likely),
-            (None, Ending::Onnx) if may_hold_weights(path) => Some(Role::Maybe),
+            (None, Ending::Onnx) if may_hold_weights(path) && (!crowded || is_called_after(path, &main.path)) => Some(Role::Maybe),
             _ => None,
         };
         files.extend(all.iter().filter(beside).filter_map(|file| Some(RemoteFile { role: role(&file.path)?, ..file.clone() })));
@@ -338,6 +353,11 @@ pub(super) fn of_files(all: &[RemoteFile], home: &str, revision: &str, name: &st
         Listed { entry, remote: Some(remote), tags: Vec::new() }
     };
     mains.iter().map(one).collect()
+}
+
+/// Whether a file is called after a network: `a/vit.data` or `a/vit_weights.bin` of `a/vit.onnx`.
+fn is_called_after(path: &str, main: &str) -> bool {
+    main.rsplit_once('.').is_some_and(|(stem, _)| path.starts_with(stem))
 }
 
 /// Whether a file beside an ONNX file may hold its weights: it is no text, and no checkpoint of its own.
@@ -397,7 +417,12 @@ mod tests {
             files(&["a.onnx", "b.safetensors", "pytorch_model.bin", "model.gguf"]),
             ["acme/vit/a.onnx []", "acme/vit/b.safetensors []", "acme/vit/pytorch_model.bin [pickle]", "acme/vit/model.gguf [unsupported]"]
         );
-        assert_eq!(files(&["../../x.onnx", "/etc/x.onnx"]), ["acme/vit [unsupported]"]);
+        // Paths that lead elsewhere are named; what else is called so is nothing.
+        assert_eq!(
+            files(&["../../x.onnx", "/etc/x.onnx", "../x.txt", "a.onnx"]),
+            ["acme/vit []", "acme/vit/../../x.onnx [unsupported]", "acme/vit//etc/x.onnx [unsupported]"]
+        );
+        assert_eq!(files(&["../x.txt"]), ["acme/vit [unsupported]"]);
     }
 
     #[test]

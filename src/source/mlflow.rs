@@ -1,12 +1,12 @@
 //! Models of an MLflow registry: the newest version of each, or the one that an alias names. Where the files of a version are, whoever registered it
 //! says: only artifacts of the same server are followed, and buckets that the scan file allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::hub::of_files;
+use super::hub::{misnamed, of_files};
 use super::remote::{RemoteFile, Role, below, is_below};
 use super::{Cause, Listed, Refusal, bucket, refused};
 use crate::net::{Bucket, Kind, Net, NetError, Url};
@@ -17,6 +17,8 @@ const MOST_ANSWER: u64 = 64 << 20;
 /// Most models, and most versions of all of them.
 const MOST_MODELS: usize = 200_000;
 const MOST_VERSIONS: usize = 2_000_000;
+/// Most pages of a list.
+const MOST_PAGES: usize = 20_000;
 /// Most files of one version, and most folders.
 const MOST_FILES: usize = 10_000;
 const MOST_FOLDERS: usize = 500;
@@ -116,7 +118,7 @@ fn ask<T: DeserializeOwned>(net: &Net, url: &Url) -> Result<T, NetError> {
 /// The versions that are wanted, in the order of the models' names. With an alias, models without it are left out.
 pub(crate) fn versions(net: &Net, home: &Url, filter: Option<&str>, alias: Option<&str>) -> Result<Vec<Version>, NetError> {
     let mut models: BTreeMap<String, Option<String>> = BTreeMap::new();
-    let mut page: Option<String> = None;
+    let (mut page, mut pages): (Option<String>, BTreeSet<String>) = (None, BTreeSet::new());
     loop {
         let mut url = api(home, &["mlflow", "registered-models", "search"]);
         url.query_pairs_mut().append_pair("max_results", PAGE).extend_pairs(filter.map(|filter| ("filter", filter)));
@@ -132,14 +134,14 @@ pub(crate) fn versions(net: &Net, home: &Url, filter: Option<&str>, alias: Optio
             let reason = format!("it lists more than {MOST_MODELS} models: choose some by `filter`");
             return Err(NetError::new(Kind::TooLarge, url.as_str(), reason));
         }
-        let next = found.next_page_token.filter(|next| !next.is_empty() && Some(next) != page.as_ref());
-        if next.is_none() {
+        page = following(found.next_page_token, &mut pages, &url)?;
+        if page.is_none() {
             break;
         }
-        page = next;
     }
     let mut chosen: BTreeMap<String, Numbered> = BTreeMap::new();
-    let (mut page, mut seen): (Option<String>, usize) = (None, 0);
+    let mut seen = 0;
+    pages.clear();
     while !models.is_empty() {
         let mut url = api(home, &["mlflow", "model-versions", "search"]);
         url.query_pairs_mut().append_pair("max_results", PAGE).extend_pairs(page.as_ref().map(|page| ("page_token", page)));
@@ -159,14 +161,24 @@ pub(crate) fn versions(net: &Net, home: &Url, filter: Option<&str>, alias: Optio
                 chosen.insert(version.name.clone(), version);
             }
         }
-        let next = found.next_page_token.filter(|next| !next.is_empty() && Some(next) != page.as_ref());
-        if next.is_none() {
+        page = following(found.next_page_token, &mut pages, &url)?;
+        if page.is_none() {
             break;
         }
-        page = next;
     }
     // A model without a version is a name that nothing stands behind yet.
     Ok(chosen.into_values().map(|version| wanted(&version)).collect())
+}
+
+/// The next page, which none of those before has led to.
+fn following(next: Option<String>, pages: &mut BTreeSet<String>, url: &Url) -> Result<Option<String>, NetError> {
+    let next = next.filter(|next| !next.is_empty());
+    match &next {
+        Some(token) if pages.len() >= MOST_PAGES || !pages.insert(token.clone()) => {
+            Err(NetError::new(Kind::Unread, url.as_str(), "the pages of its list lead in a circle, or never end"))
+        }
+        _ => Ok(next),
+    }
 }
 
 fn wanted(version: &Numbered) -> Version {
@@ -193,16 +205,23 @@ pub(crate) fn checkpoints(net: &Net, home: &Url, version: &Version, allowed: &[(
     let called = format!("{} (version {})", version.name, version.number);
     let mut found = match source(&place.artifact_uri, home, allowed) {
         Source::Own(path) => {
-            let files = files(net, home, &path, &called)?;
-            of_files(&files, home.as_str(), &version.state, &version.name)
+            let (files, odd) = files(net, home, &path, &version.name)?;
+            let mut found = of_files(&files, home.as_str(), &version.state, &version.name);
+            found.extend(odd);
+            found
         }
         Source::Bucket(bucket, prefix) => {
             let models = bucket::list(net, &bucket, &prefix).map_err(|error| Refusal::from(&error))?;
+            // As among the server's own artifacts: a version with one checkpoint is called as it is.
+            let single = models.iter().filter(|(_, found)| found.is_ok()).count() == 1;
             let one = |(name, found): (String, Result<Vec<Listed>, Refusal>)| {
-                let name = below(&version.name, &name);
+                let name = if single && found.is_ok() { version.name.clone() } else { below(&version.name, &name) };
                 let listed = found.unwrap_or_else(|why| vec![refused(&name, why)]);
                 listed.into_iter().map(move |mut listed| {
                     listed.entry.name.clone_from(&name);
+                    if let Some(remote) = &mut listed.remote {
+                        remote.revision = format!("v{}-{}", version.number, remote.revision);
+                    }
                     listed
                 })
             };
@@ -263,9 +282,9 @@ fn authority(home: &Url) -> Option<String> {
 }
 
 /// All files below a folder of artifacts.
-fn files(net: &Net, home: &Url, root: &str, called: &str) -> Result<Vec<RemoteFile>, Refusal> {
+fn files(net: &Net, home: &Url, root: &str, called: &str) -> Result<(Vec<RemoteFile>, Vec<Listed>), Refusal> {
     let too_many = || Refusal::new(Cause::TooLarge, format!("{called} has more than {MOST_FILES} files or {MOST_FOLDERS} folders"));
-    let (mut found, mut open, mut folders) = (Vec::new(), vec![String::new()], 0);
+    let (mut found, mut odd, mut open, mut folders) = (Vec::new(), Vec::new(), vec![String::new()], 0);
     while let Some(at) = open.pop() {
         folders += 1;
         if folders > MOST_FOLDERS {
@@ -277,6 +296,7 @@ fn files(net: &Net, home: &Url, root: &str, called: &str) -> Result<Vec<RemoteFi
         for file in folder.files {
             let path = below(&at, &file.path);
             if !is_below(&path) {
+                odd.extend(misnamed(called, &path));
                 continue;
             }
             if file.is_dir {
@@ -290,11 +310,11 @@ fn files(net: &Net, home: &Url, root: &str, called: &str) -> Result<Vec<RemoteFi
             let whole = inside(root, &path);
             parts.extend(whole.split('/'));
             let url = Some(api(home, &parts).into());
-            found.push(RemoteFile { path, url, bytes: file.size, digest: None, tag: None, role: Role::Maybe });
+            found.push(RemoteFile { path, url, bytes: file.size, digest: None, tag: None, mark: None, role: Role::Maybe });
         }
     }
     found.sort_by(|a: &RemoteFile, b| a.path.cmp(&b.path));
-    Ok(found)
+    Ok((found, odd))
 }
 
 fn inside(root: &str, path: &str) -> String {
@@ -344,6 +364,14 @@ mod tests {
         for text in ["file:///srv", "http://x", "s3://", "s3://a b", "s3://a/../b", "models"] {
             assert!(allowed(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn pages_in_a_circle_end() {
+        let (mut pages, home) = (BTreeSet::new(), Url::parse("https://mlflow.example").expect("an address"));
+        let mut next = |token: &str| following(Some(token.to_owned()), &mut pages, &home).map_err(|error| error.to_string());
+        assert_eq!((next("a"), next("b"), next("")), (Ok(Some("a".into())), Ok(Some("b".into())), Ok(None)));
+        assert!(next("a").is_err_and(|why| why.contains("in a circle")));
     }
 
     #[test]

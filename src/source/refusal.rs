@@ -94,6 +94,8 @@ impl Refusal {
             (true, Some(next)) => format!("{first} {}", next.split_whitespace().collect::<Vec<_>>().join(" ")),
             _ => first.to_owned(),
         };
+        // What a server says may hold what moves the cursor of a terminal.
+        let told: String = told.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
         let reason = if told.chars().count() > MOST { told.chars().take(MOST).chain(['…']).collect() } else { told };
         Self { cause, reason }
     }

@@ -54,6 +54,9 @@ pub(crate) struct RemoteFile {
     /// What a store calls its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// What else tells its state, where a store gives no tag that a request can ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// What it is to the checkpoint.
     pub role: Role,
 }
@@ -85,6 +88,11 @@ impl Remote {
     pub fn unnamed(&self) -> u64 {
         let weights = self.files.iter().filter(|file| matches!(file.role, Role::Own | Role::Likely) && file.digest.is_none());
         weights.filter_map(|file| file.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Whether the server says neither the digest of some of its weights nor their size.
+    pub fn unsized_weights(&self) -> bool {
+        self.files.iter().any(|file| matches!(file.role, Role::Own | Role::Likely) && file.digest.is_none() && file.bytes.is_none())
     }
 
     /// What people call it: `hf://OWNER/NAME@COMMIT/FILE`, or the address of its file.
@@ -266,6 +274,16 @@ pub(super) fn file_name(path: &str) -> &str {
 /// A path in a folder, with `/` between.
 pub(super) fn below(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// A path that is not read, as people see it: two that differ are shown otherwise.
+pub(super) fn shown(path: &str) -> String {
+    const LONGEST: usize = 120;
+    let start: String = path.escape_debug().take(LONGEST).collect();
+    if path.len() <= LONGEST {
+        return start;
+    }
+    format!("{start}... (sha256 {})", Digest::of(path.as_bytes()).digits().get(..12).unwrap_or_default())
 }
 
 /// Whether a path is one below a folder: no file of a server is written elsewhere.

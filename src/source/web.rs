@@ -1,6 +1,10 @@
 //! Models that a JSON index on a web server lists, each file with its SHA-256.
 
-use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::access::address;
 use super::hub::of_files;
@@ -13,11 +17,14 @@ use crate::store::{Digest, Fingerprinter};
 const MOST: u64 = 256 << 20;
 /// Most models of an index.
 const MOST_MODELS: usize = 200_000;
+/// Most files of one of them.
+const MOST_FILES: usize = 10_000;
 
 /// An index: `{"models": [{"name": ..., "files": [{"path": ..., "size": ..., "sha256": ..., "url": ...}]}]}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Index {
+    #[serde(deserialize_with = "models")]
     models: Vec<Model>,
 }
 
@@ -25,7 +32,40 @@ struct Index {
 #[serde(deny_unknown_fields)]
 struct Model {
     name: String,
+    #[serde(deserialize_with = "files")]
     files: Vec<File>,
+}
+
+fn models<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Model>, D::Error> {
+    bounded(deserializer, MOST_MODELS, "models")
+}
+
+fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<File>, D::Error> {
+    bounded(deserializer, MOST_FILES, "files in one model")
+}
+
+/// A list of no more than so many: what is above is not kept in memory first.
+fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D, most: usize, what: &'static str) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(usize, &'static str, PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut found = Vec::new();
+            while let Some(one) = list.next_element()? {
+                if found.len() >= self.0 {
+                    return Err(A::Error::custom(format!("it lists more than {} {}", self.0, self.1)));
+                }
+                found.push(one);
+            }
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_seq(Few(most, what, PhantomData))
 }
 
 #[derive(Deserialize)]
@@ -49,10 +89,7 @@ pub(crate) fn list(net: &Net, index: &Url) -> Result<Models, NetError> {
 /// The models in the bytes of an index at an address.
 pub(crate) fn read(bytes: &[u8], at: &Url) -> Result<Models, String> {
     let index: Index = serde_json::from_slice(bytes).map_err(|error| format!("it is no index of models: {error}"))?;
-    if index.models.len() > MOST_MODELS {
-        return Err(format!("it lists more than {MOST_MODELS} models"));
-    }
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
     for model in &index.models {
         if !is_below(&model.name) || model.name.contains("--") {
             return Err(format!("`{}` is no name of a model", model.name.escape_debug()));
@@ -67,9 +104,10 @@ pub(crate) fn read(bytes: &[u8], at: &Url) -> Result<Models, String> {
 fn of_model(model: &Model, at: &Url) -> Result<Vec<Listed>, Refusal> {
     let refuse = |why: String| Refusal::new(Cause::Error, format!("the index is wrong about it: {why}"));
     let mut files: Vec<RemoteFile> = Vec::new();
+    let mut paths = BTreeSet::new();
     let mut feed = Fingerprinter::new("heirloom model of an index", 1);
     for file in &model.files {
-        if !is_below(&file.path) || files.iter().any(|known| known.path == file.path) {
+        if !is_below(&file.path) || !paths.insert(file.path.as_str()) {
             return Err(refuse(format!("`{}` is no path below the model, or stands there twice", file.path.escape_debug())));
         }
         let digest = Digest::parse(&format!("{}{}", Digest::PREFIX, file.sha256));
@@ -92,6 +130,7 @@ fn of_model(model: &Model, at: &Url) -> Result<Vec<Listed>, Refusal> {
             bytes: Some(file.size),
             digest: Some(digest),
             tag: None,
+            mark: None,
             role: Role::Maybe,
         });
     }

@@ -258,7 +258,7 @@ fn info(stream: &mut TcpStream, models: &BTreeMap<String, Model>, name: &str, re
         format!("{{\"rfilename\": \"{path}\", \"size\": {length}{lfs}}}")
     };
     let siblings: Vec<String> =
-        model.files.iter().map(sibling).chain(["{\"rfilename\": \"../../escape.onnx\", \"size\": 3}".to_owned()]).collect();
+        model.files.iter().map(sibling).chain(["{\"rfilename\": \"../../escape.json\", \"size\": 3}".to_owned()]).collect();
     let gated = if model.wrong == Wrong::Gated { "\"manual\"" } else { "false" };
     let body = format!(
         "{{\"id\": \"{name}\", \"sha\": \"{}\", \"gated\": {gated}, \"tags\": {:?}, \"siblings\": [{}]}}",

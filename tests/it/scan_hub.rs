@@ -149,7 +149,7 @@ fn a_calm_night_and_the_next_one_costs_the_list() {
     let large = fetched(&elsewhere);
     assert_eq!(large.iter().filter(|path| path.contains("/clean/") || path.contains("/copy/")).count(), 1, "{large:?}");
     assert!(!fetched(&own).iter().any(|path| path.contains("pytorch_model") || path.contains("README")), "{own:?}");
-    assert!(!at.join("out/downloads").exists() && !at.join("escape.onnx").exists());
+    assert!(!at.join("out/downloads").exists() && !at.join("escape.json").exists());
     let model = json(&at.join("out/scan.json"))["models"][7].clone();
     assert_eq!((model["name"].as_str(), model["revision"].as_str()), (Some("acme/clean"), Some(format!("{:040x}", 1).as_str())));
 

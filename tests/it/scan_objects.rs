@@ -39,10 +39,19 @@ struct Night {
 }
 
 fn scan(folder: &Path, source: &str) -> Night {
-    let text_of = format!("version: 1\nname: stores\nsources:\n  - {source}\nrules:\n  - {{ tier: static }}\n");
+    scan_by(folder, source, "  - { tier: static }", &[])
+}
+
+fn scan_by(folder: &Path, source: &str, rules: &str, environment: &[(&str, &str)]) -> Night {
+    let text_of = format!("version: 1\nname: stores\nsources:\n  - {source}\nrules:\n{rules}\n");
     let spec = file(folder, "scan.yaml", text_of.as_bytes());
     let out = folder.join("out");
-    let told = program(folder).args(["scan", &spec, "-vv", "--output"]).arg(&out).output().expect("the binary runs");
+    let told = program(folder)
+        .envs(environment.iter().copied())
+        .args(["scan", &spec, "-vv", "--output"])
+        .arg(&out)
+        .output()
+        .expect("the binary runs");
     let errors = text(&told.stderr) + &text(&told.stdout);
     assert!(!errors.contains(SECRET) && !all_of(folder).contains(SECRET), "{errors}");
     assert!(!out.join("downloads").exists(), "{errors}");
@@ -50,6 +59,11 @@ fn scan(folder: &Path, source: &str) -> Night {
     let scan: Option<Value> = std::fs::read(out.join("scan.json")).ok().map(|bytes| serde_json::from_slice(&bytes).expect("JSON"));
     let models = scan.iter().flat_map(|scan| scan["models"].as_array().expect("models")).map(one).collect();
     Night { code: told.status.code(), errors, models }
+}
+
+/// What a terminal's width has broken into lines.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// All that lies in a folder, as one text.
@@ -98,7 +112,41 @@ fn a_night_over_a_bucket_and_the_next_one_costs_the_list() {
     assert!(refused.models.iter().all(|model| model.ends_with(" auth")) && refused.models.len() == 4, "{:?}", refused.models);
     bucket.make(Does::Nothing);
     let gone = scan(at.path(), &source.replace("bucket: models", "bucket: nothing"));
-    assert_eq!((gone.code, gone.models), (Some(2), vec!["nothing not-found".to_owned()]), "{}", gone.errors);
+    assert_eq!((gone.code, gone.models), (Some(2), vec!["* not-found".to_owned()]), "{}", gone.errors);
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn a_bucket_that_cannot_be_listed_is_an_error_whatever_rules_leave_out() {
+    let bucket = filled();
+    let server = bucket.serve();
+    let source = format!("s3: {{ bucket: models, endpoint: \"{}\" }}", server.address);
+    let leaves_out =
+        "  - { match: { format: other }, skip: pickles }\n  - { match: { size: { at_most: 1KB } }, skip: small }\n  - { tier: static }";
+    let one = |environment: &[(&str, &str)]| {
+        let at = tempfile::tempdir().expect("a folder");
+        let night = scan_by(at.path(), &source, leaves_out, environment);
+        (night.code, night.models, in_one_line(&night.errors))
+    };
+    bucket.make(Does::Circles);
+    let (code, models, said) = one(&[]);
+    assert_eq!((code, models), (Some(2), vec!["* hub-down".to_owned()]), "{said}");
+    assert!(said.contains("lead in a circle"), "{said}");
+    bucket.make(Does::Refuses);
+    let (code, models, said) = one(&[]);
+    assert_eq!((code, models), (Some(2), vec!["* auth".to_owned()]), "{said}");
+    bucket.make(Does::Nothing);
+    // A secret that was mounted ends with a line break.
+    let (code, models, said) = one(&[("AWS_SESSION_TOKEN", "token\n")]);
+    assert_eq!((code, models), (Some(2), vec!["* error".to_owned()]), "{said}");
+    assert!(said.contains("AWS_SESSION_TOKEN holds a line break"), "{said}");
+    let (code, _, said) = one(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    let at = tempfile::tempdir().expect("a folder");
+    let misspelled = format!("s3: {{ bucket: models, prefix: taem, endpoint: \"{}\" }}", server.address);
+    let night = scan_by(at.path(), &misspelled, leaves_out, &[]);
+    let said = in_one_line(&night.errors);
+    assert!(said.contains("the source s3://models/taem has no models"), "{said}");
 }
 
 #[cfg(feature = "object-store")]
@@ -233,7 +281,9 @@ fn a_registry_leads_to_its_own_files_alone() {
     let server = Server::start(move |asked| registry(asked, &host));
     let source = format!("mlflow: {{ endpoint: \"{}\" }}", server.address);
     let wanted = ["bucket", "elsewhere", "files", "metadata", "up"].map(|name| format!("{name} outside-link"));
-    let wanted: Vec<String> = wanted.into_iter().chain(["good inspected".to_owned()]).collect();
+    let mut wanted: Vec<String> = wanted.into_iter().chain(["good inspected".to_owned()]).collect();
+    // A checkpoint whose path leads elsewhere is named, and not fetched.
+    wanted.insert(3, "good/../../up.onnx unsupported".to_owned());
     let first = scan(at.path(), &source);
     assert_eq!((first.code, &first.models), (Some(2), &wanted), "{}", first.errors);
     let seen = server.seen();

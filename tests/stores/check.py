@@ -111,7 +111,7 @@ def s3():
         expect("S3, one is missing", scan("s3", source, env)[1]["a.onnx"], "not-found")
     expect("S3, and is gone", "a.onnx" in scan("s3", source, env)[1], False)
     done, models, _ = scan("none", f's3: {{ bucket: nothing, endpoint: "{endpoint}" }}', env)
-    expect("S3, no such bucket", (done.returncode, models), (2, {"nothing": "not-found"}))
+    expect("S3, no such bucket", (done.returncode, models), (2, {"*": "not-found"}))
     named = {**env, "AWS_ENDPOINT_URL": endpoint}
     done = run(["inspect", "s3://models/team/vit/model.safetensors", "-vv"], named)
     expect("inspect s3://", (done.returncode, "s3://models/team/vit/model.safetensors" in done.stdout), (0, True))
@@ -183,10 +183,10 @@ def google():
     server.start()
     endpoint = f"http://127.0.0.1:{server._port}"
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    client.create_bucket(Bucket="open-models", ACL="public-read")
+    client.create_bucket(Bucket="openmodels", ACL="public-read")
     for key, number in {"team/a.onnx": 1, "team/b c.onnx": 2}.items():
-        client.put_object(Bucket="open-models", Key=key, Body=own(number), ACL="public-read")
-    source = f'gs: {{ bucket: open-models, prefix: team, endpoint: "{endpoint}", anonymous: true }}'
+        client.put_object(Bucket="openmodels", Key=key, Body=own(number), ACL="public-read")
+    source = f'gs: {{ bucket: openmodels, prefix: team, endpoint: "{endpoint}", anonymous: true }}'
     wanted = {"a.onnx": "inspected", "b c.onnx": "inspected"}
     expect("Google, the first night", scan("gs", source, {})[1], wanted)
     done, again, requests = scan("gs", source, {})

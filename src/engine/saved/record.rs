@@ -42,8 +42,8 @@ pub(super) struct Record {
     model: Named,
     policy: Named,
     target: Target,
-    /// In the order in which they were trained.
-    pub checkpoints: Vec<Checkpoint>,
+    /// By what they start from, mode, training images and seed: in which order they are trained hangs on how fast the machine is.
+    checkpoints: Vec<Checkpoint>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +113,12 @@ impl Record {
             },
             checkpoints: Vec::new(),
         }
+    }
+
+    /// Adds a model, at its place.
+    pub(super) fn add(&mut self, checkpoint: Checkpoint) {
+        self.checkpoints.push(checkpoint);
+        self.checkpoints.sort_by(|a, b| (a.arm, a.mode, &a.images, a.seed).cmp(&(b.arm, b.mode, &b.images, b.seed)));
     }
 
     /// As JSON.

@@ -58,6 +58,7 @@ impl Store {
     /// Opens a bucket. Nothing is sent.
     pub fn open(bucket: &Bucket, client: ClientBuilder) -> Result<Self, NetError> {
         let address = bucket.address();
+        usable(&address)?;
         let client = client.timeout(CREDENTIALS).build();
         let client = client.map_err(|error| NetError::new(Kind::Usage, &address, super::super::error::cause(&error)))?;
         let taken = Taken::default();
@@ -109,7 +110,16 @@ impl Store {
                 (built.map(|store| Vendor::Aws(Box::new(store))), anonymous)
             }
         };
-        let vendor = vendor.map_err(|error| NetError::new(Kind::Usage, &address, told(&error)))?;
+        let wrong = |error: object_store::Error| {
+            let reason = match told(&error) {
+                why if why.contains("Account must be specified") => {
+                    "the storage account is not named: write `account` in the scan file, or set AZURE_STORAGE_ACCOUNT_NAME".to_owned()
+                }
+                why => format!("what the environment says of it cannot be used: {why}"),
+            };
+            NetError::new(Kind::Usage, &address, reason)
+        };
+        let vendor = vendor.map_err(wrong)?;
         Ok(Self { address, anonymous, vendor, taken, turn: Mutex::default() })
     }
 
@@ -144,16 +154,30 @@ impl Store {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((url, headers)) = taken else {
             let why = failed.map(|error| told(&error)).unwrap_or_default();
-            return Err(NetError::new(Kind::Auth, &self.address, format!("there are no credentials for it that can be used: {why}")));
+            let advice = NetError::advice(Kind::Auth, &self.address).unwrap_or_default();
+            let reason = format!("there are no credentials for it that can be used ({advice}): {why}");
+            return Err(NetError::new(Kind::Auth, &self.address, reason));
         };
         let url = Url::parse(&url).map_err(|error| NetError::new(Kind::Usage, &self.address, error.to_string()))?;
         let here = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
         if url.scheme() != "https" && !here && !self.anonymous {
-            let reason = "its server is not encrypted, and credentials would go there: use an address with https://, or `anonymous: true`";
+            let reason = "its server is not encrypted, and credentials would go there: use an address with https://, or send none (`anonymous: true` in a scan file, AWS_SKIP_SIGNATURE=true for a command)";
             return Err(NetError::new(Kind::Usage, &self.address, reason));
         }
         Ok((url, headers))
     }
+}
+
+/// That no variable holds what cannot be in a header, such as the line break at the end of a mounted secret.
+fn usable(address: &str) -> Result<(), NetError> {
+    for (name, value) in std::env::vars_os() {
+        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+        if ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|start| name.starts_with(start)) && value.contains(char::is_control) {
+            let reason = format!("the environment variable {name} holds a line break or another control character");
+            return Err(NetError::new(Kind::Usage, address, reason));
+        }
+    }
+    Ok(())
 }
 
 fn is_on(value: Option<String>) -> bool {

@@ -56,8 +56,15 @@ impl Registry {
     fn add(&mut self, number: usize, does: Does, local: bool) -> usize {
         let digest = Digest::sample(&format!("{number:04x}"));
         let tool = crate::scan::tests::tool();
-        let basis =
-            Basis { model: digest.clone(), policy: None, tier: Tier::Features, build: "one".into(), tool, executor: "heirloom".into() };
+        let basis = Basis {
+            model: digest.clone(),
+            policy: None,
+            tier: Tier::Features,
+            build: "one".into(),
+            tool,
+            executor: "heirloom".into(),
+            claimed_by: None,
+        };
         let facts = Facts { description: "ONNX".into(), parameters: 1, input: [3, 32, 32], warnings: Vec::new() };
         let findings = vec![finding(does, local, Verdict::Pass)];
         let run = RecordRun { measured: "2026-02-01T22:00:00Z".into(), judged: None, seconds: 1.0 };

@@ -49,6 +49,20 @@ fn a_name_that_cannot_be_one_is_an_error_and_not_asked_for() {
 }
 
 #[test]
+fn a_checkpoint_whose_path_leads_elsewhere_is_an_error() {
+    let at = folder();
+    let at = at.path();
+    let model = Model::of(&[("model.onnx", &own(1)), ("../up.onnx", &own(2)), ("a:b.pt", b"x"), ("../notes.txt", b"x")]);
+    let hub = Hub::start(&[("acme/a", model)], Mischief::default());
+    scan_file(at, ORGANISATION);
+    assert_eq!(scan(at, &hub.address, &[]).code, Some(2));
+    assert_eq!(outcomes(at), ["acme/a/../up.onnx error unsupported", "acme/a/a:b.pt error unsupported", "acme/a inspected"]);
+    let asked = hub.seen_elsewhere();
+    assert!(asked.len() == 1 && !asked[0].path.contains("up.onnx"), "{asked:?}");
+    assert!(!at.join("up.onnx").exists() && !at.join("out/up.onnx").exists());
+}
+
+#[test]
 fn a_rule_may_ask_for_the_size_of_images() {
     let at = folder();
     let at = at.path();
