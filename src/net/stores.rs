@@ -31,6 +31,7 @@ impl Bucket {
 }
 
 /// What is asked of a store.
+#[cfg_attr(not(feature = "object-store"), expect(dead_code, reason = "without stores nothing is asked"))]
 pub(super) enum Wanted<'a> {
     /// A page of the keys that begin so.
     List { prefix: &'a str, page: Option<&'a str> },
