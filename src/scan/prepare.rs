@@ -1,7 +1,6 @@
 //! From a scan file to a plan: what the sources hold, which rule each model comes under, what is known of it already, and what the budget allows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::plan::{Plan, PlanEntry, SCHEMA, Work};
 use super::record::{Basis, Outcome, Record};
@@ -10,16 +9,17 @@ use super::results::{Before, ModelId, Scan};
 use super::rules::{Asked, Condition};
 use super::servers::Servers;
 use super::spec::{Patterns, SourceSpec, Stored, Tier, bytes as size, seconds};
-use super::state::{Found, MOST_ENDS, Seen, State};
+use super::state::{Found, MOST_ENDS, State};
 use super::{Options, ScanError, ScanSpec, new_id, output, time, work};
 use crate::diag;
 use crate::engine::{self, Event};
-use crate::registry;
 use crate::report;
 use crate::runtime::Runtime;
 use crate::session::{Session, now};
-use crate::source::{self, Cause, Listed, Refusal, Remote, stamp};
+use crate::source::{self, Cause, Listed, Refusal, Remote};
 use crate::store::Digest;
+
+mod found;
 
 /// Makes the plan.
 pub(super) fn plan(
@@ -287,75 +287,6 @@ impl Chooser<'_> {
         Ok(Ok(None))
     }
 
-    /// Height and width of the images that a model takes, as its checkpoint says.
-    fn sides(&mut self, planned: &mut PlanEntry, listed: &Listed, state: &mut State) -> Result<Result<[usize; 2], Work>, ScanError> {
-        let here = self.kept;
-        let found = match self.find(planned, listed, state)? {
-            Ok(found) => found,
-            Err(work) => return Ok(Err(work)),
-        };
-        let (digest, files) = match found {
-            Found::Refused(refused) => return Ok(Err(Work::Refuse(refused))),
-            Found::Model { input: Some(sides), .. } => return Ok(Ok(sides)),
-            Found::Model { digest, bytes, files, .. } => {
-                planned.bytes = bytes;
-                (digest, files)
-            }
-        };
-        let sides = match &listed.remote {
-            Some(remote) => {
-                let (net, folder) = (self.servers.net()?, self.servers.folder(remote));
-                // Where the headers do not say it, the whole is fetched, unless it is here already.
-                let bytes = remote.header_bytes().unwrap_or(if self.kept > here { 0 } else { planned.bytes });
-                if let Some(work) = self.too_large(bytes) {
-                    return Ok(Err(work));
-                }
-                if self.is_used_up(bytes) {
-                    return Ok(Err(used_up()));
-                }
-                self.read = self.read.saturating_add(bytes);
-                let header = remote.fetch_headers(net, &folder).unwrap_or_default();
-                let of_header = header.and_then(|path| work::sides(self.session, &path).ok());
-                let sides = match of_header {
-                    Some(sides) => Ok(sides),
-                    None => remote.fetch(net, &folder, &mut |_| {}).and_then(|path| work::sides(self.session, &path)),
-                };
-                if self.kept == here {
-                    self.servers.remove(remote);
-                }
-                if self.servers.stopped() {
-                    return Err(ScanError::Stopped);
-                }
-                sides.map_err(|refused| remote.told(&refused, &folder))
-            }
-            None => match self.spec.path_of(planned) {
-                Some(path) => work::sides(self.session, &path),
-                None => return Ok(Err(used_up())),
-            },
-        };
-        let id = (planned.id.source.clone(), planned.id.name.clone());
-        let found = match &sides {
-            Ok(sides) => Some(Found::Model { digest, bytes: planned.bytes, files, input: Some(*sides) }),
-            // It is not looked into every night.
-            Err(refused) => refused.cause.is_settled().then(|| Found::Refused(refused.clone())),
-        };
-        if let (Some(seen), Some(found)) = (state.seen.get(&id).cloned(), found) {
-            state.note(Seen { found, build: self.plan.build.clone(), ..seen })?;
-        }
-        Ok(sides.map_err(Work::Refuse))
-    }
-
-    /// What the files of a model are, or what becomes of one whose files the budget does not allow to read.
-    fn find(&mut self, planned: &PlanEntry, listed: &Listed, state: &mut State) -> Result<Result<Found, Work>, ScanError> {
-        match &listed.remote {
-            Some(remote) => self.found_there(planned, remote, state),
-            None => match self.spec.path_of(planned) {
-                Some(path) => self.found(planned, &path, state),
-                None => Ok(Err(used_up())),
-            },
-        }
-    }
-
     fn work(&mut self, planned: &mut PlanEntry, listed: &Listed, state: &mut State) -> Result<Work, ScanError> {
         let entry = &listed.entry;
         let rule = planned.rule.and_then(|rule| self.spec.file.rules.get(rule));
@@ -433,48 +364,6 @@ impl Chooser<'_> {
         self.most_bytes.is_some_and(|most| self.read.saturating_add(bytes) > most)
     }
 
-    /// What the files of a model on a server are, by their digests there.
-    fn found_there(&mut self, planned: &PlanEntry, remote: &Remote, state: &mut State) -> Result<Result<Found, Work>, ScanError> {
-        let id = (planned.id.source.clone(), planned.id.name.clone());
-        let stamp = Some(remote.stamp());
-        if let Some(seen) = state.seen.get(&id)
-            && seen.stamp == stamp
-            && (matches!(seen.found, Found::Model { .. }) || seen.build == self.plan.build)
-        {
-            return Ok(Ok(seen.found.clone()));
-        }
-        let found = if remote.bytes() > registry::MAX_BYTES {
-            let reason =
-                format!("{} has {} bytes: a checkpoint of more than {} is not read", remote.address(), remote.bytes(), registry::MAX_BYTES);
-            Found::Refused(Refusal::new(Cause::TooLarge, reason))
-        } else {
-            let unnamed = remote.unnamed();
-            if remote.unsized_weights() && (self.most_bytes.is_some() || self.spec.file.budget.disk.is_some()) {
-                let why = "the server does not say how large it is, and the budget bounds what is fetched".to_owned();
-                return Ok(Err(Work::NotReached { why }));
-            }
-            if let Some(work) = self.too_large(unnamed) {
-                return Ok(Err(work));
-            }
-            if self.is_used_up(unnamed) {
-                return Ok(Err(used_up()));
-            }
-            self.read = self.read.saturating_add(unnamed);
-            self.kept = self.kept.saturating_add(unnamed);
-            let folder = self.servers.folder(remote);
-            match remote.identify(self.servers.net()?, &folder) {
-                Ok((digest, bytes, files)) => Found::Model { digest, bytes, files, input: None },
-                Err(_) if self.servers.stopped() => return Err(ScanError::Stopped),
-                Err(refused) => Found::Refused(remote.told(&refused, &folder)),
-            }
-        };
-        let settled = !matches!(&found, Found::Refused(refused) if !refused.cause.is_settled());
-        let (source, name) = id;
-        let stamp = stamp.filter(|_| settled);
-        state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
-        Ok(Ok(found))
-    }
-
     /// What is known of a model with this basis already.
     fn known(&self, basis: &Basis, key: &Digest, state: &State) -> Work {
         let oldest = self.plan.oldest.as_deref();
@@ -487,43 +376,6 @@ impl Chooser<'_> {
         let usable = |record: &&Record| record.report && work::is_young(record, oldest) && basis.may_judge(&record.basis);
         let newest = state.records.values().filter(usable).max_by(|a, b| a.run.measured.cmp(&b.run.measured));
         newest.map_or(Work::Measure, |record| Work::Rejudge { from: record.basis.key() })
-    }
-
-    /// What the files of a model are.
-    fn found(&mut self, planned: &PlanEntry, path: &Path, state: &mut State) -> Result<Result<Found, Work>, ScanError> {
-        let id = (planned.id.source.clone(), planned.id.name.clone());
-        if let Some(seen) = state.seen.get(&id) {
-            let files: &[String] = match &seen.found {
-                Found::Model { files, .. } => files,
-                Found::Refused(_) => &[],
-            };
-            // Another build may read what this one refused.
-            let holds = matches!(seen.found, Found::Model { .. }) || seen.build == self.plan.build;
-            if holds && seen.stamp.is_some() && seen.stamp == stamp(path, files) {
-                return Ok(Ok(seen.found.clone()));
-            }
-        }
-        if self.is_used_up(planned.bytes) {
-            return Ok(Err(used_up()));
-        }
-        self.read = self.read.saturating_add(planned.bytes);
-        let glanced = if planned.format == Stored::Other { registry::glance(path) } else { Ok(()) };
-        let found = match glanced.and_then(|()| registry::identify(path)) {
-            Ok(model) => {
-                let beside = model.files.iter().map(|file| file.name.clone()).filter(|name| name != "-").collect();
-                Found::Model { digest: model.digest, bytes: model.bytes, files: beside, input: None }
-            }
-            Err(error) => Found::Refused((&error).into()),
-        };
-        let files: &[String] = match &found {
-            Found::Model { files, .. } => files,
-            Found::Refused(_) => &[],
-        };
-        let settled = !matches!(&found, Found::Refused(refused) if !refused.cause.is_settled());
-        let stamp = if settled { stamp(path, files) } else { None };
-        let (source, name) = id;
-        state.note(Seen { source, name, stamp, build: self.plan.build.clone(), found: found.clone() })?;
-        Ok(Ok(found))
     }
 }
 
