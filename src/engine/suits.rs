@@ -31,8 +31,8 @@ fn check_sizes(policy: &Policy, model: &Model) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Whether all that a policy lays over images fits those of a model, networks take images of all sizes that are trained on, and its waivers name the model as they must: asked before each
-/// certification, alone or of many.
+/// Whether a policy suits a model: what it lays over images fits them, the network takes images of all sizes that it is trained on, and waivers name
+/// the model as they must. Asked before each certification, alone or of many.
 pub(crate) fn check(policy: &Policy, model: &Model) -> Result<(), EngineError> {
     check_changes(policy, [model.input.height, model.input.width])?;
     check_sizes(policy, model)?;

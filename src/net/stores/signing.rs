@@ -161,7 +161,8 @@ impl Store {
         let url = Url::parse(&url).map_err(|error| NetError::new(Kind::Usage, &self.address, error.to_string()))?;
         let here = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
         if url.scheme() != "https" && !here && !self.anonymous {
-            let reason = "its server is not encrypted, and credentials would go there: use an address with https://, or send none (`anonymous: true` in a scan file, AWS_SKIP_SIGNATURE=true for a command)";
+            let reason = "its server is not encrypted, and credentials would go there: use an address with https://, or send none \
+                          (`anonymous: true` in a scan file, AWS_SKIP_SIGNATURE=true for a command)";
             return Err(NetError::new(Kind::Usage, &self.address, reason));
         }
         Ok((url, headers))
