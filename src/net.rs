@@ -314,7 +314,8 @@ impl<'a> Net<'a> {
     /// One request to a store. What leads elsewhere is not followed: a signature is for one server.
     fn ask(&self, url: &Url, rest: Option<&Rest>) -> Result<Response, NetError> {
         let wrong = |reason: &str| NetError::new(Kind::Usage, url.as_str(), reason);
-        let store = self.stores.get(&server(url)).ok_or_else(|| wrong("no source has this bucket, or what the environment says of it cannot be used"))?;
+        let unknown = || wrong("no source has this bucket, or what the environment says of it cannot be used");
+        let store = self.stores.get(&server(url)).ok_or_else(unknown)?;
         let (at, signed) = if url.query().is_some() {
             let pair = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
             store.sign(&Wanted::List { prefix: &pair("prefix").unwrap_or_default(), page: pair("page").as_deref() })?
