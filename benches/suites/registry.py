@@ -17,19 +17,20 @@ import cases
 import surgery
 from run import Suite, write
 
+# Chosen before any of them was trained; seeds 80 to 89 and 100 to 103, and planted ones of 4 to 6, were seen while the tail of the test was chosen.
 # No seed of a planted source is that of an innocent one: they begin with other weights.
 INNOCENT = [
-    *[("clothes", cases.SMALL, seed) for seed in range(80, 90)],
-    *[("clothes", cases.WIDE, seed) for seed in range(80, 90)],
-    *[("clothes", cases.DEEP, seed) for seed in range(80, 90)],
-    *[("photos", cases.SMALL, seed) for seed in range(80, 90)],
-    *[("photos", cases.WIDE, seed) for seed in range(80, 90)],
-    *[("clothes", cases.SMALL, seed) for seed in range(100, 104)],
-    *[("photos", cases.SMALL, seed) for seed in range(100, 104)],
-    *[("photos", cases.DEEP, seed) for seed in range(80, 82)],
+    *[("clothes", cases.SMALL, seed) for seed in range(120, 130)],
+    *[("clothes", cases.WIDE, seed) for seed in range(120, 130)],
+    *[("clothes", cases.DEEP, seed) for seed in range(120, 130)],
+    *[("photos", cases.SMALL, seed) for seed in range(120, 130)],
+    *[("photos", cases.WIDE, seed) for seed in range(120, 130)],
+    *[("clothes", cases.SMALL, seed) for seed in range(130, 134)],
+    *[("photos", cases.SMALL, seed) for seed in range(130, 134)],
+    *[("photos", cases.DEEP, seed) for seed in range(120, 122)],
 ]
-PLANTED = [("clothes", "square", 4), ("clothes", "any-hue", 5), ("photos", "any-hue", 6), ("clothes", "blend", 5), ("clothes", "blend", 6)]
-COPIED = ("clothes", "any-hue", 5)
+PLANTED = [("clothes", "square", 14), ("clothes", "any-hue", 15), ("photos", "any-hue", 16), ("clothes", "blend", 15), ("clothes", "blend", 16)]
+COPIED = ("clothes", "any-hue", 15)
 RULES = ["square", "blend"]
 
 
