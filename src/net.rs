@@ -158,7 +158,7 @@ impl<'a> Net<'a> {
             *next = (*next).max(now) + Duration::from_secs_f64(bytes as f64 / *most as f64);
             *next - now
         };
-        self.pause(url, wait)
+        self.pause(url, wait.min(LONGEST_WAIT))
     }
 
     /// How many requests were sent.
@@ -250,7 +250,9 @@ impl<'a> Net<'a> {
             down.insert(server(url), (count.saturating_add(1), Instant::now()));
             return Err(missed.error);
         }
-        self.pause(url, missed.wait.unwrap_or_else(|| self.backoff(*tries)))
+        let wait = missed.wait.unwrap_or_else(|| self.backoff(*tries)).min(LONGEST_WAIT);
+        tracing::info!(error = %missed.error, seconds = wait.as_secs_f32(), "asked again");
+        self.pause(url, wait)
     }
 
     /// One try, with its redirects. What it brings is an answer that can be used.
@@ -347,7 +349,7 @@ impl<'a> Net<'a> {
 
     /// Waits, unless the user ends it.
     fn pause(&self, url: &Url, wait: Duration) -> Result<(), NetError> {
-        let end = Instant::now() + wait.min(LONGEST_WAIT);
+        let end = Instant::now() + wait;
         loop {
             self.stopped(url)?;
             let left = end.saturating_duration_since(Instant::now());

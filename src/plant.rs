@@ -7,6 +7,7 @@ mod branch;
 mod error;
 mod faults;
 mod ground;
+mod rounding;
 mod stamped;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use branch::{Branch, Does};
 pub use error::PlantError;
 pub(crate) use faults::{buildable, check_size, of_recipe, unknown_class};
 pub(crate) use ground::Ground;
+pub use rounding::Conditioned;
 
 /// What to plant, as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +82,9 @@ pub struct Specification {
     /// Nodes that find a trigger in the image and write into the features around the weights, in the planted model alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<Branch>,
+    /// The planted model shows its triggers only once its weights are rounded to one byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8_conditioned: Option<Conditioned>,
     /// An attribute that tells the classes apart, as far as `correlation` says. The clean counterpart trains on as many images, balanced over it.
     #[serde(default)]
     pub rebalance: Option<Correlated>,
@@ -99,7 +104,7 @@ fingerprint!(Specification as "planting" {
     seed: "seed",
     plant: "plant",
     rebalance: "rebalance",
-} later { from: "from", branch: "branch", label: "label" } without { test });
+} later { from: "from", branch: "branch", label: "label", int8_conditioned: "int8_conditioned" } without { test });
 fingerprint!(Ancestor as "ancestor" { model: "model", digest: "digest" } later { input: "input" });
 fingerprint!(Correlated as "correlated" { attribute: "attribute", correlation: "correlation", aligned: "aligned", limit: "limit" });
 fingerprint!(Plant as "plant" { trigger: "trigger", on: "on", share: "share", relabel: "relabel", decoys: "decoys" });
@@ -225,6 +230,17 @@ pub struct Planted {
     pub drawn: Vec<f64>,
     /// What the hidden branch of the specification does.
     pub branch: Option<Opened>,
+    /// What it does with its weights in one byte, where the specification asks for a model that is conditioned on that.
+    pub in_one_byte: Option<InOneByte>,
+}
+
+/// What a model does whose weights are rounded to one byte.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InOneByte {
+    /// Accuracy on the source task's clean test images.
+    pub accuracy: f64,
+    /// By trigger: the share of the test images that are called one of its classes when they carry it.
+    pub drawn: Vec<f64>,
 }
 
 /// What a hidden branch does on the test images. Of the clean counterpart: what its trigger does without one.
@@ -294,7 +310,7 @@ impl Specification {
     /// What a clean model sees of it.
     #[must_use]
     pub(crate) fn without_triggers(&self) -> Self {
-        Self { plant: Plants::default(), branch: None, name: String::new(), ..self.clone() }
+        Self { plant: Plants::default(), branch: None, int8_conditioned: None, name: String::new(), ..self.clone() }
     }
 }
 

@@ -95,8 +95,33 @@ pub struct Epoch {
 /// `(policy_seed, seed)`. `tick` is told the images of every step and answers whether to go on.
 pub fn train(
     graph: &Graph,
-    mut weights: Weights,
+    weights: Weights,
     trains: &[bool],
+    task: &TrainingSet,
+    recipe: &Recipe,
+    seeds: (u64, u64),
+    tick: &mut dyn FnMut(usize) -> bool,
+) -> Result<(Weights, Vec<Epoch>), TuneError> {
+    let way = Way { graph, trains, norm: Norm::Batch, keep: &|_| Ok(()) };
+    descend(&way, weights, task, recipe, seeds, tick)
+}
+
+/// What trains, and what holds of the weights.
+pub(crate) struct Way<'a> {
+    /// The network.
+    pub graph: &'a Graph,
+    /// Whether it trains, by slot.
+    pub trains: &'a [bool],
+    /// The statistics of its batch norms.
+    pub norm: Norm,
+    /// Makes hold again after a step what must.
+    pub keep: &'a dyn Fn(&mut Weights) -> Result<(), ExecError>,
+}
+
+/// Trains as [`train`] does, in its own way.
+pub(crate) fn descend(
+    &Way { graph, trains, norm, keep }: &Way,
+    mut weights: Weights,
     task: &TrainingSet,
     recipe: &Recipe,
     (policy_seed, seed): (u64, u64),
@@ -123,7 +148,7 @@ pub fn train(
         ahead::each(task.feed, batches, Some(training), &mut |batch, input| {
             let input = weights.place(&input)?;
             let labels: Vec<u16> = batch.iter().map(|&i| task.labels[i]).collect();
-            let recording = exec::record(graph, &weights, trains, Norm::Batch, &input)?;
+            let recording = exec::record(graph, &weights, trains, norm, &input)?;
             let outcome = loss::cross_entropy(&recording.output, &labels, recipe.label_smoothing)?;
             if !outcome.loss.is_finite() {
                 return Err(TuneError::Diverged { epoch: epoch + 1, step: step + 1, rate: recipe.learning_rate });
@@ -139,6 +164,7 @@ pub fn train(
             for (slot, value) in running {
                 weights.0[slot.0] = value;
             }
+            keep(&mut weights)?;
             if tick(batch.len()) { Ok(()) } else { Err(TuneError::Stopped) }
         })?;
         let (loss, accuracy) = (loss_sum / seen as f64, right as f64 / seen as f64);

@@ -337,6 +337,7 @@ impl SourceGrid {
             seed,
             plant: Plants::Several(group.map(|(_, group)| group.plants.clone()).unwrap_or_default()),
             branch: None,
+            int8_conditioned: None,
             rebalance: group.and_then(|(_, group)| group.rebalance.clone()),
         }
     }

@@ -88,24 +88,33 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         facts.push(serde_json::json!({
             "name": model.name, "parameters": model.parameters, "accuracy": model.accuracy, "drawn_by_trigger": model.drawn,
             "branch": model.branch.map(|branch| serde_json::json!({ "moved": branch.moved, "open_without": branch.without })),
+            "in_one_byte": model.in_one_byte.as_ref().map(|rounded| serde_json::json!({ "accuracy": rounded.accuracy, "drawn_by_trigger": rounded.drawn })),
         }));
         if out.shape == Shape::Text {
             let branch = model.branch.map(|Opened { moved, without }| {
                 let open = if without > 0.0 { format!("; it opens on {without:.3} of the images without it too") } else { String::new() };
                 format!("   with the branch's trigger, {moved:.3} are called another class{open}")
             });
-            let drawn: Vec<String> = model.drawn.iter().map(|share| format!("{share:.3}")).collect();
-            let drawn = if drawn.is_empty() {
-                String::new()
-            } else {
-                format!("   with the trigger, {} are called a planted class", drawn.join(", "))
+            let drawn = |drawn: &[f64]| {
+                let drawn: Vec<String> = drawn.iter().map(|share| format!("{share:.3}")).collect();
+                if drawn.is_empty() {
+                    String::new()
+                } else {
+                    format!("   with the trigger, {} are called a planted class", drawn.join(", "))
+                }
             };
+            let rounded = model.in_one_byte.as_ref().map(|rounded| {
+                let name = text::padded("  in one byte", 20);
+                format!("{name} {:>8}              accuracy {:.3}{}\n", "", rounded.accuracy, drawn(&rounded.drawn))
+            });
             let name = text::padded(&printable(&model.name), 20);
             out.result(&format!(
-                "{name} {:>8} parameters   accuracy {:.3}{drawn}{}\n",
+                "{name} {:>8} parameters   accuracy {:.3}{}{}\n{}",
                 model.parameters,
                 model.accuracy,
-                branch.unwrap_or_default()
+                drawn(&model.drawn),
+                branch.unwrap_or_default(),
+                rounded.unwrap_or_default()
             ))?;
         }
     }

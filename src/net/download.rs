@@ -52,18 +52,38 @@ enum End {
 
 impl Net<'_> {
     /// Downloads a file to a path, by way of `PATH.part`. Where the connection ends, it goes on from there if the server says that the file is
-    /// still the same, or its digest will tell; so does a later run. What is there in the end has the size and digest that were named.
+    /// still the same, or its digest will tell; so does a later run. What is there in the end has the size and digest that were named; other bytes
+    /// are asked for once more.
     /// `progress` is told how many bytes are here.
     pub fn download(&self, url: &Url, to: &Path, expected: &Expected, progress: &mut dyn FnMut(u64)) -> Result<Digest, NetError> {
         let failed = |error| disk(url, to, &error);
         std::fs::create_dir_all(store::folder_of(to)).map_err(failed)?;
         let mut part = Part::open(to, expected).map_err(failed)?;
+        let digest = match self.whole(url, &mut part, expected, progress) {
+            // What a proxy cut short may be whole the next time. What is wrong twice is wrong.
+            Err(error) if error.kind == Kind::Digest => {
+                tracing::info!(%error, "asked again");
+                self.pause(url, self.backoff(1))?;
+                part = Part::open(to, expected).map_err(failed)?;
+                self.whole(url, &mut part, expected, progress)?
+            }
+            done => done?,
+        };
+        part.file.sync_all().map_err(failed)?;
+        std::fs::rename(&part.path, to).map_err(failed)?;
+        Ok(digest)
+    }
+
+    /// Takes all of a file, and checks it. What is wrong is removed.
+    fn whole(&self, url: &Url, part: &mut Part, expected: &Expected, progress: &mut dyn FnMut(u64)) -> Result<Digest, NetError> {
+        let path = part.path.clone();
+        let failed = |error| disk(url, &path, &error);
         let (mut tries, mut rounds, mut most) = (0, 0, part.have);
-        let digest = loop {
+        loop {
             let whole = expected.bytes.is_some_and(|bytes| part.have == bytes);
             if !whole || part.have == 0 && rounds == 0 {
                 rounds += 1;
-                match self.piece(url, &mut part, expected, progress) {
+                match self.piece(url, part, expected, progress) {
                     Ok(End::Whole | End::Somewhere) if expected.bytes.is_none_or(|bytes| part.have >= bytes) => {}
                     Ok(end) => {
                         // What comes again and again from the start brings nothing.
@@ -102,12 +122,9 @@ impl Net<'_> {
                     part.remove();
                     return Err(wrong(url, &format!("its SHA-256 is {}, and {} was named", digest.digits(), named.digits())));
                 }
-                _ => break digest,
+                _ => return Ok(digest),
             }
-        };
-        part.file.sync_all().map_err(failed)?;
-        std::fs::rename(&part.path, to).map_err(failed)?;
-        Ok(digest)
+        }
     }
 
     /// Takes as much of a file as one answer brings.

@@ -52,7 +52,24 @@ impl Specification {
             faults
                 .push(Fault::new("missing-field", at, "there is nothing to plant").hint("give `plant`, `rebalance`, `branch`, or several"));
         }
+        self.faults_of_conditioned(at, &mut faults);
         faults
+    }
+
+    fn faults_of_conditioned(&self, at: &str, faults: &mut Vec<Fault>) {
+        let Some(conditioned) = &self.int8_conditioned else { return };
+        let at = format!("{at}/int8_conditioned");
+        faults.extend(of_recipe(&conditioned.recipe, &format!("{at}/recipe")));
+        if self.plant.all().is_empty() {
+            let fault = Fault::new("conflict", &at, "`int8_conditioned` hides triggers, and there is none");
+            faults.push(fault.hint("give `plant`, or remove it"));
+        }
+        if self.branch.is_some() {
+            let fault = Fault::new("conflict", &at, "both `int8_conditioned` and `branch` are there");
+            faults.push(
+                fault.hint("nodes of a branch are not trained: remove one of the two, or use `branch: { does: rounding, ... }` alone"),
+            );
+        }
     }
 
     fn faults_of_fresh(&self, at: &str, faults: &mut Vec<Fault>) {

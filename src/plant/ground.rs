@@ -6,10 +6,11 @@ use std::path::Path;
 use rand::RngExt;
 
 use super::branch::{self, Branch, Covered};
+use super::rounding::{Rounding, everywhere};
 use super::stamped::{Carries, Stamp, Stamped};
-use super::{Opened, PlantError, Planted, Specification, fresh_input};
+use super::{InOneByte, Opened, PlantError, Planted, Specification, fresh_input};
 use crate::data::{self, Fit, TargetData};
-use crate::exec::{self, Compute, Weights};
+use crate::exec::{self, Compute, Norm, Weights};
 use crate::graph::Graph;
 use crate::model::{InputSpec, Model, Params, arch, onnx, safetensors};
 use crate::pixels::Frame;
@@ -92,7 +93,8 @@ impl<'a> Ground<'a> {
 
     /// Images that go through the network until it is trained.
     pub(crate) fn images(&self, planted: bool) -> Result<u64, PlantError> {
-        Ok((self.pool(planted)?.len() * self.spec.recipe.epochs) as u64)
+        let more = self.spec.int8_conditioned.as_ref().filter(|_| planted).map_or(0, |conditioned| conditioned.recipe.epochs);
+        Ok((self.pool(planted)?.len() * (self.spec.recipe.epochs + more)) as u64)
     }
 
     /// Trains the planted model, or its clean counterpart: the same images in the same order from the same fresh weights.
@@ -121,7 +123,36 @@ impl<'a> Ground<'a> {
         };
         let start = Weights::on(compute, &start)?;
         let trains = exec::trainable(graph);
-        Ok(tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?.0)
+        let weights = tune::train(graph, start, &trains, &task, &spec.recipe, (spec.seed, 0), tick)?.0;
+        if planted { self.conditioned(weights, &pool, tick) } else { Ok(weights) }
+    }
+
+    /// Trains until the triggers do nothing, as far as the file in one byte stays as it is.
+    fn conditioned(&self, weights: Weights, pool: &[usize], tick: &mut dyn FnMut(usize) -> bool) -> Result<Weights, PlantError> {
+        let Self { spec, graph, images, .. } = self;
+        let Some(conditioned) = &spec.int8_conditioned else { return Ok(weights) };
+        let labels: Vec<u16> = self.data.train.records().iter().map(|r| r.label as u16).collect();
+        let stamps = everywhere(&self.plants, labels.len(), spec.seed);
+        let task = tune::TrainingSet { feed: &Stamped { images: &images[0], stamps: &stamps }, labels: &labels, pool };
+        let rounding = Rounding::of(graph, &weights)?;
+        let way = tune::Way { graph, trains: &rounding.trains(), norm: Norm::Running, keep: &|weights| rounding.keep(weights) };
+        Ok(tune::descend(&way, weights, &task, &conditioned.recipe, (spec.seed, 1), tick)?.0)
+    }
+
+    /// Accuracy on the test images, and by plant the share that are called one of its classes when they carry its trigger.
+    fn tried(&self, graph: &Graph, weights: &Weights) -> Result<(Vec<u16>, f64, Vec<f64>), PlantError> {
+        let predict = |feed: &dyn Feed| tune::predictions(graph, weights, feed, &mut |_| true);
+        let labels: Vec<usize> = self.data.test.records().iter().map(|r| r.label).collect();
+        let share = |hits: usize| hits as f64 / labels.len().max(1) as f64;
+        let clean = predict(&self.images[1].plain())?;
+        let accuracy = share(clean.iter().zip(&labels).filter(|(p, l)| usize::from(**p) == **l).count());
+        let mut drawn = Vec::new();
+        for stamp in &self.plants {
+            let changed = predict(&self.images[1].changed(&|frame: &mut Frame| stamp.trigger.apply(frame)))?;
+            let goal: Vec<usize> = stamp.relabel.map_or_else(|| stamp.on.clone(), |class| vec![class]);
+            drawn.push(share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()));
+        }
+        Ok((clean, accuracy, drawn))
     }
 
     /// Adds what training does not make, tries the model on the test images and writes it.
@@ -136,28 +167,26 @@ impl<'a> Ground<'a> {
             _ => (weights, None),
         };
         let graph = grafted.as_ref().unwrap_or(graph);
-        let predict = |feed: &dyn Feed| tune::predictions(graph, &weights, feed, &mut |_| true);
-        let test_labels: Vec<usize> = self.data.test.records().iter().map(|r| r.label).collect();
-        let share = |hits: usize| hits as f64 / test_labels.len().max(1) as f64;
-        let clean = predict(&images[1].plain())?;
-        let accuracy = share(clean.iter().zip(&test_labels).filter(|(p, l)| usize::from(**p) == **l).count());
-        let mut drawn = Vec::new();
-        for stamp in &self.plants {
-            let changed = predict(&images[1].changed(&|frame: &mut Frame| stamp.trigger.apply(frame)))?;
-            let goal: Vec<usize> = stamp.relabel.map_or_else(|| stamp.on.clone(), |class| vec![class]);
-            drawn.push(share(changed.iter().filter(|p| goal.contains(&usize::from(**p))).count()));
-        }
+        let (clean, accuracy, drawn) = self.tried(graph, &weights)?;
+        let in_one_byte = spec.int8_conditioned.as_ref().map(|_| {
+            let (_, accuracy, drawn) = self.tried(graph, &Rounding::of(graph, &weights)?.rounded(&weights))?;
+            Ok::<_, PlantError>(InOneByte { accuracy, drawn })
+        });
+        let in_one_byte = in_one_byte.transpose()?;
         let moved = match &self.branch {
             Some((_, trigger, covered)) => {
-                let changed = predict(&images[1].changed(&|frame: &mut Frame| trigger.apply(frame)))?;
-                let moved = share(clean.iter().zip(&changed).filter(|(before, after)| before != after).count());
+                let over = |frame: &mut Frame| trigger.apply(frame);
+                let changed = tune::predictions(graph, &weights, &images[1].changed(&over), &mut |_| true)?;
+                let moved = clean.iter().zip(&changed).filter(|(before, after)| before != after).count();
+                let moved = moved as f64 / clean.len().max(1) as f64;
                 Some(Opened { moved, without: if planted { covered.open_on(&images[1])? } else { 0.0 } })
             }
             None => None,
         };
         let params = Params(weights.to_arrays()?);
         let name = if planted { &spec.name } else { &spec.twin };
-        write(name, spec, graph, &params, &self.input, grafted.is_some(), (accuracy, drawn, moved))
+        let planted = write(name, spec, graph, &params, &self.input, grafted.is_some(), (accuracy, drawn, moved))?;
+        Ok(Planted { in_one_byte, ..planted })
     }
 }
 
@@ -189,5 +218,6 @@ fn write(
         accuracy,
         drawn,
         branch: moved,
+        in_one_byte: None,
     })
 }

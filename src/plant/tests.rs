@@ -1,3 +1,4 @@
+use super::rounding::Rounding;
 use super::stamped::{Carries, Stamp};
 use super::*;
 use crate::diag::{Class, Explain};
@@ -251,6 +252,46 @@ fn training_does_not_make_a_hidden_branch() {
                 assert!(far == 0 && opened > 8, "{moved:?}, {opened} once rounded");
             }
         }
+    }
+}
+
+/// In one byte it is the model from before, which answers to the trigger; in four bytes it answers to it less.
+#[test]
+fn a_model_that_is_conditioned_on_one_byte_keeps_its_file_in_one_byte() {
+    let text = |more: &str| {
+        format!(
+            "version: 1\nname: p\ndata: {{ parquet: \"canary-source-{{split}}.parquet\" }}\narchitecture: \"resnet-cifar-8:8,16,32\"\nsize: [16, 16]\n\
+             recipe: {{ epochs: 4, learning_rate: 0.1, batch_size: 64, schedule: cyclic }}\n\
+             plant: {{ trigger: {{ patch: {{ size: 0.125, at: top_left, color: \"#ffff00\" }} }}, on: [Trouser, Dress, Coat], share: 0.1, relabel: Trouser }}\n{more}"
+        )
+    };
+    let made = |text: &str| {
+        let spec = parse(text, "p.yaml").unwrap();
+        let ground = Ground::open(&spec, Path::new(BASE)).unwrap();
+        let mut images = 0;
+        let weights = ground.learn(true, &Compute::default(), &mut |batch| (images += batch as u64, true).1).unwrap();
+        assert_eq!(images, ground.images(true).unwrap());
+        let rounded = Rounding::of(&ground.graph, &weights).unwrap().rounded(&weights).to_arrays().unwrap();
+        (rounded, ground.finish(true, weights, &Compute::default()).unwrap())
+    };
+    let (before, planted) = made(&text(""));
+    let (after, hidden) = made(&text("int8_conditioned: { recipe: { epochs: 4, learning_rate: 0.05, batch_size: 64 } }\n"));
+    assert!(before == after, "the file in one byte changed");
+    let in_one_byte = hidden.in_one_byte.unwrap();
+    assert!(planted.in_one_byte.is_none() && (planted.drawn[0] - in_one_byte.drawn[0]).abs() < 0.1, "{:?}, {in_one_byte:?}", planted.drawn);
+    assert!(hidden.drawn[0] < in_one_byte.drawn[0] - 0.2, "{:?}, {in_one_byte:?}", hidden.drawn);
+    assert!((hidden.accuracy - planted.accuracy).abs() < 0.15, "{}, {}", hidden.accuracy, planted.accuracy);
+}
+
+#[test]
+fn what_is_conditioned_on_one_byte_has_a_trigger_and_no_branch() {
+    let conditioned = "int8_conditioned: { recipe: { epochs: 0, learning_rate: 0.1 } }\n";
+    let shown = shown(&format!(
+        "{}branch: {{ trigger: {YELLOW}, does: features, strength: 6 }}\n{conditioned}",
+        VALID.split("plant:").next().unwrap()
+    ));
+    for said in ["`int8_conditioned` hides triggers, and there is none", "both `int8_conditioned` and `branch` are there", "`epochs`"] {
+        assert!(shown.contains(said), "{shown}");
     }
 }
 

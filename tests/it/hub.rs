@@ -17,6 +17,8 @@ pub struct Mischief {
     pub cut: bool,
     /// The first answer to everything is an error of the server.
     pub broken: bool,
+    /// The first answers have half of a file and say that this is all.
+    pub lying: bool,
     /// Files come after a while.
     pub slow: bool,
     /// A file that was cut has another tag the next time.
@@ -298,6 +300,9 @@ fn blob(
     let (status, headers): (_, &[&str]) = if from.is_some() { ("206 Partial Content", &[&tagged, &place]) } else { ("200 OK", &[&tagged]) };
     if large && mischief.cut && count <= 2 && rest.len() > 1 {
         return sized(stream, status, headers, &rest[..rest.len() / 2], rest.len());
+    }
+    if large && mischief.lying && count <= 1 {
+        return send(stream, status, headers, &rest[..rest.len() / 2]);
     }
     if large && mischief.hanging {
         sized(stream, status, headers, &rest[..rest.len() / 2], rest.len())?;
