@@ -211,6 +211,9 @@ pub fn run(spec: &ScanSpec, session: &Session, options: &Options, emit: &mut dyn
     if !ended {
         known.conclude(&plan, &scan.models)?;
         servers.clear()?;
+        // A plan from before is overtaken: no merge may take it for what is there now.
+        let path = options.output.join(PLAN);
+        store::remove_if_there(&path).map_err(|source| ScanError::Write { path, source })?;
     }
     output::write(&scan, &options.output)?;
     Ok(scan)

@@ -74,7 +74,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     })
     .map_err(told)?;
     drop(progress);
-    let mut facts = Vec::new();
+    let (mut facts, mut written) = (Vec::new(), Vec::new());
     for model in &models {
         let files = [("onnx", Some(&model.onnx)), ("safetensors", model.safetensors.as_ref())];
         // One of an earlier run would be taken for this model's.
@@ -84,6 +84,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
         for (extension, bytes) in files.into_iter().filter_map(|(extension, bytes)| Some((extension, bytes?))) {
             let path = args.output.join(format!("{}.{extension}", model.name));
             store::write_atomic(&path, bytes).map_err(Broken::on(format!("cannot write {}", path.display())))?;
+            written.push(path.display().to_string());
         }
         facts.push(serde_json::json!({
             "name": model.name, "parameters": model.parameters, "accuracy": model.accuracy, "drawn_by_trigger": model.drawn,
@@ -121,5 +122,6 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     if out.shape == Shape::Json {
         out.json(&facts)?;
     }
+    out.remark(&format!("  files: {}", written.join(", ")));
     Ok(0)
 }

@@ -84,7 +84,7 @@ struct Merge {
 
 #[derive(clap::Args, Debug)]
 struct Matrix {
-    /// The plan.
+    /// The plan, or the folder that it is in.
     #[arg(value_name = "PLAN", value_parser = super::existing)]
     plan: PathBuf,
     /// Most jobs.

@@ -64,7 +64,7 @@ pub(super) fn scan(plan: &Plan, done: &BTreeMap<usize, Done>, state: &State, ran
         file: plan.file.clone(),
         policies: plan.policies.clone(),
         fail_on: plan.fail_on,
-        summary: summary(&counts, &changes, ended),
+        summary: summary(&counts, &changes, ended, code == ExitCode::Pass && plan.fail_on == FailOn::New),
         models,
         changes,
         populations,
@@ -186,19 +186,28 @@ fn exit(plan: &Plan, models: &[ModelLine]) -> ExitCode {
     }
 }
 
-fn summary(counts: &BTreeMap<Outcome, usize>, changes: &Changes, ended: bool) -> String {
+/// `only_new`: the scan passes, and what stood so in the last scan counts for nothing.
+fn summary(counts: &BTreeMap<Outcome, usize>, changes: &Changes, ended: bool, only_new: bool) -> String {
     let all: usize = counts.values().sum();
-    let mut parts: Vec<String> = counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.name())).collect();
+    let parts: Vec<String> = counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.name())).collect();
+    let mut told = format!("{}: {}", diag::count(all, "model"), parts.join(", "));
     if !changes.first {
-        let changed = [("new", &changes.new), ("fixed", &changes.fixed), ("broken", &changes.broken), ("gone", &changes.gone)];
-        parts.extend(
-            changed
-                .iter()
-                .filter(|(_, names)| !names.is_empty())
-                .map(|(what, names)| format!("{} {what} since the last scan", names.len())),
-        );
+        let changed = [
+            ("newly failing", &changes.new),
+            ("broken", &changes.broken),
+            ("fixed", &changes.fixed),
+            ("gone", &changes.gone),
+            ("added", &changes.added),
+        ];
+        let changed: Vec<String> =
+            changed.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{} {what}", names.len())).collect();
+        if !changed.is_empty() {
+            told = format!("{told}; since the last scan {}", changed.join(", "));
+        }
     }
-    let told = format!("{}: {}", diag::count(all, "model"), parts.join(", "));
+    if only_new && counts.keys().any(|outcome| matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Inconclusive)) {
+        told.push_str("; none of these is new, and `fail_on: new` lets them stand");
+    }
     let told = if all == 0 { "no models were found".to_owned() } else { told };
     if ended { format!("interrupted; {told}") } else { told }
 }

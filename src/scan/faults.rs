@@ -78,7 +78,7 @@ pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
 }
 
 fn of_source(source: &SourceSpec, base: &Path, at: &str) -> Vec<Fault> {
-    let hint = format!("paths start from the scan file's folder, {}", base.display());
+    let hint = format!("paths start from the scan file's folder{}", named(base));
     let of_address = |address: &str, at: String| {
         let wrong = crate::source::address(address).err()?;
         Some(Fault::new("address", at, wrong).hint("such as https://huggingface.co"))
@@ -105,6 +105,11 @@ fn of_source(source: &SourceSpec, base: &Path, at: &str) -> Vec<Fault> {
         SourceSpec::S3(_) | SourceSpec::Gs(_) | SourceSpec::Az(_) => of_bucket(source, at),
         SourceSpec::Mlflow(registry) => of_registry(registry, at),
     }
+}
+
+/// A folder, for the end of a hint; nothing where it is the one that is worked in.
+fn named(base: &Path) -> String {
+    if base.as_os_str().is_empty() || base == Path::new(".") { String::new() } else { format!(", {}", base.display()) }
 }
 
 fn of_bucket(source: &SourceSpec, at: &str) -> Vec<Fault> {
@@ -170,7 +175,7 @@ fn of_rule(rule: &RuleSpec, base: &Path, at: &str) -> Vec<Fault> {
             faults.push(Fault::new("missing-field", at, message).hint(hint));
         }
         (Some(policy), None) if !base.join(policy).is_file() => {
-            let hint = format!("paths start from the scan file's folder, {}", base.display());
+            let hint = format!("paths start from the scan file's folder{}", named(base));
             let message = format!("there is no file {}", base.join(policy).display());
             faults.push(Fault::new("missing-file", format!("{at}/policy"), message).hint(hint));
         }

@@ -165,7 +165,7 @@ fn read_plan(path: &Path) -> Result<Plan, ScanError> {
 
 /// The shards of a plan for a matrix of jobs: as many as asked, but no more than there is work for, and at least one.
 pub fn jobs(plan: &Path, asked: usize) -> Result<Vec<Shard>, ScanError> {
-    let plan = read_plan(plan)?;
+    let plan = if plan.is_dir() { read_plan(&plan.join(PLAN))? } else { read_plan(plan)? };
     let of = plan.jobs().min(asked).clamp(1, MOST_JOBS);
     Ok((1..=of).map(|number| Shard { number, of }).collect())
 }

@@ -78,6 +78,11 @@ impl Place<'_> {
         if let Self::There(remote, _) = self { Some(remote.address().into()) } else { None }
     }
 
+    /// How messages name it.
+    fn called(&self) -> String {
+        self.address().map_or_else(|| self.here().display().to_string(), |address| address.display().to_string())
+    }
+
     /// A refusal that names files by where they belong.
     fn told(&self, refused: Refusal) -> Refusal {
         match self {
@@ -148,6 +153,7 @@ pub(super) fn work(job: &Job, session: &Session, state: &mut State, emit: &mut d
     };
     let refused = job.place.told(refused);
     if refused.cause.is_settled() {
+        let refused = refused.anywhere(&job.place.called());
         let (seconds, _) = now();
         let run = RecordRun { measured: report::utc(seconds), judged: None, seconds: 0.0 };
         let (basis, summary) = (job.basis.clone(), refused.reason.clone());
@@ -297,7 +303,7 @@ pub(super) fn sides(session: &Session, path: &Path) -> Result<[usize; 2], Refusa
 fn refusal(error: &SessionError) -> Refusal {
     match error {
         SessionError::Registry(error) => error.into(),
-        SessionError::Model(error) => of_model(error, &error.to_string()),
+        SessionError::Model(error) => of_model(error, &error.to_string()).hinted(error.hint()),
         SessionError::Reference(error) => Refusal::new(Cause::PolicyMisfit, error.to_string()),
         SessionError::Engine(error) => {
             let cause = if error.class() == Class::Usage { Cause::PolicyMisfit } else { Cause::Error };

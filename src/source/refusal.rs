@@ -99,6 +99,23 @@ impl Refusal {
         let reason = if told.chars().count() > MOST { told.chars().take(MOST).chain(['…']).collect() } else { told };
         Self { cause, reason }
     }
+
+    /// The same with what to do about it.
+    pub(crate) fn hinted(mut self, hint: Option<impl AsRef<str>>) -> Self {
+        if let Some(hint) = hint {
+            self.reason = format!("{}; {}", self.reason, hint.as_ref());
+        }
+        self
+    }
+
+    /// The same of the model wherever it lies: a record says it of all models of the same bytes. `place` is where this one lies.
+    pub(crate) fn anywhere(mut self, place: &str) -> Self {
+        if !place.is_empty() {
+            let own = self.reason.strip_prefix(&format!("{place}: ")).unwrap_or(&self.reason).to_owned();
+            self.reason = own.replace(&format!("{place}/"), "").replace(place, "it");
+        }
+        self
+    }
 }
 
 impl From<&RegistryError> for Refusal {

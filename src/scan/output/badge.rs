@@ -6,8 +6,10 @@ use crate::scan::record::Outcome;
 use crate::scan::results::Scan;
 
 pub(super) fn render(scan: &Scan) -> Result<String, serde_json::Error> {
-    // No verdict is ever green.
+    // No verdict is ever green, nor is what only `fail_on: new` lets stand.
+    let stands = scan.counts.keys().any(|outcome| matches!(outcome, Outcome::Fail | Outcome::Error | Outcome::Inconclusive));
     let color = match scan.exit_code {
+        0 if stands => "yellow",
         0 => "brightgreen",
         1 => "red",
         5 => "yellow",

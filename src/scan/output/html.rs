@@ -9,6 +9,7 @@ use crate::gate::Verdict;
 use crate::report::{printable, text};
 use crate::scan::record::{FindingLine, Outcome};
 use crate::scan::results::{ModelLine, Scan};
+use crate::stats::population::FEWEST;
 use crate::store;
 
 const STYLE: &str = include_str!("style.css");
@@ -158,10 +159,13 @@ fn populations(scan: &Scan) -> Markup {
     html! {
         @if !scan.populations.is_empty() {
             h2 { "What the models do under each rule" }
-            p.meta { "Forks and copies of one parent are one family. A model that lies above the other families by more than the limit, and beyond what chance does, fails." }
+            p.meta {
+                "Forks and copies of one parent are one family, whose value is the median of its models. A model that lies above the other families by more than the limit, and beyond "
+                "what chance does, fails. With fewer than " (FEWEST) " other families nothing is compared."
+            }
             div.wide {
                 table {
-                    thead { tr { th { "Rule" } th { "Number" } th { "Models" } th { "Families" } th { "Median" } th { "Highest" } } }
+                    thead { tr { th { "Rule" } th { "Number" } th { "Models" } th { "Families" } th { "Median family" } th { "Highest family" } } }
                     tbody {
                         @for told in &scan.populations {
                             tr {

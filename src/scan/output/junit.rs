@@ -80,10 +80,11 @@ fn cases(model: &ModelLine) -> Vec<Case> {
     }
     let kind = model.cause.map_or_else(|| model.outcome.name().to_owned(), |cause| cause.name().to_owned());
     let told = match model.outcome {
-        Outcome::Pass | Outcome::Inspected => None,
+        Outcome::Pass => None,
         Outcome::Fail => Some("failure"),
         Outcome::Error | Outcome::Inconclusive => Some("error"),
-        Outcome::NotReached | Outcome::NotJudged | Outcome::LeftOut => Some("skipped"),
+        // Nothing was measured: no reader may count it as passed.
+        Outcome::Inspected | Outcome::NotReached | Outcome::NotJudged | Outcome::LeftOut => Some("skipped"),
     };
     vec![Case {
         name: model.tier.map_or("scan", |tier| tier.name()).to_owned(),
