@@ -127,6 +127,9 @@ fn a_registry_is_scanned_and_the_next_night_costs_nothing() {
     let after: Vec<_> =
         records(at).iter().map(|path| (path.clone(), std::fs::metadata(path).and_then(|m| m.modified()).expect("a time"))).collect();
     assert_eq!(before, after);
+    // A pass over failures that stand says so, and is not green.
+    assert!(second.said.contains("; none of these is new, and `fail_on: new` lets them stand"), "{}", second.said);
+    assert_eq!(json(&at.join("out/badge.json"))["color"], "yellow");
     assert!(json(&at.join("out/scan.json"))["models"].as_array().expect("models").iter().all(|model| model["standing"] == true));
 
     // One is put right, one goes, one comes, one breaks.
@@ -146,6 +149,28 @@ fn a_registry_is_scanned_and_the_next_night_costs_nothing() {
     ] {
         assert_eq!(changes[what], serde_json::json!([name]), "{what}: {changes}");
     }
+}
+
+/// A record is of bytes: under another name it says nothing of where they lay.
+#[test]
+fn what_is_wrong_with_a_file_is_said_of_the_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let whole = std::fs::read(fixture("models/clean.onnx")).expect("a fixture");
+    file(at, "models/first.onnx", &whole[..whole.len() / 2]);
+    scan_file(at, "  - { tier: static }\n", "");
+    let why = |at: &Path| json(&at.join("out/scan.json"))["models"][0]["summary"].as_str().expect("a summary").to_owned();
+    assert_eq!(scan(at, &["--plan-only"]).code, Some(0));
+    assert_eq!(scan(at, &[]).code, Some(2));
+    let before = why(at);
+    assert!(before.starts_with("this is not an ONNX file"), "{before}");
+    std::fs::rename(at.join("models/first.onnx"), at.join("models/second.onnx")).expect("renamed");
+    let night = scan(at, &[]);
+    assert_eq!((night.code, why(at)), (Some(2), before), "{}", night.said);
+    assert!(night.said.contains("; since the last scan 1 gone, 1 added"), "{}", night.said);
+    // The plan from before is overtaken.
+    let merged = told(&["scan", "merge", &at.join("out").display().to_string()]);
+    assert!(merged.code == Some(4) && merged.errors.contains("there is no plan"), "{}", merged.errors);
 }
 
 #[test]
