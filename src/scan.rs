@@ -33,7 +33,7 @@ pub use output::{FILES, text};
 pub use plan::{Done, Plan, PlanEntry, Work};
 pub use record::{Effect, Facts, FindingLine, Outcome, Record};
 pub use results::{Changes, ModelId, ModelLine, Population, Scan};
-pub use shards::{Shard, jobs, merge, shard};
+pub use shards::{Shard, jobs, merge, mergeable, shard};
 pub use spec::{FailOn, Stored, Tier};
 
 use crate::diag::{Class, Explain};

@@ -174,6 +174,7 @@ fn scan(args: &Args, out: &mut Output) -> Result<i32, Failure> {
 fn merge(args: &Merge, out: &mut Output) -> Result<i32, Failure> {
     let output = args.output.clone().or_else(|| args.results.first().cloned()).unwrap_or_default();
     let _held = super::unfinished::hold(&output)?;
+    scan::mergeable(&args.results)?;
     scan::begin(&output)?;
     let mut progress = Told::new(out);
     let scan = scan::merge(&args.results, &output, &mut |event| progress.handle(&event))?;

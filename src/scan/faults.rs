@@ -16,7 +16,7 @@ const LEAST_BANDWIDTH: u64 = 64 << 10;
 pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut names = BTreeSet::new();
-    let mut buckets = BTreeMap::new();
+    let (mut buckets, mut folders) = (BTreeMap::new(), BTreeMap::new());
     let mut tracking = None;
     for (nth, source) in file.sources.iter().enumerate() {
         let at = format!("/sources/{nth}");
@@ -25,6 +25,14 @@ pub(super) fn of(file: &ScanFile, base: &Path) -> Vec<Fault> {
             faults.push(Fault::new("duplicate-entry", at.as_str(), message).hint("name each source once"));
         }
         faults.extend(of_source(source, base, &at));
+        if let SourceSpec::Folder(path) = source
+            && let Ok(there) = base.join(path).canonicalize()
+            && let Some(earlier) = folders.insert(there, path).filter(|earlier| *earlier != path)
+        {
+            let message =
+                format!("{} is the folder {}, which stands above: its models would count twice", path.display(), earlier.display());
+            faults.push(Fault::new("duplicate-entry", at.as_str(), message).hint("name each folder once"));
+        }
         if let SourceSpec::Mlflow(registry) = source {
             let other = tracking.get_or_insert(&registry.endpoint);
             if *other != &registry.endpoint {

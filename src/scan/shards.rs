@@ -170,6 +170,11 @@ pub fn jobs(plan: &Path, asked: usize) -> Result<Vec<Shard>, ScanError> {
     Ok((1..=of).map(|number| Shard { number, of }).collect())
 }
 
+/// Refuses folders that no plan is in: asked before anything of an earlier scan is taken away.
+pub fn mergeable(results: &[PathBuf]) -> Result<(), ScanError> {
+    results.iter().try_for_each(|folder| read_plan(&folder.join(PLAN)).map(drop))
+}
+
 /// Unites what shards left in one folder or several, and concludes. Call [`super::begin`] on the output first.
 pub fn merge(results: &[PathBuf], folder: &Path, emit: &mut dyn FnMut(Event)) -> Result<Scan, ScanError> {
     let Some(first) = results.first() else {

@@ -169,8 +169,12 @@ fn what_is_wrong_with_a_file_is_said_of_the_file() {
     assert_eq!((night.code, why(at)), (Some(2), before), "{}", night.said);
     assert!(night.said.contains("; since the last scan 1 gone, 1 added"), "{}", night.said);
     // The plan from before is overtaken.
+    let before_merge = why(at);
     let merged = told(&["scan", "merge", &at.join("out").display().to_string()]);
     assert!(merged.code == Some(4) && merged.errors.contains("there is no plan"), "{}", merged.errors);
+    // And what is there stays.
+    assert_eq!(why(at), before_merge);
+    assert!(at.join("out/index.html").exists());
 }
 
 #[test]
@@ -392,6 +396,10 @@ fn mistakes_of_a_scan_file_are_told_at_their_places() {
     insta::assert_snapshot!("scan_file_with_mistakes", refused.errors.replace(&at.display().to_string(), "DIR"));
     let run = scan(at, &[]);
     assert!(run.code == Some(4) && run.errors.contains("Nothing was run"), "{}", run.errors);
+    // One folder under two names.
+    file(at, "scan.yaml", b"version: 1\nname: nightly\nsources:\n  - folder: models\n  - folder: ./models\nrules:\n  - { tier: static }\n");
+    let twice = told(&["validate", &spec]);
+    assert!(twice.code == Some(4) && twice.errors.contains("./models is the folder models, which stands above"), "{}", twice.errors);
     scan_file(at, "  - { tier: static }\n", "");
     let valid = told(&["validate", &spec]);
     assert!(valid.code == Some(0) && valid.said.ends_with("valid, a scan of 1 source with 1 rule\n"), "{}{}", valid.said, valid.errors);
