@@ -106,7 +106,7 @@ pub fn train(
     descend(&way, weights, task, recipe, seeds, tick)
 }
 
-/// What trains, and what holds of the weights.
+/// How a network is trained, beside its recipe.
 pub(crate) struct Way<'a> {
     /// The network.
     pub graph: &'a Graph,
@@ -114,11 +114,11 @@ pub(crate) struct Way<'a> {
     pub trains: &'a [bool],
     /// The statistics of its batch norms.
     pub norm: Norm,
-    /// Makes hold again after a step what must.
+    /// Called after each step: puts weights back within their bounds, where they have some.
     pub keep: &'a dyn Fn(&mut Weights) -> Result<(), ExecError>,
 }
 
-/// Trains as [`train`] does, in its own way.
+/// Trains as [`train`] does, with the batch norm statistics and the bounds that `way` names.
 pub(crate) fn descend(
     &Way { graph, trains, norm, keep }: &Way,
     mut weights: Weights,
