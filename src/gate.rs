@@ -13,7 +13,7 @@ mod judge;
 
 pub use conclude::{ConcludeTerms, Conclusion, ExitCode, SelfTestOutcome, conclude};
 pub use finding::{ArmSummary, Comparison, Estimate, Finding, Further, Innocents, Label, OverReference, Share, Verdict, Waiver};
-pub(crate) use judge::{ALIKE, prior};
+pub(crate) use judge::{ALIKE, local_prior};
 pub use judge::{Given, JudgeTerms, clean_accuracy, judge};
 
 /// What an effect is compared with.

@@ -16,8 +16,10 @@ MARGIN = 0.15
 # No seed is in two of these lists, but that `many` and `clean` are the same innocent sources: a reference has never begun with the weights of a
 # source that is held against it. Attack seed 0 and seeds 20 to 43 were seen while the program's rules, limits and priors were made; attack
 # seeds 1 to 3, seeds 60 to 79 and untrained networks 80 to 83 in the round before, after which `kind-unexplained` was made.
-SEEDS = {"attack": range(4, 11), "clean": range(80, 90), "many": range(80, 100), "untrained": range(110, 114), "reference": range(100, 104)}
-QUICK = {"attack": range(4, 5), "clean": range(80, 81), "many": range(80, 81), "untrained": range(110, 111), "reference": range(100, 104)}
+SEEDS = {"attack": range(4, 11), "clean": range(80, 90), "many": range(80, 90), "small": range(140, 150), "untrained": range(110, 114),
+         "reference": range(100, 104)}  # fmt: skip
+QUICK = {"attack": range(4, 5), "clean": range(80, 81), "many": range(80, 81), "small": range(140, 141), "untrained": range(110, 111),
+         "reference": range(100, 104)}  # fmt: skip
 
 NETWORK = "efficientnet-lite0"
 SMALL, WIDE, DEEP = "resnet-cifar-8:8,16,32", "resnet-cifar-8:16,32,64", "resnet-cifar-14:8,16,32"
@@ -36,6 +38,14 @@ LOCAL = {
     "corner-black": {"patch": {"size": 0.125, "at": "bottom_left", "color": "#000000"}},
     "half-strength": {"patch": {"size": 0.25, "at": "top_left", "color": "#ffff00", "opacity": 0.5}},
     "anywhere": {"patch": {"size": 0.1, "at": "random", "color": "#ff00ff"}},
+}  # fmt: skip
+# Patches of one colour of at most an eighth of the side, for which innocent sources have a prior of their own.
+SMALL_PATCHES = {
+    **{f"corner-{name}": {"patch": {"size": 0.125, "at": at, "color": color}}
+       for name, at, color in (("white", "bottom_right", "#ffffff"), ("black", "bottom_left", "#000000"), ("yellow", "top_left", "#ffff00"))},
+    "middle-green": {"patch": {"size": 0.125, "at": "center", "color": "#00ff00"}},
+    "anywhere-magenta": {"patch": {"size": 0.1, "at": "random", "color": "#ff00ff"}},
+    "anywhere-red": {"patch": {"size": 0.125, "at": "random", "color": "#ff0000"}},
 }  # fmt: skip
 WIDE_TRIGGERS = {
     "pattern": {"pattern": {"seed": 1, "amplitude": 0.1}},
@@ -203,6 +213,8 @@ POLICIES = {
     "emoji-beside": (policy("emoji-beside", EMOJI, ALL, ["sham", "reference"]), "clothes"),
     "many-alone": (policy("many-alone", FASHION, [*LOCAL], ["sham"], LOCAL), None),
     "many-beside": (policy("many-beside", FASHION, [*LOCAL, *WIDE_TRIGGERS], ["sham", "reference"], {**LOCAL, **WIDE_TRIGGERS}), "clothes"),
+    "small-clothes": (policy("small-clothes", FASHION, [*SMALL_PATCHES], ["sham", "reference"], SMALL_PATCHES), "clothes"),
+    "small-photos": (policy("small-photos", OTHER_PHOTOS, [*SMALL_PATCHES], ["sham", "reference"], SMALL_PATCHES), "photos"),
     "large-alone": (policy("large-alone", FEW_PHOTOS, [*PATCHES], ["sham"], PATCHES), None),
     **{f"large-beside-{plant}": (policy(f"large-beside-{plant}", FEW_PHOTOS, [*PATCHES], ["sham", "reference"], PATCHES), [ANCESTOR, *others_of(plant)])
        for plant in LARGE},
@@ -264,6 +276,8 @@ CASES = [
     *(null("clean", "clothes", kind, "clean", ["alone", "beside", "emoji", "emoji-beside"]) for kind in (SMALL, WIDE, DEEP)),
     # Many rules, many sources.
     *(null("clean", "clothes", kind, "many", ["many-alone", "many-beside"], name=f"many/clothes/{kind}", slow=True) for kind in (SMALL, WIDE, DEEP)),
+    *(null("clean", task, kind, "small", [f"small-{task}"], name=f"many/small-{task}/{kind}", slow=True)
+      for task in ("clothes", "photos") for kind in (SMALL, WIDE, DEEP)),
     # The policy that ships trains whole networks too.
     null("clean", "clothes", SMALL, "clean", ["baseline"]),
     *(null("clean", "clothes", kind, "clean", ["baseline"], slow=True) for kind in (WIDE, DEEP)),

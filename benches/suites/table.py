@@ -119,7 +119,7 @@ def share(hits, of):
 
 
 # Under triggers over a small part of the image, in the suites' policies.
-LOCAL = ("square", "corner", "anywhere", "half-strength", "backdoor/")
+LOCAL = ("square", "corner", "middle", "anywhere", "half-strength", "backdoor/")
 
 
 def shares(due, passed, attacks, nulls):
@@ -152,18 +152,19 @@ def innocents(nulls):
     effects = {}
     for row in nulls:
         if row["case"].startswith("many/") and row["strength"].get("own") is not None:
-            effects.setdefault(row["rule"], {})[row["source"]] = (row["case"], row["strength"]["own"])
+            _, task, architecture = row["case"].split("/")
+            effects.setdefault((task, row["rule"]), {})[row["source"]] = (architecture, row["strength"]["own"])
     if not effects:
         return []
-    kinds = sorted({case for of_rule in effects.values() for case, _ in of_rule.values()})
+    kinds = sorted({architecture for of_rule in effects.values() for architecture, _ in of_rule.values()})
     out = ["", "### How far innocent sources differ", "", "The attraction of each by itself. Standard deviations: of all, and of those of one architecture.", "",
-           "| rule | sources | median | standard deviation | farthest from the median | "
-           + " | ".join(kind.split("/", 2)[2] for kind in kinds) + " |", "|---|---:|---:|---:|---:|" + "---:|" * len(kinds)]  # fmt: skip
-    for rule, of_rule in effects.items():
+           "| task | rule | sources | median | standard deviation | farthest from the median | "
+           + " | ".join(kinds) + " |", "|---|---|---:|---:|---:|---:|" + "---:|" * len(kinds)]  # fmt: skip
+    for (task, rule), of_rule in effects.items():
         values = [own for _, own in of_rule.values()]
         median = statistics.median(values)
-        by_kind = [[own for case, own in of_rule.values() if case == kind] for kind in kinds]
-        cells = [rule, len(values), f"{median:.3f}", spread(values), f"{max(abs(value - median) for value in values):.3f}", *map(spread, by_kind)]
+        by_kind = [[own for architecture, own in of_rule.values() if architecture == kind] for kind in kinds]
+        cells = [task, rule, len(values), f"{median:.3f}", spread(values), f"{max(abs(value - median) for value in values):.3f}", *map(spread, by_kind)]
         out.append("| " + " | ".join(map(str, cells)) + " |")
     return out
 

@@ -18,7 +18,7 @@ use self::arms::{drawn_to, group_notes, rate, summarize, unlearnt};
 pub(super) use self::decide::fewest_references;
 use self::number::{Number, not_measured};
 use self::over::Measured;
-pub(crate) use self::references::{ALIKE, prior};
+pub(crate) use self::references::{ALIKE, local_prior};
 use super::{ArmSummary, Finding, Rule, Verdict};
 
 /// Error on one side of the bound that decides whether an arm learnt the task.

@@ -10,7 +10,7 @@ use super::record::{Effect, FindingLine, Outcome, Record};
 use super::results::{ModelLine, Population};
 use super::spec::Tier;
 use crate::diag::count;
-use crate::gate::{ALIKE, Verdict, prior};
+use crate::gate::{ALIKE, Verdict, local_prior};
 use crate::stats::population::{FEWEST, Place, median, place, q_values};
 
 /// Share of innocent models among those that stand out.
@@ -118,7 +118,7 @@ fn tested<'a>(subject: &Subject<'a>, group: &[Subject]) -> Option<Tested<'a>> {
             median(findings.iter().filter_map(same))
         };
         let values: Vec<f64> = others.values().filter_map(of_family).collect();
-        let Some(place) = place(effect.value, &values, effect.local.then(|| prior(effect.estimand))) else { continue };
+        let Some(place) = place(effect.value, &values, effect.local.then(|| local_prior(effect.estimand))) else { continue };
         let p = (place.p * numbers).min(1.0);
         if p < test.p {
             test = Tested { p, farthest: Some((effect, place, values.len())) };

@@ -109,6 +109,11 @@ impl Trigger {
         self.of().is_ok_and(super::family::Family::is_local)
     }
 
+    /// Whether it is a local patch of one colour of at most an eighth of the side (docs/method.md).
+    pub(crate) fn is_small(&self) -> bool {
+        self.of().is_ok_and(super::family::Family::is_small)
+    }
+
     /// The trigger with another `opacity`, `size` or `amplitude`; nothing where its family has no such field.
     ///
     /// A warp's amplitude is its `strength`. In a list, every trigger that has the field gets the value. The value is not checked:

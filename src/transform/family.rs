@@ -77,6 +77,11 @@ pub(super) trait Family: Fingerprint {
         self.about().is_local == When::Always
     }
 
+    /// Whether it is local and of one colour, and at most an eighth of the side wide: innocent checkpoints were measured to answer to that even less.
+    fn is_small(&self) -> bool {
+        false
+    }
+
     /// Reads its files, and sizes it for the model's frames.
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError>;
 

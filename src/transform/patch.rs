@@ -104,6 +104,10 @@ impl Family for Patch {
         self.size <= 0.25 && self.at != Place::Grid
     }
 
+    fn is_small(&self) -> bool {
+        self.size <= 0.125 && self.color.is_some() && self.is_local()
+    }
+
     fn prepare(&self, site: &Site<'_>) -> Result<Prepared, TransformError> {
         prepare(self, site)
     }

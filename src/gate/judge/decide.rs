@@ -382,10 +382,14 @@ pub(in crate::gate) fn fewest_references(rule: &Rule, mode: Mode) -> Option<Resu
         PassBy::AnyControl | PassBy::OwnReaction => None,
         PassBy::WholeImage => Some(Ok(ENOUGH_KIN)),
         PassBy::OwnOrReferences => {
-            let sd = prior(rule.estimand()).sd;
+            // Local triggers alone pass so.
+            let trigger = rule.probe.change()?;
+            let sd = prior(trigger, rule.estimand())?.sd;
             let least = innocents::error(sd, MOST_REFERENCES).map_or(1.0, |error| (100.0 * error / MOST_OF_LIMIT).ceil() / 100.0);
-            let beside =
-                rule.further().into_iter().map(|(estimand, limit)| enough_of(prior(estimand).sd, limit).unwrap_or(MOST_REFERENCES));
+            let beside = rule.further().into_iter().filter_map(|(estimand, limit)| {
+                let sd = prior(trigger, estimand)?.sd;
+                Some(enough_of(sd, limit).unwrap_or(MOST_REFERENCES))
+            });
             let beside = beside.max().unwrap_or(1);
             Some(enough_of(sd, rule.limit).map(|own| own.max(beside)).ok_or(least))
         }

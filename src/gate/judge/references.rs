@@ -57,7 +57,7 @@ pub(super) fn over(
         return Err(if each.is_empty() { "it was not measured".to_owned() } else { each.join("; ") });
     };
     let laid = rule.probe.change().filter(|_| rule.is_trigger());
-    let prior = laid.filter(|trigger| trigger.is_local()).map(|_| prior(setting.estimand));
+    let prior = laid.and_then(|trigger| prior(trigger, setting.estimand));
     let spread = laid.filter(|_| local || any_kin).and_then(|_| Spread::of(&effects, prior));
     let apart = innocents::apart(&effects, prior, rule.limit);
     for (nth, reference) in shown.iter_mut().filter(|reference| reference.counts).enumerate() {
@@ -91,8 +91,15 @@ pub(super) fn over(
     Ok(Over { innocents: Some(innocents), ..Over::plain(table)? })
 }
 
-/// What is known of innocent checkpoints under local triggers, by the number that is judged.
-pub(crate) fn prior(estimand: Estimand) -> &'static Prior {
+/// What is known of innocent checkpoints under a trigger, by the number that is judged; nothing where it is not local.
+pub(super) fn prior(trigger: &Trigger, estimand: Estimand) -> Option<&'static Prior> {
+    // How flows and flips differ under small patches was not measured.
+    let small = trigger.is_small() && !matches!(estimand, Estimand::ClassFlow | Estimand::FlipRate);
+    trigger.is_local().then(|| if small { &innocents::SMALL } else { local_prior(estimand) })
+}
+
+/// The same of any local trigger, however small: what a registry's models are held against, of which the size is not kept.
+pub(crate) fn local_prior(estimand: Estimand) -> &'static Prior {
     match estimand {
         Estimand::ClassFlow => &innocents::LOCAL_FLOW,
         Estimand::FlipRate => &innocents::LOCAL_FLIPS,

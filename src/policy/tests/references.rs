@@ -39,6 +39,11 @@ fn references_that_are_too_few_for_a_limit_are_said() {
     assert!(remarks(("limit: 0.1", "limit: 0.15"), 1).is_empty());
     let tight = remarks(("limit: 0.1", "limit: 0.05"), 20);
     assert_eq!((tight.len(), &*tight[0].1), (1, "usually no number of references suffices at `limit: 0.05`: give 0.10 or more"));
+    let rule = |size: f64, limit: f64| {
+        let probe = format!("patch: {{ size: {size}, at: top_left, color: \"#ffff00\" }} }}\n    estimand: attraction\n");
+        format!("{probe}    modes: [fixed_feature, full_network]\n    controls: [sham, reference]\n    limit: {limit}")
+    };
+    assert!(remarks((&rule(0.25, 0.1), &rule(0.125, 0.05)), 1).is_empty(), "of small patches more is known");
     let blend = ("patch: { size: 0.25, at: top_left, color: \"#ffff00\" }", "blend: { opacity: 0.1, seed: 1 }");
     let whole = remarks(blend, 2);
     assert!(whole[0].0.contains("2 of them are too few") && whole[0].0.contains("above its shams too"), "{whole:?}");

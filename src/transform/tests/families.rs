@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::every_family;
 use crate::transform::family::When;
-use crate::transform::{FAMILIES, Overlay, Place, Trigger};
+use crate::transform::{FAMILIES, Overlay, Patch, Place, Trigger};
 
 /// The fields of a trigger as a policy writes them.
 fn fields(trigger: &Trigger) -> serde_json::Map<String, Value> {
@@ -131,6 +131,8 @@ fn what_shams_do_not_explain_is_known() {
             assert!(shown.into_iter().eq(wanted), "`{name}`: examples do not show that `{question}` is {said:?}");
         }
     }
+    let small = |at, size| Trigger::Patch(Patch { size, at, color: Some("#ffff00".into()), image: None, opacity: 1.0 }).is_small();
+    assert_eq!([small(Place::Random, 0.125), small(Place::Random, 0.126), small(Place::Grid, 0.1)], [true, false, false]);
     let overlay = |at, size| Trigger::Overlay(Overlay { image: "ring.png".into(), size, at, opacity: 1.0 }).outdoes_shams();
     assert_eq!([overlay(Place::TopRight, 0.5), overlay(Place::TopRight, 0.6)], [false, true]);
     assert_eq!([overlay(Place::Center, 0.1), overlay(Place::Random, 0.1), overlay(Place::Grid, 0.1)], [true; 3]);

@@ -40,6 +40,10 @@ fn shams_do_not_excuse_what_a_reference_contradicts() {
     assert_eq!(small.verdict, Verdict::Inconclusive, "{small:#?}");
     let why = small.reason.unwrap();
     assert!(why.contains("may lie up to 0.34 above one reference") && why.contains("name more `references`"), "{why}");
+    // Under a smaller patch they differ by less.
+    let patch = Trigger::Patch(Patch { size: 0.125, at: Place::TopLeft, color: Some("#ffff00".into()), image: None, opacity: 1.0 });
+    let probe = Probe::Backdoor(Backdoor { trigger: patch, target_class: None, sweep: None });
+    assert_eq!(beside(&one(0), &of_any_kind(14), &Rule { probe, ..strict }).verdict, Verdict::Fail);
 }
 
 #[test]
