@@ -167,6 +167,12 @@ pub fn render(text: &str, source: &str, diagnostics: &[Diagnostic], color: bool)
     out
 }
 
+/// Words with a capital at their beginning.
+pub(crate) fn capital(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// A number of things: `1 image`, `2 images`, `3 classes`, `4 entries`. The last word is put into the plural.
 pub fn count<N: std::fmt::Display + PartialEq + From<u8> + Copy>(n: N, one: &str) -> String {
     let many = match one.as_bytes() {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{ORDER, counts, head, note, word};
 use super::{Change, Comparison, RuleChange, Side};
-use crate::diag::count;
+use crate::diag::{capital, count};
 use crate::gate::Verdict;
 use crate::report::html::forest::{self, Row};
 use crate::report::html::page;
@@ -137,9 +137,4 @@ fn group(change: Change, title: &str, rules: &[&RuleChange]) -> Markup {
         }))
         @if rules.len() > MOST_ROWS { p { "and " (rules.len() - MOST_ROWS) " more, in " code { "--format json" } } }
     }
-}
-
-fn capital(title: &str) -> String {
-    let mut letters = title.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

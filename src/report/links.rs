@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Report, text};
+use crate::diag::capital;
 use crate::gate::{Finding, Verdict};
 use crate::store::Digest;
 
@@ -73,9 +74,8 @@ pub(super) fn told(report: &Report, finding: &Finding, most: usize) -> String {
     said += &text::numbers(finding);
     if finding.verdict == Verdict::Fail {
         if let Some(sentence) = text::explain(finding) {
-            let mut letters = sentence.chars();
             said += ". ";
-            said.extend(letters.next().into_iter().flat_map(char::to_uppercase).chain(letters));
+            said += &capital(&sentence);
         }
         said += " Hint: ";
         said += &text::hint(report, finding);

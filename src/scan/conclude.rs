@@ -192,15 +192,9 @@ fn summary(counts: &BTreeMap<Outcome, usize>, changes: &Changes, ended: bool, on
     let parts: Vec<String> = counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.name())).collect();
     let mut told = format!("{}: {}", diag::count(all, "model"), parts.join(", "));
     if !changes.first {
-        let changed = [
-            ("newly failing", &changes.new),
-            ("broken", &changes.broken),
-            ("fixed", &changes.fixed),
-            ("gone", &changes.gone),
-            ("added", &changes.added),
-        ];
+        let kinds = changes.kinds();
         let changed: Vec<String> =
-            changed.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{} {what}", names.len())).collect();
+            kinds.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{} {what}", names.len())).collect();
         if !changed.is_empty() {
             told = format!("{told}; since the last scan {}", changed.join(", "));
         }

@@ -167,14 +167,14 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// The models of every kind of change, with what it is called: what is bad comes first.
+    pub(super) fn kinds(&self) -> [(&'static str, &[String]); 5] {
+        [("newly failing", &self.new), ("broken", &self.broken), ("fixed", &self.fixed), ("gone", &self.gone), ("added", &self.added)]
+    }
+
     /// Whether nothing has changed.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty()
-            && self.new.is_empty()
-            && self.fixed.is_empty()
-            && self.broken.is_empty()
-            && self.gone.is_empty()
-            && self.expired_waivers.is_empty()
+        self.kinds().iter().all(|(_, names)| names.is_empty()) && self.expired_waivers.is_empty()
     }
 }
 

@@ -8,6 +8,7 @@ use super::answer::anchor;
 use super::forest::{self, Row};
 use super::shares;
 use super::words::{line, scrolled, signed, verdict, whole};
+use crate::diag::capital;
 use crate::gate::{ArmSummary, Comparison, Finding, Innocents, Verdict};
 use crate::probe::{Arm, Measurement};
 use crate::report::{Material, Picture};
@@ -74,11 +75,6 @@ fn told(report: &Report, finding: &Finding) -> Markup {
 
 fn severity(finding: &Finding) -> String {
     format!("{:?}", finding.severity).to_lowercase()
-}
-
-fn capital(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// The effect against limit and controls.

@@ -5,6 +5,7 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Night, report_link};
+use crate::diag::capital;
 use crate::gate::Verdict;
 use crate::report::{printable, text};
 use crate::scan::record::{FindingLine, Outcome};
@@ -49,13 +50,6 @@ pub(super) fn render(scan: &Scan, nights: &[Night], folder: &Path) -> String {
 
 fn changes(scan: &Scan) -> Markup {
     let changes = &scan.changes;
-    let kinds = [
-        ("New failures", &changes.new),
-        ("Broken", &changes.broken),
-        ("Fixed", &changes.fixed),
-        ("Gone", &changes.gone),
-        ("Added", &changes.added),
-    ];
     html! {
         h2 { "Since the last scan" }
         @if changes.first {
@@ -64,8 +58,8 @@ fn changes(scan: &Scan) -> Markup {
             p { "Nothing has changed." }
         } @else {
             dl {
-                @for (what, names) in kinds.iter().filter(|(_, names)| !names.is_empty()) {
-                    dt { (what) " (" (names.len()) ")" }
+                @for (what, names) in changes.kinds().iter().filter(|(_, names)| !names.is_empty()) {
+                    dt { (capital(what)) " (" (names.len()) ")" }
                     dd { @for name in *names { code { (safe(name)) } " " } }
                 }
                 @if !changes.expired_waivers.is_empty() {

@@ -64,14 +64,7 @@ fn changes(scan: &Scan, out: &mut String) {
         return;
     }
     out.push_str("\nSince the last scan:\n\n");
-    let kinds = [
-        ("new failures", &changes.new),
-        ("broken", &changes.broken),
-        ("fixed", &changes.fixed),
-        ("gone", &changes.gone),
-        ("added", &changes.added),
-    ];
-    for (what, names) in kinds.iter().filter(|(_, names)| !names.is_empty()) {
+    for (what, names) in changes.kinds().iter().filter(|(_, names)| !names.is_empty()) {
         let listed: Vec<String> = names.iter().take(NAMES).map(|name| escape(name)).collect();
         let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
         let _ = writeln!(out, "- {what}: {}{more}", listed.join(", "));

@@ -87,15 +87,8 @@ fn changes(scan: &Scan) -> String {
     if changes.first || changes.is_empty() {
         return String::new();
     }
-    let kinds = [
-        ("new failure", &changes.new),
-        ("broken", &changes.broken),
-        ("fixed", &changes.fixed),
-        ("gone", &changes.gone),
-        ("added", &changes.added),
-    ];
     let mut out = String::from("\n  since the last scan:\n");
-    for (what, names) in kinds {
+    for (what, names) in changes.kinds() {
         for name in names.iter().take(20) {
             let _ = writeln!(out, "    {} {}", padded(what, 14), printable(name));
         }
