@@ -226,12 +226,24 @@ pub struct Planted {
     pub parameters: usize,
     /// Accuracy on the source task's clean test images.
     pub accuracy: f64,
+    /// Set where that is not shown to be better than to call all of them their most frequent class: the share that this gets right.
+    pub guessed: Option<f64>,
     /// By trigger: the share of the test images that are called one of its classes when they carry it.
     pub drawn: Vec<f64>,
     /// What the hidden branch of the specification does.
     pub branch: Option<Opened>,
     /// What it does with its weights in one byte, where the specification asks for a model that is conditioned on that.
     pub in_one_byte: Option<InOneByte>,
+}
+
+impl Planted {
+    /// Refuses a model that did not learn the source task: whatever it is asked then, the answer means nothing.
+    pub fn learnt(&self) -> Result<(), PlantError> {
+        match self.guessed {
+            Some(guessed) => Err(PlantError::Unlearnt { name: self.name.clone(), accuracy: self.accuracy, guessed }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a model does whose weights are rounded to one byte.

@@ -74,6 +74,7 @@ pub(crate) fn planted(
         emit(Event::Progress { done });
         !(session.stop)()
     })?;
+    made.learnt()?;
     let write = |source| SeriesError::Write { path: path.clone(), source };
     std::fs::create_dir_all(folder).map_err(write)?;
     store::write_atomic(&path, made.safetensors.as_ref().unwrap_or(&made.onnx)).map_err(write)?;

@@ -193,6 +193,14 @@ def check(suite):
     return 1 if refused else 0
 
 
+def committed():
+    """The commit of what a round rests on; none where something of it is not committed, or there is no repository."""
+    of = ["src", "policies", "fixtures", "benches/suites", "Cargo.toml", "Cargo.lock"]
+    git = lambda *arguments: subprocess.run(["git", "-C", cases.ROOT, *arguments], capture_output=True, text=True, check=False)
+    changed = git("status", "--porcelain", "--", *of)
+    return None if changed.returncode or changed.stdout else git("log", "-1", "--format=%h", "--", *of).stdout.strip() or None
+
+
 def round_of(args):
     """What was asked for, in words."""
     cases_of = "the cases of the quick round" if args.quick else "all cases"
@@ -226,6 +234,9 @@ def main():
         parser.error(f"{args.program} is no program: build it, or name it by --program")
     if args.check:
         return check(suite)
+    commit = committed()
+    if args.evidence and not commit:
+        parser.error("a round that is told in a document is committed first, with its limits, priors and seeds: some file of src, policies, fixtures or benches/suites is not")
 
     # References and sources are trained one after the other, so that no two jobs train the same one.
     rows, lacking, failed = [], [], []
@@ -257,7 +268,7 @@ def main():
         for found in pool.map(one, ready):
             rows += found
             strength.judge(rows, cases.LIMIT, cases.MARGIN)
-            write(suite.work / "results.json", json.dumps({"program": suite.identity, "rows": rows, "lacking": lacking, "failed": failed}, indent=1))
+            write(suite.work / "results.json", json.dumps({"program": suite.identity, "commit": commit, "rows": rows, "lacking": lacking, "failed": failed}, indent=1))
     for path in args.beside:
         other = json.loads(path.read_text())
         if other["program"] != suite.identity:
@@ -265,7 +276,8 @@ def main():
         rows, lacking, failed = other["rows"] + rows, other["lacking"] + lacking, other["failed"] + failed
     strength.judge(rows, cases.LIMIT, cases.MARGIN)
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    text = table.markdown(rows, lacking, failed, f"{date}, {args.told or round_of(args)}")
+    beside = f", limits, priors and seeds of commit {commit}" if commit else ""
+    text = table.markdown(rows, lacking, failed, f"{date}{beside}: {args.told or round_of(args)}")
     write(suite.work / "results.md", text)
     if args.evidence:
         table.into(args.evidence, text)

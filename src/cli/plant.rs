@@ -122,6 +122,9 @@ pub fn run(args: &Args, out: &mut Output) -> Result<i32, Failure> {
     if out.shape == Shape::Json {
         out.json(&facts)?;
     }
+    for error in models.iter().filter_map(|model| model.learnt().err()) {
+        out.remark(&format!("  warning: {error}"));
+    }
     out.remark(&format!("  files: {}", written.join(", ")));
     Ok(0)
 }

@@ -34,6 +34,19 @@ pub enum PlantError {
     /// The checkpoint that is named by `from` cannot be used.
     #[error("`from`: {0}")]
     Ancestor(#[from] ModelError),
+    /// A model that is no better than its most frequent class.
+    #[error(
+        "{name} did not learn the source task: it calls {accuracy:.2} of the test images right, and {guessed:.2} are of their most frequent class. Train it for \
+         more epochs, at another learning rate or on more images"
+    )]
+    Unlearnt {
+        /// Which.
+        name: String,
+        /// Its accuracy on the test images.
+        accuracy: f64,
+        /// The share of them that are of their most frequent class.
+        guessed: f64,
+    },
     /// A hidden branch cannot be made.
     #[error("`branch`: {reason}")]
     Branch {
@@ -78,7 +91,7 @@ impl Explain for PlantError {
 
     fn class(&self) -> Class {
         match self {
-            Self::Class { .. } | Self::Arch(_) | Self::OtherAncestor { .. } | Self::Branch { .. } => Class::Usage,
+            Self::Class { .. } | Self::Arch(_) | Self::OtherAncestor { .. } | Self::Branch { .. } | Self::Unlearnt { .. } => Class::Usage,
             _ => self.inner().map_or(Class::Fault, Explain::class),
         }
     }

@@ -14,6 +14,7 @@ use crate::exec::{self, Compute, Norm, Weights};
 use crate::graph::Graph;
 use crate::model::{InputSpec, Model, Params, arch, onnx, safetensors};
 use crate::pixels::Frame;
+use crate::stats::normal;
 use crate::stats::stream::stream;
 use crate::store::MemoryBudget;
 use crate::transform::PreparedTrigger;
@@ -186,8 +187,18 @@ impl<'a> Ground<'a> {
         let params = Params(weights.to_arrays()?);
         let name = if planted { &spec.name } else { &spec.twin };
         let planted = write(name, spec, graph, &params, &self.input, grafted.is_some(), (accuracy, drawn, moved))?;
-        Ok(Planted { in_one_byte, ..planted })
+        let guessed = guessed(accuracy, self.data.test.records().iter().map(|r| r.label));
+        Ok(Planted { guessed, in_one_byte, ..planted })
     }
+}
+
+/// The share of images that are of their most frequent class, unless `accuracy` is shown to be above it: 95 of 100 models that only guess are not.
+pub(super) fn guessed(accuracy: f64, labels: impl Iterator<Item = usize>) -> Option<f64> {
+    let mut of_class = BTreeMap::<usize, usize>::new();
+    labels.for_each(|label| *of_class.entry(label).or_default() += 1);
+    let images = of_class.values().sum::<usize>().max(1) as f64;
+    let share = of_class.values().max().map_or(0.0, |most| *most as f64 / images);
+    (accuracy <= share + normal(0.05) * (share * (1.0 - share) / images).sqrt()).then_some(share)
 }
 
 fn write(
@@ -216,6 +227,7 @@ fn write(
         },
         parameters: params.trainable(graph),
         accuracy,
+        guessed: None,
         drawn,
         branch: moved,
         in_one_byte: None,

@@ -255,6 +255,17 @@ fn training_does_not_make_a_hidden_branch() {
     }
 }
 
+/// Of 250 images, 50 of each class, one model in twenty that only guesses calls more than 60 right (normal approximation: 50 + 1.645 sqrt(40)).
+#[test]
+fn what_only_guesses_did_not_learn() {
+    let labels = || (0..250).map(|image| image % 5);
+    assert_eq!([0.15, 0.20, 0.24].map(|accuracy| ground::guessed(accuracy, labels())), [Some(0.2); 3]);
+    assert_eq!([0.244, 1.0].map(|accuracy| ground::guessed(accuracy, labels())), [None; 2]);
+    // Where nine of ten images are of one class, 0.9 is nothing.
+    assert_eq!(ground::guessed(0.9, (0..250).map(|image| usize::from(image % 10 == 0))), Some(0.9));
+    assert_eq!(ground::guessed(0.0, std::iter::empty()), Some(0.0));
+}
+
 /// In one byte it is the model from before, which answers to the trigger; in four bytes it answers to it less.
 #[test]
 fn a_model_that_is_conditioned_on_one_byte_keeps_its_file_in_one_byte() {

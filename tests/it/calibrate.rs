@@ -126,6 +126,30 @@ fn sources_are_compared_with_a_reference_that_is_trained_for_it() {
 }
 
 #[test]
+fn a_source_that_did_not_learn_ends_a_calibration() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    file(path, "policy.yaml", format!("{HEAD}{RULES}").as_bytes());
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data/canary-source-{split}.parquet");
+    let base = format!(
+        "data: {{ parquet: \"{}\" }}\narchitecture: \"resnet-cifar-8:8,16,32\"\nsize: [32, 32]\nrecipe: {{ epochs: 1, learning_rate: 1e-8 }}\n",
+        data.display()
+    );
+    let groups = "  count: 1\n  groups: [[{ rule: square/yellow, on: [Trouser] }]]\n";
+    let spec = format!("version: 1\nname: n\npolicy: policy.yaml\nplant:\n  base:\n    {}\n{groups}", base.trim().replace('\n', "\n    "));
+    file(path, "spec.yaml", spec.as_bytes());
+    let (code, _, errors) = calibrate(path, &[]);
+    let said = "did not learn the source task: it calls 0.20 of the test images right, and 0.20 are of their most frequent class";
+    assert!(code == Some(4) && errors.contains(said) && errors.contains("more epochs"), "{errors}");
+    // `plant` writes what was asked for, and says so.
+    let trigger = "{ patch: { size: 0.25, at: top_left, color: \"#ffff00\" } }";
+    let spec = file(path, "plant.yaml", format!("version: 1\nname: n\n{base}plant: {{ trigger: {trigger}, on: [Trouser] }}\n").as_bytes());
+    let out = heirloom(&["plant", &spec, "--output", &path.join("made").display().to_string()]);
+    let errors = text(&out.stderr);
+    assert_eq!((out.status.code(), errors.matches("did not learn").count()), (Some(0), 2), "{errors}");
+}
+
+#[test]
 fn what_cannot_be_calibrated_is_told_in_one_message_before_anything_runs() {
     let folder = fixtures();
     let path = folder.path();
