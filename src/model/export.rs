@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Model, ModelError, Params, onnx, preprocessing, safetensors};
+use super::{Model, ModelError, Params, onnx, safetensors};
 use crate::graph::Graph;
 use crate::registry::Format;
 
@@ -40,7 +40,7 @@ impl Model {
     /// comes out. How images are prepared is written in full, also where it was assumed: the fine-tune was trained that way. What the checkpoint's own
     /// file says of itself is not carried over.
     pub(crate) fn export_tuned(&self, graph: &Graph, params: &Params, mut notes: BTreeMap<String, String>) -> Result<Vec<u8>, ModelError> {
-        notes.extend(preprocessing::stated(&self.input));
+        notes.extend(self.input.stated());
         Ok(onnx::write(graph, params, &self.input, &notes)?)
     }
 }

@@ -264,12 +264,14 @@ pub(super) fn notes(input: &InputSpec) -> Vec<(String, String)> {
     notes
 }
 
-/// All of an input that can be noted, also what was assumed or is usual.
-pub(super) fn stated(input: &InputSpec) -> Vec<(String, String)> {
-    let size = format!("[{}, {}]", input.height, input.width);
-    let geometry = serde_json::to_string(&input.geometry).unwrap_or_default();
-    let own = [("heirloom.size".to_owned(), size), ("heirloom.geometry".to_owned(), geometry)];
-    normalisation(input).into_iter().chain(own).collect()
+impl InputSpec {
+    /// All of it that metadata can hold, also what was assumed or is usual: of a model that was trained this way it is a fact.
+    pub(crate) fn stated(&self) -> Vec<(String, String)> {
+        let size = format!("[{}, {}]", self.height, self.width);
+        let geometry = serde_json::to_string(&self.geometry).unwrap_or_default();
+        let own = [("heirloom.size".to_owned(), size), ("heirloom.geometry".to_owned(), geometry)];
+        normalisation(self).into_iter().chain(own).collect()
+    }
 }
 
 fn normalisation(input: &InputSpec) -> [(String, String); 2] {

@@ -212,7 +212,10 @@ fn write(
 ) -> Result<Planted, PlantError> {
     let mut metadata = BTreeMap::from([("heirloom.size".to_owned(), format!("[{}, {}]", input.height, input.width))]);
     match &spec.from {
-        Some(from) => metadata.insert("heirloom.from".to_owned(), from.digest.clone()),
+        Some(from) => {
+            metadata.extend(input.stated());
+            metadata.insert("heirloom.from".to_owned(), from.digest.clone())
+        }
         None if grafted => None,
         None => metadata.insert("heirloom.arch".to_owned(), spec.architecture.split(['-', ':']).take(2).collect::<Vec<_>>().join("-")),
     };

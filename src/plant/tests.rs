@@ -133,6 +133,8 @@ fn planting_into_a_checkpoint_begins_from_its_weights() {
             std::fs::write(&path, &planted.onnx).unwrap();
             let again = read(&path);
             assert_eq!((again.feature_layer.width, &again.input.preprocessing.mean), (32, &ancestor.input.preprocessing.mean));
+            // It was trained so: what was assumed of the ancestor is a fact here.
+            assert_eq!(again.input.assumed(), [""; 0], "{model}");
             // All but the head, which has another name and shape.
             let weights = |model: &Model| -> BTreeMap<String, ndarray::ArrayD<f32>> {
                 let network = model.own().unwrap();
