@@ -445,7 +445,7 @@ fn supported(order: &[usize], nodes: &[NodeProto], input: &str, guards: &Guards)
             let what = match op {
                 "If" | "Loop" | "Scan" => format!("{op}, control flow"),
                 op if op.to_lowercase().contains("quantize") || op.contains("Integer") || op.starts_with("QLinear") => {
-                    format!("{op}, quantised: use the float model")
+                    format!("{op}, quantised")
                 }
                 op => op.to_owned(),
             };
