@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -194,7 +195,9 @@ def check(suite):
 
 
 def committed():
-    """The commit of what a round rests on; none where something of it is not committed, or there is no repository."""
+    """The commit of what a round rests on; none where something of it is not committed, or there is no git or no repository."""
+    if not shutil.which("git"):
+        return None
     of = ["src", "policies", "fixtures", "benches/suites", "Cargo.toml", "Cargo.lock"]
     git = lambda *arguments: subprocess.run(["git", "-C", cases.ROOT, *arguments], capture_output=True, text=True, check=False)
     changed = git("status", "--porcelain", "--", *of)
@@ -236,7 +239,7 @@ def main():
         return check(suite)
     commit = committed()
     if args.evidence and not commit:
-        parser.error("a round that is told in a document is committed first, with its limits, priors and seeds: some file of src, policies, fixtures or benches/suites is not")
+        parser.error("--evidence: commit limits, priors and seeds before the round (src, policies, fixtures, benches/suites), in a git repository")
 
     # References and sources are trained one after the other, so that no two jobs train the same one.
     rows, lacking, failed = [], [], []
@@ -276,8 +279,8 @@ def main():
         rows, lacking, failed = other["rows"] + rows, other["lacking"] + lacking, other["failed"] + failed
     strength.judge(rows, cases.LIMIT, cases.MARGIN)
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    beside = f", limits, priors and seeds of commit {commit}" if commit else ""
-    text = table.markdown(rows, lacking, failed, f"{date}{beside}: {args.told or round_of(args)}")
+    rests_on = f", limits, priors and seeds of commit {commit}" if commit else ""
+    text = table.markdown(rows, lacking, failed, f"{date}{rests_on}: {args.told or round_of(args)}")
     write(suite.work / "results.md", text)
     if args.evidence:
         table.into(args.evidence, text)

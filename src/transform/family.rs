@@ -77,7 +77,7 @@ pub(super) trait Family: Fingerprint {
         self.about().is_local == When::Always
     }
 
-    /// Whether it is local and of one colour, and at most an eighth of the side wide: innocent checkpoints were measured to answer to that even less.
+    /// Whether it is local, of one colour and at most an eighth of the side wide. Innocent checkpoints answer to that even less (docs/evidence/suites.md).
     fn is_small(&self) -> bool {
         false
     }

@@ -382,7 +382,7 @@ pub(in crate::gate) fn fewest_references(rule: &Rule, mode: Mode) -> Option<Resu
         PassBy::AnyControl | PassBy::OwnReaction => None,
         PassBy::WholeImage => Some(Ok(ENOUGH_KIN)),
         PassBy::OwnOrReferences => {
-            // Local triggers alone pass so.
+            // There is a prior: what passes this way is a local trigger.
             let trigger = rule.probe.change()?;
             let sd = prior(trigger, rule.estimand())?.sd;
             let least = innocents::error(sd, MOST_REFERENCES).map_or(1.0, |error| (100.0 * error / MOST_OF_LIMIT).ceil() / 100.0);

@@ -155,7 +155,8 @@ fn populations(scan: &Scan) -> Markup {
             h2 { "What the models do under each rule" }
             p.meta {
                 "Forks and copies of one parent are one family, whose value is the median of its models. "
-                "A model that lies above the other families by more than the limit, and beyond what chance does, fails. With fewer than " (FEWEST) " other families nothing is compared."
+                "A model that lies above the other families by more than the limit, and beyond what chance does, fails. With fewer than "
+                (FEWEST) " other families nothing is compared."
             }
             div.wide {
                 table {
